@@ -1,0 +1,41 @@
+# Everything a developer or CI runs. Needs Python 3.11 to 3.13, make and a package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+JOBS ?= 2
+
+.PHONY: demo test test-slow check docs benchmarks clean
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	    sys.exit(0 if (3, 11) <= v <= (3, 13) else "EdgeZoo exports on Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.12" % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[export,dev]"
+	touch $@
+
+demo: $(READY)  ## export, verify, classify
+	$(BIN)/python docs/examples/demo.py
+
+test: $(READY)  ## all tests but the long matrices
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+
+test-slow: $(READY)  ## the long matrices
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY)  ## format, lint, types, layers, generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --verbose
+	$(BIN)/python docs/generate.py --check
+
+docs: $(READY)  ## write the generated documents anew
+	$(BIN)/python docs/generate.py
+
+benchmarks: $(READY)  ## the figures of benchmarks/results, on this machine
+	$(BIN)/python benchmarks/int8_accuracy.py
+	$(BIN)/python benchmarks/cost.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,278 @@
+"""Where calibration images come from, how many, and which.
+
+The choice is made once, before any heavy work: a folder of images (nested by class or flat),
+an .npz of pixels, or procedural pictures. What is chosen is stored as one uint8 array that
+the steps read as a memory map, so that 500 images cost no more memory than 50.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.calibration import synthetic
+from edgezoo.errors import DataError
+from edgezoo.preprocessing import find_images, load_many, recipe_hash
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FEW_IMAGES = 100
+MAX_UNREADABLE = 0.10
+# Verification draws its procedural pictures far from those of calibration.
+_VERIFICATION_SEED = 1_000_003
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """Pixels that were chosen, and how.
+
+    Attributes:
+        pixels: uint8 RGB, shape (n, size, size, 3); from `open_images` a memory map.
+        source: "folder", "npz" or "synthetic".
+        names: what was chosen, relative to the source; for the list hash.
+        classes: class folders that are represented; None where the source knows none.
+    """
+
+    pixels: NDArray[np.uint8]
+    source: str
+    names: tuple[str, ...]
+    seed: int
+    classes: int | None = None
+    unreadable: int = 0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImages:
+    """A `CalibrationSource` over pixels on disk."""
+
+    path: Path
+    passport: dict[str, Any]
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return len(self.array())
+
+    def array(self) -> NDArray[np.uint8]:
+        """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
+        import numpy as np
+
+        pixels: NDArray[np.uint8] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return pixels
+
+    def pixels(self) -> Iterator[NDArray[np.uint8]]:
+        """Each image in turn: uint8 RGB, shape (size, size, 3)."""
+        yield from self.array()
+
+
+def list_hash(names: tuple[str, ...]) -> str:
+    """SHA-256 over the names in order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def passport(images: ImageSet, size: int) -> dict[str, Any]:
+    """What an int8 artifact records about the images that it was calibrated on."""
+    return {
+        "source": images.source,
+        "count": len(images.names),
+        "classes": images.classes,
+        "seed": images.seed,
+        "list_sha256": list_hash(images.names),
+        "unreadable": images.unreadable,
+        "preprocessing": recipe_hash(size),
+    }
+
+
+def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImages:
+    """Write pixels and passport for the steps that follow."""
+    import numpy as np
+
+    path = directory / f"{name}.npy"
+    np.save(path, images.pixels)
+    facts = passport(images, size)
+    path.with_suffix(".json").write_text(json.dumps(facts))
+    return StoredImages(path, facts)
+
+
+def open_images(path: Path) -> StoredImages:
+    """What `store` wrote."""
+    return StoredImages(path, json.loads(path.with_suffix(".json").read_text()))
+
+
+def choose(
+    where: str, size: int, count: int, verify_count: int, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    """Choose images to calibrate on and others to verify with.
+
+    Args:
+        where: "synthetic", a folder, or an .npz/.npy file of pixels.
+        size: height and width in pixels.
+        count: images to calibrate on, at the most.
+        verify_count: images to verify with; held out where there are enough.
+        seed: makes the choice repeatable.
+
+    Raises:
+        DataError: nothing usable there, or more than a tenth cannot be read.
+    """
+    if where == "synthetic":
+        return _synthetic(size, count, seed), _synthetic(
+            size, verify_count, seed + _VERIFICATION_SEED
+        )
+    path = Path(where).expanduser()
+    if path.is_dir():
+        return _from_folder(path, size, count, verify_count, seed)
+    if path.suffix in (".npz", ".npy") and path.is_file():
+        return _from_array(path, size, count, verify_count, seed)
+    if not path.exists():
+        raise DataError(
+            f"There is no calibration source {where}.",
+            'Give a folder of images, an .npz file, or "synthetic".',
+        )
+    raise DataError(
+        f"{where} is neither a folder nor an .npz file.",
+        "Give a folder of images, an .npz file with one uint8 array of pixels, or synthetic.",
+    )
+
+
+def _synthetic(size: int, count: int, seed: int) -> ImageSet:
+    import numpy as np
+
+    names = tuple(f"picture-{seed}-{i}" for i in range(count))
+    pixels = np.empty((count, size, size, 3), np.uint8)
+    for i, picture in enumerate(synthetic.pictures(count, size, seed)):
+        pixels[i] = picture
+    return ImageSet(pixels, "synthetic", names, seed)
+
+
+def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
+    """All paths in a seeded order that goes round the class folders.
+
+    The first n of it cover as many classes as n allows, whatever the folders' sizes.
+    """
+    import numpy as np
+
+    groups: dict[Path, list[Path]] = defaultdict(list)
+    for path in paths:
+        groups[path.parent.relative_to(folder)].append(path)
+    generator = np.random.default_rng(seed)
+    keys = sorted(groups)
+    orders = {key: list(generator.permutation(len(groups[key]))) for key in keys}
+    ranked = [
+        (rank, turn, groups[key][index])
+        for turn, key in zip(generator.permutation(len(keys)), keys, strict=True)
+        for rank, index in enumerate(orders[key])
+    ]
+    return [path for _, _, path in sorted(ranked, key=lambda item: item[:2])]
+
+
+def _from_folder(
+    folder: Path, size: int, count: int, verify_count: int, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    import numpy as np
+
+    paths = find_images(folder)
+    if not paths:
+        raise DataError(
+            f"{folder} holds no images.",
+            "Endings such as .jpg and .png are looked for, nested too.",
+        )
+    wanted = count + verify_count
+    good: list[Path] = []
+    pixels: list[NDArray[np.uint8]] = []
+    tried = 0
+    for path, decoded in load_many(spread(folder, paths, seed), size):
+        tried += 1
+        if decoded is not None:
+            good.append(path)
+            pixels.append(decoded)
+        if len(good) == wanted:
+            break
+    unreadable = tried - len(good)
+    if unreadable > MAX_UNREADABLE * tried:
+        raise DataError(
+            f"{unreadable} of {tried} files in {folder} are not readable images.",
+            "Up to a tenth is skipped; check the folder.",
+        )
+    # With too few images to hold some out, a quarter verifies and is calibrated on as well.
+    n = min(count, len(good))
+    held_out = slice(n, wanted) if len(good) > n else slice(0, verify_count)
+    names = tuple(path.relative_to(folder).as_posix() for path in good)
+    classes = {path.parent for path in good[:n]}
+    stack = np.stack(pixels)
+    chosen = ImageSet(
+        stack[:n],
+        "folder",
+        names[:n],
+        seed,
+        len(classes) if classes != {folder} else None,
+        unreadable,
+        None if len(good) > n else "verified on images that it was calibrated on",
+    )
+    return chosen, replace(chosen, pixels=stack[held_out], names=names[held_out])
+
+
+def _from_array(
+    path: Path, size: int, count: int, verify_count: int, seed: int
+) -> tuple[ImageSet, ImageSet]:
+    import numpy as np
+
+    pixels = _read_array(path)
+    check_pixels(pixels, size, str(path))
+    order = np.random.default_rng(seed).permutation(len(pixels))
+    n = min(count, len(order))
+    held_out = order[n : n + verify_count] if len(order) > n else order[:verify_count]
+    digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+    def part(indices: NDArray[np.int64]) -> ImageSet:
+        names = tuple(f"{digest}:{i}" for i in indices)
+        return ImageSet(np.ascontiguousarray(pixels[indices]), "npz", names, seed)
+
+    return part(order[:n]), part(held_out)
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    import numpy as np
+
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded as archive:
+            names = list(archive.keys())
+            if len(names) != 1 and "images" not in names:
+                raise DataError(
+                    f"{path} holds {len(names)} arrays ({', '.join(names[:5])}).",
+                    "Store one array, or name it images.",
+                )
+            values: NDArray[Any] = archive["images" if "images" in names else names[0]]
+            return values
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as an array file: {error}.") from error
+    except Exception as error:  # zipfile's and zlib's own errors
+        raise DataError(f"{path} is damaged: {error}.") from error
+
+
+def check_pixels(pixels: NDArray[Any], size: int, what: str) -> None:
+    """Check that an array holds RGB pixels of the right size.
+
+    Raises:
+        DataError: one line with what was expected and what was got.
+    """
+    expected = f"expected uint8 RGB pixels 0 to 255, shape (n, {size}, {size}, 3)"
+    got = f"got {pixels.dtype}, shape {pixels.shape}"
+    if pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.shape[3] != 3:
+        got += ", which looks like NCHW"
+    if pixels.dtype != "uint8" or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+        raise DataError(f"{what}: {expected}, {got}.", "Convert the array; do not normalise it.")
+    if len(pixels) == 0:
+        raise DataError(f"{what}: {expected}, got no image at all.")
+    if int(pixels.max()) <= 1:
+        raise DataError(f"{what}: {expected}, got values 0 to {pixels.max()}.", "Scale it to 255.")

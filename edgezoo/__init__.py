@@ -1,0 +1,50 @@
+"""EdgeZoo: verified, quantized files of Keras image classifiers for the edge.
+
+The names below are imported at first use, so that `import edgezoo` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgezoo.api import (
+        build,
+        classify,
+        doctor,
+        evaluate,
+        export,
+        inspect,
+        list_models,
+        open_artifact,
+        show,
+        verify,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "build",
+    "classify",
+    "doctor",
+    "evaluate",
+    "export",
+    "inspect",
+    "list_models",
+    "open_artifact",
+    "show",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from edgezoo import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'edgezoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""`python -m edgezoo`."""
+
+from edgezoo.cli.main import run
+
+run()

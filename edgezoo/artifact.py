@@ -1,0 +1,230 @@
+"""The seam: files on disk that describe themselves, and the manifest beside them.
+
+An `InputContract` says what a file takes and gives. Exporters embed it in every file as the
+JSON of `to_json`; runtimes read it back; nothing below this seam needs the exporter.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgezoo.errors import DataError
+from edgezoo.preprocessing import CROP_FRACTION, file_sha256, resize_target
+from edgezoo.spec import NORMALIZATIONS, InputKind, Normalization, Precision
+
+SCHEMA = 1
+CONTRACT_KEY = "edgezoo_contract"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsRecord:
+    """Where the weights came from: "imagenet", "file" or "random", with their hash."""
+
+    source: str
+    sha256: str
+    file: str | None = None
+    seed: int | None = None
+    trained: bool = True
+    licence: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputContract:
+    """What an artifact takes and gives, in a form that fits inside the artifact.
+
+    Attributes:
+        input_kind: "pixels" (RGB 0 to 255; the normalisation is in the file) or "normalized"
+            (the caller normalises as `preprocessing` says).
+        input_dtype, output_dtype: numpy names of the tensors at the border of the file.
+        crop_fraction: resize the shorter side to round(input_size / crop_fraction), then cut
+            out the centre.
+        labels: class names in the order of the output; empty where unknown.
+        calibration: passport of the images that an int8 file was calibrated on.
+    """
+
+    model: str
+    precision: Precision
+    input_size: int
+    preprocessing: str
+    weights: WeightsRecord
+    classes: int
+    alpha: float | None = None
+    depth_multiplier: int | None = None
+    input_kind: InputKind = "pixels"
+    input_dtype: str = "float32"
+    output_dtype: str = "float32"
+    output_kind: str = "probabilities"
+    layout: str = "NHWC"
+    color_order: str = "RGB"
+    batch: int = 1
+    crop_fraction: float = CROP_FRACTION
+    resize_filter: str = "bilinear"
+    labels: tuple[str, ...] = ()
+    calibration: dict[str, Any] | None = None
+    quantization: dict[str, Any] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of the input tensor, NHWC."""
+        return (self.batch, self.input_size, self.input_size, 3)
+
+    @property
+    def normalization(self) -> Normalization:
+        """The numbers behind `preprocessing`."""
+        return NORMALIZATIONS[self.preprocessing]
+
+    def for_file(self, **changes: Any) -> InputContract:
+        """The same contract with what one file changes about it."""
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` turns it back."""
+        facts = asdict(self)
+        how = self.normalization
+        facts["normalization"] = {
+            "mode": how.mode,
+            "scale": how.scale,
+            "offset": how.offset,
+            "channel_order": how.channel_order,
+        }
+        facts["resize"] = {
+            "shorter_side": resize_target(self.input_size, self.crop_fraction),
+            "filter": self.resize_filter,
+            "crop": "centre",
+        }
+        return {"schema": SCHEMA, **facts}
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> InputContract:
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: a newer schema, or fields that do not fit.
+        """
+        if facts.get("schema") != SCHEMA:
+            raise DataError(
+                f"The file carries a contract of schema {facts.get('schema')!r}; "
+                f"this EdgeZoo reads schema {SCHEMA}.",
+                "Upgrade EdgeZoo.",
+            )
+        known = {name for name in cls.__slots__ if name in facts}
+        values = {name: facts[name] for name in known}
+        try:
+            values["weights"] = WeightsRecord(**values["weights"])
+            values["labels"] = tuple(values.get("labels") or ())
+            contract = cls(**values)
+        except (TypeError, KeyError) as error:
+            raise DataError(f"The contract inside the file is damaged: {error}.") from error
+        if contract.preprocessing not in NORMALIZATIONS:
+            raise DataError(
+                f"The contract names an unknown preprocessing {contract.preprocessing!r}.",
+                f"Known: {', '.join(NORMALIZATIONS)}.",
+            )
+        return contract
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One exported model: its main file, the files that belong to it, and its contract."""
+
+    path: Path
+    format: str
+    files: tuple[Path, ...]
+    contract: InputContract | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files together."""
+        return sum(file.stat().st_size for file in self.files)
+
+    def sha256(self) -> str:
+        """Hash of the file; where there are several, of their hashes in order."""
+        import hashlib
+
+        hashes = [file_sha256(file) for file in self.files]
+        if len(hashes) == 1:
+            return hashes[0]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+    def required_contract(self) -> InputContract:
+        """The contract.
+
+        Raises:
+            DataError: the file carries none and none was given.
+        """
+        if self.contract is None:
+            raise DataError(
+                f"{self.path} carries no EdgeZoo contract, so its preprocessing is unknown.",
+                "Say it with --preprocessing tf|caffe|torch (and --labels FILE for names).",
+            )
+        return self.contract
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that stands for this artifact in `export --json` and in the manifest."""
+        contract = self.required_contract()
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "precision": contract.precision,
+            "bytes": self.bytes,
+            "sha256": self.sha256(),
+            "model": contract.model,
+            "alpha": contract.alpha,
+            "input_size": contract.input_size,
+            "trained": contract.weights.trained,
+            "input": {
+                "shape": list(contract.shape),
+                "dtype": contract.input_dtype,
+                "layout": contract.layout,
+                "kind": contract.input_kind,
+            },
+            "files": [
+                {"path": str(f), "bytes": f.stat().st_size, "sha256": file_sha256(f)}
+                for f in self.files
+            ],
+        }
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write beside the place and rename into it, so that readers see all or nothing.
+
+    Raises:
+        DataError: the folder cannot be written or the disk is full.
+    """
+    import os
+
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        scratch.replace(path)
+    except OSError as error:
+        scratch.unlink(missing_ok=True)
+        raise DataError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Free some space or choose another folder with --output.",
+        ) from error
+
+
+def merge_manifest(path: Path, entries: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+    """Write the manifest of a model; entries of earlier runs stay while their files do.
+
+    `entries` carry paths relative to the manifest's folder.
+    """
+    kept: list[dict[str, Any]] = []
+    new = {entry["path"] for entry in entries}
+    if path.exists():
+        try:
+            before = json.loads(path.read_text(encoding="utf-8")).get("artifacts", [])
+        except (OSError, ValueError, AttributeError):
+            before = []  # a damaged manifest says nothing that could be kept
+        for entry in before:
+            file = path.parent / entry.get("path", "")
+            if entry.get("path") not in new and file.is_file():
+                kept.append(entry)
+    body = {"schema": SCHEMA, **facts, "artifacts": [*kept, *entries]}
+    write_text_atomically(path, json.dumps(body, indent=1) + "\n")

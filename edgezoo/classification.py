@@ -1,0 +1,61 @@
+"""Names what is on a picture; runs on a device with numpy, Pillow and one runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgezoo.artifact import InputContract
+from edgezoo.inference import open_artifact, predict
+from edgezoo.preprocessing import load_pixels
+
+
+def classify(
+    artifact: Path | str,
+    images: Sequence[Path | str],
+    *,
+    top: int = 5,
+    threads: int = 1,
+    preprocessing: str | None = None,
+    labels: Path | str | None = None,
+) -> dict[str, Any]:
+    """Classify image files.
+
+    Args:
+        artifact: a .tflite, .onnx or .xml file.
+        images: image files.
+        top: how many classes to name.
+        threads: of the runtime.
+        preprocessing, labels: for a file without a contract of EdgeZoo's.
+
+    Returns:
+        {"artifact", "trained", "results": [{"image", "classes": [{"index", "label",
+        "probability"}]}]}, best class first.
+
+    Raises:
+        EdgeZooError: what stands in the way, in words.
+    """
+    import numpy as np
+
+    opened, session = open_artifact(
+        artifact, preprocessing=preprocessing, labels=labels, threads=threads
+    )
+    contract = opened.required_contract()
+    results = []
+    with session:
+        for image in images:
+            pixels = load_pixels(Path(image), contract.input_size, contract.crop_fraction)
+            scores = predict(session, contract, pixels[None])[0]
+            best = np.argsort(-scores, kind="stable")[: max(1, top)]
+            classes = [
+                {"index": int(i), "label": label(contract, int(i)), "probability": float(scores[i])}
+                for i in best
+            ]
+            results.append({"image": str(image), "classes": classes})
+    return {"artifact": str(artifact), "trained": contract.weights.trained, "results": results}
+
+
+def label(contract: InputContract, index: int) -> str:
+    """The name of a class, or its number where the file has no names."""
+    return contract.labels[index] if index < len(contract.labels) else f"class {index}"

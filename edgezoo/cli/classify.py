@@ -1,0 +1,47 @@
+"""`edgezoo classify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgezoo import console
+from edgezoo.cli.options import PATH, common, foreign
+
+
+@click.command("classify")
+@click.argument("artifact", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
+@click.option("--top", default=5, show_default=True, help="How many classes to name.")
+@click.option("--threads", default=1, show_default=True)
+@foreign
+@common
+def COMMAND(
+    artifact: Path,
+    images: tuple[Path, ...],
+    top: int,
+    threads: int,
+    preprocessing: str | None,
+    labels: Path | None,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Name what is on each IMAGE, with probabilities.
+
+    The file's own contract tells how to resize, crop and normalise.
+    """
+    from edgezoo.classification import classify
+
+    facts = classify(
+        artifact, images, top=top, threads=threads, preprocessing=preprocessing, labels=labels
+    )
+    if as_json:
+        console.print_json(facts)
+        return
+    for result in facts["results"]:
+        print(result["image"])
+        for entry in result["classes"]:
+            print(f"  {entry['probability']:.3f}  {entry['label']}")
+    if not facts["trained"]:
+        console.warn("Untrained weights: the answers mean nothing.")

@@ -1,0 +1,187 @@
+"""`edgezoo export`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgezoo import console
+from edgezoo.cli.options import PATH, common, quiet, split
+from edgezoo.errors import UsageError
+
+
+@click.command("export")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.option("--alpha", type=float, help="Width of a MobileNet: 0.25, 0.5, 0.75, 1.0, or any.")
+@click.option("--depth-multiplier", type=int, help="Of MobileNet's depthwise layers.")
+@click.option("--input-size", type=int, metavar="PX", help="Height and width in pixels.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    default=("all",),
+    metavar="NAME",
+    help="tflite, onnx, openvino or all (default); several by commas.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    metavar="NAME",
+    help="float32 (default), float16, int8; several by commas.",
+)
+@click.option("--int8", is_flag=True, help="The same as --precision int8.")
+@click.option(
+    "--weights",
+    default="imagenet",
+    metavar="WORD|FILE",
+    help="imagenet (default), random (untrained, seeded) or an .h5 file.",
+)
+@click.option("--seed", default=0, help="Of random weights and of the choice of images.")
+@click.option(
+    "--calibration",
+    default="synthetic",
+    metavar="DIR|NPZ",
+    help="Sample images for int8: a folder, an .npz of uint8 pixels, or synthetic (default).",
+)
+@click.option("--calibration-count", default=200, show_default=True, help="Images to calibrate on.")
+@click.option(
+    "--input",
+    "input_kind",
+    default="pixels",
+    metavar="KIND",
+    help="pixels (default: RGB 0 to 255, normalised inside) or normalized (Keras' own contract).",
+)
+@click.option("--io", metavar="TYPE", help="Border of int8 files: uint8 (default), int8, float32.")
+@click.option(
+    "-o", "--output", type=PATH, default=Path("exported"), show_default=True, metavar="DIR"
+)
+@click.option("--verify/--no-verify", default=True, help="Compare each file with Keras.")
+@click.option("--verify-images", "verify_count", default=64, show_default=True)
+@click.option(
+    "--min-agreement",
+    type=float,
+    metavar="SHARE",
+    help="Exit 6 where fewer images than this share keep their top-1.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be made, how large, how long.")
+@quiet
+@common
+def COMMAND(models: tuple[str, ...], **options: Any) -> int:
+    """Export MODEL to files that run at the edge, and verify each of them.
+
+    \b
+    Examples:
+      edgezoo export mobilenet --alpha 0.5 --int8
+      edgezoo export mobilenet --alpha 0.25 --input-size 128 --format tflite \\
+          --precision float32,int8 --calibration photos/ -o build/
+      edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
+    """
+    as_json, debug, dry_run, silent = (
+        options.pop(name) for name in ("as_json", "debug", "dry_run", "quiet")
+    )
+    precisions = split(options.pop("precisions"))
+    if options.pop("int8"):
+        precisions = (*precisions, "int8")
+    from edgezoo.pipeline.plan import ExportRequest, estimate, resolve
+
+    options["formats"] = split(options.pop("formats"))
+    first = ExportRequest(model="", precisions=precisions or ("float32",), **options)
+    names = tuple(dict.fromkeys(models))
+    if len(names) != len(models):
+        raise UsageError("A model is named twice.", "Name each model once.")
+    plans = [resolve(replace(first, model=name)) for name in names]
+    if dry_run:
+        _show_plans([estimate(plan) for plan in plans], as_json)
+        return 0
+    return _export(plans, as_json, debug, silent)
+
+
+def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
+    from edgezoo.pipeline.run import execute
+
+    results = []
+    for plan in plans:
+        with console.status(not silent and not debug) as progress:
+            result = execute(plan, progress, debug)
+        results.append(result)
+        for text in result.warnings:
+            console.warn(text)
+        if not as_json:
+            _show_result(plan, result)
+    if as_json:
+        facts = [result.to_json() for result in results]
+        merged = facts[0] if len(facts) == 1 else _merge(facts)
+        console.print_json(merged)
+    failures = [text for result in results for text in result.failures]
+    for text in failures:
+        console.note(f"Failed: {text}")
+    if failures:
+        return 6
+    if not as_json and not silent:
+        _next_command(results[-1].artifacts)
+    return 0
+
+
+def _merge(facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One object for several models: lists joined, the manifests listed."""
+    return {
+        "artifacts": [entry for fact in facts for entry in fact["artifacts"]],
+        "manifest": facts[-1]["manifest"],
+        "manifests": [fact["manifest"] for fact in facts],
+        "warnings": [text for fact in facts for text in fact["warnings"]],
+        "failures": [text for fact in facts for text in fact["failures"]],
+    }
+
+
+def _show_plans(plans: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        console.print_json({"dry_run": True, "plans": plans})
+        return
+    for plan in plans:
+        width = "" if plan["alpha"] is None else f" {plan['alpha']:g}"
+        rows = [
+            (Path(entry["path"]).name, f"about {console.size(entry['bytes_about'])}")
+            for entry in plan["artifacts"]
+        ]
+        title = (
+            f"{plan['model']}{width} at {plan['input_size']} px, {plan['parameters']:,} "
+            f"parameters, {plan['weights']} weights: about {plan['cpu_seconds_about']} CPU s"
+        )
+        console.table(title, ("file", "size"), rows)
+
+
+def _show_result(plan: Any, result: Any) -> None:
+    rows = []
+    for entry in result.artifacts:
+        check = entry["verification"]
+        rows.append(
+            (
+                Path(entry["path"]).name,
+                console.size(entry["bytes"]),
+                check["verdict"],
+                console.percent(check.get("agreement_top1")),
+                _decibels(check),
+            )
+        )
+    untrained = "" if plan.weights.source != "random" else " (untrained: random weights)"
+    console.table(
+        f"{result.manifest.parent}{untrained}",
+        ("file", "size", "verified", "same top-1", "SQNR dB"),
+        rows,
+    )
+
+
+def _decibels(check: dict[str, Any]) -> str:
+    if check["verdict"] == "skipped":
+        return "-"
+    return "exact" if check["sqnr_db"] is None else f"{check['sqnr_db']:.1f}"
+
+
+def _next_command(entries: tuple[dict[str, Any], ...]) -> None:
+    path = entries[-1]["path"]
+    console.note(f"Next: edgezoo classify {path} PHOTO.jpg")
+    console.note(f"      edgezoo evaluate {path} --images FOLDER_OF_CLASSES")

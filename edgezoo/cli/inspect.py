@@ -1,0 +1,64 @@
+"""`edgezoo inspect`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgezoo import console
+from edgezoo.cli.options import PATH, common
+
+
+@click.command("inspect")
+@click.argument("artifact", type=PATH)
+@common
+def COMMAND(artifact: Path, as_json: bool, debug: bool) -> None:
+    """Show what is in a file: operations, types, quantization, contract, what it needs."""
+    from edgezoo.inspection import inspect
+
+    facts = inspect(artifact)
+    if as_json:
+        console.print_json(facts)
+        return
+    ops = ", ".join(f"{count} {name}" for name, count in facts["ops"].items())
+    rows: list[tuple[str, object]] = [
+        ("format", facts["format"]),
+        ("size", console.size(facts["bytes"])),
+        ("operations", ops),
+        ("in float", ", ".join(facts["float_ops"]) or "none" if facts["quantized"] else "all"),
+    ]
+    for side in ("inputs", "outputs"):
+        for tensor in facts[side]:
+            rows.append((side[:-1], _tensor(tensor)))
+    rows += [(f"needs {name}", value) for name, value in facts["minimum_runtime"].items()]
+    contract = facts["contract"]
+    if contract is None:
+        rows.append(("contract", "none: say --preprocessing to the other commands"))
+    else:
+        rows += _contract_rows(contract)
+    console.table(str(artifact), ("", ""), rows)
+
+
+def _tensor(tensor: dict[str, object]) -> str:
+    text = f"{tensor['name']} {tensor['dtype']} {tensor['shape']}"
+    if tensor["scale"] is not None:
+        text += f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}"
+    return text
+
+
+def _contract_rows(contract: dict[str, object]) -> list[tuple[str, object]]:
+    resize, weights = contract["resize"], contract["weights"]
+    assert isinstance(resize, dict) and isinstance(weights, dict)
+    labels = contract["labels"]
+    assert isinstance(labels, (list, tuple))
+    size = contract["input_size"]
+    return [
+        ("model", f"{contract['model']}, alpha {contract['alpha']}, {contract['precision']}"),
+        ("takes", f"{contract['color_order']} {contract['input_kind']}, {contract['layout']}"),
+        ("preprocessing", f"{contract['preprocessing']}; shorter side to {resize['shorter_side']} "
+                          f"px, {resize['filter']}, centre crop {size} px"),
+        ("gives", f"{contract['output_kind']}, {contract['classes']} classes"),
+        ("labels", f"{len(labels)}: {', '.join(labels[:3])} …" if labels else "none"),
+        ("weights", f"{weights['source']}, {'trained' if weights['trained'] else 'UNTRAINED'}"),
+    ]  # fmt: skip

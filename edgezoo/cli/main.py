@@ -1,0 +1,133 @@
+"""The `edgezoo` command: finds its subcommands, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from edgezoo import cli, console
+from edgezoo.errors import EdgeZooError, UsageError, did_you_mean
+
+_COMMON = ("main", "options")
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        names = (module.name for module in pkgutil.iter_modules(cli.__path__))
+        return sorted(name.rstrip("_") for name in names if name not in _COMMON)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        modules = {module.name.rstrip("_"): module.name for module in pkgutil.iter_modules(
+            cli.__path__)}  # fmt: skip
+        module = importlib.import_module(f"edgezoo.cli.{modules[cmd_name]}")
+        command: click.Command = module.COMMAND
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.list_commands(ctx):
+            raise UsageError(
+                f"There is no command {args[0]!r}.", did_you_mean(args[0], self.list_commands(ctx))
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog="Start with: edgezoo export mobilenet --alpha 0.5 --int8",
+)
+@click.version_option(package_name="edgezoo", prog_name="edgezoo")
+def edgezoo() -> None:
+    """Make verified, quantized files of Keras image classifiers for the edge.
+
+    TFLite, ONNX and OpenVINO, in float32, float16 and int8, each checked against its source.
+    """
+
+
+class _Terminated(BaseException):
+    """SIGTERM, so that everything cleans up as it does at Ctrl-C."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line.
+
+    Returns:
+        The exit code: see `edgezoo.errors`; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = edgezoo.main(args=arguments, prog_name="edgezoo", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        console.note("Interrupted: nothing half-written was left.")
+        return 130
+    except _Terminated:
+        console.note("Terminated: nothing half-written was left.")
+        return 143
+    except click.ClickException as error:
+        return _report(UsageError(*_click_words(error)), arguments)
+    except EdgeZooError as error:
+        return _report(error, arguments)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has enough
+        return 0
+    except Exception as error:
+        if "--debug" in arguments:
+            raise
+        return _report(_defect(error), arguments)
+
+
+def _click_words(error: click.ClickException) -> tuple[str, str]:
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.possibilities:
+        return f"There is no option {error.option_name}.", f"Did you mean {error.possibilities[0]}?"
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "edgezoo"
+    return message, f"See {path} --help."
+
+
+def _defect(error: Exception) -> EdgeZooError:
+    if isinstance(error, OSError):
+        from edgezoo.errors import DataError
+
+        return DataError(f"{error.filename or 'A file'}: {error.strerror or error}.")
+    return EdgeZooError(
+        f"EdgeZoo failed unexpectedly ({type(error).__name__}: {error}).",
+        "This is a defect: please report it with the output of the same command and --debug.",
+    )
+
+
+def _report(error: EdgeZooError, arguments: list[str]) -> int:
+    """One clear message on standard error; with --json also an object on standard output."""
+    if "--json" in arguments:
+        facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+        sys.stdout.write(json.dumps({"error": facts}, indent=1) + "\n")
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    console.note(str(error))
+    if "--debug" in arguments:
+        import traceback
+
+        traceback.print_exception(error)
+    return error.exit_code
+
+
+def run() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+def common(function: F) -> F:
+    """--json and --debug, which every command has; main.py acts on --debug."""
+    function = click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object; all else goes to stderr."
+    )(function)
+    return click.option(
+        "--debug", is_flag=True, help="Show tracebacks and what child processes print."
+    )(function)
+
+
+def quiet(function: F) -> F:
+    """--quiet, for commands that show progress."""
+    return click.option("-q", "--quiet", is_flag=True, help="No progress, no closing hints.")(
+        function
+    )
+
+
+def foreign(function: F) -> F:
+    """What must be said of files that EdgeZoo did not make."""
+    function = click.option(
+        "--preprocessing",
+        metavar="MODE",
+        help="tf, caffe or torch: what a file without a contract of EdgeZoo's wants.",
+    )(function)
+    return click.option(
+        "--labels", type=PATH, metavar="FILE", help="A class name a line, for such a file."
+    )(function)
+
+
+def split(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Lists may be given by commas or by repeating the option."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())

@@ -1,0 +1,104 @@
+"""What people see: tables, progress and notes. Results go to stdout, all else to stderr.
+
+rich draws tables and progress; a device without it gets plain lines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Exactly one JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
+
+
+def note(text: str) -> None:
+    """A line for people, on standard error."""
+    sys.stderr.write(text + "\n")
+
+
+def warn(text: str) -> None:
+    """A warning, on standard error; yellow on a terminal."""
+    import click
+
+    click.secho(f"Warning: {text}", fg="yellow", err=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on standard output, at most as wide as the terminal (80 columns in a pipe).
+
+    Columns whose cells are all numbers stand to the right.
+    """
+    cells = [[_text(value) for value in row] for row in rows]
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print(title)
+        for line in (list(columns), *cells):
+            print("  ".join(line))
+        return
+    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for place, name in enumerate(columns):
+        numeric = all(_is_number(row[place]) for row in cells)
+        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        drawn.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 80, highlight=False).print(drawn)
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text in ("-", "") or text[0].isdigit() or text[0] in "+-."
+
+
+@contextlib.contextmanager
+def status(enabled: bool) -> Iterator[Callable[[str], None]]:
+    """What is being done now, with a spinner, on a terminal; silent elsewhere."""
+    if not enabled or not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("Starting") as spinner:
+        yield lambda text: spinner.update(f"{text} …")
+
+
+@contextlib.contextmanager
+def bar(enabled: bool, total: int | None, text: str) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; silent elsewhere."""
+    if not enabled or not sys.stderr.isatty():
+        yield lambda n: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield lambda n: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda n: progress.advance(task, n)
+
+
+def size(count: int) -> str:
+    """Bytes in the unit that reads best (powers of ten)."""
+    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return (
+                f"{count / factor:.2f} {unit}" if unit == "MB" else f"{count / factor:.0f} {unit}"
+            )
+    return f"{count} B"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as percent, `-` where there is none."""
+    return "-" if share is None else f"{100 * share:.{digits}f} %"

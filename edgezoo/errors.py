@@ -1,0 +1,88 @@
+"""What can go wrong for a user, one exit code a branch.
+
+EdgeZooError              1  a defect of EdgeZoo (with a request to report it)
+├── UsageError            2  the request itself is wrong
+├── RefusedError          3  this combination cannot be done
+├── MissingError          4  something is missing on this machine
+├── DataError             5  data or weights unreachable, corrupt or unsafe
+├── ThresholdError        6  made, but it does not meet the asked threshold
+└── CrashError            1  a child process died
+
+Every message says what was asked and why it cannot be; `hint` says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeZooError(Exception):
+    """Base of all errors that EdgeZoo raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class UsageError(EdgeZooError):
+    """An unknown name, an illegal value, options that contradict each other."""
+
+    exit_code = 2
+
+
+class RefusedError(EdgeZooError):
+    """A well-formed request that no converter or runtime can fulfil, with the reason."""
+
+    exit_code = 3
+
+
+class MissingError(EdgeZooError):
+    """A package, device or compiler is not there; the hint brings it."""
+
+    exit_code = 4
+
+
+class DataError(EdgeZooError):
+    """Images, weights, files or folders that cannot be read, written or trusted."""
+
+    exit_code = 5
+
+
+class ThresholdError(EdgeZooError):
+    """The files were made, but a promised or asked bound does not hold."""
+
+    exit_code = 6
+
+
+class CrashError(EdgeZooError):
+    """A child process died without an answer (a converter's abort, a kill for memory)."""
+
+
+BY_NAME: dict[str, type[EdgeZooError]] = {
+    cls.__name__: cls
+    for cls in (
+        EdgeZooError,
+        UsageError,
+        RefusedError,
+        MissingError,
+        DataError,
+        ThresholdError,
+        CrashError,
+    )
+}
+
+
+def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
+    """A sentence that names the nearest known words, or all of them when none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Known: {', '.join(known)}."

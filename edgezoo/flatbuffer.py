@@ -1,0 +1,184 @@
+"""Reading and changing TFLite files: the few helpers that several layers need.
+
+The schema is TFLite's own (schema.fbs), in the object form that ai-edge-litert ships.
+Nothing is imported before it is used: a device may run a .tflite without this module.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
+          7: "int16", 9: "int8", 10: "float64"}  # fmt: skip
+
+
+def schema() -> Any:
+    """The generated schema module."""
+    from ai_edge_litert import schema_py_generated
+
+    return schema_py_generated
+
+
+def read_model(path: Path) -> Any:
+    """The file as a tree of `ModelT` objects.
+
+    Raises:
+        DataError: not a TFLite flatbuffer, or a damaged one.
+    """
+    data = path.read_bytes()
+    if data[4:8] != b"TFL3":
+        raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
+    try:
+        return parse(data)
+    except Exception as error:  # the generated reader raises whatever a wrong offset leads to
+        raise DataError(f"{path} is a damaged TFLite file: {error}.") from error
+
+
+def parse(data: bytes) -> Any:
+    """A `ModelT` of a file's bytes; buffers that stand behind the flatbuffer are drawn in."""
+    import numpy as np
+
+    model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            values = data[buffer.offset : buffer.offset + buffer.size]
+            buffer.data, buffer.offset, buffer.size = np.frombuffer(values, np.uint8), 0, 0
+    return model
+
+
+def write_model(model: Any, path: Path) -> None:
+    """Pack a `ModelT` and write it; the same tree gives the same bytes."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+
+
+def text(value: bytes | str | None) -> str:
+    """Names come as bytes from a file and as str from us."""
+    return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def op_name(model: Any, op: Any) -> str:
+    """The schema's name of an operation, such as CONV_2D; the custom code of a custom one."""
+    code = model.operatorCodes[op.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == schema().BuiltinOperator.CUSTOM:
+        return text(code.customCode)
+    operators = vars(schema().BuiltinOperator).items()
+    names: dict[int, str] = {v: k for k, v in operators if not k.startswith("_")}
+    return names.get(number, f"BUILTIN_{number}")
+
+
+def tensor_dtype(tensor: Any) -> str:
+    """The numpy name of a tensor's type."""
+    return _NUMPY.get(tensor.type, f"type{tensor.type}")
+
+
+def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
+    """A copy of a constant tensor's values in its shape, None for one that is computed."""
+    import numpy as np
+
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) == 0:
+        return None
+    values = np.frombuffer(bytes(data), tensor_dtype(tensor))
+    return values.reshape([int(n) for n in tensor.shape]).copy()
+
+
+def set_constant(model: Any, tensor: Any, values: NDArray[Any]) -> None:
+    """Replace a constant tensor's values, keeping type and shape."""
+    import numpy as np
+
+    packed = np.ascontiguousarray(values, tensor_dtype(tensor))
+    model.buffers[tensor.buffer].data = np.frombuffer(packed.tobytes(), np.uint8)
+
+
+def add_metadata(model: Any, name: str, data: bytes) -> None:
+    """Attach named bytes, in place of earlier ones of that name."""
+    import numpy as np
+
+    for entry in model.metadata or []:
+        if text(entry.name) == name:
+            model.buffers[entry.buffer].data = np.frombuffer(data, np.uint8)
+            return
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(data, np.uint8)
+    model.buffers.append(buffer)
+    entry = schema().MetadataT()
+    entry.name, entry.buffer = name, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+
+
+def read_metadata(model: Any, name: str) -> bytes | None:
+    """Named bytes, None where the file has none of that name."""
+    for entry in model.metadata or []:
+        if text(entry.name) == name:
+            return bytes(model.buffers[entry.buffer].data)
+    return None
+
+
+def add_signature(model: Any, input_name: str, output_name: str) -> None:
+    """Name the border of the network, as `serving_default`, and the two tensors themselves."""
+    graph = model.subgraphs[0]
+    signature = schema().SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    pairs = ((input_name, graph.inputs[0]), (output_name, graph.outputs[0]))
+    maps = []
+    for name, index in pairs:
+        entry = schema().TensorMapT()
+        entry.name, entry.tensorIndex = name, int(index)
+        graph.tensors[index].name = name
+        maps.append(entry)
+    signature.inputs, signature.outputs = [maps[0]], [maps[1]]
+    model.signatureDefs = [signature]
+
+
+def layer_name(long_name: str) -> str:
+    """A readable name out of the converter's `model/net/layer_1/Op;model/net/...` chains."""
+    parts = long_name.split(";")[0].split("/")
+    name = parts[2] if len(parts) > 3 else parts[-1]
+    return name.removesuffix("_1")
+
+
+def rename_layers(model: Any) -> None:
+    """Give computed tensors their layer's name, constants `layer/weights` and `layer/bias`.
+
+    The names go on into ONNX and OpenVINO files, so that a layer is called the same everywhere.
+    """
+    graph = model.subgraphs[0]
+    taken: set[str] = {text(graph.tensors[i].name) for i in (*graph.inputs, *graph.outputs)}
+    kept = set(int(i) for i in (*graph.inputs, *graph.outputs))
+
+    def assign(index: int, wanted: str) -> None:
+        if index < 0 or index in kept:
+            return
+        name, number = wanted, 1
+        while name in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        taken.add(name)
+        kept.add(index)
+        graph.tensors[index].name = name
+
+    for op in graph.operators:
+        layer = layer_name(text(graph.tensors[op.outputs[0]].name))
+        for index in op.outputs:
+            assign(int(index), layer)
+        constants = [int(i) for i in op.inputs if i >= 0 and is_constant(model, int(i))]
+        for index, role in zip(constants, ("weights", "bias", "extra"), strict=False):
+            assign(index, f"{layer}/{role}")
+
+
+def is_constant(model: Any, index: int) -> bool:
+    """Whether a tensor of the main graph carries its values in the file."""
+    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
+    return data is not None and len(data) > 0

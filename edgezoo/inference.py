@@ -1,0 +1,172 @@
+"""From pixels through a session to probabilities, whatever types stand at the file's border."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo import registry
+from edgezoo.artifact import Artifact, InputContract, WeightsRecord
+from edgezoo.contracts import Session, TensorInfo
+from edgezoo.errors import DataError, UsageError
+from edgezoo.preprocessing import normalize
+from edgezoo.spec import NORMALIZATIONS
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def to_input(
+    pixels: NDArray[np.uint8], contract: InputContract, wanted: TensorInfo
+) -> NDArray[Any]:
+    """Pixels in the dtype, range and layout that the file takes.
+
+    Args:
+        pixels: RGB, shape (n, size, size, 3).
+        contract: of the file.
+        wanted: the file's input tensor.
+
+    Returns:
+        shape (n, size, size, 3), or (n, 3, size, size) where the contract's layout is NCHW.
+
+    Raises:
+        DataError: an input type for which no rule is known.
+    """
+    import numpy as np
+
+    if contract.input_kind == "normalized":
+        values: NDArray[Any] = normalize(pixels, contract.normalization)
+        if wanted.dtype in ("uint8", "int8"):
+            if wanted.scale is None or wanted.zero_point is None:
+                raise DataError(f"The {wanted.dtype} input {wanted.name} has no quantization.")
+            limits = np.iinfo(wanted.dtype)
+            levels = np.rint(values / wanted.scale) + wanted.zero_point
+            values = np.clip(levels, limits.min, limits.max)
+        values = values.astype(wanted.dtype)
+    elif wanted.dtype == "int8":
+        values = (pixels.astype(np.int16) - 128).astype(np.int8)
+    elif wanted.dtype in ("uint8", "float32", "float16"):
+        values = pixels.astype(wanted.dtype)
+    else:
+        raise DataError(f"The input {wanted.name} has the type {wanted.dtype}, which is unknown.")
+    return np.moveaxis(values, -1, 1) if contract.layout == "NCHW" else values
+
+
+def dequantize(raw: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
+    """Real values of a raw output, by the tensor's own scale and zero point."""
+    import numpy as np
+
+    values = raw.astype(np.float32)
+    if info.scale is not None and info.zero_point is not None:
+        values = (values - np.float32(info.zero_point)) * np.float32(info.scale)
+    return values
+
+
+def predict(
+    session: Session, contract: InputContract, pixels: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """Scores of each class.
+
+    Args:
+        session: an open artifact.
+        contract: of that artifact.
+        pixels: RGB, shape (n, size, size, 3).
+
+    Returns:
+        float32, shape (n, classes); a background class in front of `contract.classes` others
+        is left out.
+    """
+    batch = to_input(pixels, contract, session.inputs[0])
+    scores = dequantize(session.run(batch), session.outputs[0])
+    if scores.shape[1] == contract.classes + 1:
+        return scores[:, 1:]
+    return scores
+
+
+def open_artifact(
+    path: Path | str,
+    *,
+    preprocessing: str | None = None,
+    labels: Path | str | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+) -> tuple[Artifact, Session]:
+    """Open a file; one that EdgeZoo did not make needs `preprocessing`.
+
+    Args:
+        path: .tflite, .onnx, .xml or .keras.
+        preprocessing: "tf", "caffe" or "torch", for a file without a contract.
+        labels: a text file with a class name a line, for a file without a contract.
+        device, threads: where to run.
+
+    Raises:
+        UsageError, MissingError, DataError: what stands in the way, in words.
+    """
+    artifact = registry.load_artifact(path)
+    session = registry.runtime_for(artifact.path).open(artifact, device, threads)
+    if artifact.contract is None and preprocessing is not None:
+        contract = foreign_contract(artifact, session, preprocessing, labels)
+        artifact = Artifact(artifact.path, artifact.format, artifact.files, contract)
+    elif artifact.contract is not None and preprocessing is not None:
+        session.close()
+        raise UsageError(
+            f"{path} carries its own preprocessing ({artifact.contract.preprocessing}).",
+            "Leave --preprocessing out.",
+        )
+    if artifact.contract is None:
+        session.close()
+    artifact.required_contract()
+    return artifact, session
+
+
+def foreign_contract(
+    artifact: Artifact, session: Session, preprocessing: str, labels: Path | str | None
+) -> InputContract:
+    """What to assume of a file that EdgeZoo did not make.
+
+    The size and layout come from its input tensor; 1001 outputs mean a background class in
+    front of ImageNet's 1000.
+    """
+    if preprocessing not in NORMALIZATIONS:
+        raise UsageError(
+            f"--preprocessing {preprocessing} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}."
+        )
+    tensor, outputs = session.inputs[0], session.outputs[0].shape[-1]
+    if len(tensor.shape) != 4 or 3 not in (tensor.shape[1], tensor.shape[3]):
+        raise DataError(
+            f"{artifact.path} takes shape {tensor.shape}, which is not one RGB picture."
+        )
+    nchw = tensor.shape[1] == 3
+    names = read_labels(Path(labels)) if labels is not None else ()
+    classes = 1000 if outputs == 1001 else outputs
+    if len(names) == outputs == classes + 1:
+        names = names[1:]
+    if names and len(names) != classes:
+        raise DataError(f"{labels} has {len(names)} labels, the file has {outputs} outputs.")
+    return InputContract(
+        model=artifact.path.stem,
+        precision="int8" if tensor.dtype in ("uint8", "int8") else "float32",
+        input_size=tensor.shape[2],
+        preprocessing=preprocessing,
+        weights=WeightsRecord("unknown", ""),
+        classes=classes,
+        input_kind="normalized",
+        input_dtype=tensor.dtype,
+        output_dtype=session.outputs[0].dtype,
+        layout="NCHW" if nchw else "NHWC",
+        labels=names,
+    )
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """A class name a line.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The labels file {path} cannot be read: {error}.") from error
+    return tuple(line.strip() for line in lines if line.strip())

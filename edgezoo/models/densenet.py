@@ -1,0 +1,73 @@
+"""DenseNet 121, 169 and 201: every layer of a block reads all layers before it.
+
+G. Huang, Z. Liu, L. van der Maaten and K. Q. Weinberger, CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from edgezoo.spec import ModelSpec, WeightsFile
+
+_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/densenet/"
+
+SPECS = (
+    ModelSpec(
+        name="densenet121",
+        family="densenet",
+        keras_name="DenseNet121",
+        preprocessing="torch",
+        default_input_size=224,
+        min_input_size=32,
+        parameters=8_062_504,
+        depth=242,
+        size_mb=33.0,
+        top1=0.750,
+        top5=0.923,
+        paper="https://arxiv.org/abs/1608.06993",
+        weights=WeightsFile(
+            name="densenet121_weights_tf_dim_ordering_tf_kernels.h5",
+            url=_BASE + "densenet121_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="9d60b8095a5708f2dcce2bca79d332c7",
+        ),
+        weights_licence="BSD-3-Clause (DenseNet authors)",
+    ),
+    ModelSpec(
+        name="densenet169",
+        family="densenet",
+        keras_name="DenseNet169",
+        preprocessing="torch",
+        default_input_size=224,
+        min_input_size=32,
+        parameters=14_307_880,
+        depth=338,
+        size_mb=57.0,
+        top1=0.762,
+        top5=0.932,
+        paper="https://arxiv.org/abs/1608.06993",
+        weights=WeightsFile(
+            name="densenet169_weights_tf_dim_ordering_tf_kernels.h5",
+            url=_BASE + "densenet169_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="d699b8f76981ab1b30698df4c175e90b",
+        ),
+        weights_licence="BSD-3-Clause (DenseNet authors)",
+    ),
+    ModelSpec(
+        name="densenet201",
+        family="densenet",
+        keras_name="DenseNet201",
+        preprocessing="torch",
+        default_input_size=224,
+        min_input_size=32,
+        parameters=20_242_984,
+        depth=402,
+        size_mb=80.0,
+        top1=0.773,
+        top5=0.936,
+        paper="https://arxiv.org/abs/1608.06993",
+        weights=WeightsFile(
+            name="densenet201_weights_tf_dim_ordering_tf_kernels.h5",
+            url=_BASE + "densenet201_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="1ceb130c1ea1b78c3bf6114dbdfd8807",
+        ),
+        weights_licence="BSD-3-Clause (DenseNet authors)",
+    ),
+)

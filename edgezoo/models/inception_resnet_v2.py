@@ -1,0 +1,33 @@
+"""Inception-ResNet v2: Inception branches with residual connections around them.
+
+C. Szegedy, S. Ioffe, V. Vanhoucke and A. Alemi, AAAI 2017.
+"""
+
+from __future__ import annotations
+
+from edgezoo.spec import ModelSpec, WeightsFile
+
+_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/inception_resnet_v2/"
+
+SPECS = (
+    ModelSpec(
+        name="inceptionresnetv2",
+        family="inception_resnet_v2",
+        keras_name="InceptionResNetV2",
+        preprocessing="tf",
+        default_input_size=299,
+        min_input_size=75,
+        parameters=55_873_736,
+        depth=449,
+        size_mb=215.0,
+        top1=0.803,
+        top5=0.953,
+        paper="https://arxiv.org/abs/1602.07261",
+        weights=WeightsFile(
+            name="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
+            url=_BASE + "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="e693bd0210a403b3192acc6073ad2e96",
+        ),
+        weights_licence="Apache-2.0 (TensorFlow)",
+    ),
+)

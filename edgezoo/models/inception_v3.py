@@ -1,0 +1,33 @@
+"""Inception v3: factorised convolutions in parallel branches.
+
+C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, CVPR 2016.
+"""
+
+from __future__ import annotations
+
+from edgezoo.spec import ModelSpec, WeightsFile
+
+_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+
+SPECS = (
+    ModelSpec(
+        name="inceptionv3",
+        family="inception_v3",
+        keras_name="InceptionV3",
+        preprocessing="tf",
+        default_input_size=299,
+        min_input_size=75,
+        parameters=23_851_784,
+        depth=189,
+        size_mb=92.0,
+        top1=0.779,
+        top5=0.937,
+        paper="https://arxiv.org/abs/1512.00567",
+        weights=WeightsFile(
+            name="inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+            url=_BASE + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="9a0d58056eeedaa3f26cb7ebd46da564",
+        ),
+        weights_licence="Apache-2.0 (TensorFlow)",
+    ),
+)

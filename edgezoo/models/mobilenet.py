@@ -1,0 +1,42 @@
+"""MobileNet v1: depthwise separable convolutions, thinned by a width factor alpha.
+
+A. G. Howard et al., 2017. The table's figures are those of alpha 1.0 at 224 pixels. Keras
+publishes weights for four widths at four sizes and, unlike elsewhere, no hash of them. At any
+other input size those of `fallback_size` serve: no parameter depends on the size.
+"""
+
+from __future__ import annotations
+
+from edgezoo.spec import ModelSpec, WeightsFile, WidthOptions
+
+_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
+
+SPECS = (
+    ModelSpec(
+        name="mobilenet",
+        family="mobilenet",
+        keras_name="MobileNet",
+        preprocessing="tf",
+        default_input_size=224,
+        min_input_size=32,
+        parameters=4_253_864,
+        depth=55,
+        size_mb=16.0,
+        top1=0.704,
+        top5=0.895,
+        paper="https://arxiv.org/abs/1704.04861",
+        weights=WeightsFile(
+            name="mobilenet_{alpha}_{size}_tf.h5",
+            url=_BASE + "mobilenet_{alpha}_{size}_tf.h5",
+            md5=None,
+        ),
+        weights_licence="Apache-2.0 (TensorFlow)",
+        width=WidthOptions(
+            alpha_codes={1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"},
+            imagenet_sizes=(128, 160, 192, 224),
+            fallback_size=224,
+            quadratic_parameters=3_139_584,
+            fixed_parameters=1_000,
+        ),
+    ),
+)

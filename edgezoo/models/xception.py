@@ -1,0 +1,33 @@
+"""Xception: Inception modules driven to their end, depthwise separable convolutions.
+
+F. Chollet, CVPR 2017. The only architecture here whose weights Keras' author trained himself.
+"""
+
+from __future__ import annotations
+
+from edgezoo.spec import ModelSpec, WeightsFile
+
+_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/xception/"
+
+SPECS = (
+    ModelSpec(
+        name="xception",
+        family="xception",
+        keras_name="Xception",
+        preprocessing="tf",
+        default_input_size=299,
+        min_input_size=71,
+        parameters=22_910_480,
+        depth=81,
+        size_mb=88.0,
+        top1=0.790,
+        top5=0.945,
+        paper="https://arxiv.org/abs/1610.02357",
+        weights=WeightsFile(
+            name="xception_weights_tf_dim_ordering_tf_kernels.h5",
+            url=_BASE + "xception_weights_tf_dim_ordering_tf_kernels.h5",
+            md5="0a58e3b7378bc2990ea3b43d5981f1f6",
+        ),
+        weights_licence="MIT (Keras)",
+    ),
+)

@@ -1,0 +1,1 @@
+"""The main job: a request becomes a plan, the plan runs in child processes, files appear."""

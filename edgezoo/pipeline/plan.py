@@ -1,0 +1,183 @@
+"""A request is checked and completed before any heavy work: everything a user can get wrong
+is said here, in a second."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgezoo import registry
+from edgezoo.building import check_options, check_weights_options
+from edgezoo.contracts import Exporter, ExportJob
+from edgezoo.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, InputKind, ModelSpec, Precision
+from edgezoo.weights import LocatedWeights, locate
+
+DEFAULT_CALIBRATION_COUNT = 200
+DEFAULT_VERIFY_COUNT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What a user asks for, in the words of `edgezoo export`."""
+
+    model: str
+    alpha: float | None = None
+    depth_multiplier: int | None = None
+    input_size: int | None = None
+    formats: tuple[str, ...] = ("all",)
+    precisions: tuple[str, ...] = ("float32",)
+    weights: str = "imagenet"
+    seed: int = 0
+    calibration: str = "synthetic"
+    calibration_count: int = DEFAULT_CALIBRATION_COUNT
+    input_kind: str = "pixels"
+    io: str | None = None
+    output: Path = field(default_factory=lambda: Path("exported"))
+    verify: bool = True
+    verify_count: int = DEFAULT_VERIFY_COUNT
+    min_agreement: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request with every default filled in and every refusal ruled out."""
+
+    request: ExportRequest
+    spec: ModelSpec
+    alpha: float | None
+    depth_multiplier: int | None
+    size: int
+    jobs: tuple[tuple[Exporter, ExportJob], ...]
+    weights: LocatedWeights
+
+    @property
+    def stem(self) -> str:
+        """What all file names of this network start with."""
+        parts = [self.spec.name]
+        if self.alpha is not None:
+            parts.append(f"{self.alpha:g}")
+        if self.depth_multiplier not in (None, 1):
+            parts.append(f"dm{self.depth_multiplier}")
+        parts.append(str(self.size))
+        if self.request.input_kind == "normalized":
+            parts.append("normalized")
+        if self.weights.source == "random":
+            parts.append("untrained")
+        return "_".join(parts)
+
+    def file_stem(self, job: ExportJob) -> str:
+        """Name of one file without its ending; the border type where it is not the default."""
+        border = f"_{job.io}" if job.io else ""
+        return f"{self.stem}_{job.precision}{border}"
+
+    @property
+    def needs_calibration(self) -> bool:
+        """True where an int8 file is to be made."""
+        return any(job.precision == "int8" for _, job in self.jobs)
+
+
+def resolve(request: ExportRequest) -> Plan:
+    """Check a request and find its weights.
+
+    Raises:
+        UsageError: an unknown name or illegal value.
+        RefusedError: a combination that cannot be done.
+        MissingError: packages that are not installed.
+        DataError: weights that are not here and cannot be fetched.
+    """
+    spec = registry.model(request.model)
+    alpha, multiplier, size = check_options(
+        spec, request.alpha, request.depth_multiplier, request.input_size
+    )
+    _check_words(request)
+    jobs = _jobs(request, spec)
+    for exporter in {exporter.name: exporter for exporter, _ in jobs}.values():
+        registry.require_packages(
+            exporter.packages, exporter.extra, f"Exporting to {exporter.name}"
+        )
+    check_weights_options(request.weights, multiplier)
+    weights = locate(spec, alpha, size, request.weights)
+    return Plan(request, spec, alpha, multiplier, size, jobs, weights)
+
+
+def _check_words(request: ExportRequest) -> None:
+    for precision in request.precisions:
+        if precision not in PRECISIONS:
+            raise UsageError(
+                f"There is no precision {precision!r}.", did_you_mean(precision, PRECISIONS)
+            )
+    if request.input_kind not in INPUT_KINDS:
+        raise UsageError(
+            f"There is no input kind {request.input_kind!r}.",
+            did_you_mean(request.input_kind, INPUT_KINDS),
+        )
+    if request.io is not None and request.io not in IO_TYPES:
+        raise UsageError(f"There is no --io {request.io!r}.", did_you_mean(request.io, IO_TYPES))
+    if request.calibration_count < 1 or request.verify_count < 2:
+        raise UsageError(
+            "Too few images were asked for.",
+            "--calibration-count takes 1 or more, --verify-images 2 or more.",
+        )
+    if request.min_agreement is not None and not 0 <= request.min_agreement <= 1:
+        raise UsageError(
+            f"--min-agreement {request.min_agreement:g} is not a share.", "Give 0 to 1."
+        )
+
+
+def _jobs(request: ExportRequest, spec: ModelSpec) -> tuple[tuple[Exporter, ExportJob], ...]:
+    """Every format with every precision; the first refusal stops all."""
+    names = list(dict.fromkeys(request.formats))
+    exporters = (
+        list(registry.exporters().values())
+        if "all" in names
+        else [registry.exporter(name) for name in names]
+    )
+    jobs = []  # _check_words has seen that the words below are known ones
+    for exporter, precision in itertools.product(exporters, dict.fromkeys(request.precisions)):
+        checked: Precision = precision
+        kind: InputKind = request.input_kind  # type: ignore[assignment]
+        job = ExportJob(exporter.name, checked, kind, request.io, request.seed)
+        reason = exporter.refusal(spec, job)
+        if reason:
+            raise RefusedError(
+                f"{spec.name} cannot be exported to {exporter.name} {precision}: {reason}.",
+                "Choose other formats, precisions or --io.",
+            )
+        jobs.append((exporter, job))
+    return tuple(jobs)
+
+
+def estimate(plan: Plan) -> dict[str, Any]:
+    """What would be made, about how large and in about how many CPU seconds.
+
+    Sizes follow from the parameters. The time is a fit to runs on one x86-64 machine.
+    """
+    parameters = plan.spec.parameter_count(plan.alpha)
+    width = {"float32": 4, "float16": 2, "int8": 1}
+    files = [
+        {
+            "path": str(plan.request.output / f"{plan.file_stem(job)}{exporter.suffix}"),
+            "format": exporter.name,
+            "precision": job.precision,
+            "bytes_about": parameters * width[job.precision] + 60_000,
+        }
+        for exporter, job in plan.jobs
+    ]
+    layers, millions = plan.spec.depth, parameters / 1e6
+    seconds = 10 + 0.06 * layers + 0.3 * millions + 1.5 * len(plan.jobs)
+    if plan.needs_calibration:
+        images = plan.request.calibration_count
+        work = millions * (plan.size / plan.spec.default_input_size) ** 2
+        seconds += 3 + images * (0.01 + 0.004 * work)
+    return {
+        "model": plan.spec.name,
+        "alpha": plan.alpha,
+        "input_size": plan.size,
+        "parameters": parameters,
+        "weights": plan.weights.source,
+        "artifacts": files,
+        "cpu_seconds_about": round(seconds),
+    }

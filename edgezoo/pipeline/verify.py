@@ -1,0 +1,154 @@
+"""`edgezoo verify`: files made earlier, against the Keras network that they came from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from edgezoo import process, registry
+from edgezoo.artifact import Artifact, InputContract
+from edgezoo.calibration import sources
+from edgezoo.errors import DataError, UsageError
+from edgezoo.verification import agreement_top1, compare
+from edgezoo.weights import locate
+
+_STEPS = "edgezoo.pipeline.steps"
+
+
+def verify_files(
+    paths: Sequence[Path | str],
+    *,
+    images: str = "synthetic",
+    count: int = 64,
+    weights: str | None = None,
+    seed: int = 0,
+    min_agreement: float | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+    debug: bool = False,
+) -> dict[str, Any]:
+    """Compare files with their source, and with one another.
+
+    Args:
+        paths: artifacts of one network.
+        images: "synthetic", a folder or an .npz of pixels.
+        count: how many images.
+        weights: the file that the network's weights came from, where it was a file.
+        seed: of the choice of images.
+        min_agreement: a bound in place of the precision's own.
+        progress: called with what is being done.
+        debug: let child processes write to this terminal.
+
+    Returns:
+        {"passed", "images", "image_source", "source": {...}, "results": [one a file],
+        "pairs": [{"a", "b", "agreement_top1"}]}.
+
+    Raises:
+        UsageError: files of different networks.
+        DataError: a damaged file, or weights that are not here.
+    """
+    import numpy as np
+
+    loaded = [registry.load_artifact(path) for path in paths]
+    contract = _common(loaded)
+    network = _network(contract, weights)
+    with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
+        folder = Path(scratch)
+        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed)
+        pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
+        reference_path = folder / "reference.npy"
+        outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
+        progress("Running Keras and every file")
+        calls: list[tuple[str, dict[str, Any]]] = [
+            (f"{_STEPS}:predict_source",
+             {**network, "output": str(reference_path), "pixels": pixels})
+        ]  # fmt: skip
+        calls += [
+            (f"{_STEPS}:predict_files",
+             {"paths": [str(a.path)], "pixels": pixels, "outputs": [str(output)]})
+            for a, output in zip(loaded, outputs, strict=True)
+        ]  # fmt: skip
+        answers = dict(process.call_many(calls, 2, debug))
+        _check_weights(contract, answers[0])
+        reference = np.load(reference_path)
+        scores = [np.load(output) for output in outputs]
+    results = [
+        {
+            "artifact": str(artifact.path),
+            **compare(
+                reference, got, artifact.required_contract().precision, min_agreement
+            ).to_json(),
+        }
+        for artifact, got in zip(loaded, scores, strict=True)
+    ]
+    pairs = [
+        {
+            "a": str(loaded[i].path),
+            "b": str(loaded[j].path),
+            "agreement_top1": agreement_top1(scores[i], scores[j]),
+        }
+        for i, j in itertools.combinations(range(len(loaded)), 2)
+    ]
+    return {
+        "passed": all(result["verdict"] == "passed" for result in results),
+        "images": len(reference),
+        "image_source": images,
+        "source": {"model": contract.model, "weights": asdict(contract.weights)},
+        "results": results,
+        "pairs": pairs,
+    }
+
+
+def _common(loaded: list[Artifact]) -> InputContract:
+    """The contract of the one network that all files came from."""
+    contracts = [artifact.required_contract() for artifact in loaded]
+    first = contracts[0]
+    for artifact, contract in zip(loaded, contracts, strict=True):
+        same = ("model", "alpha", "depth_multiplier", "input_size", "weights")
+        for name in same:
+            if getattr(contract, name) != getattr(first, name):
+                raise UsageError(
+                    f"{loaded[0].path} and {artifact.path} come from different networks "
+                    f"(their {name} differs).",
+                    "Verify the files of one network at a time.",
+                )
+    return first
+
+
+def _network(contract: InputContract, weights: str | None) -> dict[str, Any]:
+    """Find the source's weights again and name the network for the step that builds it."""
+    spec = registry.model(contract.model)
+    record = contract.weights
+    if record.source == "file" and weights is None:
+        raise DataError(
+            f"These files were made from the weights file {record.file}.",
+            "Give it with --weights FILE.",
+        )
+    located = locate(spec, contract.alpha, contract.input_size, weights or record.source)
+    if record.source != "random" and located.sha256 != record.sha256:
+        raise DataError(
+            f"{located.path} is not the weights file that these files were made from "
+            f"(SHA-256 {record.sha256[:12]}… was recorded).",
+            "Give the right one with --weights FILE.",
+        )
+    return {
+        "model": spec.name,
+        "alpha": contract.alpha,
+        "depth_multiplier": contract.depth_multiplier,
+        "input_size": contract.input_size,
+        "weights": {**asdict(located), "path": str(located.path) if located.path else None},
+        "seed": record.seed or 0,
+    }
+
+
+def _check_weights(contract: InputContract, answer: dict[str, Any]) -> None:
+    record = contract.weights
+    if record.source == "random" and record.sha256 != answer["weights_sha256"]:
+        raise DataError(
+            "The random weights could not be made again: another version of Keras or numpy, or "
+            "another kind of CPU, gives other ones.",
+            "Verify on the machine that exported, or export again.",
+        )

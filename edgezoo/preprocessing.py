@@ -1,0 +1,112 @@
+"""From an image file to what a network takes, with numpy and Pillow alone.
+
+One implementation serves calibration, evaluation and the device. The protocol is the usual
+one of ImageNet evaluation: RGB, shorter side resized to round(size / crop fraction)
+bilinearly (Pillow's filter, which averages when it shrinks), then the centre is cut out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from edgezoo.errors import DataError
+from edgezoo.spec import Normalization
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+CROP_FRACTION = 0.875
+
+
+def resize_target(size: int, crop_fraction: float = CROP_FRACTION) -> int:
+    """Pixels of the shorter side before the crop."""
+    return round(size / crop_fraction)
+
+
+def load_pixels(
+    image: Path | IO[bytes], size: int, crop_fraction: float = CROP_FRACTION
+) -> NDArray[np.uint8]:
+    """Decode, turn upright (EXIF), resize and crop one image.
+
+    Args:
+        image: an image file or an open binary stream.
+        size: height and width of the result in pixels.
+        crop_fraction: the share of the shorter side that the crop keeps.
+
+    Returns:
+        uint8 RGB pixels, shape (size, size, 3), values 0 to 255.
+
+    Raises:
+        DataError: the file is not an image that Pillow can decode.
+    """
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(image) as opened:
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{image} is not a readable image: {error}.") from error
+    width, height = picture.size
+    target = resize_target(size, crop_fraction)
+    scale = target / min(width, height)
+    resized = (max(target, round(width * scale)), max(target, round(height * scale)))
+    picture = picture.resize(resized, Image.Resampling.BILINEAR)
+    left, top = (resized[0] - size) // 2, (resized[1] - size) // 2
+    return np.asarray(picture.crop((left, top, left + size, top + size)), np.uint8)
+
+
+def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float32]:
+    """What `preprocess_input` of the model's family computes, in numpy.
+
+    Args:
+        pixels: RGB, shape (..., 3), values 0 to 255.
+        how: the family's numbers.
+
+    Returns:
+        float32 of the same shape, channels in the network's own order.
+    """
+    import numpy as np
+
+    source = pixels[..., ::-1] if how.channel_order == "BGR" else pixels
+    scale, offset = np.asarray(how.scale, np.float32), np.asarray(how.offset, np.float32)
+    return np.asarray(source.astype(np.float32) * scale + offset, np.float32)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All image files below a folder, by their ending, in sorted order; hidden ones left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def load_many(
+    paths: Iterable[Path], size: int, crop_fraction: float = CROP_FRACTION
+) -> Iterator[tuple[Path, NDArray[np.uint8] | None]]:
+    """Pixels of each image in turn; None for one that cannot be read, so that callers count it."""
+    for path in paths:
+        try:
+            yield path, load_pixels(path, size, crop_fraction)
+        except DataError:
+            yield path, None
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def recipe_hash(size: int, crop_fraction: float = CROP_FRACTION) -> str:
+    """A short hash of the resize-and-crop protocol, to tell apart figures made by different ones."""
+    facts = {"size": size, "resize": resize_target(size, crop_fraction), "filter": "bilinear",
+             "crop": "centre", "library": "Pillow", "exif": "applied"}  # fmt: skip
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

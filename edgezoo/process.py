@@ -1,0 +1,189 @@
+"""Heavy work in child processes, with JSON between parent and child.
+
+A converter that aborts, an out-of-memory kill or a library that prints to the terminal stays
+in the child: the parent gets a dict, or one error with the end of the child's log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edgezoo.errors import BY_NAME, CrashError, EdgeZooError
+
+_LOG_LINES = 6
+_QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "GRPC_VERBOSITY": "ERROR",
+    "PYTHONWARNINGS": "ignore",
+    "PYTHONFAULTHANDLER": "1",
+    "TQDM_DISABLE": "1",
+    "KERAS_BACKEND": "tensorflow",
+    # openvino-telemetry, which nncf imports, sends nothing where this is set.
+    "CI": "true",
+}
+
+
+_children: set[subprocess.Popen[bytes]] = set()
+
+
+def call(function: str, payload: dict[str, Any], debug: bool = False) -> dict[str, Any]:
+    """Run `module:function` of EdgeZoo in a fresh interpreter.
+
+    Args:
+        function: "edgezoo.module:name"; takes the payload's items as keyword arguments and
+            returns a dict that JSON can carry.
+        payload: what JSON can carry.
+        debug: let the child write to this terminal.
+
+    Returns:
+        The function's dict, with "_usage": {"cpu_s", "peak_rss_mb"} of the child added.
+
+    Raises:
+        EdgeZooError: whatever the child raised, of the same class.
+        CrashError: the child died.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgezoo-") as scratch:
+        request, answer, log = (Path(scratch, n) for n in ("request.json", "answer.json", "log"))
+        request.write_text(json.dumps({"function": function, "payload": payload}))
+        command = [sys.executable, "-m", "edgezoo.process", str(request), str(answer)]
+        with log.open("wb") as stream:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=sys.stderr if debug else stream,
+                stderr=None if debug else stream,
+                env={**os.environ, **_QUIET},
+                start_new_session=True,
+            )
+            with _killed_on_exit(child):
+                code = child.wait()
+        return _read_answer(function, code, answer, log)
+
+
+def call_many(
+    calls: list[tuple[str, dict[str, Any]]], workers: int, debug: bool = False
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Run several calls at once; yields (index, answer) as each one ends.
+
+    The first error, or an interrupt of the caller, kills the rest.
+    """
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = {pool.submit(call, *job, debug): i for i, job in enumerate(calls)}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            for child in list(_children):
+                _kill(child)
+            raise
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _killed_on_exit(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave no child behind, whatever interrupts the parent."""
+    _children.add(child)
+    try:
+        yield
+    finally:
+        _children.discard(child)
+        if child.poll() is None:
+            _kill(child)
+            child.wait()
+        if child.stdin:
+            child.stdin.close()
+
+
+def _read_answer(function: str, code: int, answer: Path, log: Path) -> dict[str, Any]:
+    if answer.exists():
+        facts: dict[str, Any] = json.loads(answer.read_text())
+        if "error" not in facts:
+            return facts
+        error = facts["error"]
+        raise BY_NAME.get(error["class"], EdgeZooError)(error["message"], error["hint"])
+    step = function.rpartition(":")[2].replace("_", " ")
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    tail = "\n".join(lines[-_LOG_LINES:])
+    if code == -signal.SIGKILL:
+        raise CrashError(
+            f"The process for the step '{step}' was killed, most likely because memory ran out.",
+            "Close other programs, or try a smaller model or fewer calibration images.",
+        )
+    died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    raise CrashError(
+        f"The process for the step '{step}' died ({died}).",
+        f"Run again with --debug to see all it prints. Its last lines:\n{tail}"
+        if tail
+        else "Run again with --debug to see all it prints.",
+    )
+
+
+def _exit_with_parent() -> None:
+    """End this child when the parent goes away: the parent holds the other end of stdin."""
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def usage() -> dict[str, float]:
+    """CPU seconds and peak resident megabytes of this process so far."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    peak = own.ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
+    return {"cpu_s": round(time.process_time(), 2), "peak_rss_mb": round(peak, 1)}
+
+
+def _main(request: Path, answer: Path) -> int:
+    _exit_with_parent()
+    job = json.loads(request.read_text())
+    module, _, name = job["function"].partition(":")
+    if not module.startswith("edgezoo."):
+        raise ValueError(f"{module} is not part of EdgeZoo")
+    try:
+        facts = getattr(importlib.import_module(module), name)(**job["payload"])
+        facts["_usage"] = usage()
+    except EdgeZooError as error:
+        facts = {
+            "error": {
+                "class": type(error).__name__,
+                "message": error.message,
+                "hint": error.hint,
+            }
+        }
+    scratch = answer.with_suffix(".part")
+    scratch.write_text(json.dumps(facts))
+    scratch.replace(answer)
+    return 0
+
+
+if __name__ == "__main__":
+    code = _main(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Libraries of native code sometimes crash while the interpreter takes them down; the
+    # answer is written, so nothing is left to do.
+    os._exit(code)

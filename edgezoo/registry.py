@@ -1,0 +1,134 @@
+"""Finds models, exporters and runtimes by walking their folders: a new file needs no list."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from edgezoo.artifact import Artifact, InputContract
+from edgezoo.contracts import Exporter, Runtime
+from edgezoo.errors import DataError, MissingError, UsageError, did_you_mean
+from edgezoo.spec import ModelSpec
+
+
+def _collect(package: str, attribute: str) -> list[Any]:
+    """The attribute of every module of a package whose name does not start with "_"."""
+    folder = importlib.import_module(package)
+    found = []
+    for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda m: m.name):
+        if not module.name.startswith("_"):
+            found.append(getattr(importlib.import_module(f"{package}.{module.name}"), attribute))
+    return found
+
+
+@lru_cache(maxsize=1)
+def models() -> dict[str, ModelSpec]:
+    """All models of the zoo by name."""
+    specs = [spec for group in _collect("edgezoo.models", "SPECS") for spec in group]
+    return {spec.name: spec for spec in specs}
+
+
+@lru_cache(maxsize=1)
+def exporters() -> dict[str, Exporter]:
+    """All exporters by the name of their format."""
+    return {exporter.name: exporter for exporter in _collect("edgezoo.exporters", "EXPORTER")}
+
+
+@lru_cache(maxsize=1)
+def runtimes() -> dict[str, Runtime]:
+    """All runtimes by name."""
+    return {runtime.name: runtime for runtime in _collect("edgezoo.runtimes", "RUNTIME")}
+
+
+def model(name: str) -> ModelSpec:
+    """A model by its name, upper or lower case.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = models()
+    spec = known.get(name.lower())
+    if spec is None:
+        raise UsageError(f"There is no model {name!r}.", did_you_mean(name, list(known)))
+    return spec
+
+
+def describe_model(name: str) -> dict[str, Any]:
+    """All that is known about a model: the object of `edgezoo show --json`."""
+    formats = exporters()
+    precisions = {precision: None for e in formats.values() for precision in e.precisions}
+    return {**model(name).to_json(), "formats": list(formats), "precisions": list(precisions)}
+
+
+def exporter(name: str) -> Exporter:
+    """An exporter by its format's name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = exporters()
+    if name.lower() not in known:
+        raise UsageError(f"There is no format {name!r}.", did_you_mean(name, [*known, "all"]))
+    return known[name.lower()]
+
+
+def runtime_for(path: Path) -> Runtime:
+    """The runtime that opens a file, told by its ending.
+
+    Raises:
+        UsageError: no runtime knows that ending.
+    """
+    for runtime in runtimes().values():
+        if path.suffix.lower() in runtime.suffixes:
+            return runtime
+    endings = sorted({suffix for runtime in runtimes().values() for suffix in runtime.suffixes})
+    raise UsageError(
+        f"{path} is not an artifact that EdgeZoo can open.",
+        f"Known endings: {', '.join(endings)}.",
+    )
+
+
+def load_artifact(path: Path | str, contract: InputContract | None = None) -> Artifact:
+    """Look at a file on disk: its format, its files and the contract inside it.
+
+    Args:
+        path: the main file (.tflite, .onnx, .xml).
+        contract: what to assume where the file carries no contract of its own.
+
+    Raises:
+        DataError: no such file, or a damaged one.
+        MissingError: the package that reads the format is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.", "Check the path.")
+    runtime = runtime_for(path)
+    facts = runtime.read_contract(path)
+    inside = InputContract.from_json(facts) if facts is not None else contract
+    return Artifact(path, runtime.format, runtime.files(path), inside)
+
+
+def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
+    """Check that packages can be imported, without importing them.
+
+    Raises:
+        MissingError: with the pip command that brings what is missing.
+    """
+    missing = [name for name in packages if not has_package(name)]
+    if missing:
+        raise MissingError(
+            f"{purpose} needs {', '.join(missing)}, which is not installed.",
+            f'Run: pip install "edgezoo[{extra}]"',
+        )
+
+
+def has_package(name: str) -> bool:
+    """Whether a (dotted) module could be imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False

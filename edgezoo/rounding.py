@@ -1,0 +1,94 @@
+"""The arithmetic of 8-bit quantization in numpy, as the TFLite 8-bit specification has it.
+
+Source: https://ai.google.dev/edge/litert/models/quantization_spec
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Grid = Literal["full", "pair-safe"]
+_PAIR_BOUND = 32767 / 255
+
+
+def weight_scales(
+    weights: NDArray[np.float32], axis: int, grid: Grid = "full"
+) -> NDArray[np.float32]:
+    """Symmetric per-channel scales along `axis`; 1 for a dead channel.
+
+    Args:
+        weights: a kernel in TFLite's layout; where `axis` is 0, the last axis counts inputs.
+        axis: counts output channels.
+        grid: "full" is max|w| / 127. "pair-safe" widens a channel's scale just so far that two
+            neighbouring products never leave 16 bits (see `pair_excess`).
+
+    Returns:
+        float32 that broadcasts against the weights.
+    """
+    import numpy as np
+
+    others = tuple(i for i in range(weights.ndim) if i != axis)
+    scales = np.abs(weights).max(others, keepdims=True) / np.float32(127)
+    scales = np.where(scales > 0, scales, np.float32(1)).astype(np.float32)
+    if grid == "pair-safe" and axis == 0:
+        scales *= np.maximum(1, pair_excess(weights / scales))
+    return np.asarray(scales, np.float32)
+
+
+def pair_excess(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far each output channel's worst pair sum is above what 16 bits hold.
+
+    x86 without VNNI adds the products of two neighbouring input channels (uint8 x int8) in 16
+    bits (vpmaddubsw), so |w0 + w1| of equal sign must stay below 32767 / 255 = 128.49.
+
+    Args:
+        levels: weights in units of their scale, shape (out, ..., in).
+
+    Returns:
+        Ratio of the worst sum to the bound, shape (out, 1, ..., 1); above 1 can saturate.
+    """
+    import numpy as np
+
+    if levels.shape[-1] % 2:
+        # An odd number of channels lets kernels pair across pixels: any two may meet.
+        pairs = np.sort(levels.reshape(len(levels), -1))
+        positive = np.maximum(pairs[:, -2:], 0).sum(-1)
+        negative = np.minimum(pairs[:, :2], 0).sum(-1)
+    else:
+        pairs = levels.reshape(len(levels), -1, 2)
+        positive = np.maximum(pairs, 0).sum(-1).max(-1)
+        negative = np.minimum(pairs, 0).sum(-1).min(-1)
+    worst = np.maximum(positive, -negative)
+    # Rounding may push each of the two weights up by half a level.
+    excess = worst / np.float32(_PAIR_BOUND - 1)
+    return np.asarray(excess.reshape(-1, *(1,) * (levels.ndim - 1)))
+
+
+def round_weights(
+    weights: NDArray[np.float32], axis: int, grid: Grid = "full"
+) -> NDArray[np.float32]:
+    """Weights as an int8 file has them, per channel along `axis`, back in float32."""
+    import numpy as np
+
+    scales = weight_scales(weights, axis, grid)
+    return np.asarray(np.clip(np.rint(weights / scales), -127, 127) * scales, np.float32)
+
+
+def activation_parameters(low: float, high: float) -> tuple[float, int]:
+    """Scale and zero point (of int8, -128 to 127) for a range, which is widened to hold 0."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    scale = (high - low) / 255 or 1.0
+    return scale, int(max(-128, min(127, round(-128 - low / scale))))
+
+
+def fake_quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """Activations as an int8 tensor of that range has them, back in float32."""
+    import numpy as np
+
+    scale, zero = activation_parameters(low, high)
+    q = np.clip(np.rint(values / np.float32(scale)) + zero, -128, 127)
+    return np.asarray((q - zero) * np.float32(scale), np.float32)

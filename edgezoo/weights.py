@@ -1,0 +1,159 @@
+"""Where a model's weights come from, settled before any heavy work starts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.preprocessing import file_sha256
+from edgezoo.spec import ModelSpec
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_TIMEOUT_S = 20
+_WAYS_OUT = (
+    "Three ways out: download that file elsewhere and give it with --weights FILE; "
+    "copy it to the folder above (or set KERAS_HOME to a filled Keras folder); "
+    "or use --weights random to try everything out on an untrained network."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedWeights:
+    """Weights that are known to be there: "imagenet" or "file" with a path, or "random"."""
+
+    source: str
+    path: Path | None
+    sha256: str | None
+    note: str | None = None
+
+
+def keras_home() -> Path:
+    """Keras' own folder: KERAS_HOME, else ~/.keras."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
+
+
+def locate(spec: ModelSpec, alpha: float | None, size: int, weights: str) -> LocatedWeights:
+    """Find (or fetch) the weights that were asked for.
+
+    Args:
+        spec: the model.
+        alpha: its width, None for families without one.
+        size: input size in pixels.
+        weights: "imagenet", "random" or the path of an HDF5 file.
+
+    Raises:
+        RefusedError: ImageNet weights do not exist for that width.
+        DataError: the file is neither here nor reachable, or damaged.
+        UsageError: neither a known word nor a file.
+    """
+    if weights == "random":
+        return LocatedWeights("random", None, None)
+    if weights == "imagenet":
+        return _locate_imagenet(spec, alpha, size)
+    path = Path(weights).expanduser()
+    if not path.exists():
+        if path.suffix or "/" in weights:
+            raise DataError(f"There is no weights file {weights}.", "Check the path.")
+        raise UsageError(
+            f"--weights {weights} is neither imagenet, random nor a file.",
+            "Give one of these words or the path of an .h5 file.",
+        )
+    check_hdf5(path)
+    return LocatedWeights("file", path, file_sha256(path))
+
+
+def _locate_imagenet(spec: ModelSpec, alpha: float | None, size: int) -> LocatedWeights:
+    name, url, note = _imagenet_names(spec, alpha, size)
+    path = keras_home() / "models" / name
+    if not path.exists():
+        _download(url, path, spec.weights.md5, spec.name)
+    check_hdf5(path)
+    if spec.weights.md5 and _md5(path) != spec.weights.md5:
+        raise DataError(
+            f"{path} is not the file that Keras publishes for {spec.name} (its MD5 differs).",
+            "Delete it to fetch it again, or give it with --weights FILE if you trust it.",
+        )
+    return LocatedWeights("imagenet", path, file_sha256(path), note)
+
+
+def _imagenet_names(spec: ModelSpec, alpha: float | None, size: int) -> tuple[str, str, str | None]:
+    """File name, URL and a note, as Keras itself chooses them."""
+    if spec.fixed_size_weights and size != spec.default_input_size:
+        raise RefusedError(
+            f"The ImageNet weights of {spec.name} fit {spec.default_input_size} px only, "
+            f"not {size} px: it flattens before its dense layers.",
+            "Leave --input-size out, or use --weights random.",
+        )
+    if spec.width is None:
+        return spec.weights.name, spec.weights.url, None
+    if alpha not in spec.width.alpha_codes:
+        known = ", ".join(f"{a:g}" for a in sorted(spec.width.alpha_codes))
+        raise RefusedError(
+            f"There are no ImageNet weights for {spec.name} of width {alpha:g}.",
+            f"Widths with weights: {known}. Any width goes with --weights random or a file.",
+        )
+    stored, note = size, None
+    if size not in spec.width.imagenet_sizes:
+        stored = spec.width.fallback_size
+        sizes = ", ".join(str(s) for s in spec.width.imagenet_sizes)
+        note = (
+            f"ImageNet weights were trained at {sizes} px; at {size} px those of {stored} px are "
+            "used, as Keras does. Measure the accuracy at this size."
+        )
+    fields = {"alpha": spec.width.alpha_codes[alpha], "size": stored}
+    return spec.weights.name.format(**fields), spec.weights.url.format(**fields), note
+
+
+def check_hdf5(path: Path) -> None:
+    """Check that a file is HDF5 and whole.
+
+    Raises:
+        DataError: it is something else, or cut short.
+    """
+    again = "Delete it and fetch it again, or give another file with --weights FILE."
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(len(_HDF5_MAGIC))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", again) from error
+    if path.suffix == ".keras" and magic[:4] == b"PK\x03\x04":
+        return
+    if magic != _HDF5_MAGIC:
+        raise DataError(f"{path} is not a Keras weights file (no HDF5 signature).", again)
+    import h5py
+
+    try:
+        with h5py.File(path, "r"):
+            pass
+    except OSError as error:
+        raise DataError(f"{path} is damaged or cut short.", again) from error
+
+
+def _md5(path: Path) -> str:
+    """MD5, since that is what Keras publishes; not used for safety."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _download(url: str, path: Path, md5: str | None, model: str) -> None:
+    """Fetch into the Keras cache; whole or not at all (pooch writes beside and renames)."""
+    import pooch
+
+    try:
+        pooch.retrieve(
+            url,
+            known_hash=f"md5:{md5}" if md5 else None,
+            fname=path.name,
+            path=path.parent,
+            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_S),
+        )
+    except Exception as error:  # requests, urllib3, ssl and pooch raise many kinds
+        reason = type(error).__name__
+        raise DataError(
+            f"The ImageNet weights of {model} are not cached and cannot be fetched ({reason}): "
+            f"{path.name} from {url}, wanted in {path.parent}.",
+            _WAYS_OUT,
+        ) from error

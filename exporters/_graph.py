@@ -1,0 +1,153 @@
+"""One trace, one frozen graph, and the float forms of it that all exporters start from.
+
+Needs TensorFlow; everything after it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo import flatbuffer
+from edgezoo.spec import Normalization
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+# Per-channel QuantizeLinear came with opset 13, and nothing here needs more: onnxruntime 1.8
+# and newer load it.
+OPSET = 13
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenGraph:
+    """A network with its weights as constants, static shape (1, size, size, 3), float32."""
+
+    graph_def: Any
+    input_name: str
+    output_name: str
+    size: int
+
+
+def freeze(model: keras.Model, size: int) -> FrozenGraph:
+    """Trace a Keras classifier once and turn its variables into constants.
+
+    Args:
+        model: takes float32 NHWC, normalised as its family expects.
+        size: height and width in pixels.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
+
+    def inference(image: tf.Tensor) -> tf.Tensor:
+        return model(image, training=False)
+
+    traced = tf.function(inference, input_signature=signature).get_concrete_function()
+    frozen = convert_variables_to_constants_v2(traced)
+    return FrozenGraph(
+        frozen.graph.as_graph_def(), frozen.inputs[0].name, frozen.outputs[0].name, size
+    )
+
+
+def _normalizer(how: Normalization, zero: float) -> Callable[[Any], Any]:
+    """In-graph normalisation of `pixel - zero`, RGB, values as float32.
+
+    Where channels differ or are swapped, a 1x1 convolution does swap, scale and offset in one
+    operation that every quantizer knows; otherwise a multiplication and a subtraction.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    offset = [o + zero * s for o, s in zip(how.offset, how.scale, strict=True)]
+    if how.uniform:
+        return lambda x: x * np.float32(how.scale[0]) + np.float32(offset[0])
+    kernel = np.diag(how.scale).astype(np.float32)
+    if how.channel_order == "BGR":
+        kernel = kernel[::-1]
+    kernel4d = kernel.reshape(1, 1, 3, 3)
+    bias = np.asarray(offset, np.float32)
+    return lambda x: tf.nn.bias_add(tf.nn.conv2d(x, kernel4d, 1, "VALID"), bias)
+
+
+def write_tflite(
+    frozen: FrozenGraph, how: Normalization | None, path: Path, zero: float = 0.0
+) -> None:
+    """Convert the frozen graph to a float32 TFLite file.
+
+    Args:
+        frozen: the network.
+        how: normalise inside the file as this says; None leaves the bare network.
+        path: where to write.
+        zero: what was subtracted from each pixel before it enters.
+    """
+    import tensorflow as tf
+
+    before = _normalizer(how, zero) if how else lambda x: x
+
+    def network(image: tf.Tensor) -> tf.Tensor:
+        return tf.graph_util.import_graph_def(
+            frozen.graph_def,
+            input_map={frozen.input_name: before(image)},
+            return_elements=[frozen.output_name],
+            name="model",
+        )[0]
+
+    spec = tf.TensorSpec((1, frozen.size, frozen.size, 3), tf.float32, name=INPUT_NAME)
+    concrete = tf.function(network, input_signature=[spec]).get_concrete_function()
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
+    model = flatbuffer.read_model(path)
+    flatbuffer.add_signature(model, INPUT_NAME, OUTPUT_NAME)
+    flatbuffer.rename_layers(model)
+    flatbuffer.write_model(model, path)
+
+
+def write_onnx(tflite: Path, path: Path) -> None:
+    """Convert a float32 TFLite form to ONNX; tensors keep their names.
+
+    An activation that TFLite has inside its convolution is a node of its own here. It takes the
+    layer's name, so that one name means the same values in all formats; the convolution's own
+    output becomes `layer/linear`, its constants `layer/weights` and `layer/bias`.
+    """
+    import onnx
+    import tf2onnx
+
+    tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(path))
+    model = onnx.load(str(path))
+    nodes = model.graph.node
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in nodes:
+        if node.op_type not in ("Conv", "Gemm", "MatMul"):
+            continue
+        layer = node.output[0]
+        after = readers.get(layer, [])
+        if len(after) == 1 and after[0].op_type in ("Clip", "Relu"):
+            activation = after[0]
+            for reader in readers.get(activation.output[0], []):
+                _rename(reader.input, activation.output[0], layer)
+            _rename(node.output, layer, f"{layer}/linear")
+            _rename(activation.input, layer, f"{layer}/linear")
+            _rename(activation.output, activation.output[0], layer)
+        for place, role in ((1, "weights"), (2, "bias")):
+            name = node.input[place] if len(node.input) > place else ""
+            if name in constants and len(readers[name]) == 1:
+                constants[name].name = node.input[place] = f"{layer}/{role}"
+    onnx.save(model, str(path))
+
+
+def _rename(names: Any, old: str, new: str) -> None:
+    for place, name in enumerate(names):
+        if name == old:
+            names[place] = new

@@ -1,0 +1,267 @@
+"""ONNX files by tf2onnx and ONNX Runtime's quantizer.
+
+An int8 file is QDQ with uint8 activations and int8 weights, the pair that kernels run fastest.
+On x86 without VNNI they add two such products in 16 bits and saturate: a file that is right
+elsewhere loses 15 points there. So the weights of each channel are rounded on a grid that is
+just wide enough for its worst pair to fit: the file answers alike in a plain session anywhere.
+See https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html (U8S8 saturation).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
+from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.rounding import weight_scales
+from edgezoo.spec import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    import onnx
+
+# onnxruntime reads IR 8 since 1.10; the graph needs no later one.
+_IR_VERSION = 8
+# Operations that pass on their input's values, so that its range holds behind them too.
+_SAME_RANGE = ("Transpose", "Reshape", "Clip", "Relu", "MaxPool", "Squeeze", "Flatten", "Pad")
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxExporter:
+    """Exporter of `.onnx`."""
+
+    name: str = "onnx"
+    suffix: str = ".onnx"
+    extra: str = "export"
+    packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
+
+    def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
+        """See `Exporter`."""
+        if job.io is not None and job.precision != "int8":
+            return "the input type (--io) can be chosen for int8 files only"
+        if job.io == "int8":
+            return "an ONNX int8 file takes uint8 pixels or float32 (--io uint8 or float32)"
+        return None
+
+    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+        """See `Exporter`."""
+        return ("prepared.onnx",) if job.precision == "int8" else ("float.onnx",)
+
+    def export(
+        self,
+        source: Source,
+        job: ExportJob,
+        calibration: CalibrationSource | None,
+        stem: Path,
+    ) -> Artifact:
+        """See `Exporter`."""
+        import onnx
+
+        path = stem.with_name(stem.name + self.suffix)
+        contract = source.contract.for_file(
+            precision=job.precision, input_kind=job.input_kind, output_dtype="float32"
+        )
+        if job.precision == "int8":
+            preparation = json.loads(source.preparation.read_text())
+            model = _quantize(source, job, preparation)
+            contract = contract.for_file(
+                input_dtype="float32" if _takes_float(job) else "uint8",
+                calibration=calibration.passport if calibration else None,
+                quantization={
+                    "method": "onnxruntime quantize_static, min/max, per channel",
+                    "weights": "int8, pair-safe",
+                    "activations": "uint8",
+                    "bias_correction_layers": preparation["corrected_layers"],
+                },
+            )
+        else:
+            model = onnx.load(str(source.form("float.onnx")))
+            if job.precision == "float16":
+                model = _to_float16(model)
+        _finish(model, contract)
+        onnx.checker.check_model(model)
+        onnx.save(model, str(path))
+        return Artifact(path, self.name, (path,), contract)
+
+
+def _takes_float(job: ExportJob) -> bool:
+    return job.input_kind == "normalized" or job.io == "float32"
+
+
+def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights and arithmetic in float16, input and output in float32."""
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    converted = ONNXModel(convert_float_to_float16(model, keep_io_types=True))
+    converted.topological_sort()  # the casts at the border were appended at the end
+    result: onnx.ModelProto = converted.model
+    return result
+
+
+def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> onnx.ModelProto:
+    """Quantize with the ranges of the preparation, then make the file safe and let it take pixels."""
+    import onnx
+    from onnx import numpy_helper
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
+
+    model = onnx.load(str(source.form("prepared.onnx")))
+    _name_nodes(model)
+    exact = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    ranges = _ranges(model, preparation["ranges"])
+    cache = source.directory / "onnx-ranges.json"
+    save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
+    output = source.directory / "onnx-quantized.onnx"
+    logging.getLogger().setLevel(logging.ERROR)  # it advises pre-processing, which is done
+    quantize_static(
+        model,
+        output,
+        calibration_cache_path=cache,
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        # Probabilities below 1/256 would vanish in a quantized softmax.
+        nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
+    )
+    quantized = onnx.load(str(output))
+    _make_pair_safe(quantized, exact)
+    _set_input(quantized, job)
+    return quantized
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+
+
+def _ranges(model: onnx.ModelProto, known: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """A range for every computed tensor: by its name, or that of the tensor it stands beside."""
+    import numpy as np
+
+    found = {name: tuple(pair) for name, pair in known.items()}
+    for node in model.graph.node:
+        before, after = node.input[0], node.output[0]
+        if node.op_type in _SAME_RANGE and after not in found and before in found:
+            found[after] = found[before]
+        elif node.op_type in ("Clip", "Relu") and before not in found and after in found:
+            found[before] = found[after]  # the quantizer clips in the activation's place
+    return {
+        name: (np.asarray(low, np.float32), np.asarray(high, np.float32))
+        for name, (low, high) in found.items()
+    }
+
+
+def _replace(tensor: onnx.TensorProto, values: Any) -> None:
+    from onnx import numpy_helper
+
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def _make_pair_safe(model: onnx.ModelProto, exact: dict[str, Any]) -> None:
+    """Round the weights of ordinary convolutions so that no pair of products saturates.
+
+    Args:
+        model: quantized, changed in place.
+        exact: float weights and biases by name.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    dequantizers = {n.output[0]: n for n in model.graph.node if n.op_type == "DequantizeLinear"}
+
+    def value(name: str) -> Any:
+        return numpy_helper.to_array(tensors[name])
+
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "Gemm") or node.input[1] not in dequantizers:
+            continue
+        weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
+        kernel = exact[weight.input[0].removesuffix("_quantized")]
+        if kernel.ndim == 4 and kernel.shape[1] == 1:
+            continue  # depthwise kernels multiply in 16 bits
+        scales = _pair_safe_scales(kernel)
+        _replace(tensors[weight.input[0]], _levels(kernel, scales, 127).astype(np.int8))
+        _replace(tensors[weight.input[1]], scales.reshape(value(weight.input[1]).shape))
+        if len(node.input) < 3 or node.input[2] not in dequantizers:
+            continue
+        bias = dequantizers[node.input[2]]
+        step = (value(data.input[1]) * scales.reshape(-1)).astype(np.float32)
+        constant = exact[bias.input[0].removesuffix("_quantized")]
+        _replace(tensors[bias.input[0]], _levels(constant, step, 2**31 - 1).astype(np.int32))
+        _replace(tensors[bias.input[1]], step.reshape(value(bias.input[1]).shape))
+
+
+def _pair_safe_scales(kernel: Any) -> Any:
+    """Scales of an ONNX kernel (out, in, ...), shape (out, 1, ...)."""
+    import numpy as np
+
+    last = np.ascontiguousarray(np.moveaxis(kernel, 1, -1))
+    return np.moveaxis(weight_scales(last, 0, "pair-safe"), -1, 1)
+
+
+def _levels(values: Any, scales: Any, most: int) -> Any:
+    import numpy as np
+
+    return np.clip(np.rint(values.astype(np.float64) / scales), -most, most)
+
+
+def _set_input(model: onnx.ModelProto, job: ExportJob) -> None:
+    """Let the file take pixels: the input's own quantization does the normalisation."""
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    graph = model.graph
+    value = graph.input[0]
+    if job.input_kind == "normalized":
+        return
+    border = value.name
+    for node in graph.node:  # in order, so that a chain of transposes is followed
+        if node.op_type == "Transpose" and node.input[0] == border:
+            border = node.output[0]
+    quantize = next(n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == border)
+    if job.io != "float32":
+        for node in graph.node:
+            for place, name in enumerate(node.input):
+                if name == quantize.output[0]:
+                    node.input[place] = border
+        graph.node.remove(quantize)
+        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        del graph.value_info[:]  # it still has the float types
+        return
+    for place, (suffix, array) in enumerate(
+        (("pixel_scale", np.float32(1)), ("pixel_zero", np.uint8(0))), start=1
+    ):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(array), f"image/{suffix}"))
+        quantize.input[place] = f"image/{suffix}"
+
+
+def _finish(model: onnx.ModelProto, contract: InputContract) -> None:
+    """IR version, producer and the contract."""
+    import onnx
+
+    model.ir_version = _IR_VERSION
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used or not entry.domain]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+    model.producer_name, model.producer_version = "edgezoo", ""
+    model.graph.name, model.doc_string = contract.model, ""
+    onnx.helper.set_model_props(
+        model,
+        {
+            CONTRACT_KEY: json.dumps(contract.to_json()),
+            "labels": "\n".join(contract.labels),
+            "model": contract.model,
+        },
+    )
+
+
+EXPORTER = OnnxExporter()

@@ -1,0 +1,223 @@
+"""OpenVINO IR files by OpenVINO's own converter and NNCF.
+
+NNCF decides where quantizers stand. The ranges are those of the preparation, which has seen all
+calibration images and corrected the biases for exactly these ranges, and the weights are
+rounded pair-safe: OpenVINO's int8 kernels on x86 without VNNI saturate 16-bit sums as ONNX
+Runtime's do. NNCF's own remedy halves the first layer's weights and leaves the rest at risk.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
+from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.rounding import activation_parameters, weight_scales
+from edgezoo.spec import ModelSpec, Precision
+
+if TYPE_CHECKING:
+    import openvino as ov
+    from numpy.typing import NDArray
+
+_PIXEL_ZERO = 128
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoExporter:
+    """Exporter of `.xml` with its `.bin`."""
+
+    name: str = "openvino"
+    suffix: str = ".xml"
+    extra: str = "export"
+    packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "openvino", "nncf")
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
+
+    def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
+        """See `Exporter`."""
+        if job.io is not None and job.precision != "int8":
+            return "the input type (--io) can be chosen for int8 files only"
+        if job.io == "int8":
+            return "an OpenVINO int8 file takes uint8 pixels or float32 (--io uint8 or float32)"
+        return None
+
+    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+        """See `Exporter`."""
+        return ("prepared.onnx",) if job.precision == "int8" else ("float.onnx",)
+
+    def export(
+        self,
+        source: Source,
+        job: ExportJob,
+        calibration: CalibrationSource | None,
+        stem: Path,
+    ) -> Artifact:
+        """See `Exporter`."""
+        import openvino as ov
+
+        path = stem.with_name(stem.name + self.suffix)
+        contract = source.contract.for_file(
+            precision=job.precision, input_kind=job.input_kind, output_dtype="float32"
+        )
+        if job.precision == "int8" and calibration is not None:
+            preparation = json.loads(source.preparation.read_text())
+            model = _quantize(source, calibration, preparation)
+            takes_float = job.input_kind == "normalized" or job.io == "float32"
+            if job.input_kind == "pixels":
+                model = _take_pixels(model, preparation["input_scale"], takes_float)
+            contract = contract.for_file(
+                input_dtype="float32" if takes_float else "uint8",
+                calibration=calibration.passport,
+                quantization={
+                    "method": "nncf placement, min/max, per channel",
+                    "weights": "int8, pair-safe",
+                    "activations": "uint8",
+                    "bias_correction_layers": preparation["corrected_layers"],
+                },
+            )
+        else:
+            model = ov.convert_model(str(source.form("float.onnx")))
+        _describe(model, contract)
+        ov.save_model(model, str(path), compress_to_fp16=job.precision == "float16")
+        return Artifact(path, self.name, (path, path.with_suffix(".bin")), contract)
+
+
+def _quantize(
+    source: Source, calibration: CalibrationSource, preparation: dict[str, Any]
+) -> ov.Model:
+    """Let NNCF place quantizers, then give them the preparation's ranges and rounding."""
+    import logging
+
+    import nncf
+    import numpy as np
+    import openvino as ov
+    from nncf.quantization.advanced_parameters import (
+        AdvancedQuantizationParameters,
+        OverflowFix,
+    )
+
+    nncf.set_log_level(logging.ERROR)
+    form = str(source.form("prepared.onnx"))
+    scale = np.float32(preparation["input_scale"])
+    # One image is enough: NNCF's own ranges are replaced.
+    picture = (next(iter(calibration.pixels())).astype(np.float32) - _PIXEL_ZERO) * scale
+    quantized = nncf.quantize(
+        ov.convert_model(form),
+        nncf.Dataset([picture[None]]),
+        subset_size=1,
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.CPU,
+        advanced_parameters=AdvancedQuantizationParameters(
+            disable_bias_correction=True, overflow_fix=OverflowFix.DISABLE
+        ),
+    )
+    exact = {op.get_friendly_name(): op for op in ov.convert_model(form).get_ops()}
+    for op in quantized.get_ordered_ops():
+        kind = op.get_type_name()
+        if kind == "FakeQuantize":
+            _set_range(op, preparation["ranges"])
+        elif kind in ("Convolution", "MatMul"):
+            _set_weights(op, exact[op.get_friendly_name()])
+    return quantized
+
+
+def _set_range(op: ov.Node, ranges: dict[str, Any]) -> None:
+    """Put the preparation's range of a tensor into its quantizer.
+
+    Per-channel ranges (NNCF has them before depthwise layers) are kept where the tensor is
+    known by no name of ours.
+    """
+    import numpy as np
+    from openvino import opset13
+
+    known = [ranges[name] for name in op.input_value(0).get_names() if name in ranges]
+    if not known:
+        return
+    scale, zero = activation_parameters(*known[0])
+    low, high = (-128 - zero) * scale, (127 - zero) * scale
+    for place, bound in ((1, low), (2, high), (3, low), (4, high)):
+        shape = op.input_value(place).get_shape()
+        constant = opset13.constant(np.full(shape, bound, np.float32))
+        op.input(place).replace_source_output(constant.output(0))
+
+
+def _constant_chain(op: ov.Node) -> list[ov.Node]:
+    """From an operation's weight input up to the constant that feeds it."""
+    chain = [op.input_value(1).get_node()]
+    while chain[-1].get_type_name() != "Constant" and chain[-1].get_input_size():
+        chain.append(chain[-1].input_value(0).get_node())
+    return chain
+
+
+def _set_weights(op: ov.Node, exact: ov.Node) -> None:
+    """Replace NNCF's int8 weights of a layer (constant, Convert, Multiply) by pair-safe ones."""
+    import numpy as np
+    from openvino import opset13
+
+    chain = _constant_chain(op)
+    if [node.get_type_name() for node in chain] != ["Multiply", "Convert", "Constant"]:
+        return
+    multiply, convert, stored = chain
+    kernel = np.asarray(_constant_chain(exact)[-1].data, np.float32)
+    if kernel.shape != tuple(stored.get_output_shape(0)):
+        return
+    out, inner = _channel_axes(op, kernel)
+    last = np.ascontiguousarray(np.moveaxis(kernel, (out, inner), (0, -1)))
+    scales = np.moveaxis(weight_scales(last, 0, "pair-safe"), (0, -1), (out, inner))
+    levels = np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8)
+    convert.input(0).replace_source_output(opset13.constant(levels).output(0))
+    multiply.input(1).replace_source_output(opset13.constant(_contiguous(scales)).output(0))
+
+
+def _contiguous(values: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _channel_axes(op: ov.Node, kernel: NDArray[Any]) -> tuple[int, int]:
+    """Axes of a kernel that count outputs and inputs."""
+    if op.get_type_name() == "Convolution":
+        return 0, 1
+    transposed = bool(op.get_attributes().get("transpose_b"))
+    return (kernel.ndim - 2, kernel.ndim - 1) if transposed else (kernel.ndim - 1, kernel.ndim - 2)
+
+
+def _take_pixels(model: ov.Model, input_scale: float, takes_float: bool) -> ov.Model:
+    """Put the normalisation in front: pixels in, (pixel - 128) * scale to the network."""
+    import openvino as ov
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    if not takes_float:
+        steps.input().tensor().set_element_type(ov.Type.u8)
+        steps.input().preprocess().convert_element_type(ov.Type.f32)
+    steps.input().preprocess().mean(float(_PIXEL_ZERO)).scale(1 / input_scale)
+    return steps.build()
+
+
+def _describe(model: ov.Model, contract: InputContract) -> None:
+    """Embed the contract, and the keys that OpenVINO's Model API reads.
+
+    See https://github.com/open-edge-platform/model_api (model configuration): booleans are read
+    only as "True" or "YES", and labels are split at white space.
+    """
+    model.set_rt_info(json.dumps(contract.to_json()), [CONTRACT_KEY])
+    model.set_rt_info(contract.model, ["model_info", "model_name"])
+    model.set_rt_info("Classification", ["model_info", "model_type"])
+    # Model API hands over BGR, as OpenCV decodes; our files take RGB.
+    model.set_rt_info("True", ["model_info", "reverse_input_channels"])
+    model.set_rt_info("standard", ["model_info", "resize_type"])
+    if contract.labels:
+        labels = " ".join(label.replace(" ", "_") for label in contract.labels)
+        model.set_rt_info(labels, ["model_info", "labels"])
+    if contract.input_kind == "normalized" and contract.normalization.uniform:
+        how = contract.normalization
+        mean, scale = -how.offset[0] / how.scale[0], 1 / how.scale[0]
+        model.set_rt_info(" ".join([f"{mean:g}"] * 3), ["model_info", "mean_values"])
+        model.set_rt_info(" ".join([f"{scale:g}"] * 3), ["model_info", "scale_values"])
+
+
+EXPORTER = OpenVinoExporter()

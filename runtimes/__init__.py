@@ -1,0 +1,1 @@
+"""One file a runtime: an artifact on disk becomes a session. Files with "_" are shared pieces."""

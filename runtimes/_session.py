@@ -1,0 +1,63 @@
+"""The shape that all sessions share: the public method checks, a short private one works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.contracts import TensorInfo
+from edgezoo.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class BaseSession:
+    """A session of batch-1 files: subclasses give `inputs`, `outputs` and `_run_one`."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Run n inputs one after the other.
+
+        Args:
+            batch: the file's own dtype and layout, shape (n, *input shape without batch).
+
+        Returns:
+            Raw outputs in the file's own dtype, shape (n, classes).
+
+        Raises:
+            DataError: another dtype or shape than the file takes.
+        """
+        import numpy as np
+
+        wanted = self.inputs[0]
+        if str(batch.dtype) != wanted.dtype or tuple(batch.shape[1:]) != wanted.shape[1:]:
+            shape = ", ".join(str(n) for n in wanted.shape[1:])
+            raise DataError(
+                f"The file takes {wanted.dtype} of shape (n, {shape}), "
+                f"got {batch.dtype} of shape {batch.shape}."
+            )
+        rows = [np.array(self._run_one(batch[i : i + 1])).reshape(-1) for i in range(len(batch))]
+        if rows:
+            return np.stack(rows)
+        return np.empty((0, self.outputs[0].shape[-1]), self.outputs[0].dtype)
+
+    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of the runtime's memory."""
+
+    def __enter__(self) -> BaseSession:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def device_refusal(device: str, devices: tuple[str, ...], runtime: str) -> str | None:
+    """The usual reason why a device cannot be used."""
+    if device in devices:
+        return None
+    return f"{runtime} has no device {device!r} here (it has: {', '.join(devices) or 'none'})"

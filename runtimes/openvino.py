@@ -1,0 +1,158 @@
+"""OpenVINO IR files on the CPU plugin."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.artifact import CONTRACT_KEY, Artifact
+from edgezoo.contracts import Description, TensorInfo
+from edgezoo.errors import DataError, MissingError
+from edgezoo.runtimes._session import BaseSession, device_refusal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
+_DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoRuntime:
+    """Runtime of `.xml` with its `.bin`."""
+
+    name: str = "openvino"
+    format: str = "openvino"
+    suffixes: tuple[str, ...] = (".xml",)
+    extra: str = "openvino"
+    packages: tuple[str, ...] = ("openvino",)
+
+    def version(self) -> str | None:
+        """See `Runtime`."""
+        try:
+            return f"openvino {importlib.metadata.version('openvino')}"
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    def devices(self) -> tuple[str, ...]:
+        """See `Runtime`."""
+        return ("cpu",) if importlib.util.find_spec("openvino") else ()
+
+    def refusal(self, artifact: Artifact, device: str) -> str | None:
+        """See `Runtime`."""
+        return device_refusal(device, self.devices(), self.name)
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """See `Runtime`."""
+        return (path, path.with_suffix(".bin"))
+
+    def read_contract(self, path: Path) -> dict[str, Any] | None:
+        """See `Runtime`."""
+        model = _read(path)
+        if not model.has_rt_info([CONTRACT_KEY]):
+            return None
+        try:
+            facts: dict[str, Any] = json.loads(str(model.get_rt_info([CONTRACT_KEY]).value))
+        except ValueError as error:
+            raise DataError(f"The contract inside {path} is damaged.") from error
+        return facts
+
+    def describe(self, path: Path) -> Description:
+        """See `Runtime`."""
+        model = _read(path)
+        structural = {"Constant", "Parameter", "Result"}
+        ops = Counter(
+            op.get_type_name() for op in model.get_ops() if op.get_type_name() not in structural
+        )
+        floating = _float_ops(model) if "FakeQuantize" in ops else ()
+        return Description(
+            dict(sorted(ops.items())),
+            floating,
+            tuple(_info(port) for port in model.inputs),
+            tuple(_info(port) for port in model.outputs),
+            {},
+        )
+
+    def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OpenVinoSession:
+        """See `Runtime`."""
+        reason = self.refusal(artifact, device)
+        if reason and self.devices():
+            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
+        return OpenVinoSession(_compile(artifact.path, threads))
+
+
+class OpenVinoSession(BaseSession):
+    """A compiled model with one inference request."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
+        self._output = compiled.outputs[0]
+        self.inputs = tuple(_info(port) for port in compiled.inputs)
+        self.outputs = tuple(_info(port) for port in compiled.outputs)
+
+    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
+        output: NDArray[Any] = self._request.infer([batch])[self._output]
+        return output
+
+    def close(self) -> None:
+        """Drop the request; its memory goes with it."""
+        self._request = None
+
+
+def _read(path: Path) -> Any:
+    if importlib.util.find_spec("openvino") is None:
+        raise MissingError(
+            "Opening an OpenVINO file needs openvino, which is not installed.",
+            'Run: pip install "edgezoo[openvino]"',
+        )
+    import openvino
+
+    if not path.with_suffix(".bin").is_file():
+        raise DataError(
+            f"{path} has no weights file {path.with_suffix('.bin').name} beside it.",
+            "Copy both files.",
+        )
+    try:
+        return openvino.Core().read_model(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError(f"{path} cannot be read by OpenVINO: {reason}") from error
+
+
+def _compile(path: Path, threads: int) -> Any:
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    try:
+        return openvino.Core().compile_model(_read(path), "CPU", settings)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise DataError(f"{path} cannot be compiled by OpenVINO: {reason}") from error
+
+
+def _info(port: Any) -> TensorInfo:
+    kind = port.get_element_type().get_type_name()
+    shape = tuple(n.get_length() if n.is_static else -1 for n in port.get_partial_shape())
+    return TensorInfo(port.get_any_name(), shape, _DTYPES.get(kind, kind))
+
+
+def _float_ops(model: Any) -> tuple[str, ...]:
+    """Layers of a quantized model whose weights are no integers."""
+    found = []
+    for op in model.get_ops():
+        if op.get_type_name() not in _WEIGHTED:
+            continue
+        node = op.input_value(1).get_node()
+        while node.get_type_name() != "Constant" and node.get_input_size():
+            node = node.input_value(0).get_node()
+        if node.get_element_type().get_type_name() not in ("i8", "u8"):
+            found.append(op.get_type_name())
+    return tuple(sorted(found))
+
+
+RUNTIME = OpenVinoRuntime()

@@ -1,0 +1,314 @@
+"""The model tables and the class table, against the installed Keras' source where there is one.
+
+That source is parsed and never imported: TensorFlow stays out of these tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgezoo.models
+from edgezoo.models._imagenet import classes
+from edgezoo.spec import NORMALIZATIONS, ModelSpec
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+
+# name: parameters, default size, minimum size, preprocessing, depth, MB, top-1, top-5
+PUBLISHED: dict[str, tuple[int, int, int, str, int, float, float, float]] = {
+    "xception": (22_910_480, 299, 71, "tf", 81, 88, 0.790, 0.945),
+    "vgg16": (138_357_544, 224, 32, "caffe", 16, 528, 0.713, 0.901),
+    "vgg19": (143_667_240, 224, 32, "caffe", 19, 549, 0.713, 0.900),
+    "resnet50": (25_636_712, 224, 32, "caffe", 107, 98, 0.749, 0.921),
+    "inceptionv3": (23_851_784, 299, 75, "tf", 189, 92, 0.779, 0.937),
+    "inceptionresnetv2": (55_873_736, 299, 75, "tf", 449, 215, 0.803, 0.953),
+    "mobilenet": (4_253_864, 224, 32, "tf", 55, 16, 0.704, 0.895),
+    "densenet121": (8_062_504, 224, 32, "torch", 242, 33, 0.750, 0.923),
+    "densenet169": (14_307_880, 224, 32, "torch", 338, 57, 0.762, 0.932),
+    "densenet201": (20_242_984, 224, 32, "torch", 402, 80, 0.773, 0.936),
+    "nasnetmobile": (5_326_716, 224, 32, "tf", 389, 23, 0.744, 0.919),
+    "nasnetlarge": (88_949_818, 331, 32, "tf", 533, 343, 0.825, 0.960),
+}
+
+
+def _all_specs() -> Iterator[ModelSpec]:
+    for module in pkgutil.iter_modules(edgezoo.models.__path__):
+        if not module.name.startswith("_"):
+            yield from importlib.import_module(f"edgezoo.models.{module.name}").SPECS
+
+
+SPECS = tuple(_all_specs())
+each_model = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+
+
+# The tables by themselves
+
+
+def test_zoo_holds_each_model_once() -> None:
+    names = [spec.name for spec in SPECS]
+    assert sorted(names) == sorted(PUBLISHED)
+    assert all(name == name.lower() for name in names)
+    assert all(spec.name == spec.keras_name.lower() for spec in SPECS)
+
+
+@each_model
+def test_published_figures(spec: ModelSpec) -> None:
+    assert (
+        spec.parameters,
+        spec.default_input_size,
+        spec.min_input_size,
+        spec.preprocessing,
+        spec.depth,
+        spec.size_mb,
+        spec.top1,
+        spec.top5,
+    ) == PUBLISHED[spec.name]
+
+
+@each_model
+def test_figures_are_plausible(spec: ModelSpec) -> None:
+    assert 0 < spec.min_input_size <= spec.default_input_size
+    assert 0 < spec.top1 < spec.top5 < 1
+    assert spec.preprocessing in NORMALIZATIONS
+    # float32 weights in MiB; DenseNet and NASNet files hold some more than their parameters.
+    assert spec.size_mb == pytest.approx(spec.parameters * 4 / 2**20, rel=0.15)
+    assert spec.paper.startswith("https://arxiv.org/abs/")
+    assert spec.weights_licence
+    json.dumps(spec.to_json())
+
+
+@each_model
+def test_weights_belong_to_the_model(spec: ModelSpec) -> None:
+    assert spec.weights.name.replace("_", "").startswith(spec.name)
+    assert spec.weights.url.startswith("https://")
+    assert (spec.weights.md5 is None) == (spec.width is not None)
+
+
+def test_weights_are_distinct() -> None:
+    assert len({spec.weights.name for spec in SPECS}) == len(SPECS)
+    assert len({spec.weights.url for spec in SPECS}) == len(SPECS)
+
+
+def test_only_mobilenet_has_widths() -> None:
+    assert [spec.name for spec in SPECS if spec.width] == ["mobilenet"]
+
+
+# The tables against Keras
+
+
+@cache
+def _keras_module(name: str) -> ast.Module:
+    """The syntax tree of one module of keras.applications; skips where Keras is absent."""
+    found = find_spec("keras")
+    if found is None or found.origin is None:
+        pytest.skip("keras is not installed")
+    folder = Path(found.origin).parent / "src" / "applications"
+    return ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
+    """What an expression of names and constants stands for; LookupError for any other."""
+    match node:
+        case ast.Constant(value=value):
+            return value
+        case ast.Name(id=name):
+            return names[name]
+        case ast.JoinedStr(values=parts):
+            return "".join(str(_value(part, names)) for part in parts)
+        case ast.FormattedValue(value=value):
+            return _value(value, names)
+        case ast.Tuple(elts=items):
+            return tuple(_value(item, names) for item in items)
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip(keys, values, strict=True)
+            return {_value(key, names): _value(value, names) for key, value in pairs if key}
+        case ast.Subscript(value=value, slice=index):
+            return _value(value, names)[_value(index, names)]
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _value(left, names) + _value(right, names)
+        case ast.BinOp(left=left, op=ast.Mod(), right=right):
+            return _value(left, names) % _value(right, names)
+    raise LookupError(ast.dump(node))
+
+
+def _in_order(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes as they stand in the source, of `if include_top` the branch with a top alone."""
+    yield node
+    children: Iterable[ast.AST] = ast.iter_child_nodes(node)
+    match node:
+        case ast.If(test=ast.Name(id="include_top")):
+            children = node.body
+    for child in children:
+        yield from _in_order(child)
+
+
+def _calls(tree: ast.AST, function: str) -> Iterator[ast.Call]:
+    for node in _in_order(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(function):
+            yield node
+
+
+def _downloads(family: str, **given: object) -> set[tuple[str, str, str | None]]:
+    """(cached name, url, md5) of what a family's code fetches for a top, given some variables."""
+    names: dict[str, Any] = dict(given)
+    files = set()
+    for node in _in_order(_keras_module(family)):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name not in given:
+                try:
+                    names[name] = _value(value, names)
+                except LookupError:
+                    names.pop(name, None)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("get_file"):
+            name, url = (_value(argument, names) for argument in node.args[:2])
+            options = {option.arg: option.value for option in node.keywords}
+            md5 = _value(options["file_hash"], names) if "file_hash" in options else None
+            files.add((name, url, md5))
+    assert files
+    return files
+
+
+def _default_sizes(tree: ast.AST) -> set[int]:
+    """The numbers that a piece of Keras' source gives to `default_size`."""
+    sizes = set()
+    for node in _in_order(tree):
+        match node:
+            case (
+                ast.keyword(arg="default_size", value=ast.Constant(value=int(size)))
+                | ast.Assign(
+                    targets=[ast.Name(id="default_size")], value=ast.Constant(value=int(size))
+                )
+            ):
+                sizes.add(size)
+    return sizes
+
+
+@each_model
+def test_weights_are_those_that_keras_downloads(spec: ModelSpec) -> None:
+    if spec.width is None:
+        expected = _downloads(spec.family, weights_name=spec.name)
+        assert (spec.weights.name, spec.weights.url, spec.weights.md5) in expected
+        return
+    for code in spec.width.alpha_codes.values():
+        for size in spec.width.imagenet_sizes:
+            name = spec.weights.name.format(alpha=code, size=size)
+            url = spec.weights.url.format(alpha=code, size=size)
+            expected = _downloads(spec.family, alpha_text=code, rows=size)
+            assert (name, url, spec.weights.md5) in expected
+
+
+@each_model
+def test_input_sizes_are_those_of_keras(spec: ModelSpec) -> None:
+    tree = _keras_module(spec.family)
+    (call,) = _calls(tree, "obtain_input_shape")
+    options = {option.arg: option.value for option in call.keywords}
+    assert _value(options["min_size"], {}) == spec.min_input_size
+    (builder,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == spec.keras_name
+    )
+    # Where the function only calls a shared builder, the size stands in the builder.
+    assert (_default_sizes(builder) or _default_sizes(tree)) == {spec.default_input_size}
+
+
+@each_model
+def test_preprocessing_is_that_of_keras(spec: ModelSpec) -> None:
+    (function,) = (
+        node
+        for node in _keras_module(spec.family).body
+        if isinstance(node, ast.FunctionDef) and node.name == "preprocess_input"
+    )
+    (call,) = _calls(function, "preprocess_input")
+    options = {option.arg: option.value for option in call.keywords}
+    assert _value(options["mode"], {}) == spec.preprocessing
+
+
+@each_model
+def test_names_are_public_in_keras(spec: ModelSpec) -> None:
+    exported = {
+        node.value
+        for node in ast.walk(_keras_module(spec.family))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert f"keras.applications.{spec.keras_name}" in exported
+    assert f"keras.applications.{spec.family}.preprocess_input" in exported
+    assert f"keras.applications.{spec.family}.decode_predictions" in exported
+
+
+def test_widths_are_those_of_keras() -> None:
+    (spec,) = (spec for spec in SPECS if spec.width)
+    assert spec.width
+    codes: dict[float, str] = {}
+    fallback: list[str] = []
+    sizes: list[tuple[int, ...]] = []
+    for node in _in_order(_keras_module(spec.family)):
+        match node:
+            case ast.If(
+                test=ast.Compare(left=ast.Name(id="alpha"), comparators=[ast.Constant(value=a)]),
+                body=[ast.Assign(targets=[ast.Name(id="alpha_text")], value=text)],
+                orelse=rest,
+            ):
+                codes[float(str(a))] = _value(text, {})
+                if rest and isinstance(rest[0], ast.Assign):
+                    fallback.append(_value(rest[0].value, {}))
+            case ast.Compare(
+                left=ast.Name(id="rows"), ops=[ast.In()], comparators=[ast.List(elts=items)]
+            ):
+                sizes.append(tuple(_value(item, {}) for item in items))
+    assert codes | {0.25: fallback[0]} == spec.width.alpha_codes
+    assert sizes == [spec.width.imagenet_sizes]
+    assert spec.width.fallback_size in spec.width.imagenet_sizes
+
+
+# The class table
+
+
+def test_classes_are_sorted_by_wnid() -> None:
+    wnids = [wnid for wnid, _ in classes()]
+    assert len(wnids) == len(set(wnids)) == 1000
+    assert wnids == sorted(wnids)
+    assert all(len(wnid) == 9 and wnid[0] == "n" and wnid[1:].isdecimal() for wnid in wnids)
+
+
+def test_class_names_are_one_word() -> None:
+    assert all(name and not set(name) & set(" \t\r\n") for _, name in classes())
+
+
+@pytest.mark.parametrize(
+    ("index", "wnid", "name"),
+    [
+        (0, "n01440764", "tench"),
+        (1, "n01443537", "goldfish"),
+        (134, "n02012849", "crane"),
+        (207, "n02099601", "golden_retriever"),
+        (285, "n02124075", "Egyptian_cat"),
+        (386, "n02504458", "African_elephant"),
+        (517, "n03126707", "crane"),
+        (954, "n07753592", "banana"),
+        (999, "n15075141", "toilet_tissue"),
+    ],
+)
+def test_known_classes(index: int, wnid: str, name: str) -> None:
+    assert classes()[index] == (wnid, name)
+
+
+def test_classes_are_read_once() -> None:
+    assert classes() is classes()
+
+
+def test_classes_equal_those_of_keras() -> None:
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is not there")
+    path = SHARED / "keras" / "models" / "imagenet_class_index.json"
+    index: dict[str, list[str]] = json.loads(path.read_text(encoding="utf-8"))
+    assert classes() == tuple((index[str(i)][0], index[str(i)][1]) for i in range(1000))
