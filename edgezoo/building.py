@@ -151,7 +151,7 @@ def _misfit(network: keras.Model, path: Path) -> str:
 
     try:
         with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "model_weights" in file else file
+            group = file.get("model_weights", file)
             stored = {}
             for layer in group.attrs["layer_names"]:
                 names = group[layer].attrs["weight_names"]

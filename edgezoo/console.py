@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+_NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?[A-Za-z%]{1,2})?")
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -41,9 +44,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     except ImportError:
         print(title)
         for line in (list(columns), *cells):
-            print("  ".join(line))
+            print("  ".join(line).rstrip())
         return
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    print(title)
+    drawn = Table(box=None, pad_edge=False, show_header=any(columns))
     for place, name in enumerate(columns):
         numeric = all(_is_number(row[place]) for row in cells)
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
@@ -57,7 +61,7 @@ def _text(value: object) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text in ("-", "") or text[0].isdigit() or text[0] in "+-."
+    return text == "-" or _NUMBER.fullmatch(text) is not None
 
 
 @contextlib.contextmanager

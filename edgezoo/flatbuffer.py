@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.errors import DataError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
@@ -156,7 +155,7 @@ def rename_layers(model: Any) -> None:
     """
     graph = model.subgraphs[0]
     taken: set[str] = {text(graph.tensors[i].name) for i in (*graph.inputs, *graph.outputs)}
-    kept = set(int(i) for i in (*graph.inputs, *graph.outputs))
+    kept = {int(i) for i in (*graph.inputs, *graph.outputs)}
 
     def assign(index: int, wanted: str) -> None:
         if index < 0 or index in kept:

@@ -106,7 +106,7 @@ def file_sha256(path: Path) -> str:
 
 
 def recipe_hash(size: int, crop_fraction: float = CROP_FRACTION) -> str:
-    """A short hash of the resize-and-crop protocol, to tell apart figures made by different ones."""
+    """A short hash of the resize-and-crop protocol, to tell figures of different ones apart."""
     facts = {"size": size, "resize": resize_target(size, crop_fraction), "filter": "bilinear",
              "crop": "centre", "library": "Pillow", "exif": "applied"}  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -104,7 +104,7 @@ def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> onnx.ModelProto:
-    """Quantize with the ranges of the preparation, then make the file safe and let it take pixels."""
+    """Quantize with the preparation's ranges, make it pair-safe, and let it take pixels."""
     import onnx
     from onnx import numpy_helper
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static

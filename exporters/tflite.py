@@ -217,8 +217,11 @@ def _insert(model: Any, kind: str, inputs: list[int], output: int, place: int) -
 
 
 def _finish(model: Any, contract: InputContract, path: Path) -> None:
-    """Write the file with its contract twice inside: once as TFLite metadata, and once in a zip
-    at its end, which a device reads with Python's own library."""
+    """Write the file with its contract inside, twice.
+
+    Once as TFLite metadata, and once in a zip at its end, which a device reads with Python's own
+    library.
+    """
     facts = json.dumps(contract.to_json())
     model.description = f"{contract.model} {contract.precision}, made by EdgeZoo"
     flatbuffer.add_metadata(model, CONTRACT_KEY, facts.encode())

@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import json
+import os
+import sys
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +53,9 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
     module, distribution = found
     try:
         interpreter_class = importlib.import_module(module).Interpreter
-        interpreter = interpreter_class(model_path=str(path), num_threads=threads)
-        interpreter.allocate_tensors()
+        with _quiet_stderr():
+            interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
     except AttributeError as error:
         if "_ARRAY_API" not in str(error):
             raise
@@ -64,6 +69,23 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
             "Check that the file is whole; a newer runtime may know more operations.",
         ) from error
     return interpreter
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep the runtime's native chatter ("Created XNNPACK delegate") off the user's terminal.
+
+    It is written to the file descriptor, past Python; errors come back as exceptions.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
-"""A request is checked and completed before any heavy work: everything a user can get wrong
-is said here, in a second."""
+"""A request is checked and completed before any heavy work.
+
+Everything that a user can get wrong is said here, within a second.
+"""
 
 from __future__ import annotations
 

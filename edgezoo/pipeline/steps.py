@@ -141,8 +141,7 @@ def _write_forms(
 def _write_prepared(
     frozen: Any, spec: ModelSpec, source: Source, forms: set[str], calibration: Path
 ) -> None:
-    """The network that takes pixel - 128, its biases corrected for 8 bits, once for each way of
-    rounding weights."""
+    """The network that takes pixel - 128, corrected once for each way of rounding weights."""
     from edgezoo.calibration import preparation, sources
     from edgezoo.exporters import _graph
 

@@ -1,0 +1,177 @@
+"""Writes the documents that are made from the code: cli.md, support-matrix.md and zoo.md.
+
+Without arguments the files are written anew. With `--check` nothing is written, and the exit code
+is 1 where a file is stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import click
+
+from edgezoo import registry
+from edgezoo.cli.main import edgezoo
+from edgezoo.contracts import Exporter, ExportJob
+from edgezoo.spec import INPUT_KINDS, IO_TYPES, ModelSpec, Precision
+
+FOLDER = Path(__file__).resolve().parent
+WIDTH = 80
+_MARK = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n"
+
+
+def cli() -> str:
+    """The help text of the command and of every subcommand, as a terminal of 80 columns has it."""
+    group = click.Context(
+        edgezoo, info_name="edgezoo", terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    group.help_option_names = ["-h", "--help"]
+    parts = [_MARK, "# The command line\n", _help("edgezoo", group)]
+    for name in edgezoo.list_commands(group):
+        command = edgezoo.get_command(group, name)
+        if command is not None:
+            context = click.Context(command, info_name=name, parent=group)
+            parts.append(f"## edgezoo {name}\n\n{_help(f'edgezoo {name}', context)}")
+    return "\n".join(parts)
+
+
+def _help(line: str, context: click.Context) -> str:
+    text = "\n".join(row.rstrip() for row in context.get_help().splitlines())
+    return f"```console\n$ {line} --help\n{text}\n```\n"
+
+
+def support_matrix() -> str:
+    """Which model goes to which format and precision, as the exporters themselves say it."""
+    exporters = list(registry.exporters().values())
+    specs = sorted(registry.models().values(), key=lambda spec: spec.name)
+    notes: list[str] = []
+    rows = [
+        [spec.name, *(_precisions(spec, exporter, notes) for exporter in exporters)]
+        for spec in specs
+    ]
+    border = [
+        [f"--io {io}", *(_border(specs[0], exporter, io) for exporter in exporters)]
+        for io in IO_TYPES
+    ]
+    kinds = [
+        [f"--input {kind}", *(_kinds(specs[0], exporter, kind) for exporter in exporters)]
+        for kind in INPUT_KINDS
+    ]
+    names = [exporter.name for exporter in exporters]
+    preprocessing = [
+        [spec.name, spec.preprocessing, spec.default_input_size, spec.min_input_size]
+        for spec in specs
+    ]
+    parts = [
+        _MARK,
+        "# What can be exported to what\n",
+        "A precision stands where the exporter does not refuse the job. Every file is compared\n"
+        "with its Keras network when it is made; this table is no measurement.\n",
+        _table(["model", *names], rows),
+        *(f"{note}\n" for note in dict.fromkeys(notes)),
+        "## The border of int8 files\n",
+        "`--io` chooses the type that goes in; without it an int8 file takes uint8 pixels.\n",
+        _table(["option", *names], border),
+        "## What goes in\n",
+        "`pixels` are RGB values 0 to 255, normalised inside the file. `normalized` is what\n"
+        "`preprocess_input` of the model's family returns.\n",
+        _table(["option", *names], kinds),
+        "## Input sizes and preprocessing\n",
+        "Sizes in pixels. [How `tf`, `caffe` and `torch` normalise](json.md#preprocessing).\n",
+        _table(["model", "preprocessing", "default size", "smallest size"], preprocessing),
+    ]
+    return "\n".join(parts)
+
+
+def _precisions(spec: ModelSpec, exporter: Exporter, notes: list[str]) -> str:
+    possible = []
+    for precision in exporter.precisions:
+        reason = exporter.refusal(spec, ExportJob(exporter.name, precision))
+        if reason is None:
+            possible.append(precision)
+        else:
+            notes.append(f"{spec.name} to {exporter.name} {precision}: {reason}.")
+    return ", ".join(possible) or "no"
+
+
+def _border(spec: ModelSpec, exporter: Exporter, io: str) -> str:
+    return exporter.refusal(spec, ExportJob(exporter.name, "int8", io=io)) or "yes"
+
+
+def _kinds(spec: ModelSpec, exporter: Exporter, kind: str) -> str:
+    possible: list[Precision] = []
+    for known in INPUT_KINDS:
+        if known == kind:
+            jobs = [ExportJob(exporter.name, p, known) for p in exporter.precisions]
+            possible = [job.precision for job in jobs if exporter.refusal(spec, job) is None]
+    return ", ".join(possible) or "no"
+
+
+def zoo() -> str:
+    """The models with the figures that Keras publishes."""
+    rows = [
+        [
+            spec.name,
+            f"{spec.parameters:,}",
+            spec.depth,
+            f"{spec.size_mb:g}",
+            f"{100 * spec.top1:.1f}",
+            f"{100 * spec.top5:.1f}",
+            spec.weights_licence,
+            f"[{spec.paper.rpartition('/')[2]}]({spec.paper})",
+        ]
+        for spec in sorted(registry.models().values(), key=lambda spec: spec.name)
+    ]
+    columns = ["model", "parameters", "depth", "MB", "top-1 %", "top-5 %", "weights", "paper"]
+    parts = [
+        _MARK,
+        "# The zoo\n",
+        "Figures as [Keras Applications](https://keras.io/api/applications/) publishes them: size\n"
+        "of the float32 weights, accuracy on ImageNet's validation set. For MobileNet they are\n"
+        "those of width 1.0 at 224 px. EdgeZoo did not measure them.\n",
+        _table(columns, rows),
+    ]
+    return "\n".join(parts)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
+
+
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "cli.md": cli,
+    "support-matrix.md": support_matrix,
+    "zoo.md": zoo,
+}
+
+
+def main(arguments: list[str], folder: Path = FOLDER) -> int:
+    """Write the documents, or with `--check` compare them.
+
+    Returns:
+        0; 1 where a document is stale; 2 for an unknown argument.
+    """
+    if arguments not in ([], ["--check"]):
+        print("Usage: python docs/generate.py [--check]", file=sys.stderr)
+        return 2
+    stale = []
+    for name, make in DOCUMENTS.items():
+        path, text = folder / name, make()
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(name)
+        if not arguments:
+            path.write_text(text, encoding="utf-8")
+            print(f"docs/{name} written")
+    if arguments and stale:
+        names = ", ".join(f"docs/{name}" for name in stale)
+        print(f"Stale, the code has changed: {names}. Run `make docs`.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
