@@ -49,7 +49,9 @@ class StepwiseNetwork:
     def _step(self, index: int, op: Any) -> Step:
         kind = flatbuffer.op_name(self.model, op)
         inputs = [int(i) for i in op.inputs if i >= 0]
-        computed = tuple(i for i in inputs if not flatbuffer.is_constant(self.model, i))
+        computed = tuple(
+            dict.fromkeys(i for i in inputs if not flatbuffer.is_constant(self.model, i))
+        )
         weights = bias = None
         if kind in WEIGHTED and len(inputs) > 1 and inputs[1] not in computed:
             weights = inputs[1]
@@ -158,7 +160,7 @@ class StepwiseNetwork:
         op.opcodeIndex = 0
         op.inputs = [places.get(int(i), -1) for i in source.inputs]
         op.outputs = [places[int(i)] for i in source.outputs]
-        graph.inputs = [places[i] for i in dict.fromkeys(step.computed_inputs)]
+        graph.inputs = [places[i] for i in step.computed_inputs]
         graph.outputs = [op.outputs[0]]
         if weights is not None and step.weights is not None:
             flatbuffer.set_constant(model, graph.tensors[places[step.weights]], weights)

@@ -15,7 +15,7 @@ import click
 from edgezoo import registry
 from edgezoo.cli.main import edgezoo
 from edgezoo.contracts import Exporter, ExportJob
-from edgezoo.spec import INPUT_KINDS, IO_TYPES, ModelSpec, Precision
+from edgezoo.spec import INPUT_KINDS, IO_TYPES, InputKind, ModelSpec
 
 FOLDER = Path(__file__).resolve().parent
 WIDTH = 80
@@ -61,7 +61,13 @@ def support_matrix() -> str:
     ]
     names = [exporter.name for exporter in exporters]
     preprocessing = [
-        [spec.name, spec.preprocessing, spec.default_input_size, spec.min_input_size]
+        [
+            spec.name,
+            spec.preprocessing,
+            spec.default_input_size,
+            spec.min_input_size,
+            _weights_sizes(spec),
+        ]
         for spec in specs
     ]
     parts = [
@@ -80,7 +86,10 @@ def support_matrix() -> str:
         _table(["option", *names], kinds),
         "## Input sizes and preprocessing\n",
         "Sizes in pixels. [How `tf`, `caffe` and `torch` normalise](json.md#preprocessing).\n",
-        _table(["model", "preprocessing", "default size", "smallest size"], preprocessing),
+        _table(
+            ["model", "preprocessing", "default size", "smallest size", "with ImageNet weights"],
+            preprocessing,
+        ),
     ]
     return "\n".join(parts)
 
@@ -100,13 +109,19 @@ def _border(spec: ModelSpec, exporter: Exporter, io: str) -> str:
     return exporter.refusal(spec, ExportJob(exporter.name, "int8", io=io)) or "yes"
 
 
-def _kinds(spec: ModelSpec, exporter: Exporter, kind: str) -> str:
-    possible: list[Precision] = []
-    for known in INPUT_KINDS:
-        if known == kind:
-            jobs = [ExportJob(exporter.name, p, known) for p in exporter.precisions]
-            possible = [job.precision for job in jobs if exporter.refusal(spec, job) is None]
+def _kinds(spec: ModelSpec, exporter: Exporter, kind: InputKind) -> str:
+    jobs = [ExportJob(exporter.name, precision, kind) for precision in exporter.precisions]
+    possible = [job.precision for job in jobs if exporter.refusal(spec, job) is None]
     return ", ".join(possible) or "no"
+
+
+def _weights_sizes(spec: ModelSpec) -> str:
+    if spec.fixed_size_weights:
+        return f"{spec.default_input_size} only"
+    if spec.width is not None:
+        trained = ", ".join(str(size) for size in spec.width.imagenet_sizes)
+        return f"any; trained at {trained}, elsewhere those of {spec.width.fallback_size}"
+    return "any"
 
 
 def zoo() -> str:

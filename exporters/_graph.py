@@ -122,29 +122,69 @@ def write_onnx(tflite: Path, path: Path) -> None:
 
     tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(path))
     model = onnx.load(str(path))
-    nodes = model.graph.node
+    source = flatbuffer.read_model(tflite)
+    known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
+    _restore_dense_names(model, source)
+    _name_activations(model, known)
+    _name_constants(model)
+    onnx.save(model, str(path))
+
+
+def _restore_dense_names(model: Any, source: Any) -> None:
+    """Give dense layers their TFLite names back, which the converter loses; matched by order."""
+    graph = source.subgraphs[0]
+    names = [
+        flatbuffer.text(graph.tensors[op.outputs[0]].name)
+        for op in graph.operators
+        if flatbuffer.op_name(source, op) == "FULLY_CONNECTED"
+    ]
+    nodes = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
+    if len(nodes) != len(names):
+        return
+    taken = {name for node in model.graph.node for name in node.output}
+    for node, name in zip(nodes, names, strict=True):
+        if name not in taken:
+            _rename_tensor(model, node.output[0], name)
+
+
+def _name_activations(model: Any, known: set[str]) -> None:
+    """Let an activation take the name of the layer that it was fused into."""
     readers: dict[str, list[Any]] = {}
-    for node in nodes:
+    for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
+    for node in list(model.graph.node):
+        layer, after = node.output[0], readers.get(node.output[0], [])
+        if layer not in known or len(after) != 1 or after[0].op_type not in ("Clip", "Relu"):
+            continue
+        activation = after[0]
+        if activation.output[0] in known:
+            continue
+        _rename(node.output, layer, f"{layer}/linear")
+        _rename(activation.input, layer, f"{layer}/linear")
+        _rename_tensor(model, activation.output[0], layer)
+
+
+def _name_constants(model: Any) -> None:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in nodes:
+    uses: dict[str, int] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            uses[name] = uses.get(name, 0) + 1
+    for node in model.graph.node:
         if node.op_type not in ("Conv", "Gemm", "MatMul"):
             continue
-        layer = node.output[0]
-        after = readers.get(layer, [])
-        if len(after) == 1 and after[0].op_type in ("Clip", "Relu"):
-            activation = after[0]
-            for reader in readers.get(activation.output[0], []):
-                _rename(reader.input, activation.output[0], layer)
-            _rename(node.output, layer, f"{layer}/linear")
-            _rename(activation.input, layer, f"{layer}/linear")
-            _rename(activation.output, activation.output[0], layer)
+        layer = node.output[0].removesuffix("/linear")
         for place, role in ((1, "weights"), (2, "bias")):
             name = node.input[place] if len(node.input) > place else ""
-            if name in constants and len(readers[name]) == 1:
+            if name in constants and uses[name] == 1:
                 constants[name].name = node.input[place] = f"{layer}/{role}"
-    onnx.save(model, str(path))
+
+
+def _rename_tensor(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        _rename(node.input, old, new)
+        _rename(node.output, old, new)
 
 
 def _rename(names: Any, old: str, new: str) -> None:

@@ -106,13 +106,12 @@ def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
 def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> onnx.ModelProto:
     """Quantize with the preparation's ranges, make it pair-safe, and let it take pixels."""
     import onnx
-    from onnx import numpy_helper
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
     model = onnx.load(str(source.form("prepared.onnx")))
     _name_nodes(model)
-    exact = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    layers = _layers(model)
     ranges = _ranges(model, preparation["ranges"])
     cache = source.directory / "onnx-ranges.json"
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
@@ -130,7 +129,7 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
         nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
     )
     quantized = onnx.load(str(output))
-    _make_pair_safe(quantized, exact)
+    _make_pair_safe(quantized, layers)
     _set_input(quantized, job)
     return quantized
 
@@ -145,12 +144,16 @@ def _ranges(model: onnx.ModelProto, known: dict[str, Any]) -> dict[str, tuple[An
     import numpy as np
 
     found = {name: tuple(pair) for name, pair in known.items()}
-    for node in model.graph.node:
-        before, after = node.input[0], node.output[0]
-        if node.op_type in _SAME_RANGE and after not in found and before in found:
-            found[after] = found[before]
-        elif node.op_type in ("Clip", "Relu") and before not in found and after in found:
-            found[before] = found[after]  # the quantizer clips in the activation's place
+    links = [
+        (node.input[0], node.output[0]) for node in model.graph.node if node.op_type in _SAME_RANGE
+    ]
+    for before, after in links:
+        if before in found:
+            found.setdefault(after, found[before])
+    for before, after in reversed(links):
+        # Also what stands before an activation: the quantizer clips in its place.
+        if after in found:
+            found.setdefault(before, found[after])
     return {
         name: (np.asarray(low, np.float32), np.asarray(high, np.float32))
         for name, (low, high) in found.items()
@@ -163,12 +166,28 @@ def _replace(tensor: onnx.TensorProto, values: Any) -> None:
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
-def _make_pair_safe(model: onnx.ModelProto, exact: dict[str, Any]) -> None:
+def _layers(model: onnx.ModelProto) -> dict[str, tuple[Any, Any, int]]:
+    """Float weights, bias (or None) and the weights' output axis of each layer, by node name."""
+    from onnx import helper, numpy_helper
+
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "Gemm") or node.input[1] not in constants:
+            continue
+        options = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        axis = 1 if node.op_type == "Gemm" and not options.get("transB") else 0
+        bias = constants.get(node.input[2]) if len(node.input) > 2 else None
+        found[node.name] = (constants[node.input[1]], bias, axis)
+    return found
+
+
+def _make_pair_safe(model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, int]]) -> None:
     """Round the weights of ordinary convolutions so that no pair of products saturates.
 
     Args:
         model: quantized, changed in place.
-        exact: float weights and biases by name.
+        layers: of the float model, as `_layers` finds them.
     """
     import numpy as np
     from onnx import numpy_helper
@@ -180,30 +199,30 @@ def _make_pair_safe(model: onnx.ModelProto, exact: dict[str, Any]) -> None:
         return numpy_helper.to_array(tensors[name])
 
     for node in model.graph.node:
-        if node.op_type not in ("Conv", "Gemm") or node.input[1] not in dequantizers:
+        if node.name not in layers or node.input[1] not in dequantizers:
             continue
-        weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
-        kernel = exact[weight.input[0].removesuffix("_quantized")]
+        kernel, constant, axis = layers[node.name]
         if kernel.ndim == 4 and kernel.shape[1] == 1:
             continue  # depthwise kernels multiply in 16 bits
-        scales = _pair_safe_scales(kernel)
+        weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
+        scales = _pair_safe_scales(kernel, axis)
         _replace(tensors[weight.input[0]], _levels(kernel, scales, 127).astype(np.int8))
         _replace(tensors[weight.input[1]], scales.reshape(value(weight.input[1]).shape))
-        if len(node.input) < 3 or node.input[2] not in dequantizers:
+        if constant is None or node.input[2] not in dequantizers:
             continue
         bias = dequantizers[node.input[2]]
         step = (value(data.input[1]) * scales.reshape(-1)).astype(np.float32)
-        constant = exact[bias.input[0].removesuffix("_quantized")]
         _replace(tensors[bias.input[0]], _levels(constant, step, 2**31 - 1).astype(np.int32))
         _replace(tensors[bias.input[1]], step.reshape(value(bias.input[1]).shape))
 
 
-def _pair_safe_scales(kernel: Any) -> Any:
-    """Scales of an ONNX kernel (out, in, ...), shape (out, 1, ...)."""
+def _pair_safe_scales(kernel: Any, out_axis: int) -> Any:
+    """Scales of a kernel, shaped to broadcast against it."""
     import numpy as np
 
-    last = np.ascontiguousarray(np.moveaxis(kernel, 1, -1))
-    return np.moveaxis(weight_scales(last, 0, "pair-safe"), -1, 1)
+    in_axis = 1 - out_axis
+    ordered = np.ascontiguousarray(np.moveaxis(kernel, (out_axis, in_axis), (0, -1)))
+    return np.moveaxis(weight_scales(ordered, 0, "pair-safe"), (0, -1), (out_axis, in_axis))
 
 
 def _levels(values: Any, scales: Any, most: int) -> Any:

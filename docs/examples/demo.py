@@ -32,6 +32,13 @@ def edgezoo(*arguments: str) -> int:
     return subprocess.run([sys.executable, "-m", "edgezoo", *arguments], check=False).returncode
 
 
+def program() -> str:
+    """The command as it can be typed here, whether or not its environment is active."""
+    path = Path(sys.executable).with_name("edgezoo")
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def plan(arguments: list[str]) -> tuple[int, dict[str, Any]]:
     """What an export would make; its messages go to the terminal."""
     command = [sys.executable, "-m", "edgezoo", *arguments, "--dry-run", "--json"]
@@ -59,7 +66,7 @@ def main() -> int:
     if code == WEIGHTS_UNREACHABLE:
         say("\nThe ImageNet weights cannot be fetched here (see the message above).")
         say("The demo goes on with untrained random weights: the files and their check are real,")
-        say("but the answers of this network mean nothing.")
+        say("but what this network answers means nothing, nor does how well int8 keeps it.")
         export = [*EXPORT, "--weights", "random"]
         code, facts = plan(export)
     if code:
@@ -78,9 +85,11 @@ def main() -> int:
     say(f"\nDone in {time.monotonic() - started:.0f} s. The files are in {Path(OUTPUT).resolve()}:")
     for path in paths:
         say(f"  {path}")
-    say("Next, with photographs of your own (on this machine as .venv/bin/edgezoo):")
-    say(f"  edgezoo classify {chosen} PHOTO.jpg")
-    say("  edgezoo export mobilenet --alpha 0.5 --int8 --calibration FOLDER_OF_PHOTOS")
+    say("Next, with photographs of your own:")
+    say(f"  {program()} classify {chosen} PHOTO.jpg")
+    if export != EXPORT:
+        say("and, once the ImageNet weights are reachable:")
+    say(f"  {program()} export mobilenet --alpha 0.5 --int8 --calibration FOLDER_OF_PHOTOS")
     return 0
 
 

@@ -1,0 +1,151 @@
+"""Ctrl-C, SIGTERM and a crashing library in the middle of an export."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Trained, environment, run_cli
+
+
+def _children(pid: int) -> set[int]:
+    """Processes that descend from one, read from /proc."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1])
+    found: set[int] = set()
+    while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
+        found |= more
+    return found
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def _until(condition: Callable[[], object], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _stage(output: Path) -> list[Path]:
+    return list(output.glob(".edgezoo-*/*"))
+
+
+# What must be on the stage when the signal comes.
+MOMENTS: dict[str, Callable[[Path], object]] = {
+    "while TensorFlow starts": lambda output: any(p.suffix == ".npy" for p in _stage(output)),
+    "while files are written": lambda output: any(
+        p.name in ("float.onnx", "prepared.onnx") for p in _stage(output)
+    ),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_signal_in_the_middle(
+    number: int, code: int, word: str, moment: str, trained: Trained, output: Path, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "edgezoo", "export", *trained.options, "--int8", "--format",
+               "onnx,openvino", "-o", str(output)]  # fmt: skip
+    # A shell that runs the tests in the background hands down an ignored SIGINT.
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment(TMPDIR=str(scratch)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        assert _until(lambda: MOMENTS[moment](output), 90), "the moment never came"
+        assert _until(lambda: _children(process.pid), 20), "no child ever ran"
+        children = _children(process.pid)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    assert process.returncode == code, stderr
+    assert stdout == ""
+    assert len(stderr.strip().splitlines()) == 1 and stderr.strip().startswith(word), stderr
+    assert not output.exists(), "no artifact, no manifest, no stage, no empty folder"
+    assert _until(lambda: not any(map(_alive, children)), 5), "a child outlived its parent"
+    assert list(scratch.iterdir()) == [], "scratch folders are gone too"
+
+
+def test_children_end_when_the_parent_is_killed(trained: Trained, output: Path) -> None:
+    """SIGKILL leaves the stage behind; the next export into that folder sweeps it up."""
+    command = [sys.executable, "-m", "edgezoo", "export", *trained.options, "--int8", "--format",
+               "tflite", "-o", str(output)]  # fmt: skip
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert _until(lambda: _stage(output) and _children(process.pid), 60)
+        children = _children(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+    assert _until(lambda: not any(map(_alive, children)), 15)
+    assert _stage(output)
+    assert run_cli("export", *trained.options, "-o", output, "--calibration", "none").code == 5
+    assert _stage(output) == []
+
+
+def test_library_that_aborts(tmp_path: Path, output: Path) -> None:
+    """An abort of TensorFlow in the child becomes one error of ours, and nothing stays."""
+    package = tmp_path / "tensorflow"
+    package.mkdir()
+    (package / "__init__.py").write_text("import os\nos.abort()\n")
+    ended = run_cli("export", "mobilenet", "--weights", "random", "--input-size", "32", "-o",
+                    output, "--json", PYTHONPATH=f"{tmp_path}:{ROOT}")  # fmt: skip
+    assert ended.code == 1
+    assert ended.stderr.startswith("Error: The process for the step 'make source' died (SIGABRT).")
+    assert ended.json["error"]["exit_code"] == 1
+    assert "--debug" in ended.json["error"]["hint"]
+    assert not output.exists()
+
+
+def test_closed_pipe_is_no_error() -> None:
+    """`edgezoo list | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgezoo", "list", "--json"],
+        cwd=ROOT,
+        env=environment(PYTHONUNBUFFERED="1"),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 0

@@ -1,0 +1,242 @@
+"""Fixtures that are costly are made once a run and shared among pytest-xdist's workers.
+
+TensorFlow is never imported in the process of the tests: what needs it runs in a child.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgezoo.models import _imagenet
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+SHARED = ROOT.parent / "shared"
+SUPPORT = TESTS / "support"
+
+FORMATS = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+PRECISIONS = ("float32", "float16", "int8")
+# What makes the child light and repeatable; a user's own settings stay out.
+_DROPPED = ("PYTHONPATH", "KERAS_HOME", "PYTHONHASHSEED", "COV_CORE_SOURCE")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Cases on ImageNet need ../shared; on CI they may not be lost silently where it is there."""
+    if item.get_closest_marker("imagenet") is None or _has_imagenet():
+        return
+    reason = f"needs ImageNet pictures and weights in {SHARED}"
+    if SHARED.exists() and os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}: the folder is there, but not complete", pytrace=False)
+    pytest.skip(reason)
+
+
+def _has_imagenet() -> bool:
+    wanted = ("keras/models", "imagenet/val", "imagenet/calibration", "tools/score.py")
+    return all((SHARED / name).exists() for name in wanted)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command line that ran to its end."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Standard output, which must be exactly one JSON object."""
+        facts = json.loads(self.stdout)
+        assert isinstance(facts, dict)
+        return facts
+
+    def error(self, code: int) -> str:
+        """The one error message; asserts its exit code, and that nothing else was said."""
+        assert self.code == code, f"exit {self.code}, not {code}: {self.stderr}"
+        lines = self.stderr.strip().splitlines()
+        assert "Traceback" not in self.stderr
+        assert len(lines) == 1 and lines[0].startswith("Error: "), self.stderr
+        message = lines[0].removeprefix("Error: ")
+        assert message.rstrip().endswith((".", "?")) or "pip install" in message, message
+        return message
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment without what would change EdgeZoo, plus changes."""
+    kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+    return {**kept, "PYTHONPATH": str(ROOT), **changes}
+
+
+def run_cli(*arguments: str | Path, cwd: Path | None = None, **env: str) -> Ended:
+    """`python -m edgezoo …` in a child process."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgezoo", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        cwd=cwd or ROOT,
+        env=environment(**env),
+        timeout=300,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+@pytest.fixture
+def cli() -> Callable[..., Ended]:
+    return run_cli
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of one run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """`folder` as `make` fills it; of all workers the first one makes it, the others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        failed = folder.with_suffix(".failed")
+        if failed.exists():
+            pytest.fail(failed.read_text(), pytrace=False)
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            try:
+                make(part)
+            except Exception as error:
+                words = getattr(error, "stderr", None) or error
+                failed.write_text(f"{folder.name} could not be made: {words}")
+                raise
+            part.rename(folder)
+    return folder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A MobileNet (alpha 0.25, 32 px, 1000 classes) that knows the digits 0 to 9.
+
+    The digits are the first ten classes. `calibration` and `test` hold a folder a class, named
+    by its wnid, of 37 px pictures, so that the centre crop to 32 px resamples nothing.
+    """
+
+    folder: Path
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.h5"
+
+    @property
+    def keras(self) -> Path:
+        return self.folder / "network.keras"
+
+    @property
+    def calibration(self) -> Path:
+        return self.folder / "calibration"
+
+    @property
+    def test(self) -> Path:
+        return self.folder / "test"
+
+    @property
+    def top1(self) -> float:
+        """Of the Keras network on the held-out pictures."""
+        return float(json.loads((self.folder / "facts.json").read_text())["top1"])
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """What `edgezoo export` must be told."""
+        return ("mobilenet", "--alpha", "0.25", "--input-size", "32", "--weights",
+                str(self.weights), "--calibration", str(self.calibration),
+                "--calibration-count", "128")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def trained(common: Path) -> Trained:
+    """Takes about 50 CPU seconds; EDGEZOO_TEST_CACHE names a folder that keeps it for later."""
+    kept = os.environ.get("EDGEZOO_TEST_CACHE")
+    return Trained(made_once(Path(kept or common) / "trained", _train))
+
+
+def _train(folder: Path) -> None:
+    wnids = [wnid for wnid, _ in _imagenet.classes()[:10]]
+    subprocess.run(
+        [sys.executable, str(SUPPORT / "train_digits.py"), str(folder), *wnids],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
+    )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What one run of `edgezoo export --json` gave for the trained network."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+    def entry(self, format: str, precision: str) -> dict[str, Any]:
+        """One of the JSON's artifacts."""
+        found = [
+            entry
+            for entry in self.facts["artifacts"]
+            if (entry["format"], entry["precision"]) == (format, precision)
+        ]
+        assert len(found) == 1
+        return found[0]
+
+    def path(self, format: str, precision: str) -> Path:
+        return self.folder / Path(self.entry(format, precision)["path"]).name
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.folder / Path(self.facts["manifest"]).name).read_text())
+
+
+@pytest.fixture(scope="session")
+def exported(common: Path, trained: Trained) -> Exported:
+    """All formats in all precisions; takes about 15 CPU seconds."""
+
+    def make(folder: Path) -> None:
+        ended = run_cli("export", *trained.options, "--precision", ",".join(PRECISIONS),
+                        "-o", folder / "files", "--json")  # fmt: skip
+        if ended.code:
+            raise subprocess.CalledProcessError(ended.code, "export", stderr=ended.stderr)
+        (folder / "export.json").write_text(ended.stdout)
+        (folder / "stderr.txt").write_text(ended.stderr)
+
+    folder = made_once(common / "exported", make)
+    return Exported(folder / "files", json.loads((folder / "export.json").read_text()))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder beside the checkout with ImageNet pictures and weights; may be absent."""
+    return SHARED
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[Path]:
+    """A place for an export that holds nothing hidden afterwards."""
+    folder = tmp_path / "made"
+    yield folder
+    if folder.is_dir():
+        left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+        shutil.rmtree(folder)
+        assert not left, f"left behind: {left}"

@@ -1,0 +1,144 @@
+"""What the commands print with --json is what docs/schemas say, and nothing more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgezoo.cli.main import edgezoo
+from tests.conftest import Ended, Exported, Trained
+
+jsonschema = pytest.importorskip("jsonschema")
+referencing = pytest.importorskip("referencing")
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
+NAMES = sorted(path.stem for path in SCHEMAS.glob("*.json"))
+Cli = Callable[..., Ended]
+
+
+def _strict(schema: Any) -> Any:
+    """The same schema, closed: a key that no schema describes is an error here."""
+    if isinstance(schema, list):
+        return [_strict(value) for value in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _strict(value) for key, value in schema.items()}
+    if "properties" in schema and "required" in schema:
+        closed["additionalProperties"] = False
+    return closed
+
+
+def _read(name: str) -> dict[str, Any]:
+    facts = json.loads((SCHEMAS / f"{name}.json").read_text())
+    assert isinstance(facts, dict)
+    return facts
+
+
+def check(name: str, value: Any) -> None:
+    """Validate a value, with every schema closed."""
+    resources = [referencing.Resource.from_contents(_strict(_read(n))) for n in NAMES]
+    registry = referencing.Registry().with_resources((r.id(), r) for r in resources)
+    schema = _strict(_read(name))
+    jsonschema.Draft202012Validator(schema, registry=registry).validate(value)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    return tmp_path / "picture.png"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schema_is_valid(name: str) -> None:
+    schema = _read(name)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == f"urn:edgezoo:schema:{name}:1"
+    assert schema["title"]
+
+
+def test_unknown_key_is_found() -> None:
+    error = {"message": "No.", "hint": "", "exit_code": 2}
+    check("error", {"error": error})
+    with pytest.raises(jsonschema.ValidationError):
+        check("error", {"error": {**error, "more": 1}})
+
+
+def test_every_command_has_a_schema() -> None:
+    assert set(edgezoo.list_commands(None)) <= set(NAMES)
+
+
+def test_every_schema_is_explained() -> None:
+    text = (SCHEMAS.parent / "json.md").read_text()
+    assert [name for name in NAMES if f"(schemas/{name}.json)" not in text] == []
+
+
+def test_list(cli: Cli) -> None:
+    check("list", cli("list", "--json").json)
+
+
+@pytest.mark.parametrize("model", ["mobilenet", "vgg16"])
+def test_show(cli: Cli, model: str) -> None:
+    check("show", cli("show", model, "--json").json)
+
+
+def test_doctor(cli: Cli) -> None:
+    check("doctor", cli("doctor", "--json").json)
+
+
+def test_error(cli: Cli) -> None:
+    ended = cli("show", "no-such-model", "--json")
+    check("error", ended.json)
+    assert ended.json["error"]["exit_code"] == ended.code
+
+
+def test_dry_run(cli: Cli) -> None:
+    arguments = ("export", "mobilenet", "resnet50", "--int8", "--weights", "random", "--dry-run")
+    check("export", cli(*arguments, "--json").json)
+
+
+def test_export_and_manifest(exported: Exported) -> None:
+    check("export", exported.facts)
+    check("manifest", exported.manifest)
+
+
+def test_export_of_two_models_without_verification(cli: Cli, tmp_path: Path) -> None:
+    from edgezoo.cli.export import _merge
+
+    arguments = ("export", "mobilenet", "--alpha", "0.25", "--input-size", "32")
+    arguments += ("--weights", "random", "--format", "tflite", "--no-verify", "--json")
+    facts = cli(*arguments, "-o", tmp_path).json
+    check("export", facts)
+    check("export", _merge([facts, facts]))
+    check("manifest", json.loads(Path(facts["manifest"]).read_text()))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("format", ["tflite", "onnx", "openvino"])
+def test_inspect(cli: Cli, exported: Exported, format: str, precision: str) -> None:
+    facts = cli("inspect", exported.path(format, precision), "--json").json
+    check("inspect", facts)
+    assert len(facts["contract"]["labels"]) == facts["contract"]["classes"]
+
+
+def test_classify(cli: Cli, exported: Exported, picture: Path) -> None:
+    check("classify", cli("classify", exported.path("tflite", "int8"), picture, "--json").json)
+
+
+def test_evaluate(cli: Cli, exported: Exported, trained: Trained) -> None:
+    chosen, reference = (exported.path("tflite", precision) for precision in ("int8", "float32"))
+    scored = ("evaluate", chosen, "--images", trained.test, "--limit", "20", "--json")
+    check("evaluate", cli(*scored).json)
+    check("evaluate", cli(*scored, "--reference", reference).json)
+
+
+def test_verify(cli: Cli, exported: Exported, trained: Trained) -> None:
+    files = [exported.path(format, "int8") for format in ("tflite", "onnx")]
+    options = ("--weights", trained.weights, "--images", trained.test, "--count", "8", "--json")
+    check("verify", cli("verify", *files, *options).json)

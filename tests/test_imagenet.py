@@ -1,0 +1,131 @@
+"""The main job on real weights and photographs, judged by the arbiter outside EdgeZoo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgezoo.inspection import inspect
+from tests.conftest import FORMATS, ROOT, SHARED, environment, made_once, run_cli
+
+pytestmark = [pytest.mark.imagenet, pytest.mark.timeout(900)]
+each_format = pytest.mark.parametrize("format", FORMATS)
+STEM = "mobilenet_0.5_160_int8"
+
+
+@pytest.fixture(scope="module")
+def files(common: Path) -> Path:
+    """mobilenet 0.5/160 in int8, calibrated on 100 photographs."""
+
+    def make(folder: Path) -> None:
+        home = os.path.relpath(SHARED / "keras", ROOT)
+        ended = run_cli("export", "mobilenet", "--alpha", "0.5", "--input-size", "160", "--int8",
+                        "--calibration", os.path.relpath(SHARED / "imagenet/calibration", ROOT),
+                        "--calibration-count", "100", "-o", folder / "files", "--json",
+                        KERAS_HOME=home)  # fmt: skip
+        assert ended.code == 0, ended.stderr
+        (folder / "export.json").write_text(ended.stdout)
+
+    return made_once(common / "imagenet", make)
+
+
+def _score(file: Path) -> dict[str, Any]:
+    """What shared/tools/score.py says, in the runtime's default session."""
+    ended = subprocess.run(
+        [sys.executable, str(SHARED / "tools" / "score.py"), str(file), "0.5", "160"],
+        capture_output=True,
+        text=True,
+        env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
+        timeout=600,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    facts: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return facts
+
+
+@each_format
+def test_int8_keeps_its_accuracy(files: Path, format: str) -> None:
+    facts = _score(files / "files" / f"{STEM}{FORMATS[format]}")
+    assert facts["images"] == 650
+    assert facts["drop"] <= 0.015, facts
+    assert facts["agreement"] >= 0.90, facts
+
+
+@each_format
+def test_our_own_figures_are_the_arbiters(files: Path, format: str) -> None:
+    path = files / "files" / f"{STEM}{FORMATS[format]}"
+    ended = run_cli("evaluate", path, "--images", SHARED / "imagenet" / "val", "--json")
+    assert ended.code == 0, ended.stderr
+    (result,) = ended.json["results"]
+    facts = _score(path)
+    assert result["images"] == facts["images"]
+    assert result["top1"] == pytest.approx(facts["top1"], abs=0.002)
+
+
+def test_verification_and_provenance(files: Path) -> None:
+    facts = json.loads((files / "export.json").read_text())
+    assert len(facts["artifacts"]) == 3
+    for entry in facts["artifacts"]:
+        assert entry["verification"]["verdict"] == "passed"
+        assert entry["contract"]["weights"]["source"] == "imagenet"
+        assert entry["contract"]["weights"]["file"] == "mobilenet_5_0_160_tf.h5"
+        assert entry["contract"]["calibration"]["count"] == 100
+        assert entry["trained"] is True
+    peak = max(usage["peak_rss_mb"] for usage in facts["usage"].values())
+    assert peak <= 1400
+
+
+def test_onnx_has_two_transposes_at_most(files: Path) -> None:
+    assert inspect(files / "files" / f"{STEM}.onnx")["ops"].get("Transpose", 0) <= 2
+
+
+CORAL = "mobilenet_v1_0.5_160_quant.tflite"
+
+
+@pytest.fixture
+def coral(shared: Path) -> Path:
+    """A TF-slim file with 1001 classes, as Coral publishes it."""
+    if not (shared / "coral" / CORAL).exists():
+        pytest.skip(f"needs {shared / 'coral' / CORAL}")
+    return shared / "coral" / CORAL
+
+
+def test_file_with_a_background_class(coral: Path, shared: Path) -> None:
+    """1001 outputs: the background is dropped, and indices are ImageNet's again."""
+    folder = shared / "imagenet" / "val"
+    pictures = [p for wnid in sorted(folder.iterdir())[:40] for p in sorted(wnid.iterdir())[:1]]
+    ended = run_cli("classify", coral, *pictures, "--preprocessing", "tf", "--labels",
+                    shared / "coral" / "imagenet_labels.txt", "--json")  # fmt: skip
+    assert ended.code == 0, ended.stderr
+    index = json.loads((shared / "imagenet" / "imagenet_class_index.json").read_text())
+    wanted = {wnid: int(number) for number, (wnid, _) in index.items()}
+    best = [result["classes"][0] for result in ended.json["results"]]
+    right = [b["index"] == wanted[p.parent.name] for b, p in zip(best, pictures, strict=True)]
+    assert sum(right) >= 20, "a shift by one class would leave next to none"
+    assert all(entry["label"] != "background" for entry in best)
+    for entry, path, hit in zip(best, pictures, right, strict=True):
+        if hit and path.parent.name == "n01440764":
+            assert "tench" in entry["label"]
+
+
+def test_inspect_of_a_foreign_file(coral: Path) -> None:
+    facts = run_cli("inspect", coral, "--json").json
+    assert facts["contract"] is None and facts["quantized"] is True
+    assert facts["float_ops"] == []
+    (taken,), (given,) = facts["inputs"], facts["outputs"]
+    assert (taken["shape"], taken["dtype"]) == ([1, 160, 160, 3], "uint8")
+    assert (taken["scale"], taken["zero_point"]) == (pytest.approx(1 / 128, rel=0.01), 128)
+    assert given["shape"][-1] == 1001
+    assert facts["ops"]["CONV_2D"] >= 14
+
+
+def test_classify_foreign_file_without_words(coral: Path, shared: Path) -> None:
+    picture = next((shared / "imagenet" / "val").rglob("*.jpg"))
+    assert "--preprocessing" in run_cli("classify", coral, picture).error(5)

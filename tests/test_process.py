@@ -1,0 +1,124 @@
+"""Child processes: answers, errors and every way to die, each told in words."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgezoo import process
+from edgezoo.errors import CrashError, DataError
+from tests.conftest import ROOT
+
+# Children find these as edgezoo.faults: only EdgeZoo's own functions may be called.
+_FAULTS = '''
+import sys, types
+source = """
+import os, signal, sys, time
+from edgezoo.errors import DataError
+def answer(x): print("noise"); os.write(1, b"native noise"); return {"twice": 2 * x}
+def refuse(): raise DataError("The picture is upside down.", "Turn it.")
+def defect(): raise ValueError("a bug")
+def abort(): os.abort()
+def leave(): os._exit(7)
+def killed(): os.kill(os.getpid(), signal.SIGKILL)
+def segfault(): os.kill(os.getpid(), signal.SIGSEGV)
+def sleep(note):
+    open(note, "w").write(str(os.getpid())); time.sleep(60); return {}
+def environment(): return {"ci": os.environ.get("CI"), "stdin": os.isatty(0)}
+"""
+module = types.ModuleType("edgezoo.faults")
+class Later:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "edgezoo.faults": return None
+        from importlib.machinery import ModuleSpec
+        return ModuleSpec(name, Later)
+    @staticmethod
+    def create_module(spec): return None
+    @staticmethod
+    def exec_module(module): exec(source, module.__dict__)
+sys.meta_path.insert(0, Later)
+'''
+
+
+@pytest.fixture(autouse=True)
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_FAULTS)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{ROOT}")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    yield
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    facts = process.call("edgezoo.faults:answer", {"x": 21})
+    usage = facts.pop("_usage")
+    assert facts == {"twice": 42}
+    assert usage["cpu_s"] > 0 and usage["peak_rss_mb"] > 5
+    assert capfd.readouterr() == ("", ""), "what a library prints stays in the child"
+
+
+def test_error_of_ours_keeps_its_class_and_words() -> None:
+    with pytest.raises(DataError) as caught:
+        process.call("edgezoo.faults:refuse", {})
+    assert (caught.value.message, caught.value.hint) == ("The picture is upside down.", "Turn it.")
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("abort", "died (SIGABRT)"),
+        ("segfault", "died (SIGSEGV)"),
+        ("leave", "died (exit code 7)"),
+        ("killed", "memory ran out"),
+        ("defect", "died (exit code 1)"),
+    ],
+)
+def test_death(function: str, words: str) -> None:
+    with pytest.raises(CrashError) as caught:
+        process.call(f"edgezoo.faults:{function}", {})
+    message = caught.value.message
+    assert f"'{function}'" in message and words in message
+    assert "\n" not in message and "Traceback" not in message
+    assert caught.value.hint
+
+
+def test_log_of_a_defect_is_shown() -> None:
+    with pytest.raises(CrashError, match="ValueError: a bug"):
+        process.call("edgezoo.faults:defect", {})
+
+
+def test_only_functions_of_edgezoo() -> None:
+    with pytest.raises(CrashError):
+        process.call("os:system", {"command": "true"})
+
+
+def test_many_come_back_with_their_index() -> None:
+    calls = [("edgezoo.faults:answer", {"x": i}) for i in range(3)]
+    assert {i: facts["twice"] for i, facts in process.call_many(calls, 2)} == {0: 0, 1: 2, 2: 4}
+
+
+def test_first_error_ends_the_others(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    calls = [("edgezoo.faults:sleep", {"note": str(note)}), ("edgezoo.faults:abort", {})]
+    begun = time.monotonic()
+    with pytest.raises(CrashError, match="SIGABRT"):
+        list(process.call_many(calls, 2))
+    assert time.monotonic() - begun < 30
+    if note.exists():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(note.read_text()), 0)
+
+
+def test_no_thread_stays() -> None:
+    before = threading.active_count()
+    list(process.call_many([("edgezoo.faults:answer", {"x": 1})], 2))
+    assert threading.active_count() == before
