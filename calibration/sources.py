@@ -122,6 +122,7 @@ def choose(
     Raises:
         DataError: nothing usable there, or more than a tenth cannot be read.
     """
+    check_source(where)
     if where == "synthetic":
         return _synthetic(size, count, seed), _synthetic(
             size, verify_count, seed + _VERIFICATION_SEED
@@ -129,8 +130,20 @@ def choose(
     path = Path(where).expanduser()
     if path.is_dir():
         return _from_folder(path, size, count, verify_count, seed)
+    return _from_array(path, size, count, verify_count, seed)
+
+
+def check_source(where: str) -> None:
+    """Check that a source is there, without reading it.
+
+    Raises:
+        DataError: nothing there, or neither a folder nor an array file.
+    """
+    path = Path(where).expanduser()
+    if where == "synthetic" or path.is_dir():
+        return
     if path.suffix in (".npz", ".npy") and path.is_file():
-        return _from_array(path, size, count, verify_count, seed)
+        return
     if not path.exists():
         raise DataError(
             f"There is no calibration source {where}.",

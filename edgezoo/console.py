@@ -103,6 +103,13 @@ def size(count: int) -> str:
     return f"{count} B"
 
 
+def decibels(check: dict[str, Any]) -> str:
+    """The SQNR of a verification, in words where it is no number."""
+    if check.get("sqnr_db") is not None:
+        return f"{check['sqnr_db']:.1f}"
+    return "exact" if check["verdict"] == "passed" else "-"
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as percent, `-` where there is none."""
     return "-" if share is None else f"{100 * share:.{digits}f} %"

@@ -103,6 +103,10 @@ def open_artifact(
     Raises:
         UsageError, MissingError, DataError: what stands in the way, in words.
     """
+    if preprocessing is not None and preprocessing not in NORMALIZATIONS:
+        raise UsageError(
+            f"--preprocessing {preprocessing} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}."
+        )
     artifact = registry.load_artifact(path)
     session = registry.runtime_for(artifact.path).open(artifact, device, threads)
     if artifact.contract is None and preprocessing is not None:
@@ -128,10 +132,6 @@ def foreign_contract(
     The size and layout come from its input tensor; 1001 outputs mean a background class in
     front of ImageNet's 1000.
     """
-    if preprocessing not in NORMALIZATIONS:
-        raise UsageError(
-            f"--preprocessing {preprocessing} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}."
-        )
     tensor, outputs = session.inputs[0], session.outputs[0].shape[-1]
     if len(tensor.shape) != 4 or 3 not in (tensor.shape[1], tensor.shape[3]):
         raise DataError(

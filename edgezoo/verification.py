@@ -40,14 +40,16 @@ class Comparison:
     """Figures of one comparison, and what is wrong in words.
 
     Attributes:
-        sqnr_db: 10 log10 of signal power over error power; None for no error at all.
+        sqnr_db: 10 log10 of signal power over error power; None for no error at all, or where
+            the output is broken.
+        max_abs_diff: largest difference of a score; None where the output is broken.
         agreement_top1: share of images whose best class is the same.
         reference_in_top5: share of images whose best class by the reference is in the top 5.
     """
 
     images: int
     sqnr_db: float | None
-    max_abs_diff: float
+    max_abs_diff: float | None
     agreement_top1: float
     reference_in_top5: float
     failures: tuple[str, ...]
@@ -99,7 +101,7 @@ def compare(
 
     broken = _broken(reference, got)
     if broken:
-        return Comparison(len(got), None, math.inf, 0.0, 0.0, (broken,), ())
+        return Comparison(len(got), None, None, 0.0, 0.0, (broken,), ())
     ratio = sqnr_db(reference, got)
     agreement = agreement_top1(reference, got)
     top5 = np.argsort(-got, axis=1, kind="stable")[:, :5]
@@ -115,7 +117,7 @@ def compare(
         warnings.append(f"top-1 agreement with the float model is only {agreement:.3f}")
     return Comparison(
         len(got),
-        None if math.isinf(ratio) else round(ratio, 2),
+        round(ratio, 2) if math.isfinite(ratio) else None,
         float(np.abs(reference - got).max()),
         agreement,
         inside,

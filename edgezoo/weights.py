@@ -61,7 +61,7 @@ def locate(spec: ModelSpec, alpha: float | None, size: int, weights: str) -> Loc
             f"--weights {weights} is neither imagenet, random nor a file.",
             "Give one of these words or the path of an .h5 file.",
         )
-    check_hdf5(path)
+    check_hdf5(path, "Give another file with --weights FILE.")
     return LocatedWeights("file", path, file_sha256(path))
 
 
@@ -70,7 +70,7 @@ def _locate_imagenet(spec: ModelSpec, alpha: float | None, size: int) -> Located
     path = keras_home() / "models" / name
     if not path.exists():
         _download(url, path, spec.weights.md5, spec.name)
-    check_hdf5(path)
+    check_hdf5(path, "Delete it to fetch it again, or give another file with --weights FILE.")
     if spec.weights.md5 and _md5(path) != spec.weights.md5:
         raise DataError(
             f"{path} is not the file that Keras publishes for {spec.name} (its MD5 differs).",
@@ -107,13 +107,12 @@ def _imagenet_names(spec: ModelSpec, alpha: float | None, size: int) -> tuple[st
     return spec.weights.name.format(**fields), spec.weights.url.format(**fields), note
 
 
-def check_hdf5(path: Path) -> None:
-    """Check that a file is HDF5 and whole.
+def check_hdf5(path: Path, again: str) -> None:
+    """Check that a file is HDF5 and whole; `again` says what to do where it is not.
 
     Raises:
         DataError: it is something else, or cut short.
     """
-    again = "Delete it and fetch it again, or give another file with --weights FILE."
     try:
         with path.open("rb") as stream:
             magic = stream.read(len(_HDF5_MAGIC))

@@ -53,7 +53,7 @@ def test_mobilenet_names(
 
 
 def test_width_without_weights(asked: list[tuple[str, Path]]) -> None:
-    with pytest.raises(RefusedError, match="0.6") as caught:
+    with pytest.raises(RefusedError, match=r"0\.6") as caught:
         weights.locate(MOBILENET, 0.6, 224, "imagenet")
     assert "0.25, 0.5, 0.75, 1" in caught.value.hint
     assert asked == []

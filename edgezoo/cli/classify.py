@@ -13,8 +13,10 @@ from edgezoo.cli.options import PATH, common, foreign
 @click.command("classify")
 @click.argument("artifact", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
-@click.option("--top", default=5, show_default=True, help="How many classes to name.")
-@click.option("--threads", default=1, show_default=True)
+@click.option(
+    "--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to name."
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @foreign
 @common
 def COMMAND(

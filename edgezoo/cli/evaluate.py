@@ -20,8 +20,10 @@ from edgezoo.cli.options import PATH, common, foreign, quiet
     help="Classes of a flat folder: `file class` lines, or ILSVRC2012's own list.",
 )
 @click.option("--reference", type=PATH, metavar="ARTIFACT", help="Report agreement with it.")
-@click.option("--limit", type=int, metavar="N", help="Score N images, spread over the folder.")
-@click.option("--threads", default=1, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @foreign
 @quiet
 @common

@@ -40,7 +40,12 @@ from edgezoo.errors import UsageError
     metavar="WORD|FILE",
     help="imagenet (default), random (untrained, seeded) or an .h5 file.",
 )
-@click.option("--seed", default=0, help="Of random weights and of the choice of images.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    help="Of random weights and of the choice of images.",
+)
 @click.option(
     "--calibration",
     default="synthetic",
@@ -60,10 +65,12 @@ from edgezoo.errors import UsageError
     "-o", "--output", type=PATH, default=Path("exported"), show_default=True, metavar="DIR"
 )
 @click.option("--verify/--no-verify", default=True, help="Compare each file with Keras.")
-@click.option("--verify-images", "verify_count", default=64, show_default=True)
+@click.option(
+    "--verify-images", "verify_count", type=click.IntRange(2), default=64, show_default=True
+)
 @click.option(
     "--min-agreement",
-    type=float,
+    type=click.FloatRange(0, 1),
     metavar="SHARE",
     help="Exit 6 where fewer images than this share keep their top-1.",
 )
@@ -94,6 +101,8 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     if len(names) != len(models):
         raise UsageError("A model is named twice.", "Name each model once.")
     plans = [resolve(replace(first, model=name)) for name in names]
+    for text in dict.fromkeys(text for plan in plans for text in plan.skipped):
+        console.warn(text)
     if dry_run:
         _show_plans([estimate(plan) for plan in plans], as_json)
         return 0
@@ -164,7 +173,7 @@ def _show_result(plan: Any, result: Any) -> None:
                 console.size(entry["bytes"]),
                 check["verdict"],
                 console.percent(check.get("agreement_top1")),
-                _decibels(check),
+                console.decibels(check),
             )
         )
     untrained = "" if plan.weights.source != "random" else " (untrained: random weights)"
@@ -173,12 +182,6 @@ def _show_result(plan: Any, result: Any) -> None:
         ("file", "size", "verified", "same top-1", "SQNR dB"),
         rows,
     )
-
-
-def _decibels(check: dict[str, Any]) -> str:
-    if check["verdict"] == "skipped":
-        return "-"
-    return "exact" if check["sqnr_db"] is None else f"{check['sqnr_db']:.1f}"
 
 
 def _next_command(entries: tuple[dict[str, Any], ...]) -> None:

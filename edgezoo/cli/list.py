@@ -25,7 +25,7 @@ def COMMAND(pattern: str | None, as_json: bool, debug: bool) -> None:
     if not chosen:
         raise UsageError(f"No model matches {pattern!r}.", did_you_mean(str(pattern), list(known)))
     if as_json:
-        console.print_json({"models": [spec.to_json() for spec in chosen]})
+        console.print_json({"models": [registry.describe_model(spec.name) for spec in chosen]})
         return
     rows = [
         (

@@ -21,7 +21,10 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
         ("parameters", f"{facts['parameters']:,}"),
         ("depth", facts["depth"]),
         ("float32 size", f"{facts['size_mb']:g} MB"),
-        ("top-1, top-5 (published)", f"{facts['top1']:.1%}, {facts['top5']:.1%}"),
+        (
+            "top-1, top-5 (published)",
+            f"{console.percent(facts['top1'])}, {console.percent(facts['top5'])}",
+        ),
         ("input size", f"{facts['default_input_size']} px (at least {facts['min_input_size']})"),
         ("preprocessing", facts["preprocessing"]),
         ("widths with ImageNet weights", _numbers(facts["alphas_with_imagenet_weights"])),

@@ -13,16 +13,18 @@ from edgezoo.cli.options import PATH, common, quiet
 @click.command("verify")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
 @click.option("--images", default="synthetic", metavar="DIR|NPZ", help="What to compare on.")
-@click.option("--count", default=64, show_default=True, help="Images to compare on.")
+@click.option(
+    "--count", type=click.IntRange(2), default=64, show_default=True, help="Images to compare on."
+)
 @click.option(
     "--weights",
     metavar="FILE",
     help="The weights that the files were made from, where they came from a file.",
 )
-@click.option("--seed", default=0, help="Of the choice of images.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of images.")
 @click.option(
     "--min-agreement",
-    type=float,
+    type=click.FloatRange(0, 1),
     metavar="SHARE",
     help="Exit 6 where fewer images than this share keep their top-1.",
 )
@@ -61,8 +63,8 @@ def COMMAND(
                 Path(entry["artifact"]).name,
                 entry["verdict"],
                 console.percent(entry["agreement_top1"]),
-                "exact" if entry["sqnr_db"] is None else f"{entry['sqnr_db']:.1f}",
-                f"{entry['max_abs_diff']:.1e}",
+                console.decibels(entry),
+                "-" if entry["max_abs_diff"] is None else f"{entry['max_abs_diff']:.1e}",
             )
             for entry in facts["results"]
         ]

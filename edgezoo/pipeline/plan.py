@@ -12,6 +12,7 @@ from typing import Any
 
 from edgezoo import registry
 from edgezoo.building import check_options, check_weights_options
+from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
 from edgezoo.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, InputKind, ModelSpec, Precision
@@ -54,6 +55,7 @@ class Plan:
     size: int
     jobs: tuple[tuple[Exporter, ExportJob], ...]
     weights: LocatedWeights
+    skipped: tuple[str, ...] = ()
 
     @property
     def stem(self) -> str:
@@ -95,14 +97,16 @@ def resolve(request: ExportRequest) -> Plan:
         spec, request.alpha, request.depth_multiplier, request.input_size
     )
     _check_words(request)
-    jobs = _jobs(request, spec)
+    jobs, skipped = _jobs(request, spec)
     for exporter in {exporter.name: exporter for exporter, _ in jobs}.values():
         registry.require_packages(
             exporter.packages, exporter.extra, f"Exporting to {exporter.name}"
         )
+    if any(job.precision == "int8" for _, job in jobs):
+        check_source(request.calibration)
     check_weights_options(request.weights, multiplier)
     weights = locate(spec, alpha, size, request.weights)
-    return Plan(request, spec, alpha, multiplier, size, jobs, weights)
+    return Plan(request, spec, alpha, multiplier, size, jobs, weights, skipped)
 
 
 def _check_words(request: ExportRequest) -> None:
@@ -118,6 +122,15 @@ def _check_words(request: ExportRequest) -> None:
         )
     if request.io is not None and request.io not in IO_TYPES:
         raise UsageError(f"There is no --io {request.io!r}.", did_you_mean(request.io, IO_TYPES))
+    if request.io is not None and request.input_kind == "normalized":
+        raise UsageError(
+            "--io and --input normalized contradict each other: normalised input is float32.",
+            "Leave one of them out.",
+        )
+    if not request.formats or not request.precisions:
+        raise UsageError("No format or no precision was named.", "Leave the option out for all.")
+    if request.seed < 0:
+        raise UsageError(f"--seed {request.seed} is illegal.", "Give 0 or more.")
     if request.calibration_count < 1 or request.verify_count < 2:
         raise UsageError(
             "Too few images were asked for.",
@@ -129,27 +142,34 @@ def _check_words(request: ExportRequest) -> None:
         )
 
 
-def _jobs(request: ExportRequest, spec: ModelSpec) -> tuple[tuple[Exporter, ExportJob], ...]:
-    """Every format with every precision; the first refusal stops all."""
-    names = list(dict.fromkeys(request.formats))
+def _jobs(
+    request: ExportRequest, spec: ModelSpec
+) -> tuple[tuple[tuple[Exporter, ExportJob], ...], tuple[str, ...]]:
+    """Every format with every precision, and what "all" leaves out, in words.
+
+    A format that was named and refuses stops everything; "all" means all that can.
+    """
+    every = "all" in request.formats
     exporters = (
         list(registry.exporters().values())
-        if "all" in names
-        else [registry.exporter(name) for name in names]
+        if every
+        else [registry.exporter(name) for name in dict.fromkeys(request.formats)]
     )
-    jobs = []  # _check_words has seen that the words below are known ones
+    jobs, refused = [], []  # _check_words has seen that the words below are known ones
     for exporter, precision in itertools.product(exporters, dict.fromkeys(request.precisions)):
         checked: Precision = precision
         kind: InputKind = request.input_kind  # type: ignore[assignment]
         job = ExportJob(exporter.name, checked, kind, request.io, request.seed)
         reason = exporter.refusal(spec, job)
         if reason:
-            raise RefusedError(
-                f"{spec.name} cannot be exported to {exporter.name} {precision}: {reason}.",
-                "Choose other formats, precisions or --io.",
+            refused.append(
+                f"{spec.name} cannot be exported to {exporter.name} {precision}: {reason}."
             )
-        jobs.append((exporter, job))
-    return tuple(jobs)
+        else:
+            jobs.append((exporter, job))
+    if refused and not (every and jobs):
+        raise RefusedError(refused[0], "Choose other formats, precisions or --io.")
+    return tuple(jobs), tuple(refused)
 
 
 def estimate(plan: Plan) -> dict[str, Any]:

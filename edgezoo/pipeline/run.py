@@ -216,7 +216,7 @@ class _Work:
             "model": self.plan.spec.name,
             "trained": self.contract.weights.trained,
             "weights": asdict(self.contract.weights),
-            "request": {**asdict(self.plan.request), "output": None},
+            "request": _portable(self.plan.request),
             "versions": steps.versions(),
             "usage": self.usage,
         }
@@ -280,6 +280,15 @@ def _contract(plan: Plan) -> InputContract:
     )
 
 
+def _portable(request: ExportRequest) -> dict[str, Any]:
+    """The request for the manifest, without paths of this machine."""
+    facts = asdict(request)
+    del facts["output"]
+    for name in ("calibration", "weights"):
+        facts[name] = Path(facts[name]).name
+    return facts
+
+
 def _without_labels(contract: InputContract) -> dict[str, Any]:
     """The contract for the manifest: a thousand labels stand in the files already."""
     return {key: value for key, value in contract.to_json().items() if key != "labels"}
@@ -288,7 +297,8 @@ def _without_labels(contract: InputContract) -> dict[str, Any]:
 def _evidence(comparison: Comparison | None, plan: Plan) -> dict[str, Any]:
     if comparison is None:
         return {"verdict": "skipped", "reason": "--no-verify"}
-    return {**comparison.to_json(), "reference": "keras", "source": plan.request.calibration}
+    source = _portable(plan.request)["calibration"]
+    return {**comparison.to_json(), "reference": "keras", "source": source}
 
 
 def _relative(entry: dict[str, Any]) -> dict[str, Any]:
