@@ -1,4 +1,6 @@
-"""Writes the documents that are made from the code: cli.md, support-matrix.md and zoo.md.
+"""Writes the documents that are made from the code and from committed results.
+
+They are cli.md, support-matrix.md, zoo.md and measurements.md.
 
 Without arguments the files are written anew. With `--check` nothing is written, and the exit code
 is 1 where a file is stale.
@@ -6,9 +8,11 @@ is 1 where a file is stale.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -151,6 +155,85 @@ def zoo() -> str:
     return "\n".join(parts)
 
 
+def measurements() -> str:
+    """The committed results of benchmarks/, as tables."""
+    accuracy, cost = _result("int8-accuracy"), _result("cost")
+    parts = [
+        _MARK,
+        "# Measurements\n",
+        "Made by the scripts in [benchmarks](../benchmarks/README.md), from the raw results beside\n"
+        "them. The validation images are easier than ImageNet's full set: compare rows, not these\n"
+        "figures with published ones.\n",
+        f"## Int8 accuracy\n\n{_origin(accuracy)}\n",
+    ]
+    for model in accuracy["models"]:
+        parts += [_heading(model), _table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
+    parts += [f"## Cost\n\n{_origin(cost)}\n", _table(["what", "CPU s", "peak MB"], _cost(cost))]
+    return "\n".join(parts)
+
+
+_ACCURACY_COLUMNS = ["made by", "file", "calibrated on", "top-1 %", "agreement with Keras"]
+
+
+def _result(name: str) -> dict[str, Any]:
+    path = FOLDER.parent / "benchmarks" / "results" / f"{name}.json"
+    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return facts
+
+
+def _origin(result: dict[str, Any]) -> str:
+    facts = result["environment"]
+    machine = facts["machine"]
+    features = ", ".join(machine["features"]) or "no int8 features"
+    return (
+        f"{facts['date'][:10]}, {machine['cpu']} ({machine['architecture']}, {features}), "
+        f"{machine['cores']} cores, Python {facts['python']}, commit {facts['commit'][:10]}."
+    )
+
+
+def _heading(model: dict[str, Any]) -> str:
+    images, top1 = model["edgezoo"][0]["images"], 100 * model["edgezoo"][0]["float_top1"]
+    return (
+        f"### mobilenet {model['alpha']} at {model['size']} px\n\n"
+        f"Keras: {top1:.1f} % top-1 on {images} images.\n"
+    )
+
+
+def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
+    ours = [
+        [
+            "EdgeZoo",
+            f"{row['format']} {row['precision']}",
+            "-" if row["precision"] == "float32" else
+            {"images": "photographs", "synthetic": "procedural pictures"}[row["calibration"]],
+            f"{100 * row['top1']:.1f}",
+            f"{row['agreement']:.3f}",
+        ]
+        for row in model["edgezoo"]
+        if row["precision"] == "int8" or row["calibration"] == "images"
+    ]  # fmt: skip
+    hand = [
+        ["by hand", row["name"], "photographs", f"{100 * row['top1']:.1f}", f"{row['agree']:.3f}"]
+        for row in model["by_hand"][1:]
+    ]
+    return [*ours, *hand]
+
+
+def _cost(cost: dict[str, Any]) -> list[list[object]]:
+    names = {
+        "help": "`edgezoo --help`",
+        "import": "`import edgezoo`",
+        "bare_python": "Python alone, for comparison",
+        "classify": "`edgezoo classify` of one photograph with a .tflite",
+        "export": "three int8 files of mobilenet 0.5 at 160 px, 100 images, verified",
+        "import_tensorflow": "importing TensorFlow alone, for comparison",
+    }
+    return [
+        [text, f"{cost[key]['cpu_s']:.2f}", f"{cost[key]['peak_rss_mb']:.0f}"]
+        for key, text in names.items()
+    ]
+
+
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
@@ -160,6 +243,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "cli.md": cli,
     "support-matrix.md": support_matrix,
     "zoo.md": zoo,
+    "measurements.md": measurements,
 }
 
 

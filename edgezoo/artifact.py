@@ -219,12 +219,13 @@ def merge_manifest(path: Path, entries: list[dict[str, Any]], facts: dict[str, A
     new = {entry["path"] for entry in entries}
     if path.exists():
         try:
-            before = json.loads(path.read_text(encoding="utf-8")).get("artifacts", [])
-        except (OSError, ValueError, AttributeError):
-            before = []  # a damaged manifest says nothing that could be kept
-        for entry in before:
-            file = path.parent / entry.get("path", "")
-            if entry.get("path") not in new and file.is_file():
-                kept.append(entry)
+            before = json.loads(path.read_text(encoding="utf-8"))["artifacts"]
+            kept = [
+                entry
+                for entry in before
+                if entry["path"] not in new and (path.parent / entry["path"]).is_file()
+            ]
+        except (OSError, ValueError, TypeError, KeyError):
+            kept = []  # a damaged manifest says nothing that could be kept
     body = {"schema": SCHEMA, **facts, "artifacts": [*kept, *entries]}
     write_text_atomically(path, json.dumps(body, indent=1) + "\n")

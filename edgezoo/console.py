@@ -43,8 +43,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         from rich.table import Table
     except ImportError:
         print(title)
-        for line in (list(columns), *cells):
-            print("  ".join(line).rstrip())
+        lines = [list(columns), *cells] if any(columns) else cells
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+            print("  ".join(padded).rstrip())
         return
     print(title)
     drawn = Table(box=None, pad_edge=False, show_header=any(columns))

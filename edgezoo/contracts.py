@@ -136,6 +136,7 @@ class Description:
         ops: how many of each operation.
         float_ops: operations of an int8 file that still compute in floating point.
         minimum_runtime: the oldest runtime that the file itself asks for, by name.
+        quantized: whether it computes in integers at all.
     """
 
     ops: dict[str, int]
@@ -143,6 +144,7 @@ class Description:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     minimum_runtime: dict[str, str]
+    quantized: bool
 
 
 class Runtime(Protocol):

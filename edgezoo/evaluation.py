@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def find_labelled(
 
 def _class_names(contract: InputContract) -> dict[str, int]:
     """Folder names that stand for a class: wnids for ImageNet's 1000, and unique labels."""
-    names = {label: i for i, label in enumerate(contract.labels)}
+    counts = Counter(contract.labels)  # ImageNet has two cranes and two maillots
+    names = {label: i for i, label in enumerate(contract.labels) if counts[label] == 1}
     if contract.classes == len(_imagenet.classes()):
         names |= {wnid: i for i, (wnid, _) in enumerate(_imagenet.classes())}
     return names

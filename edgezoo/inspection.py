@@ -8,8 +8,6 @@ from typing import Any
 
 from edgezoo import registry
 
-_QUANTIZED_OPS = {"QUANTIZE", "DEQUANTIZE", "QuantizeLinear", "DequantizeLinear", "FakeQuantize"}
-
 
 def inspect(path: Path | str) -> dict[str, Any]:
     """Look into a file.
@@ -24,10 +22,6 @@ def inspect(path: Path | str) -> dict[str, Any]:
     """
     artifact = registry.load_artifact(path)
     description = registry.runtime_for(artifact.path).describe(artifact.path)
-    tensors = (*description.inputs, *description.outputs)
-    quantized = bool(_QUANTIZED_OPS & description.ops.keys()) or any(
-        tensor.scale is not None for tensor in tensors
-    )
     return {
         "path": str(path),
         "format": artifact.format,
@@ -35,7 +29,7 @@ def inspect(path: Path | str) -> dict[str, Any]:
         "files": [str(file) for file in artifact.files],
         "ops": description.ops,
         "float_ops": list(description.float_ops),
-        "quantized": quantized,
+        "quantized": description.quantized,
         "inputs": [asdict(tensor) for tensor in description.inputs],
         "outputs": [asdict(tensor) for tensor in description.outputs],
         "contract": artifact.contract.to_json() if artifact.contract else None,

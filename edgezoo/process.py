@@ -7,6 +7,7 @@ in the child: the parent gets a dict, or one error with the end of the child's l
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -21,9 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import BY_NAME, CrashError, EdgeZooError
+from edgezoo.errors import BY_NAME, CrashError, DataError, EdgeZooError
 
 _LOG_LINES = 6
+_STORAGE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "ERROR",
@@ -65,7 +67,7 @@ def call(function: str, payload: dict[str, Any], debug: bool = False) -> dict[st
                 stdin=subprocess.PIPE,
                 stdout=sys.stderr if debug else stream,
                 stderr=None if debug else stream,
-                env={**os.environ, **_QUIET},
+                env={**os.environ, **_QUIET, "TMPDIR": scratch},
                 start_new_session=True,
             )
             with _killed_on_exit(child):
@@ -157,6 +159,16 @@ def usage() -> dict[str, float]:
     return {"cpu_s": round(time.process_time(), 2), "peak_rss_mb": round(peak, 1)}
 
 
+def _error_facts(error: EdgeZooError) -> dict[str, Any]:
+    return {
+        "error": {
+            "class": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+        }
+    }
+
+
 def _main(request: Path, answer: Path) -> int:
     _exit_with_parent()
     job = json.loads(request.read_text())
@@ -167,13 +179,16 @@ def _main(request: Path, answer: Path) -> int:
         facts = getattr(importlib.import_module(module), name)(**job["payload"])
         facts["_usage"] = usage()
     except EdgeZooError as error:
-        facts = {
-            "error": {
-                "class": type(error).__name__,
-                "message": error.message,
-                "hint": error.hint,
-            }
-        }
+        facts = _error_facts(error)
+    except OSError as error:
+        if error.errno not in _STORAGE:
+            raise
+        facts = _error_facts(
+            DataError(
+                f"{error.filename or 'A file'} could not be written: {error.strerror}.",
+                "Free some space or choose another folder with --output.",
+            )
+        )
     scratch = answer.with_suffix(".part")
     scratch.write_text(json.dumps(facts))
     scratch.replace(answer)

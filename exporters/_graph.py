@@ -127,6 +127,7 @@ def write_onnx(tflite: Path, path: Path) -> None:
     _restore_dense_names(model, source)
     _name_activations(model, known)
     _name_constants(model)
+    _canonicalize(model, known)
     onnx.save(model, str(path))
 
 
@@ -179,6 +180,26 @@ def _name_constants(model: Any) -> None:
             name = node.input[place] if len(node.input) > place else ""
             if name in constants and uses[name] == 1:
                 constants[name].name = node.input[place] = f"{layer}/{role}"
+
+
+def _canonicalize(model: Any, known: set[str]) -> None:
+    """Name and order what the converter names and orders differently from run to run."""
+    names: dict[str, str] = {}
+    fixed = known | {value.name for value in (*model.graph.input, *model.graph.output)}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+        for place, name in enumerate((*node.input, *node.output)):
+            if name and name not in fixed and "/" not in name:
+                names.setdefault(name, f"{node.name}:{place}")
+        for ends in (node.input, node.output):
+            for place, name in enumerate(ends):
+                ends[place] = names.get(name, name)
+    for old, tensor in constants.items():
+        tensor.name = names.get(old, old)
+    ordered = sorted(model.graph.initializer, key=lambda tensor: tensor.name)
+    del model.graph.initializer[:], model.graph.value_info[:]
+    model.graph.initializer.extend(ordered)
 
 
 def _rename_tensor(model: Any, old: str, new: str) -> None:

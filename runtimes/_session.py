@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.contracts import TensorInfo
@@ -61,3 +65,20 @@ def device_refusal(device: str, devices: tuple[str, ...], runtime: str) -> str |
     if device in devices:
         return None
     return f"{runtime} has no device {device!r} here (it has: {', '.join(devices) or 'none'})"
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep the runtime's native chatter such as "Created XNNPACK delegate" off the user's terminal.
+
+    It is written to the file descriptor, past Python; errors come back as exceptions.
+    """
+    sys.stderr.flush()
+    saved = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -56,7 +56,9 @@ class KerasRuntime:
         model = _load(path)
         ops = Counter(type(layer).__name__ for layer in model.layers)
         session = KerasSession(model)
-        return Description(dict(sorted(ops.items())), (), session.inputs, session.outputs, {})
+        return Description(
+            dict(sorted(ops.items())), (), session.inputs, session.outputs, {}, False
+        )
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> KerasSession:
         """See `Runtime`; Keras takes the threads that its backend takes."""

@@ -5,16 +5,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
 import json
-import os
-import sys
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.artifact import CONTRACT_KEY, Artifact
 from edgezoo.contracts import Description, TensorInfo
 from edgezoo.errors import DataError, MissingError
-from edgezoo.runtimes._session import BaseSession, device_refusal
+from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_stderr
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +49,7 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
     module, distribution = found
     try:
         interpreter_class = importlib.import_module(module).Interpreter
-        with _quiet_stderr():
+        with quiet_stderr():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
     except AttributeError as error:
@@ -69,23 +65,6 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
             "Check that the file is whole; a newer runtime may know more operations.",
         ) from error
     return interpreter
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep the runtime's native chatter ("Created XNNPACK delegate") off the user's terminal.
-
-    It is written to the file descriptor, past Python; errors come back as exceptions.
-    """
-    sys.stderr.flush()
-    saved = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +136,7 @@ class LiteRtRuntime:
             _infos(interpreter.get_input_details()),
             _infos(interpreter.get_output_details()),
             _minimum_runtime(path),
+            quantized,
         )
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> LiteRtSession:

@@ -70,10 +70,10 @@ class OnnxRuntime:
             )
         import onnx
 
+        session = OnnxSession(_session(path, 1))  # says what is wrong with a damaged file
         model = onnx.load(str(path))
         ops = Counter(node.op_type for node in model.graph.node)
         floating = _float_ops(model) if "QuantizeLinear" in ops else ()
-        session = OnnxSession(_session(path, 1))
         opset = next(entry.version for entry in model.opset_import if not entry.domain)
         return Description(
             dict(sorted(ops.items())),
@@ -85,6 +85,7 @@ class OnnxRuntime:
                 "opset": str(opset),
                 "ir_version": str(model.ir_version),
             },
+            "QuantizeLinear" in ops or "DequantizeLinear" in ops,
         )
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OnnxSession:

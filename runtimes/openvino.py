@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.artifact import CONTRACT_KEY, Artifact
 from edgezoo.contracts import Description, TensorInfo
 from edgezoo.errors import DataError, MissingError
-from edgezoo.runtimes._session import BaseSession, device_refusal
+from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_stderr
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# The <net> element follows the XML declaration at once; other formats are refused here, since
+# OpenVINO would open them by guessing.
+_HEAD = 256
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
 
@@ -76,6 +79,7 @@ class OpenVinoRuntime:
             tuple(_info(port) for port in model.inputs),
             tuple(_info(port) for port in model.outputs),
             {},
+            "FakeQuantize" in ops,
         )
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OpenVinoSession:
@@ -117,8 +121,12 @@ def _read(path: Path) -> Any:
             f"{path} has no weights file {path.with_suffix('.bin').name} beside it.",
             "Copy both files.",
         )
+    with path.open("rb") as stream:
+        if b"<net" not in stream.read(_HEAD):
+            raise DataError(f"{path} is not an OpenVINO file.", "Check where it came from.")
     try:
-        return openvino.Core().read_model(str(path))
+        with quiet_stderr():
+            return openvino.Core().read_model(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DataError(f"{path} cannot be read by OpenVINO: {reason}") from error

@@ -99,6 +99,9 @@ def test_wheel_holds_nothing_else(built: Path) -> None:
 def test_sdist_holds_the_tree(built: Path) -> None:
     (unpacked,) = (built / "sdist").iterdir()
     assert _modules(unpacked) == _modules(built / "tree")
+    assert not any((unpacked / name).exists() for name in LINKED), (
+        "a second copy beside the package"
+    )
     for name in ("README.md", "LICENSE", "constraints.txt", "tests/conftest.py"):
         assert (unpacked / name).is_file()
 

@@ -44,6 +44,8 @@ def COMMAND(
     for result in facts["results"]:
         print(result["image"])
         for entry in result["classes"]:
+            if entry["probability"] == 0 and entry is not result["classes"][0]:
+                break  # an 8-bit output shows nothing below 1/256: the order means nothing there
             print(f"  {entry['probability']:.3f}  {entry['label']}")
     if not facts["trained"]:
         console.warn("Untrained weights: the answers mean nothing.")

@@ -85,9 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(UsageError(*_click_words(error)), arguments)
     except EdgeZooError as error:
         return _report(error, arguments)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has enough
-        return 0
+    except SystemExit:
+        return 0  # click's way of saying that whoever read our output has had enough
     except Exception as error:
         if "--debug" in arguments:
             raise
