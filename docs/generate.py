@@ -161,14 +161,21 @@ def measurements() -> str:
     parts = [
         _MARK,
         "# Measurements\n",
-        "Made by the scripts in [benchmarks](../benchmarks/README.md), from the raw results beside\n"
-        "them. The validation images are easier than ImageNet's full set: compare rows, not these\n"
-        "figures with published ones.\n",
+        "Made by the scripts in [benchmarks](../benchmarks/README.md), from the raw results\n"
+        "beside them. The validation images are easier than ImageNet's full set: compare rows,\n"
+        "not these figures with published ones.\n",
         f"## Int8 accuracy\n\n{_origin(accuracy)}\n",
     ]
     for model in accuracy["models"]:
         parts += [_heading(model), _table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
-    parts += [f"## Cost\n\n{_origin(cost)}\n", _table(["what", "CPU s", "peak MB"], _cost(cost))]
+    latency = _result("int8-latency")
+    parts += [
+        f"## Int8 latency\n\n{_origin(latency)}\n",
+        f"mobilenet {latency['alpha']} at {latency['size']} px, one thread, CPU milliseconds.\n",
+        _table(["format", "made by", "ms", "EdgeZoo's time over it"], _latency(latency)),
+        f"## Cost\n\n{_origin(cost)}\n",
+        _table(["what", "CPU s", "peak MB"], _cost(cost)),
+    ]
     return "\n".join(parts)
 
 
@@ -217,6 +224,14 @@ def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
         for row in model["by_hand"][1:]
     ]
     return [*ours, *hand]
+
+
+def _latency(latency: dict[str, Any]) -> list[list[object]]:
+    return [
+        [name, maker, f"{median:.2f}", latency[name]["edgezoo_over"].get(maker, "-")]
+        for name in ("tflite", "onnx", "openvino")
+        for maker, median in latency[name]["cpu_ms"].items()
+    ]
 
 
 def _cost(cost: dict[str, Any]) -> list[list[object]]:
