@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -62,12 +63,14 @@ def measure(command: list[str]) -> dict[str, Any]:
         _, status, used = os.wait4(child.pid, 0)
         wall = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
+        # A child starts as a copy of this process: a peak below ours is ours, not the child's.
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         out.seek(0)
         err.seek(0)
         return {
             "cpu_s": round(used.ru_utime + used.ru_stime, 3),
             "wall_s": round(wall, 3),
-            "peak_rss_mb": round(used.ru_maxrss / 1024, 1),
+            "peak_rss_mb": round(used.ru_maxrss / 1024, 1) if used.ru_maxrss > own else None,
             "exit": child.returncode,
             "stdout": out.read().decode(),
             "stderr": err.read().decode(),

@@ -31,7 +31,7 @@ def repeated(command: list[str], runs: int = RUNS) -> dict[str, Any]:
     return {
         "cpu_s": statistics.median(s["cpu_s"] for s in samples),
         "samples": [s["cpu_s"] for s in samples],
-        "peak_rss_mb": max(s["peak_rss_mb"] for s in samples),
+        "peak_rss_mb": max(s["peak_rss_mb"] or 0 for s in samples) or None,
     }
 
 

@@ -244,9 +244,17 @@ def _cost(cost: dict[str, Any]) -> list[list[object]]:
         "import_tensorflow": "importing TensorFlow alone, for comparison",
     }
     return [
-        [text, f"{cost[key]['cpu_s']:.2f}", f"{cost[key]['peak_rss_mb']:.0f}"]
+        [
+            text,
+            f"{cost[key]['cpu_s']:.2f}",
+            f"{cost[key]['peak_rss_mb'] or 0:.0f}".lstrip("0") or "-",
+        ]
         for key, text in names.items()
     ]
+
+
+def _megabytes(peak: float | None) -> str:
+    return "-" if peak is None else f"{peak:.0f}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

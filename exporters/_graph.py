@@ -5,6 +5,8 @@ Needs TensorFlow; everything after it does not.
 
 from __future__ import annotations
 
+import copy
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,14 +185,21 @@ def _name_constants(model: Any) -> None:
 
 
 def _canonicalize(model: Any, known: set[str]) -> None:
-    """Name and order what the converter names and orders differently from run to run."""
+    """Name and order what the converter names and orders differently from run to run.
+
+    Equal constants were merged, and which one's name was kept is chance: shared ones are named
+    by their first use.
+    """
     names: dict[str, str] = {}
-    fixed = known | {value.name for value in (*model.graph.input, *model.graph.output)}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for number, node in enumerate(model.graph.node):
+    nodes = _ordered_nodes(model)
+    uses = Counter(name for node in nodes for name in node.input)
+    shared = {name for name in constants if uses[name] > 1}
+    fixed = known | {value.name for value in (*model.graph.input, *model.graph.output)}
+    for number, node in enumerate(nodes):
         node.name = f"{node.op_type}_{number}"
         for place, name in enumerate((*node.input, *node.output)):
-            if name and name not in fixed and "/" not in name:
+            if name in shared or (name and name not in fixed and "/" not in name):
                 names.setdefault(name, f"{node.name}:{place}")
         for ends in (node.input, node.output):
             for place, name in enumerate(ends):
@@ -198,8 +207,32 @@ def _canonicalize(model: Any, known: set[str]) -> None:
     for old, tensor in constants.items():
         tensor.name = names.get(old, old)
     ordered = sorted(model.graph.initializer, key=lambda tensor: tensor.name)
-    del model.graph.initializer[:], model.graph.value_info[:]
+    del model.graph.initializer[:], model.graph.value_info[:], model.graph.node[:]
     model.graph.initializer.extend(ordered)
+    model.graph.node.extend(nodes)
+
+
+def _ordered_nodes(model: Any) -> list[Any]:
+    """Copies of all nodes in the order in which the outputs need them, depth first."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    ordered: list[Any] = []
+    placed: set[int] = set()
+    stack = [producers[value.name] for value in reversed(model.graph.output)]
+    while stack:
+        node = stack[-1]
+        waiting = [
+            producers[name]
+            for name in node.input
+            if name in producers and id(producers[name]) not in placed
+        ]
+        if waiting:
+            stack.append(waiting[0])
+            continue
+        stack.pop()
+        if id(node) not in placed:
+            placed.add(id(node))
+            ordered.append(node)
+    return [copy.deepcopy(node) for node in ordered]
 
 
 def _rename_tensor(model: Any, old: str, new: str) -> None:

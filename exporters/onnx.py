@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.exporters._common import border_refusal, takes_float
 from edgezoo.rounding import weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
@@ -41,11 +42,7 @@ class OnnxExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
-        if job.io is not None and job.precision != "int8":
-            return "the input type (--io) can be chosen for int8 files only"
-        if job.io == "int8":
-            return "an ONNX int8 file takes uint8 pixels or float32 (--io uint8 or float32)"
-        return None
+        return border_refusal(job, ("uint8", "float32"), "an ONNX int8 file")
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
@@ -69,7 +66,7 @@ class OnnxExporter:
             preparation = json.loads(source.preparation.read_text())
             model = _quantize(source, job, preparation)
             contract = contract.for_file(
-                input_dtype="float32" if _takes_float(job) else "uint8",
+                input_dtype="float32" if takes_float(job) else "uint8",
                 calibration=calibration.passport if calibration else None,
                 quantization={
                     "method": "onnxruntime quantize_static, min/max, per channel",
@@ -86,10 +83,6 @@ class OnnxExporter:
         onnx.checker.check_model(model)
         onnx.save(model, str(path))
         return Artifact(path, self.name, (path,), contract)
-
-
-def _takes_float(job: ExportJob) -> bool:
-    return job.input_kind == "normalized" or job.io == "float32"
 
 
 def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.exporters._common import border_refusal, takes_float
 from edgezoo.rounding import activation_parameters, weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
@@ -37,11 +38,7 @@ class OpenVinoExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
-        if job.io is not None and job.precision != "int8":
-            return "the input type (--io) can be chosen for int8 files only"
-        if job.io == "int8":
-            return "an OpenVINO int8 file takes uint8 pixels or float32 (--io uint8 or float32)"
-        return None
+        return border_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
@@ -64,11 +61,10 @@ class OpenVinoExporter:
         if job.precision == "int8" and calibration is not None:
             preparation = json.loads(source.preparation.read_text())
             model = _quantize(source, calibration, preparation)
-            takes_float = job.input_kind == "normalized" or job.io == "float32"
             if job.input_kind == "pixels":
-                model = _take_pixels(model, preparation["input_scale"], takes_float)
+                model = _take_pixels(model, preparation["input_scale"], takes_float(job))
             contract = contract.for_file(
-                input_dtype="float32" if takes_float else "uint8",
+                input_dtype="float32" if takes_float(job) else "uint8",
                 calibration=calibration.passport,
                 quantization={
                     "method": "nncf placement, min/max, per channel",
@@ -185,13 +181,13 @@ def _channel_axes(op: ov.Node, kernel: NDArray[Any]) -> tuple[int, int]:
     return (kernel.ndim - 2, kernel.ndim - 1) if transposed else (kernel.ndim - 1, kernel.ndim - 2)
 
 
-def _take_pixels(model: ov.Model, input_scale: float, takes_float: bool) -> ov.Model:
+def _take_pixels(model: ov.Model, input_scale: float, in_float: bool) -> ov.Model:
     """Put the normalisation in front: pixels in, (pixel - 128) * scale to the network."""
     import openvino as ov
     from openvino.preprocess import PrePostProcessor
 
     steps = PrePostProcessor(model)
-    if not takes_float:
+    if not in_float:
         steps.input().tensor().set_element_type(ov.Type.u8)
         steps.input().preprocess().convert_element_type(ov.Type.f32)
     steps.input().preprocess().mean(float(_PIXEL_ZERO)).scale(1 / input_scale)

@@ -16,7 +16,8 @@ from typing import Any
 from edgezoo import flatbuffer
 from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
-from edgezoo.spec import ModelSpec, Precision
+from edgezoo.exporters._common import border_refusal
+from edgezoo.spec import IO_TYPES, ModelSpec, Precision
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model gives the same bytes
 
@@ -33,9 +34,7 @@ class TfliteExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
-        if job.io is not None and job.precision != "int8":
-            return "the input type (--io) can be chosen for int8 files only"
-        return None
+        return border_refusal(job, IO_TYPES, "a TFLite int8 file")
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
