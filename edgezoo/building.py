@@ -189,6 +189,7 @@ def _settle_statistics(network: keras.Model, batch: NDArray[np.float32]) -> None
     """
     import keras
     import numpy as np
+    import tensorflow as tf
 
     norms = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in norms]
@@ -197,12 +198,15 @@ def _settle_statistics(network: keras.Model, batch: NDArray[np.float32]) -> None
         if layer.center:
             layer.beta.assign(layer.beta * 0 + _UNTRAINED_SHIFT)
     if norms:
-        network(batch, training=True)
+        # As a graph: called directly, a Keras network keeps every layer's output to the end, which
+        # is more than 20 GB for NASNetLarge.
+        tf.function(lambda pictures: network(pictures, training=True))(batch)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
     head = [x for x in network.layers if x.weights][-1]
-    probabilities = np.asarray(network.predict_on_batch(batch), np.float64)
-    logits = np.log(np.maximum(probabilities, 1e-30))
+    parts = np.array_split(batch, 4)
+    probabilities = np.concatenate([network.predict_on_batch(part) for part in parts])
+    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
     logits -= logits.mean(1, keepdims=True)
     kernel, bias = head.get_weights()
     factor = _LOGIT_SPREAD / max(float(logits.std(0).mean()), 1e-12)
