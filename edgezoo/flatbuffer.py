@@ -117,6 +117,11 @@ def add_metadata(model: Any, name: str, data: bytes) -> None:
     model.metadata = [*(model.metadata or []), entry]
 
 
+def remove_metadata(model: Any, name: str) -> None:
+    """Detach named bytes, where the file has them."""
+    model.metadata = [entry for entry in model.metadata or [] if text(entry.name) != name]
+
+
 def read_metadata(model: Any, name: str) -> bytes | None:
     """Named bytes, None where the file has none of that name."""
     for entry in model.metadata or []:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import importlib.machinery
 import json
 import os
 import resource
@@ -60,7 +61,7 @@ def call(function: str, payload: dict[str, Any], debug: bool = False) -> dict[st
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as scratch:
         request, answer, log = (Path(scratch, n) for n in ("request.json", "answer.json", "log"))
         request.write_text(json.dumps({"function": function, "payload": payload}))
-        command = [sys.executable, "-m", "edgezoo.process", str(request), str(answer)]
+        command = [*_interpreter(), "-m", "edgezoo.process", str(request), str(answer)]
         with log.open("wb") as stream:
             child = subprocess.Popen(
                 command,
@@ -73,6 +74,19 @@ def call(function: str, payload: dict[str, Any], debug: bool = False) -> dict[st
             with _killed_on_exit(child):
                 code = child.wait()
         return _read_answer(function, code, answer, log)
+
+
+def _interpreter() -> list[str]:
+    """Python without the current folder on its path.
+
+    A file called onnx.py in a user's folder must not stand in for the package. Only where EdgeZoo
+    itself is run from the current folder, uninstalled, the folder stays.
+    """
+    here = {"", os.getcwd()}
+    elsewhere = [place for place in sys.path if place not in here]
+    if importlib.machinery.PathFinder.find_spec("edgezoo", elsewhere) is None:
+        return [sys.executable]
+    return [sys.executable, "-P"]
 
 
 def call_many(

@@ -222,6 +222,9 @@ def _finish(model: Any, contract: InputContract, path: Path) -> None:
     library.
     """
     facts = json.dumps(contract.to_json())
+    if contract.precision != "float32":
+        # The converter wrote it for the float operations; the quantized ones need newer runtimes.
+        flatbuffer.remove_metadata(model, "min_runtime_version")
     model.description = f"{contract.model} {contract.precision}, made by EdgeZoo"
     flatbuffer.add_metadata(model, CONTRACT_KEY, facts.encode())
     flatbuffer.write_model(model, path)

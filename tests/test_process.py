@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import pytest
 
 from edgezoo import process
 from edgezoo.errors import CrashError, DataError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, environment
 
 # Children find these as edgezoo.faults: only EdgeZoo's own functions may be called.
 _FAULTS = '''
@@ -122,3 +124,20 @@ def test_no_thread_stays() -> None:
     before = threading.active_count()
     list(process.call_many([("edgezoo.faults:answer", {"x": 1})], 2))
     assert threading.active_count() == before
+
+
+def test_a_file_in_the_current_folder_shadows_no_package(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(3)")
+    (tmp_path / "numpy.py").write_text("raise SystemExit(3)")
+    program = (
+        "import edgezoo.process as p; print(p.call('edgezoo.diagnosis:diagnose', {})['keras_home'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment(KERAS_HOME="here"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "here"

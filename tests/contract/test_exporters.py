@@ -185,6 +185,13 @@ def test_tflite_int8_computes_in_integers_throughout(exported: Exported) -> None
     assert all(len(kernel.quantization.scale) > 1 for kernel in kernels), "per channel"
 
 
+def test_tflite_claims_no_oldest_runtime_of_other_operations(exported: Exported) -> None:
+    """The converter's claim is about float operations; integer ones came with later runtimes."""
+    runtime = registry.runtimes()["litert"]
+    assert runtime.describe(exported.path("tflite", "float32")).minimum_runtime
+    assert not runtime.describe(exported.path("tflite", "int8")).minimum_runtime
+
+
 def test_int8_convolutions_of_onnx_and_openvino_are_pair_safe(exported: Exported) -> None:
     """Two neighbouring products of uint8 and int8 fit 16 bits, so that no CPU saturates them."""
     import onnx
