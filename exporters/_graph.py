@@ -6,7 +6,6 @@ Needs TensorFlow; everything after it does not.
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +128,7 @@ def write_onnx(tflite: Path, path: Path) -> None:
     _restore_dense_names(model, source)
     _name_activations(model, known)
     _name_constants(model)
-    _canonicalize(model, known)
+    _name_nodes(model, known)
     onnx.save(model, str(path))
 
 
@@ -169,47 +168,48 @@ def _name_activations(model: Any, known: set[str]) -> None:
 
 
 def _name_constants(model: Any) -> None:
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    uses: dict[str, int] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            uses[name] = uses.get(name, 0) + 1
-    for node in model.graph.node:
-        if node.op_type not in ("Conv", "Gemm", "MatMul"):
-            continue
-        layer = node.output[0].removesuffix("/linear")
-        for place, role in ((1, "weights"), (2, "bias")):
-            name = node.input[place] if len(node.input) > place else ""
-            if name in constants and uses[name] == 1:
-                constants[name].name = node.input[place] = f"{layer}/{role}"
+    """Give each layer weights and bias of its own, and all other constants of one value one name.
 
-
-def _canonicalize(model: Any, known: set[str]) -> None:
-    """Name and order what the converter names and orders differently from run to run.
-
-    Equal constants were merged, and which one's name was kept is chance: shared ones are named
-    by their first use.
+    The converter merges equal constants, but not always the same ones.
     """
-    names: dict[str, str] = {}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = _ordered_nodes(model)
-    uses = Counter(name for node in nodes for name in node.input)
-    shared = {name for name in constants if uses[name] > 1}
+    kept: dict[str, Any] = {}
+    first: dict[bytes, str] = {}
+    ordered = []
+    for node in _ordered_nodes(model):
+        layer = node.output[0].removesuffix("/linear")
+        weighted = node.op_type in ("Conv", "Gemm", "MatMul")
+        for place, name in enumerate(node.input):
+            if name not in constants:
+                continue
+            tensor = copy.deepcopy(constants[name])
+            if weighted and place in (1, 2):
+                tensor.name = f"{layer}/{'weights' if place == 1 else 'bias'}"
+            else:
+                tensor.name = ""
+                tensor.name = first.setdefault(tensor.SerializeToString(), f"constant_{len(first)}")
+            node.input[place] = tensor.name
+            kept[tensor.name] = tensor
+        ordered.append(node)
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept[name] for name in sorted(kept))
+    model.graph.node.extend(ordered)
+
+
+def _name_nodes(model: Any, known: set[str]) -> None:
+    """Name nodes and the tensors that TFLite does not have by their place in the graph."""
+    names: dict[str, str] = {}
     fixed = known | {value.name for value in (*model.graph.input, *model.graph.output)}
-    for number, node in enumerate(nodes):
+    fixed |= {tensor.name for tensor in model.graph.initializer}
+    for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{number}"
-        for place, name in enumerate((*node.input, *node.output)):
-            if name in shared or (name and name not in fixed and "/" not in name):
-                names.setdefault(name, f"{node.name}:{place}")
+        for place, name in enumerate(node.output):
+            if name not in fixed and not name.endswith("/linear"):
+                names[name] = f"{node.name}:{place}"
         for ends in (node.input, node.output):
             for place, name in enumerate(ends):
                 ends[place] = names.get(name, name)
-    for old, tensor in constants.items():
-        tensor.name = names.get(old, old)
-    ordered = sorted(model.graph.initializer, key=lambda tensor: tensor.name)
-    del model.graph.initializer[:], model.graph.value_info[:], model.graph.node[:]
-    model.graph.initializer.extend(ordered)
-    model.graph.node.extend(nodes)
+    del model.graph.value_info[:]  # of tensors that have other names now
 
 
 def _ordered_nodes(model: Any) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class BaseSession:
+class BaseSession(ABC):
     """A session of batch-1 files: subclasses give `inputs`, `outputs` and `_run_one`."""
 
     inputs: tuple[TensorInfo, ...]
@@ -47,9 +48,11 @@ class BaseSession:
             return np.stack(rows)
         return np.empty((0, self.outputs[0].shape[-1]), self.outputs[0].dtype)
 
+    @abstractmethod
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        raise NotImplementedError
+        """Output of one input, shape (1, ...)."""
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the runtime's memory."""
 
