@@ -46,13 +46,6 @@ class Preparation:
         """Write as JSON."""
         path.write_text(json.dumps(asdict(self)))
 
-    @classmethod
-    def load(cls, path: Path) -> Preparation:
-        """Read what `save` wrote."""
-        facts = json.loads(path.read_text())
-        facts["ranges"] = {name: (low, high) for name, (low, high) in facts["ranges"].items()}
-        return cls(**facts)
-
 
 def correct(
     path: Path,
