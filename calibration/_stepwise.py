@@ -37,6 +37,15 @@ class Step:
         return WEIGHTED[self.kind]
 
 
+def preserving_interpreter(path: Path) -> Any:
+    """A ready interpreter whose intermediate tensors can be read after each run."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=2, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
 class StepwiseNetwork:
     """The main graph of a float TFLite file, to be run operation by operation."""
 
@@ -57,6 +66,10 @@ class StepwiseNetwork:
             weights = inputs[1]
             bias = inputs[2] if len(inputs) > 2 else None
         return Step(index, kind, computed, int(op.outputs[0]), weights, bias)
+
+    def name(self, tensor: int) -> str:
+        """Name of a tensor."""
+        return flatbuffer.text(self.graph.tensors[tensor].name)
 
     def constant(self, tensor: int) -> NDArray[Any]:
         """Values of a constant tensor."""

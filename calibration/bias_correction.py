@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from edgezoo import flatbuffer
 from edgezoo.calibration._stepwise import Step, StepwiseNetwork
-from edgezoo.rounding import Grid, fake_quantize, round_weights
+from edgezoo.calibration.recipe import Recipe
+from edgezoo.rounding import fake_quantize, round_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,34 +29,34 @@ _LEAST_VALUES = 16
 Values = dict[int, "NDArray[np.float32]"]
 
 
-def correct_biases(
+def correct_layers(
     path: Path,
     inputs: NDArray[np.float32],
     ranges: dict[str, tuple[float, float]],
-    grid: Grid = "full",
+    recipe: Recipe,
 ) -> int:
-    """Correct the biases of a float TFLite network in place, for 8-bit per-channel weights.
+    """Correct the biases of a float TFLite network in place, for 8-bit weights and activations.
 
     Args:
         path: the float network; rewritten.
         inputs: what enters it, shape (n, size, size, 3).
         ranges: minimum and maximum of each activation by tensor name, of the float network.
-        grid: how the quantizer rounds weights.
+        recipe: how the quantizer rounds weights, and which layers it leaves in float.
 
     Returns:
         How many layers were corrected.
     """
     network = StepwiseNetwork(path)
-    names = [flatbuffer.text(t.name) for t in network.graph.tensors]
     last = network.last_uses()
     exact: Values = {network.input: inputs}
     rounded: Values = {network.input: inputs}
     corrected = 0
     for step in network.steps:
         exact[step.output] = network.run(step, exact)
-        result = _run_rounded(network, step, exact[step.output], rounded, grid)
+        name = network.name(step.output)
+        result = _run_rounded(network, step, exact[step.output], rounded, recipe)
         corrected += step.bias is not None
-        rounded[step.output] = fake_quantize(result, *ranges[names[step.output]])
+        rounded[step.output] = fake_quantize(result, *ranges[name])
         for tensor in step.computed_inputs:
             if last[tensor] == step.index:
                 exact.pop(tensor, None)
@@ -69,14 +70,16 @@ def _run_rounded(
     step: Step,
     exact: NDArray[np.float32],
     values: Values,
-    grid: Grid,
+    recipe: Recipe,
 ) -> NDArray[np.float32]:
     """One layer of the quantized network, its bias corrected first where it has one."""
     import numpy as np
 
     if step.weights is None:
         return network.run(step, values)
-    weights = round_weights(network.constant(step.weights), step.channel_axis, grid)
+    weights = network.constant(step.weights)
+    if network.name(step.output) not in recipe.float_layers:
+        weights = round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
     if step.bias is None:
         return network.run(step, values, weights)
     low, high = network.activation(step)

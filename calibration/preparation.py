@@ -7,104 +7,141 @@ point 0 (or a uint8 one with zero point 128) holds, so the input loses nothing.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import StepwiseNetwork
-from edgezoo.calibration.bias_correction import correct_biases
-from edgezoo.rounding import Grid
+from edgezoo.calibration._stepwise import StepwiseNetwork, preserving_interpreter
+from edgezoo.calibration.bias_correction import correct_layers
+from edgezoo.calibration.equalization import equalize
+from edgezoo.calibration.recipe import Recipe
+from edgezoo.preprocessing import normalize
+from edgezoo.rounding import PIXEL_ZERO
+from edgezoo.spec import InputKind, Normalization
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-PIXEL_ZERO = 128
+Ranges = dict[str, tuple[float, float]]
+
 LOGIT_ROOM = 1.7
 _CORRECTION_IMAGES = 64
 _CORRECTION_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
-    """What quantizers need to know about a prepared network.
+class Observation:
+    """What calibration images showed in the plain float network.
 
     Attributes:
-        input_scale: real input = (pixel - 128) * input_scale.
+        input_scale: real input = (pixel - 128) * input_scale; 0 where the caller normalises.
         ranges: minimum and maximum of each activation, by tensor name.
-        corrected_layers: layers whose bias was corrected.
         images: how many images the ranges come from.
+        stability: see `stability_of`; None with fewer than two images.
     """
 
     input_scale: float
-    ranges: dict[str, tuple[float, float]]
-    corrected_layers: int
+    ranges: Ranges
     images: int
+    stability: dict[str, Any] | None = None
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Observation:
+        """Read what `save` wrote."""
+        facts = json.loads(path.read_text())
+        facts["ranges"] = {name: tuple(pair) for name, pair in facts["ranges"].items()}
+        return cls(**facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a quantizer needs to know about a prepared network.
+
+    Attributes:
+        input_scale, images: as of `Observation`.
+        ranges: minimum and maximum of each activation of the prepared network, by tensor name.
+        methods: what was done to the weights, in the terms of the literature.
+        corrected_layers: layers whose bias was corrected.
+    """
+
+    input_scale: float
+    ranges: Ranges
+    images: int
+    corrected_layers: int = 0
+    methods: tuple[str, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
         path.write_text(json.dumps(asdict(self)))
 
 
-def correct(
-    path: Path,
-    pixels: NDArray[np.uint8],
-    ranges: dict[str, tuple[float, float]],
-    input_scale: float,
-    grid: Grid,
-) -> Preparation:
-    """Correct the biases of a float TFLite network for 8 bits, in place.
+@dataclass(frozen=True, slots=True)
+class NetworkInput:
+    """How the network that is prepared takes pixels."""
+
+    how: Normalization
+    kind: InputKind
+
+    @property
+    def scale(self) -> float:
+        """Real input = (pixel - 128) * scale; 0 where the caller normalises by channel."""
+        if self.how.uniform:
+            return self.how.scale[0]
+        return 1.0 if self.kind == "pixels" else 0.0
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest real input: all pixel values are possible."""
+        if self.scale:
+            return -PIXEL_ZERO * self.scale, (255 - PIXEL_ZERO) * self.scale
+        ends = [
+            pixel * scale + offset
+            for pixel in (0.0, 255.0)
+            for scale, offset in zip(self.how.scale, self.how.offset, strict=True)
+        ]
+        return min(ends), max(ends)
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network takes for these pixels: uint8 RGB, shape (..., 3)."""
+        import numpy as np
+
+        if not self.scale:
+            return normalize(pixels, self.how)
+        return (pixels.astype(np.float32) - PIXEL_ZERO) * np.float32(self.scale)
+
+
+def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
+    """Write the network that takes what `feed` gives.
 
     Args:
-        path: takes (pixel - 128) * input_scale.
-        pixels: calibration images, uint8, shape (n, size, size, 3).
-        ranges: of its activations, as `observe` finds them.
-        input_scale: as above.
-        grid: how the quantizer rounds weights.
+        base: float network; takes normalised input, or pixels where its first operation
+            normalises them.
+        plain: the same network for the other input.
+        feed: what it shall take.
     """
-    inputs = to_input(_correction_images(path, pixels), input_scale)
-    corrected = correct_biases(path, inputs, ranges, grid)
-    return Preparation(input_scale, ranges, corrected, len(pixels))
+    plain.write_bytes(base.read_bytes())
+    if feed.how.uniform:
+        # half a level: -1 + 128 / 127.5 where pixels are mapped to -1...1
+        _shift_first_bias(plain, feed.how.offset[0] + PIXEL_ZERO * feed.how.scale[0])
+    elif feed.kind == "pixels":
+        _shift_first_bias(plain, float(PIXEL_ZERO))
 
 
-def widen_logits(
-    path: Path, ranges: dict[str, tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
-    """Ranges with more room before the softmax, for pictures that show no objects.
-
-    Procedural pictures reach the range of real ones in every layer but the last: nothing in them
-    is recognised with confidence. On MobileNet 0.25 their logits span 0.63 to 0.71 of the real
-    ones, and clipped logits tie.
-    """
-    network = StepwiseNetwork(path)
-    names = [flatbuffer.text(t.name) for t in network.graph.tensors]
-    widened = dict(ranges)
-    logits = {i for step in network.steps if step.kind == "SOFTMAX" for i in step.computed_inputs}
-    for step in reversed(network.steps):  # a Reshape before the softmax shares its range
-        if step.output in logits:
-            low, high = ranges[names[step.output]]
-            widened[names[step.output]] = (low * LOGIT_ROOM, high * LOGIT_ROOM)
-            if step.kind == "RESHAPE":
-                logits |= set(step.computed_inputs)
-    return widened
-
-
-def to_input(pixels: NDArray[np.uint8], input_scale: float) -> NDArray[np.float32]:
-    """What a prepared network takes for these pixels."""
-    import numpy as np
-
-    return (pixels.astype(np.float32) - PIXEL_ZERO) * np.float32(input_scale)
-
-
-def absorb_offset(path: Path, offset: float) -> None:
+def _shift_first_bias(path: Path, offset: float) -> None:
     """Let the first layer's bias carry a constant that is missing from the input.
 
     Exact but for the border pixels where the layer pads with zeros: there the network now sees
     a pixel half a level away from the mean.
 
     Raises:
-        ValueError: the first operation is no convolution; the caller then normalises in the graph.
+        ValueError: the first operation is no layer with weights and bias.
     """
     network = StepwiseNetwork(path)
     first = network.steps[0]
@@ -116,32 +153,135 @@ def absorb_offset(path: Path, offset: float) -> None:
     flatbuffer.write_model(network.model, path)
 
 
-def observe(
-    path: Path, pixels: NDArray[np.uint8], input_scale: float
-) -> dict[str, tuple[float, float]]:
+def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observation:
     """Minimum and maximum of each activation of a float network, image by image.
 
-    The input's range is not estimated: all pixel values are possible.
+    Args:
+        path: the float network.
+        pixels: calibration images, uint8, shape (n, size, size, 3).
+        feed: turns pixels into what the network takes.
     """
-    from ai_edge_litert.interpreter import Interpreter
+    import numpy as np
 
-    interpreter = Interpreter(str(path), num_threads=2, experimental_preserve_all_tensors=True)
-    interpreter.allocate_tensors()
+    interpreter = preserving_interpreter(path)
     network = StepwiseNetwork(path)
-    computed = {step.output for step in network.steps}
-    lows: dict[int, float] = dict.fromkeys(computed, float("inf"))
-    highs: dict[int, float] = dict.fromkeys(computed, float("-inf"))
-    for picture in pixels:
-        interpreter.set_tensor(network.input, to_input(picture, input_scale)[None])
+    computed = sorted({step.output for step in network.steps})
+    lows = np.empty((len(pixels), len(computed)))
+    highs = np.empty_like(lows)
+    for row, picture in enumerate(pixels):
+        interpreter.set_tensor(network.input, feed(picture)[None])
         interpreter.invoke()
-        for tensor in computed:
+        for column, tensor in enumerate(computed):
             values = interpreter.get_tensor(tensor)
-            lows[tensor] = min(lows[tensor], float(values.min()))
-            highs[tensor] = max(highs[tensor], float(values.max()))
-    names = [flatbuffer.text(t.name) for t in network.graph.tensors]
-    found = {names[i]: (lows[i], highs[i]) for i in sorted(computed)}
-    found[names[network.input]] = (-128 * input_scale, 127 * input_scale)
-    return found
+            lows[row, column], highs[row, column] = values.min(), values.max()
+    names = [network.name(i) for i in computed]
+    ranges = {
+        name: (float(low), float(high))
+        for name, low, high in zip(names, lows.min(0), highs.max(0), strict=True)
+    }
+    ranges[network.name(network.input)] = feed.range
+    return Observation(feed.scale, ranges, len(pixels), stability_of(names, lows, highs))
+
+
+def stability_of(
+    names: list[str], lows: NDArray[np.float64], highs: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """How far the ranges depend on which images were taken, from two disjoint halves.
+
+    Args:
+        names: of the tensors.
+        lows, highs: per image and tensor, shape (images, tensors).
+
+    Returns:
+        {"halves": images in each, "score": 1 - median relative difference of the halves' widths,
+        "worst": the largest difference, "worst_tensor"}; None with fewer than two images.
+    """
+    import numpy as np
+
+    half = len(lows) // 2
+    if half < 1:
+        return None
+    first, second = slice(0, half), slice(half, 2 * half)
+    widths = [highs[part].max(0) - lows[part].min(0) for part in (first, second)]
+    wider = np.maximum(*widths)
+    difference = np.abs(widths[0] - widths[1]) / np.where(wider > 0, wider, 1)
+    worst = int(difference.argmax())
+    return {
+        "halves": half,
+        "score": round(1 - float(np.median(difference)), 4),
+        "worst": round(float(difference[worst]), 4),
+        "worst_tensor": names[worst],
+    }
+
+
+def widen_logits(path: Path, ranges: Ranges) -> Ranges:
+    """Ranges with more room before the softmax, for pictures that show no objects.
+
+    Procedural pictures reach the range of real ones in every layer but the last: nothing in them
+    is recognised with confidence. On MobileNet 0.25 their logits span 0.63 to 0.71 of the real
+    ones, and clipped logits tie.
+    """
+    network = StepwiseNetwork(path)
+    widened = dict(ranges)
+    logits = {i for step in network.steps if step.kind == "SOFTMAX" for i in step.computed_inputs}
+    for step in reversed(network.steps):  # a Reshape before the softmax shares its range
+        if step.output in logits:
+            low, high = ranges[network.name(step.output)]
+            widened[network.name(step.output)] = (low * LOGIT_ROOM, high * LOGIT_ROOM)
+            if step.kind == "RESHAPE":
+                logits |= set(step.computed_inputs)
+    return widened
+
+
+def prepare(
+    plain: Path,
+    path: Path,
+    pixels: NDArray[np.uint8],
+    feed: NetworkInput,
+    observation: Observation,
+    recipe: Recipe,
+) -> Preparation:
+    """Write the network that a quantizer is to take.
+
+    Args:
+        plain: float network; takes what `feed` gives.
+        path: where the prepared network goes.
+        pixels: calibration images, uint8, shape (n, size, size, 3).
+        feed: as of `observe`.
+        observation: of the plain network on these images.
+        recipe: what to do.
+    """
+    path.write_bytes(plain.read_bytes())
+    ranges, methods = observation.ranges, ["min/max ranges"]
+    if recipe.granularity == "per-tensor":
+        equalized = equalize(path, pixels, feed)
+        # What was made of the ranges before (see `widen_logits`) holds for the last layer, whose
+        # output no equalization touches.
+        ranges = {**observe(path, pixels, feed).ranges, **_after_last_layer(path, ranges)}
+        methods.append(f"cross-layer equalization of {equalized} pairs")
+    corrected = 0
+    if recipe.effort != "fast":
+        inputs = feed(_correction_images(path, pixels))
+        corrected = correct_layers(path, inputs, ranges, recipe)
+        methods.append("bias correction")
+        if recipe.effort == "best":
+            methods.append("GPTQ rounding")
+    return Preparation(
+        observation.input_scale,
+        ranges,
+        observation.images,
+        corrected,
+        tuple(methods),
+        asdict(recipe),
+    )
+
+
+def _after_last_layer(path: Path, ranges: Ranges) -> Ranges:
+    """Ranges of the output of the last layer with weights and of what follows it."""
+    network = StepwiseNetwork(path)
+    last = max(step.index for step in network.steps if step.weights is not None)
+    outputs = [network.name(step.output) for step in network.steps if step.index >= last]
+    return {name: ranges[name] for name in outputs}
 
 
 def _correction_images(path: Path, pixels: NDArray[np.uint8]) -> NDArray[Any]:

@@ -17,6 +17,8 @@ from edgezoo.spec import NORMALIZATIONS, InputKind, Normalization, Precision
 
 SCHEMA = 1
 CONTRACT_KEY = "edgezoo_contract"
+# One label a line, in a file that can carry other files.
+LABELS_FILE = "labels.txt"
 
 
 @dataclass(frozen=True, slots=True)

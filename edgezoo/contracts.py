@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgezoo.artifact import Artifact, InputContract
+from edgezoo.rounding import Granularity
 from edgezoo.spec import InputKind, ModelSpec, Precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The float forms of one frozen network from which exporters start. "float" takes what the job's
-# input kind says; "prepared" has been made ready for 8 bits and takes pixel - 128, scaled.
-Form = Literal["float.tflite", "float.onnx", "prepared.tflite", "prepared.onnx"]
+# The float forms of one frozen network. "base" is what the conversion gave; exporters start from
+# the others: "float" takes what the job's input kind says, "prepared" has been made ready for
+# 8 bits and takes pixel - 128, scaled.
+Form = Literal[
+    "base.tflite", "base.onnx", "float.tflite", "float.onnx", "prepared.tflite", "prepared.onnx"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class ExportJob:
 
     Attributes:
         io: dtype at the border of an int8 file, where the format lets one choose.
+        granularity: of an int8 file's weights.
         seed: makes every random choice repeatable.
     """
 
@@ -36,6 +41,7 @@ class ExportJob:
     precision: Precision
     input_kind: InputKind = "pixels"
     io: str | None = None
+    granularity: Granularity = "per-channel"
     seed: int = 0
 
 
@@ -50,10 +56,9 @@ class Source:
     directory: Path
     contract: InputContract
 
-    @property
-    def preparation(self) -> Path:
-        """JSON beside the prepared forms: input scale and activation ranges by tensor name."""
-        return self.directory / "preparation.json"
+    def preparation(self, form: Form) -> Path:
+        """JSON beside a prepared form: input scale, activation ranges by tensor name, recipe."""
+        return self.directory / f"{form}.json"
 
     def form(self, name: Form) -> Path:
         """Path of one form."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
           7: "int16", 9: "int8", 10: "float64"}  # fmt: skip
 
+# Scopes that a Keras layer opens for a part of its own work.
+_INNER_SCOPES = ("batchnorm", "separable_conv2d")
+
 
 def schema() -> Any:
     """The generated schema module."""
@@ -147,10 +150,10 @@ def add_signature(model: Any, input_name: str, output_name: str) -> None:
 
 
 def layer_name(long_name: str) -> str:
-    """A readable name out of the converter's `model/net/layer_1/Op;model/net/...` chains."""
+    """The Keras layer's name out of the converter's `net/layer_1/Op;net/...` chains."""
     parts = long_name.split(";")[0].split("/")
-    name = parts[2] if len(parts) > 3 else parts[-1]
-    return name.removesuffix("_1")
+    scopes = [part for part in parts[:-1] if part not in _INNER_SCOPES]
+    return (scopes[-1] if scopes else parts[-1]).removesuffix("_1")
 
 
 def rename_layers(model: Any) -> None:

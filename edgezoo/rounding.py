@@ -12,19 +12,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Grid = Literal["full", "pair-safe"]
+Granularity = Literal["per-channel", "per-tensor"]
+# A pixel that an 8-bit tensor with this zero point holds as 0: a network that is to be quantized
+# takes pixel - 128, so that its input loses nothing.
+PIXEL_ZERO = 128
 _PAIR_BOUND = 32767 / 255
 
 
 def weight_scales(
-    weights: NDArray[np.float32], axis: int, grid: Grid = "full"
+    weights: NDArray[np.float32],
+    axis: int,
+    grid: Grid = "full",
+    granularity: Granularity = "per-channel",
 ) -> NDArray[np.float32]:
-    """Symmetric per-channel scales along `axis`; 1 for a dead channel.
+    """Symmetric scales of 8-bit weights, one for each channel along `axis`; 1 for a dead channel.
 
     Args:
         weights: a kernel in TFLite's layout; where `axis` is 0, the last axis counts inputs.
         axis: counts output channels.
         grid: "full" is max|w| / 127. "pair-safe" widens a channel's scale just so far that two
             neighbouring products never leave 16 bits (see `pair_excess`).
+        granularity: "per-tensor" gives all channels the largest of their scales.
 
     Returns:
         float32 that broadcasts against the weights.
@@ -33,9 +41,12 @@ def weight_scales(
 
     others = tuple(i for i in range(weights.ndim) if i != axis)
     scales = np.abs(weights).max(others, keepdims=True) / np.float32(127)
+    if granularity == "per-tensor":
+        scales = np.broadcast_to(scales.max(), scales.shape)
     scales = np.where(scales > 0, scales, np.float32(1)).astype(np.float32)
     if grid == "pair-safe" and axis == 0:
-        scales *= np.maximum(1, pair_excess(weights / scales))
+        excess = pair_excess(weights / scales)
+        scales *= np.maximum(1, excess.max() if granularity == "per-tensor" else excess)
     return np.asarray(scales, np.float32)
 
 
@@ -69,12 +80,15 @@ def pair_excess(levels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def round_weights(
-    weights: NDArray[np.float32], axis: int, grid: Grid = "full"
+    weights: NDArray[np.float32],
+    axis: int,
+    grid: Grid = "full",
+    granularity: Granularity = "per-channel",
 ) -> NDArray[np.float32]:
-    """Weights as an int8 file has them, per channel along `axis`, back in float32."""
+    """Weights as an int8 file has them, back in float32; arguments as of `weight_scales`."""
     import numpy as np
 
-    scales = weight_scales(weights, axis, grid)
+    scales = weight_scales(weights, axis, grid, granularity)
     return np.asarray(np.clip(np.rint(weights / scales), -127, 127) * scales, np.float32)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgezoo.contracts import ExportJob
 
 
@@ -22,6 +24,38 @@ def border_refusal(job: ExportJob, allowed: tuple[str, ...], what: str) -> str |
     return None
 
 
+def per_tensor_refusal(job: ExportJob) -> str | None:
+    """Why a format that only runs where per-channel weights do has no others."""
+    if job.granularity == "per-channel":
+        return None
+    return (
+        "all its runtimes take per-channel weights, which lose less; per-tensor ones are for "
+        "accelerators that read TFLite"
+    )
+
+
 def takes_float(job: ExportJob) -> bool:
     """Whether an int8 file has float32 at its border."""
     return job.input_kind == "normalized" or job.io == "float32"
+
+
+def quantization_record(
+    quantizer: str, activations: str, preparation: dict[str, Any]
+) -> dict[str, Any]:
+    """What an int8 file's contract says of how it was quantized.
+
+    Args:
+        quantizer: the library that did it.
+        activations: their type.
+        preparation: the JSON beside the prepared form.
+    """
+    recipe = preparation["recipe"]
+    grid = ", pair-safe" if recipe["grid"] == "pair-safe" else ""
+    return {
+        "quantizer": quantizer,
+        "weights": f"int8, {recipe['granularity'].replace('-', ' ')}{grid}",
+        "activations": activations,
+        "methods": list(preparation["methods"]),
+        "effort": recipe["effort"],
+        "float_layers": list(recipe["float_layers"]),
+    }

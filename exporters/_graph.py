@@ -1,4 +1,4 @@
-"""One trace, one frozen graph, and the float forms of it that all exporters start from.
+"""One trace, one frozen graph, one conversion: the float forms that all exporters start from.
 
 Needs TensorFlow; everything after it does not.
 """
@@ -6,8 +6,8 @@ Needs TensorFlow; everything after it does not.
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,90 +25,50 @@ OUTPUT_NAME = "probabilities"
 OPSET = 13
 
 
-@dataclass(frozen=True, slots=True)
-class FrozenGraph:
-    """A network with its weights as constants, static shape (1, size, size, 3), float32."""
-
-    graph_def: Any
-    input_name: str
-    output_name: str
-    size: int
-
-
-def freeze(model: keras.Model, size: int) -> FrozenGraph:
-    """Trace a Keras classifier once and turn its variables into constants.
+def write_tflite(model: keras.Model, size: int, how: Normalization | None, path: Path) -> None:
+    """Trace a Keras network once and convert it to a float32 TFLite file of static shape.
 
     Args:
         model: takes float32 NHWC, normalised as its family expects.
         size: height and width in pixels.
+        how: a first operation that normalises RGB pixels, for networks whose channels differ or
+            are swapped; None leaves the bare network.
+        path: where to write; input (1, size, size, 3).
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
     )
 
+    before = _normalizer(how) if how else lambda x: x
     signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
 
     def inference(image: tf.Tensor) -> tf.Tensor:
-        return model(image, training=False)
+        return model(before(image), training=False)
 
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
     frozen = convert_variables_to_constants_v2(traced)
-    return FrozenGraph(
-        frozen.graph.as_graph_def(), frozen.inputs[0].name, frozen.outputs[0].name, size
-    )
+    del traced
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
+    converted = flatbuffer.read_model(path)
+    flatbuffer.add_signature(converted, INPUT_NAME, OUTPUT_NAME)
+    flatbuffer.rename_layers(converted)
+    flatbuffer.write_model(converted, path)
 
 
-def _normalizer(how: Normalization, zero: float) -> Callable[[Any], Any]:
-    """In-graph normalisation of `pixel - zero`, RGB, values as float32.
-
-    Where channels differ or are swapped, a 1x1 convolution does swap, scale and offset in one
-    operation that every quantizer knows; otherwise a multiplication and a subtraction.
-    """
+def _normalizer(how: Normalization) -> Callable[[Any], Any]:
+    """Swap, scale and offset of the channels as one 1x1 convolution, which quantizers know."""
     import numpy as np
     import tensorflow as tf
 
-    offset = [o + zero * s for o, s in zip(how.offset, how.scale, strict=True)]
-    if how.uniform:
-        return lambda x: x * np.float32(how.scale[0]) + np.float32(offset[0])
     kernel = np.diag(how.scale).astype(np.float32)
     if how.channel_order == "BGR":
         kernel = kernel[::-1]
     kernel4d = kernel.reshape(1, 1, 3, 3)
-    bias = np.asarray(offset, np.float32)
-    return lambda x: tf.nn.bias_add(tf.nn.conv2d(x, kernel4d, 1, "VALID"), bias)
-
-
-def write_tflite(
-    frozen: FrozenGraph, how: Normalization | None, path: Path, zero: float = 0.0
-) -> None:
-    """Convert the frozen graph to a float32 TFLite file.
-
-    Args:
-        frozen: the network.
-        how: normalise inside the file as this says; None leaves the bare network.
-        path: where to write.
-        zero: what was subtracted from each pixel before it enters.
-    """
-    import tensorflow as tf
-
-    before = _normalizer(how, zero) if how else lambda x: x
-
-    def network(image: tf.Tensor) -> tf.Tensor:
-        return tf.graph_util.import_graph_def(
-            frozen.graph_def,
-            input_map={frozen.input_name: before(image)},
-            return_elements=[frozen.output_name],
-            name="model",
-        )[0]
-
-    spec = tf.TensorSpec((1, frozen.size, frozen.size, 3), tf.float32, name=INPUT_NAME)
-    concrete = tf.function(network, input_signature=[spec]).get_concrete_function()
-    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert())
-    model = flatbuffer.read_model(path)
-    flatbuffer.add_signature(model, INPUT_NAME, OUTPUT_NAME)
-    flatbuffer.rename_layers(model)
-    flatbuffer.write_model(model, path)
+    bias = np.asarray(how.offset, np.float32)
+    return lambda x: tf.nn.bias_add(
+        tf.nn.conv2d(x, kernel4d, 1, "VALID"), bias, name="normalize/BiasAdd"
+    )
 
 
 def write_onnx(tflite: Path, path: Path) -> None:
@@ -121,15 +81,45 @@ def write_onnx(tflite: Path, path: Path) -> None:
     import onnx
     import tf2onnx
 
-    tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(path))
+    # The converter copies its whole graph for each of its passes, in reference cycles that the
+    # collector's own thresholds notice too late: 70 copies of ResNet50's weights, 7 GB.
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(300, 1, 1)
+    try:
+        tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(path))
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
     model = onnx.load(str(path))
     source = flatbuffer.read_model(tflite)
     known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
     _restore_dense_names(model, source)
     _name_activations(model, known)
+    _give_dense_layers_a_bias(model)
     _name_constants(model)
     _name_nodes(model, known)
     onnx.save(model, str(path))
+
+
+def _give_dense_layers_a_bias(model: Any) -> None:
+    """Write a dense layer without bias as one with zeros.
+
+    The converter drops a bias of zeros, but a later correction needs its place.
+    """
+    import numpy as np
+    import onnx
+
+    widths = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        shape = widths.get(node.input[1]) if node.op_type == "MatMul" else None
+        if shape is None or len(shape) != 2:
+            continue
+        name = f"{node.output[0]}/zeros"
+        zeros = onnx.numpy_helper.from_array(np.zeros(shape[1], np.float32), name)
+        model.graph.initializer.append(zeros)
+        node.op_type = "Gemm"
+        node.input.append(name)
 
 
 def _restore_dense_names(model: Any, source: Any) -> None:

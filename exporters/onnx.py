@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
-from edgezoo.exporters._common import border_refusal, takes_float
+from edgezoo.exporters._common import (
+    border_refusal,
+    per_tensor_refusal,
+    quantization_record,
+    takes_float,
+)
 from edgezoo.rounding import weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
@@ -42,7 +47,9 @@ class OnnxExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
-        return border_refusal(job, ("uint8", "float32"), "an ONNX int8 file")
+        return per_tensor_refusal(job) or border_refusal(
+            job, ("uint8", "float32"), "an ONNX int8 file"
+        )
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
@@ -63,17 +70,14 @@ class OnnxExporter:
             precision=job.precision, input_kind=job.input_kind, output_dtype="float32"
         )
         if job.precision == "int8":
-            preparation = json.loads(source.preparation.read_text())
+            preparation = json.loads(source.preparation("prepared.onnx").read_text())
             model = _quantize(source, job, preparation)
             contract = contract.for_file(
                 input_dtype="float32" if takes_float(job) else "uint8",
                 calibration=calibration.passport if calibration else None,
-                quantization={
-                    "method": "onnxruntime quantize_static, min/max, per channel",
-                    "weights": "int8, pair-safe",
-                    "activations": "uint8",
-                    "bias_correction_layers": preparation["corrected_layers"],
-                },
+                quantization=quantization_record(
+                    "onnxruntime quantize_static", "uint8", preparation
+                ),
             )
         else:
             model = onnx.load(str(source.form("float.onnx")))
@@ -109,6 +113,7 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
     cache = source.directory / "onnx-ranges.json"
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
     output = source.directory / "onnx-quantized.onnx"
+    recipe = preparation["recipe"]
     logging.getLogger().setLevel(logging.ERROR)  # it advises pre-processing, which is done
     quantize_static(
         model,
@@ -119,7 +124,12 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         # Probabilities below 1/256 would vanish in a quantized softmax.
-        nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
+        nodes_to_exclude=[
+            node.name
+            for node in model.graph.node
+            if node.op_type == "Softmax"
+            or node.output[0].removesuffix("/linear") in recipe["float_layers"]
+        ],
     )
     quantized = onnx.load(str(output))
     _make_pair_safe(quantized, layers)
@@ -215,7 +225,8 @@ def _pair_safe_scales(kernel: Any, out_axis: int) -> Any:
 
     in_axis = 1 - out_axis
     ordered = np.ascontiguousarray(np.moveaxis(kernel, (out_axis, in_axis), (0, -1)))
-    return np.moveaxis(weight_scales(ordered, 0, "pair-safe"), (0, -1), (out_axis, in_axis))
+    scales = weight_scales(ordered, 0, "pair-safe")
+    return np.moveaxis(scales, (0, -1), (out_axis, in_axis))
 
 
 def _levels(values: Any, scales: Any, most: int) -> Any:

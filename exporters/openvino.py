@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
-from edgezoo.exporters._common import border_refusal, takes_float
+from edgezoo.exporters._common import (
+    border_refusal,
+    per_tensor_refusal,
+    quantization_record,
+    takes_float,
+)
 from edgezoo.rounding import activation_parameters, weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
@@ -38,7 +43,9 @@ class OpenVinoExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
-        return border_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
+        return per_tensor_refusal(job) or border_refusal(
+            job, ("uint8", "float32"), "an OpenVINO int8 file"
+        )
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
@@ -59,19 +66,14 @@ class OpenVinoExporter:
             precision=job.precision, input_kind=job.input_kind, output_dtype="float32"
         )
         if job.precision == "int8" and calibration is not None:
-            preparation = json.loads(source.preparation.read_text())
+            preparation = json.loads(source.preparation("prepared.onnx").read_text())
             model = _quantize(source, calibration, preparation)
             if job.input_kind == "pixels":
                 model = _take_pixels(model, preparation["input_scale"], takes_float(job))
             contract = contract.for_file(
                 input_dtype="float32" if takes_float(job) else "uint8",
                 calibration=calibration.passport,
-                quantization={
-                    "method": "nncf placement, min/max, per channel",
-                    "weights": "int8, pair-safe",
-                    "activations": "uint8",
-                    "bias_correction_layers": preparation["corrected_layers"],
-                },
+                quantization=quantization_record("nncf placement", "uint8", preparation),
             )
         else:
             model = ov.convert_model(str(source.form("float.onnx")))
@@ -99,17 +101,19 @@ def _quantize(
     scale = np.float32(preparation["input_scale"])
     # One image is enough: NNCF's own ranges are replaced.
     picture = (next(iter(calibration.pixels())).astype(np.float32) - _PIXEL_ZERO) * scale
+    exact = {op.get_friendly_name(): op for op in ov.convert_model(form).get_ops()}
+    recipe = preparation["recipe"]
     quantized = nncf.quantize(
         ov.convert_model(form),
         nncf.Dataset([picture[None]]),
         subset_size=1,
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
+        ignored_scope=_ignored(exact, recipe["float_layers"]),
         advanced_parameters=AdvancedQuantizationParameters(
             disable_bias_correction=True, overflow_fix=OverflowFix.DISABLE
         ),
     )
-    exact = {op.get_friendly_name(): op for op in ov.convert_model(form).get_ops()}
     for op in quantized.get_ordered_ops():
         kind = op.get_type_name()
         if kind == "FakeQuantize":
@@ -117,6 +121,30 @@ def _quantize(
         elif kind in ("Convolution", "MatMul"):
             _set_weights(op, exact[op.get_friendly_name()])
     return quantized
+
+
+def _ignored(operations: dict[str, ov.Node], layers: list[str]) -> Any:
+    """The operations of layers that stay in float, or None."""
+    import nncf
+
+    names = [
+        name
+        for name, op in operations.items()
+        if op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul")
+        and _layer_of(op) in layers
+    ]
+    return nncf.IgnoredScope(names=names) if names else None
+
+
+def _layer_of(op: ov.Node) -> str | None:
+    """The layer's name on the output of an operation, or of the bias that is added to it."""
+    while True:
+        for name in op.output(0).get_names():
+            return str(name).removesuffix("/linear")
+        readers = op.output(0).get_target_inputs()
+        if len(readers) != 1:
+            return None
+        op = next(iter(readers)).get_node()
 
 
 def _set_range(op: ov.Node, ranges: dict[str, Any]) -> None:

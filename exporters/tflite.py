@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgezoo import flatbuffer
-from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
+from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
-from edgezoo.exporters._common import border_refusal
+from edgezoo.exporters._common import border_refusal, quantization_record
+from edgezoo.exporters._tflite_graph import (
+    add_float_twin,
+    add_scalar,
+    add_unsigned_twin,
+    insert,
+    move_input,
+    move_output,
+)
+from edgezoo.rounding import PIXEL_ZERO
 from edgezoo.spec import IO_TYPES, ModelSpec, Precision
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model gives the same bytes
@@ -51,7 +61,7 @@ class TfliteExporter:
         path = stem.with_name(stem.name + self.suffix)
         contract = source.contract.for_file(precision=job.precision, input_kind=job.input_kind)
         if job.precision == "int8":
-            preparation = json.loads(source.preparation.read_text())
+            preparation = json.loads(source.preparation("prepared.tflite").read_text())
             model = _quantize(source, preparation)
             border = "float32" if job.input_kind == "normalized" else job.io or "uint8"
             _set_border(model, border, job, preparation["input_scale"])
@@ -59,12 +69,7 @@ class TfliteExporter:
                 input_dtype=border,
                 output_dtype=border,
                 calibration=calibration.passport if calibration else None,
-                quantization={
-                    "method": "litert-quantizer, min/max, per channel",
-                    "weights": "int8",
-                    "activations": "int8",
-                    "bias_correction_layers": preparation["corrected_layers"],
-                },
+                quantization=quantization_record("litert-quantizer", "int8", preparation),
             )
         elif job.precision == "float16":
             model = _to_float16(source)
@@ -93,7 +98,8 @@ def _to_float16(source: Source) -> Any:
 def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
     """Full-integer model with the ranges of the preparation."""
     import numpy as np
-    from litert_quantizer import quantizer, recipe
+    from litert_quantizer import qtyping, quantizer, recipe
+    from litert_quantizer.algorithm_manager import AlgorithmName
 
     form = source.form("prepared.tflite")
     network = flatbuffer.read_model(form)
@@ -109,6 +115,20 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
         for name, (low, high) in preparation["ranges"].items()
     }
     static = quantizer.Quantizer(str(form), recipe.static_wi8_ai8())
+    if preparation["recipe"]["granularity"] == "per-tensor":
+        static.add_static_config(
+            ".*",
+            qtyping.TFLOperationName.ALL_SUPPORTED,
+            activation_num_bits=8,
+            weight_num_bits=8,
+            weight_granularity=qtyping.QuantGranularity.TENSORWISE,
+        )
+    for layer in preparation["recipe"]["float_layers"]:
+        static.update_quantization_recipe(
+            f"^{re.escape(layer)};",
+            qtyping.TFLOperationName.ALL_SUPPORTED,
+            algorithm_key=AlgorithmName.NO_QUANTIZE,
+        )
     return _result(static.quantize(ranges, enable_progress_bar=False, enable_progress_report=False))
 
 
@@ -123,114 +143,48 @@ def _set_border(model: Any, border: str, job: ExportJob, input_scale: float) -> 
         return
     inner, outer = int(graph.inputs[0]), int(graph.outputs[0])
     if border == "uint8":
-        first = _add_unsigned_twin(graph, inner)
-        last = _add_unsigned_twin(graph, outer)
-        _insert(model, "QUANTIZE", [first], inner, 0)
-        _insert(model, "QUANTIZE", [outer], last, len(graph.operators))
+        first = add_unsigned_twin(graph, inner)
+        last = add_unsigned_twin(graph, outer)
+        insert(model, "QUANTIZE", [first], inner, 0)
+        insert(model, "QUANTIZE", [outer], last, len(graph.operators))
     else:
-        first = _add_float_twin(graph, inner)
-        last = _add_float_twin(graph, outer)
+        first = add_float_twin(graph, inner)
+        last = add_float_twin(graph, outer)
         entry = first
         if job.input_kind == "pixels":
-            centred = _add_float_twin(graph, inner, "image/centred")
-            entry = _add_float_twin(graph, inner, "image/normalized")
-            zero = _add_scalar(model, "image/zero", 128.0)
-            scale = _add_scalar(model, "image/scale", input_scale)
-            _insert(model, "SUB", [first, zero], centred, 0)
-            _insert(model, "MUL", [centred, scale], entry, 1)
-        _insert(model, "QUANTIZE", [entry], inner, 2 if entry != first else 0)
-        _insert(model, "DEQUANTIZE", [outer], last, len(graph.operators))
-    _move_border(model, inner, outer, first, last)
-
-
-def _move_border(model: Any, inner: int, outer: int, first: int, last: int) -> None:
-    graph = model.subgraphs[0]
+            centred = add_float_twin(graph, inner, "image/centred")
+            entry = add_float_twin(graph, inner, "image/normalized")
+            zero = add_scalar(model, "image/zero", PIXEL_ZERO)
+            scale = add_scalar(model, "image/scale", input_scale)
+            insert(model, "SUB", [first, zero], centred, 0)
+            insert(model, "MUL", [centred, scale], entry, 1)
+        insert(model, "QUANTIZE", [entry], inner, 2 if entry != first else 0)
+        insert(model, "DEQUANTIZE", [outer], last, len(graph.operators))
     for old, new in ((inner, first), (outer, last)):
         name = flatbuffer.text(graph.tensors[old].name)
         graph.tensors[old].name, graph.tensors[new].name = f"{name}/int8", name
-    graph.inputs, graph.outputs = [first], [last]
-    for signature in model.signatureDefs or []:
-        signature.inputs[0].tensorIndex, signature.outputs[0].tensorIndex = first, last
-
-
-def _twin(graph: Any, index: int, kind: str) -> Any:
-    api = flatbuffer.schema()
-    tensor = api.TensorT()
-    tensor.shape, tensor.hasRank = graph.tensors[index].shape, True
-    tensor.type = getattr(api.TensorType, kind)
-    tensor.buffer = 0
-    return tensor
-
-
-def _append(graph: Any, tensor: Any) -> int:
-    graph.tensors.append(tensor)
-    return len(graph.tensors) - 1
-
-
-def _add_unsigned_twin(graph: Any, index: int) -> int:
-    """A uint8 tensor that means the same as an int8 one."""
-    tensor = _twin(graph, index, "UINT8")
-    signed = graph.tensors[index].quantization
-    tensor.quantization = flatbuffer.schema().QuantizationParametersT()
-    tensor.quantization.scale = [float(signed.scale[0])]
-    tensor.quantization.zeroPoint = [int(signed.zeroPoint[0]) + 128]
-    return _append(graph, tensor)
-
-
-def _add_float_twin(graph: Any, index: int, name: str = "") -> int:
-    tensor = _twin(graph, index, "FLOAT32")
-    tensor.name = name
-    return _append(graph, tensor)
-
-
-def _add_scalar(model: Any, name: str, value: float) -> int:
-    import numpy as np
-
-    api = flatbuffer.schema()
-    buffer, tensor = api.BufferT(), api.TensorT()
-    buffer.data = np.frombuffer(np.float32(value).tobytes(), np.uint8)
-    model.buffers.append(buffer)
-    tensor.shape, tensor.hasRank, tensor.name = [], True, name
-    tensor.type, tensor.buffer = api.TensorType.FLOAT32, len(model.buffers) - 1
-    return _append(model.subgraphs[0], tensor)
-
-
-def _insert(model: Any, kind: str, inputs: list[int], output: int, place: int) -> None:
-    """Insert an operation into the main graph."""
-    api = flatbuffer.schema()
-    number = getattr(api.BuiltinOperator, kind)
-    codes = [c.builtinCode for c in model.operatorCodes]
-    if number not in codes:
-        code = api.OperatorCodeT()
-        code.builtinCode = code.deprecatedBuiltinCode = number
-        # uint8 to int8 came with version 2 of QUANTIZE, int8 input with version 2 of DEQUANTIZE
-        code.version = 2 if kind in ("QUANTIZE", "DEQUANTIZE") else 1
-        model.operatorCodes.append(code)
-        codes.append(number)
-    op = api.OperatorT()
-    op.opcodeIndex, op.inputs, op.outputs = codes.index(number), inputs, [output]
-    options = {"QUANTIZE": "Quantize", "DEQUANTIZE": "Dequantize", "SUB": "Sub", "MUL": "Mul"}[kind]
-    op.builtinOptionsType = getattr(api.BuiltinOptions, f"{options}Options")
-    op.builtinOptions = getattr(api, f"{options}OptionsT")()
-    model.subgraphs[0].operators.insert(place, op)
+    move_input(model, first)
+    move_output(model, last)
 
 
 def _finish(model: Any, contract: InputContract, path: Path) -> None:
     """Write the file with its contract inside, twice.
 
     Once as TFLite metadata, and once in a zip at its end, which a device reads with Python's own
-    library.
+    library. The labels, most of it, stand in the zip alone, as the file that other tools look for.
     """
-    facts = json.dumps(contract.to_json())
+    facts = contract.to_json()
+    del facts["labels"]
+    text = json.dumps(facts, separators=(",", ":"))
     if contract.precision != "float32":
         # The converter wrote it for the float operations; the quantized ones need newer runtimes.
         flatbuffer.remove_metadata(model, "min_runtime_version")
     model.description = f"{contract.model} {contract.precision}, made by EdgeZoo"
-    flatbuffer.add_metadata(model, CONTRACT_KEY, facts.encode())
+    flatbuffer.add_metadata(model, CONTRACT_KEY, text.encode())
     flatbuffer.write_model(model, path)
-    attached = {f"{CONTRACT_KEY}.json": facts}
+    attached = {f"{CONTRACT_KEY}.json": text}
     if contract.labels:
-        attached["labels.txt"] = "\n".join(contract.labels) + "\n"
+        attached[LABELS_FILE] = "\n".join(contract.labels) + "\n"
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:
         for name, content in attached.items():

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import CONTRACT_KEY, Artifact
+from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.contracts import Description, TensorInfo
 from edgezoo.errors import DataError, MissingError
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_stderr
@@ -107,12 +107,15 @@ class LiteRtRuntime:
             head = stream.read(8)
         if head[4:8] != b"TFL3":
             raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
-        text = _read_attached(path) or _read_embedded(path)
+        name = f"{CONTRACT_KEY}.json"
+        attached = _read_attached(path, (name, LABELS_FILE))
+        text = attached.get(name) or _read_embedded(path)
         if text is None:
             return None
         try:
             facts: dict[str, Any] = json.loads(text)
-        except ValueError as error:
+            facts.setdefault("labels", attached.get(LABELS_FILE, b"").decode().splitlines())
+        except (ValueError, AttributeError) as error:
             raise DataError(f"The contract inside {path} is damaged.") from error
         return facts
 
@@ -190,17 +193,17 @@ def _infos(details: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
     return tuple(infos)
 
 
-def _read_attached(path: Path) -> bytes | None:
-    """The contract in the zip at the file's end."""
+def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Files in the zip at the file's end, those that are there."""
     try:
         with zipfile.ZipFile(path) as files:
-            return files.read(f"{CONTRACT_KEY}.json")
-    except (zipfile.BadZipFile, KeyError, OSError, NotImplementedError):
-        return None
+            return {name: files.read(name) for name in names if name in files.namelist()}
+    except (zipfile.BadZipFile, OSError, NotImplementedError):
+        return {}
 
 
 def _read_embedded(path: Path) -> bytes | None:
-    """The contract in the flatbuffer itself, where the zip was cut off (as Vela does)."""
+    """The contract in the flatbuffer itself, without labels: where the zip was cut off."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return None
     from edgezoo import flatbuffer

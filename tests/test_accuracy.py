@@ -108,7 +108,7 @@ def test_verify_notices_changed_weights(
     from onnx import numpy_helper
 
     model = onnx.load(str(exported.path("onnx", "float32")))
-    tensor = next(t for t in model.graph.initializer if "conv_preds" in t.name and len(t.dims) == 4)
+    tensor = next(t for t in model.graph.initializer if t.name == "conv_preds/weights")
     tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[::-1], tensor.name))
     spoilt = tmp_path / "spoilt.onnx"
     onnx.save(model, str(spoilt))

@@ -54,6 +54,18 @@ from edgezoo.errors import UsageError
 )
 @click.option("--calibration-count", default=200, show_default=True, help="Images to calibrate on.")
 @click.option(
+    "--effort",
+    default="default",
+    metavar="WORD",
+    help="What int8 may cost: fast (ranges alone), default, best (chooses each rounding).",
+)
+@click.option(
+    "--granularity",
+    default="per-channel",
+    metavar="WORD",
+    help="Scales of int8 weights: per-channel (default), or per-tensor where a device needs it.",
+)
+@click.option(
     "--input",
     "input_kind",
     default="pixels",

@@ -12,9 +12,11 @@ from typing import Any
 
 from edgezoo import registry
 from edgezoo.building import check_options, check_weights_options
+from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
 from edgezoo.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.rounding import Granularity
 from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, InputKind, ModelSpec, Precision
 from edgezoo.weights import LocatedWeights, locate
 
@@ -36,6 +38,8 @@ class ExportRequest:
     seed: int = 0
     calibration: str = "synthetic"
     calibration_count: int = DEFAULT_CALIBRATION_COUNT
+    effort: Effort = "default"
+    granularity: Granularity = "per-channel"
     input_kind: str = "pixels"
     io: str | None = None
     output: Path = field(default_factory=lambda: Path("exported"))
@@ -75,7 +79,8 @@ class Plan:
     def file_stem(self, job: ExportJob) -> str:
         """Name of one file without its ending; the border type where it is not the default."""
         border = f"_{job.io}" if job.io else ""
-        return f"{self.stem}_{job.precision}{border}"
+        coarse = "_per-tensor" if job.granularity == "per-tensor" else ""
+        return f"{self.stem}_{job.precision}{coarse}{border}"
 
     @property
     def needs_calibration(self) -> bool:
@@ -115,6 +120,12 @@ def _check_words(request: ExportRequest) -> None:
             raise UsageError(
                 f"There is no precision {precision!r}.", did_you_mean(precision, PRECISIONS)
             )
+    for option, value, known in (
+        ("effort", request.effort, EFFORTS),
+        ("granularity", request.granularity, GRANULARITIES),
+    ):
+        if value not in known:
+            raise UsageError(f"There is no --{option} {value!r}.", did_you_mean(value, known))
     if request.input_kind not in INPUT_KINDS:
         raise UsageError(
             f"There is no input kind {request.input_kind!r}.",
@@ -159,7 +170,8 @@ def _jobs(
     for exporter, precision in itertools.product(exporters, dict.fromkeys(request.precisions)):
         checked: Precision = precision
         kind: InputKind = request.input_kind  # type: ignore[assignment]
-        job = ExportJob(exporter.name, checked, kind, request.io, request.seed)
+        granularity = request.granularity if checked == "int8" else "per-channel"
+        job = ExportJob(exporter.name, checked, kind, request.io, granularity, request.seed)
         reason = exporter.refusal(spec, job)
         if reason:
             refused.append(

@@ -14,6 +14,7 @@ from edgezoo import process, registry
 from edgezoo.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.building import CLASSES
 from edgezoo.calibration import sources
+from edgezoo.calibration.recipe import Recipe
 from edgezoo.contracts import Form
 from edgezoo.errors import ThresholdError
 from edgezoo.models import _imagenet
@@ -71,6 +72,8 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
         work = _Work(plan, stage, progress, debug)
         work.choose_images()
         work.make_source()
+        if plan.needs_calibration:
+            work.prepare()
         work.export_files()
         comparisons = work.verify() if plan.request.verify else {}
         return work.publish(comparisons)
@@ -87,6 +90,7 @@ class _Work:
         self.usage: dict[str, dict[str, float]] = {}
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
         self.contract = _contract(plan)
+        self.recipe = Recipe(plan.request.effort, plan.request.granularity)
 
     def choose_images(self) -> None:
         """Decode calibration and verification images once, for all steps."""
@@ -121,19 +125,15 @@ class _Work:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
 
     def make_source(self) -> None:
-        """Build, trace, freeze and prepare in the one process that loads TensorFlow."""
+        """Build, trace, freeze and convert in the one process that loads TensorFlow."""
         self.progress("Building, tracing and freezing the network")
         plan = self.plan
-        forms: set[Form] = set()
-        for exporter, job in plan.jobs:
-            forms.update(exporter.forms(self.contract, job))
         facts = self._call(
             "make_source",
             directory=str(self.stage),
             **_network(plan),
             contract=self.contract.to_json(),
-            forms=sorted(forms),
-            calibration=str(self.calibration.path) if self.calibration else None,
+            forms=sorted(self._forms()),
             verification=str(self.verification) if self.verification else None,
         )
         if plan.weights.source == "random":
@@ -141,6 +141,35 @@ class _Work:
                 "random", facts["weights_sha256"], seed=plan.request.seed, trained=False
             )
             self.contract = self.contract.for_file(weights=record)
+
+    def _forms(self) -> set[Form]:
+        """The float forms that the jobs start from."""
+        forms: set[Form] = set()
+        for exporter, job in self.plan.jobs:
+            forms.update(exporter.forms(self.contract, job))
+        return forms
+
+    def prepare(self) -> None:
+        """Make the network ready for 8 bits, once for each way in which weights are rounded."""
+        assert self.calibration is not None
+        self.progress("Observing ranges and correcting biases")
+        common = {
+            "directory": str(self.stage),
+            "contract": self.contract.to_json(),
+            "calibration": str(self.calibration.path),
+        }
+        self._call("observe_network", **common)
+        forms = sorted(form for form in self._forms() if form.startswith("prepared."))
+        calls = [
+            (_step("prepare_form"), {**common, "form": form, "recipe": asdict(self._recipe(form))})
+            for form in forms
+        ]
+        for _ in self._call_many(calls, [*forms], "prepare"):
+            pass
+
+    def _recipe(self, form: Form) -> Recipe:
+        """The request's recipe on the grid that the quantizers of a form round to."""
+        return self.recipe.on("pair-safe" if form == "prepared.onnx" else "full")
 
     def export_files(self) -> None:
         """Each format in a process of its own, as many at once as there are cores."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import registry
 from edgezoo.artifact import InputContract
-from edgezoo.contracts import ExportJob, Source
+from edgezoo.contracts import ExportJob, Form, Source
 from edgezoo.errors import DataError
 from edgezoo.inference import predict
 from edgezoo.preprocessing import normalize
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgezoo.calibration.preparation import NetworkInput
+
 REFERENCE = "reference.npy"
+_PLAIN = "plain.tflite"
+_OBSERVATION = "observation.json"
 _CHUNK = 16
 _VERSIONED = ("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer",
               "tf2onnx", "onnx", "onnxruntime", "openvino", "nncf", "numpy", "pillow",
@@ -50,12 +54,12 @@ def make_source(
     seed: int,
     contract: dict[str, Any],
     forms: list[str],
-    calibration: str | None,
     verification: str | None,
 ) -> dict[str, Any]:
     """Build the network, note its answers, and write the float forms that exporters start from.
 
-    This is the only step that loads TensorFlow.
+    This is the only step that loads TensorFlow. For int8 it leaves `base.tflite` and `base.onnx`,
+    which `observe_network` and `prepare_form` go on with.
 
     Returns:
         {"weights_sha256", "reference_images"}.
@@ -65,17 +69,74 @@ def make_source(
     spec = registry.model(model)
     located = LocatedWeights(**{**weights, "path": weights["path"] and Path(weights["path"])})
     network = build_located(spec, alpha, depth_multiplier, input_size, located, seed)
-    folder = Path(directory)
+    source = Source(Path(directory), InputContract.from_json(contract))
     count = 0
     if verification is not None:
         import numpy as np
 
         pixels = np.load(verification, mmap_mode="r")
         count = len(pixels)
-        np.save(folder / REFERENCE, _answers(network, spec, pixels))
+        np.save(source.directory / REFERENCE, _answers(network, spec, pixels))
+    digest = _weights_hash(network)
+    from edgezoo.exporters import _forms
+
+    _forms.write(network, source, set(forms))
+    return {"weights_sha256": digest, "reference_images": count}
+
+
+def observe_network(directory: str, contract: dict[str, Any], calibration: str) -> dict[str, Any]:
+    """Turn the base into the plain network that takes pixel - 128, and note its ranges.
+
+    Returns:
+        {"stability": of the ranges, see `calibration.preparation.stability_of`}.
+    """
+    from edgezoo.calibration import preparation, sources
+
+    folder = Path(directory)
+    images = sources.open_images(Path(calibration))
+    feed = _network_input(contract)
+    plain = folder / _PLAIN
+    preparation.write_plain(folder / "base.tflite", plain, feed)
+    seen = preparation.observe(plain, images.array(), feed)
+    if images.passport["source"] == "synthetic":
+        seen = replace(seen, ranges=preparation.widen_logits(plain, seen.ranges))
+    seen.save(folder / _OBSERVATION)
+    return {"stability": seen.stability}
+
+
+def prepare_form(
+    directory: str,
+    contract: dict[str, Any],
+    calibration: str,
+    form: Form,
+    recipe: dict[str, Any],
+) -> dict[str, Any]:
+    """Make one float form ready for the quantizer that starts from it."""
+    from edgezoo.calibration import preparation, sources
+    from edgezoo.calibration.recipe import Recipe
+    from edgezoo.exporters import _forms
+
+    folder = Path(directory)
     source = Source(folder, InputContract.from_json(contract))
-    _write_forms(network, spec, source, set(forms), calibration)
-    return {"weights_sha256": _weights_hash(network), "reference_images": count}
+    prepared = folder / f"{form}.part"
+    made = preparation.prepare(
+        folder / _PLAIN,
+        prepared,
+        sources.open_images(Path(calibration)).array(),
+        _network_input(contract),
+        preparation.Observation.load(folder / _OBSERVATION),
+        Recipe.from_json(recipe),
+    )
+    _forms.fill(source, form, prepared)
+    made.save(source.preparation(form))
+    return {"methods": list(made.methods), "corrected_layers": made.corrected_layers}
+
+
+def _network_input(contract: dict[str, Any]) -> NetworkInput:
+    from edgezoo.calibration.preparation import NetworkInput
+
+    facts = InputContract.from_json(contract)
+    return NetworkInput(facts.normalization, facts.input_kind)
 
 
 def predict_source(
@@ -120,55 +181,6 @@ def _weights_hash(network: keras.Model) -> str:
     for values in network.get_weights():
         digest.update(values.tobytes())
     return digest.hexdigest()
-
-
-def _write_forms(
-    network: keras.Model, spec: ModelSpec, source: Source, forms: set[str], calibration: str | None
-) -> None:
-    from edgezoo.exporters import _graph
-
-    frozen = _graph.freeze(network, source.contract.input_size)
-    pixels_in = source.contract.input_kind == "pixels"
-    if forms & {"float.tflite", "float.onnx"}:
-        path = source.form("float.tflite")
-        _graph.write_tflite(frozen, spec.normalization if pixels_in else None, path)
-        if "float.onnx" in forms:
-            _graph.write_onnx(path, source.form("float.onnx"))
-    if forms & {"prepared.tflite", "prepared.onnx"} and calibration is not None:
-        _write_prepared(frozen, spec, source, forms, Path(calibration))
-
-
-def _write_prepared(
-    frozen: Any, spec: ModelSpec, source: Source, forms: set[str], calibration: Path
-) -> None:
-    """The network that takes pixel - 128, corrected once for each way of rounding weights."""
-    from edgezoo.calibration import preparation, sources
-    from edgezoo.exporters import _graph
-
-    how = spec.normalization
-    images = sources.open_images(calibration)
-    plain = source.directory / "plain.tflite"
-    scale, offset = 1.0, 0.0
-    if how.uniform:
-        scale = how.scale[0]
-        offset = how.offset[0] + preparation.PIXEL_ZERO * scale
-        _graph.write_tflite(frozen, None, plain)
-        preparation.absorb_offset(plain, offset)
-    else:
-        _graph.write_tflite(frozen, how, plain, zero=preparation.PIXEL_ZERO)
-    ranges = preparation.observe(plain, images.array(), scale)
-    if images.passport["source"] == "synthetic":
-        ranges = preparation.widen_logits(plain, ranges)
-    if "prepared.tflite" in forms:
-        path = source.form("prepared.tflite")
-        shutil.copyfile(plain, path)
-        made = preparation.correct(path, images.array(), ranges, scale, "full")
-    if "prepared.onnx" in forms:
-        path = source.directory / "pair-safe.tflite"
-        shutil.copyfile(plain, path)
-        made = preparation.correct(path, images.array(), ranges, scale, "pair-safe")
-        _graph.write_onnx(path, source.form("prepared.onnx"))
-    made.save(source.preparation)
 
 
 def export_files(

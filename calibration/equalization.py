@@ -1,0 +1,159 @@
+"""Cross-layer equalization: let neighbouring layers share out the ranges of their channels.
+
+One scale for a whole tensor drowns the channels whose weights are small. A channel between two
+layers may be divided by any s > 0 in the first and multiplied by it in the second without a
+change of the function, as long as the activation between them commutes with it. ReLU does.
+ReLU6 does only where it does not clip before and after: a channel that reaches 6 keeps its
+scale, and one that does not may grow until it does. So the function stays exact on everything
+that the calibration images showed.
+
+Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction,
+2019, https://arxiv.org/abs/1906.04721, section 4.1; the bound for ReLU6 is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo import flatbuffer
+from edgezoo.calibration._stepwise import Step, StepwiseNetwork, preserving_interpreter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_ROUNDS = 20
+_LARGEST = 1e3
+_IN_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1}
+# Operations between two layers that a channel's scale passes through.
+_TRANSPARENT = ("PAD",)
+
+
+def equalize(
+    path: Path,
+    pixels: NDArray[np.uint8],
+    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+) -> int:
+    """Equalize the channels of a float TFLite network in place.
+
+    Args:
+        path: the float network; rewritten.
+        pixels: calibration images, uint8, shape (n, size, size, 3).
+        feed: turns pixels into what the network takes.
+
+    Returns:
+        How many pairs of layers were equalized.
+    """
+    network = StepwiseNetwork(path)
+    pairs = _pairs(network)
+    highs = _channel_highs(network, path, pixels, feed)
+    for first, second in pairs:
+        _silence_dead_channels(network, first, second, highs[first.output])
+    for _ in range(_ROUNDS):
+        for first, second in pairs:
+            _equalize_pair(network, first, second, highs)
+    flatbuffer.write_model(network.model, path)
+    return len(pairs)
+
+
+def _pairs(network: StepwiseNetwork) -> list[tuple[Step, Step]]:
+    """Layers with weights of which one alone reads what the other gives."""
+    readers: dict[int, list[Step]] = {}
+    for step in network.steps:
+        for tensor in step.computed_inputs:
+            readers.setdefault(tensor, []).append(step)
+    found = []
+    for first in network.steps:
+        if first.weights is None or first.bias is None:
+            continue
+        after = readers.get(first.output, [])
+        while len(after) == 1 and after[0].kind in _TRANSPARENT:
+            after = readers.get(after[0].output, [])
+        if len(after) == 1 and after[0].weights is not None:
+            found.append((first, after[0]))
+    return found
+
+
+def _channel_highs(
+    network: StepwiseNetwork,
+    path: Path,
+    pixels: NDArray[np.uint8],
+    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+) -> dict[int, NDArray[np.float32]]:
+    """The largest value of each channel of each layer with weights, by tensor."""
+    import numpy as np
+
+    interpreter = preserving_interpreter(path)
+    layers = [step.output for step in network.steps if step.weights is not None]
+    highs: dict[int, Any] = dict.fromkeys(layers, -np.inf)
+    for picture in pixels:
+        interpreter.set_tensor(network.input, feed(picture)[None])
+        interpreter.invoke()
+        for tensor in layers:
+            values = interpreter.get_tensor(tensor)
+            highs[tensor] = np.maximum(highs[tensor], values.max(tuple(range(values.ndim - 1))))
+    return highs
+
+
+def _silence_dead_channels(
+    network: StepwiseNetwork, first: Step, second: Step, high: NDArray[np.float32]
+) -> None:
+    """Take weights away that no image makes use of: often the largest of their layer.
+
+    A channel whose batch norm saw no variance has weights divided by almost nothing, and is cut
+    off by the ReLU all the same.
+    """
+    assert first.weights is not None and first.bias is not None and second.weights is not None
+    before, after = network.constant(first.weights), network.constant(second.weights)
+    if network.activation(first)[0] != 0 or before.shape[first.channel_axis] != len(high):
+        return
+    alive = (high > 0).astype(before.dtype)
+    network.set_constant(first.weights, before * _along(alive, first.channel_axis, before.ndim))
+    network.set_constant(first.bias, network.constant(first.bias) * alive)
+    if after.shape[_IN_AXIS[second.kind]] == len(high):
+        network.set_constant(
+            second.weights, after * _along(alive, _IN_AXIS[second.kind], after.ndim)
+        )
+
+
+def _equalize_pair(
+    network: StepwiseNetwork, first: Step, second: Step, highs: dict[int, NDArray[np.float32]]
+) -> None:
+    """Divide the first layer's channels by s, multiply the second's inputs by it."""
+    import numpy as np
+
+    assert first.weights is not None and first.bias is not None and second.weights is not None
+    before, after = network.constant(first.weights), network.constant(second.weights)
+    out_axis, in_axis = first.channel_axis, _IN_AXIS[second.kind]
+    if before.shape[out_axis] != after.shape[in_axis]:
+        return  # a depth multiplier: one input channel feeds several
+    widths, reach = _channel_widths(before, out_axis), _channel_widths(after, in_axis)
+    live = (widths > 0) & (reach > 0)
+    if not live.any():
+        return
+    ratio = (widths / widths.max()) / np.where(live, reach / reach.max(), 1)
+    scales = np.where(live, np.sqrt(np.where(live, ratio, 1)), 1)
+    ceiling = network.activation(first)[1]
+    high = highs[first.output]
+    if np.isfinite(ceiling):
+        room = np.clip(high / ceiling, 1 / _LARGEST, 1)  # s below this would clip
+        scales = np.where(high >= ceiling, 1, np.maximum(scales, room))
+    scales = np.clip(scales, 1 / _LARGEST, _LARGEST).astype(np.float32)
+    highs[first.output] = np.asarray(high / scales)
+    network.set_constant(first.weights, before / _along(scales, out_axis, before.ndim))
+    network.set_constant(first.bias, network.constant(first.bias) / scales)
+    network.set_constant(second.weights, after * _along(scales, in_axis, after.ndim))
+
+
+def _channel_widths(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.asarray(np.abs(weights).max(tuple(i for i in range(weights.ndim) if i != axis)))
+
+
+def _along(values: NDArray[np.float32], axis: int, ndim: int) -> NDArray[np.float32]:
+    shape = [1] * ndim
+    shape[axis] = -1
+    return values.reshape(shape)

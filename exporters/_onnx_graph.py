@@ -1,0 +1,93 @@
+"""Changes to a float ONNX graph after its conversion; layers are found by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo import flatbuffer
+from edgezoo.spec import Normalization
+
+if TYPE_CHECKING:
+    import onnx
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
+    """Let a float network take pixels: `pixel * scale + offset` with one scale and one offset."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    name = graph.input[0].name
+    for node in graph.node:
+        for place, value in enumerate(node.input):
+            if value == name:
+                node.input[place] = f"{name}/normalized"
+    for role, number in (("scale", how.scale[0]), ("offset", how.offset[0])):
+        graph.initializer.append(
+            numpy_helper.from_array(np.asarray(number, np.float32), f"{name}/{role}")
+        )
+    scaled = f"{name}/scaled"
+    graph.node.insert(
+        0, helper.make_node("Add", [scaled, f"{name}/offset"], [f"{name}/normalized"])
+    )
+    graph.node.insert(0, helper.make_node("Mul", [name, f"{name}/scale"], [scaled]))
+
+
+def take_constants(model: onnx.ModelProto, tflite: Path) -> None:
+    """Give each layer the weights and bias that it has in a TFLite form of the same network.
+
+    Raises:
+        ValueError: a layer of the TFLite form is not found, or its shapes do not fit.
+    """
+    from onnx import numpy_helper
+
+    nodes = {
+        node.output[0].removesuffix("/linear"): node
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm")
+    }
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    for layer, weights, bias in _layers(tflite):
+        if layer not in nodes:
+            raise ValueError(f"layer {layer} has no counterpart in ONNX")
+        node = nodes[layer]
+        for place, values in ((1, weights), (2, bias)):
+            if values is None:
+                continue
+            held = tensors[node.input[place]]
+            turned = values if values.ndim == 1 else _turn(values, node.op_type, held)
+            if list(turned.shape) != list(held.dims):
+                raise ValueError(f"{held.name} is {list(held.dims)}, not {list(turned.shape)}")
+            held.CopyFrom(numpy_helper.from_array(turned, held.name))
+
+
+def _layers(tflite: Path) -> list[tuple[str, Any, Any]]:
+    """Name, weights and bias (or None) of each layer with weights."""
+    source = flatbuffer.read_model(tflite)
+    graph = source.subgraphs[0]
+    found = []
+    for op in graph.operators:
+        if flatbuffer.op_name(source, op) not in WEIGHTED:
+            continue
+        inputs = [int(i) for i in op.inputs]
+        weights = flatbuffer.constant(source, graph.tensors[inputs[1]])
+        if weights is None:
+            continue
+        has_bias = len(inputs) > 2 and inputs[2] >= 0
+        bias = flatbuffer.constant(source, graph.tensors[inputs[2]]) if has_bias else None
+        found.append((flatbuffer.text(graph.tensors[op.outputs[0]].name), weights, bias))
+    return found
+
+
+def _turn(weights: Any, kind: str, held: Any) -> Any:
+    """From TFLite's layout to ONNX's: (out, h, w, in) or (1, h, w, out) to (out, in, h, w)."""
+    import numpy as np
+
+    if kind == "Gemm":  # (out, in) to (in, out), as the converter writes them
+        return np.ascontiguousarray(weights.T)
+    depthwise = weights.shape[0] == 1 and held.dims[1] == 1 and held.dims[0] == weights.shape[3]
+    axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
+    return np.ascontiguousarray(weights.transpose(axes))
