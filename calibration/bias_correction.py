@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edgezoo import flatbuffer
 from edgezoo.calibration._stepwise import Step, StepwiseNetwork
+from edgezoo.calibration.gptq import choose_levels
 from edgezoo.calibration.recipe import Recipe
 from edgezoo.rounding import fake_quantize, round_weights
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _LEAST_VALUES = 16
 
 Values = dict[int, "NDArray[np.float32]"]
+Scales = dict[str, list[float]]
 
 
 def correct_layers(
@@ -34,7 +36,7 @@ def correct_layers(
     inputs: NDArray[np.float32],
     ranges: dict[str, tuple[float, float]],
     recipe: Recipe,
-) -> int:
+) -> tuple[int, Scales]:
     """Correct the biases of a float TFLite network in place, for 8-bit weights and activations.
 
     Args:
@@ -44,17 +46,19 @@ def correct_layers(
         recipe: how the quantizer rounds weights, and which layers it leaves in float.
 
     Returns:
-        How many layers were corrected.
+        How many layers were corrected, and the scales of weights that stand on their grid
+        already, by layer: no maximum of the weights tells them.
     """
     network = StepwiseNetwork(path)
     last = network.last_uses()
     exact: Values = {network.input: inputs}
     rounded: Values = {network.input: inputs}
+    scales: Scales = {}
     corrected = 0
     for step in network.steps:
         exact[step.output] = network.run(step, exact)
         name = network.name(step.output)
-        result = _run_rounded(network, step, exact[step.output], rounded, recipe)
+        result = _run_rounded(network, step, exact[step.output], rounded, recipe, scales)
         corrected += step.bias is not None
         rounded[step.output] = fake_quantize(result, *ranges[name])
         for tensor in step.computed_inputs:
@@ -62,7 +66,7 @@ def correct_layers(
                 exact.pop(tensor, None)
                 rounded.pop(tensor, None)
     flatbuffer.write_model(network.model, path)
-    return corrected
+    return corrected, scales
 
 
 def _run_rounded(
@@ -71,15 +75,14 @@ def _run_rounded(
     exact: NDArray[np.float32],
     values: Values,
     recipe: Recipe,
+    scales: Scales,
 ) -> NDArray[np.float32]:
     """One layer of the quantized network, its bias corrected first where it has one."""
     import numpy as np
 
     if step.weights is None:
         return network.run(step, values)
-    weights = network.constant(step.weights)
-    if network.name(step.output) not in recipe.float_layers:
-        weights = round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
+    weights = _rounded_weights(network, step, values, recipe, scales)
     if step.bias is None:
         return network.run(step, values, weights)
     low, high = network.activation(step)
@@ -88,6 +91,23 @@ def _run_rounded(
     network.set_constant(step.bias, network.constant(step.bias) + shift)
     linear += shift
     return np.clip(linear, low, high, out=linear)
+
+
+def _rounded_weights(
+    network: StepwiseNetwork, step: Step, values: Values, recipe: Recipe, scales: Scales
+) -> NDArray[np.float32]:
+    """A layer's weights as the quantizer will have them; chosen ones go into the network."""
+    assert step.weights is not None
+    weights: NDArray[np.float32] = network.constant(step.weights)
+    name = network.name(step.output)
+    if name in recipe.float_layers:
+        return weights
+    chosen = choose_levels(network, step, values[step.computed_inputs[0]], recipe)
+    if chosen is not None:
+        network.set_constant(step.weights, chosen[0])
+        scales[name] = chosen[1].tolist()
+        return chosen[0]
+    return round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
 
 
 def _mean_shift(

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Ranges = dict[str, tuple[float, float]]
 
 LOGIT_ROOM = 1.7
-_CORRECTION_IMAGES = 64
 _CORRECTION_BYTES = 512 * 2**20
 
 
@@ -68,6 +67,8 @@ class Preparation:
         ranges: minimum and maximum of each activation of the prepared network, by tensor name.
         methods: what was done to the weights, in the terms of the literature.
         corrected_layers: layers whose bias was corrected.
+        scales: of layers whose weights stand on their grid already, one a channel.
+        recipe: what was asked for, as JSON.
     """
 
     input_scale: float
@@ -75,6 +76,7 @@ class Preparation:
     images: int
     corrected_layers: int = 0
     methods: tuple[str, ...] = ()
+    scales: dict[str, list[float]] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -260,18 +262,18 @@ def prepare(
         ranges = {**observe(path, pixels, feed).ranges, **_after_last_layer(path, ranges)}
         methods.append(f"cross-layer equalization of {equalized} pairs")
     corrected = 0
+    scales: dict[str, list[float]] = {}
     if recipe.effort != "fast":
-        inputs = feed(_correction_images(path, pixels))
-        corrected = correct_layers(path, inputs, ranges, recipe)
-        methods.append("bias correction")
-        if recipe.effort == "best":
-            methods.append("GPTQ rounding")
+        inputs = feed(_correction_images(path, pixels, recipe.correction_images))
+        corrected, scales = correct_layers(path, inputs, ranges, recipe)
+        methods += ["GPTQ rounding", "bias correction"]
     return Preparation(
         observation.input_scale,
         ranges,
         observation.images,
         corrected,
         tuple(methods),
+        scales,
         asdict(recipe),
     )
 
@@ -284,12 +286,12 @@ def _after_last_layer(path: Path, ranges: Ranges) -> Ranges:
     return {name: ranges[name] for name in outputs}
 
 
-def _correction_images(path: Path, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-    """As many images as bias correction needs and memory allows."""
+def _correction_images(path: Path, pixels: NDArray[np.uint8], most: int) -> NDArray[Any]:
+    """As many images as memory allows."""
     network = StepwiseNetwork(path)
     largest = max(_volume(network.graph.tensors[step.output]) for step in network.steps)
     fit = max(4, _CORRECTION_BYTES // (largest * 4))
-    return pixels[: min(_CORRECTION_IMAGES, fit)]
+    return pixels[: min(most, fit)]
 
 
 def _volume(tensor: Any) -> int:

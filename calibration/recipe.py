@@ -18,8 +18,8 @@ class Recipe:
     """How weights are made ready for 8 bits.
 
     Attributes:
-        effort: "fast" observes ranges alone; "default" corrects biases too; "best" also chooses
-            the rounding of each weight by what the layer sees.
+        effort: "fast" observes ranges alone; "default" also chooses the rounding of each weight by
+            what the layer sees, and corrects biases; "best" does that on more images.
         granularity: one scale for each output channel of a layer, or one for all.
         grid: which levels the quantizer rounds weights to; see `edgezoo.rounding`.
         float_layers: layers that stay in float, by name.
@@ -29,6 +29,16 @@ class Recipe:
     granularity: Granularity = "per-channel"
     grid: Grid = "full"
     float_layers: tuple[str, ...] = ()
+
+    @property
+    def correction_images(self) -> int:
+        """Images that roundings and biases are fitted to, at the most."""
+        return 256 if self.effort == "best" else 64
+
+    @property
+    def positions(self) -> int:
+        """Positions of those images that a layer's second moments are taken over."""
+        return 40_000 if self.effort == "best" else 20_000
 
     def on(self, grid: Grid) -> Recipe:
         """The same on another grid."""

@@ -17,6 +17,8 @@ Granularity = Literal["per-channel", "per-tensor"]
 # takes pixel - 128, so that its input loses nothing.
 PIXEL_ZERO = 128
 _PAIR_BOUND = 32767 / 255
+# The most that two levels of equal sign may add up to, so that their products fit 16 bits.
+PAIR_LEVELS = int(_PAIR_BOUND)
 
 
 def weight_scales(

@@ -132,7 +132,7 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
         ],
     )
     quantized = onnx.load(str(output))
-    _make_pair_safe(quantized, layers)
+    _make_pair_safe(quantized, layers, preparation["scales"])
     _set_input(quantized, job)
     return quantized
 
@@ -185,12 +185,17 @@ def _layers(model: onnx.ModelProto) -> dict[str, tuple[Any, Any, int]]:
     return found
 
 
-def _make_pair_safe(model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, int]]) -> None:
+def _make_pair_safe(
+    model: onnx.ModelProto,
+    layers: dict[str, tuple[Any, Any, int]],
+    chosen: dict[str, list[float]],
+) -> None:
     """Round the weights of ordinary convolutions so that no pair of products saturates.
 
     Args:
         model: quantized, changed in place.
         layers: of the float model, as `_layers` finds them.
+        chosen: scales of layers whose weights are on their grid already, by layer.
     """
     import numpy as np
     from onnx import numpy_helper
@@ -205,10 +210,11 @@ def _make_pair_safe(model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, in
         if node.name not in layers or node.input[1] not in dequantizers:
             continue
         kernel, constant, axis = layers[node.name]
+        given = chosen.get(node.output[0].removesuffix("/linear"))
         if kernel.ndim == 4 and kernel.shape[1] == 1:
-            continue  # depthwise kernels multiply in 16 bits
+            continue  # depthwise kernels multiply in 16 bits, and keep their largest weight
         weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
-        scales = _pair_safe_scales(kernel, axis)
+        scales = _pair_safe_scales(kernel, axis, given)
         _replace(tensors[weight.input[0]], _levels(kernel, scales, 127).astype(np.int8))
         _replace(tensors[weight.input[1]], scales.reshape(value(weight.input[1]).shape))
         if constant is None or node.input[2] not in dequantizers:
@@ -219,10 +225,14 @@ def _make_pair_safe(model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, in
         _replace(tensors[bias.input[1]], step.reshape(value(bias.input[1]).shape))
 
 
-def _pair_safe_scales(kernel: Any, out_axis: int) -> Any:
+def _pair_safe_scales(kernel: Any, out_axis: int, given: list[float] | None) -> Any:
     """Scales of a kernel, shaped to broadcast against it."""
     import numpy as np
 
+    if given is not None:
+        shape = [1] * kernel.ndim
+        shape[out_axis] = -1
+        return np.asarray(given, np.float32).reshape(shape)
     in_axis = 1 - out_axis
     ordered = np.ascontiguousarray(np.moveaxis(kernel, (out_axis, in_axis), (0, -1)))
     scales = weight_scales(ordered, 0, "pair-safe")

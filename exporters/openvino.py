@@ -119,7 +119,8 @@ def _quantize(
         if kind == "FakeQuantize":
             _set_range(op, preparation["ranges"])
         elif kind in ("Convolution", "MatMul"):
-            _set_weights(op, exact[op.get_friendly_name()])
+            plain = exact[op.get_friendly_name()]
+            _set_weights(op, plain, preparation["scales"].get(_layer_of(plain)))
     return quantized
 
 
@@ -175,7 +176,7 @@ def _constant_chain(op: ov.Node) -> list[ov.Node]:
     return chain
 
 
-def _set_weights(op: ov.Node, exact: ov.Node) -> None:
+def _set_weights(op: ov.Node, exact: ov.Node, given: list[float] | None) -> None:
     """Replace NNCF's int8 weights of a layer (constant, Convert, Multiply) by pair-safe ones."""
     import numpy as np
     from openvino import opset13
@@ -189,7 +190,11 @@ def _set_weights(op: ov.Node, exact: ov.Node) -> None:
         return
     out, inner = _channel_axes(op, kernel)
     last = np.ascontiguousarray(np.moveaxis(kernel, (out, inner), (0, -1)))
-    scales = np.moveaxis(weight_scales(last, 0, "pair-safe"), (0, -1), (out, inner))
+    ones = (1,) * (last.ndim - 1)
+    found = np.asarray(given, np.float32).reshape(-1, *ones) if given else None
+    if found is None:
+        found = weight_scales(last, 0, "pair-safe")
+    scales = np.moveaxis(found, (0, -1), (out, inner))
     levels = np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8)
     convert.input(0).replace_source_output(opset13.constant(levels).output(0))
     multiply.input(1).replace_source_output(opset13.constant(_contiguous(scales)).output(0))

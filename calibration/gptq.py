@@ -1,0 +1,146 @@
+"""GPTQ rounding: choose each weight's level by what the layer sees, not by the nearest.
+
+Column by column, the error that rounding one input's weights makes is taken up by the weights of
+the inputs still to come, as the second moments of the layer's inputs say. Each channel's largest
+weight keeps its level, so that a quantizer which derives the scale from it finds the same grid.
+
+Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
+Transformers, 2022, https://arxiv.org/abs/2210.17323, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.calibration._stepwise import Step, StepwiseNetwork
+from edgezoo.rounding import PAIR_LEVELS, weight_scales
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edgezoo.calibration.recipe import Recipe
+
+# More inputs than this make the matrix of second moments too large (85 MB at 4608).
+_MOST_INPUTS = 4608
+# Share of the mean diagonal that is added to it, as in the paper.
+_DAMPING = 0.01
+
+
+def choose_levels(
+    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], recipe: Recipe
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Rounded weights of a layer.
+
+    Args:
+        network: holds the layer.
+        step: a convolution, depthwise convolution or dense layer.
+        inputs: what enters it in the quantized network, shape (n, ...).
+        recipe: the grid and its granularity.
+
+    Returns:
+        Weights on the grid, in TFLite's layout, and the grid's scales, one for each output
+        channel; None where the nearest level is the better choice (too many inputs, or an odd
+        number of channels on the pair-safe grid, whose pairs are not known).
+    """
+    import numpy as np
+
+    assert step.weights is not None
+    weights = network.constant(step.weights)
+    scales = weight_scales(weights, step.channel_axis, recipe.grid, recipe.granularity)
+    if step.kind == "DEPTHWISE_CONV_2D":
+        if weights.shape[3] != inputs.shape[-1]:
+            return None
+        patches = _patches(
+            network, step, inputs, weights.shape[1:3], recipe.positions
+        )  # (n, taps, channels)
+        channels = np.ascontiguousarray(patches.transpose(2, 1, 0))
+        moments = channels @ channels.transpose(0, 2, 1)
+        rows = weights[0].reshape(-1, weights.shape[3]).T  # (channels, taps)
+        levels = _round_rows(rows / scales.reshape(-1, 1), moments, None)
+        rounded = (levels * scales.reshape(-1, 1)).T.reshape(weights.shape)
+        return rounded.astype(np.float32), scales.reshape(-1)
+    rows = weights.reshape(len(weights), -1)
+    paired = recipe.grid == "pair-safe"
+    if rows.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
+        return None
+    if step.kind == "CONV_2D":
+        patches = _patches(network, step, inputs, weights.shape[1:3], recipe.positions)
+        columns = patches.reshape(len(patches), -1)
+    else:
+        columns = inputs.reshape(-1, rows.shape[1])
+    moments = (columns.T @ columns)[None]
+    levels = _round_rows(rows / scales.reshape(-1, 1), moments, PAIR_LEVELS if paired else None)
+    rounded = (levels * scales.reshape(-1, 1)).reshape(weights.shape)
+    return rounded.astype(np.float32), scales.reshape(-1)
+
+
+def _patches(
+    network: StepwiseNetwork,
+    step: Step,
+    inputs: NDArray[np.float32],
+    kernel: Any,
+    positions: int,
+) -> NDArray[np.float32]:
+    """What some output positions of a convolution see: shape (positions, taps, channels)."""
+    import numpy as np
+
+    options = network.graph.operators[step.index].builtinOptions
+    stride = (options.strideH, options.strideW)
+    dilation = (max(1, options.dilationHFactor), max(1, options.dilationWFactor))
+    spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    if options.padding == 0:  # SAME
+        pads = [
+            max(0, (-(-n // s) - 1) * s + span - n)
+            for n, s, span in zip(inputs.shape[1:3], stride, spans, strict=True)
+        ]
+        around = [(p // 2, p - p // 2) for p in pads]
+        inputs = np.pad(inputs, ((0, 0), *around, (0, 0)))
+    views = np.lib.stride_tricks.sliding_window_view(inputs, tuple(spans), axis=(1, 2))
+    views = views[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+    count = views.shape[0] * views.shape[1] * views.shape[2]
+    places = np.unravel_index(
+        np.linspace(0, count - 1, min(count, positions)).astype(np.int64), views.shape[:3]
+    )
+    taken = views[places]  # (positions, channels, kh, kw)
+    return np.ascontiguousarray(taken.reshape(*taken.shape[:2], -1).transpose(0, 2, 1))
+
+
+def _round_rows(
+    rows: NDArray[Any], moments: NDArray[np.float32], pair_levels: int | None
+) -> NDArray[np.float64]:
+    """Levels of rows in units of their scale.
+
+    Args:
+        rows: shape (channels, inputs).
+        moments: second moments of the inputs, one matrix for all rows or one for each.
+        pair_levels: the most that two neighbouring levels of equal sign may add up to.
+    """
+    import numpy as np
+
+    work = rows.astype(np.float64)
+    largest = np.abs(work).argmax(1)
+    upper = _error_spread(moments)
+    levels = np.empty_like(work)
+    for j in range(work.shape[1]):
+        low = np.full(len(work), -127.0)
+        high = np.full(len(work), 127.0)
+        if pair_levels is not None and j % 2:
+            low = np.maximum(low, -pair_levels - np.minimum(levels[:, j - 1], 0))
+            high = np.minimum(high, pair_levels - np.maximum(levels[:, j - 1], 0))
+        wanted = np.where(largest == j, rows[:, j], work[:, j])
+        levels[:, j] = np.clip(np.rint(wanted), low, high)
+        error = (work[:, j] - levels[:, j]) / upper[:, j, j]
+        work[:, j + 1 :] -= error[:, None] * upper[:, j, j + 1 :]
+    return levels
+
+
+def _error_spread(moments: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Upper Cholesky factor of the inverse of the damped second moments."""
+    import numpy as np
+
+    damped = moments.astype(np.float64)
+    diagonal = np.einsum("cii->ci", damped)
+    diagonal += _DAMPING * diagonal.mean(1, keepdims=True) + 1e-12
+    lower = np.linalg.cholesky(np.linalg.inv(damped))
+    return np.asarray(lower.transpose(0, 2, 1))
