@@ -44,9 +44,18 @@ def _layer(op: Any) -> IntegerLayer | None:
     exact = _DEPTHWISE if kind == "depthwise" else None
     signed = _lowest(quantizer) < 0
     return IntegerLayer(
-        op.get_friendly_name().removesuffix("/WithoutBiases"), kind, ordered, "int8",
+        _readable(op), kind, ordered, "int8",
         "int8" if signed else "uint8", pairs, exact,
     )  # fmt: skip
+
+
+def _readable(op: Any) -> str:
+    """A tensor's name of the layer or of the bias behind it: operations are only numbered."""
+    readers = [target.get_node() for target in op.output(0).get_target_inputs()]
+    for node in (op, *(reader for reader in readers if reader.get_type_name() == "Add")):
+        for found in sorted(node.output(0).get_names()):
+            return str(found).removesuffix("/linear")
+    return str(op.get_friendly_name())
 
 
 def _ordered(
