@@ -152,26 +152,29 @@ class Description:
     quantized: bool
 
 
+LayerKind = Literal["conv", "depthwise", "dense"]
+# Which neighbours vpmaddubsw adds: "flat" counts on through the kernel positions (im2col),
+# "pixel" starts anew at each position.
+Pairs = Literal["flat", "pixel"]
+
+
 @dataclass(frozen=True, slots=True)
 class IntegerLayer:
     """A layer that multiplies 8-bit numbers, and how its usual x86 kernel adds the products.
 
     Attributes:
-        kind: "conv", "depthwise" or "dense".
         weights: the integers of the file as a kernel walks through them, shape
             (output channels, kernel positions, input channels of one group).
         weights_dtype, activations_dtype: numpy names.
-        pairs: which neighbours vpmaddubsw adds on a CPU without VNNI: "flat" counts on through
-            the kernel positions (im2col), "pixel" starts anew at each position.
         exact: why no kernel adds in 16 bits; None where one does.
     """
 
     name: str
-    kind: Literal["conv", "depthwise", "dense"]
+    kind: LayerKind
     weights: NDArray[np.integer[Any]]
     weights_dtype: str
     activations_dtype: str
-    pairs: Literal["flat", "pixel"] = "flat"
+    pairs: Pairs = "flat"
     exact: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""How much accuracy one file loses against another on the same images, and how sure that is.
+"""How sure an accuracy is, and how much one file loses against another on the same images.
 
 The same images are scored by both files, so only those count that one answers rightly and the
 other wrongly. The interval is Tango's score interval for the difference of paired proportions
@@ -21,6 +21,17 @@ Verdict = Literal["equal", "worse", "better", "suspicious gain", "cannot tell"]
 EQUAL_WITHIN = 0.01
 _STEPS = 60
 _MOST_IMAGES = 10_000_000
+
+
+def share_interval(successes: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (E. B. Wilson, JASA 22, 1927)."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.975)
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * ((p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +73,13 @@ def paired_drop(
     if reference.shape != candidate.shape or reference.ndim != 1 or not len(reference):
         raise ValueError(f"outcomes of shape {reference.shape} and {candidate.shape}")
     lost, won = int((reference & ~candidate).sum()), int((~reference & candidate).sum())
-    low, high = interval(lost, won, len(reference), confidence)
+    low, high = paired_interval(lost, won, len(reference), confidence)
     return Drop(lost, won, len(reference), low, high)
 
 
-def interval(lost: float, won: float, images: float, confidence: float) -> tuple[float, float]:
+def paired_interval(
+    lost: float, won: float, images: float, confidence: float
+) -> tuple[float, float]:
     """Tango's score interval of (lost - won) / images; the counts may be fractions."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     high = _upper(lost, won, images, z)
@@ -126,7 +139,7 @@ def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) 
     shares = outcome.lost / outcome.images, outcome.won / outcome.images
 
     def decided(images: int) -> bool:
-        low, high = interval(shares[0] * images, shares[1] * images, images, confidence)
+        low, high = paired_interval(shares[0] * images, shares[1] * images, images, confidence)
         return judge(low, high, equal_within, True) != "cannot tell"
 
     few, many = outcome.images, outcome.images

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.contracts import IntegerLayer
+from edgezoo.contracts import IntegerLayer, LayerKind
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
     from numpy.typing import NDArray
 
@@ -79,16 +78,15 @@ def integer_layers(model: onnx.ModelProto) -> tuple[IntegerLayer, ...]:
 def _layer(graph: _Graph, node: onnx.NodeProto) -> IntegerLayer | None:
     if node.op_type in _INTEGER:
         place, zero = _INTEGER[node.op_type]
-        name, weights, activations = node.input[place], None, graph.dtype(node, zero)
-        weights = graph.constant(name)
+        name, activations = node.input[place], graph.dtype(node, zero)
     elif node.op_type in _FLOAT:
         data, kernel = graph.dequantizer(node.input[0]), graph.dequantizer(node.input[1])
         if data is None or kernel is None or not _fuses(graph, node):
             return None
         name, activations = kernel.input[0], graph.dtype(data, 2)
-        weights = graph.constant(name)
     else:
         return None
+    weights = graph.constant(name)
     if weights is None or str(weights.dtype) not in ("int8", "uint8"):
         return None
     return _describe(node, name, weights, activations)
@@ -120,7 +118,8 @@ def _describe(
         exact = _SIGNED
     elif weights.dtype != np.int8:
         exact = _UNSIGNED
-    kind = "depthwise" if depthwise else "conv" if "Conv" in node.op_type else "dense"
+    convolves = "Conv" in node.op_type
+    kind: LayerKind = "depthwise" if depthwise else "conv" if convolves else "dense"
     return IntegerLayer(
         _readable(name, node), kind, ordered, str(weights.dtype), activations, "flat", exact
     )
@@ -129,10 +128,11 @@ def _describe(
 def _readable(weights: str, node: onnx.NodeProto) -> str:
     """A layer's name out of that of its weights, where there is one in it."""
     name = weights.removesuffix("_quantized")
+    otherwise: str = node.name or node.output[0]
     for suffix in ("/weights", ".weight", "/kernel"):
         if name.endswith(suffix):
             return name.removesuffix(suffix)
-    return node.name or node.output[0]
+    return otherwise
 
 
 def _fuses(graph: _Graph, node: onnx.NodeProto) -> bool:

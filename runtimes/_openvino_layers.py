@@ -7,9 +7,9 @@ activations are moved to unsigned ones before, so that the same bound holds for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from edgezoo.contracts import IntegerLayer
+from edgezoo.contracts import IntegerLayer, LayerKind, Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,11 +58,7 @@ def _readable(op: Any) -> str:
     return str(op.get_friendly_name())
 
 
-def _ordered(
-    op: Any, weights: NDArray[Any]
-) -> tuple[
-    Literal["conv", "depthwise", "dense"], Literal["flat", "pixel"], NDArray[Any] | None
-]:
+def _ordered(op: Any, weights: NDArray[Any]) -> tuple[LayerKind, Pairs, NDArray[Any] | None]:
     """Kind, pairing, and the weights as (output channels, positions, input channels)."""
     import numpy as np
 

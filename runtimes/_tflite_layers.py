@@ -9,10 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgezoo import flatbuffer
-from edgezoo.contracts import IntegerLayer
+from edgezoo.contracts import IntegerLayer, LayerKind
 
 EXACT = "TFLite's kernels and XNNPACK's add in 32 bits"
-_KINDS = {"CONV_2D": "conv", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "dense"}
+_KINDS: dict[str, LayerKind] = {
+    "CONV_2D": "conv",
+    "DEPTHWISE_CONV_2D": "depthwise",
+    "FULLY_CONNECTED": "dense",
+}
 
 
 def integer_layers(path: Path) -> tuple[IntegerLayer, ...]:

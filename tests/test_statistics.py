@@ -16,7 +16,7 @@ DRAWS = 2000
 
 @cache
 def _interval(lost: int, won: int, images: int) -> tuple[float, float]:
-    return statistics.interval(lost, won, images, 0.95)
+    return statistics.paired_interval(lost, won, images, 0.95)
 
 
 def _outcomes(lost: int, won: int, images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +101,7 @@ def test_limits() -> None:
     assert _interval(100, 0, 100)[1] == 1 and _interval(0, 100, 100)[0] == -1
     low, high = _interval(12, 5, 300)
     assert _interval(5, 12, 300) == pytest.approx((-high, -low))
-    wide = statistics.interval(12, 5, 300, 0.99)
+    wide = statistics.paired_interval(12, 5, 300, 0.99)
     assert wide[0] < low < 7 / 300 < high < wide[1]
 
 
@@ -144,7 +144,9 @@ def test_images_needed_are_just_enough(lost: int, won: int, images: int) -> None
 
     def verdict(count: int) -> str:
         scale = count / images
-        return judge(*statistics.interval(lost * scale, won * scale, count, 0.95), 0.01, True)
+        return judge(
+            *statistics.paired_interval(lost * scale, won * scale, count, 0.95), 0.01, True
+        )
 
     assert verdict(needed) != "cannot tell" and verdict(needed - 1) == "cannot tell"
 
