@@ -121,6 +121,7 @@ def _show(images: Path, facts: dict[str, Any]) -> None:
         ],
     )
     if results[0]["reference"] is not None:
+        equal = f"equal within {100 * facts['equal_within']:g}"
         console.table(
             f"Drop of top-1 against {Path(results[0]['reference']).name}, in points",
             ("file", "drop", "95 % interval", "verdict"),
@@ -129,20 +130,14 @@ def _show(images: Path, facts: dict[str, Any]) -> None:
                     Path(entry["artifact"]).name,
                     f"{100 * entry['drop']:.2f}",
                     "{:.2f} to {:.2f}".format(*(100 * end for end in entry["drop_ci95"])),
-                    _verdict(entry, facts["equal_within"]),
+                    equal if entry["verdict"] == "equal" else entry["verdict"],
                 )
                 for entry in results
             ],
         )
+        for entry in results:
+            if entry["images_needed"] is not None:
+                about = round(entry["images_needed"], 2 - len(str(entry["images_needed"])))
+                print(f"{Path(entry['artifact']).name}: about {about} images would tell.")
     if any(not entry["trained"] for entry in results):
         console.warn("Untrained weights: the accuracy means nothing.")
-
-
-def _verdict(entry: dict[str, Any], equal_within: float) -> str:
-    verdict, needed = str(entry["verdict"]), entry["images_needed"]
-    if verdict == "equal":
-        return f"equal within {100 * equal_within:g}"
-    if verdict == "cannot tell" and needed is not None:
-        about = round(needed, 2 - len(str(needed)))  # two digits, for it is a guess
-        return f"cannot tell: about {about} images would"
-    return verdict
