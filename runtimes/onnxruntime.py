@@ -89,8 +89,8 @@ class OnnxRuntime:
             integer_layers(_load(path)),
             (
                 "Export with EdgeZoo: its ONNX files are rounded so that no pair overflows.",
-                "Or set session.x64quantprecision to 1 in the session options (slower).",
-                "Or quantize with uint8 weights (U8U8; slower), or with reduce_range (7 bits).",
+                "Or set session.x64quantprecision to 1 in the session options.",
+                "Or quantize with uint8 weights (U8U8), or with reduce_range (7 bits).",
             ),
         )
 

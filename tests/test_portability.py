@@ -11,8 +11,10 @@ import pytest
 from edgezoo import portability
 from edgezoo.contracts import IntegerKernels, IntegerLayer
 from edgezoo.inspection import inspect
+from edgezoo.runtimes._onnx_layers import integer_layers
 from tests.conftest import FORMATS, Exported, run_cli
 from tests.support import single_layer
+from tests.support.onnx_forms import onnx_forms
 from tests.support.vpmaddubsw import kernel, overflows, vpmaddubsw, why_no_saturation
 
 on_avx2 = pytest.mark.skipif(why_no_saturation() is not None, reason=str(why_no_saturation()))
@@ -122,6 +124,21 @@ def test_onnxruntime_adds_as_assumed(channels: int, size: int, groups: int, sign
         np.testing.assert_array_equal(probe.error(values, exact, "1"), 0)
         differ += int((added != exact).any())
     assert (differ > 0) == _verdict(found) == (not signed and channels > 1)
+
+
+@on_avx2
+@pytest.mark.parametrize("form", onnx_forms())
+def test_forms_that_onnxruntime_computes_in_integers(form: str) -> None:
+    """Found if and only if the default session goes wrong."""
+    model = onnx_forms()[form]
+    tensor = model.graph.input[0].type.tensor_type
+    shape = [n.dim_value for n in tensor.shape.dim]
+    batch = np.full(shape, 255, np.float32 if tensor.elem_type == 1 else np.uint8)
+    default, precise = (single_layer.run_onnx(model, batch, setting)[0] for setting in "01")
+    found = integer_layers(model)
+    assert any(map(_verdict, found)) == (default != precise).any()
+    in_float = ("conv, float behind", "conv, sigmoid")
+    assert len(found) == (0 if form in in_float or "matters" in form else 1)
 
 
 @on_avx2

@@ -10,7 +10,7 @@ import click
 from edgezoo import console
 from edgezoo.cli.options import PATH, common
 
-_MOST_LAYERS = 10
+_MOST_LAYERS, _LONGEST_NAME = 10, 36
 
 
 @click.command("inspect")
@@ -84,6 +84,11 @@ def _portability_rows(facts: dict[str, Any] | None) -> list[tuple[str, object]]:
     return [("x86 without VNNI", text)]
 
 
+def _cut(name: str) -> str:
+    """A name that leaves room for the table: converters chain them without end."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
 def _show_overflows(facts: dict[str, Any] | None) -> None:
     """The layers that can overflow, worst first, and what to do."""
     found = [layer for layer in facts["layers"] if layer["can_overflow"]] if facts else []
@@ -94,7 +99,7 @@ def _show_overflows(facts: dict[str, Any] | None) -> None:
         "Layers that can overflow 16 bits on x86 without VNNI",
         ("layer", "kind", "worst pair / limit", "channels"),
         [
-            (layer["name"], layer["kind"], f"{layer['times_limit']:.2f}",
+            (_cut(layer["name"]), layer["kind"], f"{layer['times_limit']:.2f}",
              f"{layer['channels_above']} of {layer['channels']}")
             for layer in found[:_MOST_LAYERS]
         ],
