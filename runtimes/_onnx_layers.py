@@ -29,7 +29,7 @@ _INTEGER: dict[str, tuple[int, int | None]] = {
 _FLOAT = ("Conv", "Gemm", "MatMul")
 _SIGNED = "signed activations take a kernel that adds in 32 bits"
 _UNSIGNED = "uint8 weights take a kernel that adds in 32 bits"
-_DEPTHWISE = "its kernel adds in 32 bits"
+_OTHER = "its kernel adds in 32 bits"
 
 
 class _Graph:
@@ -87,7 +87,7 @@ def _layer(graph: _Graph, node: onnx.NodeProto) -> IntegerLayer | None:
     else:
         return None
     weights = graph.constant(name)
-    if weights is None or str(weights.dtype) not in ("int8", "uint8"):
+    if weights is None or not {str(weights.dtype), activations} <= {"int8", "uint8"}:
         return None
     return _describe(node, name, weights, activations)
 
@@ -99,12 +99,13 @@ def _describe(
     from onnx import helper
 
     options = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-    depthwise = False
-    if "Conv" in node.op_type:
+    kind: LayerKind = "conv" if "Conv" in node.op_type else "dense"
+    if kind == "conv":
         if weights.ndim != 4:
             return None
         group = options.get("group", 1)
-        depthwise = group > 1 and weights.shape[1] == 1 and len(weights) == group
+        if group > 1 and weights.shape[1] == 1 and len(weights) == group:
+            kind = "depthwise"
         ordered = np.moveaxis(weights, 1, -1).reshape(len(weights), -1, weights.shape[1])
     elif weights.ndim == 2:
         rows = weights if options.get("transB") else weights.T
@@ -112,14 +113,12 @@ def _describe(
     else:
         return None
     exact = None
-    if depthwise or node.op_type == "ConvInteger":
-        exact = _DEPTHWISE
+    if kind == "depthwise" or node.op_type == "ConvInteger":
+        exact = _OTHER
     elif activations != "uint8":
         exact = _SIGNED
     elif weights.dtype != np.int8:
         exact = _UNSIGNED
-    convolves = "Conv" in node.op_type
-    kind: LayerKind = "depthwise" if depthwise else "conv" if convolves else "dense"
     return IntegerLayer(
         _readable(name, node), kind, ordered, str(weights.dtype), activations, "flat", exact
     )
@@ -165,17 +164,17 @@ def _superfluous(graph: _Graph, activation: onnx.NodeProto) -> bool:
     if len(readers) != 1 or readers[0].op_type != "QuantizeLinear":
         return False
     scale = graph.constant(readers[0].input[1])
-    if scale is None:
+    if scale is None or scale.size != 1:
         return False
     limits = np.iinfo(graph.dtype(readers[0], 2))
     stored = graph.constant(readers[0].input[2]) if len(readers[0].input) > 2 else None
-    zero = int(stored) if stored is not None else 0
-    low, high = ((limit - zero) * float(scale) for limit in (limits.min, limits.max))
+    zero = int(stored.item()) if stored is not None else 0
+    low, high = ((limit - zero) * scale.item() for limit in (limits.min, limits.max))
     if activation.op_type == "Relu":
         return low >= 0
     bounds = [graph.constant(name) if name else None for name in activation.input[1:]]
     least, most = (*bounds, None, None)[:2]
-    step = float(scale) / 2
-    return (least is None or float(least) <= low + step) and (
-        most is None or float(most) >= high - step
-    )
+    step = scale.item() / 2
+    below = least is None or least.item() <= low + step
+    above = most is None or most.item() >= high - step
+    return bool(below and above)
