@@ -169,12 +169,12 @@ def _superfluous(graph: _Graph, activation: onnx.NodeProto) -> bool:
     limits = np.iinfo(graph.dtype(readers[0], 2))
     stored = graph.constant(readers[0].input[2]) if len(readers[0].input) > 2 else None
     zero = int(stored.item()) if stored is not None else 0
-    low, high = ((limit - zero) * scale.item() for limit in (limits.min, limits.max))
+    step = float(scale.item())
+    low, high = (limits.min - zero) * step, (limits.max - zero) * step
     if activation.op_type == "Relu":
         return low >= 0
     bounds = [graph.constant(name) if name else None for name in activation.input[1:]]
     least, most = (*bounds, None, None)[:2]
-    step = scale.item() / 2
-    below = least is None or least.item() <= low + step
-    above = most is None or most.item() >= high - step
+    below = least is None or least.item() <= low + step / 2
+    above = most is None or most.item() >= high - step / 2
     return bool(below and above)
