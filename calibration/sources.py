@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from edgezoo.calibration import synthetic
+from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.errors import DataError
 from edgezoo.preprocessing import find_images, load_many, recipe_hash
 
@@ -38,6 +38,7 @@ class ImageSet:
         source: "folder", "npz" or "synthetic".
         names: what was chosen, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source knows none.
+        prints: a fingerprint of each image; none for drawn pictures.
     """
 
     pixels: NDArray[np.uint8]
@@ -47,6 +48,7 @@ class ImageSet:
     classes: int | None = None
     unreadable: int = 0
     note: str | None = None
+    prints: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def list_hash(names: tuple[str, ...]) -> str:
 
 def passport(images: ImageSet, size: int) -> dict[str, Any]:
     """What an int8 artifact records about the images that it was calibrated on."""
-    return {
+    facts: dict[str, Any] = {
         "source": images.source,
         "count": len(images.names),
         "classes": images.classes,
@@ -89,6 +91,16 @@ def passport(images: ImageSet, size: int) -> dict[str, Any]:
         "unreadable": images.unreadable,
         "preprocessing": recipe_hash(size),
     }
+    if images.prints:
+        kind: Literal["file", "pixels"] = "file" if images.source == "folder" else "pixels"
+        facts["fingerprints"] = fingerprints.pack(images.prints, kind)
+    return facts
+
+
+def shared_images(chosen: ImageSet, held_out: ImageSet) -> int:
+    """How many of the held-out images were chosen too, under whatever name."""
+    known = set(chosen.prints)
+    return sum(fingerprint in known for fingerprint in held_out.prints)
 
 
 def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImages:
@@ -218,6 +230,7 @@ def _from_folder(
     n = min(count, len(good))
     held_out = slice(n, wanted) if len(good) > n else slice(0, verify_count)
     names = tuple(path.relative_to(folder).as_posix() for path in good)
+    prints = tuple(fingerprints.of_file(path) for path in good)
     classes = {path.parent for path in good[:n]}
     stack = np.stack(pixels)
     chosen = ImageSet(
@@ -228,8 +241,11 @@ def _from_folder(
         len(classes) if classes != {folder} else None,
         unreadable,
         None if len(good) > n else "verified on images that it was calibrated on",
+        prints[:n],
     )
-    return chosen, replace(chosen, pixels=stack[held_out], names=names[held_out])
+    return chosen, replace(
+        chosen, pixels=stack[held_out], names=names[held_out], prints=prints[held_out]
+    )
 
 
 def _from_array(
@@ -246,7 +262,9 @@ def _from_array(
 
     def part(indices: NDArray[np.int64]) -> ImageSet:
         names = tuple(f"{digest}:{i}" for i in indices)
-        return ImageSet(np.ascontiguousarray(pixels[indices]), "npz", names, seed)
+        taken = np.ascontiguousarray(pixels[indices])
+        prints = tuple(fingerprints.of_pixels(picture) for picture in taken)
+        return ImageSet(taken, "npz", names, seed, prints=prints)
 
     return part(order[:n]), part(held_out)
 

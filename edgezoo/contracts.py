@@ -152,6 +152,41 @@ class Description:
     quantized: bool
 
 
+LayerKind = Literal["conv", "depthwise", "dense"]
+# Which neighbours vpmaddubsw adds: "flat" counts on through the kernel positions (im2col),
+# "pixel" starts anew at each position.
+Pairs = Literal["flat", "pixel"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerLayer:
+    """A layer that multiplies 8-bit numbers, and how its usual x86 kernel adds the products.
+
+    Attributes:
+        weights: the integers of the file as a kernel walks through them, shape
+            (output channels, kernel positions, input channels of one group).
+        weights_dtype, activations_dtype: numpy names.
+        exact: why no kernel adds in 16 bits; None where one does.
+    """
+
+    name: str
+    kind: LayerKind
+    weights: NDArray[np.integer[Any]]
+    weights_dtype: str
+    activations_dtype: str
+    pairs: Pairs = "flat"
+    exact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerKernels:
+    """The integer layers of a file, the runtime whose kernels are meant, and ways round them."""
+
+    runtime: str
+    layers: tuple[IntegerLayer, ...] = ()
+    remedies: tuple[str, ...] = ()
+
+
 class Runtime(Protocol):
     """Opens files of some formats on some devices."""
 
@@ -182,6 +217,9 @@ class Runtime(Protocol):
 
     def describe(self, path: Path) -> Description:
         """Operations, tensors and what the file asks of a runtime."""
+
+    def integer_kernels(self, path: Path) -> IntegerKernels:
+        """The layers that compute in 8 bits, with their weights."""
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> Session:
         """A session; the device that was asked for, or a MissingError."""

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
+from edgezoo import portability, registry
 
 
 def inspect(path: Path | str) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def inspect(path: Path | str) -> dict[str, Any]:
 
     Returns:
         {"path", "format", "bytes", "files", "ops", "float_ops", "quantized", "inputs", "outputs",
-        "contract", "minimum_runtime"}.
+        "contract", "minimum_runtime", "portability"}.
 
     Raises:
         DataError: no such file, or a damaged one.
@@ -34,4 +34,5 @@ def inspect(path: Path | str) -> dict[str, Any]:
         "outputs": [asdict(tensor) for tensor in description.outputs],
         "contract": artifact.contract.to_json() if artifact.contract else None,
         "minimum_runtime": description.minimum_runtime,
+        "portability": portability.check(artifact.path) if description.quantized else None,
     }

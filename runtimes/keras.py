@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import Artifact
-from edgezoo.contracts import Description, TensorInfo
+from edgezoo.contracts import Description, IntegerKernels, TensorInfo
 from edgezoo.errors import DataError, MissingError
 from edgezoo.runtimes._session import BaseSession, device_refusal
 
@@ -59,6 +59,10 @@ class KerasRuntime:
         return Description(
             dict(sorted(ops.items())), (), session.inputs, session.outputs, {}, False
         )
+
+    def integer_kernels(self, path: Path) -> IntegerKernels:
+        """See `Runtime`; a Keras network computes in float."""
+        return IntegerKernels(self.name)
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> KerasSession:
         """See `Runtime`; Keras takes the threads that its backend takes."""

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
-from edgezoo.contracts import Description, TensorInfo
+from edgezoo.contracts import Description, IntegerKernels, TensorInfo
 from edgezoo.errors import DataError, MissingError
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_stderr
+from edgezoo.runtimes._tflite_layers import integer_layers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,6 +142,12 @@ class LiteRtRuntime:
             _minimum_runtime(path),
             quantized,
         )
+
+    def integer_kernels(self, path: Path) -> IntegerKernels:
+        """See `Runtime`; without ai-edge-litert's schema, which reads the file, no layers."""
+        if importlib.util.find_spec("ai_edge_litert") is None:
+            return IntegerKernels("litert")
+        return IntegerKernels("litert", integer_layers(path))
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> LiteRtSession:
         """See `Runtime`."""

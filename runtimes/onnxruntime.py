@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
-from edgezoo.contracts import Description, TensorInfo
+from edgezoo.contracts import Description, IntegerKernels, TensorInfo
 from edgezoo.errors import DataError, MissingError
+from edgezoo.runtimes._onnx_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal
 
 if TYPE_CHECKING:
@@ -63,15 +64,8 @@ class OnnxRuntime:
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
-        if importlib.util.find_spec("onnx") is None:
-            raise MissingError(
-                "Looking into an .onnx file needs onnx, which is not installed.",
-                "Run: pip install onnx",
-            )
-        import onnx
-
         session = OnnxSession(_session(path, 1))  # says what is wrong with a damaged file
-        model = onnx.load(str(path))
+        model = _load(path)
         ops = Counter(node.op_type for node in model.graph.node)
         floating = _float_ops(model) if "QuantizeLinear" in ops else ()
         opset = next(entry.version for entry in model.opset_import if not entry.domain)
@@ -86,6 +80,18 @@ class OnnxRuntime:
                 "ir_version": str(model.ir_version),
             },
             "QuantizeLinear" in ops or "DequantizeLinear" in ops,
+        )
+
+    def integer_kernels(self, path: Path) -> IntegerKernels:
+        """See `Runtime`."""
+        return IntegerKernels(
+            "onnxruntime",
+            integer_layers(_load(path)),
+            (
+                "Export with EdgeZoo: its ONNX files are rounded so that no pair overflows.",
+                "Or set session.x64quantprecision to 1 in the session options.",
+                "Or quantize with uint8 weights (U8U8), or with reduce_range (7 bits).",
+            ),
         )
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OnnxSession:
@@ -111,6 +117,17 @@ class OnnxSession(BaseSession):
     def close(self) -> None:
         """Drop the session; its memory goes with it."""
         self._session = None
+
+
+def _load(path: Path) -> Any:
+    if importlib.util.find_spec("onnx") is None:
+        raise MissingError(
+            "Looking into an .onnx file needs onnx, which is not installed.",
+            "Run: pip install onnx",
+        )
+    import onnx
+
+    return onnx.load(str(path))
 
 
 def _session(path: Path, threads: int) -> Any:

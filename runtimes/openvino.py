@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
-from edgezoo.contracts import Description, TensorInfo
+from edgezoo.contracts import Description, IntegerKernels, TensorInfo
 from edgezoo.errors import DataError, MissingError
+from edgezoo.runtimes._openvino_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_stderr
 
 if TYPE_CHECKING:
@@ -80,6 +81,17 @@ class OpenVinoRuntime:
             tuple(_info(port) for port in model.outputs),
             {},
             "FakeQuantize" in ops,
+        )
+
+    def integer_kernels(self, path: Path) -> IntegerKernels:
+        """See `Runtime`."""
+        return IntegerKernels(
+            "openvino, CPU plugin",
+            integer_layers(_read(path)),
+            (
+                "Export with EdgeZoo: its OpenVINO files are rounded so that no pair overflows.",
+                "Or quantize with NNCF's OverflowFix.ENABLE (7 bits for every weight).",
+            ),
         )
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OpenVinoSession:

@@ -10,8 +10,10 @@ from PIL import Image
 
 from edgezoo.artifact import InputContract, WeightsRecord
 from edgezoo.errors import DataError
-from edgezoo.evaluation import evaluate, find_labelled, interval95
+from edgezoo.evaluation import evaluate
+from edgezoo.labelled import find_labelled
 from edgezoo.models._imagenet import classes
+from edgezoo.statistics import share_interval
 from tests.conftest import Exported, Trained
 
 WNIDS = [wnid for wnid, _ in classes()]
@@ -36,13 +38,13 @@ CONTRACT = InputContract(
     ],
 )
 def test_wilson(successes: int, n: int, low: float, high: float) -> None:
-    got = interval95(successes, n)
+    got = share_interval(successes, n)
     assert got == pytest.approx((low, high), abs=6e-5)
     assert 0 <= got[0] <= successes / n + 1e-12 and successes / n - 1e-12 <= got[1] <= 1
 
 
 def test_no_image_says_nothing() -> None:
-    assert interval95(0, 0) == (0.0, 1.0)
+    assert share_interval(0, 0) == (0.0, 1.0)
 
 
 # Folders
@@ -181,7 +183,7 @@ def test_limit_and_unreadable_pictures(
     whole = evaluate([file], trained.test, limit=40)["results"][0]
     assert whole["images"] == 40 and whole["unreadable"] == 0
     assert whole["agreement_top1"] is None and whole["reference"] is None
-    assert whole["top1_ci95"] == list(interval95(round(whole["top1"] * 40), 40))
+    assert whole["top1_ci95"] == list(share_interval(round(whole["top1"] * 40), 40))
     folder = _flat(tmp_path / "few" / WNIDS[0], 19, "a{:02}.jpg")
     (folder / "bad.jpg").write_bytes(b"no picture")
     some = evaluate([file], folder.parent)["results"][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,7 +20,31 @@ from edgezoo.cli.options import PATH, common, foreign, quiet
     metavar="FILE",
     help="Classes of a flat folder: `file class` lines, or ILSVRC2012's own list.",
 )
-@click.option("--reference", type=PATH, metavar="ARTIFACT", help="Report agreement with it.")
+@click.option(
+    "--reference",
+    type=PATH,
+    metavar="ARTIFACT",
+    help="Compare with it, image by image: agreement, drop, verdict.",
+)
+@click.option(
+    "--equal-within",
+    type=click.FloatRange(0, 100, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="A difference of top-1 that does not matter, for the verdict.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="Exit 6 unless the interval of the drop stays below.",
+)
+@click.option(
+    "--allow-overlap",
+    is_flag=True,
+    help="Score images that a file was calibrated on too; the result says so.",
+)
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
 )
@@ -32,6 +57,9 @@ def COMMAND(
     images: Path,
     ground_truth: Path | None,
     reference: Path | None,
+    equal_within: float,
+    max_drop: float | None,
+    allow_overlap: bool,
     limit: int | None,
     threads: int,
     preprocessing: str | None,
@@ -39,11 +67,12 @@ def COMMAND(
     quiet: bool,
     as_json: bool,
     debug: bool,
-) -> None:
+) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
 
     DIR holds a folder a class (named by wnid or by the model's label), or the flat ILSVRC2012
-    validation images with their ground-truth file.
+    validation images with their ground-truth file. With --reference the drop of top-1 is given in
+    points, with its own interval from the same images and a verdict.
     """
     from edgezoo.evaluation import evaluate
 
@@ -53,6 +82,9 @@ def COMMAND(
             images,
             ground_truth=ground_truth,
             reference=reference,
+            equal_within=equal_within / 100,
+            max_drop=None if max_drop is None else max_drop / 100,
+            allow_overlap=allow_overlap,
             limit=limit,
             threads=threads,
             preprocessing=preprocessing,
@@ -61,24 +93,51 @@ def COMMAND(
         )
     if as_json:
         console.print_json(facts)
-        return
-    rows = []
+    else:
+        _show(images, facts)
     for entry in facts["results"]:
-        low, high = entry["top1_ci95"]
-        rows.append(
+        if entry["overlap"]:
+            console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")
+    for text in facts["failures"]:
+        console.note(f"Failed: {text}")
+    return 6 if facts["failures"] else 0
+
+
+def _show(images: Path, facts: dict[str, Any]) -> None:
+    results = facts["results"]
+    console.table(
+        f"Accuracy on {images}",
+        ("file", "images", "top-1", "95 % interval", "top-5", "agrees"),
+        [
             (
                 Path(entry["artifact"]).name,
                 entry["images"],
                 console.percent(entry["top1"]),
-                f"{100 * low:.1f} to {100 * high:.1f}",
+                "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
                 console.percent(entry["top5"]),
                 console.percent(entry["agreement_top1"]),
             )
-        )
-    console.table(
-        f"Accuracy on {images}",
-        ("file", "images", "top-1", "95 % interval", "top-5", "agrees"),
-        rows,
+            for entry in results
+        ],
     )
-    if any(not entry["trained"] for entry in facts["results"]):
+    if results[0]["reference"] is not None:
+        equal = f"equal within {100 * facts['equal_within']:g}"
+        console.table(
+            f"Drop of top-1 against {Path(results[0]['reference']).name}, in points",
+            ("file", "drop", "95 % interval", "verdict"),
+            [
+                (
+                    Path(entry["artifact"]).name,
+                    f"{100 * entry['drop']:.2f}",
+                    "{:.2f} to {:.2f}".format(*(100 * end for end in entry["drop_ci95"])),
+                    equal if entry["verdict"] == "equal" else entry["verdict"],
+                )
+                for entry in results
+            ],
+        )
+        for entry in results:
+            if entry["images_needed"] is not None:
+                about = round(entry["images_needed"], 2 - len(str(entry["images_needed"])))
+                print(f"{Path(entry['artifact']).name}: about {about} images would tell.")
+    if any(not entry["trained"] for entry in results):
         console.warn("Untrained weights: the accuracy means nothing.")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgezoo import console
 from edgezoo.cli.options import PATH, common
+
+_MOST_LAYERS, _LONGEST_NAME = 10, 36
 
 
 @click.command("inspect")
@@ -37,7 +40,9 @@ def COMMAND(artifact: Path, as_json: bool, debug: bool) -> None:
         rows.append(("contract", "none: say --preprocessing to the other commands"))
     else:
         rows += _contract_rows(contract)
+    rows += _portability_rows(facts["portability"])
     console.table(str(artifact), ("", ""), rows)
+    _show_overflows(facts["portability"])
 
 
 def _tensor(tensor: dict[str, object]) -> str:
@@ -62,3 +67,44 @@ def _contract_rows(contract: dict[str, object]) -> list[tuple[str, object]]:
         ("labels", f"{len(labels)}: {', '.join(labels[:3])} …" if labels else "none"),
         ("weights", f"{weights['source']}, {'trained' if weights['trained'] else 'UNTRAINED'}"),
     ]  # fmt: skip
+
+
+def _portability_rows(facts: dict[str, Any] | None) -> list[tuple[str, object]]:
+    """One line on 16-bit overflow, for a file with 8-bit layers."""
+    if facts is None:
+        return []
+    count = len(facts["layers"])
+    if facts["verdict"] == "does not apply":
+        text = f"overflow does not apply: {facts['layers'][0]['exact']}"
+    elif facts["verdict"] == "safe":
+        text = f"none of {count} 8-bit layers overflows 16 bits"
+    else:
+        above = sum(layer["can_overflow"] for layer in facts["layers"])
+        text = f"{above} of {count} 8-bit layers can overflow 16 bits ({facts['runtime']})"
+    return [("x86 without VNNI", text)]
+
+
+def _cut(name: str) -> str:
+    """A name that leaves room for the table: converters chain them without end."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _show_overflows(facts: dict[str, Any] | None) -> None:
+    """The layers that can overflow, worst first, and what to do."""
+    found = [layer for layer in facts["layers"] if layer["can_overflow"]] if facts else []
+    if facts is None or not found:
+        return
+    found.sort(key=lambda layer: -float(layer["times_limit"]))
+    console.table(
+        "Layers that can overflow 16 bits on x86 without VNNI",
+        ("layer", "kind", "worst pair / limit", "channels"),
+        [
+            (_cut(layer["name"]), layer["kind"], f"{layer['times_limit']:.2f}",
+             f"{layer['channels_above']} of {layer['channels']}")
+            for layer in found[:_MOST_LAYERS]
+        ],
+    )  # fmt: skip
+    if len(found) > _MOST_LAYERS:
+        console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
+    for text in facts["remedies"]:
+        print(text)

@@ -1,0 +1,70 @@
+"""What an int8 file remembers of the images that it was calibrated on.
+
+An accuracy that is measured on them proves nothing, so each image leaves the first bytes of a
+SHA-256 in the file's passport: of the image file, so that another name hides nothing, or of the
+pixels where an array was given. Five bytes an image keep 500 images within 3.4 kB; one of 50,000
+other images is then taken for one of those by chance in one evaluation of 40,000.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgezoo.errors import DataError
+from edgezoo.preprocessing import file_sha256, load_pixels
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BYTES = 5
+
+
+def of_file(path: Path) -> bytes:
+    """Fingerprint of an image file's bytes."""
+    return bytes.fromhex(file_sha256(path))[:BYTES]
+
+
+def of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+    """Fingerprint of decoded pixels: uint8 RGB, shape (size, size, 3)."""
+    return hashlib.sha256(pixels.tobytes()).digest()[:BYTES]
+
+
+def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> dict[str, Any]:
+    """A JSON object for the passport; sorted, so that it tells no order."""
+    joined = b"".join(sorted(set(prints)))
+    return {"of": of, "bytes": BYTES, "sha256": base64.b64encode(joined).decode()}
+
+
+def overlapping(passport: dict[str, Any], paths: Iterable[Path], size: int) -> list[Path] | None:
+    """Which image files calibrated an artifact.
+
+    Args:
+        passport: `contract.calibration` of the artifact.
+        paths: image files.
+        size: the contract's `input_size`, for passports that were made of pixels.
+
+    Returns:
+        None where the passport cannot tell, as in files of earlier versions.
+    """
+    if passport.get("source") == "synthetic":
+        return []
+    facts = passport.get("fingerprints")
+    if facts is None:
+        return None
+    data, step = base64.b64decode(facts["sha256"]), int(facts["bytes"])
+    known = {data[i : i + step] for i in range(0, len(data), step)}
+
+    def fingerprint(path: Path) -> bytes | None:
+        try:
+            if facts["of"] == "pixels":
+                return of_pixels(load_pixels(path, size))[:step]
+            return of_file(path)[:step]
+        except (OSError, DataError):
+            return None  # whoever scores it will say so
+
+    return [path for path in paths if fingerprint(path) in known]

@@ -1,0 +1,157 @@
+"""Labelled images as people have them: a folder a class, or a flat folder with a list."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgezoo import registry
+from edgezoo.artifact import InputContract
+from edgezoo.errors import DataError
+from edgezoo.models import _imagenet
+from edgezoo.preprocessing import find_images
+
+_GROUND_TRUTH_NAMES = (
+    "ILSVRC2012_validation_ground_truth.txt",
+    "LOC_val_solution.csv",
+    "val.txt",
+    "ground_truth.txt",
+)
+_NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
+_WNID = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Image files with the index of their class."""
+
+    root: Path
+    paths: tuple[Path, ...]
+    labels: tuple[int, ...]
+
+    def thinned(self, limit: int | None) -> LabelledImages:
+        """At most `limit` of them, spread evenly."""
+        if limit is None or limit >= len(self.paths):
+            return self
+        picks = [i * len(self.paths) // limit for i in range(limit)]
+        return LabelledImages(
+            self.root,
+            tuple(self.paths[i] for i in picks),
+            tuple(self.labels[i] for i in picks),
+        )
+
+
+def find_labelled(
+    folder: Path, contract: InputContract, ground_truth: Path | None = None
+) -> LabelledImages:
+    """Find images and their classes.
+
+    Args:
+        folder: a folder a class (named by wnid or by the model's labels), or a flat ILSVRC2012
+            validation folder.
+        contract: tells how many classes there are and what they are called.
+        ground_truth: the classes of a flat folder: `file class` a line (index or wnid), Kaggle's
+            LOC_val_solution.csv, or the development kit's list of numbers.
+
+    Raises:
+        DataError: no images, or classes that are not the model's.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.", "Give --images a folder of images.")
+    paths = find_images(folder)
+    if not paths:
+        raise DataError(f"{folder} holds no images.", "Endings such as .jpg and .png count.")
+    if ground_truth is None and not any(path.parent == folder for path in paths):
+        return _by_folder(folder, paths, contract)
+    if ground_truth is None:
+        candidates = [place / name for place in (folder, folder.parent) for name in
+                      _GROUND_TRUTH_NAMES]  # fmt: skip
+        ground_truth = next((path for path in candidates if path.is_file()), None)
+    if ground_truth is None:
+        raise DataError(
+            f"{folder} is flat and has no ground truth beside it.",
+            "Give --ground-truth FILE, or sort the images into a folder a class.",
+        )
+    return _by_file(folder, paths, ground_truth)
+
+
+def _class_names(contract: InputContract) -> dict[str, int]:
+    """Folder names that stand for a class: wnids for ImageNet's 1000, and unique labels."""
+    counts = Counter(contract.labels)  # ImageNet has two cranes and two maillots
+    names = {label: i for i, label in enumerate(contract.labels) if counts[label] == 1}
+    if contract.classes == len(_imagenet.classes()):
+        names |= {wnid: i for i, (wnid, _) in enumerate(_imagenet.classes())}
+    return names
+
+
+def _by_folder(folder: Path, paths: list[Path], contract: InputContract) -> LabelledImages:
+    names = _class_names(contract)
+    unknown = sorted({path.parent.name for path in paths} - names.keys())
+    if unknown:
+        raise DataError(
+            f"{folder} has folders that are no class of the model: {', '.join(unknown[:5])}"
+            f"{' …' if len(unknown) > 5 else ''}.",
+            "Name each folder by its wnid (n01440764) or by the model's label.",
+        )
+    return LabelledImages(folder, tuple(paths), tuple(names[path.parent.name] for path in paths))
+
+
+def _by_file(folder: Path, paths: list[Path], ground_truth: Path) -> LabelledImages:
+    """Flat folder: from a table by file name, or from the development kit's list by number."""
+    try:
+        lines = ground_truth.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{ground_truth} cannot be read: {error}.") from error
+    rows = [re.split(r"[\s,]+", line.strip()) for line in lines if line.strip()]
+    if all(len(row) == 1 and row[0].isdigit() for row in rows):
+        order = _devkit_order(ground_truth)
+        classes = [order[int(row[0])] for row in rows]
+        numbers = [_NUMBERED.search(path.name) for path in paths]
+        if any(n is None or not 1 <= int(n.group(1)) <= len(rows) for n in numbers):
+            raise DataError(
+                f"{ground_truth} lists classes by image number, and some files in {folder} have "
+                "no such number in their name.",
+                "Keep the names ILSVRC2012_val_00000001.JPEG and so on.",
+            )
+        labels = [classes[int(n.group(1)) - 1] for n in numbers if n]
+    else:
+        table = {Path(row[0]).stem: row[1] for row in rows if len(row) > 1}
+        missing = [path.name for path in paths if path.stem not in table]
+        if missing:
+            raise DataError(f"{ground_truth} says nothing of {missing[0]}.", "Check the file.")
+        labels = [_class_index(table[path.stem], ground_truth) for path in paths]
+    return LabelledImages(folder, tuple(paths), tuple(labels))
+
+
+def _class_index(word: str, where: Path) -> int:
+    """A class by its wnid or its index in Keras' order."""
+    if _WNID.fullmatch(word):
+        for i, (wnid, _) in enumerate(_imagenet.classes()):
+            if wnid == word:
+                return i
+    if word.isdigit() and int(word) < len(_imagenet.classes()):
+        return int(word)
+    raise DataError(f"{where} names an unknown class {word!r}.", "Use wnids or indices 0 to 999.")
+
+
+def _devkit_order(ground_truth: Path) -> dict[int, int]:
+    """The development kit counts classes in an order of its own, told by its meta.mat."""
+    meta = ground_truth.with_name("meta.mat")
+    if not meta.is_file():
+        raise DataError(
+            f"{ground_truth} counts classes as the ILSVRC2012 development kit does, and meta.mat, "
+            "which tells that order, is not beside it.",
+            "Copy meta.mat from the kit's data folder there, or give a file with names and wnids.",
+        )
+    registry.require_packages(("scipy",), "export", "Reading meta.mat")
+    from scipy.io import loadmat
+
+    index = {wnid: i for i, (wnid, _) in enumerate(_imagenet.classes())}
+    synsets = loadmat(str(meta), squeeze_me=True)["synsets"]
+    return {
+        int(entry["ILSVRC2012_ID"]): index[str(entry["WNID"])]
+        for entry in synsets
+        if str(entry["WNID"]) in index
+    }

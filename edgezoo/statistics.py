@@ -1,0 +1,177 @@
+"""How sure an accuracy is, and how much one file loses against another on the same images.
+
+The same images are scored by both files, so only those count that one answers rightly and the
+other wrongly. The interval is Tango's score interval for the difference of paired proportions
+(T. Tango, Statistics in Medicine 17, 1998); like Wilson's interval of a single share it inverts a
+score test, and keeps its coverage where few answers differ. It needs no package: devices evaluate
+too. Verdicts are read off this one interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Verdict = Literal["equal", "worse", "better", "suspicious gain", "cannot tell"]
+EQUAL_WITHIN = 0.01
+_STEPS = 60
+_MOST_IMAGES = 10_000_000
+
+
+def share_interval(successes: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (E. B. Wilson, JASA 22, 1927)."""
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.975)
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * ((p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """What a candidate loses against a reference on the same images; a gain is negative.
+
+    Attributes:
+        lost: images that only the reference answers rightly.
+        won: images that only the candidate answers rightly.
+        images: all images.
+        low, high: confidence interval of the drop. All are shares, not percent.
+    """
+
+    lost: int
+    won: int
+    images: int
+    low: float
+    high: float
+
+    @property
+    def drop(self) -> float:
+        """Accuracy of the reference minus that of the candidate."""
+        return (self.lost - self.won) / self.images
+
+
+def paired_drop(
+    reference: NDArray[np.bool_], candidate: NDArray[np.bool_], confidence: float = 0.95
+) -> Drop:
+    """The drop in accuracy with its two-sided interval.
+
+    Args:
+        reference, candidate: whether each image was answered rightly, shape (images,), in the
+            same order.
+        confidence: that the interval covers the true drop.
+
+    Raises:
+        ValueError: no images, or different numbers of them.
+    """
+    if reference.shape != candidate.shape or reference.ndim != 1 or not len(reference):
+        raise ValueError(f"outcomes of shape {reference.shape} and {candidate.shape}")
+    lost, won = int((reference & ~candidate).sum()), int((~reference & candidate).sum())
+    low, high = paired_interval(lost, won, len(reference), confidence)
+    return Drop(lost, won, len(reference), low, high)
+
+
+def paired_interval(
+    lost: float, won: float, images: float, confidence: float
+) -> tuple[float, float]:
+    """Tango's score interval of (lost - won) / images; the counts may be fractions."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    high = _upper(lost, won, images, z)
+    return -_upper(won, lost, images, z), high
+
+
+def _upper(lost: float, won: float, images: float, z: float) -> float:
+    """The largest drop that a score test does not reject, by bisection."""
+    inside, outside = (lost - won) / images, 1.0
+    for _ in range(_STEPS):
+        middle = (inside + outside) / 2
+        if _score(lost, won, images, middle) >= -z:
+            inside = middle
+        else:
+            outside = middle
+    return inside
+
+
+def _score(lost: float, won: float, images: float, drop: float) -> float:
+    """Tango's statistic: near 0 where a drop fits the counts, standard normal where it is true."""
+    a, c = 2 * images, -won * drop * (1 - drop)
+    b = -lost - won + (2 * images - lost + won) * drop
+    # The most likely share of images won, were the drop as given.
+    share = ((max(0.0, b * b - 4 * a * c)) ** 0.5 - b) / (2 * a)
+    variance = images * (2 * share + drop * (1 - drop))
+    difference = lost - won - images * drop
+    if variance <= 0:
+        return 0.0 if difference == 0 else float("inf") * difference
+    return float(difference / variance**0.5)
+
+
+def judge(low: float, high: float, equal_within: float, same_network: bool) -> Verdict:
+    """A word for an interval of the drop.
+
+    A gain that the interval does not explain comes first: quantization does not teach a network
+    anything, so images are few or special, or were calibrated on. Next, a drop that is proved
+    smaller than `equal_within` is called equal even where it is proved not to be 0.
+
+    Args:
+        low, high: interval of the drop.
+        equal_within: the largest difference that does not matter, as a share.
+        same_network: whether both files have the same trained weights.
+    """
+    if high < 0:
+        return "suspicious gain" if same_network else "better"
+    if -equal_within <= low and high <= equal_within:
+        return "equal"
+    return "worse" if low > 0 else "cannot tell"
+
+
+def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) -> int | None:
+    """About how many images would give a verdict, if they were answered in the same shares.
+
+    Returns:
+        None where the images at hand suffice, or ten million would not.
+    """
+    shares = outcome.lost / outcome.images, outcome.won / outcome.images
+
+    def decided(images: int) -> bool:
+        low, high = paired_interval(shares[0] * images, shares[1] * images, images, confidence)
+        return judge(low, high, equal_within, True) != "cannot tell"
+
+    few, many = outcome.images, outcome.images
+    while not decided(many):
+        few, many = many, 2 * many
+        if many > _MOST_IMAGES:
+            return None
+    if many == few:
+        return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (few, middle) if decided(middle) else (middle, many)
+    return many
+
+
+def compare(
+    reference: NDArray[np.bool_],
+    candidate: NDArray[np.bool_],
+    equal_within: float = EQUAL_WITHIN,
+    same_network: bool = True,
+) -> dict[str, Any]:
+    """The drop of a candidate, as `edgezoo evaluate --json` gives it.
+
+    Returns:
+        {"drop", "drop_ci95", "verdict", "images_needed"}; see `paired_drop`, `judge` and
+        `images_needed`.
+    """
+    outcome = paired_drop(reference, candidate)
+    verdict = judge(outcome.low, outcome.high, equal_within, same_network)
+    return {
+        "drop": outcome.drop,
+        "drop_ci95": [outcome.low, outcome.high],
+        "verdict": verdict,
+        "images_needed": images_needed(outcome, equal_within),
+    }

@@ -1,0 +1,180 @@
+"""The 8-bit layers of an ONNX file, as ONNX Runtime runs them on x86.
+
+Which neighbours its kernels add in 16 bits was found out with weights that are 127 at two places
+and 0 elsewhere (onnxruntime 1.32, AVX2): tests/test_portability.py repeats it. The order is that
+of MLAS, which lays pixels out as NHWC and counts through (height, width, channel).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.contracts import IntegerLayer, LayerKind
+
+if TYPE_CHECKING:
+    import onnx
+    from numpy.typing import NDArray
+
+# Operations that carry integers themselves: places of the weights and of the zero point that
+# tells the activations' type. Without a place, activations are uint8.
+_INTEGER: dict[str, tuple[int, int | None]] = {
+    "QLinearConv": (3, 2),
+    "QLinearMatMul": (3, 2),
+    "QGemm": (3, 2),
+    "ConvInteger": (1, 2),
+    "MatMulInteger": (1, 2),
+    "MatMulIntegerToFloat": (1, 4),
+    "DynamicQuantizeMatMul": (1, None),
+}
+_FLOAT = ("Conv", "Gemm", "MatMul")
+_SIGNED = "signed activations take a kernel that adds in 32 bits"
+_UNSIGNED = "uint8 weights take a kernel that adds in 32 bits"
+_OTHER = "its kernel adds in 32 bits"
+
+
+class _Graph:
+    """Constants, producers and consumers by name."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        from onnx import numpy_helper
+
+        self.nodes = model.graph.node
+        self._stored = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._to_array = numpy_helper.to_array
+        self.producers = {name: node for node in self.nodes for name in node.output}
+        self.outputs = {value.name for value in model.graph.output}
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """A constant's values, None for what is computed."""
+        node = self.producers.get(name)
+        if node is not None and node.op_type == "Constant":
+            values = {entry.name: entry for entry in node.attribute}.get("value")
+            return self._to_array(values.t) if values is not None else None
+        return self._to_array(self._stored[name]) if name in self._stored else None
+
+    def dequantizer(self, name: str) -> onnx.NodeProto | None:
+        """The DequantizeLinear that makes a tensor."""
+        node = self.producers.get(name)
+        return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+    def consumers(self, name: str) -> list[onnx.NodeProto]:
+        """Operations that read a tensor."""
+        return [node for node in self.nodes if name in node.input]
+
+    def dtype(self, node: onnx.NodeProto, place: int | None) -> str:
+        """The integer type that a zero point tells; uint8 where there is none."""
+        name = node.input[place] if place is not None and len(node.input) > place else ""
+        values = self.constant(name) if name else None
+        return str(values.dtype) if values is not None else "uint8"
+
+
+def integer_layers(model: onnx.ModelProto) -> tuple[IntegerLayer, ...]:
+    """Convolutions and dense layers that run on integers, in the file's order."""
+    graph = _Graph(model)
+    found = (_layer(graph, node) for node in graph.nodes)
+    return tuple(layer for layer in found if layer is not None)
+
+
+def _layer(graph: _Graph, node: onnx.NodeProto) -> IntegerLayer | None:
+    if node.op_type in _INTEGER:
+        place, zero = _INTEGER[node.op_type]
+        name, activations = node.input[place], graph.dtype(node, zero)
+    elif node.op_type in _FLOAT:
+        data, kernel = graph.dequantizer(node.input[0]), graph.dequantizer(node.input[1])
+        if data is None or kernel is None or not _fuses(graph, node):
+            return None
+        name, activations = kernel.input[0], graph.dtype(data, 2)
+    else:
+        return None
+    weights = graph.constant(name)
+    if weights is None or not {str(weights.dtype), activations} <= {"int8", "uint8"}:
+        return None
+    return _describe(node, name, weights, activations)
+
+
+def _describe(
+    node: onnx.NodeProto, name: str, weights: NDArray[Any], activations: str
+) -> IntegerLayer | None:
+    import numpy as np
+    from onnx import helper
+
+    options = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+    kind: LayerKind = "conv" if "Conv" in node.op_type else "dense"
+    if kind == "conv":
+        if weights.ndim != 4:
+            return None
+        group = options.get("group", 1)
+        if group > 1 and weights.shape[1] == 1 and len(weights) == group:
+            kind = "depthwise"
+        ordered = np.moveaxis(weights, 1, -1).reshape(len(weights), -1, weights.shape[1])
+    elif weights.ndim == 2:
+        rows = weights if options.get("transB") else weights.T
+        ordered = rows[:, None, :]
+    else:
+        return None
+    exact = None
+    if kind == "depthwise" or node.op_type == "ConvInteger":
+        exact = _OTHER
+    elif activations != "uint8":
+        exact = _SIGNED
+    elif weights.dtype != np.int8:
+        exact = _UNSIGNED
+    return IntegerLayer(
+        _readable(name, node), kind, ordered, str(weights.dtype), activations, "flat", exact
+    )
+
+
+def _readable(weights: str, node: onnx.NodeProto) -> str:
+    """A layer's name out of that of its weights, where there is one in it."""
+    name = weights.removesuffix("_quantized")
+    otherwise: str = node.name or node.output[0]
+    for suffix in ("/weights", ".weight", "/kernel"):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    return otherwise
+
+
+def _fuses(graph: _Graph, node: onnx.NodeProto) -> bool:
+    """Whether ONNX Runtime makes one integer operation of a float one between dequantizers.
+
+    A convolution must be quantized again at once, or behind an activation that the quantizer's
+    own limits make superfluous. Matrix products may end in float.
+    """
+    if node.op_type != "Conv":
+        return True
+    output = node.output[0]
+    while output not in graph.outputs:
+        readers = graph.consumers(output)
+        if len(readers) != 1:
+            return False
+        reader = readers[0]
+        if reader.op_type == "QuantizeLinear":
+            return True
+        if reader.op_type not in ("Relu", "Clip") or not _superfluous(graph, reader):
+            return False
+        output = reader.output[0]
+    return False
+
+
+def _superfluous(graph: _Graph, activation: onnx.NodeProto) -> bool:
+    """Whether the quantizer behind an activation clips at least as tightly."""
+    import numpy as np
+
+    readers = graph.consumers(activation.output[0])
+    if len(readers) != 1 or readers[0].op_type != "QuantizeLinear":
+        return False
+    scale = graph.constant(readers[0].input[1])
+    if scale is None or scale.size != 1:
+        return False
+    limits = np.iinfo(graph.dtype(readers[0], 2))
+    stored = graph.constant(readers[0].input[2]) if len(readers[0].input) > 2 else None
+    zero = int(stored.item()) if stored is not None else 0
+    step = float(scale.item())
+    low, high = (limits.min - zero) * step, (limits.max - zero) * step
+    if activation.op_type == "Relu":
+        return low >= 0
+    bounds = [graph.constant(name) if name else None for name in activation.input[1:]]
+    least, most = (*bounds, None, None)[:2]
+    below = least is None or least.item() <= low + step / 2
+    above = most is None or most.item() >= high - step / 2
+    return bool(below and above)

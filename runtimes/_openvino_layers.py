@@ -1,0 +1,104 @@
+"""The 8-bit layers of an OpenVINO file, as its CPU plugin runs them on x86.
+
+Which neighbours its kernels (oneDNN) add in 16 bits was found out with weights that are 127 at two
+places and 0 elsewhere (OpenVINO 2026.4, AVX2): tests/test_portability.py repeats it. Signed
+activations are moved to unsigned ones before, so that the same bound holds for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.contracts import IntegerLayer, LayerKind, Pairs
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
+# Operations that pass on quantized values, so that the quantizer may stand before them.
+_PASSING = ("MaxPool", "Relu", "Clamp", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad")
+_BETWEEN = ("Convert", "Subtract", "Multiply", "Reshape", "Transpose")
+_DEPTHWISE = "its kernel adds in 32 bits"
+
+
+def integer_layers(model: Any) -> tuple[IntegerLayer, ...]:
+    """Layers with integer weights behind a FakeQuantize, in the order of computation.
+
+    Args:
+        model: an `openvino.Model`.
+    """
+    found = (_layer(op) for op in model.get_ordered_ops() if op.get_type_name() in _WEIGHTED)
+    return tuple(layer for layer in found if layer is not None)
+
+
+def _layer(op: Any) -> IntegerLayer | None:
+    quantizer = op.input_value(0).get_node()
+    while quantizer.get_type_name() in _PASSING:
+        quantizer = quantizer.input_value(0).get_node()
+    weights = _integers(op.input_value(1).get_node())
+    if quantizer.get_type_name() != "FakeQuantize" or weights is None:
+        return None
+    kind, pairs, ordered = _ordered(op, weights)
+    if ordered is None:
+        return None
+    exact = _DEPTHWISE if kind == "depthwise" else None
+    signed = _lowest(quantizer) < 0
+    return IntegerLayer(
+        _readable(op), kind, ordered, "int8",
+        "int8" if signed else "uint8", pairs, exact,
+    )  # fmt: skip
+
+
+def _readable(op: Any) -> str:
+    """A tensor's name of the layer or of the bias behind it: operations are only numbered."""
+    readers = [target.get_node() for target in op.output(0).get_target_inputs()]
+    for node in (op, *(reader for reader in readers if reader.get_type_name() == "Add")):
+        for found in sorted(node.output(0).get_names()):
+            return str(found).removesuffix("/linear")
+    return str(op.get_friendly_name())
+
+
+def _ordered(op: Any, weights: NDArray[Any]) -> tuple[LayerKind, Pairs, NDArray[Any] | None]:
+    """Kind, pairing, and the weights as (output channels, positions, input channels)."""
+    import numpy as np
+
+    if op.get_type_name() == "MatMul":
+        if weights.ndim != 2:
+            return "dense", "flat", None
+        rows = weights if op.get_attributes()["transpose_b"] else weights.T
+        return "dense", "flat", rows[:, None, :]
+    grouped = op.get_type_name() == "GroupConvolution"
+    if weights.ndim != (5 if grouped else 4):
+        return "conv", "flat", None
+    depthwise = grouped and weights.shape[1] == weights.shape[2] == 1
+    kernels = weights.reshape(-1, *weights.shape[-3:])
+    ordered = np.moveaxis(kernels, 1, -1).reshape(len(kernels), -1, kernels.shape[1])
+    return "depthwise" if depthwise else "conv", "flat" if grouped else "pixel", ordered
+
+
+def _integers(node: Any) -> NDArray[Any] | None:
+    """The weights as the signed integers that a kernel gets; None where they are no integers."""
+    import numpy as np
+
+    shift = None
+    while node.get_type_name() in _BETWEEN:
+        if node.get_type_name() == "Subtract":
+            shift = node.input_value(1).get_node()
+        elif node.get_type_name() in ("Reshape", "Transpose"):
+            return None
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Constant":
+        return None
+    if node.get_element_type().get_type_name() not in ("i8", "u8"):
+        return None
+    values = np.array(node.data).astype(np.int16)
+    if shift is not None:
+        while shift.get_type_name() == "Convert":
+            shift = shift.input_value(0).get_node()
+        values = values - np.array(shift.data).astype(np.int16)
+    return values
+
+
+def _lowest(quantizer: Any) -> float:
+    node = quantizer.input_value(3).get_node()
+    return float(node.data.min()) if node.get_type_name() == "Constant" else 0.0

@@ -1,0 +1,42 @@
+"""The 8-bit layers of a TFLite file.
+
+TFLite's own kernels and XNNPACK widen both factors to 16 bits and add in 32, on every CPU. The
+weights are given all the same: who converts the file to another format meets them again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgezoo import flatbuffer
+from edgezoo.contracts import IntegerLayer, LayerKind
+
+EXACT = "TFLite's kernels and XNNPACK's add in 32 bits"
+_KINDS: dict[str, LayerKind] = {
+    "CONV_2D": "conv",
+    "DEPTHWISE_CONV_2D": "depthwise",
+    "FULLY_CONNECTED": "dense",
+}
+
+
+def integer_layers(path: Path) -> tuple[IntegerLayer, ...]:
+    """Convolutions and dense layers with 8-bit weights and activations, in the file's order."""
+    model = flatbuffer.read_model(path)
+    tensors = model.subgraphs[0].tensors
+    found = []
+    for op in model.subgraphs[0].operators:
+        kind = _KINDS.get(flatbuffer.op_name(model, op))
+        if kind is None:
+            continue
+        data, kernel = tensors[op.inputs[0]], tensors[op.inputs[1]]
+        dtypes = flatbuffer.tensor_dtype(kernel), flatbuffer.tensor_dtype(data)
+        weights = flatbuffer.constant(model, kernel)
+        if weights is None or not set(dtypes) <= {"int8", "uint8"}:
+            continue
+        if kind == "depthwise":
+            ordered = weights.reshape(-1, weights.shape[-1]).T[:, :, None]
+        else:
+            ordered = weights.reshape(len(weights), -1, weights.shape[-1])
+        name = flatbuffer.text(tensors[op.outputs[0]].name)
+        found.append(IntegerLayer(name, kind, ordered, *dtypes, "flat", EXACT))
+    return tuple(found)

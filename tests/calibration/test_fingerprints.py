@@ -1,0 +1,97 @@
+"""Images that calibrated a file are found again, by what they hold and not by their name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgezoo.calibration import fingerprints, sources
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures")
+    for i in range(40):
+        Image.new("RGB", (37, 37), (i, 2 * i, 255 - i)).save(root / f"{i}.png")
+    return root
+
+
+def _found(passport: dict[str, object], paths: list[Path]) -> list[str] | None:
+    found = fingerprints.overlapping(passport, paths, SIZE)
+    return None if found is None else [path.name for path in found]
+
+
+def test_calibration_images_are_found(folder: Path) -> None:
+    chosen, held = sources.choose(str(folder), SIZE, 25, 15, seed=0)
+    passport = sources.passport(chosen, SIZE)
+    assert _found(passport, [folder / name for name in chosen.names]) == list(chosen.names)
+    assert _found(passport, [folder / name for name in held.names]) == []
+    assert sources.shared_images(chosen, held) == 0
+
+
+def test_other_names_hide_nothing(folder: Path, tmp_path: Path) -> None:
+    chosen, held = sources.choose(str(folder), SIZE, 25, 15, seed=0)
+    (tmp_path / "val").mkdir()
+    shutil.copy(folder / chosen.names[3], tmp_path / "val" / "unseen.png")
+    shutil.copy(folder / held.names[3], tmp_path / "val" / chosen.names[0])
+    paths = sorted((tmp_path / "val").iterdir())
+    assert _found(sources.passport(chosen, SIZE), paths) == ["unseen.png"]
+
+
+def test_copies_within_one_folder(folder: Path, tmp_path: Path) -> None:
+    for i in range(10):
+        for copy in "ab":
+            shutil.copy(folder / f"{i}.png", tmp_path / f"{i}{copy}.png")
+    chosen, held = sources.choose(str(tmp_path), SIZE, 12, 8, seed=0)
+    twins = {name[0] for name in chosen.names} & {name[0] for name in held.names}
+    assert twins
+    assert sources.shared_images(chosen, held) == sum(name[0] in twins for name in held.names)
+
+
+def test_too_few_images_verify_on_themselves(folder: Path) -> None:
+    chosen, held = sources.choose(str(folder), SIZE, 500, 16, seed=0)
+    assert sources.shared_images(chosen, held) == len(held.names) == 16
+
+
+def test_array_is_told_by_its_pixels(folder: Path, tmp_path: Path) -> None:
+    """The pictures need no resampling but their crop: 37 px to 32 px."""
+    paths = sorted(folder.iterdir())
+    pixels = np.stack([np.asarray(Image.open(p).convert("RGB"))[2:34, 2:34] for p in paths[:10]])
+    np.savez(tmp_path / "pixels.npz", pixels)
+    chosen, held = sources.choose(str(tmp_path / "pixels.npz"), SIZE, 6, 4, seed=0)
+    indices = sorted(int(name.split(":")[1]) for name in chosen.names)
+    assert _found(sources.passport(chosen, SIZE), paths) == [paths[i].name for i in indices]
+    assert sources.shared_images(chosen, held) == 0
+
+
+def test_drawn_pictures_and_old_files(folder: Path) -> None:
+    paths = sorted(folder.iterdir())
+    drawn, _ = sources.choose("synthetic", SIZE, 2, 2, seed=0)
+    assert "fingerprints" not in sources.passport(drawn, SIZE)
+    assert _found(sources.passport(drawn, SIZE), paths) == []
+    old = sources.passport(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
+    del old["fingerprints"]
+    assert _found(old, paths) is None
+
+
+def test_unreadable_image_is_no_overlap(folder: Path, tmp_path: Path) -> None:
+    passport = sources.passport(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    passport["fingerprints"]["of"] = "pixels"
+    assert _found(passport, [tmp_path / "bad.jpg", tmp_path / "none.jpg"]) == []
+
+
+def test_passport_stays_small_and_tells_no_order() -> None:
+    generator = np.random.default_rng(0)
+    prints = [generator.bytes(fingerprints.BYTES) for _ in range(500)]
+    packed = fingerprints.pack(prints, "file")
+    assert packed == fingerprints.pack(reversed(prints), "file")
+    assert packed == fingerprints.pack(prints * 2, "file")
+    assert len(json.dumps(packed)) < 3500
