@@ -6,6 +6,7 @@ point 0 (or a uint8 one with zero point 128) holds, so the input loses nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,6 +46,16 @@ class Observation:
     ranges: Ranges
     images: int
     stability: dict[str, Any] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What the calibration passport says of the ranges."""
+        text = json.dumps(self.ranges, sort_keys=True)
+        return {
+            "method": "min/max over all images",
+            "tensors": len(self.ranges),
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "stability": self.stability,
+        }
 
     def save(self, path: Path) -> None:
         """Write as JSON."""

@@ -63,6 +63,11 @@ class StoredImages:
         """How many images."""
         return len(self.array())
 
+    def annotate(self, **facts: Any) -> None:
+        """Add to the stored passport what became of the images."""
+        described = {**self.passport, **facts}
+        self.path.with_suffix(".json").write_text(json.dumps(described))
+
     def array(self) -> NDArray[np.uint8]:
         """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
         import numpy as np

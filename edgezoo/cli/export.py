@@ -86,6 +86,17 @@ from edgezoo.errors import UsageError
     metavar="SHARE",
     help="Exit 6 where fewer images than this share keep their top-1.",
 )
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="Keep the worst int8 layers in float until top-1 on --images provably drops by less; "
+    "else exit 6.",
+)
+@click.option("--images", type=PATH, metavar="DIR", help="Labelled images for --max-drop.")
+@click.option(
+    "--ground-truth", type=PATH, metavar="FILE", help="Classes of --images, where it is flat."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be made, how large, how long.")
 @quiet
 @common

@@ -46,6 +46,9 @@ class ExportRequest:
     verify: bool = True
     verify_count: int = DEFAULT_VERIFY_COUNT
     min_agreement: float | None = None
+    max_drop: float | None = None
+    images: Path | None = None
+    ground_truth: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,27 @@ def _check_words(request: ExportRequest) -> None:
             "Too few images were asked for.",
             "--calibration-count takes 1 or more, --verify-images 2 or more.",
         )
+    _check_guard(request)
     if request.min_agreement is not None and not 0 <= request.min_agreement <= 1:
         raise UsageError(
             f"--min-agreement {request.min_agreement:g} is not a share.", "Give 0 to 1."
         )
+
+
+def _check_guard(request: ExportRequest) -> None:
+    if (request.max_drop is None) != (request.images is None):
+        raise UsageError(
+            "--max-drop and --images belong together.",
+            "Give a limit in percentage points, and labelled images to hold it on.",
+        )
+    if request.max_drop is None:
+        return
+    if request.max_drop <= 0:
+        raise UsageError(f"--max-drop {request.max_drop:g} is not above 0.", "Give points, as 1.0.")
+    if "int8" not in request.precisions:
+        raise UsageError("--max-drop guards int8 files, and none is asked for.", "Add --int8.")
+    if request.weights == "random":
+        raise UsageError("Untrained weights have no accuracy to guard.", "Leave --max-drop out.")
 
 
 def _jobs(

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from edgezoo.calibration.preparation import NetworkInput
 
-REFERENCE = "reference.npy"
 _PLAIN = "plain.tflite"
 _OBSERVATION = "observation.json"
 _CHUNK = 16
@@ -54,34 +53,34 @@ def make_source(
     seed: int,
     contract: dict[str, Any],
     forms: list[str],
-    verification: str | None,
+    questions: dict[str, str],
 ) -> dict[str, Any]:
     """Build the network, note its answers, and write the float forms that exporters start from.
 
     This is the only step that loads TensorFlow. For int8 it leaves `base.tflite` and `base.onnx`,
     which `observe_network` and `prepare_form` go on with.
 
+    Args:
+        questions: arrays of pixels, and where the network's answers to them go.
+
     Returns:
-        {"weights_sha256", "reference_images"}.
+        {"weights_sha256"}.
     """
+    import numpy as np
+
     from edgezoo.building import build_located
 
     spec = registry.model(model)
     located = LocatedWeights(**{**weights, "path": weights["path"] and Path(weights["path"])})
     network = build_located(spec, alpha, depth_multiplier, input_size, located, seed)
     source = Source(Path(directory), InputContract.from_json(contract))
-    count = 0
-    if verification is not None:
-        import numpy as np
-
-        pixels = np.load(verification, mmap_mode="r")
-        count = len(pixels)
-        np.save(source.directory / REFERENCE, _answers(network, spec, pixels))
+    for pixels, answers in questions.items():
+        np.save(answers, _answers(network, spec, np.load(pixels, mmap_mode="r")))
     digest = _weights_hash(network)
     from edgezoo.exporters import _forms
 
     _forms.write(network, source, set(forms))
-    return {"weights_sha256": digest, "reference_images": count}
+    return {"weights_sha256": digest}
 
 
 def observe_network(directory: str, contract: dict[str, Any], calibration: str) -> dict[str, Any]:
@@ -101,6 +100,7 @@ def observe_network(directory: str, contract: dict[str, Any], calibration: str) 
     if images.passport["source"] == "synthetic":
         seen = replace(seen, ranges=preparation.widen_logits(plain, seen.ranges))
     seen.save(folder / _OBSERVATION)
+    images.annotate(ranges=seen.record())
     return {"stability": seen.stability}
 
 
@@ -130,6 +130,26 @@ def prepare_form(
     _forms.fill(source, form, prepared)
     made.save(source.preparation(form))
     return {"methods": list(made.methods), "corrected_layers": made.corrected_layers}
+
+
+def rank_layers(
+    directory: str, contract: dict[str, Any], calibration: str, recipe: dict[str, Any]
+) -> dict[str, Any]:
+    """Which layers lose most in 8 bits.
+
+    Returns:
+        {"layers": names, the most harmful first}.
+    """
+    from edgezoo.calibration import preparation, sensitivity, sources
+    from edgezoo.calibration.recipe import Recipe
+
+    folder = Path(directory)
+    pixels = sources.open_images(Path(calibration)).array()
+    seen = preparation.Observation.load(folder / _OBSERVATION)
+    ranked = sensitivity.rank_layers(
+        folder / _PLAIN, _network_input(contract)(pixels[:8]), seen.ranges, Recipe.from_json(recipe)
+    )
+    return {"layers": [name for name, _ in ranked]}
 
 
 def _network_input(contract: dict[str, Any]) -> NetworkInput:

@@ -1,0 +1,96 @@
+"""Which layers hurt most: each is rounded alone, and the noise at the logits is measured.
+
+Source: the one-layer-on analysis that quantization tools share, for instance Nagel et al., A White
+Paper on Neural Network Quantization, 2021, https://arxiv.org/abs/2106.08295, section 3.6.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgezoo.calibration._stepwise import Step, StepwiseNetwork
+from edgezoo.calibration.recipe import Recipe
+from edgezoo.rounding import fake_quantize, round_weights
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_IMAGES = 8
+_BYTES = 2**30
+
+Values = dict[int, "NDArray[np.float32]"]
+
+
+def rank_layers(
+    path: Path,
+    inputs: NDArray[np.float32],
+    ranges: dict[str, tuple[float, float]],
+    recipe: Recipe,
+) -> list[tuple[str, float]]:
+    """Layers with weights, the most harmful first, with their noise to signal ratio.
+
+    Args:
+        path: the float network.
+        inputs: what enters it, shape (n, size, size, 3); the first few are used.
+        ranges: minimum and maximum of each activation, by tensor name.
+        recipe: how weights are rounded.
+    """
+    import numpy as np
+
+    network = StepwiseNetwork(path)
+    inputs = inputs[: _affordable(network)]
+    exact: Values = {network.input: inputs}
+    for step in network.steps:
+        exact[step.output] = network.run(step, exact)
+    logits = _logits(network)
+    signal = float(np.square(exact[logits], dtype=np.float64).sum()) or 1.0
+    found = []
+    for step in network.steps:
+        if step.weights is None:
+            continue
+        weights = round_weights(
+            network.constant(step.weights), step.channel_axis, recipe.grid, recipe.granularity
+        )
+        rounded = fake_quantize(
+            network.run(step, exact, weights), *ranges[network.name(step.output)]
+        )
+        result = _propagate(network, step, rounded, exact, logits)
+        noise = float(np.square(result.astype(np.float64) - exact[logits]).sum())
+        found.append((network.name(step.output), noise / signal))
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def _affordable(network: StepwiseNetwork) -> int:
+    """Images of which all activations fit the memory that is meant for them."""
+    import numpy as np
+
+    each = sum(int(np.prod(network.graph.tensors[s.output].shape)) for s in network.steps) * 4
+    return int(min(_IMAGES, max(1, _BYTES // each)))
+
+
+def _logits(network: StepwiseNetwork) -> int:
+    """What enters the softmax, or the last output where there is none."""
+    for step in network.steps:
+        if step.kind == "SOFTMAX":
+            return step.computed_inputs[0]
+    return network.steps[-1].output
+
+
+def _propagate(
+    network: StepwiseNetwork,
+    changed: Step,
+    values: NDArray[np.float32],
+    exact: Values,
+    target: int,
+) -> NDArray[np.float32]:
+    """The target where one layer's output is another: only what depends on it is run again."""
+    new: Values = {changed.output: values}
+    for step in network.steps[changed.index + 1 :]:
+        if target in new:
+            break
+        if any(tensor in new for tensor in step.computed_inputs):
+            merged = {t: new.get(t, exact[t]) for t in step.computed_inputs}
+            new[step.output] = network.run(step, merged)
+    return new.get(target, exact[target])
