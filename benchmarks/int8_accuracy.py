@@ -18,16 +18,30 @@ from typing import Any
 
 import _common as common
 
-# (alpha, size): least agreement, largest drop of top-1, on each int8 file.
-BOUNDS = {(0.5, 160): (0.90, 0.015), (0.25, 224): (0.79, 0.025)}
-CALIBRATION_IMAGES = 500
+# (alpha, size): least agreement and largest drop of top-1 of each int8 file, and the least top-1 of
+# a TFLite file with one scale for all channels of a layer. The weights of 0.5/160 and 1.0/224 come
+# from quantization-aware training, which flatters every method.
+BOUNDS = {
+    (0.25, 224): (0.90, 0.010, 0.50),
+    (0.5, 160): (0.955, 0.008, 0.64),
+    (1.0, 224): (0.965, 0.008, 0.0),
+}
+# What an ONNX file in a default session without VNNI may have less.
+ONNX_ALLOWANCE = 0.015
+# What procedural pictures may lose against images, in top-1.
+SYNTHETIC_LOSS = 0.015
+# (source, how many images)
+CALIBRATIONS = (("images", 100), ("images", 500), ("synthetic", 200))
 
 
-def export(alpha: float, size: int, output: Path, calibration: str) -> list[dict[str, Any]]:
-    """EdgeZoo's float32 and int8 files in every format, each scored."""
+def export(
+    alpha: float, size: int, output: Path, source: str, count: int, *options: str
+) -> list[dict[str, Any]]:
+    """EdgeZoo's files of one run, each scored."""
+    calibration = source if source == "synthetic" else str(common.SHARED / "imagenet/calibration")
     command = [*common.EDGEZOO, "export", "mobilenet", "--alpha", str(alpha),
-               "--input-size", str(size), "--precision", "float32,int8",
-               "--calibration", calibration, "--calibration-count", str(CALIBRATION_IMAGES),
+               "--input-size", str(size), "--calibration", calibration,
+               "--calibration-count", str(count), *options,
                "--output", str(output), "--json"]  # fmt: skip
     done = common.measure(command)
     if done["exit"]:
@@ -40,7 +54,9 @@ def export(alpha: float, size: int, output: Path, calibration: str) -> list[dict
             {
                 "format": entry["format"],
                 "precision": entry["precision"],
-                "calibration": "synthetic" if calibration == "synthetic" else "images",
+                "calibration": source,
+                "count": count,
+                "options": list(options),
                 "bytes": entry["bytes"],
                 **{k: facts[k] for k in ("images", "float_top1", "top1", "drop", "agreement")},
                 "verification": checked,
@@ -64,36 +80,54 @@ def by_hand(alpha: float, size: int, output: Path) -> list[dict[str, Any]]:
 
 def failures(alpha: float, size: int, rows: list[dict[str, Any]]) -> list[str]:
     """Bounds that do not hold, in words."""
-    agreement, drop = BOUNDS[alpha, size]
+    agreement, drop, coarse = BOUNDS[alpha, size]
     found = []
+    real = {row["format"]: row["top1"] for row in rows if row["count"] == 500}
     for row in rows:
-        name = f"mobilenet {alpha}/{size} {row['format']} {row['precision']}"
-        if row["precision"] == "float32" and row["agreement"] < 1:
-            found.append(f"{name}: agreement {row['agreement']} on float32")
-        if row["precision"] == "int8" and row["calibration"] == "images":
-            if row["agreement"] < agreement:
-                found.append(f"{name}: agreement {row['agreement']} is below {agreement}")
+        name = f"mobilenet {alpha}/{size} {row['format']} {row['options']} {row['count']}"
+        least = agreement - (ONNX_ALLOWANCE if row["format"] == "onnx" else 0)
+        if row["precision"] == "float32":
+            if row["agreement"] < 1:
+                found.append(f"{name}: agreement {row['agreement']} on float32")
+        elif "per-tensor" in row["options"]:
+            if row["top1"] < coarse:
+                found.append(f"{name}: top-1 {row['top1']} is below {coarse}")
+        elif row["calibration"] == "synthetic":
+            if row["top1"] < real[row["format"]] - SYNTHETIC_LOSS:
+                found.append(f"{name}: top-1 {row['top1']}, with images {real[row['format']]}")
+        elif "--effort" not in row["options"]:
+            if row["agreement"] < least:
+                found.append(f"{name}: agreement {row['agreement']} is below {least:g}")
             if row["drop"] > drop:
                 found.append(f"{name}: drop {row['drop']} is above {drop}")
     return found
 
 
+def one_model(alpha: float, size: int, folder: Path) -> dict[str, Any]:
+    """All ways to quantize one network, and the libraries' own."""
+    rows = []
+    for source, count in CALIBRATIONS:
+        precisions = "float32,int8" if count == 500 else "int8"
+        rows += export(alpha, size, folder / f"{source}-{count}", source, count,
+                       "--precision", precisions)  # fmt: skip
+    for options in (("--effort", "fast"), ("--effort", "best"), ("--granularity", "per-tensor")):
+        rows += export(alpha, size, folder / options[1], "images", 500, "--int8", *options)
+    return {
+        "alpha": alpha,
+        "size": size,
+        "edgezoo": rows,
+        "by_hand": by_hand(alpha, size, folder / "hand"),
+    }
+
+
 def main() -> int:
     common.require_shared()
     models, missed = [], []
-    with tempfile.TemporaryDirectory() as scratch:
-        for alpha, size in BOUNDS:
-            folder = Path(scratch, f"{alpha}-{size}")
-            images = str(common.SHARED / "imagenet" / "calibration")
-            rows = export(alpha, size, folder / "images", images)
-            rows += export(alpha, size, folder / "synthetic", "synthetic")
-            missed += failures(alpha, size, rows)
-            hand = by_hand(alpha, size, folder / "hand")
-            models.append({"alpha": alpha, "size": size, "edgezoo": rows, "by_hand": hand})
-    path = common.save(
-        "int8-accuracy",
-        {"calibration_images": CALIBRATION_IMAGES, "models": models, "missed": missed},
-    )
+    for alpha, size in BOUNDS:
+        with tempfile.TemporaryDirectory() as scratch:
+            models.append(one_model(alpha, size, Path(scratch)))
+        missed += failures(alpha, size, models[-1]["edgezoo"])
+    path = common.save("int8-accuracy", {"models": models, "missed": missed})
     print(f"{path.relative_to(common.ROOT)}: {missed or 'all bounds hold'}")
     return 1 if missed else 0
 

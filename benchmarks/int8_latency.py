@@ -1,4 +1,4 @@
-"""CPU time of one inference of int8 files, EdgeZoo's beside those made by hand, in one process.
+"""CPU time and size of int8 files, EdgeZoo's beside those made by hand, in one process.
 
 One thread; blocks of inferences alternate between the files in random order, so that drift of the
 machine meets all alike. Writes results/int8-latency.json.
@@ -21,7 +21,7 @@ from typing import Any
 import _common as common
 import numpy as np
 
-ALPHA, SIZE = 0.5, 160
+MODELS = ((0.25, 224), (0.5, 160))
 BLOCKS, RUNS, WARM_UP = 40, 15, 20
 
 
@@ -80,63 +80,94 @@ def measure(files: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
     return samples
 
 
-def make_openvino_by_hand(hand: Path) -> Path:
+def make_openvino_by_hand(hand: Path, size: int) -> Path:
     """NNCF's documented defaults on the float ONNX file that by_hand.py left."""
     import nncf
     import openvino
 
     model = openvino.convert_model(str(hand / "f32.onnx"))
-    pictures = [picture((1, SIZE, SIZE, 3), "float32") / 50 - 1 for _ in range(10)]
+    pictures = [picture((1, size, size, 3), "float32") / 50 - 1 for _ in range(10)]
     quantized = nncf.quantize(model, nncf.Dataset(pictures), preset=nncf.QuantizationPreset.MIXED)
     path = hand / "i8.xml"
     openvino.save_model(quantized, str(path))
     return path
 
 
+def export(alpha: float, size: int, output: Path, *options: str) -> Path:
+    """EdgeZoo's int8 files; their path without ending."""
+    images = str(common.SHARED / "imagenet" / "calibration")
+    done = common.measure(
+        [*common.EDGEZOO, "export", "mobilenet", "--alpha", str(alpha), "--input-size", str(size),
+         "--int8", "--calibration", images, "--no-verify", "-o", str(output), *options, "--json"]
+    )  # fmt: skip
+    if done["exit"]:
+        sys.exit(done["stderr"])
+    return output / f"mobilenet_{alpha}_{size}_int8"
+
+
+def bytes_of(path: Path) -> int:
+    """Size of a file, with the weights of an .xml."""
+    weights = path.with_suffix(".bin")
+    return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" else 0)
+
+
+def one_model(alpha: float, size: int, folder: Path) -> dict[str, Any]:
+    """Latency and size of one network's files."""
+    hand = folder / "hand"
+    stem = export(alpha, size, folder / "edgezoo")
+    plain = export(alpha, size, folder / "io", "--format", "tflite", "--io", "int8")
+    subprocess.run(
+        [sys.executable, common.SHARED / "tools" / "by_hand.py", hand, str(alpha), str(size)],
+        check=True,
+        capture_output=True,
+        env=common.keras_environment(),
+    )
+    by_hand = {
+        "tflite": hand / "i8_100.tflite",
+        "onnx": hand / "i8.onnx",
+        "openvino": make_openvino_by_hand(hand, size),
+    }
+    ours = {name: Path(f"{stem}{path.suffix}") for name, path in by_hand.items()}
+    groups = {
+        "tflite": {
+            "edgezoo": tflite(ours["tflite"]),
+            "edgezoo, --io int8": tflite(Path(f"{plain}_int8.tflite")),
+            "by hand": tflite(by_hand["tflite"]),
+        },
+        "onnx": {
+            "edgezoo": onnx(ours["onnx"]),
+            "by hand (U8S8, saturates here)": onnx(by_hand["onnx"]),
+            "by hand, x64quantprecision": onnx(by_hand["onnx"], precise=True),
+        },
+        "openvino": {
+            "edgezoo": openvino(ours["openvino"]),
+            "by hand": openvino(by_hand["openvino"]),
+        },
+    }
+    result: dict[str, Any] = {"alpha": alpha, "size": size}
+    for name, files in groups.items():
+        samples = measure(files)
+        medians = {key: round(statistics.median(v), 3) for key, v in samples.items()}
+        ratios = {
+            key: round(statistics.median(
+                a / b for a, b in zip(samples["edgezoo"], values, strict=True)), 3)
+            for key, values in samples.items() if key != "edgezoo"
+        }  # fmt: skip
+        sizes = {"edgezoo": bytes_of(ours[name]), "by hand": bytes_of(by_hand[name])}
+        result[name] = {
+            "cpu_ms": medians, "edgezoo_over": ratios, "bytes": sizes, "samples": samples
+        }  # fmt: skip
+        print(alpha, size, name, medians, ratios, sizes, flush=True)
+    return result
+
+
 def main() -> int:
     common.require_shared()
-    with tempfile.TemporaryDirectory() as scratch:
-        ours, hand = Path(scratch, "edgezoo"), Path(scratch, "hand")
-        done = common.measure(
-            [*common.EDGEZOO, "export", "mobilenet", "--alpha", str(ALPHA), "--input-size",
-             str(SIZE), "--int8", "-o", str(ours), "--json"]
-        )  # fmt: skip
-        if done["exit"]:
-            sys.exit(done["stderr"])
-        subprocess.run(
-            [sys.executable, common.SHARED / "tools" / "by_hand.py", hand, str(ALPHA), str(SIZE)],
-            check=True,
-            capture_output=True,
-            env=common.keras_environment(),
-        )
-        stem = ours / f"mobilenet_{ALPHA}_{SIZE}_int8"
-        groups = {
-            "tflite": {
-                "edgezoo": tflite(stem.with_name(stem.name + ".tflite")),
-                "by hand": tflite(hand / "i8_100.tflite"),
-            },
-            "onnx": {
-                "edgezoo": onnx(stem.with_name(stem.name + ".onnx")),
-                "by hand (U8S8, saturates here)": onnx(hand / "i8.onnx"),
-                "by hand, x64quantprecision": onnx(hand / "i8.onnx", precise=True),
-            },
-            "openvino": {
-                "edgezoo": openvino(stem.with_name(stem.name + ".xml")),
-                "by hand": openvino(make_openvino_by_hand(hand)),
-            },
-        }
-        result: dict[str, Any] = {}
-        for name, files in groups.items():
-            samples = measure(files)
-            medians = {key: round(statistics.median(v), 3) for key, v in samples.items()}
-            ratios = {
-                key: round(statistics.median(
-                    a / b for a, b in zip(samples["edgezoo"], values, strict=True)), 3)
-                for key, values in samples.items() if key != "edgezoo"
-            }  # fmt: skip
-            result[name] = {"cpu_ms": medians, "edgezoo_over": ratios, "samples": samples}
-            print(name, medians, ratios, flush=True)
-    path = common.save("int8-latency", {"alpha": ALPHA, "size": SIZE, "threads": 1, **result})
+    models = []
+    for alpha, size in MODELS:
+        with tempfile.TemporaryDirectory() as scratch:
+            models.append(one_model(alpha, size, Path(scratch)))
+    path = common.save("int8-latency", {"threads": 1, "models": models})
     print(path.relative_to(common.ROOT))
     return 0
 

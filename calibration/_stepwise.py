@@ -7,6 +7,7 @@ that TFLite has is covered, and its weights can be exchanged between two runs.
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,9 @@ def preserving_interpreter(path: Path) -> Any:
     """A ready interpreter whose intermediate tensors can be read after each run."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=2, experimental_preserve_all_tensors=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it costs memory, says the interpreter
+        interpreter = Interpreter(str(path), num_threads=2, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     return interpreter
 

@@ -8,13 +8,12 @@ is 1 where a file is stale.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
+from measured import measurements, table
 
 from edgezoo import registry
 from edgezoo.cli.main import edgezoo
@@ -23,7 +22,7 @@ from edgezoo.spec import INPUT_KINDS, IO_TYPES, InputKind, ModelSpec
 
 FOLDER = Path(__file__).resolve().parent
 WIDTH = 80
-_MARK = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n"
+MARK = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n"
 
 
 def cli() -> str:
@@ -32,7 +31,7 @@ def cli() -> str:
         edgezoo, info_name="edgezoo", terminal_width=WIDTH, max_content_width=WIDTH
     )
     group.help_option_names = ["-h", "--help"]
-    parts = [_MARK, "# The command line\n", _help("edgezoo", group)]
+    parts = [MARK, "# The command line\n", _help("edgezoo", group)]
     for name in edgezoo.list_commands(group):
         command = edgezoo.get_command(group, name)
         if command is not None:
@@ -75,22 +74,22 @@ def support_matrix() -> str:
         for spec in specs
     ]
     parts = [
-        _MARK,
+        MARK,
         "# What can be exported to what\n",
         "A precision stands where the exporter does not refuse the job. Every file is compared\n"
         "with its Keras network when it is made; this table is no measurement.\n",
-        _table(["model", *names], rows),
+        table(["model", *names], rows),
         *(f"{note}\n" for note in dict.fromkeys(notes)),
         "## The border of int8 files\n",
         "`--io` chooses the type that goes in; without it an int8 file takes uint8 pixels.\n",
-        _table(["option", *names], border),
+        table(["option", *names], border),
         "## What goes in\n",
         "`pixels` are RGB values 0 to 255, normalised inside the file. `normalized` is what\n"
         "`preprocess_input` of the model's family returns.\n",
-        _table(["option", *names], kinds),
+        table(["option", *names], kinds),
         "## Input sizes and preprocessing\n",
         "Sizes in pixels. [How `tf`, `caffe` and `torch` normalise](json.md#preprocessing).\n",
-        _table(
+        table(
             ["model", "preprocessing", "default size", "smallest size", "with ImageNet weights"],
             preprocessing,
         ),
@@ -145,128 +144,21 @@ def zoo() -> str:
     ]
     columns = ["model", "parameters", "depth", "MB", "top-1 %", "top-5 %", "weights", "paper"]
     parts = [
-        _MARK,
+        MARK,
         "# The zoo\n",
         "Figures as [Keras Applications](https://keras.io/api/applications/) publishes them: size\n"
         "of the float32 weights, accuracy on ImageNet's validation set. For MobileNet they are\n"
         "those of width 1.0 at 224 px. EdgeZoo did not measure them.\n",
-        _table(columns, rows),
+        table(columns, rows),
     ]
     return "\n".join(parts)
-
-
-def measurements() -> str:
-    """The committed results of benchmarks/, as tables."""
-    accuracy, cost = _result("int8-accuracy"), _result("cost")
-    parts = [
-        _MARK,
-        "# Measurements\n",
-        "Made by the scripts in [benchmarks](../benchmarks/README.md), from the raw results\n"
-        "beside them. The validation images are easier than ImageNet's full set: compare rows,\n"
-        "not these figures with published ones.\n",
-        f"## Int8 accuracy\n\n{_origin(accuracy)}\n",
-    ]
-    for model in accuracy["models"]:
-        parts += [_heading(model), _table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
-    latency = _result("int8-latency")
-    parts += [
-        f"## Int8 latency\n\n{_origin(latency)}\n",
-        f"mobilenet {latency['alpha']} at {latency['size']} px, one thread, CPU milliseconds.\n",
-        _table(["format", "made by", "ms", "EdgeZoo's time over it"], _latency(latency)),
-        f"## Cost\n\n{_origin(cost)}\n",
-        _table(["what", "CPU s", "peak MB"], _cost(cost)),
-    ]
-    return "\n".join(parts)
-
-
-_ACCURACY_COLUMNS = ["made by", "file", "calibrated on", "top-1 %", "agreement with Keras"]
-
-
-def _result(name: str) -> dict[str, Any]:
-    path = FOLDER.parent / "benchmarks" / "results" / f"{name}.json"
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return facts
-
-
-def _origin(result: dict[str, Any]) -> str:
-    facts = result["environment"]
-    machine = facts["machine"]
-    features = ", ".join(machine["features"]) or "no int8 features"
-    return (
-        f"{facts['date'][:10]}, {machine['cpu']} ({machine['architecture']}, {features}), "
-        f"{machine['cores']} cores, Python {facts['python']}, commit {facts['commit'][:10]}."
-    )
-
-
-def _heading(model: dict[str, Any]) -> str:
-    images, top1 = model["edgezoo"][0]["images"], 100 * model["edgezoo"][0]["float_top1"]
-    return (
-        f"### mobilenet {model['alpha']} at {model['size']} px\n\n"
-        f"Keras: {top1:.1f} % top-1 on {images} images.\n"
-    )
-
-
-def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
-    ours = [
-        [
-            "EdgeZoo",
-            f"{row['format']} {row['precision']}",
-            "-" if row["precision"] == "float32" else
-            {"images": "photographs", "synthetic": "procedural pictures"}[row["calibration"]],
-            f"{100 * row['top1']:.1f}",
-            f"{row['agreement']:.3f}",
-        ]
-        for row in model["edgezoo"]
-        if row["precision"] == "int8" or row["calibration"] == "images"
-    ]  # fmt: skip
-    hand = [
-        ["by hand", row["name"], "photographs", f"{100 * row['top1']:.1f}", f"{row['agree']:.3f}"]
-        for row in model["by_hand"][1:]
-    ]
-    return [*ours, *hand]
-
-
-def _latency(latency: dict[str, Any]) -> list[list[object]]:
-    return [
-        [name, maker, f"{median:.2f}", latency[name]["edgezoo_over"].get(maker, "-")]
-        for name in ("tflite", "onnx", "openvino")
-        for maker, median in latency[name]["cpu_ms"].items()
-    ]
-
-
-def _cost(cost: dict[str, Any]) -> list[list[object]]:
-    names = {
-        "help": "`edgezoo --help`",
-        "import": "`import edgezoo`",
-        "bare_python": "Python alone, for comparison",
-        "classify": "`edgezoo classify` of one photograph with a .tflite",
-        "export": "three int8 files of mobilenet 0.5 at 160 px, 100 images, verified",
-        "import_tensorflow": "importing TensorFlow alone, for comparison",
-    }
-    return [
-        [
-            text,
-            f"{cost[key]['cpu_s']:.2f}",
-            f"{cost[key]['peak_rss_mb'] or 0:.0f}".lstrip("0") or "-",
-        ]
-        for key, text in names.items()
-    ]
-
-
-def _megabytes(peak: float | None) -> str:
-    return "-" if peak is None else f"{peak:.0f}"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
 
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "cli.md": cli,
     "support-matrix.md": support_matrix,
     "zoo.md": zoo,
-    "measurements.md": measurements,
+    "measurements.md": lambda: f"{MARK}\n{measurements()}",
 }
 
 

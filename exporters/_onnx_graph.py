@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import flatbuffer
+from edgezoo.rounding import PIXEL_ZERO
 from edgezoo.spec import Normalization
 
 if TYPE_CHECKING:
@@ -34,6 +35,74 @@ def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
         0, helper.make_node("Add", [scaled, f"{name}/offset"], [f"{name}/normalized"])
     )
     graph.node.insert(0, helper.make_node("Mul", [name, f"{name}/scale"], [scaled]))
+
+
+def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> None:
+    """Let a quantized network take pixels: its input's own quantization does the normalisation.
+
+    Args:
+        model: changed in place; takes (pixel - 128) * input_scale.
+        input_scale: as above.
+        in_float: take the pixels as float32, not uint8.
+    """
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    graph = model.graph
+    value = graph.input[0]
+    border = value.name
+    for node in graph.node:  # in order, so that a chain of transposes is followed
+        if node.op_type == "Transpose" and node.input[0] == border:
+            border = node.output[0]
+    quantize = next(
+        (n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == border), None
+    )
+    if quantize is None:
+        _normalize_pixels(graph, input_scale, in_float)  # the first layer stays in float
+        return
+    if not in_float:
+        for node in graph.node:
+            for place, name in enumerate(node.input):
+                if name == quantize.output[0]:
+                    node.input[place] = border
+        graph.node.remove(quantize)
+        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        del graph.value_info[:]  # it still has the float types
+        return
+    for place, (suffix, array) in enumerate(
+        (("pixel_scale", np.float32(1)), ("pixel_zero", np.uint8(0))), start=1
+    ):
+        graph.initializer.append(numpy_helper.from_array(np.asarray(array), f"image/{suffix}"))
+        quantize.input[place] = f"image/{suffix}"
+
+
+def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool) -> None:
+    """Let a graph that begins in float take pixels: (pixel - 128) * scale."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    value = graph.input[0]
+    name = value.name
+    for node in graph.node:
+        for place, read in enumerate(node.input):
+            if read == name:
+                node.input[place] = f"{name}/normalized"
+    nodes, pixels = [], name
+    if not in_float:
+        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
+        pixels = f"{name}/float"
+        nodes.append(helper.make_node("Cast", [name], [pixels], to=onnx.TensorProto.FLOAT))
+    for role, number in (("zero", PIXEL_ZERO), ("scale", input_scale)):
+        array = np.asarray(number, np.float32)
+        graph.initializer.append(numpy_helper.from_array(array, f"{name}/{role}"))
+    nodes += [
+        helper.make_node("Sub", [pixels, f"{name}/zero"], [f"{name}/centred"]),
+        helper.make_node("Mul", [f"{name}/centred", f"{name}/scale"], [f"{name}/normalized"]),
+    ]
+    for place, node in enumerate(nodes):
+        graph.node.insert(place, node)
 
 
 def take_constants(model: onnx.ModelProto, tflite: Path) -> None:

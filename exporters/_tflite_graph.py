@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgezoo import flatbuffer
+from edgezoo.rounding import PIXEL_ZERO
 from edgezoo.spec import Normalization
 
 # uint8 to int8 came with version 2 of QUANTIZE, int8 input with version 2 of DEQUANTIZE.
@@ -57,6 +58,15 @@ def add_unsigned_twin(graph: Any, index: int) -> int:
     tensor.quantization = flatbuffer.schema().QuantizationParametersT()
     tensor.quantization.scale = [float(signed.scale[0])]
     tensor.quantization.zeroPoint = [int(signed.zeroPoint[0]) + 128]
+    return _append(graph, tensor)
+
+
+def add_pixel_twin(graph: Any, index: int, kind: str, scale: float) -> int:
+    """Add an 8-bit tensor of pixels that means (pixel - 128) * scale; gives its index."""
+    tensor = _twin(graph, index, kind.upper())
+    tensor.quantization = flatbuffer.schema().QuantizationParametersT()
+    tensor.quantization.scale = [scale]
+    tensor.quantization.zeroPoint = [PIXEL_ZERO if kind == "uint8" else 0]
     return _append(graph, tensor)
 
 

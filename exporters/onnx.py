@@ -23,6 +23,7 @@ from edgezoo.exporters._common import (
     quantization_record,
     takes_float,
 )
+from edgezoo.exporters._onnx_graph import take_pixels
 from edgezoo.rounding import weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
@@ -133,7 +134,8 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
     )
     quantized = onnx.load(str(output))
     _make_pair_safe(quantized, layers, preparation["scales"])
-    _set_input(quantized, job)
+    if job.input_kind == "pixels":
+        take_pixels(quantized, preparation["input_scale"], takes_float(job))
     return quantized
 
 
@@ -243,37 +245,6 @@ def _levels(values: Any, scales: Any, most: int) -> Any:
     import numpy as np
 
     return np.clip(np.rint(values.astype(np.float64) / scales), -most, most)
-
-
-def _set_input(model: onnx.ModelProto, job: ExportJob) -> None:
-    """Let the file take pixels: the input's own quantization does the normalisation."""
-    import numpy as np
-    import onnx
-    from onnx import numpy_helper
-
-    graph = model.graph
-    value = graph.input[0]
-    if job.input_kind == "normalized":
-        return
-    border = value.name
-    for node in graph.node:  # in order, so that a chain of transposes is followed
-        if node.op_type == "Transpose" and node.input[0] == border:
-            border = node.output[0]
-    quantize = next(n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == border)
-    if job.io != "float32":
-        for node in graph.node:
-            for place, name in enumerate(node.input):
-                if name == quantize.output[0]:
-                    node.input[place] = border
-        graph.node.remove(quantize)
-        value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
-        del graph.value_info[:]  # it still has the float types
-        return
-    for place, (suffix, array) in enumerate(
-        (("pixel_scale", np.float32(1)), ("pixel_zero", np.uint8(0))), start=1
-    ):
-        graph.initializer.append(numpy_helper.from_array(np.asarray(array), f"image/{suffix}"))
-        quantize.input[place] = f"image/{suffix}"
 
 
 def _finish(model: onnx.ModelProto, contract: InputContract) -> None:

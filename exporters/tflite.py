@@ -20,6 +20,7 @@ from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
 from edgezoo.exporters._common import border_refusal, quantization_record
 from edgezoo.exporters._tflite_graph import (
     add_float_twin,
+    add_pixel_twin,
     add_scalar,
     add_unsigned_twin,
     insert,
@@ -137,34 +138,56 @@ def _result(quantized: Any) -> Any:
 
 
 def _set_border(model: Any, border: str, job: ExportJob, input_scale: float) -> None:
-    """Give the file the input and output type that was asked for."""
+    """Give the file the input and output type that was asked for.
+
+    The first layer may have been kept in float; then a DEQUANTIZE stands where 8-bit layers have
+    a QUANTIZE or nothing.
+    """
     graph = model.subgraphs[0]
-    if border == "int8":
-        return
     inner, outer = int(graph.inputs[0]), int(graph.outputs[0])
-    if border == "uint8":
-        first = add_unsigned_twin(graph, inner)
-        last = add_unsigned_twin(graph, outer)
-        insert(model, "QUANTIZE", [first], inner, 0)
-        insert(model, "QUANTIZE", [outer], last, len(graph.operators))
-    else:
-        first = add_float_twin(graph, inner)
+    in_float = flatbuffer.tensor_dtype(graph.tensors[inner]) == "float32"
+    first, last = inner, outer
+    if border == "float32":
+        first = _take_floats(model, inner, job, input_scale, in_float)
         last = add_float_twin(graph, outer)
-        entry = first
-        if job.input_kind == "pixels":
-            centred = add_float_twin(graph, inner, "image/centred")
-            entry = add_float_twin(graph, inner, "image/normalized")
-            zero = add_scalar(model, "image/zero", PIXEL_ZERO)
-            scale = add_scalar(model, "image/scale", input_scale)
-            insert(model, "SUB", [first, zero], centred, 0)
-            insert(model, "MUL", [centred, scale], entry, 1)
-        insert(model, "QUANTIZE", [entry], inner, 2 if entry != first else 0)
         insert(model, "DEQUANTIZE", [outer], last, len(graph.operators))
+    elif in_float:
+        first = add_pixel_twin(graph, inner, border, input_scale)
+        insert(model, "DEQUANTIZE", [first], inner, 0)
+    elif border == "uint8":
+        first = add_unsigned_twin(graph, inner)
+        insert(model, "QUANTIZE", [first], inner, 0)
+    if border == "uint8":
+        last = add_unsigned_twin(graph, outer)
+        insert(model, "QUANTIZE", [outer], last, len(graph.operators))
     for old, new in ((inner, first), (outer, last)):
-        name = flatbuffer.text(graph.tensors[old].name)
-        graph.tensors[old].name, graph.tensors[new].name = f"{name}/int8", name
+        if old != new:
+            name = flatbuffer.text(graph.tensors[old].name)
+            kind = flatbuffer.tensor_dtype(graph.tensors[old])
+            graph.tensors[old].name, graph.tensors[new].name = f"{name}/{kind}", name
     move_input(model, first)
     move_output(model, last)
+
+
+def _take_floats(model: Any, inner: int, job: ExportJob, input_scale: float, in_float: bool) -> int:
+    """Let a network take float32: pixels, or what its caller normalised; the new input tensor."""
+    graph = model.subgraphs[0]
+    first = add_float_twin(graph, inner)
+    entry, place = first, 0
+    if job.input_kind == "pixels":
+        centred = add_float_twin(graph, inner, "image/centred")
+        entry = inner if in_float else add_float_twin(graph, inner, "image/normalized")
+        zero = add_scalar(model, "image/zero", PIXEL_ZERO)
+        scale = add_scalar(model, "image/scale", input_scale)
+        insert(model, "SUB", [first, zero], centred, 0)
+        insert(model, "MUL", [centred, scale], entry, 1)
+        place = 2
+    if entry == first and in_float:
+        graph.tensors.pop()
+        return inner
+    if entry != inner:
+        insert(model, "QUANTIZE", [entry], inner, place)
+    return first
 
 
 def _finish(model: Any, contract: InputContract, path: Path) -> None:

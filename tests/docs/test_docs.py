@@ -33,6 +33,8 @@ def _name(value: object) -> str:
 
 
 def _load(path: Path) -> ModuleType:
+    if str(path.parent) not in sys.path:  # as for a script, whose neighbours it can import
+        sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

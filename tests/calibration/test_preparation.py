@@ -1,0 +1,61 @@
+"""Ranges and how stable they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgezoo.calibration.preparation import NetworkInput, stability_of
+from edgezoo.preprocessing import normalize
+from edgezoo.spec import NORMALIZATIONS
+from tests.conftest import Ended, Trained
+
+
+def test_few_images_are_less_stable_than_many() -> None:
+    """Extremes of a few draws differ between halves; those of many do not."""
+    generator = np.random.default_rng(0)
+    highs = generator.normal(10, 3, (512, 40))
+    names = [f"t{i}" for i in range(40)]
+    few, many = (stability_of(names, 0 * highs[:n], highs[:n]) for n in (4, 512))
+    assert few is not None and many is not None
+    assert few["halves"] == 2 and many["halves"] == 256
+    assert few["score"] < many["score"] and few["worst"] > 2 * many["worst"]
+    assert stability_of(names, highs[:1], highs[:1]) is None
+
+
+def test_halves_that_differ_are_named() -> None:
+    lows, highs = np.zeros((8, 3)), np.ones((8, 3))
+    highs[4:, 1] = 4
+    found = stability_of(["a", "b", "c"], lows, highs)
+    assert found == {"halves": 4, "score": 1.0, "worst": 0.75, "worst_tensor": "b"}
+
+
+@pytest.mark.parametrize("mode", NORMALIZATIONS)
+@pytest.mark.parametrize("kind", ["pixels", "normalized"])
+def test_network_input_covers_all_pixels(mode: str, kind: str) -> None:
+    feed = NetworkInput(NORMALIZATIONS[mode], kind)  # type: ignore[arg-type]
+    pixels = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (0, 128, 255)])
+    given = feed(pixels)
+    low, high = feed.range
+    assert low <= given.min() + 1e-5 and given.max() - 1e-5 <= high
+    if feed.scale:
+        assert (given[1] == 0).all()
+    else:
+        assert np.array_equal(given, normalize(pixels, NORMALIZATIONS[mode]))
+
+
+def test_passport_tells_how_stable_the_ranges_are(
+    cli: Callable[..., Ended], trained: Trained, output: Path
+) -> None:
+    options = [*trained.options[:-1], "4"]
+    ended = cli("export", *options, "--int8", "--format", "tflite", "-o", output, "--json")
+    assert ended.code == 0, ended.stderr
+    assert any("Only 4 calibration images" in text for text in ended.json["warnings"])
+    facts = cli("inspect", ended.json["artifacts"][0]["path"], "--json").json
+    ranges = facts["contract"]["calibration"]["ranges"]
+    assert ranges["stability"]["halves"] == 2
+    assert 0 < ranges["stability"]["worst"] <= 1
+    assert len(ranges["sha256"]) == 64
