@@ -175,6 +175,7 @@ def measurements() -> str:
         _table(["format", "made by", "ms", "EdgeZoo's time over it"], _latency(latency)),
         f"## Cost\n\n{_origin(cost)}\n",
         _table(["what", "CPU s", "peak MB"], _cost(cost)),
+        *_explained(_result("explain")),
     ]
     return "\n".join(parts)
 
@@ -250,6 +251,34 @@ def _cost(cost: dict[str, Any]) -> list[list[object]]:
             f"{cost[key]['peak_rss_mb'] or 0:.0f}".lstrip("0") or "-",
         ]
         for key, text in names.items()
+    ]
+
+
+def _explained(result: dict[str, Any]) -> list[str]:
+    """What `explain` says of spoilt files, and what it costs on whole ones."""
+    faults = [
+        [
+            name,
+            found["fault"] or "nothing is wrong",
+            found["layer"] or "-",
+            f"{100 * found['agreement_top1']:.1f}",
+            f"{100 * max(found['error_shares'].values()):.0f} "
+            f"({max(found['error_shares'], key=found['error_shares'].get)})",
+        ]
+        for name, found in result["faults"].items()
+    ]
+    whole = [
+        [format, f"{found['cpu_s']:.1f}", _megabytes(found["peak_rss_mb"])]
+        for format, found in result["whole"].items()
+    ]
+    return [
+        f"## Explaining\n\n{_origin(result)}\n",
+        "An int8 .tflite of mobilenet 0.25 at 224 px, spoilt in one way at a time; "
+        f"{result['images']}\nvalidation images beside the float file.\n",
+        _table(["spoilt", "named", "layer", "agreement %", "largest share of the error %"], faults),
+        f"mobilenet 0.5 at 160 px, {result['images']} images beside the Keras network, whole "
+        "command.\n",
+        _table(["file", "CPU s", "peak MB"], whole),
     ]
 
 
