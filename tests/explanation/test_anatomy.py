@@ -11,7 +11,7 @@ from edgezoo import flatbuffer, registry
 from edgezoo.calibration._stepwise import StepwiseNetwork
 from edgezoo.errors import RefusedError
 from edgezoo.inference import to_input
-from edgezoo.rounding import round_weights
+from edgezoo.verification import sqnr_db
 from tests.conftest import FORMATS, Exported, Trained
 
 each_format = pytest.mark.parametrize("format", FORMATS)
@@ -26,7 +26,10 @@ def network(exported: Exported) -> StepwiseNetwork:
 def test_weights_are_those_of_the_float_network(
     format: str, exported: Exported, network: StepwiseNetwork
 ) -> None:
-    """By name, in TFLite's layout, no further away than rounding takes them."""
+    """By name, in TFLite's layout, and no further away than rounding takes them.
+
+    Rounding that makes up for other weights' errors moves some by a few steps.
+    """
     path = exported.path(format, "int8")
     anatomy = registry.anatomy_reader(path).read(path)
     names = [flatbuffer.text(tensor.name) for tensor in network.graph.tensors]
@@ -37,9 +40,7 @@ def test_weights_are_those_of_the_float_network(
         exact, layer = network.constant(step.weights), anatomy.layers[name]
         assert layer.weights.shape == exact.shape
         assert layer.per_channel and layer.limit == 127
-        # Pair-safe grids are up to twice as coarse.
-        bound = np.abs(round_weights(exact, step.channel_axis) - exact).max() * 3
-        assert np.abs(layer.weights - exact).max() <= bound
+        assert sqnr_db(exact, layer.weights) > 25, name
         assert layer.bias is not None and layer.bias.shape == (exact.shape[step.channel_axis],)
 
 
