@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +11,58 @@ RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 
 
 def measurements() -> str:
-    """The committed results of benchmarks/, as tables."""
-    accuracy, cost = _result("int8-accuracy"), _result("cost")
-    latency, families = _result("int8-latency"), _result("int8-families")
+    """The committed results of benchmarks/, as tables; a section for each that is there."""
     parts = [
         "# Measurements\n",
         "Made by the scripts in [benchmarks](../benchmarks/README.md), from the raw results\n"
         "beside them. The validation images are easier than ImageNet's full set: compare rows,\n"
         "not these figures with published ones.\n",
-        f"## Int8 accuracy\n\n{_origin(accuracy)}\n",
     ]
-    for model in accuracy["models"]:
-        parts += [_heading(model), table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
-    parts += [
-        f"## Int8 of untrained networks\n\n{_origin(families)}\n",
-        "SQNR of the logits in decibels on 64 photographs; seeded random weights with estimated\n"
-        "batch norm, 100 photographs to calibrate, default sizes and sessions.\n",
-        table(["model", "format", "EdgeZoo", "by hand"], _families(families)),
-        f"## Int8 latency and size\n\n{_origin(latency)}\n",
-        "One thread, CPU milliseconds; files made by hand take normalised input.\n",
-        table(["mobilenet", "format", "made by", "ms", "EdgeZoo's time over it", "kB"],
-              _latency(latency)),
-        f"## Cost\n\n{_origin(cost)}\n",
-        table(["what", "CPU s", "peak MB"], _cost(cost)),
-    ]  # fmt: skip
+    for name, section in SECTIONS.items():
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            parts += section(json.loads(path.read_text(encoding="utf-8")))
     return "\n".join(parts)
 
 
+def _int8_accuracy(result: dict[str, Any]) -> list[str]:
+    parts = [f"## Int8 accuracy\n\n{_origin(result)}\n"]
+    for model in result["models"]:
+        parts += [_heading(model), table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
+    return parts
+
+
+def _int8_families(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [model["model"], name, model["edgezoo"][name]["sqnr_db"], model["by_hand"][name]["sqnr_db"]]
+        for model in result["models"]
+        for name in ("tflite", "onnx", "openvino")
+    ]
+    return [
+        f"## Int8 of untrained networks\n\n{_origin(result)}\n",
+        "SQNR of the logits in decibels on 64 photographs; seeded random weights with estimated\n"
+        "batch norm, 100 photographs to calibrate, default sizes and sessions.\n",
+        table(["model", "format", "EdgeZoo", "by hand"], rows),
+    ]
+
+
+def _int8_latency(result: dict[str, Any]) -> list[str]:
+    columns = ["mobilenet", "format", "made by", "ms", "EdgeZoo's time over it", "kB"]
+    return [
+        f"## Int8 latency and size\n\n{_origin(result)}\n",
+        "One thread, CPU milliseconds; files made by hand take normalised input.\n",
+        table(columns, _latency(result)),
+    ]
+
+
+def _cost_section(result: dict[str, Any]) -> list[str]:
+    return [
+        f"## Cost\n\n{_origin(result)}\n",
+        table(["what", "CPU s", "peak MB"], _cost(result)),
+    ]
+
+
 _ACCURACY_COLUMNS = ["made by", "file", "calibrated on", "top-1 %", "agreement with Keras"]
-
-
-def _result(name: str) -> dict[str, Any]:
-    path = RESULTS / f"{name}.json"
-    facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return facts
 
 
 def _origin(result: dict[str, Any]) -> str:
@@ -88,14 +106,6 @@ def _calibration(row: dict[str, Any]) -> str:
     return f"{row['count']} {kind}"
 
 
-def _families(families: dict[str, Any]) -> list[list[object]]:
-    return [
-        [model["model"], name, model["edgezoo"][name]["sqnr_db"], model["by_hand"][name]["sqnr_db"]]
-        for model in families["models"]
-        for name in ("tflite", "onnx", "openvino")
-    ]
-
-
 def _latency(latency: dict[str, Any]) -> list[list[object]]:
     return [
         [
@@ -135,7 +145,44 @@ def _megabytes(peak: float | None) -> str:
     return "-" if peak is None else f"{peak:.0f}"
 
 
+def _explained(result: dict[str, Any]) -> list[str]:
+    """What `explain` says of spoilt files, and what it costs on whole ones."""
+    faults = [
+        [
+            name,
+            found["fault"] or "nothing is wrong",
+            found["layer"] or "-",
+            f"{100 * found['agreement_top1']:.1f}",
+            f"{100 * max(found['error_shares'].values()):.0f} "
+            f"({max(found['error_shares'], key=found['error_shares'].get)})",
+        ]
+        for name, found in result["faults"].items()
+    ]
+    whole = [
+        [format, f"{found['cpu_s']:.1f}", _megabytes(found["peak_rss_mb"])]
+        for format, found in result["whole"].items()
+    ]
+    return [
+        f"## Explaining\n\n{_origin(result)}\n",
+        "An int8 .tflite of mobilenet 0.25 at 224 px, spoilt in one way at a time; "
+        f"{result['images']}\nvalidation images beside the float file.\n",
+        table(["spoilt", "named", "layer", "agreement %", "largest share of the error %"], faults),
+        f"mobilenet 0.5 at 160 px, {result['images']} images beside the Keras network, whole "
+        "command.\n",
+        table(["file", "CPU s", "peak MB"], whole),
+    ]
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
+
+
+SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
+    "int8-accuracy": _int8_accuracy,
+    "int8-families": _int8_families,
+    "int8-latency": _int8_latency,
+    "cost": _cost_section,
+    "explain": _explained,
+}

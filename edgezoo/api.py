@@ -12,6 +12,7 @@ from edgezoo.diagnosis import diagnose
 from edgezoo.evaluation import evaluate
 from edgezoo.inference import open_artifact
 from edgezoo.inspection import inspect
+from edgezoo.pipeline.explain import explain_file
 from edgezoo.pipeline.plan import ExportRequest
 from edgezoo.pipeline.run import ExportResult, require_passed, run
 from edgezoo.pipeline.verify import verify_files
@@ -21,6 +22,7 @@ __all__ = [
     "classify",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "inspect",
     "list_models",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 verify = verify_files
+explain = explain_file
 doctor = diagnose
 
 

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from edgezoo.anatomy import AnatomyReader
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.contracts import Exporter, Runtime
-from edgezoo.errors import DataError, MissingError, UsageError, did_you_mean
+from edgezoo.errors import DataError, MissingError, RefusedError, UsageError, did_you_mean
 from edgezoo.spec import ModelSpec
 
 
@@ -90,6 +91,24 @@ def runtime_for(path: Path) -> Runtime:
         f"{path} is not an artifact that EdgeZoo can open.",
         f"Known endings: {', '.join(endings)}.",
     )
+
+
+def anatomy_reader(path: Path) -> AnatomyReader:
+    """What looks into quantized files of this kind: the module named as their runtime.
+
+    Raises:
+        RefusedError: nothing in EdgeZoo reads the quantization of such files.
+    """
+    runtime = runtime_for(path)
+    module = f"edgezoo.runtimes._anatomy.{runtime.name}"
+    if not has_package(module):
+        raise RefusedError(
+            f"{path} cannot be explained: EdgeZoo does not know how {runtime.format} files hold "
+            "their quantization.",
+            "Explain a .tflite, .onnx or .xml file.",
+        )
+    reader: AnatomyReader = importlib.import_module(module).READER
+    return reader
 
 
 def load_artifact(path: Path | str, contract: InputContract | None = None) -> Artifact:

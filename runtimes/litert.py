@@ -173,6 +173,11 @@ class LiteRtSession(BaseSession):
         output: NDArray[Any] = self._interpreter.get_tensor(self._out)
         return output
 
+    def tensor(self, index: int) -> NDArray[Any]:
+        """An output of the last run by its index in the file, batch axis included."""
+        values: NDArray[Any] = self._interpreter.get_tensor(index)
+        return values
+
     def close(self) -> None:
         """Drop the interpreter; its memory goes with it."""
         self._interpreter = None

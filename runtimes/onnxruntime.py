@@ -56,7 +56,7 @@ class OnnxRuntime:
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
-        text = _session(path, 1).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
+        text = session_of(str(path), path).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         try:
             return json.loads(text) if text else None
         except ValueError as error:
@@ -64,8 +64,8 @@ class OnnxRuntime:
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
-        session = OnnxSession(_session(path, 1))  # says what is wrong with a damaged file
-        model = _load(path)
+        session = OnnxSession(session_of(str(path), path))  # says what is wrong with a damaged file
+        model = load_model(path)
         ops = Counter(node.op_type for node in model.graph.node)
         floating = _float_ops(model) if "QuantizeLinear" in ops else ()
         opset = next(entry.version for entry in model.opset_import if not entry.domain)
@@ -86,7 +86,7 @@ class OnnxRuntime:
         """See `Runtime`."""
         return IntegerKernels(
             "onnxruntime",
-            integer_layers(_load(path)),
+            integer_layers(load_model(path)),
             (
                 "Export with EdgeZoo: its ONNX files are rounded so that no pair overflows.",
                 "Or set session.x64quantprecision to 1 in the session options.",
@@ -99,7 +99,7 @@ class OnnxRuntime:
         reason = self.refusal(artifact, device)
         if reason and self.devices():
             raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
-        return OnnxSession(_session(artifact.path, threads))
+        return OnnxSession(session_of(str(artifact.path), artifact.path, threads))
 
 
 class OnnxSession(BaseSession):
@@ -119,7 +119,12 @@ class OnnxSession(BaseSession):
         self._session = None
 
 
-def _load(path: Path) -> Any:
+def load_model(path: Path) -> Any:
+    """The file as an `onnx.ModelProto`.
+
+    Raises:
+        MissingError: onnx is not installed.
+    """
     if importlib.util.find_spec("onnx") is None:
         raise MissingError(
             "Looking into an .onnx file needs onnx, which is not installed.",
@@ -130,7 +135,18 @@ def _load(path: Path) -> Any:
     return onnx.load(str(path))
 
 
-def _session(path: Path, threads: int) -> Any:
+def session_of(model: str | bytes, path: Path, threads: int = 1) -> Any:
+    """A default session on the CPU.
+
+    Args:
+        model: a file's name, or the bytes of a model.
+        path: what to call it in an error.
+        threads: of one run.
+
+    Raises:
+        MissingError: onnxruntime is not installed.
+        DataError: it cannot be opened.
+    """
     if importlib.util.find_spec("onnxruntime") is None:
         raise MissingError(
             "Opening an .onnx file needs onnxruntime, which is not installed.",
@@ -142,9 +158,7 @@ def _session(path: Path, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own error classes have no common base
         raise DataError(
             f"{path} cannot be opened by onnxruntime: {str(error).splitlines()[0]}",

@@ -57,7 +57,7 @@ class OpenVinoRuntime:
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
-        model = _read(path)
+        model = read_model(path)
         if not model.has_rt_info([CONTRACT_KEY]):
             return None
         try:
@@ -68,7 +68,7 @@ class OpenVinoRuntime:
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
-        model = _read(path)
+        model = read_model(path)
         structural = {"Constant", "Parameter", "Result"}
         ops = Counter(
             op.get_type_name() for op in model.get_ops() if op.get_type_name() not in structural
@@ -87,7 +87,7 @@ class OpenVinoRuntime:
         """See `Runtime`."""
         return IntegerKernels(
             "openvino, CPU plugin",
-            integer_layers(_read(path)),
+            integer_layers(read_model(path)),
             (
                 "Export with EdgeZoo: its OpenVINO files are rounded so that no pair overflows.",
                 "Or quantize with NNCF's OverflowFix.ENABLE (7 bits for every weight).",
@@ -99,7 +99,7 @@ class OpenVinoRuntime:
         reason = self.refusal(artifact, device)
         if reason and self.devices():
             raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
-        return OpenVinoSession(_compile(artifact.path, threads))
+        return OpenVinoSession(compile_model(read_model(artifact.path), artifact.path, threads))
 
 
 class OpenVinoSession(BaseSession):
@@ -120,7 +120,13 @@ class OpenVinoSession(BaseSession):
         self._request = None
 
 
-def _read(path: Path) -> Any:
+def read_model(path: Path) -> Any:
+    """The file as an `openvino.Model`.
+
+    Raises:
+        MissingError: openvino is not installed.
+        DataError: the file is damaged, or its weights are not beside it.
+    """
     if importlib.util.find_spec("openvino") is None:
         raise MissingError(
             "Opening an OpenVINO file needs openvino, which is not installed.",
@@ -144,12 +150,13 @@ def _read(path: Path) -> Any:
         raise DataError(f"{path} cannot be read by OpenVINO: {reason}") from error
 
 
-def _compile(path: Path, threads: int) -> Any:
+def compile_model(model: Any, path: Path, threads: int) -> Any:
+    """Compile for the CPU; `path` names it in an error."""
     import openvino
 
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     try:
-        return openvino.Core().compile_model(_read(path), "CPU", settings)
+        return openvino.Core().compile_model(model, "CPU", settings)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DataError(f"{path} cannot be compiled by OpenVINO: {reason}") from error

@@ -13,6 +13,7 @@ import pytest
 
 from edgezoo.inspection import inspect
 from tests.conftest import FORMATS, ROOT, SHARED, environment, made_once, run_cli
+from tests.support.faults import Spoilt
 
 pytestmark = [pytest.mark.imagenet, pytest.mark.timeout(900)]
 each_format = pytest.mark.parametrize("format", FORMATS)
@@ -84,6 +85,36 @@ def test_verification_and_provenance(files: Path) -> None:
 
 def test_onnx_has_two_transposes_at_most(files: Path) -> None:
     assert inspect(files / "files" / f"{STEM}.onnx")["ops"].get("Transpose", 0) <= 2
+
+
+def _explain(file: Path) -> dict[str, Any]:
+    ended = run_cli("explain", file, "--images", SHARED / "imagenet" / "val", "--count", "24",
+                    "--json", KERAS_HOME=str(SHARED / "keras"))  # fmt: skip
+    assert ended.code == 0, ended.stderr
+    return ended.json
+
+
+def test_explain_finds_nothing_wrong(files: Path) -> None:
+    facts = _explain(files / "files" / f"{STEM}.xml")
+    assert facts["verdict"]["healthy"], facts["verdict"]["text"]
+    stages = {stage["name"]: stage for stage in facts["stages"]}
+    assert stages["float file"]["sqnr_db"] > 80 > stages["file"]["sqnr_db"] > 20
+    assert facts["lost_top1"] is not None and facts["trace_difference"] == 0
+    (kernel,) = [c["error_share"] for c in facts["causes"] if c["cause"] == "kernel"]
+    assert abs(kernel) < 0.1
+
+
+def test_explain_names_depthwise_weights_per_tensor(files: Path, tmp_path: Path) -> None:
+    """The collapse that users meet with MobileNet, on real weights."""
+    file = Spoilt(files / "files" / f"{STEM}.tflite")
+    file.quantize_per_tensor()
+    facts = _explain(file.save(tmp_path / "spoilt.tflite"))
+    verdict = facts["verdict"]
+    assert (verdict["cause"], verdict["fault"]) == ("weights", "per-tensor weights")
+    assert "conv_dw_" in verdict["layer"]
+    assert facts["agreement_top1"] < 0.8
+    (weights,) = [c for c in facts["causes"] if c["cause"] == "weights"]
+    assert weights["error_share"] > 0.9 and weights["lost_agreement"] > 0.2
 
 
 CORAL = "mobilenet_v1_0.5_160_quant.tflite"

@@ -53,8 +53,8 @@ def verify_files(
     import numpy as np
 
     loaded = [registry.load_artifact(path) for path in paths]
-    contract = _common(loaded)
-    network = _network(contract, weights)
+    contract = common_contract(loaded)
+    network = source_network(contract, weights)
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
         chosen, _ = sources.choose(images, contract.input_size, count, 2, seed)
@@ -72,7 +72,7 @@ def verify_files(
             for a, output in zip(loaded, outputs, strict=True)
         ]  # fmt: skip
         answers = dict(process.call_many(calls, 2, debug))
-        _check_weights(contract, answers[0])
+        check_weights(contract, answers[0])
         reference = np.load(reference_path)
         scores = [np.load(output) for output in outputs]
     results = [
@@ -102,8 +102,12 @@ def verify_files(
     }
 
 
-def _common(loaded: list[Artifact]) -> InputContract:
-    """The contract of the one network that all files came from."""
+def common_contract(loaded: list[Artifact]) -> InputContract:
+    """The contract of the one network that all files came from.
+
+    Raises:
+        UsageError: files of different networks.
+    """
     contracts = [artifact.required_contract() for artifact in loaded]
     first = contracts[0]
     for artifact, contract in zip(loaded, contracts, strict=True):
@@ -118,8 +122,12 @@ def _common(loaded: list[Artifact]) -> InputContract:
     return first
 
 
-def _network(contract: InputContract, weights: str | None) -> dict[str, Any]:
-    """Find the source's weights again and name the network for the step that builds it."""
+def source_network(contract: InputContract, weights: str | None) -> dict[str, Any]:
+    """Find the source's weights again and name the network for the step that builds it.
+
+    Raises:
+        DataError: the weights are not here, or are others.
+    """
     spec = registry.model(contract.model)
     record = contract.weights
     if record.source == "file" and weights is None:
@@ -144,7 +152,12 @@ def _network(contract: InputContract, weights: str | None) -> dict[str, Any]:
     }
 
 
-def _check_weights(contract: InputContract, answer: dict[str, Any]) -> None:
+def check_weights(contract: InputContract, answer: dict[str, Any]) -> None:
+    """Compare random weights that were made again with those that the contract names.
+
+    Raises:
+        DataError: they are others.
+    """
     record = contract.weights
     if record.source == "random" and record.sha256 != answer["weights_sha256"]:
         raise DataError(

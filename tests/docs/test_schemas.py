@@ -142,3 +142,12 @@ def test_verify(cli: Cli, exported: Exported, trained: Trained) -> None:
     files = [exported.path(format, "int8") for format in ("tflite", "onnx")]
     options = ("--weights", trained.weights, "--images", trained.test, "--count", "8", "--json")
     check("verify", cli("verify", *files, *options).json)
+
+
+def test_explain(cli: Cli, exported: Exported, trained: Trained) -> None:
+    reference = exported.path("tflite", "float32")
+    options = ("--float", reference, "--count", "4", "--json")
+    for format, images in (("openvino", "synthetic"), ("tflite", trained.test)):
+        facts = cli("explain", exported.path(format, "int8"), "--images", images, *options).json
+        check("explain", facts)
+        assert (facts["lost_top1"] is None) == (images == "synthetic")

@@ -1,0 +1,80 @@
+"""The float network that a quantized file is set beside, taking what the file's first layer takes.
+
+Files of EdgeZoo let z = (pixel - 128) * scale into their first layer, with the rest of the
+normalisation in its bias (see `calibration.preparation`). The float network is put in that form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgezoo import flatbuffer
+from edgezoo.calibration._stepwise import Step, StepwiseNetwork
+from edgezoo.calibration.preparation import NetworkInput, write_plain
+from edgezoo.errors import RefusedError
+from edgezoo.rounding import PIXEL_ZERO
+from edgezoo.spec import InputKind, Normalization
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_HINT = "Give a float32 .tflite that EdgeZoo exported from the same network."
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A float TFLite network on disk, and what to let in.
+
+    Attributes:
+        path: the network.
+        inputs: gives what the network takes for pixels (n, size, size, 3), float32 of that shape.
+        offset: what that lacks to be a value of the model's own preprocessing.
+    """
+
+    path: Path
+    inputs: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    offset: float = 0.0
+
+
+def centred(source: Path, target: Path, kind: InputKind, how: Normalization) -> Reference:
+    """Write a float network in the form that takes what an int8 file's first layer takes.
+
+    Args:
+        source: a float32 .tflite of EdgeZoo.
+        target: where to write.
+        kind: what the source and the int8 file take.
+        how: their model's normalisation.
+
+    Raises:
+        RefusedError: the network does not start with a normalisation and a convolution.
+    """
+    network = StepwiseNetwork(source)
+    head: list[Step] = []
+    for step in network.steps:
+        if step.weights is not None:
+            break
+        if step.kind not in ("MUL", "ADD", "SUB"):
+            raise RefusedError(
+                f"{source} starts with an operation {step.kind}, which is no normalisation of "
+                "EdgeZoo's.",
+                _HINT,
+            )
+        head.append(step)
+    first = network.graph.operators[len(head)]
+    first.inputs = [network.input, *first.inputs[1:]]
+    network.graph.operators = network.graph.operators[len(head) :]
+    base = target.with_suffix(".base.tflite")
+    flatbuffer.write_model(network.model, base)
+    feed = NetworkInput(how, kind)
+    try:
+        write_plain(base, target, feed)
+    except ValueError as error:
+        raise RefusedError(
+            f"{source} cannot serve as the float network: {error}.", _HINT
+        ) from error
+    offset = how.offset[0] + PIXEL_ZERO * how.scale[0] if how.uniform else PIXEL_ZERO * feed.scale
+    return Reference(target, feed, offset)

@@ -1,0 +1,83 @@
+"""Sums over images, one set a layer, from which its figures are computed at the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgezoo.anatomy import Grid
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass
+class LayerSums:
+    """What has been seen of a layer so far. All errors are against the float network.
+
+    `least` and `greatest` are float values in the file's levels.
+    """
+
+    kind: str
+    grid: Grid | None
+    values: int = 0
+    signal: float = 0.0
+    local_noise: float = 0.0
+    local_steps: float = 0.0
+    real_values: int = 0
+    real_signal: float = 0.0
+    real_noise: float = 0.0
+    own_bias_noise: float = 0.0
+    below: int = 0
+    above: int = 0
+    least: float = math.inf
+    greatest: float = -math.inf
+    kernel_values: int = 0
+    kernel_steps: float = 0.0
+    kernel_noise: float = 0.0
+
+    def add(self, base: NDArray[np.float32], local: NDArray[np.float32]) -> None:
+        """Add some images.
+
+        Args:
+            base: output of the float layer.
+            local: output of the quantized layer on the same inputs.
+        """
+        import numpy as np
+
+        self.values += base.size
+        self.signal += power(base)
+        error = local - base
+        self.local_noise += power(error)
+        if self.grid is not None:
+            error /= self.grid.scale
+            self.local_steps += power(error)
+            levels = base / self.grid.scale + self.grid.zero_point
+            self.below += int(np.count_nonzero(levels < self.grid.low - 0.5))
+            self.above += int(np.count_nonzero(levels > self.grid.high + 0.5))
+            self.least = min(self.least, float(levels.min()))
+            self.greatest = max(self.greatest, float(levels.max()))
+
+    def add_real(self, base: NDArray[np.float32], real: NDArray[np.float32]) -> None:
+        """Add the layer's output in the real file."""
+        self.real_values += base.size
+        self.real_signal += power(base)
+        self.real_noise += power(real - base)
+
+    def add_kernel(self, real: NDArray[np.float32], simulated: NDArray[np.float32]) -> None:
+        """Add a layer's real output beside its simulation on the real file's own inputs."""
+        error = real - simulated
+        self.kernel_values += error.size
+        self.kernel_noise += power(error)
+        if self.grid is not None:
+            error /= self.grid.scale
+            self.kernel_steps += power(error)
+
+
+def power(values: NDArray[np.float32]) -> float:
+    """Sum of squares; images are added up in float64."""
+    import numpy as np
+
+    return sum(float(np.dot(row, row)) for row in values.reshape(len(values), -1))

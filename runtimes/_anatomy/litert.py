@@ -1,0 +1,157 @@
+"""Quantization in TFLite files: scale and zero point stand at each tensor."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo import flatbuffer
+from edgezoo.anatomy import Anatomy, Grid, LayerConstants, Trace
+from edgezoo.artifact import Artifact
+from edgezoo.runtimes import litert
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+# What may stand between the file's input and the first layer: the border and a normalisation.
+_BORDER = {"QUANTIZE", "SUB", "MUL", "ADD"}
+_LEVELS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+
+
+@dataclass(frozen=True, slots=True)
+class LiteRtAnatomy:
+    """Reader of `.tflite`."""
+
+    def read(self, path: Path) -> Anatomy:
+        """See `AnatomyReader`."""
+        model = flatbuffer.read_model(path)
+        graph = model.subgraphs[0]
+        layers = {}
+        for op in graph.operators:
+            if flatbuffer.op_name(model, op) in _WEIGHTED:
+                constants = _constants(model, [graph.tensors[int(i)] for i in op.inputs if i >= 0])
+                if constants is not None:
+                    layers[_name(graph, int(op.outputs[0]))] = constants
+        grids = {}
+        for op in graph.operators:
+            for i in op.outputs:
+                dequantizes = flatbuffer.op_name(model, op) == "DEQUANTIZE"
+                grid = _grid(graph.tensors[int(op.inputs[0] if dequantizes else i)])
+                if grid is not None:
+                    grids[_name(graph, int(i))] = grid
+        return Anatomy(layers, grids, _grid(graph.tensors[_entrance(model)]))
+
+    @contextmanager
+    def trace(self, path: Path, names: Collection[str]) -> Iterator[LiteRtTracer]:
+        """See `AnatomyReader`."""
+        import numpy as np
+
+        model = flatbuffer.read_model(path)
+        graph = model.subgraphs[0]
+        entrance = _entrance(model)
+        computed = dict.fromkeys(int(i) for op in graph.operators for i in op.outputs)
+        shown = [i for i in computed if _name(graph, i) in names or i == entrance]
+        first = int(graph.outputs[0])
+        graph.outputs = np.asarray([first, *(i for i in shown if i != first)], np.int32)
+        model.signatureDefs = None  # they name other outputs
+        with tempfile.TemporaryDirectory(prefix="edgezoo-trace-") as folder:
+            copy = Path(folder, path.name)
+            flatbuffer.write_model(model, copy)
+            session = litert.RUNTIME.open(Artifact(copy, "tflite", (copy,)))
+            grids = {i: _grid(graph.tensors[i]) for i in (*shown, entrance)}
+            named = {i: _name(graph, i) for i in shown}
+            with session:
+                yield LiteRtTracer(session, named, grids, entrance)
+
+
+@dataclass(frozen=True, slots=True)
+class LiteRtTracer:
+    """An interpreter of a copy whose inner tensors are outputs."""
+
+    session: litert.LiteRtSession
+    names: dict[int, str]
+    grids: dict[int, Grid | None]
+    entrance: int
+
+    def run(self, batch: NDArray[Any]) -> Trace:
+        """See `Tracer`."""
+        scores = self.session.run(batch)
+        values = {i: self._real(i, self.session.tensor(i)) for i in self.names}
+        if self.entrance in values:
+            entered = values[self.entrance]
+        else:  # the first layer reads the file's own input
+            entered = self._real(self.entrance, batch)
+        return Trace(scores, entered, {self.names[i]: values[i] for i in self.names})
+
+    def _real(self, index: int, raw: NDArray[Any]) -> NDArray[np.float32]:
+        import numpy as np
+
+        values = raw.astype(np.float32)
+        grid = self.grids[index]
+        return values if grid is None else (values - grid.zero_point) * grid.scale
+
+
+def _name(graph: Any, index: int) -> str:
+    return flatbuffer.text(graph.tensors[index].name)
+
+
+def _entrance(model: Any) -> int:
+    """The tensor that the first layer reads."""
+    graph = model.subgraphs[0]
+    for op in graph.operators:
+        if flatbuffer.op_name(model, op) not in _BORDER:
+            return next(int(i) for i in op.inputs if not flatbuffer.is_constant(model, int(i)))
+    return int(graph.inputs[0])
+
+
+def _grid(tensor: Any) -> Grid | None:
+    """Levels of a tensor of one scale; None where it is floating point or an index."""
+    import numpy as np
+
+    quantization, dtype = tensor.quantization, flatbuffer.tensor_dtype(tensor)
+    if quantization is None or quantization.scale is None or dtype not in _LEVELS:
+        return None
+    scale = np.asarray(np.float32(quantization.scale[0]))
+    return Grid(scale, np.asarray(np.float32(quantization.zeroPoint[0])), *_LEVELS[dtype])
+
+
+def _constants(model: Any, inputs: list[Any]) -> LayerConstants | None:
+    """Weights and bias out of an operation's inputs; None where the weights are computed."""
+    import numpy as np
+
+    weights, scales = _dequantize(model, inputs[1])
+    if weights is None:
+        return None
+    bias = _dequantize(model, inputs[2])[0] if len(inputs) > 2 else None
+    stored = flatbuffer.tensor_dtype(inputs[1])
+    limit = int(np.iinfo(stored).max) if scales is not None else 0
+    return LayerConstants(weights, scales, limit, bias)
+
+
+def _dequantize(
+    model: Any, tensor: Any
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Real values of a constant, and the scales of its levels where it has any."""
+    import numpy as np
+
+    stored = flatbuffer.constant(model, tensor)
+    if stored is None:
+        return None, None
+    quantization = tensor.quantization
+    if quantization is None or quantization.scale is None or not len(quantization.scale):
+        return stored.astype(np.float32), None
+    scales = np.asarray(quantization.scale, np.float32)
+    axis = int(quantization.quantizedDimension) if len(scales) > 1 else None
+    shape = [-1 if place == axis else 1 for place in range(stored.ndim)]
+    zeros = np.asarray(quantization.zeroPoint, np.float64).reshape(shape)
+    real = (stored.astype(np.float64) - zeros) * scales.reshape(shape).astype(np.float64)
+    return real.astype(np.float32), scales
+
+
+READER = LiteRtAnatomy()

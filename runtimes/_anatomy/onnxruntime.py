@@ -1,0 +1,193 @@
+"""Quantization in ONNX files: pairs of QuantizeLinear and DequantizeLinear around float layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
+from edgezoo.errors import MissingError
+from edgezoo.runtimes import onnxruntime as runtime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_WEIGHTED = {"Conv", "Gemm", "MatMul"}
+_MOVING = {"Transpose", "Reshape"}
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxAnatomy:
+    """Reader of `.onnx`."""
+
+    def read(self, path: Path) -> Anatomy:
+        """See `AnatomyReader`."""
+        graph = _Graph(path)
+        layers = {}
+        for node in graph.nodes:
+            if node.op_type not in _WEIGHTED:
+                continue
+            constants = _constants(graph, node)
+            if constants is not None:
+                layers[node.output[0].removesuffix("/linear")] = constants
+        grids = {
+            node.input[0]: graph.grid(node)
+            for node in graph.nodes
+            if node.op_type == "QuantizeLinear"
+        }
+        entrance = graph.entrance()
+        return Anatomy(layers, grids, graph.grid(entrance) if entrance is not None else None)
+
+    @contextmanager
+    def trace(self, path: Path, names: Collection[str]) -> Iterator[OnnxTracer]:
+        """See `AnatomyReader`."""
+        import onnx
+
+        graph = _Graph(path)
+        quantizers = {n.input[0]: n for n in graph.nodes if n.op_type == "QuantizeLinear"}
+        entrance = graph.entrance()
+        computed = {name for node in graph.nodes for name in node.output}
+        shown: dict[str, tuple[str, Grid | None]] = {}
+        for name in names:
+            if name in quantizers:
+                shown[name] = (quantizers[name].output[0], graph.grid(quantizers[name]))
+            elif name in computed:
+                shown[name] = (name, None)
+        entry: tuple[str, Grid | None] = (graph.first_input(), None)
+        if entrance is not None:
+            entry = (entrance.input[0], graph.grid(entrance))
+        outputs = {value.name for value in graph.model.graph.output}
+        for tensor in dict.fromkeys([*(tensor for tensor, _ in shown.values()), entry[0]]):
+            if tensor in computed and tensor not in outputs:
+                graph.model.graph.output.append(onnx.ValueInfoProto(name=tensor))
+        yield OnnxTracer(runtime.session_of(graph.model.SerializeToString(), path), shown, entry)
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxTracer:
+    """A default session of a copy whose inner tensors are outputs."""
+
+    session: Any
+    shown: dict[str, tuple[str, Grid | None]]
+    entry: tuple[str, Grid | None]
+
+    def run(self, batch: NDArray[Any]) -> Trace:
+        """See `Tracer`."""
+        names = [value.name for value in self.session.get_outputs()]
+        given = self.session.get_inputs()[0].name
+        found = dict(zip(names, self.session.run(None, {given: batch}), strict=True))
+        scores = found[names[0]]
+        found[given] = batch
+        entered = _real(found[self.entry[0]], self.entry[1])
+        if entered.shape[-1] != 3:
+            entered = channels_last(entered)
+        values = {
+            name: channels_last(_real(found[tensor], grid))
+            for name, (tensor, grid) in self.shown.items()
+        }
+        return Trace(scores, entered, values)
+
+
+def _real(raw: NDArray[Any], grid: Grid | None) -> NDArray[np.float32]:
+    import numpy as np
+
+    values = raw.astype(np.float32)
+    return values if grid is None else (values - grid.zero_point) * grid.scale
+
+
+class _Graph:
+    """The nodes of a file, with what they read."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise MissingError(
+                "Looking into an .onnx file needs onnx, which is not installed.",
+                "Run: pip install onnx",
+            ) from error
+        self.model = onnx.load(str(path))
+        self.nodes = list(self.model.graph.node)
+        self._constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
+        self.producers = {name: node for node in self.nodes for name in node.output}
+
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """Values of an initializer."""
+        from onnx import numpy_helper
+
+        tensor = self._constants.get(name)
+        return None if tensor is None else numpy_helper.to_array(tensor)
+
+    def dequantized(self, name: str) -> tuple[Any, Any]:
+        """Real values of a constant (also behind a DequantizeLinear) and its scales, or Nones."""
+        import numpy as np
+
+        plain = self.constant(name)
+        if plain is not None:
+            return plain.astype(np.float32), None
+        node = self.producers.get(name)
+        stored = None
+        if node is not None and node.op_type == "DequantizeLinear":
+            stored = self.constant(node.input[0])
+        if node is None or stored is None:
+            return None, None
+        scales, zeros = self._parameters(node)
+        shape = [1] * stored.ndim
+        if scales.size > 1:
+            axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+            shape[axis] = -1
+        real = (stored.astype(np.float64) - zeros.reshape(shape)) * scales.reshape(shape)
+        return real.astype(np.float32), scales.reshape(-1).astype(np.float32)
+
+    def _parameters(self, node: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        import numpy as np
+
+        scale = self.constant(node.input[1])
+        zero = self.constant(node.input[2]) if len(node.input) > 2 else None
+        scales = np.asarray(scale, np.float64).reshape(-1)
+        return scales, np.zeros_like(scales) if zero is None else zero.astype(np.float64)
+
+    def grid(self, node: Any) -> Grid:
+        """Levels of a QuantizeLinear or DequantizeLinear of one scale."""
+        import numpy as np
+
+        scales, zeros = self._parameters(node)
+        zero = self.constant(node.input[2]) if len(node.input) > 2 else None
+        limits = np.iinfo(np.uint8 if zero is None else zero.dtype)
+        scale, offset = np.float32(scales.flat[0]), np.float32(zeros.flat[0])
+        return Grid(np.asarray(scale), np.asarray(offset), int(limits.min), int(limits.max))
+
+    def first_input(self) -> str:
+        """What the first weighted layer reads, before any transposing."""
+        name = next(n.input[0] for n in self.nodes if n.op_type in _WEIGHTED)
+        while name in self.producers and self.producers[name].op_type in _MOVING:
+            name = self.producers[name].input[0]
+        return str(name)
+
+    def entrance(self) -> Any | None:
+        """The DequantizeLinear in front of the first weighted layer."""
+        node = self.producers.get(self.first_input())
+        return node if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _constants(graph: _Graph, node: Any) -> LayerConstants | None:
+    import numpy as np
+
+    weights, scales = graph.dequantized(node.input[1])
+    if weights is None:
+        return None
+    options = {a.name: a.i for a in node.attribute}
+    if weights.ndim == 4:
+        depthwise = options.get("group", 1) > 1 and weights.shape[1] == 1
+        weights = weights.transpose((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
+    elif not options.get("transB"):
+        weights = weights.T
+    bias = graph.dequantized(node.input[2])[0] if len(node.input) > 2 else None
+    return LayerConstants(np.ascontiguousarray(weights), scales, 127, bias)
+
+
+READER = OnnxAnatomy()
