@@ -68,6 +68,7 @@ def support_matrix() -> str:
         [
             spec.name,
             spec.preprocessing,
+            spec.resize.filter,
             spec.default_input_size,
             spec.min_input_size,
             _weights_sizes(spec),
@@ -89,9 +90,17 @@ def support_matrix() -> str:
         "`preprocess_input` of the model's family returns.\n",
         _table(["option", *names], kinds),
         "## Input sizes and preprocessing\n",
-        "Sizes in pixels. [How `tf`, `caffe` and `torch` normalise](json.md#preprocessing).\n",
+        "Sizes in pixels. The filter resizes pictures before the centre is cut out.\n"
+        "[How `tf`, `caffe`, `torch` and `raw` normalise](json.md#preprocessing).\n",
         _table(
-            ["model", "preprocessing", "default size", "smallest size", "with ImageNet weights"],
+            [
+                "model",
+                "preprocessing",
+                "filter",
+                "default size",
+                "smallest size",
+                "with ImageNet weights",
+            ],
             preprocessing,
         ),
     ]
@@ -134,22 +143,26 @@ def zoo() -> str:
         [
             spec.name,
             f"{spec.parameters:,}",
+            f"{spec.multiply_adds / 1e6:,.0f}",
             spec.depth,
             f"{spec.size_mb:g}",
             f"{100 * spec.top1:.1f}",
-            f"{100 * spec.top5:.1f}",
+            "-" if spec.top5 is None else f"{100 * spec.top5:.1f}",
             spec.weights_licence,
             f"[{spec.paper.rpartition('/')[2]}]({spec.paper})",
         ]
         for spec in sorted(registry.models().values(), key=lambda spec: spec.name)
     ]
-    columns = ["model", "parameters", "depth", "MB", "top-1 %", "top-5 %", "weights", "paper"]
+    columns = ["model", "parameters", "mult-adds M", "depth", "MB", "top-1 %", "top-5 %", "weights",
+               "paper"]  # fmt: skip
     parts = [
         _MARK,
         "# The zoo\n",
-        "Figures as [Keras Applications](https://keras.io/api/applications/) publishes them: size\n"
-        "of the float32 weights, accuracy on ImageNet's validation set. For MobileNet they are\n"
-        "those of width 1.0 at 224 px. EdgeZoo did not measure them.\n",
+        "Accuracy on ImageNet's validation set as [Keras](https://keras.io/api/applications/) or\n"
+        "the authors publish it; `figures` in `edgezoo show MODEL --json` says where. EdgeZoo did\n"
+        "not measure it. MB are those of the float32 weights. Families with widths are shown at\n"
+        "width 1.0. Multiply-adds are computed: those of convolutions and dense layers, for one\n"
+        "picture of the default size. Depth counts layers with parameters.\n",
         _table(columns, rows),
     ]
     return "\n".join(parts)
@@ -168,6 +181,12 @@ def measurements() -> str:
     ]
     for model in accuracy["models"]:
         parts += [_heading(model), _table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
+    lite = _result("efficientnet-lite")
+    parts += [
+        f"## EfficientNet-Lite\n\n{_origin(lite)}\n",
+        "Agreement and drop are those towards the Keras network, on the same images.\n",
+        _table(["model", "made by", "top-1 %", "agreement", "drop, points"], _lite_rows(lite)),
+    ]
     latency = _result("int8-latency")
     parts += [
         f"## Int8 latency\n\n{_origin(latency)}\n",
@@ -224,6 +243,27 @@ def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
         for row in model["by_hand"][1:]
     ]
     return [*ours, *hand]
+
+
+def _lite_rows(lite: dict[str, Any]) -> Iterable[list[object]]:
+    for model in lite["models"]:
+        name = model["model"]
+        yield [name, "Keras", f"{100 * model['keras_top1']:.1f}", "-", "-"]
+        yield [
+            name,
+            f"PyTorch {model['torch'].partition('+')[0]}",
+            f"{100 * model['torch_top1']:.1f}",
+            f"{model['agreement']:.3f}",
+            f"{100 * (model['keras_top1'] - model['torch_top1']):.1f}",
+        ]
+        for file in model["files"]:
+            yield [
+                name,
+                f"EdgeZoo, {file['format']} {file['precision']}",
+                f"{100 * file['top1']:.1f}",
+                f"{file['agreement']:.3f}",
+                f"{100 * file['drop']:.1f}",
+            ]
 
 
 def _latency(latency: dict[str, Any]) -> list[list[object]]:
