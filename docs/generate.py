@@ -181,12 +181,6 @@ def measurements() -> str:
     ]
     for model in accuracy["models"]:
         parts += [_heading(model), _table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
-    lite = _result("efficientnet-lite")
-    parts += [
-        f"## EfficientNet-Lite\n\n{_origin(lite)}\n",
-        "Agreement and drop are those towards the Keras network, on the same images.\n",
-        _table(["model", "made by", "top-1 %", "agreement", "drop, points"], _lite_rows(lite)),
-    ]
     latency = _result("int8-latency")
     parts += [
         f"## Int8 latency\n\n{_origin(latency)}\n",
@@ -243,27 +237,6 @@ def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
         for row in model["by_hand"][1:]
     ]
     return [*ours, *hand]
-
-
-def _lite_rows(lite: dict[str, Any]) -> Iterable[list[object]]:
-    for model in lite["models"]:
-        name = model["model"]
-        yield [name, "Keras", f"{100 * model['keras_top1']:.1f}", "-", "-"]
-        yield [
-            name,
-            f"PyTorch {model['torch'].partition('+')[0]}",
-            f"{100 * model['torch_top1']:.1f}",
-            f"{model['agreement']:.3f}",
-            f"{100 * (model['keras_top1'] - model['torch_top1']):.1f}",
-        ]
-        for file in model["files"]:
-            yield [
-                name,
-                f"EdgeZoo, {file['format']} {file['precision']}",
-                f"{100 * file['top1']:.1f}",
-                f"{file['agreement']:.3f}",
-                f"{100 * file['drop']:.1f}",
-            ]
 
 
 def _latency(latency: dict[str, Any]) -> list[list[object]]:

@@ -127,7 +127,7 @@ def lite(common: Path) -> dict[str, Any]:
 
     def make(folder: Path) -> None:
         ended = run_cli("export", LITE0.name, "--precision", "float32,int8", "--calibration-count",
-                        "32", "--verify-images", "16", "-o", folder / "files", "--json",
+                        "16", "--verify-images", "16", "-o", folder / "files", "--json",
                         EDGEZOO_CACHE=str(folder / "cache"))  # fmt: skip
         assert ended.code == 0, ended.stderr
         (folder / "export.json").write_text(ended.stdout)
