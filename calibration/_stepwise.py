@@ -124,19 +124,22 @@ class StepwiseNetwork:
         count = len(values[step.computed_inputs[0]])
         results: NDArray[np.float32] | None = None
         for i in range(count):
-            for tensor, index in inputs:
-                interpreter.set_tensor(index, values[tensor][i : i + 1])
+            for tensor, detail in inputs:
+                value = values[tensor][i].reshape(detail["shape"])
+                interpreter.set_tensor(detail["index"], value)
             interpreter.invoke()
             result = interpreter.get_tensor(output)
             if results is None:
-                results = np.empty((count, *result.shape[1:]), np.float32)
-            results[i] = result[0]
+                # The converter may reshape a feature map of one pixel to (channels,).
+                shape = result.shape[1:] if result.shape[0] == 1 else result.shape
+                results = np.empty((count, *shape), np.float32)
+            results[i] = result.reshape(results.shape[1:])
         assert results is not None
         return results
 
     def _interpreter(
         self, step: Step, weights: NDArray[Any] | None, linear: bool
-    ) -> tuple[Any, list[tuple[int, int]], int]:
+    ) -> tuple[Any, list[tuple[int, dict[str, Any]]], int]:
         from ai_edge_litert.interpreter import Interpreter
 
         model = self._single(step, weights, linear)
@@ -147,7 +150,7 @@ class StepwiseNetwork:
         interpreter = Interpreter(model_content=bytes(builder.Output()), num_threads=1)
         interpreter.allocate_tensors()
         details = interpreter.get_input_details()
-        pairs = [(t, d["index"]) for t, d in zip(step.computed_inputs, details, strict=True)]
+        pairs = list(zip(step.computed_inputs, details, strict=True))
         return interpreter, pairs, interpreter.get_output_details()[0]["index"]
 
     def _single(self, step: Step, weights: NDArray[Any] | None, linear: bool) -> Any:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgezoo.errors import DataError
 from edgezoo.preprocessing import file_sha256, load_pixels
+from edgezoo.spec import USUAL_RESIZE, Resize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,13 +41,15 @@ def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> dict[str, An
     return {"of": of, "bytes": BYTES, "sha256": base64.b64encode(joined).decode()}
 
 
-def overlapping(passport: dict[str, Any], paths: Iterable[Path], size: int) -> list[Path] | None:
+def overlapping(
+    passport: dict[str, Any], paths: Iterable[Path], size: int, resize: Resize = USUAL_RESIZE
+) -> list[Path] | None:
     """Which image files calibrated an artifact.
 
     Args:
         passport: `contract.calibration` of the artifact.
         paths: image files.
-        size: the contract's `input_size`, for passports that were made of pixels.
+        size, resize: of the contract, for passports that were made of pixels.
 
     Returns:
         None where the passport cannot tell, as in files of earlier versions.
@@ -62,7 +65,7 @@ def overlapping(passport: dict[str, Any], paths: Iterable[Path], size: int) -> l
     def fingerprint(path: Path) -> bytes | None:
         try:
             if facts["of"] == "pixels":
-                return of_pixels(load_pixels(path, size))[:step]
+                return of_pixels(load_pixels(path, size, resize))[:step]
             return of_file(path)[:step]
         except (OSError, DataError):
             return None  # whoever scores it will say so

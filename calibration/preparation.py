@@ -157,7 +157,7 @@ def _shift_first_bias(path: Path, offset: float) -> None:
         ValueError: the first operation is no layer with weights and bias.
     """
     network = StepwiseNetwork(path)
-    first = network.steps[0]
+    first = next(step for step in network.steps if step.kind != "PAD")
     if first.weights is None or first.bias is None:
         raise ValueError("the network does not start with a convolution")
     weights = network.constant(first.weights)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.errors import DataError
 from edgezoo.preprocessing import find_images, load_many, recipe_hash
+from edgezoo.spec import USUAL_RESIZE, Resize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +40,7 @@ class ImageSet:
         names: what was chosen, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source knows none.
         prints: a fingerprint of each image; none for drawn pictures.
+        resize: how files became pixels.
     """
 
     pixels: NDArray[np.uint8]
@@ -49,6 +51,7 @@ class ImageSet:
     unreadable: int = 0
     note: str | None = None
     prints: tuple[bytes, ...] = ()
+    resize: Resize = USUAL_RESIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def passport(images: ImageSet, size: int) -> dict[str, Any]:
         "seed": images.seed,
         "list_sha256": list_hash(images.names),
         "unreadable": images.unreadable,
-        "preprocessing": recipe_hash(size),
+        "preprocessing": recipe_hash(size, images.resize),
     }
     if images.prints:
         kind: Literal["file", "pixels"] = "file" if images.source == "folder" else "pixels"
@@ -125,7 +128,12 @@ def open_images(path: Path) -> StoredImages:
 
 
 def choose(
-    where: str, size: int, count: int, verify_count: int, seed: int
+    where: str,
+    size: int,
+    count: int,
+    verify_count: int,
+    seed: int,
+    resize: Resize = USUAL_RESIZE,
 ) -> tuple[ImageSet, ImageSet]:
     """Choose images to calibrate on and others to verify with.
 
@@ -135,6 +143,7 @@ def choose(
         count: images to calibrate on, at the most.
         verify_count: images to verify with; held out where there are enough.
         seed: makes the choice repeatable.
+        resize: how image files become pixels.
 
     Raises:
         DataError: nothing usable there, or more than a tenth cannot be read.
@@ -146,7 +155,7 @@ def choose(
         )
     path = Path(where).expanduser()
     if path.is_dir():
-        return _from_folder(path, size, count, verify_count, seed)
+        return _from_folder(path, size, count, verify_count, seed, resize)
     return _from_array(path, size, count, verify_count, seed)
 
 
@@ -204,7 +213,7 @@ def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
 
 
 def _from_folder(
-    folder: Path, size: int, count: int, verify_count: int, seed: int
+    folder: Path, size: int, count: int, verify_count: int, seed: int, resize: Resize
 ) -> tuple[ImageSet, ImageSet]:
     import numpy as np
 
@@ -218,7 +227,7 @@ def _from_folder(
     good: list[Path] = []
     pixels: list[NDArray[np.uint8]] = []
     tried = 0
-    for path, decoded in load_many(spread(folder, paths, seed), size):
+    for path, decoded in load_many(spread(folder, paths, seed), size, resize):
         tried += 1
         if decoded is not None:
             good.append(path)
@@ -247,6 +256,7 @@ def _from_folder(
         unreadable,
         None if len(good) > n else "verified on images that it was calibrated on",
         prints[:n],
+        resize,
     )
     return chosen, replace(
         chosen, pixels=stack[held_out], names=names[held_out], prints=prints[held_out]

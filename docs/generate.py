@@ -67,6 +67,7 @@ def support_matrix() -> str:
         [
             spec.name,
             spec.preprocessing,
+            spec.resize.filter,
             spec.default_input_size,
             spec.min_input_size,
             _weights_sizes(spec),
@@ -88,9 +89,17 @@ def support_matrix() -> str:
         "`preprocess_input` of the model's family returns.\n",
         table(["option", *names], kinds),
         "## Input sizes and preprocessing\n",
-        "Sizes in pixels. [How `tf`, `caffe` and `torch` normalise](json.md#preprocessing).\n",
+        "Sizes in pixels. The filter resizes pictures before the centre is cut out.\n"
+        "[How `tf`, `caffe`, `torch` and `raw` normalise](json.md#preprocessing).\n",
         table(
-            ["model", "preprocessing", "default size", "smallest size", "with ImageNet weights"],
+            [
+                "model",
+                "preprocessing",
+                "filter",
+                "default size",
+                "smallest size",
+                "with ImageNet weights",
+            ],
             preprocessing,
         ),
     ]
@@ -133,22 +142,26 @@ def zoo() -> str:
         [
             spec.name,
             f"{spec.parameters:,}",
+            f"{spec.multiply_adds / 1e6:,.0f}",
             spec.depth,
             f"{spec.size_mb:g}",
             f"{100 * spec.top1:.1f}",
-            f"{100 * spec.top5:.1f}",
+            "-" if spec.top5 is None else f"{100 * spec.top5:.1f}",
             spec.weights_licence,
             f"[{spec.paper.rpartition('/')[2]}]({spec.paper})",
         ]
         for spec in sorted(registry.models().values(), key=lambda spec: spec.name)
     ]
-    columns = ["model", "parameters", "depth", "MB", "top-1 %", "top-5 %", "weights", "paper"]
+    columns = ["model", "parameters", "mult-adds M", "depth", "MB", "top-1 %", "top-5 %", "weights",
+               "paper"]  # fmt: skip
     parts = [
         MARK,
         "# The zoo\n",
-        "Figures as [Keras Applications](https://keras.io/api/applications/) publishes them: size\n"
-        "of the float32 weights, accuracy on ImageNet's validation set. For MobileNet they are\n"
-        "those of width 1.0 at 224 px. EdgeZoo did not measure them.\n",
+        "Accuracy on ImageNet's validation set as [Keras](https://keras.io/api/applications/) or\n"
+        "the authors publish it; `figures` in `edgezoo show MODEL --json` says where. EdgeZoo did\n"
+        "not measure it. MB are those of the float32 weights. Families with widths are shown at\n"
+        "width 1.0. Multiply-adds are computed: those of convolutions and dense layers, for one\n"
+        "picture of the default size. Depth counts layers with parameters.\n",
         table(columns, rows),
     ]
     return "\n".join(parts)

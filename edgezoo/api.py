@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
+from edgezoo import registry, zoo
 from edgezoo.building import build
 from edgezoo.classification import classify
 from edgezoo.diagnosis import diagnose
@@ -67,4 +67,4 @@ def list_models() -> list[str]:
 
 def show(model: str) -> dict[str, Any]:
     """What is known about a model."""
-    return registry.describe_model(model)
+    return zoo.describe(model)

@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.errors import DataError
-from edgezoo.preprocessing import CROP_FRACTION, file_sha256, resize_target
-from edgezoo.spec import NORMALIZATIONS, InputKind, Normalization, Precision
+from edgezoo.preprocessing import file_sha256
+from edgezoo.spec import (
+    NORMALIZATIONS,
+    RESIZE_FILTERS,
+    USUAL_RESIZE,
+    InputKind,
+    Normalization,
+    Precision,
+    Resize,
+)
 
 SCHEMA = 1
 CONTRACT_KEY = "edgezoo_contract"
@@ -42,8 +50,8 @@ class InputContract:
         input_kind: "pixels" (RGB 0 to 255; the normalisation is in the file) or "normalized"
             (the caller normalises as `preprocessing` says).
         input_dtype, output_dtype: numpy names of the tensors at the border of the file.
-        crop_fraction: resize the shorter side to round(input_size / crop_fraction), then cut
-            out the centre.
+        crop_fraction, resize_filter: resize the shorter side to round(input_size /
+            crop_fraction) by the filter ("bilinear", "bicubic"), then cut out the centre.
         labels: class names in the order of the output; empty where unknown.
         calibration: passport of the images that an int8 file was calibrated on.
     """
@@ -63,8 +71,8 @@ class InputContract:
     layout: str = "NHWC"
     color_order: str = "RGB"
     batch: int = 1
-    crop_fraction: float = CROP_FRACTION
-    resize_filter: str = "bilinear"
+    crop_fraction: float = USUAL_RESIZE.crop_fraction
+    resize_filter: str = USUAL_RESIZE.filter
     labels: tuple[str, ...] = ()
     calibration: dict[str, Any] | None = None
     quantization: dict[str, Any] | None = None
@@ -79,6 +87,11 @@ class InputContract:
     def normalization(self) -> Normalization:
         """The numbers behind `preprocessing`."""
         return NORMALIZATIONS[self.preprocessing]
+
+    @property
+    def resize(self) -> Resize:
+        """How a picture becomes `input_size` square."""
+        return Resize(self.crop_fraction, self.resize_filter)
 
     def for_file(self, **changes: Any) -> InputContract:
         """The same contract with what one file changes about it."""
@@ -95,7 +108,7 @@ class InputContract:
             "channel_order": how.channel_order,
         }
         facts["resize"] = {
-            "shorter_side": resize_target(self.input_size, self.crop_fraction),
+            "shorter_side": self.resize.shorter_side(self.input_size),
             "filter": self.resize_filter,
             "crop": "centre",
         }
@@ -126,6 +139,11 @@ class InputContract:
             raise DataError(
                 f"The contract names an unknown preprocessing {contract.preprocessing!r}.",
                 f"Known: {', '.join(NORMALIZATIONS)}.",
+            )
+        if contract.resize_filter not in RESIZE_FILTERS:
+            raise DataError(
+                f"The contract names an unknown resize filter {contract.resize_filter!r}.",
+                f"Known: {', '.join(RESIZE_FILTERS)}.",
             )
         return contract
 
@@ -162,7 +180,8 @@ class Artifact:
         if self.contract is None:
             raise DataError(
                 f"{self.path} carries no EdgeZoo contract, so its preprocessing is unknown.",
-                "Say it with --preprocessing tf|caffe|torch (and --labels FILE for names).",
+                f"Say it with --preprocessing {'|'.join(NORMALIZATIONS)} "
+                "(and --labels FILE for names).",
             )
         return self.contract
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,9 @@ _STATISTICS_PICTURES = 32
 # have 2 to 4; the default initialisation gives about 0.01, which no 8-bit output can show.
 _LOGIT_SPREAD = 4.0
 # Shift of an untrained network's batch norms. With 0, random layers are chaotic: each enlarges
-# small differences more than large ones, and 8-bit rounding ends at 6 dB in MobileNet. Around 1,
-# most values pass the ReLU and rounding ends at 20 dB, as in trained networks.
-_UNTRAINED_SHIFT = 1.0
+# small differences more than large ones, and 8-bit rounding drowns the answer. Around 2, nearly
+# all values pass the ReLU, as if the network were linear, and rounding leaves 9 to 14 dB at 32 px.
+_UNTRAINED_SHIFT = 2.0
 
 
 def check_options(
@@ -41,7 +42,7 @@ def check_options(
     """
     if spec.width is None and (alpha is not None or depth_multiplier is not None):
         option = "--alpha" if alpha is not None else "--depth-multiplier"
-        raise UsageError(f"{spec.name} has no {option}.", "Only MobileNet has widths.")
+        raise UsageError(f"{spec.name} has no {option}.", _having(option))
     size = spec.default_input_size if input_size is None else input_size
     if size < spec.min_input_size:
         raise UsageError(
@@ -51,16 +52,34 @@ def check_options(
     if spec.width is None:
         return None, None, size
     alpha = 1.0 if alpha is None else alpha
-    multiplier = 1 if depth_multiplier is None else depth_multiplier
     if not 0 < alpha < float("inf"):
         raise UsageError(f"--alpha {alpha:g} is not a width.", "Give a number above 0.")
-    if int(32 * alpha) < 1:
-        raise UsageError(f"--alpha {alpha:g} leaves a layer without a channel.", "At least 0.04.")
+    least = spec.width.least_alpha
+    if alpha < least:
+        raise UsageError(
+            f"--alpha {alpha:g} leaves a layer without a channel.", f"At least {least:g}."
+        )
+    if not spec.width.depth_multiplier:
+        if depth_multiplier is not None:
+            option = "--depth-multiplier"
+            raise UsageError(f"{spec.name} has no {option}.", _having(option))
+        return alpha, None, size
+    multiplier = 1 if depth_multiplier is None else depth_multiplier
     if multiplier < 1:
         raise UsageError(
             f"--depth-multiplier {multiplier} is illegal.", "Give a whole number of 1 or more."
         )
     return alpha, multiplier, size
+
+
+def _having(option: str) -> str:
+    """Which models have an option, in a sentence."""
+    names = [
+        spec.name
+        for spec in registry.models().values()
+        if spec.width and (option == "--alpha" or spec.width.depth_multiplier)
+    ]
+    return f"Models with it: {', '.join(names)}."
 
 
 def build(
@@ -76,7 +95,7 @@ def build(
 
     Args:
         model: a name of the zoo, such as "mobilenet".
-        alpha: width of a MobileNet, any float above 0 (0.25, 0.5, 0.75, 1.0 with ImageNet's).
+        alpha: width of a MobileNet, any float above 0; ImageNet's weights exist for some.
         depth_multiplier: of MobileNet's depthwise convolutions; 1 with ImageNet's weights.
         input_size: height and width in pixels; the family's default where None.
         weights: "imagenet", "random" (seeded, with estimated batch-norm statistics) or a file.
@@ -94,6 +113,27 @@ def build(
     check_weights_options(weights, depth_multiplier)
     located = locate(spec, alpha, size, weights)
     return build_located(spec, alpha, depth_multiplier, size, located, seed)
+
+
+def multiply_adds(network: keras.Model) -> int:
+    """Multiply-adds of one picture in convolutions and dense layers, from their shapes.
+
+    Pooling, activations, additions and batch norms (which fold into convolutions) do not count,
+    as is usual in papers on small networks.
+    """
+    import math
+
+    import keras
+
+    total = 0
+    for layer in network.layers:
+        kernels = [weight for weight in layer.weights if "kernel" in weight.name]
+        if isinstance(layer, keras.layers.Dense):
+            total += math.prod(layer.kernel.shape)
+        elif kernels:
+            positions = math.prod(layer.output.shape[1:3])
+            total += positions * sum(math.prod(kernel.shape) for kernel in kernels)
+    return total
 
 
 def check_weights_options(weights: str, depth_multiplier: int | None) -> None:
@@ -121,9 +161,12 @@ def build_located(
     keras.config.set_floatx("float32")
     keras.utils.set_random_seed(seed)
     options: dict[str, Any] = {"input_shape": (size, size, 3), "weights": None}
-    if spec.width is not None:
-        options |= {"alpha": alpha, "depth_multiplier": depth_multiplier}
-    network: keras.Model = getattr(keras.applications, spec.keras_name)(**options)
+    if alpha is not None:
+        options["alpha"] = alpha
+    if depth_multiplier is not None:
+        options["depth_multiplier"] = depth_multiplier
+    function = getattr(importlib.import_module(spec.module), spec.keras_name)
+    network: keras.Model = function(**options)
     if located.path is not None:
         _load_weights(network, spec, located.path)
     else:
@@ -198,6 +241,7 @@ def _settle_statistics(network: keras.Model, batch: NDArray[np.float32]) -> None
         if layer.center:
             layer.beta.assign(layer.beta * 0 + _UNTRAINED_SHIFT)
     if norms:
+        _centre_kernels(network)
         # As a graph: called directly, a Keras network keeps every layer's output to the end, which
         # is more than 20 GB for NASNetLarge.
         tf.function(lambda pictures: network(pictures, training=True))(batch)
@@ -211,3 +255,23 @@ def _settle_statistics(network: keras.Model, batch: NDArray[np.float32]) -> None
     kernel, bias = head.get_weights()
     factor = _LOGIT_SPREAD / max(float(logits.std(0).mean()), 1e-12)
     head.set_weights([kernel * factor, (bias - logits.mean(0)) * factor])
+
+
+def _centre_kernels(network: keras.Model) -> None:
+    """Let the kernels of an untrained network sum to zero over their input channels.
+
+    Inputs that are positive throughout otherwise become sums that differ far more from channel
+    to channel than from picture to picture, and where no batch norm follows at once (ResNetV2,
+    DenseNet) 8 bits are spent on the former. Kernels on colours stay as they are.
+    """
+    import keras
+
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.SeparableConv2D):
+            kernel = layer.pointwise_kernel
+        elif isinstance(layer, keras.layers.Conv2D):
+            kernel = layer.kernel
+        else:
+            continue
+        if kernel.shape[2] > 3:
+            kernel.assign(kernel - keras.ops.mean(kernel, axis=2, keepdims=True))

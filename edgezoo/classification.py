@@ -45,7 +45,7 @@ def classify(
     results = []
     with session:
         for image in images:
-            pixels = load_pixels(Path(image), contract.input_size, contract.crop_fraction)
+            pixels = load_pixels(Path(image), contract.input_size, contract.resize)
             scores = predict(session, contract, pixels[None])[0]
             best = np.argsort(-scores, kind="stable")[: max(1, top)]
             classes = [

@@ -50,7 +50,7 @@ def _score(
     rows, labels, unreadable = [], [], 0
     for path, label in zip(images.paths, images.labels, strict=True):
         try:
-            pixels = load_pixels(path, contract.input_size, contract.crop_fraction)
+            pixels = load_pixels(path, contract.input_size, contract.resize)
         except DataError:
             unreadable += 1
         else:
@@ -152,7 +152,9 @@ def _overlap(
     if contract is None or contract.calibration is None:
         return 0 if contract is not None and contract.precision != "int8" else None
     paths = find(contract).paths
-    shared = fingerprints.overlapping(contract.calibration, paths, contract.input_size)
+    shared = fingerprints.overlapping(
+        contract.calibration, paths, contract.input_size, contract.resize
+    )
     if shared and not allowed:
         raise RefusedError(
             f"{len(shared)} of {len(paths)} images calibrated {path} ({shared[0].name}"
@@ -215,5 +217,5 @@ def _result(path: Path, scores: _Scores) -> dict[str, Any]:
         "images_needed": None,
         "reference": None,
         "trained": contract.weights.trained,
-        "preprocessing": recipe_hash(contract.input_size, contract.crop_fraction),
+        "preprocessing": recipe_hash(contract.input_size, contract.resize),
     }

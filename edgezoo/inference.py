@@ -96,7 +96,7 @@ def open_artifact(
 
     Args:
         path: .tflite, .onnx, .xml or .keras.
-        preprocessing: "tf", "caffe" or "torch", for a file without a contract.
+        preprocessing: "tf", "caffe", "torch" or "raw", for a file without a contract.
         labels: a text file with a class name a line, for a file without a contract.
         device, threads: where to run.
 

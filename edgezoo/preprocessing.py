@@ -1,8 +1,9 @@
 """From an image file to what a network takes, with numpy and Pillow alone.
 
 One implementation serves calibration, evaluation and the device. The protocol is the usual
-one of ImageNet evaluation: RGB, shorter side resized to round(size / crop fraction)
-bilinearly (Pillow's filter, which averages when it shrinks), then the centre is cut out.
+one of ImageNet evaluation: RGB, shorter side resized to round(size / crop fraction) (Pillow's
+filters, which average when they shrink), then the centre is cut out. Crop fraction and filter
+are facts of the model (`edgezoo.spec.Resize`).
 """
 
 from __future__ import annotations
@@ -14,30 +15,24 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from edgezoo.errors import DataError
-from edgezoo.spec import Normalization
+from edgezoo.spec import USUAL_RESIZE, Normalization, Resize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
-CROP_FRACTION = 0.875
-
-
-def resize_target(size: int, crop_fraction: float = CROP_FRACTION) -> int:
-    """Pixels of the shorter side before the crop."""
-    return round(size / crop_fraction)
 
 
 def load_pixels(
-    image: Path | IO[bytes], size: int, crop_fraction: float = CROP_FRACTION
+    image: Path | IO[bytes], size: int, resize: Resize = USUAL_RESIZE
 ) -> NDArray[np.uint8]:
     """Decode, turn upright (EXIF), resize and crop one image.
 
     Args:
         image: an image file or an open binary stream.
         size: height and width of the result in pixels.
-        crop_fraction: the share of the shorter side that the crop keeps.
+        resize: the filter, and the share of the shorter side that the crop keeps.
 
     Returns:
         uint8 RGB pixels, shape (size, size, 3), values 0 to 255.
@@ -54,11 +49,11 @@ def load_pixels(
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{image} is not a readable image: {error}.") from error
     width, height = picture.size
-    target = resize_target(size, crop_fraction)
+    target = resize.shorter_side(size)
     scale = target / min(width, height)
-    resized = (max(target, round(width * scale)), max(target, round(height * scale)))
-    picture = picture.resize(resized, Image.Resampling.BILINEAR)
-    left, top = (resized[0] - size) // 2, (resized[1] - size) // 2
+    scaled = (max(target, round(width * scale)), max(target, round(height * scale)))
+    picture = picture.resize(scaled, Image.Resampling[resize.filter.upper()])
+    left, top = (scaled[0] - size) // 2, (scaled[1] - size) // 2
     return np.asarray(picture.crop((left, top, left + size, top + size)), np.uint8)
 
 
@@ -89,12 +84,12 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def load_many(
-    paths: Iterable[Path], size: int, crop_fraction: float = CROP_FRACTION
+    paths: Iterable[Path], size: int, resize: Resize = USUAL_RESIZE
 ) -> Iterator[tuple[Path, NDArray[np.uint8] | None]]:
     """Pixels of each image in turn; None for one that cannot be read, so that callers count it."""
     for path in paths:
         try:
-            yield path, load_pixels(path, size, crop_fraction)
+            yield path, load_pixels(path, size, resize)
         except DataError:
             yield path, None
 
@@ -105,8 +100,8 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def recipe_hash(size: int, crop_fraction: float = CROP_FRACTION) -> str:
+def recipe_hash(size: int, resize: Resize = USUAL_RESIZE) -> str:
     """A short hash of the resize-and-crop protocol, to tell figures of different ones apart."""
-    facts = {"size": size, "resize": resize_target(size, crop_fraction), "filter": "bilinear",
+    facts = {"size": size, "resize": resize.shorter_side(size), "filter": resize.filter,
              "crop": "centre", "library": "Pillow", "exif": "applied"}  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

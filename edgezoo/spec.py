@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 Precision = Literal["float32", "float16", "int8"]
@@ -11,6 +12,9 @@ InputKind = Literal["pixels", "normalized"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 INPUT_KINDS: tuple[InputKind, ...] = ("pixels", "normalized")
 IO_TYPES: tuple[str, ...] = ("uint8", "int8", "float32")
+RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
+_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+_FILE_OVERHEAD = 60_000  # labels, contract, graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,9 @@ class Normalization:
 
     `x[c] = pixel[source] * scale[c] + offset[c]`, channels c in the network's own order;
     `channel_order` is "RGB" or "BGR" and tells which pixel channel feeds c.
-    The three modes are those of `keras.applications.imagenet_utils.preprocess_input`.
+    "tf", "caffe" and "torch" are the modes of
+    `keras.applications.imagenet_utils.preprocess_input`; "raw" leaves pixels as they are, for
+    networks that normalise inside.
     """
 
     mode: str
@@ -29,8 +35,13 @@ class Normalization:
 
     @property
     def uniform(self) -> bool:
-        """True where one scale and one offset serve all channels and none is swapped."""
-        return self.channel_order == "RGB" and len({*self.scale}) == len({*self.offset}) == 1
+        """True where one scale and one offset serve all channels and none is swapped.
+
+        They can then become the input's quantization and a part of the first layer's bias; not
+        where the network normalises inside, since that is what it begins with.
+        """
+        one = len({*self.scale}) == len({*self.offset}) == 1
+        return one and self.channel_order == "RGB" and self.mode != "raw"
 
 
 _STD = (0.229, 0.224, 0.225)
@@ -48,7 +59,27 @@ NORMALIZATIONS: dict[str, Normalization] = {
         (1 / (255 * _STD[0]), 1 / (255 * _STD[1]), 1 / (255 * _STD[2])),
         (-_MEAN[0] / _STD[0], -_MEAN[1] / _STD[1], -_MEAN[2] / _STD[2]),
     ),
+    "raw": Normalization("raw", "RGB", (1.0,) * 3, (0.0,) * 3),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """From a picture of any size to a square: what evaluation of the published weights used.
+
+    The shorter side becomes round(size / crop_fraction) pixels by `filter` (one of
+    `RESIZE_FILTERS`, as Pillow computes it), then the centre is cut out.
+    """
+
+    crop_fraction: float = 0.875
+    filter: str = "bilinear"
+
+    def shorter_side(self, size: int) -> int:
+        """Pixels of the shorter side before the crop."""
+        return round(size / self.crop_fraction)
+
+
+USUAL_RESIZE = Resize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +87,66 @@ class WeightsFile:
     """Where Keras publishes the ImageNet weights with a top, and under which name it caches them.
 
     `name` and `url` may hold {alpha} and {size}, filled from `alpha_codes` and the input size.
-    `md5` is the hash that Keras publishes; None where it publishes none.
+    `md5` is the hash that Keras publishes, or a hash for each width; None where it publishes none.
     """
 
     name: str
     url: str
-    md5: str | None = None
+    md5: str | dict[float, str] | None = None
+
+    def hash_for(self, alpha: float | None) -> str | None:
+        """The published MD5 of the file for a width."""
+        return self.md5.get(alpha or 1.0) if isinstance(self.md5, dict) else self.md5
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsPackage:
+    """ImageNet weights that lie as a PyTorch checkpoint in a Python package.
+
+    `package` is the distribution on the Python package index, `file` the checkpoint's path in
+    its installation, `sha256` the checkpoint's hash. `layers` names the function of the model's
+    module that turns the checkpoint's arrays into those of the Keras layers.
+    """
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    layers: str
 
 
 @dataclass(frozen=True, slots=True)
 class WidthOptions:
     """Widths (alpha) of a family, and the input sizes and widths that have ImageNet weights.
 
-    `quadratic_parameters` and `fixed_parameters` are the shares of the parameters at width 1 that
-    grow with the square of the width and not at all; the rest grows with the width.
+    `parameters` counts them at each width with ImageNet weights. Below `least_alpha` a layer
+    would have no channel. `depth_multiplier`: the family has that option too.
     """
 
     alpha_codes: dict[float, str]
     imagenet_sizes: tuple[int, ...]
     fallback_size: int
-    quadratic_parameters: int
-    fixed_parameters: int
+    parameters: dict[float, int]
+    least_alpha: float = 0.0
+    depth_multiplier: bool = False
+
+
+KERAS_TABLE = "https://keras.io/api/applications/"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One model of the zoo.
 
-    Accuracies are fractions on the ImageNet validation set, parameters counted with the
-    1000-class top, size in megabytes, all as the Keras Applications table publishes them
-    (https://keras.io/api/applications/); depth as there (layers with parameters, batch
-    normalisation and activations included). `fixed_size_weights`: the network flattens before
-    its dense layers, so that its ImageNet weights fit the default input size alone.
+    `keras_name` is a function of `module` with the arguments of a Keras Applications function;
+    `module` is `keras.applications` or the family's own file.
+
+    Accuracies are fractions on the ImageNet validation set as `figures` publishes them, None
+    where it does not. Parameters count the 1000-class top; depth counts the layers with
+    parameters; size is that of the float32 weights in MiB. `multiply_adds` are those of the
+    convolutions and dense layers at the default size (`edgezoo.building.multiply_adds`).
+    `fixed_size_weights`: the network flattens before its dense layers, so that its ImageNet
+    weights fit the default input size alone.
     """
 
     name: str
@@ -97,23 +156,38 @@ class ModelSpec:
     default_input_size: int
     min_input_size: int
     parameters: int
+    multiply_adds: int
     depth: int
     size_mb: float
     top1: float
-    top5: float
+    top5: float | None
     paper: str
-    weights: WeightsFile
+    weights: WeightsFile | WeightsPackage
     weights_licence: str
     width: WidthOptions | None = None
     fixed_size_weights: bool = False
+    resize: Resize = USUAL_RESIZE
+    module: str = "keras.applications"
+    figures: str = KERAS_TABLE
 
     def parameter_count(self, alpha: float | None = None) -> int:
-        """Parameters at a width; exact at the widths with ImageNet weights, else an estimate."""
+        """Parameters at a width; exact at the widths with ImageNet weights, else an estimate.
+
+        Between two known widths it follows a straight line, beyond them the square of the width,
+        since most parameters lie between two layers that both grow.
+        """
         if self.width is None or alpha is None:
             return self.parameters
-        quadratic, fixed = self.width.quadratic_parameters, self.width.fixed_parameters
-        linear = self.parameters - quadratic - fixed
-        return round(quadratic * alpha**2 + linear * alpha + fixed)
+        known = sorted(self.width.parameters.items())
+        for (low, fewer), (high, more) in pairwise(known):
+            if low <= alpha <= high:
+                return round(fewer + (more - fewer) * (alpha - low) / (high - low))
+        nearest, count = known[0] if alpha < known[0][0] else known[-1]
+        return round(count * (alpha / nearest) ** 2)
+
+    def bytes_about(self, precision: Precision, alpha: float | None = None) -> int:
+        """An estimate of the size of a file."""
+        return self.parameter_count(alpha) * _BYTES[precision] + _FILE_OVERHEAD
 
     @property
     def normalization(self) -> Normalization:
@@ -126,4 +200,5 @@ class ModelSpec:
         facts["model"] = facts.pop("name")
         width = facts.pop("width")
         facts["alphas_with_imagenet_weights"] = sorted(width["alpha_codes"]) if width else None
+        facts["file_bytes_about"] = {name: self.bytes_about(name) for name in PRECISIONS}
         return facts

@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgezoo import pretrained
 from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.preprocessing import file_sha256
-from edgezoo.spec import ModelSpec
+from edgezoo.spec import ModelSpec, WeightsFile, WeightsPackage
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _TIMEOUT_S = 20
@@ -22,11 +23,16 @@ _WAYS_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class LocatedWeights:
-    """Weights that are known to be there: "imagenet" or "file" with a path, or "random"."""
+    """Weights that are known to be there: "imagenet" or "file" with a path, or "random".
+
+    `file` is the name under which they were published or given, and `sha256` the hash of that
+    file; `path` may lead to a copy of it that was converted for Keras.
+    """
 
     source: str
     path: Path | None
     sha256: str | None
+    file: str | None = None
     note: str | None = None
 
 
@@ -46,6 +52,7 @@ def locate(spec: ModelSpec, alpha: float | None, size: int, weights: str) -> Loc
 
     Raises:
         RefusedError: ImageNet weights do not exist for that width.
+        MissingError: they come in a package that is not installed.
         DataError: the file is neither here nor reachable, or damaged.
         UsageError: neither a known word nor a file.
     """
@@ -62,24 +69,49 @@ def locate(spec: ModelSpec, alpha: float | None, size: int, weights: str) -> Loc
             "Give one of these words or the path of an .h5 file.",
         )
     check_hdf5(path, "Give another file with --weights FILE.")
-    return LocatedWeights("file", path, file_sha256(path))
+    return LocatedWeights("file", path, file_sha256(path), path.name)
+
+
+def here(spec: ModelSpec) -> bool:
+    """Whether ImageNet weights of a model, of any of its widths and sizes, are on this machine."""
+    if isinstance(spec.weights, WeightsPackage):
+        return pretrained.find(spec.weights) is not None
+    folder = keras_home() / "models"
+    return any((folder / name).is_file() for name in _published_names(spec, spec.weights))
+
+
+def _published_names(spec: ModelSpec, file: WeightsFile) -> list[str]:
+    if spec.width is None:
+        return [file.name]
+    return [
+        file.name.format(alpha=code, size=size)
+        for code in spec.width.alpha_codes.values()
+        for size in spec.width.imagenet_sizes
+    ]
 
 
 def _locate_imagenet(spec: ModelSpec, alpha: float | None, size: int) -> LocatedWeights:
-    name, url, note = _imagenet_names(spec, alpha, size)
+    if isinstance(spec.weights, WeightsPackage):
+        path = pretrained.as_keras_file(spec, spec.weights)
+        published = Path(spec.weights.file).name
+        return LocatedWeights("imagenet", path, spec.weights.sha256, published)
+    name, url, note = _imagenet_names(spec, spec.weights, alpha, size)
     path = keras_home() / "models" / name
+    md5 = spec.weights.hash_for(alpha)
     if not path.exists():
-        _download(url, path, spec.weights.md5, spec.name)
+        _download(url, path, md5, spec.name)
     check_hdf5(path, "Delete it to fetch it again, or give another file with --weights FILE.")
-    if spec.weights.md5 and _md5(path) != spec.weights.md5:
+    if md5 and _md5(path) != md5:
         raise DataError(
             f"{path} is not the file that Keras publishes for {spec.name} (its MD5 differs).",
             "Delete it to fetch it again, or give it with --weights FILE if you trust it.",
         )
-    return LocatedWeights("imagenet", path, file_sha256(path), note)
+    return LocatedWeights("imagenet", path, file_sha256(path), path.name, note)
 
 
-def _imagenet_names(spec: ModelSpec, alpha: float | None, size: int) -> tuple[str, str, str | None]:
+def _imagenet_names(
+    spec: ModelSpec, file: WeightsFile, alpha: float | None, size: int
+) -> tuple[str, str, str | None]:
     """File name, URL and a note, as Keras itself chooses them."""
     if spec.fixed_size_weights and size != spec.default_input_size:
         raise RefusedError(
@@ -88,7 +120,7 @@ def _imagenet_names(spec: ModelSpec, alpha: float | None, size: int) -> tuple[st
             "Leave --input-size out, or use --weights random.",
         )
     if spec.width is None:
-        return spec.weights.name, spec.weights.url, None
+        return file.name, file.url, None
     if alpha not in spec.width.alpha_codes:
         known = ", ".join(f"{a:g}" for a in sorted(spec.width.alpha_codes))
         raise RefusedError(
@@ -104,7 +136,7 @@ def _imagenet_names(spec: ModelSpec, alpha: float | None, size: int) -> tuple[st
             "used, as Keras does. Measure the accuracy at this size."
         )
     fields = {"alpha": spec.width.alpha_codes[alpha], "size": stored}
-    return spec.weights.name.format(**fields), spec.weights.url.format(**fields), note
+    return file.name.format(**fields), file.url.format(**fields), note
 
 
 def check_hdf5(path: Path, again: str) -> None:

@@ -16,9 +16,8 @@ from edgezoo.preprocessing import (
     load_pixels,
     normalize,
     recipe_hash,
-    resize_target,
 )
-from edgezoo.spec import NORMALIZATIONS
+from edgezoo.spec import NORMALIZATIONS, USUAL_RESIZE, Resize
 
 GENERATOR = np.random.default_rng(0)
 
@@ -30,13 +29,15 @@ def _picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.stack(channels, -1).astype(np.uint8))
 
 
-def _by_protocol(picture: Image.Image, size: int) -> np.ndarray:
-    """Shorter side to round(size / 0.875), bilinear, centre crop."""
+def _by_protocol(
+    picture: Image.Image, size: int, how: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
+    """Shorter side to round(size / 0.875), centre crop."""
     width, height = picture.size
     shorter = round(size / 0.875)
     scale = shorter / min(width, height)
     wide, high = max(shorter, round(width * scale)), max(shorter, round(height * scale))
-    resized = np.asarray(picture.resize((wide, high), Image.Resampling.BILINEAR))
+    resized = np.asarray(picture.resize((wide, high), how))
     left, top = (wide - size) // 2, (high - size) // 2
     return resized[top : top + size, left : left + size]
 
@@ -59,8 +60,22 @@ def test_protocol(width: int, height: int, size: int) -> None:
     np.testing.assert_array_equal(pixels, _by_protocol(picture, size))
 
 
+def test_bicubic_is_another_protocol() -> None:
+    """As for EfficientNet-Lite: the contract's filter reaches Pillow."""
+    picture = _picture(300, 257)
+    pixels = load_pixels(_stream(picture), 224, Resize(filter="bicubic"))
+    np.testing.assert_array_equal(pixels, _by_protocol(picture, 224, Image.Resampling.BICUBIC))
+    assert (pixels != load_pixels(_stream(picture), 224)).any()
+
+
 def test_resize_targets() -> None:
-    assert [resize_target(s) for s in (32, 160, 224, 299, 331)] == [37, 183, 256, 342, 378]
+    assert [USUAL_RESIZE.shorter_side(s) for s in (32, 160, 224, 299, 331)] == [
+        37,
+        183,
+        256,
+        342,
+        378,
+    ]
 
 
 @pytest.mark.imagenet
@@ -136,7 +151,8 @@ def test_find_images(tmp_path: Path) -> None:
 
 def test_recipe_hash_tells_protocols_apart() -> None:
     assert recipe_hash(160) == recipe_hash(160) != recipe_hash(192)
-    assert recipe_hash(160) != recipe_hash(160, 1.0)
+    assert recipe_hash(160) != recipe_hash(160, Resize(crop_fraction=1.0))
+    assert recipe_hash(160) != recipe_hash(160, Resize(filter="bicubic"))
 
 
 # keras.applications.imagenet_utils.preprocess_input, written out
@@ -154,7 +170,13 @@ def _torch(x: np.ndarray) -> np.ndarray:
     return (x / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
 
 
-@pytest.mark.parametrize(("mode", "formula"), [("tf", _tf), ("caffe", _caffe), ("torch", _torch)])
+def _raw(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+@pytest.mark.parametrize(
+    ("mode", "formula"), [("tf", _tf), ("caffe", _caffe), ("torch", _torch), ("raw", _raw)]
+)
 def test_normalize_is_keras(mode: str, formula: object) -> None:
     assert callable(formula)
     pixels = GENERATOR.integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
@@ -164,6 +186,5 @@ def test_normalize_is_keras(mode: str, formula: object) -> None:
 
 
 def test_every_mode_has_a_formula() -> None:
-    assert NORMALIZATIONS.keys() == {"tf", "caffe", "torch"}
-    assert NORMALIZATIONS["tf"].uniform
-    assert not NORMALIZATIONS["caffe"].uniform and not NORMALIZATIONS["torch"].uniform
+    assert NORMALIZATIONS.keys() == {"tf", "caffe", "torch", "raw"}
+    assert [mode for mode, how in NORMALIZATIONS.items() if how.uniform] == ["tf"]

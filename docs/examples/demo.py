@@ -1,23 +1,24 @@
 """The main job from end to end; `make demo` runs it. Takes no arguments.
 
-Exports MobileNet 0.5 in int8 to three formats, looks into one of the files and names what is on
-two photographs that scikit-learn ships. Without ImageNet weights it says so and goes on with an
-untrained network.
+Exports MobileNet 0.5 in int8 to three formats, looks into one of the files and lets each name
+what is on two photographs that scikit-image ships. Where Keras' ImageNet weights cannot be
+fetched it says so and does the same with EfficientNet-Lite0, whose weights came with a package.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 OUTPUT = "exported"
-EXPORT = ["export", "mobilenet", "--alpha", "0.5", "--int8", "-o", OUTPUT]
+MOBILENET = ["export", "mobilenet", "--alpha", "0.5", "--int8", "-o", OUTPUT]
+LITE = ["export", "efficientnet_lite0", "--int8", "-o", OUTPUT]
+STEMS = {"mobilenet": "mobilenet_0.5_224_int8", "efficientnet_lite0": "efficientnet_lite0_224_int8"}
+SUFFIXES = (".tflite", ".onnx", ".xml")
 WEIGHTS_UNREACHABLE = 5
 
 
@@ -39,18 +40,31 @@ def program() -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def plan(arguments: list[str]) -> tuple[int, dict[str, Any]]:
-    """What an export would make; its messages go to the terminal."""
-    command = [sys.executable, "-m", "edgezoo", *arguments, "--dry-run", "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    return done.returncode, json.loads(done.stdout or b"{}")
-
-
 def photographs() -> list[str]:
-    """The JPEG files of scikit-learn."""
-    spec = importlib.util.find_spec("sklearn")
+    """A cup of coffee and a cat."""
+    spec = importlib.util.find_spec("skimage")
     places = spec.submodule_search_locations if spec else None
-    return [str(p) for place in places or () for p in Path(place).glob("datasets/images/*.jpg")]
+    return (
+        [str(Path(places[0], "data", f"{name}.png")) for name in ("coffee", "chelsea")]
+        if places
+        else []
+    )
+
+
+def export() -> tuple[list[str], int]:
+    """Export what can be had here.
+
+    Returns:
+        The command that was run last, and its exit code.
+    """
+    code = edgezoo(*MOBILENET)
+    if code != WEIGHTS_UNREACHABLE:
+        return MOBILENET, code
+    say(
+        "\nKeras' ImageNet weights could not be fetched here (see the message above). The demo goes"
+    )
+    say("on with EfficientNet-Lite0: its ImageNet weights lie on the Python package index.")
+    return LITE, edgezoo(*LITE)
 
 
 def main() -> int:
@@ -60,25 +74,17 @@ def main() -> int:
         0 where everything went through, else the exit code of the command that did not.
     """
     started = time.monotonic()
-    say("EdgeZoo's main job: a Keras MobileNet becomes verified int8 files for three runtimes.")
-    export = EXPORT
-    code, facts = plan(export)
-    if code == WEIGHTS_UNREACHABLE:
-        say("\nThe ImageNet weights cannot be fetched here (see the message above).")
-        say("The demo goes on with untrained random weights: the files and their check are real,")
-        say("but what this network answers means nothing, nor does how well int8 keeps it.")
-        export = [*EXPORT, "--weights", "random"]
-        code, facts = plan(export)
+    say("EdgeZoo's main job: a Keras classifier becomes verified int8 files for three runtimes.")
+    done, code = export()
     if code:
         return code
-    paths = [entry["path"] for entry in facts["plans"][0]["artifacts"]]
-    say(f"This takes about {facts['plans'][0]['cpu_seconds_about']} seconds of CPU time.")
-    chosen = next(path for path in paths if path.endswith(".tflite"))
-    pictures = sorted(photographs())
-    for command in (export, ["inspect", chosen], ["classify", chosen, *pictures]):
-        if command[0] == "classify" and not pictures:
-            say("\nNo photographs here: scikit-learn, which ships two, is not installed.")
-            continue
+    paths = [f"{OUTPUT}/{STEMS[done[1]]}{suffix}" for suffix in SUFFIXES]
+    pictures = photographs()
+    if not pictures:
+        say("\nNo photographs here: scikit-image, which ships two, is not installed.")
+    commands = [["inspect", paths[0]]]
+    commands += [["classify", path, *pictures, "--top", "3"] for path in paths if pictures]
+    for command in commands:
         code = edgezoo(*command)
         if code:
             return code
@@ -86,10 +92,8 @@ def main() -> int:
     for path in paths:
         say(f"  {path}")
     say("Next, with photographs of your own:")
-    say(f"  {program()} classify {chosen} PHOTO.jpg")
-    if export != EXPORT:
-        say("and, once the ImageNet weights are reachable:")
-    say(f"  {program()} export mobilenet --alpha 0.5 --int8 --calibration FOLDER_OF_PHOTOS")
+    say(f"  {program()} classify {paths[0]} PHOTO.jpg")
+    say(f"  {program()} {shlex.join(done[:-2])} --calibration FOLDER_OF_PHOTOS")
     return 0
 
 

@@ -4,44 +4,83 @@ from __future__ import annotations
 
 import click
 
-from edgezoo import console, registry
+from edgezoo import console, zoo
 from edgezoo.cli.options import common
-from edgezoo.errors import UsageError, did_you_mean
+from edgezoo.spec import PRECISIONS, Precision
 
 
 @click.command("list")
 @click.argument("pattern", required=False)
-@common
-def COMMAND(pattern: str | None, as_json: bool, debug: bool) -> None:
+@click.option(
+    "--sort",
+    type=click.Choice(zoo.SORTS),
+    default="name",
+    show_default=True,
+    help="Best accuracy first, otherwise the smallest; a precision sorts by file size.",
+)
+@click.option(
+    "--min-top1",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Published top-1, such as 0.75.",
+)
+@click.option("--max-parameters", type=float, metavar="MILLIONS")
+@click.option(
+    "--max-multiply-adds",
+    type=float,
+    metavar="MILLIONS",
+    help="For one picture of the default size.",
+)
+@click.option("--max-size", type=float, metavar="MB", help="Of a file, as estimated.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="int8",
+    show_default=True,
+    help="Of that file.",
+)
+@click.option("--with-weights", is_flag=True, help="Only with ImageNet weights on this machine.")
+@common  # fmt: skip
+def COMMAND(
+    pattern: str | None,
+    sort: str,
+    min_top1: float | None,
+    max_parameters: float | None,
+    max_multiply_adds: float | None,
+    max_size: float | None,
+    precision: Precision,
+    with_weights: bool,
+    as_json: bool,
+    debug: bool,
+) -> None:
     """List the zoo; PATTERN is a part of a name or a pattern such as 'dense*'."""
-    from fnmatch import fnmatch
-
-    known = registry.models()
-    chosen = [
-        spec
-        for name, spec in sorted(known.items())
-        if pattern is None or fnmatch(name, pattern.lower()) or pattern.lower() in name
-    ]
-    if not chosen:
-        raise UsageError(f"No model matches {pattern!r}.", did_you_mean(str(pattern), list(known)))
+    wish = zoo.Wish(
+        pattern, min_top1, _times(max_parameters), _times(max_multiply_adds), _times(max_size),
+        precision, with_weights,
+    )  # fmt: skip
+    models = [zoo.describe(spec.name) for spec in zoo.select(wish, sort)]
     if as_json:
-        console.print_json({"models": [registry.describe_model(spec.name) for spec in chosen]})
+        console.print_json({"models": models})
         return
     rows = [
         (
-            spec.name,
-            f"{spec.parameters / 1e6:.1f} M",
-            spec.depth,
-            f"{spec.size_mb:g} MB",
-            console.percent(spec.top1),
-            console.percent(spec.top5),
-            spec.default_input_size,
-            spec.min_input_size,
+            facts["model"],
+            console.percent(facts["top1"]),
+            f"{facts['parameters'] / 1e6:.1f} M",
+            f"{facts['multiply_adds'] / 1e6:.0f} M",
+            *(f"{facts['file_bytes_about'][name] / 1e6:.1f}" for name in PRECISIONS),
+            facts["default_input_size"],
+            "yes" if facts["weights_here"] else None,
         )
-        for spec in chosen
+        for facts in models
     ]
     console.table(
-        "Accuracy as published by Keras, on ImageNet's validation set",
-        ("model", "params", "depth", "float32", "top-1", "top-5", "px", "min px"),
+        "Top-1 as published; float32, float16 and int8 files in MB, estimated;\n"
+        "here: ImageNet weights are on this machine",
+        ("model", "top-1", "params", "mult-adds", "f32", "f16", "int8", "px", "here"),
         rows,
     )
+
+
+def _times(millions: float | None) -> float | None:
+    return None if millions is None else millions * 1e6

@@ -35,7 +35,7 @@ def foreign(function: F) -> F:
     function = click.option(
         "--preprocessing",
         metavar="MODE",
-        help="tf, caffe or torch: what a file without a contract of EdgeZoo's wants.",
+        help="tf, caffe, torch or raw: what a file without a contract of EdgeZoo's wants.",
     )(function)
     return click.option(
         "--labels", type=PATH, metavar="FILE", help="A class name a line, for such a file."

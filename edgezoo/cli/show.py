@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from edgezoo import console, registry
+from edgezoo import console, zoo
 from edgezoo.cli.options import common
 
 
@@ -13,20 +13,23 @@ from edgezoo.cli.options import common
 @common
 def COMMAND(model: str, as_json: bool, debug: bool) -> None:
     """Show what is known about MODEL."""
-    facts = registry.describe_model(model)
+    facts = zoo.describe(model)
     if as_json:
         console.print_json(facts)
         return
     rows = [
         ("parameters", f"{facts['parameters']:,}"),
+        ("multiply-adds", f"{facts['multiply_adds'] / 1e6:,.0f} M"),
         ("depth", facts["depth"]),
-        ("float32 size", f"{facts['size_mb']:g} MB"),
+        ("float32 weights", f"{facts['size_mb']:g} MB"),
+        ("files (estimated)", _sizes(facts["file_bytes_about"])),
         (
             "top-1, top-5 (published)",
             f"{console.percent(facts['top1'])}, {console.percent(facts['top5'])}",
         ),
         ("input size", f"{facts['default_input_size']} px (at least {facts['min_input_size']})"),
-        ("preprocessing", facts["preprocessing"]),
+        ("preprocessing", f"{facts['preprocessing']}; {facts['resize']['filter']}"),
+        ("ImageNet weights", "here" if facts["weights_here"] else _origin(facts["weights"])),
         ("widths with ImageNet weights", _numbers(facts["alphas_with_imagenet_weights"])),
         ("formats", ", ".join(facts["formats"])),
         ("precisions", ", ".join(facts["precisions"])),
@@ -34,6 +37,17 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
         ("paper", facts["paper"]),
     ]
     console.table(facts["model"], ("", ""), rows)
+
+
+def _sizes(about: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count / 1e6:.1f} MB" for name, count in about.items())
+
+
+def _origin(weights: dict[str, str]) -> str:
+    """Where weights would come from."""
+    if "package" in weights:
+        return f"not here; in the package {weights['package']}"
+    return "not here; fetched when needed"
 
 
 def _numbers(values: list[float] | None) -> str | None:

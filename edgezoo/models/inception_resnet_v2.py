@@ -18,6 +18,7 @@ SPECS = (
         default_input_size=299,
         min_input_size=75,
         parameters=55_873_736,
+        multiply_adds=13_155_794_016,
         depth=449,
         size_mb=215.0,
         top1=0.803,

@@ -18,6 +18,7 @@ SPECS = (
         default_input_size=299,
         min_input_size=75,
         parameters=23_851_784,
+        multiply_adds=5_713_216_096,
         depth=189,
         size_mb=92.0,
         top1=0.779,

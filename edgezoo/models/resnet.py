@@ -18,6 +18,7 @@ SPECS = (
         default_input_size=224,
         min_input_size=32,
         parameters=25_636_712,
+        multiply_adds=3_857_973_248,
         depth=107,
         size_mb=98.0,
         top1=0.749,

@@ -18,6 +18,7 @@ SPECS = (
         default_input_size=299,
         min_input_size=71,
         parameters=22_910_480,
+        multiply_adds=8_357_403_496,
         depth=81,
         size_mb=88.0,
         top1=0.790,

@@ -210,13 +210,12 @@ def estimate(plan: Plan) -> dict[str, Any]:
     Sizes follow from the parameters. The time is a fit to runs on one x86-64 machine.
     """
     parameters = plan.spec.parameter_count(plan.alpha)
-    width = {"float32": 4, "float16": 2, "int8": 1}
     files = [
         {
             "path": str(plan.request.output / f"{plan.file_stem(job)}{exporter.suffix}"),
             "format": exporter.name,
             "precision": job.precision,
-            "bytes_about": parameters * width[job.precision] + 60_000,
+            "bytes_about": plan.spec.bytes_about(job.precision, plan.alpha),
         }
         for exporter, job in plan.jobs
     ]

@@ -57,7 +57,7 @@ def verify_files(
     network = source_network(contract, weights)
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
-        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed)
+        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
         pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]

@@ -55,8 +55,9 @@ class Work:
         self.progress("Choosing images")
         count = request.calibration_count if self.plan.needs_calibration else 1
         chosen, held_out = sources.choose(
-            request.calibration, self.plan.size, count, request.verify_count, request.seed
-        )
+            request.calibration, self.plan.size, count, request.verify_count, request.seed,
+            self.plan.spec.resize,
+        )  # fmt: skip
         if self.plan.needs_calibration:
             self.calibration = sources.store(chosen, self.plan.size, self.stage, "calibration")
             self._warn_about(chosen)
@@ -90,7 +91,9 @@ class Work:
         size = self.plan.size
         found = find_labelled(folder, self.contract, self.plan.request.ground_truth)
         if self.calibration is not None:
-            shared = fingerprints.overlapping(self.calibration.passport, found.paths, size)
+            shared = fingerprints.overlapping(
+                self.calibration.passport, found.paths, size, self.plan.spec.resize
+            )
             if shared:
                 raise RefusedError(
                     f"{len(shared)} of {len(found.paths)} images in {folder} are calibrated on "
@@ -100,7 +103,8 @@ class Work:
         path = self.stage / "labelled.npy"
         kept: list[int] = []
         pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(found.paths), size, size, 3))
-        for label, (_, decoded) in zip(found.labels, load_many(found.paths, size), strict=True):
+        decoded_images = load_many(found.paths, size, self.plan.spec.resize)
+        for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
             if decoded is not None:
                 pixels[len(kept)] = decoded
                 kept.append(label)
@@ -283,7 +287,7 @@ def _contract(plan: Plan) -> InputContract:
         weights=WeightsRecord(
             weights.source,
             weights.sha256 or "",
-            weights.path.name if weights.path else None,
+            weights.file,
             plan.request.seed if weights.source == "random" else None,
             weights.source != "random",
             plan.spec.weights_licence if weights.source == "imagenet" else None,
@@ -293,6 +297,8 @@ def _contract(plan: Plan) -> InputContract:
         alpha=plan.alpha,
         depth_multiplier=plan.depth_multiplier,
         input_kind=kind,
+        crop_fraction=plan.spec.resize.crop_fraction,
+        resize_filter=plan.spec.resize.filter,
         labels=tuple(name for _, name in _imagenet.classes()),
         versions=steps.versions(),
     )

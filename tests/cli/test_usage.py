@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgezoo import registry
 from tests.conftest import run_cli
 
 EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
@@ -125,14 +126,46 @@ def test_dry_run_speaks_of_what_it_would_make(tmp_path: Path) -> None:
 
 def test_list() -> None:
     models = run_cli("list", "--json").json["models"]
-    assert len(models) == 12
+    assert {model["model"] for model in models} == set(registry.models())
     assert {"model", "parameters", "depth", "size_mb", "top1", "top5", "default_input_size",
             "min_input_size", "preprocessing"} <= models[0].keys()  # fmt: skip
     names = {model["model"] for model in models}
     assert {"mobilenet", "nasnetlarge", "inceptionresnetv2"} <= names
     some = run_cli("list", "DENSE*", "--json").json["models"]
     assert [model["model"] for model in some] == ["densenet121", "densenet169", "densenet201"]
-    assert "densenet121" in run_cli("list").stdout
+    table = run_cli("list").stdout.splitlines()
+    assert any(line.startswith("densenet121 ") for line in table)
+    assert max(map(len, table)) <= 80 and len(table) == len(models) + 3
+
+
+def _names(*options: str) -> list[str]:
+    ended = run_cli("list", *options, "--json")
+    assert ended.code == 0, ended.stderr
+    return [model["model"] for model in ended.json["models"]]
+
+
+def test_list_answers_which_model_to_use() -> None:
+    """Small and accurate enough: the bounds hold together, the best comes first."""
+    best = _names("--max-size", "6", "--min-top1", "0.75", "--sort", "top1")
+    assert best == ["efficientnetb0", "efficientnet_lite1", "mobilenetv3large",
+                    "efficientnet_lite0"]  # fmt: skip
+    light = _names("--max-multiply-adds", "400", "--sort", "multiply-adds")
+    assert light[:2] == ["mobilenetv3small", "mobilenetv3large"]
+    assert light[-1] == "efficientnetb0" and "mobilenet" not in light
+    assert _names("--max-parameters", "3") == ["mobilenetv3small"]
+    # The same bound on another precision: four times the bytes.
+    assert _names("--max-size", "12", "--precision", "float32") == ["mobilenetv3small"]
+    assert "bounds" in run_cli("list", "vgg*", "--max-size", "20").error(2)
+
+
+def test_list_marks_what_is_here(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.5_96.h5").touch()
+    ended = run_cli("list", "mobilenet*", "--json", KERAS_HOME=str(tmp_path))
+    here = {model["model"]: model["weights_here"] for model in ended.json["models"]}
+    assert here["mobilenetv2"] and not here["mobilenet"] and not here["mobilenetv3small"]
+    ended = run_cli("list", "mobilenet*", "--with-weights", "--json", KERAS_HOME=str(tmp_path))
+    assert [model["model"] for model in ended.json["models"]] == ["mobilenetv2"]
 
 
 def test_show() -> None:

