@@ -49,7 +49,7 @@ def test_litert_on_photographs(
     quantized = on(mobilenet.path("tflite", "int8"), photographs, "gpu", **software_gpu)
     assert quantized["ran_on"]["fully_accelerated"] is True
     assert quantized["apart"] <= INT8_FARTHEST
-    assert quantized["within_4"] >= 80 and quantized["same_top1"] >= 98
+    assert quantized["within_4"] >= 70 and quantized["same_top1"] >= 98
 
 
 def test_onnxruntime(
