@@ -88,6 +88,9 @@ def support_matrix() -> str:
         "`pixels` are RGB values 0 to 255, normalised inside the file. `normalized` is what\n"
         "`preprocess_input` of the model's family returns.\n",
         table(["option", *names], kinds),
+        "## Targets\n",
+        "What `--target` makes, and what runs it. [More about them](edge-targets.md).\n",
+        table(["target", "device", "file", "`--io`", "runtime", "memory", "extra"], _targets()),
         "## Input sizes and preprocessing\n",
         "Sizes in pixels. The filter resizes pictures before the centre is cut out.\n"
         "[How `tf`, `caffe`, `torch` and `raw` normalise](json.md#preprocessing).\n",
@@ -104,6 +107,21 @@ def support_matrix() -> str:
         ),
     ]
     return "\n".join(parts)
+
+
+def _targets() -> list[list[object]]:
+    return [
+        [
+            target.name,
+            target.about,
+            f"{' or '.join(target.precisions)} {' or '.join(target.formats)}",
+            " or ".join(target.io),
+            target.runtime or "-",
+            target.memory or "-",
+            target.extra or "-",
+        ]
+        for target in registry.targets().values()
+    ]
 
 
 def _precisions(spec: ModelSpec, exporter: Exporter, notes: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from edgezoo import registry, zoo
 from edgezoo.building import build
 from edgezoo.classification import classify
+from edgezoo.compilation import compile_artifact, estimate
 from edgezoo.diagnosis import diagnose
 from edgezoo.evaluation import evaluate
 from edgezoo.inference import open_artifact
@@ -20,7 +21,9 @@ from edgezoo.pipeline.verify import verify_files
 __all__ = [
     "build",
     "classify",
+    "compile",
     "doctor",
+    "estimate",
     "evaluate",
     "explain",
     "export",
@@ -34,6 +37,7 @@ __all__ = [
 verify = verify_files
 explain = explain_file
 doctor = diagnose
+compile = compile_artifact
 
 
 def export(model: str, *, output: Path | str = "exported", **options: Any) -> ExportResult:

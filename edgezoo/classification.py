@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ def classify(
     images: Sequence[Path | str],
     *,
     top: int = 5,
+    device: str = "cpu",
+    runtime: str | None = None,
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
@@ -26,12 +29,14 @@ def classify(
         artifact: a .tflite, .onnx or .xml file.
         images: image files.
         top: how many classes to name.
+        device: "cpu", "gpu" or "coral"; one that is not there is refused.
+        runtime: name of another runtime than the usual one of the format.
         threads: of the runtime.
         preprocessing, labels: for a file without a contract of EdgeZoo's.
 
     Returns:
-        {"artifact", "trained", "results": [{"image", "classes": [{"index", "label",
-        "probability"}]}]}, best class first.
+        {"artifact", "trained", "ran_on", "results": [{"image", "classes": [{"index", "label",
+        "probability"}]}]}, best class first; "ran_on" is what the runtime says it ran on.
 
     Raises:
         EdgeZooError: what stands in the way, in words.
@@ -39,7 +44,12 @@ def classify(
     import numpy as np
 
     opened, session = open_artifact(
-        artifact, preprocessing=preprocessing, labels=labels, threads=threads
+        artifact,
+        preprocessing=preprocessing,
+        labels=labels,
+        device=device,
+        runtime=runtime,
+        threads=threads,
     )
     contract = opened.required_contract()
     results = []
@@ -53,7 +63,12 @@ def classify(
                 for i in best
             ]
             results.append({"image": str(image), "classes": classes})
-    return {"artifact": str(artifact), "trained": contract.weights.trained, "results": results}
+    return {
+        "artifact": str(artifact),
+        "trained": contract.weights.trained,
+        "ran_on": asdict(session.ran_on),
+        "results": results,
+    }
 
 
 def label(contract: InputContract, index: int) -> str:

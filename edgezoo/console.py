@@ -32,6 +32,17 @@ def warn(text: str) -> None:
     click.secho(f"Warning: {text}", fg="yellow", err=True)
 
 
+def note_place(ran_on: dict[str, Any]) -> None:
+    """What a file ran on, where that was not simply the CPU."""
+    if ran_on["device"] == "cpu" and not ran_on["details"]:
+        return
+    words = [ran_on["device"], ran_on["name"] or "", f"({ran_on['kind']})"]
+    words += [f"{key.replace('_', ' ')} {value}" for key, value in ran_on["details"].items()]
+    if ran_on["fully_accelerated"] is False:
+        words.append("some operations on the CPU")
+    note(f"Ran on {' '.join(word for word in words if word)}.")
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on standard output, at most as wide as the terminal (80 columns in a pipe).
 

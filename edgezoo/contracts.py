@@ -1,17 +1,19 @@
-"""What an exporter, a runtime and a source of calibration images promise to the rest.
+"""What an exporter, a runtime, a target and a source of calibration images promise to the rest.
 
-Each is a small Protocol; one file in exporters/ or runtimes/ fulfils it and is found by the
-registry. The contract suites in tests/contract run on every file that claims to.
+Each is a small Protocol or plain data; one file in exporters/, runtimes/ or targets/ fulfils it
+and is found by the registry. The contract suites in tests/contract run on every file that claims
+to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgezoo.artifact import Artifact, InputContract
+from edgezoo.releases import Requirement
 from edgezoo.rounding import Granularity
 from edgezoo.spec import InputKind, ModelSpec, Precision
 
@@ -116,11 +118,32 @@ class TensorInfo:
     zero_point: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RanOn:
+    """What a session really runs on, as the runtime itself says it after opening.
+
+    Attributes:
+        device: the word of `--device`: "cpu", "gpu", "coral".
+        kind: "hardware"; "software" where a GPU is computed by the CPU (SwiftShader); "unknown"
+            where the runtime does not say.
+        name: the device's own name, where the runtime tells one.
+        fully_accelerated: no operation was left to the CPU; None where the runtime does not say.
+        details: what else the runtime says, such as "arena_bytes" of a microcontroller.
+    """
+
+    device: str = "cpu"
+    kind: Literal["hardware", "software", "unknown"] = "hardware"
+    name: str | None = None
+    fully_accelerated: bool | None = True
+    details: dict[str, Any] = field(default_factory=dict)
+
+
 class Session(Protocol):
     """An artifact opened in a runtime, ready to run."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    ran_on: RanOn
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""
@@ -140,8 +163,11 @@ class Description:
     Attributes:
         ops: how many of each operation.
         float_ops: operations of an int8 file that still compute in floating point.
-        minimum_runtime: the oldest runtime that the file itself asks for, by name.
+        minimum_runtime: the oldest release that loads the file, by package.
         quantized: whether it computes in integers at all.
+        requirements: what `minimum_runtime` follows from.
+        compiled: of a file that a compiler made for one accelerator: "target", and what else is
+            known about it.
     """
 
     ops: dict[str, int]
@@ -150,6 +176,8 @@ class Description:
     outputs: tuple[TensorInfo, ...]
     minimum_runtime: dict[str, str]
     quantized: bool
+    requirements: tuple[Requirement, ...] = ()
+    compiled: dict[str, Any] | None = None
 
 
 LayerKind = Literal["conv", "depthwise", "dense"]
@@ -223,3 +251,97 @@ class Runtime(Protocol):
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> Session:
         """A session; the device that was asked for, or a MissingError."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuOp:
+    """An operation that does not run on the target's accelerator, and why."""
+
+    op: str
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the operations of a file would run on a target, found out without its compiler.
+
+    Attributes:
+        mapped: how many operations the accelerator takes.
+        cpu_ops: the others, in the file's order.
+        subgraphs: parts of the network that the accelerator runs in one go.
+        parameter_bytes: estimate of the memory that the mapped operations' parameters take there.
+        streamed_bytes: estimate of those that do not fit into it and are sent at every inference.
+    """
+
+    mapped: int
+    cpu_ops: tuple[CpuOp, ...]
+    subgraphs: int
+    parameter_bytes: int
+    streamed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a compiler's own model of the hardware expects; never a measurement.
+
+    Attributes:
+        inference_ms: milliseconds of one inference.
+        cycles: of the accelerator's clock, `clock_mhz`.
+        sram_kib, dram_kib, flash_kib: memory in KiB, by the place that the configuration has.
+        source: who estimated, for which configuration.
+    """
+
+    inference_ms: float
+    cycles: int
+    clock_mhz: float
+    sram_kib: float
+    dram_kib: float
+    flash_kib: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What a target's compiler made.
+
+    Attributes:
+        path: the compiled file.
+        npu_ops, cpu_ops: operations of the source file by where they run.
+        estimate: where the compiler gives one.
+        remarks: what the compiler said of operations that stay on the CPU, with what to do.
+    """
+
+    path: Path
+    npu_ops: int
+    cpu_ops: int
+    estimate: Estimate | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A device that files are made for: what it takes, as data, and its compiler if it has one.
+
+    Attributes:
+        about: a few words for people.
+        formats, precisions, io, input_kinds: what it loads; the first is what `export --target`
+            chooses. `io` is the dtype at the border of an int8 file.
+        runtime: name of the runtime that runs files for it; None where no runtime here does.
+        memory: what it has, in words; None where that depends on the board.
+        place: where each operation of a file would run.
+        compile: makes a file for it in a folder, within so many seconds.
+        extra: what pip must bring for `place` or `compile`; "" for nothing.
+    """
+
+    name: str
+    about: str
+    formats: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    io: tuple[str, ...]
+    place: Callable[[Path], Placement]
+    input_kinds: tuple[InputKind, ...] = ("pixels",)
+    runtime: str | None = None
+    memory: str | None = None
+    compile: Callable[[Path, Path, float], Compilation] | None = None
+    extra: str = ""

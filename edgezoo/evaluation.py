@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import registry, statistics
 from edgezoo.artifact import InputContract
 from edgezoo.calibration import fingerprints
+from edgezoo.contracts import RanOn, Runtime
 from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.inference import open_artifact, predict
 from edgezoo.labelled import LabelledImages, find_labelled
@@ -75,6 +76,8 @@ def evaluate(
     max_drop: float | None = None,
     limit: int | None = None,
     allow_overlap: bool = False,
+    device: str = "cpu",
+    runtime: str | None = None,
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
@@ -86,11 +89,14 @@ def evaluate(
         artifacts: files to score.
         images: see `find_labelled`.
         ground_truth: see `find_labelled`.
-        reference: an artifact that the others are compared with.
+        reference: an artifact that the others are compared with; it runs on the CPU in the usual
+            runtime of its format.
         equal_within: the largest drop or gain of top-1 that does not matter, as a share.
         max_drop: the largest drop of top-1, as a share, that the interval may hold.
         limit: score only this many images, spread evenly over the sorted list.
         allow_overlap: score images too that a file was calibrated on.
+        device: "cpu", "gpu" or "coral"; one that is not there is refused.
+        runtime: name of another runtime than the usual one of the format.
         threads: of the runtime.
         preprocessing, labels: for files that carry no contract.
         progress: called with 1 after each image.
@@ -117,21 +123,29 @@ def evaluate(
         for path in (*([reference] if reference is not None else []), *artifacts)
     }
 
-    def score(path: Path | str) -> _Scores:
+    def score(
+        path: Path | str, device: str = "cpu", runtime: str | None = None
+    ) -> tuple[_Scores, dict[str, Any]]:
         artifact, session = open_artifact(
-            path, preprocessing=preprocessing, labels=labels, threads=threads
+            path,
+            preprocessing=preprocessing,
+            labels=labels,
+            device=device,
+            runtime=runtime,
+            threads=threads,
         )
         contract = artifact.required_contract()
         with session:
-            return _score(
+            scores = _score(
                 find(contract), contract, lambda p: predict(session, contract, p), progress
             )
+        return scores, _place(registry.runtime_for(artifact.path, runtime), session.ran_on)
 
-    standard = score(reference) if reference is not None else None
+    standard = score(reference)[0] if reference is not None else None
     results = []
     for path in artifacts:
-        scores = score(path)
-        facts = _result(Path(path), scores)
+        scores, place = score(path, device, runtime)
+        facts = {**_result(Path(path), scores), **place}
         if standard is not None:
             facts |= _against(standard, scores, f"{reference} and {path}", equal_within)
             facts["reference"] = str(reference)
@@ -162,6 +176,11 @@ def _overlap(
             "Give other images, or --allow-overlap, which the result will tell.",
         )
     return len(shared) if shared is not None else None
+
+
+def _place(runtime: Runtime, ran_on: RanOn) -> dict[str, Any]:
+    """Where a file ran, by the session's own word."""
+    return {"runtime": runtime.version(), "device": ran_on.device, "ran_on": asdict(ran_on)}
 
 
 def _against(standard: _Scores, scores: _Scores, pair: str, equal_within: float) -> dict[str, Any]:
@@ -202,8 +221,6 @@ def _result(path: Path, scores: _Scores) -> dict[str, Any]:
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
     return {
         "artifact": str(path),
-        "runtime": registry.runtime_for(path).version(),
-        "device": "cpu",
         "images": n,
         "unreadable": scores.unreadable,
         "top1": first / n,

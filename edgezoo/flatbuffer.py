@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.errors import DataError
+from edgezoo.errors import DataError, MissingError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,9 +22,18 @@ _INNER_SCOPES = ("batchnorm", "separable_conv2d")
 
 
 def schema() -> Any:
-    """The generated schema module."""
-    from ai_edge_litert import schema_py_generated
+    """The generated schema module.
 
+    Raises:
+        MissingError: ai-edge-litert, which has it, is not installed.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError as error:
+        raise MissingError(
+            "Looking into a .tflite file needs ai-edge-litert, which is not installed.",
+            "Run: pip install ai-edge-litert",
+        ) from error
     return schema_py_generated
 
 
@@ -33,12 +42,15 @@ def read_model(path: Path) -> Any:
 
     Raises:
         DataError: not a TFLite flatbuffer, or a damaged one.
+        MissingError: see `schema`.
     """
     data = path.read_bytes()
     if data[4:8] != b"TFL3":
         raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
     try:
         return parse(data)
+    except MissingError:
+        raise
     except Exception as error:  # the generated reader raises whatever a wrong offset leads to
         raise DataError(f"{path} is a damaged TFLite file: {error}.") from error
 

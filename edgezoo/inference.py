@@ -90,6 +90,7 @@ def open_artifact(
     preprocessing: str | None = None,
     labels: Path | str | None = None,
     device: str = "cpu",
+    runtime: str | None = None,
     threads: int = 1,
 ) -> tuple[Artifact, Session]:
     """Open a file; one that EdgeZoo did not make needs `preprocessing`.
@@ -99,6 +100,7 @@ def open_artifact(
         preprocessing: "tf", "caffe", "torch" or "raw", for a file without a contract.
         labels: a text file with a class name a line, for a file without a contract.
         device, threads: where to run.
+        runtime: name of another runtime than the usual one of the format.
 
     Raises:
         UsageError, MissingError, DataError: what stands in the way, in words.
@@ -108,7 +110,7 @@ def open_artifact(
             f"--preprocessing {preprocessing} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}."
         )
     artifact = registry.load_artifact(path)
-    session = registry.runtime_for(artifact.path).open(artifact, device, threads)
+    session = registry.runtime_for(artifact.path, runtime).open(artifact, device, threads)
     if artifact.contract is None and preprocessing is not None:
         contract = foreign_contract(artifact, session, preprocessing, labels)
         artifact = Artifact(artifact.path, artifact.format, artifact.files, contract)

@@ -1,28 +1,44 @@
-"""What is in a file, whoever made it."""
+"""What is in a file, whoever made it, and where it would load and run."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edgezoo import portability, registry
+from edgezoo.artifact import Artifact
+from edgezoo.contracts import Description
+from edgezoo.errors import UsageError
+from edgezoo.releases import release_numbers
 
 
-def inspect(path: Path | str) -> dict[str, Any]:
+def inspect(
+    path: Path | str, *, target: str | None = None, runtime: str | None = None
+) -> dict[str, Any]:
     """Look into a file.
+
+    Args:
+        path: the file.
+        target: a name of `registry.targets()`: tell where each operation would run.
+        runtime: a package and its release, such as "tflite-runtime==2.5": tell whether the file
+            loads there.
 
     Returns:
         {"path", "format", "bytes", "files", "ops", "float_ops", "quantized", "inputs", "outputs",
-        "contract", "minimum_runtime", "portability"}.
+        "contract", "minimum_runtime", "portability", "compiled"}, and "target" and "runtime" where
+        asked for.
 
     Raises:
         DataError: no such file, or a damaged one.
         MissingError: the package that reads the format is not installed.
+        UsageError: an unknown target or runtime.
+        RefusedError: the target takes no files of this format.
     """
     artifact = registry.load_artifact(path)
     description = registry.runtime_for(artifact.path).describe(artifact.path)
-    return {
+    facts = {
         "path": str(path),
         "format": artifact.format,
         "bytes": artifact.bytes,
@@ -35,4 +51,47 @@ def inspect(path: Path | str) -> dict[str, Any]:
         "contract": artifact.contract.to_json() if artifact.contract else None,
         "minimum_runtime": description.minimum_runtime,
         "portability": portability.check(artifact.path) if description.quantized else None,
+        "compiled": description.compiled,
+    }
+    if target is not None:
+        facts["target"] = _placement(artifact, target)
+    if runtime is not None:
+        facts["runtime"] = _loading(description, runtime)
+    return facts
+
+
+def _placement(artifact: Artifact, name: str) -> dict[str, Any]:
+    target = registry.target_for(artifact, name)
+    return {"name": target.name, **asdict(target.place(artifact.path))}
+
+
+def _loading(description: Description, words: str) -> dict[str, Any]:
+    """Whether a release of a package loads the file, and what it would lack.
+
+    "loads" is null where it is not known, since an operation is in no table.
+    """
+    package, _, release = (part.strip() for part in words.partition("=="))
+    if not package or not re.fullmatch(r"\d+(\.\d+)*", release):
+        raise UsageError(
+            f"--runtime {words} is not a package with its release.",
+            "Write it as pip does, such as --runtime tflite-runtime==2.14.0 (no ranges).",
+        )
+    needs = [need for need in description.requirements if package in need.since or not need.since]
+    known = sorted({name for need in description.requirements for name in need.since})
+    if package not in known:
+        raise UsageError(
+            f"Nothing is known of {package} and this file.",
+            f"Known: {', '.join(known)}." if known else "No release of any package is known.",
+        )
+    lacking = [need for need in needs if not need.met_by(package, release)]
+    unknown = bool(lacking) and all(not need.since for need in lacking)
+    oldest = max(
+        (need.since[package] for need in needs if need.since), key=release_numbers, default=None
+    )
+    return {
+        "package": package,
+        "version": release,
+        "loads": None if unknown else not lacking,
+        "needs": oldest,
+        "lacking": [{"what": need.what, "since": need.since.get(package)} for need in lacking],
     }

@@ -1,29 +1,33 @@
-"""Finds models, exporters and runtimes by walking their folders: a new file needs no list."""
+"""Finds models, exporters, runtimes and targets by walking their folders: no list to edit."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import pkgutil
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from edgezoo.anatomy import AnatomyReader
 from edgezoo.artifact import Artifact, InputContract
-from edgezoo.contracts import Exporter, Runtime
+from edgezoo.contracts import Exporter, Runtime, Target
 from edgezoo.errors import DataError, MissingError, RefusedError, UsageError, did_you_mean
 from edgezoo.spec import ModelSpec
 
 
-def _collect(package: str, attribute: str) -> list[Any]:
-    """The attribute of every module of a package whose name does not start with "_"."""
+def _modules(package: str) -> Iterator[ModuleType]:
+    """Every module of a package whose name does not start with "_"."""
     folder = importlib.import_module(package)
-    found = []
     for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda m: m.name):
         if not module.name.startswith("_"):
-            found.append(getattr(importlib.import_module(f"{package}.{module.name}"), attribute))
-    return found
+            yield importlib.import_module(f"{package}.{module.name}")
+
+
+def _collect(package: str, attribute: str) -> list[Any]:
+    return [getattr(module, attribute) for module in _modules(package)]
 
 
 @lru_cache(maxsize=1)
@@ -43,6 +47,44 @@ def exporters() -> dict[str, Exporter]:
 def runtimes() -> dict[str, Runtime]:
     """All runtimes by name."""
     return {runtime.name: runtime for runtime in _collect("edgezoo.runtimes", "RUNTIME")}
+
+
+@lru_cache(maxsize=1)
+def targets() -> dict[str, Target]:
+    """All targets by name; a file holds one TARGET, or a family of them as TARGETS."""
+    found: list[Target] = []
+    for module in _modules("edgezoo.targets"):
+        found += getattr(module, "TARGETS", None) or (module.TARGET,)
+    return {target.name: target for target in found}
+
+
+def target(name: str) -> Target:
+    """A target by its name, upper or lower case.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = targets()
+    if name.lower() not in known:
+        raise UsageError(f"There is no target {name!r}.", did_you_mean(name, list(known)))
+    return known[name.lower()]
+
+
+def target_for(artifact: Artifact, name: str) -> Target:
+    """A target by its name, which must take files of the artifact's format.
+
+    Raises:
+        UsageError: there is none of that name.
+        RefusedError: it takes other formats.
+    """
+    found = target(name)
+    if artifact.format not in found.formats:
+        raise RefusedError(
+            f"{found.name} takes {' or '.join(found.formats)} files, "
+            f"{artifact.path} is {artifact.format}.",
+            f"Export it with --target {found.name}.",
+        )
+    return found
 
 
 def model(name: str) -> ModelSpec:
@@ -77,12 +119,14 @@ def exporter(name: str) -> Exporter:
     return known[name.lower()]
 
 
-def runtime_for(path: Path) -> Runtime:
-    """The runtime that opens a file, told by its ending.
+def runtime_for(path: Path, name: str | None = None) -> Runtime:
+    """The runtime that opens a file: told by its ending, or another one of its format by name.
 
     Raises:
-        UsageError: no runtime knows that ending.
+        UsageError: no runtime knows that ending, or the named one is of another format.
     """
+    if name is not None:
+        return _named_runtime(path, name)
     for runtime in runtimes().values():
         if path.suffix.lower() in runtime.suffixes:
             return runtime
@@ -109,6 +153,19 @@ def anatomy_reader(path: Path) -> AnatomyReader:
         )
     reader: AnatomyReader = importlib.import_module(module).READER
     return reader
+
+
+def _named_runtime(path: Path, name: str) -> Runtime:
+    known = runtimes()
+    if name not in known:
+        raise UsageError(f"There is no runtime {name!r}.", did_you_mean(name, list(known)))
+    usual, named = runtime_for(path), known[name]
+    if named.format != usual.format:
+        raise UsageError(
+            f"The runtime {name} does not open {usual.format} files such as {path}.",
+            f"Leave it out for {usual.name}.",
+        )
+    return named
 
 
 def load_artifact(path: Path | str, contract: InputContract | None = None) -> Artifact:

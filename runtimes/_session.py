@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.contracts import TensorInfo
+from edgezoo.contracts import RanOn, TensorInfo
 from edgezoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ class BaseSession(ABC):
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    ran_on = RanOn()
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run n inputs one after the other.
@@ -71,17 +75,42 @@ def device_refusal(device: str, devices: tuple[str, ...], runtime: str) -> str |
 
 
 @contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
+def quiet_native() -> Iterator[None]:
     """Keep the runtime's native chatter such as "Created XNNPACK delegate" off the user's terminal.
 
-    It is written to the file descriptor, past Python; errors come back as exceptions.
+    It is written to the file descriptors, past Python; errors come back as exceptions.
     """
-    sys.stderr.flush()
-    saved = os.dup(2)
+    with open(os.devnull, "wb") as nowhere, _native_output_to(nowhere.fileno()):
+        yield
+
+
+@contextlib.contextmanager
+def caught_native() -> Iterator[Path]:
+    """A file that holds what native code prints meanwhile; the caller deletes it.
+
+    For runtimes that say only there which device they chose or what they need.
+    """
+    number, name = tempfile.mkstemp(prefix="edgezoo-log-")
     try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+        with _native_output_to(number):
+            yield Path(name)
+    finally:
+        os.close(number)
+
+
+@contextlib.contextmanager
+def _native_output_to(descriptor: int) -> Iterator[None]:
+    """Both streams, since some libraries chat on standard output, where our JSON goes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {number: os.dup(number) for number in (1, 2)}
+    try:
+        for number in saved:
+            os.dup2(descriptor, number)
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).fflush(None)  # what waits in C's own buffers goes there too
+        for number, copy in saved.items():
+            os.dup2(copy, number)
+            os.close(copy)

@@ -1,6 +1,7 @@
-"""TFLite files on the CPU, by ai-edge-litert, tflite-runtime or TensorFlow, whichever is there.
+"""TFLite files by ai-edge-litert, tflite-runtime or TensorFlow, whichever is there.
 
-`describe` and `read_contract` need nothing beyond that one package.
+On the CPU; on a GPU with ai-edge-litert; on a Coral Edge TPU with libedgetpu. `describe` and
+`read_contract` need nothing beyond that one package.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
-from edgezoo.contracts import Description, IntegerKernels, TensorInfo
-from edgezoo.errors import DataError, MissingError
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_stderr
+from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
+from edgezoo.errors import DataError, MissingError, RefusedError
+from edgezoo.releases import Requirement, minimum_releases
+from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu
+from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 from edgezoo.runtimes._tflite_layers import integer_layers
 
 if TYPE_CHECKING:
@@ -40,7 +43,12 @@ def _find_package() -> tuple[str, str] | None:
     return None
 
 
-def _interpreter(path: Path, threads: int = 1) -> Any:
+def load_api() -> Any:
+    """The installed package's module with `Interpreter` and `load_delegate`.
+
+    Raises:
+        MissingError: there is none.
+    """
     found = _find_package()
     if found is None:
         raise MissingError(
@@ -49,10 +57,7 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
         )
     module, distribution = found
     try:
-        interpreter_class = importlib.import_module(module).Interpreter
-        with quiet_stderr():
-            interpreter = interpreter_class(model_path=str(path), num_threads=threads)
-            interpreter.allocate_tensors()
+        return importlib.import_module(module)
     except AttributeError as error:
         if "_ARRAY_API" not in str(error):
             raise
@@ -60,9 +65,18 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
             f"{distribution} was built for numpy 1 and cannot run with the numpy 2 that is here.",
             'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
         ) from error
+
+
+def _interpreter(path: Path, threads: int = 1) -> Any:
+    interpreter_class = load_api().Interpreter
+    try:
+        with quiet_native():
+            interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise DataError(
-            f"{path} cannot be opened by {distribution}: {str(error).splitlines()[0]}",
+            f"{path} cannot be opened by {(_find_package() or ('', ''))[1]}: "
+            f"{str(error).splitlines()[0]}",
             "Check that the file is whole; a newer runtime may know more operations.",
         ) from error
     return interpreter
@@ -92,10 +106,17 @@ class LiteRtRuntime:
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
-        return ("cpu",) if _find_package() else ()
+        if not _find_package():
+            return ()
+        gpu = ("gpu",) if _litert_gpu.is_there() else ()
+        return ("cpu", *gpu, *(("coral",) if _edge_tpus() else ()))
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
         """See `Runtime`."""
+        if device in ("cpu", "gpu") and _compiled.operation(artifact.path):
+            return _compiled.refusal(artifact.path)
+        if device == "cpu" and _find_package():
+            return None  # without looking for other devices, which takes time
         return device_refusal(device, self.devices(), self.name)
 
     def files(self, path: Path) -> tuple[Path, ...]:
@@ -122,6 +143,8 @@ class LiteRtRuntime:
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
+        if _compiled.operation(path):
+            return _compiled.describe(path)
         interpreter = _interpreter(path)
         tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
         # Where a delegate took operations over, they stand behind its own entry in the list.
@@ -134,13 +157,15 @@ class LiteRtRuntime:
             and op["op_name"] not in _BORDER_OPS
             and any(_dtype(tensors[i]) == "float32" for i in op["outputs"] if i in tensors)
         ]
+        needs = _requirements(path)
         return Description(
             dict(sorted(Counter(op["op_name"] for op in ops).items())),
             tuple(sorted(floating)),
             _infos(interpreter.get_input_details()),
             _infos(interpreter.get_output_details()),
-            _minimum_runtime(path),
+            minimum_releases(needs),
             quantized,
+            needs,
         )
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
@@ -149,19 +174,33 @@ class LiteRtRuntime:
             return IntegerKernels("litert")
         return IntegerKernels("litert", integer_layers(path))
 
-    def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> LiteRtSession:
+    def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> BaseSession:
         """See `Runtime`."""
+        path = artifact.path
+        if device == "coral":
+            return _open_on_coral(path, threads)
         reason = self.refusal(artifact, device)
+        if reason and _compiled.operation(path):
+            raise RefusedError(f"{path} cannot be opened: {reason}.", _compiled.HINT)
         if reason and self.devices():
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
-        return LiteRtSession(_interpreter(artifact.path, threads))
+            hint = _litert_gpu.INSTALL if device == "gpu" else ""
+            raise MissingError(f"{path} cannot be opened: {reason}.", hint)
+        if device == "gpu":
+            return _litert_gpu.LiteRtGpuSession(path, *tensor_infos(path))
+        return open_on_cpu(path, threads)
+
+
+def open_on_cpu(path: Path, threads: int = 1) -> LiteRtSession:
+    """A session of the CPU's kernels, XNNPACK's where they apply."""
+    return LiteRtSession(_interpreter(path, threads))
 
 
 class LiteRtSession(BaseSession):
     """An interpreter with its tensors allocated."""
 
-    def __init__(self, interpreter: Any) -> None:
+    def __init__(self, interpreter: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
         self._interpreter = interpreter
+        self.ran_on = ran_on
         self.inputs = _infos(interpreter.get_input_details())
         self.outputs = _infos(interpreter.get_output_details())
         self._in = interpreter.get_input_details()[0]["index"]
@@ -181,6 +220,12 @@ class LiteRtSession(BaseSession):
     def close(self) -> None:
         """Drop the interpreter; its memory goes with it."""
         self._interpreter = None
+
+
+def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs of a file, for runtimes that tell less about them."""
+    interpreter = _interpreter(path)
+    return _infos(interpreter.get_input_details()), _infos(interpreter.get_output_details())
 
 
 def _dtype(detail: dict[str, Any]) -> str:
@@ -223,14 +268,43 @@ def _read_embedded(path: Path) -> bytes | None:
     return flatbuffer.read_metadata(flatbuffer.read_model(path), CONTRACT_KEY)
 
 
-def _minimum_runtime(path: Path) -> dict[str, str]:
-    """What the converter wrote about the oldest runtime."""
+def _requirements(path: Path) -> tuple[Requirement, ...]:
+    """What the file asks of a runtime; nothing without ai-edge-litert, which reads it."""
     if importlib.util.find_spec("ai_edge_litert") is None:
-        return {}
+        return ()
     from edgezoo import flatbuffer
+    from edgezoo.runtimes import _tflite_versions
 
-    stored = flatbuffer.read_metadata(flatbuffer.read_model(path), "min_runtime_version")
-    return {"tflite": stored.rstrip(b"\0").decode()} if stored else {}
+    return _tflite_versions.requirements(flatbuffer.read_model(path))
+
+
+def _edge_tpus() -> int:
+    """How many Edge TPUs are there; 0 where their library does not load."""
+    name = _edgetpu.library()
+    try:
+        return _edgetpu.device_count(name) if name else 0
+    except MissingError:
+        return 0
+
+
+def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
+    """A session on an Edge TPU, after everything that may crash went well in a child."""
+    if _compiled.operation(path) != _compiled.EDGE_TPU:
+        raise RefusedError(
+            f"{path} was not compiled for the Edge TPU.",
+            "Compile it with --target coral first.",
+        )
+    name = _edgetpu.library()
+    if name is None:
+        raise _edgetpu.cause("libedgetpu.so.1: cannot open shared object file", str(path))
+    if not _edgetpu.device_count(name):
+        raise _edgetpu.cause("Failed to load delegate", str(path))
+    _edgetpu.check_opens(path, name)
+    with quiet_native():
+        interpreter = _edgetpu.open_interpreter(path, name, threads)
+    on_chip = all(op["op_name"] in ("EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU)
+                  for op in interpreter._get_ops_details())  # fmt: skip
+    return LiteRtSession(interpreter, RanOn("coral", "hardware", "Edge TPU", on_chip))
 
 
 RUNTIME = LiteRtRuntime()

@@ -1,28 +1,47 @@
-"""ONNX files by ONNX Runtime, in a plain default session on the CPU."""
+"""ONNX files by ONNX Runtime: a plain default session on the CPU, or the package's GPU provider."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import json
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
-from edgezoo.contracts import Description, IntegerKernels, TensorInfo
+from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.errors import DataError, MissingError
+from edgezoo.releases import Requirement, minimum_releases
+from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._onnx_layers import integer_layers
-from edgezoo.runtimes._session import BaseSession, device_refusal
+from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_CPU_PROVIDER = "CPUExecutionProvider"
+_MAIN_DOMAIN = ("", "ai.onnx")
 _FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "Add", "Mul", "Sub"}
-# The release of onnxruntime that first knew an IR version
+# The release of onnxruntime that first knew an IR version and an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
-_FIRST_RUNTIME = {7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}
+_FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}
+_FIRST_OPSET = {7: "0.1", 8: "0.1", 9: "0.3", 10: "0.5", 11: "1.0", 12: "1.3", 13: "1.6",
+                14: "1.8", 15: "1.9", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17",
+                21: "1.18"}  # fmt: skip
+_DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-webgpu")
+# Providers of a GPU, best first; a package has one of these families.
+_GPU_PROVIDERS = (
+    "TensorrtExecutionProvider",
+    "CUDAExecutionProvider",
+    "WebGpuExecutionProvider",
+)
+_GPU_HINT = (
+    "Install the GPU's driver, and in place of onnxruntime the package with its provider: "
+    "onnxruntime-gpu for CUDA and TensorRT, onnxruntime-webgpu for others. Or use --device cpu."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +56,23 @@ class OnnxRuntime:
 
     def version(self) -> str | None:
         """See `Runtime`."""
-        try:
-            return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        for name in _DISTRIBUTIONS:
+            try:
+                return f"{name} {importlib.metadata.version(name)}"
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return None
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
-        return ("cpu",) if importlib.util.find_spec("onnxruntime") else ()
+        if importlib.util.find_spec("onnxruntime") is None:
+            return ()
+        return ("cpu", "gpu") if _gpu_provider() else ("cpu",)
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
         """See `Runtime`."""
+        if device == "cpu" and importlib.util.find_spec("onnxruntime"):
+            return None  # without loading the package to look for a GPU
         return device_refusal(device, self.devices(), self.name)
 
     def files(self, path: Path) -> tuple[Path, ...]:
@@ -68,18 +93,23 @@ class OnnxRuntime:
         model = load_model(path)
         ops = Counter(node.op_type for node in model.graph.node)
         floating = _float_ops(model) if "QuantizeLinear" in ops else ()
-        opset = next(entry.version for entry in model.opset_import if not entry.domain)
+        opset = next(entry.version for entry in model.opset_import if entry.domain in _MAIN_DOMAIN)
+        needs = (
+            _requirement(f"IR version {model.ir_version}", _FIRST_IR.get(model.ir_version)),
+            _requirement(f"opset {opset}", _FIRST_OPSET.get(opset)),
+        )
         return Description(
             dict(sorted(ops.items())),
             floating,
             session.inputs,
             session.outputs,
             {
-                "onnxruntime": _FIRST_RUNTIME.get(model.ir_version, "newest"),
+                **minimum_releases(needs),
                 "opset": str(opset),
                 "ir_version": str(model.ir_version),
             },
             "QuantizeLinear" in ops or "DequantizeLinear" in ops,
+            needs,
         )
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
@@ -98,15 +128,19 @@ class OnnxRuntime:
         """See `Runtime`."""
         reason = self.refusal(artifact, device)
         if reason and self.devices():
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
+            hint = _GPU_HINT if device == "gpu" else ""
+            raise MissingError(f"{artifact.path} cannot be opened: {reason}.", hint)
+        if device == "gpu":
+            return OnnxSession(*_gpu_session(artifact.path, threads))
         return OnnxSession(session_of(str(artifact.path), artifact.path, threads))
 
 
 class OnnxSession(BaseSession):
-    """An InferenceSession on the CPU provider."""
+    """An InferenceSession, on the provider that it was made with."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
         self._session = session
+        self.ran_on = ran_on
         self.inputs = tuple(_info(value) for value in session.get_inputs())
         self.outputs = tuple(_info(value) for value in session.get_outputs())
 
@@ -135,13 +169,22 @@ def load_model(path: Path) -> Any:
     return onnx.load(str(path))
 
 
-def session_of(model: str | bytes, path: Path, threads: int = 1) -> Any:
-    """A default session on the CPU.
+def session_of(
+    model: str | bytes,
+    path: Path,
+    threads: int = 1,
+    provider: str = _CPU_PROVIDER,
+    *,
+    whole: bool = False,
+) -> Any:
+    """A session on one provider.
 
     Args:
         model: a file's name, or the bytes of a model.
         path: what to call it in an error.
         threads: of one run.
+        provider: where it runs.
+        whole: only where no operation is left to the CPU.
 
     Raises:
         MissingError: onnxruntime is not installed.
@@ -157,14 +200,69 @@ def session_of(model: str | bytes, path: Path, threads: int = 1) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if whole:
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # Without enable_fallback=0, a provider that fails is replaced by the CPU in silence.
+        session = onnxruntime.InferenceSession(
+            model, options, providers=[provider], enable_fallback=0
+        )
     except Exception as error:  # onnxruntime's own error classes have no common base
         raise DataError(
             f"{path} cannot be opened by onnxruntime: {str(error).splitlines()[0]}",
             "Check that the file is whole.",
         ) from error
     return session
+
+
+def _gpu_provider() -> str | None:
+    """The provider that would run on a GPU of this machine, None where there is neither."""
+    import onnxruntime
+
+    present = set(onnxruntime.get_available_providers())
+    for provider in _GPU_PROVIDERS:
+        if provider not in present:
+            continue
+        if provider == "WebGpuExecutionProvider":
+            return provider if _vulkan.adapters() or sys.platform == "darwin" else None
+        return provider if Path("/dev/nvidiactl").exists() else None
+    return None
+
+
+def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
+    """A session on the GPU, and what it runs on by its own word.
+
+    Raises:
+        MissingError: the provider fell back to the CPU, or failed.
+    """
+    provider = _gpu_provider() or ""
+    fully = True
+    with quiet_native():
+        try:
+            session = session_of(str(path), path, threads, provider, whole=True)
+        except DataError:
+            fully = False  # some operations have no kernel on the GPU
+            session = None
+        if session is None:
+            try:
+                session = session_of(str(path), path, threads, provider)
+            except DataError as error:
+                raise MissingError(str(error), _GPU_HINT) from error
+    if session.get_providers()[0] != provider:
+        raise MissingError(
+            f"onnxruntime took {session.get_providers()[0]} in place of {provider}.", _GPU_HINT
+        )
+    details = {"provider": provider}
+    if provider != "WebGpuExecutionProvider":
+        return session, RanOn("gpu", "hardware", None, fully, details)
+    kind, name = _vulkan.chosen()
+    return session, RanOn("gpu", kind, name, fully, details)
+
+
+def _requirement(what: str, since: str | None) -> Requirement:
+    """Of all packages with this runtime; they count releases alike."""
+    return Requirement(what, dict.fromkeys(_DISTRIBUTIONS, since) if since else {})
 
 
 def _info(value: Any) -> TensorInfo:

@@ -1,20 +1,23 @@
-"""OpenVINO IR files on the CPU plugin."""
+"""OpenVINO IR files on the CPU plugin or the GPU plugin."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
-from edgezoo.contracts import Description, IntegerKernels, TensorInfo
+from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.errors import DataError, MissingError
+from edgezoo.releases import Requirement, minimum_releases
 from edgezoo.runtimes._openvino_layers import integer_layers
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_stderr
+from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
 # OpenVINO would open them by guessing.
 _HEAD = 256
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
+# The release that first read an IR version and an operation set
+# (https://docs.openvino.ai: "Available Operation Sets").
+_FIRST_IR = {"10": "2020.1", "11": "2022.1"}
+_FIRST_OPSET = {1: "2020.1", 2: "2020.2", 3: "2020.4", 4: "2021.1", 5: "2021.2", 6: "2021.3",
+                7: "2021.4", 8: "2022.1", 9: "2022.2", 10: "2022.3", 11: "2023.0", 12: "2023.1",
+                13: "2023.2", 14: "2024.0", 15: "2024.5", 16: "2025.0"}  # fmt: skip
+_GPU_HINT = (
+    "OpenVINO's GPU plugin drives Intel GPUs: install the driver (intel-opencl-icd), and check "
+    "the group (render). Or use --device cpu."
+)
 _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
 
 
@@ -45,10 +58,14 @@ class OpenVinoRuntime:
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
-        return ("cpu",) if importlib.util.find_spec("openvino") else ()
+        if importlib.util.find_spec("openvino") is None:
+            return ()
+        return ("cpu", "gpu") if _has_gpu() else ("cpu",)
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
         """See `Runtime`."""
+        if device == "cpu" and importlib.util.find_spec("openvino"):
+            return None  # without loading the plugins to look for a GPU
         return device_refusal(device, self.devices(), self.name)
 
     def files(self, path: Path) -> tuple[Path, ...]:
@@ -74,13 +91,15 @@ class OpenVinoRuntime:
             op.get_type_name() for op in model.get_ops() if op.get_type_name() not in structural
         )
         floating = _float_ops(model) if "FakeQuantize" in ops else ()
+        needs = _requirements(path)
         return Description(
             dict(sorted(ops.items())),
             floating,
             tuple(_info(port) for port in model.inputs),
             tuple(_info(port) for port in model.outputs),
-            {},
+            minimum_releases(needs),
             "FakeQuantize" in ops,
+            needs,
         )
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
@@ -98,14 +117,17 @@ class OpenVinoRuntime:
         """See `Runtime`."""
         reason = self.refusal(artifact, device)
         if reason and self.devices():
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
-        return OpenVinoSession(compile_model(read_model(artifact.path), artifact.path, threads))
+            hint = _GPU_HINT if device == "gpu" else ""
+            raise MissingError(f"{artifact.path} cannot be opened: {reason}.", hint)
+        model = read_model(artifact.path)
+        return OpenVinoSession(*compile_model(model, artifact.path, device, threads))
 
 
 class OpenVinoSession(BaseSession):
     """A compiled model with one inference request."""
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, ran_on: RanOn) -> None:
+        self.ran_on = ran_on
         self._request = compiled.create_infer_request()
         self._output = compiled.outputs[0]
         self.inputs = tuple(_info(port) for port in compiled.inputs)
@@ -143,23 +165,54 @@ def read_model(path: Path) -> Any:
         if b"<net" not in stream.read(_HEAD):
             raise DataError(f"{path} is not an OpenVINO file.", "Check where it came from.")
     try:
-        with quiet_stderr():
+        with quiet_native():
             return openvino.Core().read_model(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DataError(f"{path} cannot be read by OpenVINO: {reason}") from error
 
 
-def compile_model(model: Any, path: Path, threads: int) -> Any:
-    """Compile for the CPU; `path` names it in an error."""
+def _has_gpu() -> bool:
     import openvino
 
-    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    with quiet_native():
+        return any(name.startswith("GPU") for name in openvino.Core().available_devices)
+
+
+def compile_model(
+    model: Any, path: Path, device: str = "cpu", threads: int = 1
+) -> tuple[Any, RanOn]:
+    """A compiled model, and what it runs on by its own word; `path` names it in an error."""
+    import openvino
+
+    core = openvino.Core()
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if device == "cpu":
+        settings["INFERENCE_NUM_THREADS"] = threads
     try:
-        return openvino.Core().compile_model(model, "CPU", settings)
+        compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise DataError(f"{path} cannot be compiled by OpenVINO: {reason}") from error
+    places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
+    if not all(place.startswith(device.upper()) for place in places):
+        raise MissingError(
+            f"OpenVINO took {', '.join(places)} in place of {device.upper()}.",
+            _GPU_HINT if device == "gpu" else "",
+        )
+    name = str(core.get_property(places[0], "FULL_DEVICE_NAME"))
+    return compiled, RanOn(device, "hardware", name, True)
+
+
+def _requirements(path: Path) -> tuple[Requirement, ...]:
+    """What the XML asks of a release: its IR version and its newest operation set."""
+    root = ElementTree.parse(path).getroot()
+    names = {layer.get("version", "") for layer in root.iter("layer")}
+    sets = [int(name.removeprefix("opset")) for name in names if re.fullmatch(r"opset\d+", name)]
+    version, newest = root.get("version", ""), max(sets, default=1)
+    needs = [(f"IR version {version}", _FIRST_IR.get(version))]
+    needs.append((f"opset{newest}", _FIRST_OPSET.get(newest)))
+    return tuple(Requirement(what, {"openvino": since} if since else {}) for what, since in needs)
 
 
 def _info(port: Any) -> TensorInfo:

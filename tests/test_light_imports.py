@@ -12,7 +12,8 @@ from tests.conftest import ROOT, environment
 
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert",
          "litert_quantizer", "tf2onnx", "scipy", "h5py", "rich", "requests", "pooch", "sklearn",
-         "flatbuffers", "torch", "matplotlib", "pandas", "plotly", "jinja2"}  # fmt: skip
+         "flatbuffers", "tflite_micro", "ethosu", "torch", "matplotlib", "pandas", "plotly",
+         "jinja2"}  # fmt: skip
 BASE = {"numpy", "PIL"}
 
 _WALK = """
@@ -41,7 +42,7 @@ def _python(code: str) -> dict[str, list[str]]:
 
 def test_no_module_imports_anything_heavy() -> None:
     facts = _python(_WALK)
-    for package in ("exporters", "runtimes", "calibration", "cli", "pipeline", "models"):
+    for package in ("exporters", "runtimes", "calibration", "cli", "pipeline", "models", "targets"):
         count = sum(name.startswith(f"edgezoo.{package}.") for name in facts["names"])
         assert count >= 3, f"{package} was not walked"
     assert HEAVY & set(facts["loaded"]) == set()

@@ -116,7 +116,7 @@ def test_metadata(built: Path) -> None:
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist: ")]
     plain = {line.split(": ")[1].split(">")[0] for line in required if "extra ==" not in line}
     assert plain == {"numpy", "pillow", "click"}, "a device install is light"
-    for extra in ("tflite", "onnx", "openvino", "export", "all"):
+    for extra in ("tflite", "onnx", "openvino", "export", "ethos-u", "micro", "all"):
         assert f"Provides-Extra: {extra}" in metadata
     assert "License-Expression: Apache-2.0" in metadata
     (points,) = (d.decode() for n, d in wheel.items() if n.endswith("/entry_points.txt"))
@@ -135,4 +135,4 @@ def test_wheel_runs_by_itself(built: Path, tmp_path: Path) -> None:
     where, *words = _run(sys.executable, "-P", "-c", code, cwd=tmp_path).split()
     assert (tmp_path / where).resolve() == (tmp_path / "edgezoo" / "__init__.py").resolve()
     assert words == ["12", "onnx", "openvino", "tflite", "keras", "litert", "onnxruntime",
-                     "openvino"]  # fmt: skip
+                     "openvino", "tflite_micro"]  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign
+from edgezoo.cli.options import PATH, common, foreign, place
 
 
 @click.command("classify")
@@ -17,6 +17,7 @@ from edgezoo.cli.options import PATH, common, foreign
     "--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to name."
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@place
 @foreign
 @common
 def COMMAND(
@@ -24,6 +25,8 @@ def COMMAND(
     images: tuple[Path, ...],
     top: int,
     threads: int,
+    device: str,
+    runtime: str | None,
     preprocessing: str | None,
     labels: Path | None,
     as_json: bool,
@@ -36,7 +39,14 @@ def COMMAND(
     from edgezoo.classification import classify
 
     facts = classify(
-        artifact, images, top=top, threads=threads, preprocessing=preprocessing, labels=labels
+        artifact,
+        images,
+        top=top,
+        device=device,
+        runtime=runtime,
+        threads=threads,
+        preprocessing=preprocessing,
+        labels=labels,
     )
     if as_json:
         console.print_json(facts)
@@ -47,5 +57,6 @@ def COMMAND(
             if entry["probability"] == 0 and entry is not result["classes"][0]:
                 break  # an 8-bit output shows nothing below 1/256: the order means nothing there
             print(f"  {entry['probability']:.3f}  {entry['label']}")
+    console.note_place(facts["ran_on"])
     if not facts["trained"]:
         console.warn("Untrained weights: the answers mean nothing.")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, quiet
+from edgezoo.cli.options import PATH, common, foreign, place, quiet
 
 
 @click.command("evaluate")
@@ -49,6 +49,7 @@ from edgezoo.cli.options import PATH, common, foreign, quiet
     "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@place
 @foreign
 @quiet
 @common
@@ -62,6 +63,8 @@ def COMMAND(
     allow_overlap: bool,
     limit: int | None,
     threads: int,
+    device: str,
+    runtime: str | None,
     preprocessing: str | None,
     labels: Path | None,
     quiet: bool,
@@ -86,6 +89,8 @@ def COMMAND(
             max_drop=None if max_drop is None else max_drop / 100,
             allow_overlap=allow_overlap,
             limit=limit,
+            device=device,
+            runtime=runtime,
             threads=threads,
             preprocessing=preprocessing,
             labels=labels,
@@ -139,5 +144,6 @@ def _show(images: Path, facts: dict[str, Any]) -> None:
             if entry["images_needed"] is not None:
                 about = round(entry["images_needed"], 2 - len(str(entry["images_needed"])))
                 print(f"{Path(entry['artifact']).name}: about {about} images would tell.")
+    console.note_place(results[0]["ran_on"])
     if any(not entry["trained"] for entry in results):
         console.warn("Untrained weights: the accuracy means nothing.")

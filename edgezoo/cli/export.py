@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from edgezoo import console
+from edgezoo import console, registry
 from edgezoo.cli.options import PATH, common, quiet, split
 from edgezoo.errors import UsageError
 
@@ -72,6 +72,11 @@ from edgezoo.errors import UsageError
     metavar="KIND",
     help="pixels (default: RGB 0 to 255, normalised inside) or normalized (Keras' own contract).",
 )
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Device: coral, ethos-u55-128, tflite-micro, …; sets format, precision and --io.",
+)
 @click.option("--io", metavar="TYPE", help="Border of int8 files: uint8 (default), int8, float32.")
 @click.option(
     "-o", "--output", type=PATH, default=Path("exported"), show_default=True, metavar="DIR"
@@ -108,6 +113,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
       edgezoo export mobilenet --alpha 0.5 --int8
       edgezoo export mobilenet --alpha 0.25 --input-size 128 --format tflite \\
           --precision float32,int8 --calibration photos/ -o build/
+      edgezoo export mobilenet --alpha 0.25 --input-size 96 --target tflite-micro
       edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
     """
     as_json, debug, dry_run, silent = (
@@ -119,7 +125,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     from edgezoo.pipeline.plan import ExportRequest, estimate, resolve
 
     options["formats"] = split(options.pop("formats"))
-    first = ExportRequest(model="", precisions=precisions or ("float32",), **options)
+    first = ExportRequest(model="", precisions=precisions or None, **options)
     names = tuple(dict.fromkeys(models))
     if len(names) != len(models):
         raise UsageError("A model is named twice.", "Name each model once.")
@@ -154,7 +160,7 @@ def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
     if failures:
         return 6
     if not as_json and not silent:
-        _next_command(results[-1].artifacts)
+        _next_command(results[-1].artifacts, plans[-1].request.target)
     return 0
 
 
@@ -207,7 +213,12 @@ def _show_result(plan: Any, result: Any) -> None:
     )
 
 
-def _next_command(entries: tuple[dict[str, Any], ...]) -> None:
+def _next_command(entries: tuple[dict[str, Any], ...], target: str | None) -> None:
     path = entries[-1]["path"]
+    if target is not None:
+        console.note(f"Next: edgezoo inspect {path} --target {target}")
+        if registry.target(target).compile is not None:
+            console.note(f"      edgezoo compile {path} --target {target}")
+        return
     console.note(f"Next: edgezoo classify {path} PHOTO.jpg")
     console.note(f"      edgezoo evaluate {path} --images FOLDER_OF_CLASSES")

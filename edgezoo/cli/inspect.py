@@ -15,15 +15,32 @@ _MOST_LAYERS, _LONGEST_NAME = 10, 36
 
 @click.command("inspect")
 @click.argument("artifact", type=PATH)
+@click.option(
+    "--target",
+    metavar="NAME",
+    help="Where each operation would run: coral, ethos-u55-128, tflite-micro, …",
+)
+@click.option(
+    "--runtime",
+    metavar="PACKAGE==RELEASE",
+    help="Whether it loads there, such as tflite-runtime==2.5; exit 6 where it does not.",
+)
 @common
-def COMMAND(artifact: Path, as_json: bool, debug: bool) -> None:
+def COMMAND(
+    artifact: Path, target: str | None, runtime: str | None, as_json: bool, debug: bool
+) -> int:
     """Show what is in a file: operations, types, quantization, contract, what it needs."""
     from edgezoo.inspection import inspect
 
-    facts = inspect(artifact)
+    facts = inspect(artifact, target=target, runtime=runtime)
     if as_json:
         console.print_json(facts)
-        return
+    else:
+        _show(artifact, facts)
+    return 6 if runtime is not None and facts["runtime"]["loads"] is False else 0
+
+
+def _show(artifact: Path, facts: dict[str, Any]) -> None:
     ops = ", ".join(f"{count} {name}" for name, count in facts["ops"].items())
     rows: list[tuple[str, object]] = [
         ("format", facts["format"]),
@@ -35,6 +52,9 @@ def COMMAND(artifact: Path, as_json: bool, debug: bool) -> None:
         for tensor in facts[side]:
             rows.append((side[:-1], _tensor(tensor)))
     rows += [(f"needs {name}", value) for name, value in facts["minimum_runtime"].items()]
+    if facts["compiled"]:
+        compiled = ", ".join(f"{key} {value}" for key, value in facts["compiled"].items())
+        rows.append(("compiled", compiled.replace("_", " ")))
     contract = facts["contract"]
     if contract is None:
         rows.append(("contract", "none: say --preprocessing to the other commands"))
@@ -43,6 +63,37 @@ def COMMAND(artifact: Path, as_json: bool, debug: bool) -> None:
     rows += _portability_rows(facts["portability"])
     console.table(str(artifact), ("", ""), rows)
     _show_overflows(facts["portability"])
+    if "target" in facts:
+        _show_target(facts["target"])
+    if "runtime" in facts:
+        _show_runtime(facts["runtime"])
+
+
+def _show_target(facts: dict[str, Any]) -> None:
+    streamed = facts["streamed_bytes"]
+    console.table(
+        f"On {facts['name']}",
+        ("", ""),
+        [
+            ("accelerated", f"{facts['mapped']} operations, {facts['subgraphs']} subgraph(s)"),
+            ("on the CPU", f"{len(facts['cpu_ops'])} operations"),
+            ("parameters", f"about {console.size(facts['parameter_bytes'])} (estimate)"),
+            ("streamed", f"about {console.size(streamed)} at every inference (estimate)"),
+        ],
+    )
+    if facts["cpu_ops"]:
+        rows = [(op["index"], op["op"], op["reason"]) for op in facts["cpu_ops"]]
+        console.table("On the CPU", ("place", "operation", "why"), rows)
+
+
+def _show_runtime(facts: dict[str, Any]) -> None:
+    answer = {True: "loads", False: "does not load", None: "may load: not known"}[facts["loads"]]
+    title = f"{facts['package']} {facts['version']}: {answer} (needs {facts['needs'] or 'unknown'})"
+    rows = [(need["what"], need["since"] or "unknown") for need in facts["lacking"]]
+    if rows:
+        console.table(title, ("lacks", "came with"), rows)
+    else:
+        print(title)
 
 
 def _tensor(tensor: dict[str, object]) -> str:

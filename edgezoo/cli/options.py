@@ -42,6 +42,22 @@ def foreign(function: F) -> F:
     )(function)
 
 
+def place(function: F) -> F:
+    """Where a file is run."""
+    function = click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        help="cpu, gpu or coral; one that is not there is refused.",
+    )(function)
+    return click.option(
+        "--runtime",
+        metavar="NAME",
+        help="Another runtime than the usual one: tflite_micro runs microcontroller kernels.",
+    )(function)
+
+
 def split(values: tuple[str, ...]) -> tuple[str, ...]:
     """Lists may be given by commas or by repeating the option."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())

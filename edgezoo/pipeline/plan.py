@@ -16,6 +16,7 @@ from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
 from edgezoo.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.pipeline.for_target import completed
 from edgezoo.rounding import Granularity
 from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, InputKind, ModelSpec, Precision
 from edgezoo.weights import LocatedWeights, locate
@@ -26,14 +27,17 @@ DEFAULT_VERIFY_COUNT = 64
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What a user asks for, in the words of `edgezoo export`."""
+    """What a user asks for, in the words of `edgezoo export`.
+
+    `precisions` that are left open become float32, or what `target` wants.
+    """
 
     model: str
     alpha: float | None = None
     depth_multiplier: int | None = None
     input_size: int | None = None
     formats: tuple[str, ...] = ("all",)
-    precisions: tuple[str, ...] = ("float32",)
+    precisions: tuple[str, ...] | None = None
     weights: str = "imagenet"
     seed: int = 0
     calibration: str = "synthetic"
@@ -49,6 +53,7 @@ class ExportRequest:
     max_drop: float | None = None
     images: Path | None = None
     ground_truth: Path | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ def resolve(request: ExportRequest) -> Plan:
         DataError: weights that are not here and cannot be fetched.
     """
     spec = registry.model(request.model)
+    request = completed(request)
     alpha, multiplier, size = check_options(
         spec, request.alpha, request.depth_multiplier, request.input_size
     )
@@ -118,7 +124,7 @@ def resolve(request: ExportRequest) -> Plan:
 
 
 def _check_words(request: ExportRequest) -> None:
-    for precision in request.precisions:
+    for precision in request.precisions or ():
         if precision not in PRECISIONS:
             raise UsageError(
                 f"There is no precision {precision!r}.", did_you_mean(precision, PRECISIONS)
@@ -167,7 +173,7 @@ def _check_guard(request: ExportRequest) -> None:
         return
     if request.max_drop <= 0:
         raise UsageError(f"--max-drop {request.max_drop:g} is not above 0.", "Give points, as 1.0.")
-    if "int8" not in request.precisions:
+    if "int8" not in (request.precisions or ()):
         raise UsageError("--max-drop guards int8 files, and none is asked for.", "Add --int8.")
     if request.weights == "random":
         raise UsageError("Untrained weights have no accuracy to guard.", "Leave --max-drop out.")
@@ -187,7 +193,9 @@ def _jobs(
         else [registry.exporter(name) for name in dict.fromkeys(request.formats)]
     )
     jobs, refused = [], []  # _check_words has seen that the words below are known ones
-    for exporter, precision in itertools.product(exporters, dict.fromkeys(request.precisions)):
+    for exporter, precision in itertools.product(
+        exporters, dict.fromkeys(request.precisions or ())
+    ):
         checked: Precision = precision
         kind: InputKind = request.input_kind  # type: ignore[assignment]
         granularity = request.granularity if checked == "int8" else "per-channel"

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo import flatbuffer
 from edgezoo.anatomy import Anatomy, Grid, LayerConstants, Trace
-from edgezoo.artifact import Artifact
 from edgezoo.runtimes import litert
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ class LiteRtAnatomy:
         with tempfile.TemporaryDirectory(prefix="edgezoo-trace-") as folder:
             copy = Path(folder, path.name)
             flatbuffer.write_model(model, copy)
-            session = litert.RUNTIME.open(Artifact(copy, "tflite", (copy,)))
+            session = litert.open_on_cpu(copy)
             grids = {i: _grid(graph.tensors[i]) for i in (*shown, entrance)}
             named = {i: _name(graph, i) for i in shown}
             with session:

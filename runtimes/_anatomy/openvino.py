@@ -60,7 +60,8 @@ class OpenVinoAnatomy:
         model.add_outputs([entrance, *shown.values()])
         places = {_key(o.get_node().input_value(0)): i for i, o in enumerate(model.outputs)}
         inner = {name: places[_key(port)] for name, port in shown.items()}
-        request = runtime.compile_model(model, path, 1).create_infer_request()
+        compiled, _ = runtime.compile_model(model, path)
+        request = compiled.create_infer_request()
         yield OpenVinoTracer(request, places[_key(entrance)], inner)
 
 

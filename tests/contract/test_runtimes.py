@@ -93,7 +93,12 @@ def test_declares_itself(name: str) -> None:
     runtime = RUNTIMES[name]
     assert runtime.name == name
     assert all(s.startswith(".") and s == s.lower() for s in runtime.suffixes)
-    assert registry.runtime_for(Path(f"X{runtime.suffixes[0].upper()}")) is runtime
+    for suffix in runtime.suffixes:
+        assert registry.runtime_for(Path(f"X{suffix.upper()}")) is runtime
+    if not runtime.suffixes:  # a second runtime of a format, asked for by name
+        usual = [r for r in RUNTIMES.values() if r.format == runtime.format and r.suffixes]
+        path = Path(f"X{usual[0].suffixes[0]}")
+        assert registry.runtime_for(path, name) is runtime
     extras = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert f"\n{runtime.extra} = [" in extras
 

@@ -17,9 +17,9 @@ import pytest
 
 from edgezoo import errors, registry
 from edgezoo.cli.main import edgezoo
-from edgezoo.contracts import ExportJob
+from edgezoo.contracts import ExportJob, Target
 from edgezoo.spec import ModelSpec
-from tests.conftest import Ended
+from tests.conftest import Ended, Exported
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -215,3 +215,12 @@ def test_example_runtime_opens_a_file(tmp_path: Path) -> None:
     damaged.write_bytes(b"not a model")
     with pytest.raises((errors.DataError, errors.MissingError)):
         example.read_contract(damaged)
+
+
+def test_example_target_places_a_file(exported: Exported) -> None:
+    example = _example("adding-a-target.md")["TARGET"]
+    assert isinstance(example, Target) and example.name not in registry.targets()
+    placement = example.place(exported.path("tflite", "int8"))
+    assert {"QUANTIZE", "SOFTMAX"} <= {op.op for op in placement.cpu_ops}
+    assert {op.reason for op in placement.cpu_ops} == {"is no convolution"}
+    assert placement.mapped == 28 and placement.parameter_bytes > 400_000

@@ -1,0 +1,78 @@
+"""`edgezoo compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgezoo import console
+from edgezoo.cli.options import PATH, common
+
+
+@click.command("compile")
+@click.argument("artifact", type=PATH)
+@click.option(
+    "--target", required=True, metavar="NAME", help="coral, ethos-u55-128, ethos-u85-256, …"
+)
+@click.option("-o", "--output", type=PATH, metavar="DIR", help="Default: beside ARTIFACT.")
+@click.option(
+    "--min-offload",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Exit 6 where a smaller share of the operations is accelerated.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+)
+@common
+def COMMAND(
+    artifact: Path,
+    target: str,
+    output: Path | None,
+    min_offload: float | None,
+    timeout: float,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Compile ARTIFACT for an accelerator with the accelerator's own compiler.
+
+    Vela for Arm Ethos-U, edgetpu_compiler for Coral where it is installed. A file of which nothing
+    would be accelerated is refused.
+    """
+    from edgezoo.compilation import compile_artifact
+
+    facts = compile_artifact(
+        artifact, target, output=output, min_offload=min_offload, timeout=timeout
+    )
+    if as_json:
+        console.print_json(facts)
+        return
+    rows: list[tuple[str, object]] = [
+        ("accelerated", f"{facts['npu_ops']} operations"),
+        ("on the CPU", f"{facts['cpu_ops']} operations"),
+        ("size", console.size(facts["bytes"])),
+    ]
+    if facts["estimate"]:
+        rows += _estimate_rows(facts["estimate"])
+    console.table(facts["path"], ("", ""), rows)
+    for remark in facts["remarks"]:
+        console.warn(f"On the CPU: {remark}")
+
+
+def _estimate_rows(estimate: dict[str, Any]) -> list[tuple[str, object]]:
+    memory = ", ".join(
+        f"{estimate[f'{name}_kib']:.0f} KiB {words}"
+        for name, words in (("sram", "SRAM"), ("dram", "DRAM"), ("flash", "flash"))
+    )
+    time = f"{estimate['inference_ms']:.2f} ms, {estimate['cycles']:,} cycles"
+    return [
+        ("estimate of time", f"{time} at {estimate['clock_mhz']:g} MHz"),
+        ("estimate of memory", memory),
+        ("estimated by", estimate["source"]),
+    ]

@@ -1,0 +1,1 @@
+"""One file a target (or a family of them), found by the registry."""

@@ -1,0 +1,111 @@
+"""A TFLite file as rules want to see it: operations with their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgezoo import flatbuffer
+from edgezoo.errors import RefusedError
+
+_COMPILED = {"edgetpu-custom-op": "the Coral Edge TPU", "ethos-u": "an Arm Ethos-U"}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of a file.
+
+    Attributes:
+        index: its number in the file.
+        shape: with -1 for a length that is not fixed.
+        values: of a constant, as a numpy array; else None.
+        variable: state that the network keeps from step to step.
+    """
+
+    index: int
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    values: Any
+    variable: bool
+    zero_point: int
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes, a batch of one."""
+        size = {"int64": 8, "float64": 8, "float32": 4, "int32": 4, "float16": 2, "int16": 2}
+        count = size.get(self.dtype, 1)
+        for length in self.shape:
+            count *= max(1, length)
+        return count
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of a file; absent optional inputs are None."""
+
+    index: int
+    name: str
+    inputs: tuple[Tensor | None, ...]
+    outputs: tuple[Tensor, ...]
+    options: Any
+
+    @property
+    def activations(self) -> tuple[Tensor, ...]:
+        """What is computed: inputs that are no constants, and outputs."""
+        inputs = (tensor for tensor in self.inputs if tensor and tensor.values is None)
+        return (*inputs, *self.outputs)
+
+    @property
+    def constants(self) -> tuple[Tensor, ...]:
+        """Inputs that carry their values in the file."""
+        return tuple(tensor for tensor in self.inputs if tensor and tensor.values is not None)
+
+    def option(self, name: str, default: int = 0) -> int:
+        """A number among the operation's options."""
+        return int(getattr(self.options, name, default))
+
+
+def read(path: Path) -> list[Operation]:
+    """The operations of a plain TFLite file, in its order.
+
+    Raises:
+        DataError: not a TFLite file, or a damaged one.
+        RefusedError: a compiled file, whose operations cannot be seen any more.
+    """
+    model = flatbuffer.read_model(path)
+    graph = model.subgraphs[0]
+    tensors = [_tensor(model, graph, i) for i in range(len(graph.tensors))]
+    operations = []
+    for i, op in enumerate(graph.operators):
+        name = flatbuffer.op_name(model, op)
+        if name in _COMPILED:
+            raise RefusedError(
+                f"{path} was compiled for {_COMPILED[name]} already: its operations are hidden.",
+                "Name the file that it was compiled from.",
+            )
+        inputs = tuple(tensors[k] if k >= 0 else None for k in op.inputs)
+        outputs = tuple(tensors[k] for k in op.outputs)
+        operations.append(Operation(i, name, inputs, outputs, op.builtinOptions))
+    return operations
+
+
+def _tensor(model: Any, graph: Any, index: int) -> Tensor:
+    tensor = graph.tensors[index]
+    has_data = tensor.buffer < len(model.buffers)
+    values = flatbuffer.constant(model, tensor) if has_data else None
+    lengths: Sequence[int] = tensor.shape if tensor.shape is not None else ()
+    if tensor.shapeSignature is not None and len(tensor.shapeSignature):
+        lengths = tensor.shapeSignature
+    points = tensor.quantization.zeroPoint if tensor.quantization else None
+    return Tensor(
+        index,
+        flatbuffer.text(tensor.name),
+        flatbuffer.tensor_dtype(tensor),
+        tuple(int(n) for n in lengths),
+        values,
+        bool(tensor.isVariable),
+        int(points[0]) if points is not None and len(points) else 0,
+    )

@@ -1,0 +1,80 @@
+"""Runs a compiler that is a program of its own; nothing half-written stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from edgezoo.artifact import CONTRACT_KEY
+from edgezoo.errors import DataError, RefusedError
+
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same file gives the same bytes
+
+
+def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
+    """Exit code and all that a compiler prints.
+
+    Raises:
+        RefusedError: it did not end in time; it and its children are killed.
+    """
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as child:
+        try:
+            printed, _ = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise RefusedError(
+                f"{name} did not finish within {timeout:g} s and was stopped.",
+                "Give it longer with --timeout SECONDS, or a smaller input size.",
+            ) from error
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+    return child.returncode, printed
+
+
+@contextlib.contextmanager
+def workplace(output: Path) -> Iterator[Path]:
+    """A hidden folder inside `output`, gone afterwards.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".edgezoo-", dir=output)
+    except OSError as error:
+        raise DataError(
+            f"The output folder {output} cannot be written: {error.strerror}.",
+            "Choose another one with --output.",
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
+def copy_contract(source: Path, compiled: Path) -> None:
+    """Attach what a file carries in the zip at its end to the file that was compiled from it."""
+    try:
+        with zipfile.ZipFile(source) as files:
+            contents = {name: files.read(name) for name in files.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError):
+        return
+    if f"{CONTRACT_KEY}.json" not in contents:
+        return
+    with zipfile.ZipFile(compiled, "a", zipfile.ZIP_STORED) as files:
+        present = set(files.namelist())
+        for name, content in contents.items():
+            if name not in present:
+                files.writestr(zipfile.ZipInfo(name, _ZIP_DATE), content)

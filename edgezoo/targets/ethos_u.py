@@ -1,0 +1,143 @@
+"""Arm Ethos-U: every accelerator that Vela knows, compiled and estimated by Vela.
+
+Vela ends with exit code 0 even where nothing maps, so its operator counts decide.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from edgezoo.contracts import Compilation, CpuOp, Estimate, Placement, Target
+from edgezoo.errors import DataError, MissingError, RefusedError
+from edgezoo.targets import _network, _tool
+
+# By family: configurations, and the system and memory that Arm's own evaluation kit takes for it.
+_FAMILIES = {
+    "ethos-u55": ((32, 64, 128, 256), "Ethos_U55_High_End_Embedded", "Shared_Sram"),
+    "ethos-u65": ((256, 512), "Ethos_U65_High_End", "Dedicated_Sram"),
+    "ethos-u85": ((128, 256, 512, 1024, 2048), "Ethos_U85_SYS_DRAM_Mid", "Dedicated_Sram"),
+}
+_COUNT = re.compile(r"^(?P<place>CPU|NPU) operators = (?P<count>\d+)", re.M)
+_REFUSED = re.compile(r"operator: (?P<op>\w+), ofm: '(?P<output>[^']*)'\nReason: (?P<why>[^\n]+)")
+_FLASH = ("on_chip_flash_memory_used", "off_chip_flash_memory_used")
+_TIMEOUT = 600.0
+
+
+def _compile(
+    accelerator: str, system: str, memory: str, path: Path, output: Path, timeout: float
+) -> Compilation:
+    """Compile a TFLite file with Vela.
+
+    Raises:
+        MissingError: Vela is not installed.
+        RefusedError: no operation maps, Vela fails, or it did not end in time.
+        DataError: not a TFLite file.
+    """
+    _network.read(path)
+    with _tool.workplace(output) as folder:
+        log, facts = _vela(accelerator, system, memory, path, folder, timeout)
+        npu, cpu = _counts(log)
+        remarks = tuple(f"{op.op}: {op.reason}" for op in _cpu_ops(log, path))
+        if not npu:
+            why = remarks[0] if remarks else "Vela gives no reason"
+            raise RefusedError(
+                f"No operation of {path} runs on {accelerator}: it would only be copied. {why}.",
+                f"Ethos-U takes int8 files: export it with --target {accelerator}.",
+            )
+        made = folder / f"{path.stem}_vela.tflite"
+        final = made.replace(output / f"{path.stem}_{accelerator}.tflite")
+    return Compilation(final, npu, cpu, _estimate(facts, accelerator, system, memory), remarks)
+
+
+def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
+    """Where each operation would run: Vela tells, and what it writes is thrown away."""
+    count = len(_network.read(path))
+    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+        log, facts = _vela(accelerator, system, memory, path, Path(folder), _TIMEOUT)
+    cpu_ops = _cpu_ops(log, path)
+    npu, _ = _counts(log)
+    streamed = ("off_chip_flash_weight_read_bytes", "dram_weight_read_bytes")
+    return Placement(
+        count - len(cpu_ops),
+        cpu_ops,
+        int(bool(npu)),
+        int(float(facts["total_npu_encoded_weights"])),
+        sum(int(float(facts[name])) for name in streamed),
+    )
+
+
+def _vela(
+    accelerator: str, system: str, memory: str, path: Path, folder: Path, timeout: float
+) -> tuple[str, dict[str, str]]:
+    """What Vela prints, and the row of its summary."""
+    if importlib.util.find_spec("ethosu") is None:
+        raise MissingError(
+            f"Compiling for {accelerator} needs Arm's Vela, which is not installed.",
+            'Run: pip install "edgezoo[ethos-u]"',
+        )
+    command = [sys.executable, "-P", "-m", "ethosu.vela", str(path)]
+    command += ["--accelerator-config", accelerator, "--system-config", system]
+    command += ["--memory-mode", memory, "--config", "Arm/vela.ini", "--output-dir", str(folder)]
+    code, printed = _tool.run(command, timeout, "Vela")
+    summary = folder / f"{path.stem}_summary_{system}.csv"
+    if code or not summary.is_file():
+        lines = [line.strip() for line in printed.splitlines() if line.strip()]
+        said = lines[-1] if lines else "nothing"
+        raise RefusedError(f"Vela cannot compile {path} for {accelerator}. It says: {said}")
+    with summary.open(newline="") as stream:
+        return printed, next(csv.DictReader(stream))
+
+
+def _counts(log: str) -> tuple[int, int]:
+    """Operations on the NPU and on the CPU."""
+    found = {match["place"]: int(match["count"]) for match in _COUNT.finditer(log)}
+    if found.keys() != {"CPU", "NPU"}:
+        raise DataError("Vela printed no operator counts.", "Check its version.")
+    return found["NPU"], found["CPU"]
+
+
+def _cpu_ops(log: str, path: Path) -> tuple[CpuOp, ...]:
+    """The operations that Vela refuses, with its reason."""
+    reasons = {match["output"]: match["why"] for match in _REFUSED.finditer(log)}
+    return tuple(
+        CpuOp(op.name, op.index, reasons[op.outputs[0].name])
+        for op in _network.read(path)
+        if op.outputs[0].name in reasons
+    )
+
+
+def _estimate(facts: dict[str, str], accelerator: str, system: str, memory: str) -> Estimate:
+    version = importlib.metadata.version("ethos-u-vela")
+    return Estimate(
+        inference_ms=float(facts["inference_time"]) * 1e3,
+        cycles=int(float(facts["cycles_total"])),
+        clock_mhz=float(facts["core_clock"]) / 1e6,
+        sram_kib=float(facts["sram_memory_used"]),
+        dram_kib=float(facts["dram_memory_used"]),
+        flash_kib=sum(float(facts[name]) for name in _FLASH),
+        source=f"Vela estimate ({version}, {accelerator}, {system}, {memory})",
+    )
+
+
+TARGETS = tuple(
+    Target(
+        name=f"{family}-{macs}",
+        about=f"Arm {family.title()} with {macs} multipliers",
+        formats=("tflite",),
+        precisions=("int8",),
+        io=("int8", "uint8"),
+        memory=f"as in Vela's {system}, {memory}",
+        place=partial(_place, f"{family}-{macs}", system, memory),
+        compile=partial(_compile, f"{family}-{macs}", system, memory),
+        extra="ethos-u",
+    )
+    for family, (sizes, system, memory) in _FAMILIES.items()
+    for macs in sizes
+)

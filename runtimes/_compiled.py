@@ -1,0 +1,80 @@
+"""TFLite files that a compiler made for one accelerator: recognised, described, not opened."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgezoo import flatbuffer
+from edgezoo.contracts import Description, TensorInfo
+from edgezoo.releases import Requirement, minimum_releases
+from edgezoo.runtimes import _edgetpu, _tflite_versions
+
+EDGE_TPU, ETHOS_U = "edgetpu-custom-op", "ethos-u"
+HINT = "Use the file that it was compiled from."
+# Custom operations that compilers leave in a file: the target, and where such a file runs.
+_ACCELERATORS = {
+    EDGE_TPU: ("coral", "a Coral Edge TPU (--device coral)"),
+    ETHOS_U: ("ethos-u", "a microcontroller with an Arm Ethos-U"),
+}
+
+
+def operation(path: Path) -> str | None:
+    """The custom operation of the accelerator that a file was compiled for, None for a plain one.
+
+    Found in the bytes, so that a device without ai-edge-litert recognises such a file too.
+    """
+    data = path.read_bytes()
+    for code in _ACCELERATORS:
+        # A string of a flatbuffer has its length in front and a zero behind.
+        if len(code).to_bytes(4, "little") + code.encode() + b"\0" in data:
+            return code
+    return None
+
+
+def refusal(path: Path) -> str | None:
+    """Why a CPU or a GPU cannot run a compiled file, in words."""
+    code = operation(path)
+    if code is None:
+        return None
+    return f"it was compiled for {_ACCELERATORS[code][1]} and runs nowhere else"
+
+
+def describe(path: Path) -> Description:
+    """What is in a compiled file, which no interpreter on a CPU can open."""
+    code = operation(path) or ""
+    model = flatbuffer.read_model(path)
+    graph = model.subgraphs[0]
+    names = Counter(flatbuffer.op_name(model, op) for op in graph.operators)
+    target = _ACCELERATORS[code][0]
+    compiled: dict[str, Any] = {"target": target, "accelerator_ops": names[code]}
+    needs = _tflite_versions.requirements(model)
+    releases = minimum_releases(needs)
+    if target == "coral":
+        package = _edgetpu.read_package(path)
+        release = str(package.minimum_runtime)
+        compiled |= {
+            "compiler": package.compiler,
+            "cached_bytes": package.cached_bytes,
+            "streamed_bytes": package.streamed_bytes,
+        }
+        releases["edgetpu-runtime"] = release
+        needs = (*needs, Requirement(f"Edge TPU runtime {release}", {"edgetpu-runtime": release}))
+    inputs, outputs = (
+        tuple(_info(graph.tensors[i]) for i in side) for side in (graph.inputs, graph.outputs)
+    )
+    ops = dict(sorted(names.items()))
+    return Description(ops, (), inputs, outputs, releases, True, needs, compiled)
+
+
+def _info(tensor: Any) -> TensorInfo:
+    quantization = tensor.quantization
+    scaled = quantization is not None and quantization.scale is not None
+    return TensorInfo(
+        flatbuffer.text(tensor.name),
+        tuple(int(n) for n in tensor.shape),
+        flatbuffer.tensor_dtype(tensor),
+        float(quantization.scale[0]) if scaled else None,
+        int(quantization.zeroPoint[0]) if scaled else None,
+    )

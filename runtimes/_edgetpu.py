@@ -1,0 +1,273 @@
+"""Files compiled for the Coral Edge TPU, and the library that runs them.
+
+A compiled file is a TFLite file whose mapped operations have become one custom operation. Its
+options hold a package in Google's DarwiNN format, a flatbuffer whose layout libedgetpu publishes
+(executable/executable.fbs). Only the few fields below are read, with the standard library alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import os
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from edgezoo import process
+from edgezoo.errors import CrashError, DataError, EdgeZooError, MissingError
+
+LIBRARY_VARIABLE = "EDGEZOO_EDGETPU_LIBRARY"
+_IDENTIFIER = b"DWN1"
+# Places of the fields in their tables, counted from 0.
+_PACKAGE = {"min_runtime": 0, "executables": 1, "compiler": 4}
+_EXECUTABLE = {"parameters": 6, "type": 13}
+_CACHING = 1  # this executable's parameters stay on the chip; those of others are streamed
+_INSTALL = "https://coral.ai/software/#debian-packages tells how to install libedgetpu1-std."
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPackage:
+    """What a file compiled for the Edge TPU says of itself.
+
+    Attributes:
+        minimum_runtime: the oldest Edge TPU runtime, such as 13 (not the version of libedgetpu's
+            package: release 16.0 of the compiler asks for runtime 14).
+        compiler: the compiler's own identification.
+        cached_bytes: parameters that stay on the chip.
+        streamed_bytes: parameters that are sent at every inference.
+    """
+
+    minimum_runtime: int
+    compiler: str
+    cached_bytes: int
+    streamed_bytes: int
+
+
+def read_package(path: Path) -> CompiledPackage:
+    """What a compiled file says of itself.
+
+    Raises:
+        DataError: the file holds no whole package.
+    """
+    data = path.read_bytes()
+    try:
+        return _package(data[data.index(_IDENTIFIER) - 4 :])
+    except (struct.error, ValueError) as error:
+        raise DataError(f"{path} is a damaged file of the Edge TPU compiler.") from error
+
+
+def _package(data: bytes) -> CompiledPackage:
+    package = _Table(data)
+    cached = streamed = 0
+    for content in _Table(package.content(_PACKAGE["executables"])).strings(0):
+        executable = _Table(content)
+        size = len(executable.content(_EXECUTABLE["parameters"]))
+        if executable.number(_EXECUTABLE["type"], "<h") == _CACHING:
+            cached += size
+        else:
+            streamed += size
+    compiler = package.content(_PACKAGE["compiler"]).decode(errors="replace")
+    return CompiledPackage(
+        package.number(_PACKAGE["min_runtime"], "<i"), compiler, cached, streamed
+    )
+
+
+class _Table:
+    """The root table of a flatbuffer: fields by their place."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        (self._start,) = struct.unpack_from("<I", data)
+
+    def _field(self, place: int) -> int | None:
+        (back,) = struct.unpack_from("<i", self._data, self._start)
+        layout = self._start - back
+        (size,) = struct.unpack_from("<H", self._data, layout)
+        if 4 + 2 * place >= size:
+            return None
+        (offset,) = struct.unpack_from("<H", self._data, layout + 4 + 2 * place)
+        return self._start + offset if offset else None
+
+    def number(self, place: int, form: str) -> int:
+        """A scalar; 0, the format's default, where the field is not there."""
+        field = self._field(place)
+        return int(struct.unpack_from(form, self._data, field)[0]) if field is not None else 0
+
+    def content(self, place: int) -> bytes:
+        """A string or a vector of bytes."""
+        field = self._field(place)
+        return self._vector(field) if field is not None else b""
+
+    def strings(self, place: int) -> list[bytes]:
+        """A vector of strings."""
+        field = self._field(place)
+        if field is None:
+            return []
+        (offset,) = struct.unpack_from("<I", self._data, field)
+        (count,) = struct.unpack_from("<I", self._data, field + offset)
+        first = field + offset + 4
+        return [self._vector(first + 4 * i) for i in range(count)]
+
+    def _vector(self, place: int) -> bytes:
+        (offset,) = struct.unpack_from("<I", self._data, place)
+        (length,) = struct.unpack_from("<I", self._data, place + offset)
+        start = place + offset + 4
+        if start + length > len(self._data):
+            raise ValueError("a vector reaches past the end")
+        return self._data[start : start + length]
+
+
+def library() -> str | None:
+    """Name or path of libedgetpu, as the system finds it or as the variable names it."""
+    named = os.environ.get(LIBRARY_VARIABLE)
+    return named or ctypes.util.find_library("edgetpu")
+
+
+@lru_cache(maxsize=4)
+def device_count(name: str) -> int:
+    """How many Edge TPUs a library finds; loaded in a child, since a wrong one may crash.
+
+    Raises:
+        MissingError: the library cannot be loaded.
+    """
+    return int(_guarded("count_devices", name, {"library": name})["devices"])
+
+
+def check_opens(path: Path, name: str) -> None:
+    """Open a compiled file and run it once in a child process.
+
+    Raises:
+        MissingError, DataError: why it cannot run here.
+    """
+    _guarded("try_file", name, {"library": name, "path": str(path)})
+
+
+def _guarded(function: str, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return process.call(f"edgezoo.runtimes._edgetpu:{function}", payload)
+    except CrashError as error:
+        raise MissingError(
+            f"{name} crashed the process that loaded it: it does not fit this TFLite runtime or "
+            "this system.",
+            "Use a libedgetpu that was built for the installed runtime: tflite-runtime 2.12 and "
+            "later need one newer than Google's 16.0.",
+        ) from error
+
+
+def count_devices(library: str) -> dict[str, Any]:
+    """In a child: load the library and ask it for its devices."""
+    try:
+        loaded = ctypes.CDLL(library)
+    except OSError as error:
+        raise cause(str(error), library) from error
+    try:
+        loaded.edgetpu_list_devices.restype = ctypes.c_void_p
+        loaded.edgetpu_free_devices.argtypes = [ctypes.c_void_p]
+    except AttributeError as error:
+        raise MissingError(
+            f"{library} is a library, but not libedgetpu: it has no edgetpu_list_devices.",
+            f"Take {LIBRARY_VARIABLE} away or name libedgetpu.so.1 with it. {_INSTALL}",
+        ) from error
+    count = ctypes.c_size_t()
+    devices = loaded.edgetpu_list_devices(ctypes.byref(count))
+    loaded.edgetpu_free_devices(devices)
+    return {"devices": count.value}
+
+
+def try_file(library: str, path: str) -> dict[str, Any]:
+    """In a child: open a file with the delegate, and run it once on zeros."""
+    import numpy as np
+
+    interpreter = open_interpreter(Path(path), library, 1)
+    detail = interpreter.get_input_details()[0]
+    interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
+    interpreter.invoke()
+    return {}
+
+
+def open_interpreter(path: Path, library: str, threads: int) -> Any:
+    """An interpreter with the Edge TPU's delegate and its tensors allocated.
+
+    Raises:
+        MissingError, DataError: see `cause`.
+    """
+    from edgezoo.runtimes.litert import load_api
+
+    api = load_api()
+    try:
+        delegate = api.load_delegate(library)
+        interpreter = api.Interpreter(
+            model_path=str(path), num_threads=threads, experimental_delegates=[delegate]
+        )
+        interpreter.allocate_tensors()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise cause(str(error), str(path)) from error
+    return interpreter
+
+
+# What the runtimes say, what it means, what to do; the first whose words are all found counts.
+_CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("libusb-1.0",),
+        "libedgetpu needs libusb, which is not installed.",
+        "Install the package libusb-1.0-0.",
+    ),
+    (
+        ("cannot open shared object file", "libedgetpu"),
+        "The Edge TPU's library libedgetpu.so.1 is not installed.",
+        _INSTALL,
+    ),
+    (
+        ("cannot open shared object file",),
+        "The Edge TPU's library needs another one that is not installed: {words}.",
+        "Install the package that has it.",
+    ),
+    (
+        ("invalid ELF header",),
+        "{where} is no shared library.",
+        f"Name libedgetpu.so.1 with {LIBRARY_VARIABLE}. {_INSTALL}",
+    ),
+    (
+        ("wrong ELF class",),
+        "{where} was built for another word size than this Python.",
+        "Install the libedgetpu of this architecture.",
+    ),
+    (
+        ("file too short",),
+        "{where} is no shared library.",
+        f"Name libedgetpu.so.1 with {LIBRARY_VARIABLE}. {_INSTALL}",
+    ),
+    (
+        ("undefined symbol",),
+        "libedgetpu does not fit this TFLite runtime: {words}.",
+        "Take a libedgetpu that was built for it.",
+    ),
+    (
+        ("Failed to load delegate",),
+        "libedgetpu found no Edge TPU that it may use.",
+        "Plug the device in (USB 3, id 1a6e:089a or 18d1:9302; PCIe: /dev/apex_0), check the group "
+        "(plugdev, apex), and that no other process holds it.",
+    ),
+    (
+        ("requires runtime version",),
+        "The file was compiled for a newer Edge TPU runtime: {words}.",
+        "Upgrade libedgetpu, or compile with edgetpu_compiler --min_runtime_version.",
+    ),
+    (
+        ("unresolved custom op: edgetpu-custom-op",),
+        "The file was compiled for the Edge TPU and runs nowhere else.",
+        "Use --device coral on a machine that has one, or the file it was compiled from.",
+    ),
+)
+
+
+def cause(words: str, where: str) -> EdgeZooError:
+    """One clear error for what the loader or the runtime said."""
+    first = words.strip().splitlines()[0] if words.strip() else "no reason given"
+    for marks, message, mend in _CAUSES:
+        if all(mark in words for mark in marks):
+            return MissingError(message.format(words=first, where=where), mend)
+    return DataError(f"{where} cannot be run by the Edge TPU: {first}.", "Check the file.")

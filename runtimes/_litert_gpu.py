@@ -1,0 +1,111 @@
+"""TFLite files on a GPU, by LiteRT's CompiledModel.
+
+Which adapter was chosen stands only in the log that LiteRT writes to the standard error file
+descriptor while it compiles: it is caught and read.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.contracts import RanOn, TensorInfo
+from edgezoo.errors import DataError, MissingError
+from edgezoo.runtimes import _vulkan
+from edgezoo.runtimes._session import BaseSession, caught_native, quiet_native
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ADAPTER = re.compile(r"Selected adapter: (?P<name>[^,\n]+).*?adapterType=(?P<kind>[^\n]+)")
+INSTALL = "Install the GPU's Vulkan driver and libvulkan1, or use --device cpu."
+
+
+def is_there() -> bool:
+    """Whether this LiteRT can use a GPU and there is one."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        return False
+    if importlib.util.find_spec("ai_edge_litert.compiled_model") is None:
+        return False
+    return not sys.platform.startswith("linux") or bool(_vulkan.adapters())
+
+
+class LiteRtGpuSession(BaseSession):
+    """A model compiled for the GPU alone: operations that it cannot run are an error."""
+
+    def __init__(
+        self, path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+    ) -> None:
+        import numpy as np
+
+        self.inputs, self.outputs = inputs, outputs
+        self._model, log = _compile(path)
+        with quiet_native():
+            self._in = self._model.create_input_buffers(0)
+            self._out = self._model.create_output_buffers(0)
+            self._run_one(np.zeros(inputs[0].shape, inputs[0].dtype))  # it chats at the first run
+        atexit.register(_silence)
+        self.ran_on = _ran_on(log, self._model.is_fully_accelerated())
+
+    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
+        import numpy as np
+
+        self._in[0].write(np.ascontiguousarray(batch))
+        self._model.run_by_index(0, self._in, self._out)
+        wanted = self.outputs[0]
+        count = int(np.prod(wanted.shape))
+        output: NDArray[Any] = self._out[0].read(count, np.dtype(wanted.dtype))
+        return output
+
+    def close(self) -> None:
+        """Let go of buffers and model, in this order."""
+        if self._model is None:
+            return
+        with quiet_native():
+            for buffer in (*self._in, *self._out):
+                buffer.destroy()
+            self._in = self._out = ()
+            environment = self._model.environment
+            self._model.close()
+            environment.close()
+        self._model = None
+
+
+def _compile(path: Path) -> tuple[Any, str]:
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+
+    with caught_native() as log:
+        try:
+            model = CompiledModel.from_file(str(path), hardware_accel=HardwareAccelerator.GPU)
+        except (RuntimeError, ValueError) as error:
+            model, failure = None, error
+    text = log.read_text(errors="replace")
+    log.unlink()
+    if model is not None:
+        return model, text
+    if "No adapters found" in text or not _ADAPTER.search(text):
+        raise MissingError(f"LiteRT finds no GPU to run {path} on.", INSTALL) from failure
+    lines = [line for line in text.splitlines() if "ERROR" in line] or [str(failure)]
+    raise DataError(
+        f"{path} cannot be compiled for the GPU: {lines[-1].strip()}.",
+        "Use --device cpu.",
+    ) from failure
+
+
+def _silence() -> None:
+    """At the end of the process: LiteRT tells of each accelerator that it takes down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _ran_on(log: str, fully: bool) -> RanOn:
+    found = _ADAPTER.search(log)
+    if found is None:
+        return RanOn("gpu", "unknown", None, fully)
+    software = "CPU" in found["kind"] or "Software" in found["kind"]
+    return RanOn("gpu", "software" if software else "hardware", found["name"].strip(), fully)

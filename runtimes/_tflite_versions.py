@@ -1,0 +1,137 @@
+"""Which TFLite release first runs an operation, from its version and its types.
+
+The file says a version for each operation, and TFLite's own table says which release brought it
+(tflite/tools/versioning/runtime_version.cc of LiteRT, 2025). Quantizers do not always raise the
+version with the types, so the version is also derived from the types, by the rules of
+tflite/tools/versioning/op_version.cc: the later one counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgezoo import flatbuffer
+from edgezoo.releases import Requirement, release_numbers
+
+# Releases that brought version 1, 2, 3, … of an operation. Operations of image networks; others
+# are unknown here, and said to be.
+_SINCE = {
+    name: versions.split()
+    for name, versions in {
+        "ABS": "1.13 2.4 2.5 2.6 2.12",
+        "ADD": "1.5 1.14 2.4 2.6 2.13",
+        "ARG_MAX": "1.9 1.14 2.9",
+        "ARG_MIN": "1.9 1.14 2.9",
+        "AVERAGE_POOL_2D": "1.5 1.14 2.3",
+        "BATCH_MATMUL": "2.3 2.3 2.4 2.5",
+        "CAST": "1.5 2.7 2.8 2.9 2.12 2.15 2.17",
+        "CONCATENATION": "1.5 1.14 2.3 2.14",
+        "CONV_2D": "1.5 1.14 1.14 2.3 2.4 2.9 2.11 2.15",
+        "DEPTHWISE_CONV_2D": "1.5 1.12 1.14 2.2 2.3 2.3 2.11",
+        "DEPTH_TO_SPACE": "2.1 2.5",
+        "DEQUANTIZE": "1.13.1 1.14 1.15 2.2 2.7 2.18",
+        "DIV": "1.6 2.3",
+        "ELU": "1.14",
+        "EXP": "1.7 2.12",
+        "EXPAND_DIMS": "1.10",
+        "FULLY_CONNECTED": "1.5 1.10 1.14 1.14 2.0 2.1 2.3 2.3 2.3 2.11 2.15 2.17 2.18",
+        "GATHER": "1.6 1.14 1.15 2.4 2.5 2.13 2.15",
+        "GELU": "2.9 2.9",
+        "HARD_SWISH": "1.15",
+        "L2_NORMALIZATION": "1.5 1.14",
+        "LEAKY_RELU": "1.13.1 2.3",
+        "LOGISTIC": "1.14 1.14 2.3",
+        "LOG_SOFTMAX": "1.14 1.14",
+        "LSTM": "1.7 1.10 1.14 2.3",
+        "MAXIMUM": "1.14 1.14 2.3 2.3",
+        "MAX_POOL_2D": "1.5 1.14 2.3",
+        "MEAN": "1.6 1.14 2.4",
+        "MINIMUM": "1.14 1.14 2.3 2.3",
+        "MIRROR_PAD": "1.13.1 2.3 2.12",
+        "MUL": "1.5 1.14 1.15 2.3 2.6 2.11 2.13",
+        "NEG": "1.9",
+        "PACK": "1.11 1.14 2.3 2.13",
+        "PAD": "1.5 1.14 2.4 2.6",
+        "PADV2": "1.9 1.14 2.4 2.6",
+        "POW": "1.10",
+        "PRELU": "1.8",
+        "QUANTIZE": "1.14 1.15 2.7",
+        "REDUCE_MAX": "1.11 1.14 2.5",
+        "REDUCE_MIN": "1.11 1.14 2.5",
+        "RELU": "1.5 2.1 2.5",
+        "RELU6": "1.5 1.14 2.5",
+        "RELU_0_TO_1": "2.10",
+        "RELU_N1_TO_1": "1.5",
+        "RESHAPE": "1.5",
+        "RESIZE_BILINEAR": "1.7 1.14 2.2 2.5",
+        "RESIZE_NEAREST_NEIGHBOR": "1.13.1 1.14 2.3 2.4",
+        "RSQRT": "1.10 2.5 2.15",
+        "SHAPE": "1.10",
+        "SLICE": "1.14 1.14 1.14 2.4 2.5 2.14",
+        "SOFTMAX": "1.5 1.14 2.3",
+        "SPACE_TO_BATCH_ND": "1.6 1.14 2.3 2.12",
+        "BATCH_TO_SPACE_ND": "1.6 1.14 2.3 2.12",
+        "SPACE_TO_DEPTH": "1.5 1.14",
+        "SPLIT": "1.5 1.14 1.14 2.3",
+        "SPLIT_V": "1.13.1 2.3",
+        "SQRT": "1.10",
+        "SQUARE": "1.12",
+        "SQUARED_DIFFERENCE": "1.13.1 2.5",
+        "SQUEEZE": "1.6 2.5",
+        "STRIDED_SLICE": "1.6 1.14 2.1 2.2 2.5 2.6 2.14 2.14",
+        "SUB": "1.6 1.14 2.3 2.4 2.4",
+        "SUM": "1.10 1.15",
+        "TANH": "1.14 1.14 2.3",
+        "TRANSPOSE": "1.6 1.14 1.15 2.3 2.4 2.12 2.14.4",
+        "TRANSPOSE_CONV": "1.9 2.2 2.3 2.13 2.15",
+        "UNIDIRECTIONAL_SEQUENCE_LSTM": "1.13.1 1.14 2.3 2.12",
+        "UNPACK": "1.11 1.14 2.2 2.3",
+    }.items()
+}
+# The version that int8 in and out asks for; 2 where the operation has one and is not named here.
+_INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 2,
+                 "SUB": 2, "BATCH_MATMUL": 2, "LOGISTIC": 2, "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
+                 "SQUEEZE": 1, "RESHAPE": 1, "DIV": 1, "CAST": 1, "SUM": 2, "DEQUANTIZE": 2,
+                 "LEAKY_RELU": 2, "SPLIT_V": 1, "MIRROR_PAD": 2, "GATHER": 2,
+                 "SQUARED_DIFFERENCE": 2, "RSQRT": 2, "ABS": 2, "EXP": 2, "DEPTH_TO_SPACE": 1,
+                 "RESIZE_BILINEAR": 2, "GELU": 2}  # fmt: skip
+# The first release of ai-edge-litert continues TFLite 2.17.
+_LITERT = ("1.0.0", (2, 17))
+
+
+def requirements(model: Any) -> tuple[Requirement, ...]:
+    """What a parsed file (`ModelT`) asks of a TFLite runtime, the newest demands last."""
+    found: dict[tuple[str, int], None] = {}
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            name = flatbuffer.op_name(model, op)
+            code = model.operatorCodes[op.opcodeIndex]
+            if name == flatbuffer.text(code.customCode):
+                continue  # of whoever registers it
+            version = max(int(code.version), _version_by_types(name, graph, op))
+            found[name, version] = None
+    needs = [_requirement(name, version) for name, version in found]
+    return tuple(sorted(needs, key=lambda n: release_numbers(n.since.get("tflite", "999"))))
+
+
+def _requirement(name: str, version: int) -> Requirement:
+    what = f"{name} version {version}"
+    releases = _SINCE.get(name, [])
+    if not 1 <= version <= len(releases):
+        return Requirement(what, {})
+    release = releases[version - 1]
+    full = release if release.count(".") == 2 else f"{release}.0"
+    since = {"tflite": full, "tensorflow": full, "tflite-runtime": full}
+    if release_numbers(full) <= (*_LITERT[1], 99):
+        since["ai-edge-litert"] = _LITERT[0]
+    return Requirement(what, since)
+
+
+def _version_by_types(name: str, graph: Any, op: Any) -> int:
+    """The version that TFLite gives an operation with these types, where they are int8."""
+    dtypes = [
+        flatbuffer.tensor_dtype(graph.tensors[i]) for i in (*op.inputs, *op.outputs) if i >= 0
+    ]
+    if name == "QUANTIZE" or "int8" not in dtypes or "float32" in dtypes:
+        return 1
+    return min(_INT8_VERSION.get(name, 2), max(1, len(_SINCE.get(name, []))))

@@ -1,0 +1,89 @@
+"""Which GPUs Vulkan finds, without any package: WebGPU runtimes on Linux go through Vulkan."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from edgezoo import process
+from edgezoo.errors import CrashError
+
+_CPU_TYPE = 4  # VK_PHYSICAL_DEVICE_TYPE_CPU
+_INSTANCE_CREATE_INFO = 1
+# VkPhysicalDeviceProperties: four numbers, the type, then the name in 256 bytes.
+_TYPE_OFFSET, _NAME_OFFSET, _PROPERTIES_SIZE = 16, 20, 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A device that Vulkan offers; `software` where the CPU computes what a GPU would."""
+
+    name: str
+    software: bool
+
+
+@lru_cache(maxsize=1)
+def adapters() -> tuple[Adapter, ...]:
+    """All Vulkan devices, in the driver's order; none where there is no Vulkan.
+
+    Drivers are foreign code, so they are loaded in a child process.
+    """
+    if not sys.platform.startswith("linux") or ctypes.util.find_library("vulkan") is None:
+        return ()
+    try:
+        found = process.call("edgezoo.runtimes._vulkan:list_adapters", {})
+    except CrashError:
+        return ()
+    return tuple(Adapter(**facts) for facts in found["adapters"])
+
+
+def chosen() -> tuple[Literal["hardware", "software", "unknown"], str | None]:
+    """Kind and name of the device that a runtime takes which does not say so itself.
+
+    Known only where Vulkan offers one device, or several of one kind (then without a name).
+    """
+    found = adapters()
+    if len({adapter.software for adapter in found}) != 1:
+        return "unknown", None
+    kind: Literal["hardware", "software"] = "software" if found[0].software else "hardware"
+    return kind, found[0].name if len(found) == 1 else None
+
+
+class _InstanceInfo(ctypes.Structure):
+    """VkInstanceCreateInfo."""
+
+    _fields_ = (
+        ("sType", ctypes.c_int),
+        ("pNext", ctypes.c_void_p),
+        ("flags", ctypes.c_uint32),
+        ("pApplicationInfo", ctypes.c_void_p),
+        ("enabledLayerCount", ctypes.c_uint32),
+        ("ppEnabledLayerNames", ctypes.c_void_p),
+        ("enabledExtensionCount", ctypes.c_uint32),
+        ("ppEnabledExtensionNames", ctypes.c_void_p),
+    )
+
+
+def list_adapters() -> dict[str, Any]:
+    """In a child: {"adapters": [{"name", "software"}]}."""
+    vulkan = ctypes.CDLL(ctypes.util.find_library("vulkan"))
+    instance = ctypes.c_void_p()
+    info = _InstanceInfo(sType=_INSTANCE_CREATE_INFO)
+    if vulkan.vkCreateInstance(ctypes.byref(info), None, ctypes.byref(instance)) != 0:
+        return {"adapters": []}
+    count = ctypes.c_uint32()
+    vulkan.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
+    devices = (ctypes.c_void_p * count.value)()
+    vulkan.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), devices)
+    found = []
+    for device in devices[: count.value]:
+        properties = ctypes.create_string_buffer(_PROPERTIES_SIZE)
+        vulkan.vkGetPhysicalDeviceProperties(ctypes.c_void_p(device), properties)
+        kind = int.from_bytes(properties.raw[_TYPE_OFFSET:_NAME_OFFSET], sys.byteorder)
+        name = properties.raw[_NAME_OFFSET : _NAME_OFFSET + 256].split(b"\0")[0].decode()
+        found.append({"name": name, "software": kind == _CPU_TYPE})
+    return {"adapters": found}

@@ -1,0 +1,120 @@
+"""`--device gpu`, executed on SwiftShader, and refused where there is no GPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT, Ended, Exported, Trained, environment
+from tests.docs.test_schemas import check
+
+On = Callable[..., dict[str, Any]]
+FLOAT_BOUND = 1e-5  # float32 in another order of sums
+# Steps of 1/256. The GPU rounds between the layers in another way than the CPU. So do the CPU's own
+# two sets of kernels, which are up to 16 steps apart on these photographs.
+INT8_BOUND, INT8_FARTHEST = 4, 16
+
+
+def test_litert_float(
+    exported: Exported, digits: Path, on: On, software_gpu: dict[str, str]
+) -> None:
+    facts = on(exported.path("tflite", "float32"), digits, "gpu", **software_gpu)
+    assert facts["apart"] <= FLOAT_BOUND
+    assert facts["sum"] == pytest.approx(1, abs=1e-4)
+    place = facts["ran_on"]
+    assert (place["device"], place["kind"], place["fully_accelerated"]) == ("gpu", "software", True)
+    assert "SwiftShader" in place["name"]
+
+
+def test_litert_int8(
+    exported: Exported, digits: Path, on: On, software_gpu: dict[str, str]
+) -> None:
+    facts = on(exported.path("tflite", "int8"), digits, "gpu", **software_gpu)
+    assert facts["apart"] <= INT8_BOUND
+    assert facts["ran_on"]["fully_accelerated"] is True
+
+
+@pytest.mark.imagenet
+def test_litert_on_photographs(
+    mobilenet: Exported, photographs: Path, on: On, software_gpu: dict[str, str]
+) -> None:
+    floating = on(mobilenet.path("tflite", "float32"), photographs, "gpu", **software_gpu)
+    assert floating["ran_on"]["fully_accelerated"] is True
+    assert floating["apart"] <= FLOAT_BOUND and floating["same_top1"] == 100
+    quantized = on(mobilenet.path("tflite", "int8"), photographs, "gpu", **software_gpu)
+    assert quantized["ran_on"]["fully_accelerated"] is True
+    assert quantized["apart"] <= INT8_FARTHEST
+    assert quantized["within_4"] >= 70 and quantized["same_top1"] >= 98
+
+
+def test_onnxruntime(
+    exported: Exported, digits: Path, on: On, software_gpu: dict[str, str], webgpu_package: Path
+) -> None:
+    path = f"{webgpu_package}:{ROOT}"
+    facts = on(exported.path("onnx", "float32"), digits, "gpu", **software_gpu, PYTHONPATH=path)
+    assert facts["apart"] <= FLOAT_BOUND
+    place = facts["ran_on"]
+    assert (place["device"], place["kind"], place["fully_accelerated"]) == ("gpu", "software", True)
+    assert place["details"] == {"provider": "WebGpuExecutionProvider"}
+
+
+def test_commands_say_what_ran(
+    exported: Exported, trained: Trained, cli: Callable[..., Ended], software_gpu: dict[str, str]
+) -> None:
+    path = exported.path("tflite", "int8")
+    picture = next(trained.test.rglob("*.png"))
+    facts = cli("classify", path, picture, "--device", "gpu", "--json", **software_gpu).json
+    check("classify", facts)
+    assert facts["ran_on"]["kind"] == "software"
+    ended = cli("evaluate", path, "--images", trained.test, "--limit", "20", "--device", "gpu",
+                "--reference", path, "--json", **software_gpu)  # fmt: skip
+    (result,) = ended.json["results"]
+    check("evaluate", ended.json)
+    assert (result["device"], result["ran_on"]["kind"]) == ("gpu", "software")
+    assert result["agreement_top1"] >= 0.9
+    doctor = cli("doctor", "--json", **software_gpu).json
+    assert {r["name"]: r["devices"] for r in doctor["runtimes"]}["litert"] == ["cpu", "gpu"]
+
+
+@pytest.mark.parametrize(
+    ("format", "words"), [("tflite", "Vulkan"), ("onnx", "onnxruntime"), ("openvino", "Intel")]
+)
+def test_no_gpu_is_refused(
+    exported: Exported, trained: Trained, cli: Callable[..., Ended], no_gpu: dict[str, str],
+    format: str, words: str,
+) -> None:  # fmt: skip
+    picture = next(trained.test.rglob("*.png"))
+    path = exported.path(format, "float32")
+    message = cli("classify", path, picture, "--device", "gpu", **no_gpu).error(4)
+    assert "no device 'gpu' here" in message and words in message
+
+
+CLAIM = """
+import sys
+from edgezoo.errors import MissingError
+from edgezoo.inference import open_artifact
+from edgezoo.runtimes import _vulkan
+_vulkan.adapters = lambda: (_vulkan.Adapter("claimed", False),)
+try:
+    open_artifact(sys.argv[1], device="gpu")
+except MissingError as error:
+    print(error)
+"""
+
+
+def test_silent_fallback_of_onnxruntime_is_refused(
+    exported: Exported, no_gpu: dict[str, str], webgpu_package: Path
+) -> None:
+    """A GPU that Vulkan claims and that does not work: the package would take the CPU."""
+    ended = subprocess.run(
+        [sys.executable, "-c", CLAIM, str(exported.path("onnx", "float32"))],
+        capture_output=True, text=True, check=True,
+        env=environment(**no_gpu, PYTHONPATH=f"{webgpu_package}:{ROOT}"),
+    )  # fmt: skip
+    assert "WebGPU adapter" in ended.stdout
+    assert len(ended.stdout.splitlines()) == 1, "no chatter on standard output"
