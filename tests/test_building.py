@@ -66,7 +66,7 @@ def test_efficientnetb0_is_the_one_that_keras_trained(built: dict[str, Any]) -> 
     """Built without weights and given them, Keras' network would lack a division."""
     differences = built["efficientnetb0"]
     assert differences["imagenet"] < 1e-5
-    assert differences["bare"] > 1e-3
+    assert differences["bare"] > 0.1  # in standard deviations of the logits
 
 
 def test_options_of_families() -> None:
