@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgezoo import remote
 from edgezoo.artifact import InputContract
 from edgezoo.inference import open_artifact, predict
 from edgezoo.preprocessing import load_pixels
@@ -19,6 +20,7 @@ def classify(
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
+    on: str | None = None,
 ) -> dict[str, Any]:
     """Classify image files.
 
@@ -28,6 +30,7 @@ def classify(
         top: how many classes to name.
         threads: of the runtime.
         preprocessing, labels: for a file without a contract of EdgeZoo's.
+        on: a device to run it on, as ssh://user@host; see `remote.device.call`.
 
     Returns:
         {"artifact", "trained", "results": [{"image", "classes": [{"index", "label",
@@ -36,6 +39,12 @@ def classify(
     Raises:
         EdgeZooError: what stands in the way, in words.
     """
+    if on is not None:
+        return remote.call(
+            on, "edgezoo.classification:classify", artifact=Path(artifact),
+            images=[Path(image) for image in images], top=top, threads=threads,
+            preprocessing=preprocessing, labels=labels and Path(labels),
+        )  # fmt: skip
     import numpy as np
 
     opened, session = open_artifact(

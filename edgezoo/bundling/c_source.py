@@ -152,6 +152,6 @@ def _values(data: NDArray[Any]) -> str:
 
 def _rows(data: NDArray[Any]) -> Iterator[str]:
     flat = data.reshape(-1)
-    write = (lambda v: f"{float(v)!r}f") if flat.dtype.kind == "f" else (lambda v: str(int(v)))
-    for i in range(0, flat.size, 12):
-        yield f"  {', '.join(write(value) for value in flat[i : i + 12])},\n"
+    words = [f"{value!r}f" if flat.dtype.kind == "f" else str(value) for value in flat.tolist()]
+    for i in range(0, len(words), 12):
+        yield f"  {', '.join(words[i : i + 12])},\n"

@@ -50,7 +50,7 @@ def _stripes(height: int, width: int) -> NDArray[np.uint8]:
     cell = (y * rows // height) * columns + x * columns // width
     along = np.choose(cell % 4, [x, y, x + y, 2 * x - y])
     light = along % (2 + cell % 8) * 2 < 2 + cell % 8
-    return np.where(light[..., None], np.uint8([250, 190, 40]), np.uint8([10, 60, 120]))
+    return np.where(light[..., None], [250, 190, 40], [10, 60, 120]).astype(np.uint8)
 
 
 def _patches(height: int, width: int) -> NDArray[np.uint8]:

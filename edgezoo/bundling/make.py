@@ -15,7 +15,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from edgezoo import __version__, registry
+from edgezoo import registry
 from edgezoo.artifact import Artifact
 from edgezoo.bundling import c_source, golden
 from edgezoo.contracts import TensorInfo
@@ -149,9 +149,7 @@ def _files(models: list[_Model], pictures: dict[str, bytes], c_array: bool) -> d
         }
         for model in models
     ]
-    files[_LIST] = _json(
-        {"schema": SCHEMA, "edgezoo": __version__, "models": entries, "sha256": hashes}
-    )
+    files[_LIST] = _json({"schema": SCHEMA, "models": entries, "sha256": hashes})
     files["README.md"] = _readme(models, c_array)
     return dict(sorted((files | proved).items()))
 
@@ -187,7 +185,6 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
     )  # fmt: skip
     text = Template((_DEVICE / "README.md").read_text(encoding="utf-8")).substitute(
         title=" and ".join(model.stem for model in models),
-        version=__version__,
         choice="" if len(models) == 1 else f" --model {first.stem}.tflite",
         models="\n".join(rows),
         extra=extra,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign
+from edgezoo.cli.options import PATH, common, foreign, remote
 
 
 @click.command("classify")
@@ -18,6 +18,7 @@ from edgezoo.cli.options import PATH, common, foreign
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @foreign
+@remote
 @common
 def COMMAND(
     artifact: Path,
@@ -26,6 +27,7 @@ def COMMAND(
     threads: int,
     preprocessing: str | None,
     labels: Path | None,
+    on: str | None,
     as_json: bool,
     debug: bool,
 ) -> None:
@@ -35,9 +37,12 @@ def COMMAND(
     """
     from edgezoo.classification import classify
 
-    facts = classify(
-        artifact, images, top=top, threads=threads, preprocessing=preprocessing, labels=labels
-    )
+    with console.status(on is not None and not debug) as progress:
+        progress(f"Classifying on {on}")
+        facts = classify(
+            artifact, images, top=top, threads=threads, preprocessing=preprocessing,
+            labels=labels, on=on,
+        )  # fmt: skip
     if as_json:
         console.print_json(facts)
         return
@@ -47,5 +52,6 @@ def COMMAND(
             if entry["probability"] == 0 and entry is not result["classes"][0]:
                 break  # an 8-bit output shows nothing below 1/256: the order means nothing there
             print(f"  {entry['probability']:.3f}  {entry['label']}")
+    console.ran_on(facts)
     if not facts["trained"]:
         console.warn("Untrained weights: the answers mean nothing.")

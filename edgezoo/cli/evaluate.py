@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, quiet
+from edgezoo.cli.options import PATH, common, foreign, quiet, remote
 
 
 @click.command("evaluate")
@@ -50,6 +50,7 @@ from edgezoo.cli.options import PATH, common, foreign, quiet
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @foreign
+@remote
 @quiet
 @common
 def COMMAND(
@@ -64,6 +65,7 @@ def COMMAND(
     threads: int,
     preprocessing: str | None,
     labels: Path | None,
+    on: str | None,
     quiet: bool,
     as_json: bool,
     debug: bool,
@@ -89,12 +91,14 @@ def COMMAND(
             threads=threads,
             preprocessing=preprocessing,
             labels=labels,
+            on=on,
             progress=progress,
         )
     if as_json:
         console.print_json(facts)
     else:
         _show(images, facts)
+        console.ran_on(facts)
     for entry in facts["results"]:
         if entry["overlap"]:
             console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")

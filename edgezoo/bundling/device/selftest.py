@@ -19,8 +19,9 @@ import importlib.util
 import json
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Other decoders and other roundings of the same resize stay within this many of 255 levels.
