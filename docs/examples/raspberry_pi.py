@@ -7,8 +7,8 @@ processor of a Raspberry Pi 4: use it as any other interpreter. qemu runs it as 
 of this user: no chroot, no mount, no change to the machine. It needs Linux, qemu-user-static and
 mmdebstrap.
 
-What it computes is what a Pi computes, with the Pi's own kernels. How long it takes says nothing of a
-Pi: never report it as a latency.
+What it computes is what a Pi computes, with the Pi's own kernels. How long it takes says nothing of
+a Pi: never report it as a latency.
 """
 
 from __future__ import annotations
@@ -113,9 +113,10 @@ def install(folder: Path, architecture: Architecture, packages: tuple[str, ...])
 def describe(root: Path, board: Board) -> None:
     """Write what the kernel of the board would say: qemu prefers the files below `root`."""
     part, variant, revision = board.midr >> 4 & 0xFFF, board.midr >> 20 & 0xF, board.midr & 0xF
+    generation = 8 if board.architecture is ARM64 else 7
     core = (
         f"BogoMIPS\t: 108.00\nFeatures\t: {board.features}\nCPU implementer\t: 0x41\n"
-        f"CPU architecture: {8 if board.architecture is ARM64 else 7}\nCPU variant\t: {variant:#x}\n"
+        f"CPU architecture: {generation}\nCPU variant\t: {variant:#x}\n"
         f"CPU part\t: {part:#x}\nCPU revision\t: {revision}\n\n"
     )
     text = "".join(f"processor\t: {i}\n{core}" for i in range(CORES))

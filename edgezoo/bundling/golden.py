@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _TURN_RIGHT = 6  # EXIF: the camera was held upright, the picture must be turned clockwise
-_QUALITY = 90
+_QUALITY = 80
 
 
 def pictures(size: int) -> dict[str, bytes]:

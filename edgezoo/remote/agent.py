@@ -109,7 +109,9 @@ def work(request: dict[str, Any], home: str, folder: str) -> dict[str, Any]:
     question, answer, log = (os.path.join(folder, n) for n in ("request", "answer", "log"))
     with open(question, "w") as stream:
         json.dump({"function": request["function"], "payload": request["payload"]}, stream)
-    env = dict(os.environ, PYTHONPATH=home, PYTHONWARNINGS="ignore", TMPDIR=folder)
+    own = os.environ.get("PYTHONPATH")
+    path = home + os.pathsep + own if own else home
+    env = dict(os.environ, PYTHONPATH=path, PYTHONWARNINGS="ignore", TMPDIR=folder)
     with open(log, "wb") as stream:
         child = subprocess.Popen(
             [sys.executable, "-m", "edgezoo.process", question, answer],

@@ -25,7 +25,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Other decoders and other roundings of the same resize stay within this many of 255 levels.
-CLOSE_MEAN, CLOSE_MAX = 0.6, 5.0
+CLOSE_MEAN, CLOSE_MAX = 1.0, 5.0
 # Kernels of another processor or runtime round an 8-bit activation now and then the other way,
 # and a softmax turns that into a few steps of 1/256; float kernels differ in the last bits.
 CLOSE_STEPS, CLOSE_FLOAT = 12, 1e-3
