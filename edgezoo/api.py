@@ -7,6 +7,7 @@ from typing import Any
 
 from edgezoo import registry
 from edgezoo.building import build
+from edgezoo.bundling.make import bundle
 from edgezoo.classification import classify
 from edgezoo.diagnosis import diagnose
 from edgezoo.evaluation import evaluate
@@ -18,6 +19,7 @@ from edgezoo.pipeline.verify import verify_files
 
 __all__ = [
     "build",
+    "bundle",
     "classify",
     "doctor",
     "evaluate",

@@ -80,8 +80,11 @@ def status(enabled: bool) -> Iterator[Callable[[str], None]]:
     if not enabled or not sys.stderr.isatty():
         yield lambda text: None
         return
-    from rich.console import Console
-
+    try:
+        from rich.console import Console
+    except ImportError:
+        yield lambda text: None
+        return
     with Console(stderr=True).status("Starting") as spinner:
         yield lambda text: spinner.update(f"{text} …")
 

@@ -103,6 +103,9 @@ def install(folder: Path, architecture: Architecture, packages: tuple[str, ...])
     include = ",".join((*DEBIAN, *architecture.debian_packages))
     run("mmdebstrap", "--variant=extract", f"--architectures={architecture.debian}",
         f"--include={include}", SUITE, folder / "root", f"deb {MIRROR} {SUITE} main")  # fmt: skip
+    for place in (folder / "root" / "usr" / "lib").glob("*/*/lib*.so.3"):
+        if place.parent.name in ("blas", "lapack"):  # what update-alternatives would do
+            (place.parents[1] / place.name).symlink_to(f"{place.parent.name}/{place.name}")
     platforms = [f"--platform={name}" for name in architecture.platforms]
     run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile",
         "--only-binary=:all:", "--implementation=cp", f"--python-version={PYTHON}", *platforms,
@@ -145,15 +148,17 @@ def write_interpreter(place: Path, folder: Path, root: Path, board: Board) -> No
     """A program that stands for the board's Python, also for the children that it starts.
 
     Its argument zero is its own path, so that `sys.executable` leads back to it. Compiled modules
-    go to a folder of their own: qemu would lay them beside this machine's Python.
+    go to a folder of their own: qemu would lay them beside this machine's Python. PYTHONHOME is
+    a path of this machine, since qemu 7.2 does not redirect the statx of 32-bit programs.
     """
     q = shlex.quote
-    path = f"{q(str(folder / 'site'))}${{PYTHONPATH:+:$PYTHONPATH}}"
+    places = (folder / "site", root / "usr/lib/python3/dist-packages")
+    path = f"${{PYTHONPATH:+$PYTHONPATH:}}{':'.join(q(str(place)) for place in places)}"
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(
         "#!/bin/sh\n"
         f"exec {board.architecture.qemu} -cpu {board.qemu_cpu} -0 {q(str(place))} "
-        f"-L {q(str(root))} -E PYTHONPATH={path} "
+        f"-L {q(str(root))} -E PYTHONHOME={q(str(root / 'usr'))} -E PYTHONPATH={path} "
         f"-E PYTHONPYCACHEPREFIX={q(str(folder / 'compiled'))} -E PYTHONNOUSERSITE=1 "
         f'{q(str(root / f"usr/bin/python{PYTHON}"))} "$@"\n'
     )

@@ -33,12 +33,12 @@ _NOISE_LINES = 1000  # of a login script, before the agent speaks
 # What OpenSSH or the far shell says, and what to do then.
 _CAUSES = (
     ("Host key verification failed", "the device's host key is unknown or has changed",
-     "Connect once by hand and compare the fingerprint: {ssh}"),
+     "Connect once by hand with `{ssh}` and compare the fingerprint."),
     ("Permission denied (", "the device does not accept our key",
      "Bring it there: ssh-copy-id {target}. Passwords are not asked for."),
     ("Could not resolve hostname", "the name is unknown", "Check the name, or use the address."),
     ("Connection refused", "nothing listens there", "Start the ssh server there; check the port."),
-    ("timed out", "it does not answer", "Check that it is on and in this network: {ssh}"),
+    ("timed out", "it does not answer", "Check with `{ssh}` that it is on and in this network."),
     ("No route to host", "there is no way to it", "Check that it is on and in this network."),
     ("not found", "it has no {python}",
      "Name its Python, as in ssh://user@host/path/to/python."),
@@ -169,7 +169,8 @@ def _connected(device: Device, said: IO[bytes]) -> Iterator[subprocess.Popen[byt
             child.stdin.flush()
         yield child
     except BaseException:
-        os.killpg(child.pid, signal.SIGTERM)  # also of what ssh runs to get there
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGTERM)  # also what ssh runs to get there
         raise
     finally:
         with contextlib.suppress(BrokenPipeError):

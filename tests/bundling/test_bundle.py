@@ -119,8 +119,7 @@ def test_classify_answers_as_edgezoo_does(
 @pytest.mark.parametrize(
     ("before", "after", "kind", "word"),
     [
-        ('.convert("RGB")\n', '.convert("RGB")\n    image = Image.merge("RGB", image.split()[::-1])\n',
-         "colours", "BGR"),
+        ("np.uint8)\n", "np.uint8)[..., ::-1]\n", "colours", "BGR"),
         ("Resampling.BILINEAR", "Resampling.NEAREST", "resize", "nearest pixel"),
         ("values[None]", "(values[None] / 255)", "scale", "the model takes"),
     ],

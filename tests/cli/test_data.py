@@ -191,6 +191,7 @@ def test_full_disk(limit: int, extra: tuple[str, ...], output: Path) -> None:
 
 # Packages
 
+
 def _without(packages: str, folder: Path, *arguments: str | Path) -> Ended:
     """A command on a machine where some packages are not installed."""
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)

@@ -1,4 +1,4 @@
-"""Prints the raw outputs of a file for pictures as JSON: {kernels: {picture: hex of the bytes}}.
+"""Prints the raw outputs of a file for pictures as JSON: {kernels: [hex of the bytes, ...]}.
 
 python raw_outputs.py FILE COUNT PICTURE...  Runs as well on a device. "default" is what a session
 of EdgeZoo gives; "reference" are TFLite's reference kernels, on the first COUNT pictures alone,
@@ -36,7 +36,7 @@ def main(path: Path, count: int, pictures: list[Path]) -> None:
             for p in pictures
         ]
         facts = {"default": [session.run(values)[0] for values in inputs]}
-    if path.suffix == ".tflite":
+    if count:
         interpreter = reference_interpreter(path)
         taken, given = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
         facts["reference"] = []
@@ -44,10 +44,7 @@ def main(path: Path, count: int, pictures: list[Path]) -> None:
             interpreter.set_tensor(taken["index"], values)
             interpreter.invoke()
             facts["reference"].append(interpreter.get_tensor(given["index"])[0])
-    named = {
-        kernels: {p.name: raw.tobytes().hex() for p, raw in zip(pictures, rows, strict=False)}
-        for kernels, rows in facts.items()
-    }
+    named = {kernels: [raw.tobytes().hex() for raw in rows] for kernels, rows in facts.items()}
     print(json.dumps(named))
 
 
