@@ -53,8 +53,9 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
         with quiet_stderr():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
-    except AttributeError as error:
-        if "_ARRAY_API" not in str(error):
+    except (AttributeError, SystemError) as error:
+        # Which of the two comes depends on the numpy 2 that an extension for numpy 1 meets.
+        if "_ARRAY_API" not in str(error) and not isinstance(error.__cause__, ImportError):
             raise
         raise MissingError(
             f"{distribution} was built for numpy 1 and cannot run with the numpy 2 that is here.",

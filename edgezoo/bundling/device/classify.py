@@ -49,10 +49,10 @@ def open_interpreter(model: Path, threads: int = 1) -> tuple[Any, str]:
             continue
         try:
             interpreter = interpreter_class(model_path=str(model), num_threads=threads)
-        except AttributeError as error:
-            if "_ARRAY_API" not in str(error):
+        except (AttributeError, SystemError) as error:  # an extension for numpy 1 meets numpy 2
+            if "_ARRAY_API" not in str(error) and not isinstance(error.__cause__, ImportError):
                 raise
-            raise SystemExit(f'{package} was built for numpy 1: pip install "numpy<2".') from error
+            raise SystemExit(f'{package} was built for numpy 1: pip install "numpy<2".') from None
         interpreter.allocate_tensors()
         return interpreter, package
     raise SystemExit("No TFLite runtime is installed: pip install -r requirements.txt")
