@@ -80,12 +80,16 @@ def aarch64(folder: Path, wheel: Path) -> dict[str, Any]:
     return installed(folder)
 
 
-def cold_start(command: list[str | Path], **env: str) -> dict[str, Any]:
-    """Median CPU seconds of a whole process; the first run, which compiles, is left out."""
+def cold_start(folder: Path, command: list[str | Path], **env: str) -> dict[str, Any]:
+    """Median CPU seconds of a whole process; the first run, which compiles, is left out.
+
+    `folder` is where it runs: this checkout would be imported in place of the wheel.
+    """
     samples = []
     for _ in range(RUNS + 1):
         before = os.times()
         subprocess.run([str(word) for word in command], env={**os.environ, **env}, check=True,
+                       cwd=folder,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
         after = os.times()
         spent = after.children_user + after.children_system
@@ -117,10 +121,12 @@ def main() -> int:
         arguments = ["-m", "edgezoo", "classify", model, photo]
         run(sys.executable, SCRIPT, folder / "pi", "--board", "pi4")
         starts = {
-            "x86": cold_start([python, "-I", *arguments]),
+            "x86": cold_start(folder, [python, *arguments]),
             # PYTHONPATH comes before the board's own packages.
             "pi4_emulated": cold_start(
-                [folder / "pi" / "bin" / "pi4", *arguments], PYTHONPATH=str(folder / "aarch64")
+                folder,
+                [folder / "pi" / "bin" / "pi4", *arguments],
+                PYTHONPATH=str(folder / "aarch64"),
             ),
         }
     ratio = round(starts["pi4_emulated"]["cpu_s"] / starts["x86"]["cpu_s"], 1)
