@@ -38,6 +38,7 @@ benchmarks: $(READY)  ## the figures of benchmarks/results, on this machine
 	$(BIN)/python benchmarks/cost.py
 	$(BIN)/python benchmarks/int8_latency.py
 	$(BIN)/python benchmarks/explain.py
+	$(BIN)/python benchmarks/device.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgezoo.api import (
         build,
+        bundle,
         classify,
         compile,
         doctor,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "build",
+    "bundle",
     "classify",
     "compile",
     "doctor",

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgezoo import registry, zoo
 from edgezoo.building import build
+from edgezoo.bundling.make import bundle
 from edgezoo.classification import classify
 from edgezoo.compilation import compile_artifact, estimate
 from edgezoo.diagnosis import diagnose
@@ -20,6 +21,7 @@ from edgezoo.pipeline.verify import verify_files
 
 __all__ = [
     "build",
+    "bundle",
     "classify",
     "compile",
     "doctor",

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgezoo import remote
 from edgezoo.artifact import InputContract
 from edgezoo.inference import open_artifact, predict
 from edgezoo.preprocessing import load_pixels
@@ -22,6 +23,7 @@ def classify(
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
+    on: str | None = None,
 ) -> dict[str, Any]:
     """Classify image files.
 
@@ -33,6 +35,7 @@ def classify(
         runtime: name of another runtime than the usual one of the format.
         threads: of the runtime.
         preprocessing, labels: for a file without a contract of EdgeZoo's.
+        on: a device to run it on, as ssh://user@host; see `remote.device.call`.
 
     Returns:
         {"artifact", "trained", "ran_on", "results": [{"image", "classes": [{"index", "label",
@@ -41,6 +44,13 @@ def classify(
     Raises:
         EdgeZooError: what stands in the way, in words.
     """
+    if on is not None:
+        return remote.call(
+            on, "edgezoo.classification:classify", artifact=Path(artifact),
+            images=[Path(image) for image in images], top=top, device=device, runtime=runtime,
+            threads=threads,
+            preprocessing=preprocessing, labels=labels and Path(labels),
+        )  # fmt: skip
     import numpy as np
 
     opened, session = open_artifact(

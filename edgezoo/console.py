@@ -25,6 +25,13 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def ran_on(facts: dict[str, Any]) -> None:
+    """Which device a result comes from, where it was another one than this."""
+    if device := facts.get("remote"):
+        runtimes = ", ".join(device["runtimes"].values()) or "no runtime"
+        note(f"On {device['device']}: {device['machine']}, Python {device['python']}, {runtimes}.")
+
+
 def warn(text: str) -> None:
     """A warning, on standard error; yellow on a terminal."""
     import click
@@ -84,8 +91,11 @@ def status(enabled: bool) -> Iterator[Callable[[str], None]]:
     if not enabled or not sys.stderr.isatty():
         yield lambda text: None
         return
-    from rich.console import Console
-
+    try:
+        from rich.console import Console
+    except ImportError:
+        yield lambda text: None
+        return
     with Console(stderr=True).status("Starting") as spinner:
         yield lambda text: spinner.update(f"{text} …")
 

@@ -5,24 +5,38 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
+from edgezoo import hardware, registry, remote
 from edgezoo.weights import keras_home
 
-# CPU features that decide how fast and how exactly int8 runs.
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8",
-             "asimd", "asimddp", "i8mm")  # fmt: skip
+# What the clashes below are about.
+_PACKAGES = ("numpy", "tflite-runtime", "ai-edge-litert", "tensorflow", "tensorflow-cpu",
+             "tf-keras")  # fmt: skip
+# libedgetpu 16.0 as Google built it, against TensorFlow 2.5; others carry tf2.x in their version.
+_OLD_EDGETPU = re.compile(r"(1[0-5]\.|16\.0(?!.*tf2))")
+_NEW_EDGETPU = "https://github.com/feranick/libedgetpu/releases"
+_CORAL_PACKAGES = "https://coral.ai/docs/accelerator/get-started"
 
 
-def diagnose() -> dict[str, Any]:
+def diagnose(on: str | None = None, root: Path | str = "/") -> dict[str, Any]:
     """Everything that `edgezoo doctor --json` prints.
 
+    Args:
+        on: a device to look at, as ssh://user@host; see `remote.device.call`.
+        root: where /proc, /sys, /dev and so on are looked for.
+
     Returns:
-        {"machine", "keras_home", "runtimes", "exporters", "problems": [{"what", "mend"}]}.
+        {"machine", "keras_home", "runtimes", "exporters", "coral", "libraries",
+        "problems": [{"what", "mend"}]}.
     """
+    if on is not None:
+        return remote.call(on, "edgezoo.diagnosis:diagnose")
+    host = hardware.this_host(Path(root))
     runtimes = [
         {
             "name": runtime.name,
@@ -39,30 +53,35 @@ def diagnose() -> dict[str, Any]:
         }
         for exporter in registry.exporters().values()
     ]
-    machine = _machine()
+    coral = hardware.corals(host)
+    versions = {name: version for name in _PACKAGES if (version := _version(name))}
+    found = [
+        *package_clashes(versions),
+        *python_clashes(host, versions, sys.version_info[:2]),
+        *coral_problems(host, coral, versions),
+    ]
+    if not any(runtime["devices"] for runtime in runtimes):
+        found.append(
+            ("No runtime is installed: no file can be run.", 'Run: pip install "edgezoo[tflite]"')
+        )
     return {
-        "machine": machine,
+        "machine": _machine(host),
         "keras_home": str(keras_home()),
         "runtimes": runtimes,
         "exporters": exporters,
-        "problems": _problems(machine, runtimes),
+        "coral": coral,
+        "libraries": hardware.libraries(host),
+        "problems": [{"what": what, "mend": mend} for what, mend in found],
     }
 
 
-def _machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    facts: dict[str, str] = {}
-    try:
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            facts.setdefault(key.strip().lower(), value.strip())
-    except OSError:
-        pass
-    flags = set((facts.get("flags") or facts.get("features") or "").split())
+def _machine(host: hardware.Host) -> dict[str, Any]:
     return {
-        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
-        "architecture": platform.machine(),
+        **hardware.processor(host),
+        "architecture": host.machine,
+        "bits": host.bits,
+        "page_size": host.page_size,
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
-        "features": [name for name in _FEATURES if name in flags],
         "memory_gb": _memory_gb(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -83,36 +102,97 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _problems(machine: dict[str, Any], runtimes: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Clashes that cost users days, each with its mend."""
-    found = []
-    numpy, lite = _version("numpy"), _version("tflite-runtime")
-    if numpy and lite and int(numpy.split(".")[0]) >= 2 and not _version("ai-edge-litert"):
-        found.append(
-            {
-                "what": f"tflite-runtime {lite} was built for numpy 1 and numpy {numpy} is here.",
-                "mend": 'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
-            }
+# What costs users days: (what is wrong, how to mend it)
+
+Problem = tuple[str, str]
+
+
+def package_clashes(versions: Mapping[str, str]) -> Iterator[Problem]:
+    """Packages that pip lays side by side and that do not work together."""
+    numpy, lite = versions.get("numpy"), versions.get("tflite-runtime")
+    if numpy and lite and numbers(numpy) >= (2,) and "ai-edge-litert" not in versions:
+        yield (
+            f"tflite-runtime {lite} was built for numpy 1 and numpy {numpy} is here.",
+            'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
         )
-    if _version("tf-keras") and _version("tensorflow-cpu"):
-        found.append(
-            {
-                "what": "tf-keras lays its own tensorflow over tensorflow-cpu.",
-                "mend": "Run: pip uninstall tf-keras",
-            }
+    if "tf-keras" in versions and "tensorflow-cpu" in versions:
+        yield (
+            "tf-keras lays its own tensorflow over tensorflow-cpu.",
+            "Run: pip uninstall tf-keras",
         )
-    if sys.version_info >= (3, 14):
-        found.append(
-            {
-                "what": f"There is no TensorFlow for Python {machine['python']}.",
-                "mend": "Export on Python 3.11 to 3.13; this machine can still run files.",
-            }
+
+
+def python_clashes(
+    host: hardware.Host, versions: Mapping[str, str], python: tuple[int, int]
+) -> Iterator[Problem]:
+    """Pythons for which there are no wheels."""
+    words = f"Python {python[0]}.{python[1]}"
+    lite = {"ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu"} & versions.keys()
+    if host.machine.startswith(("arm", "aarch64")) and host.bits == 32:
+        if python > (3, 11) and not lite:
+            yield (
+                f"There is no TFLite runtime for {words} on 32-bit ARM.",
+                "Install the 64-bit Raspberry Pi OS, or use Python 3.9 to 3.11 with "
+                '"tflite-runtime==2.14.0" and "numpy<2".',
+            )
+        elif not lite:
+            yield (
+                "On 32-bit ARM there is no ai-edge-litert.",
+                'Run: pip install "tflite-runtime==2.14.0" "numpy<2", or install the 64-bit '
+                "Raspberry Pi OS.",
+            )
+    elif python >= (3, 14):
+        yield (
+            f"There is no TensorFlow for {words}.",
+            "Export on Python 3.11 to 3.13; this machine can still run files.",
         )
-    if not any(runtime["devices"] for runtime in runtimes):
-        found.append(
-            {
-                "what": "No runtime is installed: no file can be run.",
-                "mend": 'Run: pip install "edgezoo[tflite]"',
-            }
+
+
+def coral_problems(
+    host: hardware.Host, coral: list[dict[str, Any]], versions: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Why a Coral that is plugged in would not be used."""
+    have = {library["name"] for library in hardware.libraries(host)}
+    if coral and "libedgetpu.so.1" not in have:
+        yield (
+            "A Coral is here, and its library libedgetpu.so.1 is not.",
+            f"Install libedgetpu1-std: {_CORAL_PACKAGES}, or, for a new runtime, {_NEW_EDGETPU}.",
         )
-    return found
+    for device in coral:
+        yield from _one_coral(host, device, have)
+    edgetpu = hardware.debian_version(host, "libedgetpu1-std", "libedgetpu1-max")
+    lite = versions.get("tflite-runtime")
+    newer = "ai-edge-litert" in versions or (lite is not None and numbers(lite) >= (2, 12))
+    if edgetpu and newer and _OLD_EDGETPU.match(edgetpu):
+        runtime = "ai-edge-litert" if "ai-edge-litert" in versions else f"tflite-runtime {lite}"
+        yield (
+            f"libedgetpu {edgetpu} was built for TensorFlow 2.5 and crashes with {runtime}.",
+            f"Install a newer libedgetpu from {_NEW_EDGETPU}, or tflite-runtime below 2.12.",
+        )
+
+
+def _one_coral(host: hardware.Host, device: dict[str, Any], have: set[str]) -> Iterator[Problem]:
+    name = f"The Coral on {device['bus'].upper().replace('PCIE', 'PCIe')} ({device['id']})"
+    if device["bus"] == "usb" and "libusb-1.0.so.0" not in have:
+        yield f"{name} needs libusb-1.0.", "Run: apt-get install libusb-1.0-0"
+    if device["state"] == "no driver":
+        yield (
+            f"{name} has no driver: /dev/apex_0 is not there.",
+            f"Install gasket-dkms and load gasket and apex: {_CORAL_PACKAGES}.",
+        )
+    elif not device["allowed"]:
+        group = "plugdev" if device["bus"] == "usb" else "apex"
+        yield (
+            f"{name} may not be opened by this user, who is not in the group {group}.",
+            f'Run: sudo usermod -aG {group} "$USER", then log in again.',
+        )
+    if device["bus"] == "pcie" and host.page_size != 4096:
+        yield (
+            f"{name} needs memory pages of 4 KiB; this kernel has {host.page_size // 1024} KiB.",
+            "On a Raspberry Pi 5, write kernel=kernel8.img into /boot/firmware/config.txt.",
+        )
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: 2.14.0.post1 becomes (2, 14, 0)."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])

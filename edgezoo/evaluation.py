@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import registry, statistics
+from edgezoo import labelled, registry, remote, statistics
 from edgezoo.artifact import InputContract
 from edgezoo.calibration import fingerprints
 from edgezoo.contracts import RanOn, Runtime
@@ -81,6 +81,7 @@ def evaluate(
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
+    on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> dict[str, Any]:
     """Top-1 and top-5, and the drop against a reference on the same images.
@@ -99,7 +100,8 @@ def evaluate(
         runtime: name of another runtime than the usual one of the format.
         threads: of the runtime.
         preprocessing, labels: for files that carry no contract.
-        progress: called with 1 after each image.
+        on: a device to run it on, as ssh://user@host; see `remote.device.call`.
+        progress: called with 1 after each image; not from a device.
 
     Returns:
         What `edgezoo evaluate --json` prints; shares, not percent. `failures` names the files
@@ -114,6 +116,16 @@ def evaluate(
         )
     artifacts = list(artifacts)
     truth = Path(ground_truth) if ground_truth is not None else None
+    if on is not None:
+        paths, truth = labelled.wanted_files(Path(images), truth, limit)
+        return remote.call(
+            on, "edgezoo.evaluation:evaluate", artifacts=[Path(path) for path in artifacts],
+            images=remote.Tree(Path(images), paths), ground_truth=truth,
+            reference=reference and Path(reference), equal_within=equal_within,
+            max_drop=max_drop, allow_overlap=allow_overlap, device=device, runtime=runtime,
+            threads=threads,
+            preprocessing=preprocessing, labels=labels and Path(labels),
+        )  # fmt: skip
 
     def find(contract: InputContract) -> LabelledImages:
         return find_labelled(Path(images), contract, truth).thinned(limit)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from edgezoo import registry
 from edgezoo.artifact import InputContract
@@ -13,6 +14,7 @@ from edgezoo.errors import DataError
 from edgezoo.models import _imagenet
 from edgezoo.preprocessing import find_images
 
+T = TypeVar("T")
 _GROUND_TRUTH_NAMES = (
     "ILSVRC2012_validation_ground_truth.txt",
     "LOC_val_solution.csv",
@@ -33,14 +35,29 @@ class LabelledImages:
 
     def thinned(self, limit: int | None) -> LabelledImages:
         """At most `limit` of them, spread evenly."""
-        if limit is None or limit >= len(self.paths):
-            return self
-        picks = [i * len(self.paths) // limit for i in range(limit)]
-        return LabelledImages(
-            self.root,
-            tuple(self.paths[i] for i in picks),
-            tuple(self.labels[i] for i in picks),
-        )
+        return LabelledImages(self.root, _thin(self.paths, limit), _thin(self.labels, limit))
+
+
+def _thin(items: tuple[T, ...], limit: int | None) -> tuple[T, ...]:
+    if limit is None or limit >= len(items):
+        return items
+    return tuple(items[i * len(items) // limit] for i in range(limit))
+
+
+def wanted_files(
+    folder: Path, ground_truth: Path | None, limit: int | None
+) -> tuple[tuple[Path, ...], Path | None]:
+    """What `find_labelled`, thinned, would read: image files, and the list of their classes.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.", "Give --images a folder of images.")
+    paths = find_images(folder)
+    if ground_truth is None and any(path.parent == folder for path in paths):
+        ground_truth = _ground_truth_of(folder)
+    return _thin(tuple(paths), limit), ground_truth
 
 
 def find_labelled(
@@ -65,16 +82,19 @@ def find_labelled(
         raise DataError(f"{folder} holds no images.", "Endings such as .jpg and .png count.")
     if ground_truth is None and not any(path.parent == folder for path in paths):
         return _by_folder(folder, paths, contract)
-    if ground_truth is None:
-        candidates = [place / name for place in (folder, folder.parent) for name in
-                      _GROUND_TRUTH_NAMES]  # fmt: skip
-        ground_truth = next((path for path in candidates if path.is_file()), None)
+    ground_truth = ground_truth or _ground_truth_of(folder)
     if ground_truth is None:
         raise DataError(
             f"{folder} is flat and has no ground truth beside it.",
             "Give --ground-truth FILE, or sort the images into a folder a class.",
         )
     return _by_file(folder, paths, ground_truth)
+
+
+def _ground_truth_of(folder: Path) -> Path | None:
+    """The usual file that tells the classes of a flat folder, in it or beside it."""
+    places = [place / name for place in (folder, folder.parent) for name in _GROUND_TRUTH_NAMES]
+    return next((path for path in places if path.is_file()), None)
 
 
 def _class_names(contract: InputContract) -> dict[str, int]:

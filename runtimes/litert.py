@@ -58,13 +58,21 @@ def load_api() -> Any:
     module, distribution = found
     try:
         return importlib.import_module(module)
-    except AttributeError as error:
-        if "_ARRAY_API" not in str(error):
-            raise
-        raise MissingError(
-            f"{distribution} was built for numpy 1 and cannot run with the numpy 2 that is here.",
-            'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
-        ) from error
+    except (AttributeError, SystemError) as error:
+        raise _built_for_numpy_1(error, distribution) from error
+
+
+def _built_for_numpy_1(error: Exception, distribution: str) -> Exception:
+    """What to raise where an extension for numpy 1 meets numpy 2: the error itself, or words.
+
+    Which class comes, and whether at import or at the first interpreter, depends on the releases.
+    """
+    if "_ARRAY_API" not in str(error) and not isinstance(error.__cause__, ImportError):
+        return error
+    return MissingError(
+        f"{distribution} was built for numpy 1 and cannot run with the numpy 2 that is here.",
+        'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
+    )
 
 
 def _interpreter(path: Path, threads: int = 1) -> Any:
@@ -73,6 +81,8 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
         with quiet_native():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
+    except (AttributeError, SystemError) as error:
+        raise _built_for_numpy_1(error, (_find_package() or ("", ""))[1]) from error
     except (ValueError, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be opened by {(_find_package() or ('', ''))[1]}: "

@@ -14,11 +14,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgezoo.models import _imagenet
+
+if TYPE_CHECKING:
+    from tests.support.devices import Machine, Pi
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
@@ -229,6 +232,38 @@ def exported(common: Path, trained: Trained) -> Exported:
 def shared() -> Path:
     """The folder beside the checkout with ImageNet pictures and weights; may be absent."""
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def imagenet_int8(common: Path) -> Path:
+    """export.json and files/: mobilenet 0.5/160 in int8, calibrated on 100 photographs."""
+
+    def make(folder: Path) -> None:
+        ended = run_cli("export", "mobilenet", "--alpha", "0.5", "--input-size", "160", "--int8",
+                        "--calibration", os.path.relpath(SHARED / "imagenet/calibration", ROOT),
+                        "--calibration-count", "100", "-o", folder / "files", "--json",
+                        KERAS_HOME=os.path.relpath(SHARED / "keras", ROOT))  # fmt: skip
+        assert ended.code == 0, ended.stderr
+        (folder / "export.json").write_text(ended.stdout)
+
+    return made_once(common / "imagenet", make)
+
+
+@pytest.fixture(scope="session")
+def pis(common: Path) -> dict[str, Pi]:
+    """Emulated Raspberry Pis 4 and 5."""
+    from tests.support.devices import make_pi
+
+    return make_pi(common, "pi4", "pi5")
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine behind a real sshd."""
+    from tests.support.devices import ssh_machine
+
+    with ssh_machine(tmp_path_factory.mktemp("ssh") / "machine") as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgezoo.inspection import inspect
-from tests.conftest import FORMATS, ROOT, SHARED, environment, made_once, run_cli
+from tests.conftest import FORMATS, SHARED, environment, run_cli
 from tests.support.faults import Spoilt
 
 pytestmark = [pytest.mark.imagenet, pytest.mark.timeout(900)]
@@ -20,20 +19,9 @@ each_format = pytest.mark.parametrize("format", FORMATS)
 STEM = "mobilenet_0.5_160_int8"
 
 
-@pytest.fixture(scope="module")
-def files(common: Path) -> Path:
-    """mobilenet 0.5/160 in int8, calibrated on 100 photographs."""
-
-    def make(folder: Path) -> None:
-        home = os.path.relpath(SHARED / "keras", ROOT)
-        ended = run_cli("export", "mobilenet", "--alpha", "0.5", "--input-size", "160", "--int8",
-                        "--calibration", os.path.relpath(SHARED / "imagenet/calibration", ROOT),
-                        "--calibration-count", "100", "-o", folder / "files", "--json",
-                        KERAS_HOME=home)  # fmt: skip
-        assert ended.code == 0, ended.stderr
-        (folder / "export.json").write_text(ended.stdout)
-
-    return made_once(common / "imagenet", make)
+@pytest.fixture
+def files(imagenet_int8: Path) -> Path:
+    return imagenet_int8
 
 
 def _score(file: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, place
+from edgezoo.cli.options import PATH, common, foreign, place, remote
 
 
 @click.command("classify")
@@ -19,6 +19,7 @@ from edgezoo.cli.options import PATH, common, foreign, place
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @place
 @foreign
+@remote
 @common
 def COMMAND(
     artifact: Path,
@@ -29,6 +30,7 @@ def COMMAND(
     runtime: str | None,
     preprocessing: str | None,
     labels: Path | None,
+    on: str | None,
     as_json: bool,
     debug: bool,
 ) -> None:
@@ -38,16 +40,19 @@ def COMMAND(
     """
     from edgezoo.classification import classify
 
-    facts = classify(
-        artifact,
-        images,
-        top=top,
-        device=device,
-        runtime=runtime,
-        threads=threads,
-        preprocessing=preprocessing,
-        labels=labels,
-    )
+    with console.status(on is not None and not debug) as progress:
+        progress(f"Classifying on {on}")
+        facts = classify(
+            artifact,
+            images,
+            top=top,
+            device=device,
+            runtime=runtime,
+            threads=threads,
+            preprocessing=preprocessing,
+            labels=labels,
+            on=on,
+        )
     if as_json:
         console.print_json(facts)
         return
@@ -58,5 +63,6 @@ def COMMAND(
                 break  # an 8-bit output shows nothing below 1/256: the order means nothing there
             print(f"  {entry['probability']:.3f}  {entry['label']}")
     console.note_place(facts["ran_on"])
+    console.ran_on(facts)
     if not facts["trained"]:
         console.warn("Untrained weights: the answers mean nothing.")

@@ -5,26 +5,29 @@ from __future__ import annotations
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import common
+from edgezoo.cli.options import common, remote
 
 
 @click.command("doctor")
+@remote
 @common
-def COMMAND(as_json: bool, debug: bool) -> int:
+def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
     """Tell what this machine has: runtimes, devices, versions that clash, how to mend it."""
     from edgezoo.diagnosis import diagnose
 
-    facts = diagnose()
+    with console.status(on is not None and not debug) as progress:
+        progress(f"Looking at {on}")
+        facts = diagnose(on)
     if as_json:
         console.print_json(facts)
         return 0
     machine = facts["machine"]
     console.table(
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}",
+        f"{machine['board'] or machine['cpu']}, {machine['cores']} cores, {machine['system']}",
         ("", ""),
         [
-            ("Python", machine["python"]),
-            ("memory", f"{machine['memory_gb']} GB"),
+            ("Python", f"{machine['python']}, {machine['architecture']}, {machine['bits']} bits"),
+            ("memory", f"{machine['memory_gb']} GB, pages of {machine['page_size']} bytes"),
             ("CPU features", ", ".join(machine["features"]) or "none of those that matter"),
             ("Keras weights in", facts["keras_home"]),
         ],
@@ -38,6 +41,21 @@ def COMMAND(as_json: bool, debug: bool) -> int:
             for r in facts["runtimes"]
         ],
     )  # fmt: skip
+    if facts["coral"]:
+        console.table(
+            "Coral Edge TPU",
+            ("bus", "id", "state", "device file", "may be opened"),
+            [
+                (c["bus"], c["id"], c["state"], c["node"], "yes" if c["allowed"] else "no")
+                for c in facts["coral"]
+            ],
+        )
+    if facts["libraries"]:
+        console.table(
+            "Libraries for other devices than the CPU",
+            ("library", "serves", "path"),
+            [(e["name"], e["serves"], e["path"]) for e in facts["libraries"]],
+        )
     console.table(
         "Exporters",
         ("format", "ready", "missing"),
@@ -46,6 +64,7 @@ def COMMAND(as_json: bool, debug: bool) -> int:
             for e in facts["exporters"]
         ],
     )
+    console.ran_on(facts)
     for problem in facts["problems"]:
         console.warn(f"{problem['what']} {problem['mend']}")
     if not facts["problems"]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, place, quiet
+from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote
 
 
 @click.command("evaluate")
@@ -51,6 +51,7 @@ from edgezoo.cli.options import PATH, common, foreign, place, quiet
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @place
 @foreign
+@remote
 @quiet
 @common
 def COMMAND(
@@ -67,6 +68,7 @@ def COMMAND(
     runtime: str | None,
     preprocessing: str | None,
     labels: Path | None,
+    on: str | None,
     quiet: bool,
     as_json: bool,
     debug: bool,
@@ -94,12 +96,14 @@ def COMMAND(
             threads=threads,
             preprocessing=preprocessing,
             labels=labels,
+            on=on,
             progress=progress,
         )
     if as_json:
         console.print_json(facts)
     else:
         _show(images, facts)
+        console.ran_on(facts)
     for entry in facts["results"]:
         if entry["overlap"]:
             console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")

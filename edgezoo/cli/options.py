@@ -58,6 +58,15 @@ def place(function: F) -> F:
     )(function)
 
 
+def remote(function: F) -> F:
+    """--on, for commands that can run on a device across the network."""
+    return click.option(
+        "--on",
+        metavar="URL",
+        help="Run it on ssh://user@host[:port][/path/to/python].",
+    )(function)
+
+
 def split(values: tuple[str, ...]) -> tuple[str, ...]:
     """Lists may be given by commas or by repeating the option."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
 from tests.support.foreign import strip_contract
+from tests.support.hidden import SITECUSTOMIZE
 
 SMALL = ("export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--format", "tflite")
 INT8 = (*SMALL, "--weights", "random", "--int8")
@@ -190,19 +191,10 @@ def test_full_disk(limit: int, extra: tuple[str, ...], output: Path) -> None:
 
 # Packages
 
-_HIDE = """
-import importlib.machinery, os
-_hidden = set(os.environ["HIDDEN_PACKAGES"].split(","))
-_find = importlib.machinery.PathFinder.find_spec
-def _find_spec(name, path=None, target=None):
-    return None if name.split(".")[0] in _hidden else _find(name, path, target)
-importlib.machinery.PathFinder.find_spec = staticmethod(_find_spec)
-"""
-
 
 def _without(packages: str, folder: Path, *arguments: str | Path) -> Ended:
     """A command on a machine where some packages are not installed."""
-    (folder / "sitecustomize.py").write_text(_HIDE)
+    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
     return run_cli(*arguments, PYTHONPATH=f"{folder}:{ROOT}", HIDDEN_PACKAGES=packages)
 
 

@@ -73,6 +73,8 @@ EXAMPLES = {
 
 def _is_cheap(arguments: list[str]) -> bool:
     """Whether an example runs in a second and needs no files."""
+    if "--on" in arguments:
+        return False
     if {"--help", "-h", "--version"} & set(arguments) or arguments[0] in CHEAP:
         return True
     return "--dry-run" in arguments and "random" in arguments

@@ -13,6 +13,7 @@ from PIL import Image
 
 from edgezoo.cli.main import edgezoo
 from tests.conftest import Ended, Exported, Trained
+from tests.support.devices import Machine
 
 jsonschema = pytest.importorskip("jsonschema")
 referencing = pytest.importorskip("referencing")
@@ -136,6 +137,31 @@ def test_evaluate(cli: Cli, exported: Exported, trained: Trained) -> None:
     scored = ("evaluate", chosen, "--images", trained.test, "--limit", "20", "--json")
     check("evaluate", cli(*scored).json)
     check("evaluate", cli(*scored, "--reference", reference).json)
+
+
+def test_bundle(cli: Cli, exported: Exported, tmp_path: Path) -> None:
+    arguments = ("bundle", exported.path("tflite", "int8"), "-o", tmp_path / "b.zip", "--json")
+    check("bundle", cli(*arguments).json)
+    check("bundle", cli(*arguments, "--c-array").json)
+
+
+def test_on_a_device(cli: Cli, exported: Exported, picture: Path, machine: Machine) -> None:
+    there = ("--json", "--on", machine.url())
+    file = exported.path("tflite", "int8")
+    check("classify", cli("classify", file, picture, *there, PATH=machine.path).json)
+    check("doctor", cli("doctor", *there, PATH=machine.path).json)
+
+
+def test_coral_in_doctor(tmp_path: Path) -> None:
+    from edgezoo.diagnosis import diagnose
+
+    folder = tmp_path / "sys/bus/usb/devices/1-1"
+    folder.mkdir(parents=True)
+    for name, text in {"idVendor": "1a6e", "idProduct": "089a"}.items():
+        (folder / name).write_text(text)
+    facts = diagnose(root=tmp_path)
+    assert len(facts["coral"]) == 1
+    check("doctor", facts)
 
 
 def test_verify(cli: Cli, exported: Exported, trained: Trained) -> None:

@@ -1,0 +1,157 @@
+"""A model as C source, and its contract as the header: for firmware without a file system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.artifact import Artifact
+from edgezoo.contracts import TensorInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_C_TYPES = {"uint8": "uint8_t", "int8": "int8_t", "float32": "float"}
+_LABEL_COMMENT = "/* Class names in the order of the output. */"
+
+
+def identifier(stem: str) -> str:
+    """A C name out of a file's: mobilenet_0.5_160 becomes mobilenet_0_5_160."""
+    name = re.sub(r"\W", "_", stem, flags=re.ASCII)
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def names(stem: str) -> tuple[str, str, str, str]:
+    """File names of the header and source of a model, and of its golden picture."""
+    name = identifier(stem)
+    return f"{name}.h", f"{name}.c", f"{name}_golden.h", f"{name}_golden.c"
+
+
+def write(
+    artifact: Artifact,
+    taken: TensorInfo,
+    given: TensorInfo,
+    example: tuple[str, NDArray[Any], NDArray[Any]],
+) -> dict[str, str]:
+    """C99 sources by file name.
+
+    Args:
+        artifact: a .tflite file with its contract.
+        taken, given: its input and output tensor.
+        example: name, input tensor and raw output of one golden picture.
+    """
+    name = identifier(artifact.path.stem)
+    header, source, golden_header, golden_source = names(artifact.path.stem)
+    picture, values, answer = example
+    arrays = ((f"{name}_golden_input", values, taken), (f"{name}_golden_output", answer, given))
+    declared = "\n".join(
+        f"extern const {_C_TYPES[tensor.dtype]} {array}[{data.size}];"
+        for array, data, tensor in arrays
+    )
+    defined = "\n".join(
+        f"const {_C_TYPES[tensor.dtype]} {array}[{data.size}] = {{\n{_values(data)}}};\n"
+        for array, data, tensor in arrays
+    )
+    return {
+        header: _header(name, artifact, taken, given),
+        source: _source(name, artifact),
+        golden_header: _guarded(
+            f"{name}_golden", f"/* {picture}: what goes in, and what comes out. */\n{declared}\n"
+        ),
+        golden_source: f'#include "{golden_header}"\n\n{defined}',
+    }
+
+
+def _guarded(name: str, body: str) -> str:
+    guard = f"{name.upper()}_H"
+    return f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n{body}\n#endif\n"
+
+
+def _header(name: str, artifact: Artifact, taken: TensorInfo, given: TensorInfo) -> str:
+    contract = artifact.required_contract()
+    upper, how = name.upper(), contract.normalization
+    defines: list[tuple[str, object]] = [
+        ("INPUT_HEIGHT", contract.input_size),
+        ("INPUT_WIDTH", contract.input_size),
+        ("INPUT_CHANNELS", 3),
+        *_quantization("INPUT", taken),
+        ("RESIZE_SHORTER_SIDE", contract.to_json()["resize"]["shorter_side"]),
+        ("OUTPUT_COUNT", given.shape[-1]),
+        *_quantization("OUTPUT", given),
+        ("CLASSES", contract.classes),
+    ]
+    words = [
+        f"{contract.model}, {contract.precision}. Made by EdgeZoo; do not edit.",
+        f"Takes {contract.color_order} {contract.input_kind}, {contract.layout}, batch "
+        f"{contract.batch}, as {_C_TYPES[taken.dtype]}: resize the shorter side "
+        f"({contract.resize_filter}), cut out the centre.",
+        _rule(contract.input_kind, taken.dtype, how.channel_order),
+        f"Gives {contract.output_kind} as {_C_TYPES[given.dtype]}"
+        + (": (value - zero point) * scale." if given.scale else "."),
+    ]
+    lines = ["/*", *(f" * {line}" for line in words), " */"]
+    lines += [f"#define {upper}_{key} {value}" for key, value in defines]
+    if contract.input_kind == "normalized":
+        for key, numbers in (("SCALE", how.scale), ("OFFSET", how.offset)):
+            text = ", ".join(f"{number!r}f" for number in numbers)
+            lines.append(f"#define {upper}_NORMALIZATION_{key} {{{text}}}")
+    lines += ["", f"extern const unsigned char {name}[];", f"extern const unsigned int {name}_len;"]
+    if contract.labels:
+        lines += [_LABEL_COMMENT, f"extern const char *const {name}_labels[{upper}_CLASSES];"]
+    return _guarded(name, "\n".join(lines) + "\n")
+
+
+def _quantization(side: str, tensor: TensorInfo) -> list[tuple[str, object]]:
+    """Scale and zero point; none for a float tensor."""
+    if tensor.scale is None:
+        return []
+    return [(f"{side}_SCALE", f"{tensor.scale!r}f"), (f"{side}_ZERO_POINT", tensor.zero_point)]
+
+
+def _rule(kind: str, dtype: str, order: str) -> str:
+    if kind == "pixels":
+        return {"int8": "Feed pixel - 128.", "uint8": "Feed the pixel as it is."}.get(
+            dtype, "Feed values 0 to 255."
+        )
+    rule = f"Feed pixel * NORMALIZATION_SCALE + NORMALIZATION_OFFSET, channels in {order} order"
+    return rule + (
+        "." if dtype == "float32" else ", divided by INPUT_SCALE, plus INPUT_ZERO_POINT."
+    )
+
+
+def _source(name: str, artifact: Artifact) -> str:
+    data = artifact.path.read_bytes()
+    rows = "".join(f"{','.join(map(str, data[i : i + 24]))},\n" for i in range(0, len(data), 24))
+    labels = artifact.required_contract().labels
+    text = (
+        f'#include "{name}.h"\n\n'
+        "/* The flatbuffer must start at a multiple of 16 bytes. */\n"
+        "#if defined(__GNUC__)\n__attribute__((aligned(16)))\n#endif\n"
+        f"const unsigned char {name}[] = {{\n{rows}}};\n"
+        f"const unsigned int {name}_len = {len(data)};\n"
+    )
+    if labels:
+        listed = "".join(f"  {_string(label)},\n" for label in labels)
+        text += f"const char *const {name}_labels[{name.upper()}_CLASSES] = {{\n{listed}}};\n"
+    return text
+
+
+def _string(text: str) -> str:
+    """A C string literal; what is not plain ASCII is written in octal."""
+    plain = (
+        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
+        for byte in text.encode()
+    )
+    return f'"{"".join(plain)}"'
+
+
+def _values(data: NDArray[Any]) -> str:
+    return "".join(_rows(data))
+
+
+def _rows(data: NDArray[Any]) -> Iterator[str]:
+    flat = data.reshape(-1)
+    words = [f"{value!r}f" if flat.dtype.kind == "f" else str(value) for value in flat.tolist()]
+    for i in range(0, len(words), 12):
+        yield f"  {', '.join(words[i : i + 12])},\n"

@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""Prove on the device itself that decoder, resize and runtime do what they did at the desk.
+
+    python3 selftest.py [--using PROGRAM.py] [--exact] [--threads N] [--json]
+
+Golden pictures go through `prepare` of the program (classify.py beside this file, or yours, with
+the same arguments), and what comes out is compared with what the model should get. Where it
+differs, the fault is named: swapped colours, another scale, another resize. Then the model runs on
+the right inputs, and its outputs are compared with those of the machine that made the bundle.
+
+Exit code 0: all is as it was there. 1: something differs. 2: the test could not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import json
+import platform
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+# Other decoders and other roundings of the same resize stay within this many of 255 levels.
+CLOSE_MEAN, CLOSE_MAX = 1.0, 5.0
+# Kernels of another processor or runtime round an 8-bit activation now and then the other way,
+# and a softmax turns that into a few steps of 1/256; float kernels differ in the last bits.
+CLOSE_STEPS, CLOSE_FLOAT = 16, 1e-3
+
+
+def load_program(path: Path) -> Any:
+    """A Python file as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise SystemExit(f"There is no Python file {path}.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def changed_files(facts: dict[str, Any]) -> list[str]:
+    """Models and golden files that are missing or have other bytes than when they were bundled."""
+    return [
+        name
+        for name, wanted in facts["sha256"].items()
+        if not (HERE / name).is_file()
+        or hashlib.sha256((HERE / name).read_bytes()).hexdigest() != wanted
+    ]
+
+
+# What is wrong with an input
+
+
+def moments(values: Any) -> tuple[Any, Any]:
+    """Mean and spread of each channel of (1, height, width, 3): a resize hardly changes them."""
+    flat = values.reshape(-1, 3).astype("float64")
+    return flat.mean(0), flat.std(0)
+
+
+def misfit(values: Any, other: Any) -> float:
+    """The share of `values` (1, height, width, 3) that no line through `other` explains."""
+    import numpy as np
+
+    x, y = (a.reshape(-1, 3).astype(np.float64) for a in (other, values))
+    x, y = x - x.mean(0), y - y.mean(0)
+    slope = (x * y).sum(0) / np.maximum((x * x).sum(0), 1e-12)
+    return float(((y - slope * x) ** 2).sum() / max(float((y * y).sum()), 1e-12))
+
+
+def is_swapped(got: Any, wanted: Any) -> bool:
+    """Whether the channels stand to one another as if red and blue were exchanged."""
+    import numpy as np
+
+    (seen, _), (right, _) = moments(got), moments(wanted)
+    seen, right = (mean - mean.mean() for mean in (seen, right))
+    length = float(np.linalg.norm(seen) * np.linalg.norm(right)) or 1.0
+    nearer = float(seen @ right[::-1] - seen @ right) / length > 0.3
+    return nearer and misfit(got[..., ::-1], wanted) < min(0.6, misfit(got, wanted))
+
+
+def unscaled(got: Any, wanted: Any) -> tuple[Any, bool]:
+    """`got` on the scale of `wanted`, and whether it had another one."""
+    import numpy as np
+
+    (seen, spread), (right, wide) = moments(got), moments(wanted)
+    reach = float(wanted.max() - wanted.min())
+    other = bool(
+        (spread < 0.4 * wide).any() or (spread > 2.5 * wide).any()
+        or (np.abs(seen - right) > 0.2 * reach).any()
+    )  # fmt: skip
+    if not other:
+        return got.astype(np.float64), False
+    return (got - seen) * (wide / np.maximum(spread, 1e-12)) + right, True
+
+
+def compare_input(
+    got: Any, wanted: Any, resizes: Callable[[], dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Every fault of an input, {"kind", "words"}; nothing where it is as it should be.
+
+    Args:
+        got: what the program would feed.
+        wanted: what the model should get.
+        resizes: other ways of resizing the same picture, by name: uint8 RGB pixels.
+    """
+    import numpy as np
+
+    got, faults = np.asarray(got), []
+
+    def fault(kind: str, words: str) -> None:
+        faults.append({"kind": kind, "words": words})
+
+    if got.shape != wanted.shape:
+        fault("layout", f"the shape is {got.shape}, the model takes {wanted.shape}")
+    elif got.dtype != wanted.dtype:
+        fault("type", f"the values are {got.dtype}, the model takes {wanted.dtype}")
+    if faults or np.array_equal(got, wanted):
+        return faults
+    if wanted.shape[-1] != 3:  # NCHW
+        got, wanted = np.moveaxis(got, 1, -1), np.moveaxis(wanted, 1, -1)
+    low, high = wanted.min(), wanted.max()
+    if is_swapped(got, wanted):
+        fault("colours", "red and blue are swapped: the picture was decoded as BGR")
+        got = got[..., ::-1]
+    values, other_scale = unscaled(got, wanted)
+    if other_scale:
+        fault(
+            "scale",
+            f"values go from {got.min():g} to {got.max():g}, the model takes {low:g} to {high:g}",
+        )
+    error = np.abs(values - wanted) / (float(high - low) / 255)
+    if error.mean() > CLOSE_MEAN or error.max() > CLOSE_MAX:
+        name = likely(values, wanted, resizes())
+        if name or not other_scale:  # a lost scale leaves errors of its own
+            fault("resize", f"another way of resizing or cropping{name and f', {name}'}")
+    return faults
+
+
+def likely(values: Any, wanted: Any, resizes: dict[str, Any]) -> str:
+    """The name of the resize that explains the values; nothing where none does."""
+    errors = {name: misfit(values, pixels) for name, pixels in resizes.items()}
+    best = min(errors, key=lambda name: errors[name])
+    return best if errors[best] < 0.25 * misfit(values, wanted) else ""
+
+
+def other_resizes(picture: Path, contract: dict[str, Any]) -> dict[str, Any]:
+    """What programs do instead of the contract's resize: RGB pixels (size, size, 3) by name."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    size, shorter = contract["input_size"], contract["resize"]["shorter_side"]
+    with Image.open(picture) as opened:
+        raw = opened.convert("RGB")
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    filters = Image.Resampling
+    own = filters[contract["resize"]["filter"].upper()]
+
+    def cropped(image: Any, side: int, resample: Any) -> Any:
+        scale = side / min(image.size)
+        width, height = (max(side, round(n * scale)) for n in image.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        box = (left, top, left + size, top + size)
+        return image.resize((width, height), resample).crop(box)
+
+    def sampled(image: Any, side: int) -> Any:
+        scale = min(image.size) / side
+        left, top = ((n / scale - size) / 2 * scale for n in image.size)
+        return image.transform(
+            (size, size), Image.Transform.AFFINE, (scale, 0, left, 0, scale, top), filters.BILINEAR
+        )
+
+    found = {
+        "not turned upright as EXIF says": cropped(raw, shorter, own),
+        "squeezed to a square": image.resize((size, size), own),
+        "squeezed to a square, nearest pixel": image.resize((size, size), filters.NEAREST),
+        "no margin cut off": cropped(image, size, own),
+        "bilinear without averaging, as OpenCV and TensorFlow do": sampled(image, shorter),
+    }
+    others = {
+        "nearest pixel": filters.NEAREST,
+        "bilinear": filters.BILINEAR,
+        "bicubic": filters.BICUBIC,
+        "Lanczos": filters.LANCZOS,
+        "area averages": filters.BOX,
+    }
+    found |= {name: cropped(image, shorter, f) for name, f in others.items() if f != own}
+    return {name: np.asarray(image, np.uint8) for name, image in found.items()}
+
+
+# What the model answers
+
+
+def compare_output(raw: Any, wanted: Any, exact: bool) -> dict[str, Any]:
+    """Equality of two raw outputs, their largest difference, and whether that is in order."""
+    import numpy as np
+
+    difference = float(np.abs(raw.astype(np.float64) - wanted).max())
+    limit = 0 if exact else (CLOSE_STEPS if wanted.dtype.kind in "iu" else CLOSE_FLOAT)
+    return {
+        "equal": bool(np.array_equal(raw, wanted)),
+        "max_difference": difference,
+        "passed": raw.shape == wanted.shape and difference <= limit,
+    }
+
+
+def check_model(
+    facts: dict[str, Any], prepare: Callable[..., Any], device: Any, exact: bool, threads: int
+) -> dict[str, Any]:
+    """One model on all golden pictures; `device` is classify.py beside this file."""
+    import numpy as np
+
+    model = HERE / facts["file"]
+    contract = device.read_contract(model)
+    interpreter, runtime = device.open_interpreter(model, threads)
+    tensor = interpreter.get_input_details()[0]
+    golden = np.load(HERE / facts["golden"])
+    pictures = []
+    for name in facts["pictures"]:
+        picture = HERE / name
+        wanted, answer = golden[f"input/{picture.name}"], golden[f"output/{picture.name}"]
+        faults = compare_input(
+            prepare(picture, contract, tensor),
+            wanted,
+            lambda picture=picture: other_resizes(picture, contract),  # type: ignore[misc]
+        )
+        demanded = exact and contract["precision"] == "int8"
+        output = compare_output(device.run(interpreter, wanted), answer, demanded)
+        pictures.append({"picture": name, "faults": faults, "output": output})
+    return {
+        "file": facts["file"],
+        "runtime": runtime,
+        "pictures": pictures,
+        "passed": all(not p["faults"] and p["output"]["passed"] for p in pictures),
+    }
+
+
+def show(result: dict[str, Any]) -> None:
+    """The result for people."""
+    for name in result["changed_files"]:
+        print(f"FAILED: {name} is missing or was changed on its way here: copy it again.")
+    for model in result["models"]:
+        print(f"{model['file']} with {model['runtime']} on {result['machine']}")
+        for entry in model["pictures"]:
+            output = entry["output"]
+            words = "equal" if output["equal"] else f"differs by {output['max_difference']:g}"
+            fed = "input right" if not entry["faults"] else "INPUT WRONG"
+            good = "" if output["passed"] else ": TOO MUCH"
+            print(f"  {entry['picture']:<22} {fed}, output {words}{good}")
+        faults = [fault for entry in model["pictures"] for fault in entry["faults"]]
+        for kind, words in {fault["kind"]: fault["words"] for fault in reversed(faults)}.items():
+            print(f"  FAILED: {kind}: {words}")
+        if not all(entry["output"]["passed"] for entry in model["pictures"]):
+            print("  FAILED: runtime: the right inputs give other outputs than they should")
+    print("PASSED" if result["passed"] else "FAILED")
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Prove a bundle on the device.")
+    parser.add_argument("--using", type=Path, metavar="FILE", help="a program with `prepare`")
+    parser.add_argument("--exact", action="store_true", help="8-bit models: equal to the bit")
+    parser.add_argument("--threads", type=int, default=1, metavar="N")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    asked = parser.parse_args()
+    try:
+        facts = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
+        device = load_program(HERE / "classify.py")
+        prepare = (load_program(asked.using) if asked.using else device).prepare
+        changed = changed_files(facts)
+        models = [] if changed else [
+            check_model(model, prepare, device, asked.exact, asked.threads)
+            for model in facts["models"]
+        ]  # fmt: skip
+    except (OSError, ValueError, RuntimeError, ImportError, AttributeError, SystemExit) as error:
+        print(f"The test could not run: {error}", file=sys.stderr)
+        return 2
+    result = {
+        "passed": not changed and all(model["passed"] for model in models),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "changed_files": changed,
+        "models": models,
+    }
+    if asked.json:
+        print(json.dumps(result, indent=1))
+    else:
+        show(result)
+    return 0 if result["passed"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

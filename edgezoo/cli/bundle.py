@@ -1,0 +1,43 @@
+"""`edgezoo bundle`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgezoo import console
+from edgezoo.cli.options import PATH, common, foreign
+
+
+@click.command("bundle")
+@click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
+@click.option("-o", "--output", required=True, type=PATH, metavar="DIR|ZIP")
+@click.option("--c-array", is_flag=True, help="Also as C source, the contract as a header.")
+@foreign
+@common
+def COMMAND(
+    artifacts: tuple[Path, ...],
+    output: Path,
+    c_array: bool,
+    preprocessing: str | None,
+    labels: Path | None,
+    as_json: bool,
+    debug: bool,
+) -> None:
+    """Put .tflite files and what a device needs for them into a folder or zip.
+
+    \b
+    With them: labels, contract, requirements, classify.py and selftest.py, which
+    need numpy, Pillow and a TFLite runtime alone, and golden pictures with their
+    expected outputs, by which selftest.py proves decoder, resize and runtime.
+    """
+    from edgezoo.bundling.make import bundle
+
+    facts = bundle(artifacts, output, c_array=c_array, preprocessing=preprocessing, labels=labels)
+    if as_json:
+        console.print_json(facts)
+        return
+    rows = [(file["path"], console.size(file["bytes"])) for file in facts["files"]]
+    console.table(f"{facts['path']}, {console.size(facts['bytes'])}", ("file", "size"), rows)
+    console.note("Next, on the device: python3 selftest.py")

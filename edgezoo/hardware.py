@@ -1,0 +1,158 @@
+"""What a Linux machine says of itself in /proc, /sys and /dev; nothing is opened or tried.
+
+Everything is read below a root folder, so that a copied or made-up tree can be looked at too.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Google's names on the USB and PCI bus. A USB accelerator that was not used since it was plugged
+# in shows itself as 1a6e:089a; libedgetpu loads its firmware, and it comes back as 18d1:9302.
+_USB_CORAL = {("1a6e", "089a"): "firmware not loaded yet", ("18d1", "9302"): "ready"}
+_PCI_CORAL = ("0x1ac1", "0x089a")
+# Libraries by which runtimes reach something else than the CPU.
+_LIBRARIES = {
+    "libedgetpu.so.1": "Coral Edge TPU",
+    "libusb-1.0.so.0": "Coral Edge TPU on USB",
+    "libvulkan.so.1": "GPU",
+    "libOpenCL.so.1": "GPU",
+}
+_FOLDERS = ("usr/lib", "usr/local/lib", "lib", "opt/vc/lib")
+# CPU features that decide how fast and how exactly int8 runs.
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "neon",
+             "asimd", "asimddp", "i8mm", "sve")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine and who asks: `groups` are those of the user, "root" for the superuser."""
+
+    root: Path
+    machine: str
+    bits: int
+    page_size: int
+    groups: frozenset[str]
+
+
+def this_host(root: Path = Path("/")) -> Host:
+    """This process on this machine, with the files below `root`."""
+    names = {line.split(":")[2]: line.split(":")[0] for line in _lines(root / "etc/group")
+             if line.count(":") >= 3}  # fmt: skip
+    groups = {names.get(str(number), str(number)) for number in os.getgroups()}
+    return Host(
+        root,
+        platform.machine(),
+        64 if sys.maxsize > 1 << 32 else 32,
+        os.sysconf("SC_PAGE_SIZE"),
+        frozenset(groups | ({"root"} if os.geteuid() == 0 else set())),
+    )
+
+
+def processor(host: Host) -> dict[str, Any]:
+    """{"cpu", "board", "features"}: names as the kernel gives them, None for no known board."""
+    facts: dict[str, str] = {}
+    for line in _lines(host.root / "proc/cpuinfo"):
+        key, _, value = line.partition(":")
+        facts.setdefault(key.strip().lower(), value.strip())
+    flags = set((facts.get("flags") or facts.get("features") or "").split())
+    return {
+        "cpu": facts.get("model name") or host.machine,
+        "board": _text(host.root / "proc/device-tree/model") or None,
+        "features": [name for name in _FEATURES if name in flags],
+    }
+
+
+def corals(host: Host) -> list[dict[str, Any]]:
+    """Coral Edge TPUs on USB and PCIe.
+
+    Returns:
+        [{"bus", "id", "state", "node", "allowed"}]: the device file, None where there is none,
+        and whether this user may open it.
+    """
+    return [*_usb_corals(host), *_pci_corals(host)]
+
+
+def _usb_corals(host: Host) -> Iterator[dict[str, Any]]:
+    for folder in _folders(host.root / "sys/bus/usb/devices"):
+        identity = (_text(folder / "idVendor"), _text(folder / "idProduct"))
+        if identity in _USB_CORAL:
+            numbers = [int(_text(folder / name) or 0) for name in ("busnum", "devnum")]
+            node = host.root / "dev/bus/usb" / f"{numbers[0]:03}" / f"{numbers[1]:03}"
+            yield _coral(host, "usb", ":".join(identity), _USB_CORAL[identity], node, "plugdev")
+
+
+def _pci_corals(host: Host) -> Iterator[dict[str, Any]]:
+    found = [
+        folder
+        for folder in _folders(host.root / "sys/bus/pci/devices")
+        if (_text(folder / "vendor"), _text(folder / "device")) == _PCI_CORAL
+    ]
+    for number, _ in enumerate(found):
+        node = host.root / f"dev/apex_{number}"
+        state = "ready" if node.exists() else "no driver"
+        yield _coral(host, "pcie", "1ac1:089a", state, node, "apex")
+
+
+def _coral(
+    host: Host, bus: str, identity: str, state: str, node: Path, group: str
+) -> dict[str, Any]:
+    there = node.exists()
+    everyone = there and node.stat().st_mode & 0o006 == 0o006
+    return {
+        "bus": bus,
+        "id": identity,
+        "state": state,
+        "node": f"/{node.relative_to(host.root)}" if there else None,
+        "allowed": bool(everyone or {group, "root"} & host.groups),
+    }
+
+
+def libraries(host: Host) -> list[dict[str, str]]:
+    """[{"name", "path", "serves"}] of the delegate libraries in the usual folders."""
+    found = []
+    for name, serves in _LIBRARIES.items():
+        for folder in _FOLDERS:
+            places = sorted((host.root / folder).glob(f"*-linux-*/{name}"))
+            places += [path for path in [host.root / folder / name] if path.exists()]
+            if places:
+                path = f"/{places[0].relative_to(host.root)}"
+                found.append({"name": name, "path": path, "serves": serves})
+                break
+    return found
+
+
+def debian_version(host: Host, *packages: str) -> str | None:
+    """The version of the first of these Debian packages that is installed."""
+    wanted, version = False, None
+    for line in _lines(host.root / "var/lib/dpkg/status"):
+        key, _, value = line.partition(": ")
+        if key == "Package":
+            wanted = value in packages
+        elif key == "Status" and wanted:
+            wanted = value.endswith(" installed")
+        elif key == "Version" and wanted:
+            version = version or value
+    return version
+
+
+def _folders(place: Path) -> list[Path]:
+    return sorted(place.iterdir()) if place.is_dir() else []
+
+
+def _lines(path: Path) -> list[str]:
+    return _text(path).splitlines()
+
+
+def _text(path: Path) -> str:
+    """A small file's text; empty where it is not there."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
+    except OSError:
+        return ""

@@ -1,0 +1,216 @@
+"""The programs of a bundle agree with EdgeZoo, and the self-test names what is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from edgezoo.artifact import InputContract, WeightsRecord
+from edgezoo.bundling import golden
+from edgezoo.contracts import TensorInfo
+from edgezoo.inference import dequantize, to_input
+from edgezoo.preprocessing import load_pixels
+from edgezoo.spec import NORMALIZATIONS
+from tests.conftest import ROOT
+
+SIZE = 48
+DEVICE = ROOT / "edgezoo" / "bundling" / "device"
+CONTRACT = InputContract(
+    model="m", precision="int8", input_size=SIZE, preprocessing="tf",
+    weights=WeightsRecord("random", ""), classes=10,
+)  # fmt: skip
+
+
+def _load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"device_{name}", DEVICE / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+classify, selftest = _load("classify"), _load("selftest")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("golden")
+    for name, data in golden.pictures(SIZE).items():
+        (folder / name).write_bytes(data)
+    return sorted(folder.iterdir())
+
+
+def _detail(info: TensorInfo) -> dict[str, Any]:
+    """A tensor as an interpreter describes it."""
+    quantization = (info.scale or 0.0, info.zero_point or 0)
+    return {"dtype": np.dtype(info.dtype).type, "quantization": quantization}
+
+
+# As EdgeZoo does it
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1"])
+@pytest.mark.parametrize("shape", [(300, 200), (41, 97), (20, 20), (7, 500)])
+def test_pixels(mode: str, shape: tuple[int, int], tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    path = tmp_path / "picture.tif"
+    Image.fromarray(values).convert(mode).save(path)
+    given = classify.load_pixels(path, CONTRACT.to_json())
+    assert np.array_equal(given, load_pixels(path, SIZE))
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("preprocessing", NORMALIZATIONS)
+@pytest.mark.parametrize("kind", ["pixels", "normalized"])
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
+def test_input(dtype: str, kind: Any, preprocessing: str, layout: str) -> None:
+    contract = replace(CONTRACT, input_kind=kind, preprocessing=preprocessing, layout=layout)
+    quantized = (0.0173, 117 if dtype == "uint8" else -11) if dtype != "float32" else (None, None)
+    tensor = TensorInfo("in", (1, SIZE, SIZE, 3), dtype, *quantized)
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    given = classify.to_input(pixels, contract.to_json(), _detail(tensor))
+    wanted = to_input(pixels[None], contract, tensor)
+    assert given.dtype == wanted.dtype and np.array_equal(given, wanted)
+
+
+def test_background_class_is_left_out() -> None:
+    info = TensorInfo("out", (1, 11), "uint8", 1 / 256, 3)
+    raw = np.arange(11, dtype=np.uint8)
+    given = classify.probabilities(raw, CONTRACT.to_json(), _detail(info))
+    assert np.array_equal(given, dequantize(raw, info)[1:])
+
+
+# Golden pictures
+
+
+def test_pictures_shrink_and_are_the_same_each_time() -> None:
+    first = golden.pictures(SIZE)
+    assert golden.pictures(SIZE) == first
+    for data in first.values():
+        with Image.open(io.BytesIO(data)) as opened:
+            assert min(opened.size) > 2 * SIZE, "every filter gives the same where nothing shrinks"
+    assert sum(map(len, golden.pictures(331).values())) < 900_000
+
+
+# Faults
+
+Prepare = Callable[[Path, dict[str, Any]], NDArray[Any]]
+
+
+def _picture(path: Path) -> Image.Image:
+    with Image.open(path) as opened:
+        return ImageOps.exif_transpose(opened).convert("RGB")
+
+
+def _own(resize: Callable[[Image.Image], Image.Image]) -> Prepare:
+    """A program that decodes as it should and resizes in its own way."""
+    return lambda path, contract: np.asarray(resize(_picture(path)), np.uint8)[None]
+
+
+def _cropped(image: Image.Image, resample: Image.Resampling) -> Image.Image:
+    shorter = CONTRACT.to_json()["resize"]["shorter_side"]
+    scale = shorter / min(image.size)
+    width, height = (round(side * scale) for side in image.size)
+    left, top = (width - SIZE) // 2, (height - SIZE) // 2
+    return image.resize((width, height), resample).crop((left, top, left + SIZE, top + SIZE))
+
+
+def _right(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
+    values: NDArray[Any] = classify.load_pixels(path, contract)[None]
+    return values
+
+
+def _not_turned(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
+    with Image.open(path) as opened:
+        return np.asarray(_cropped(opened.convert("RGB"), Image.Resampling.BILINEAR))[None]
+
+
+FILTERS = Image.Resampling
+PROGRAMS: dict[str, tuple[Prepare, str, set[str], str]] = {
+    # what the program does: the program, input type, faults, a word that must be said
+    "all right": (_right, "uint8", set(), ""),
+    "BGR": (lambda p, c: _right(p, c)[..., ::-1], "uint8", {"colours"}, "BGR"),
+    "BGR, float": (
+        lambda p, c: _right(p, c)[..., ::-1].astype(np.float32), "float32", {"colours"}, "BGR",
+    ),
+    "0 to 1": (
+        lambda p, c: (_right(p, c) / 255).astype(np.float32), "float32", {"scale"}, "to 255",
+    ),
+    "-1 to 1": (
+        lambda p, c: (_right(p, c) / 127.5 - 1).astype(np.float32), "float32", {"scale"}, "to 255",
+    ),
+    "0 to 1, cut off": (
+        lambda p, c: (_right(p, c) / 255).astype(np.uint8), "uint8", {"scale"}, "to 255",
+    ),
+    "minus 128, wrapped": (
+        lambda p, c: _right(p, c) - np.uint8(128), "uint8", {"scale"}, "to 255",
+    ),
+    "BGR, 0 to 1": (
+        lambda p, c: (_right(p, c)[..., ::-1] / 255).astype(np.float32), "float32",
+        {"colours", "scale"}, "BGR",
+    ),
+    "squeezed": (
+        _own(lambda i: i.resize((SIZE, SIZE), FILTERS.BILINEAR)), "uint8", {"resize"}, "squeezed",
+    ),
+    "nearest": (
+        _own(lambda i: _cropped(i, FILTERS.NEAREST)), "uint8", {"resize"}, "nearest pixel",
+    ),
+    "bicubic": (_own(lambda i: _cropped(i, FILTERS.BICUBIC)), "uint8", {"resize"}, "bicubic"),
+    "no margin": (
+        _own(lambda i: ImageOps.fit(i, (SIZE, SIZE), FILTERS.BILINEAR)), "uint8", {"resize"},
+        "margin",
+    ),
+    "not turned": (_not_turned, "uint8", {"resize"}, "EXIF"),
+    "BGR, nearest": (
+        _own(lambda i: Image.fromarray(np.asarray(_cropped(i, FILTERS.NEAREST))[..., ::-1])),
+        "uint8", {"colours", "resize"}, "nearest pixel",
+    ),
+    "no batch": (lambda p, c: _right(p, c)[0], "uint8", {"layout"}, "(48, 48, 3)"),
+    "channels first": (
+        lambda p, c: np.moveaxis(_right(p, c), -1, 1), "uint8", {"layout"}, "(1, 3, 48, 48)",
+    ),
+    "another type": (lambda p, c: _right(p, c).astype(np.float32), "uint8", {"type"}, "float32"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PROGRAMS)
+def test_fault_is_named(case: str, pictures: list[Path]) -> None:
+    program, dtype, kinds, word = PROGRAMS[case]
+    contract = CONTRACT.to_json()
+    faults = []
+    for picture in pictures:
+        wanted = _right(picture, contract).astype(dtype)
+        others = lambda picture=picture: selftest.other_resizes(picture, contract)  # noqa: E731
+        faults += selftest.compare_input(program(picture, contract), wanted, others)
+    assert {fault["kind"] for fault in faults} == kinds
+    assert not word or any(word in fault["words"] for fault in faults), faults
+
+
+def test_decoder_that_rounds_otherwise_is_no_fault(pictures: list[Path]) -> None:
+    contract = CONTRACT.to_json()
+    wanted = _right(pictures[0], contract)
+    noise = np.random.default_rng(0).integers(-1, 2, wanted.shape)
+    got = np.clip(wanted.astype(int) + noise, 0, 255).astype(np.uint8)
+    assert selftest.compare_input(got, wanted, dict) == []
+
+
+@pytest.mark.parametrize(
+    ("steps", "exact", "passed"),
+    [(0, True, True), (1, True, False), (1, False, True), (40, False, False)],
+)
+def test_outputs(steps: int, exact: bool, passed: bool) -> None:
+    wanted = np.full(10, 100, np.uint8)
+    raw = wanted.copy()
+    raw[3] += steps
+    facts = selftest.compare_output(raw, wanted, exact)
+    assert facts == {"equal": steps == 0, "max_difference": steps, "passed": passed}
