@@ -125,6 +125,9 @@ class Session(Protocol):
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""
 
+    def infer(self, one: NDArray[Any]) -> NDArray[Any]:
+        """Raw output of one input of the file's own shape, unchecked: what a stopwatch times."""
+
     def close(self) -> None:
         """Let go of the runtime's memory."""
 

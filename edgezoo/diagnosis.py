@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import platform
 import sys
-from pathlib import Path
 from typing import Any
 
 from edgezoo import registry
+from edgezoo.machine import describe_machine
 from edgezoo.weights import keras_home
-
-# CPU features that decide how fast and how exactly int8 runs.
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8",
-             "asimd", "asimddp", "i8mm")  # fmt: skip
 
 
 def diagnose() -> dict[str, Any]:
@@ -39,7 +33,7 @@ def diagnose() -> dict[str, Any]:
         }
         for exporter in registry.exporters().values()
     ]
-    machine = _machine()
+    machine = describe_machine()
     return {
         "machine": machine,
         "keras_home": str(keras_home()),
@@ -47,33 +41,6 @@ def diagnose() -> dict[str, Any]:
         "exporters": exporters,
         "problems": _problems(machine, runtimes),
     }
-
-
-def _machine(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, Any]:
-    facts: dict[str, str] = {}
-    try:
-        for line in cpuinfo.read_text().splitlines():
-            key, _, value = line.partition(":")
-            facts.setdefault(key.strip().lower(), value.strip())
-    except OSError:
-        pass
-    flags = set((facts.get("flags") or facts.get("features") or "").split())
-    return {
-        "cpu": facts.get("model name") or platform.processor() or platform.machine(),
-        "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
-        "features": [name for name in _FEATURES if name in flags],
-        "memory_gb": _memory_gb(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
-
-
-def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _version(name: str) -> str | None:

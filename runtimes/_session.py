@@ -48,6 +48,10 @@ class BaseSession(ABC):
             return np.stack(rows)
         return np.empty((0, self.outputs[0].shape[-1]), self.outputs[0].dtype)
 
+    def infer(self, one: NDArray[Any]) -> NDArray[Any]:
+        """See `Session`."""
+        return self._run_one(one)
+
     @abstractmethod
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Output of one input, shape (1, ...)."""
