@@ -55,7 +55,7 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
 
     machine = describe_machine(root)
     return {
-        "machine_id": _machine_id(machine, root),
+        "machine_id": machine_id(root),
         "machine": machine,
         "usable_cores": usable_cores(root),
         "libc": " ".join(platform.libc_ver()).strip() or None,
@@ -107,11 +107,12 @@ def _quota(root: Path) -> float | None:
     return min(limits, default=None)
 
 
-def _machine_id(machine: dict[str, Any], root: Path) -> str:
+def machine_id(root: Path = ROOT) -> str:
     """A name for this machine that tells nobody which one it is.
 
     machine-id(5) asks that its value is hashed before it is shown.
     """
+    machine = describe_machine(root)
     own = read(root / "etc/machine-id") or read(root / "var/lib/dbus/machine-id") or ""
     words = f"edgezoo:{own}:{machine['cpu']}:{machine['architecture']}:{machine['memory_gb']}"
     return hashlib.sha256(words.encode()).hexdigest()[:12]

@@ -53,7 +53,7 @@ def _compare(session: Session, i: int, j: int) -> dict[str, Any]:
     ratio = statistics.ratio(mine, theirs)
     threads = result["threads"] != base["threads"]
     names = [
-        Path(r["artifact"]).name + (f" with {r['threads']} threads" if threads else "")
+        Path(r["artifact"]).name + (f" (threads {r['threads']})" if threads else "")
         for r in (result, base)
     ]
     verdict = verdicts.judge(names[0], names[1], ratio, session.noise_floor)

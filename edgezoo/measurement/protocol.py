@@ -28,8 +28,8 @@ class Settings:
     (tensorflow/lite/tools/benchmark/README.md).
 
     Attributes:
-        min_rounds: each gives every variant two blocks; six are the least that allow a 95 %
-            interval.
+        min_rounds: each gives every variant two blocks. Six are the least that allow a 95 %
+            interval, twelve that one disturbed round leaves alone.
         block_runs, block_seconds: a block is at least that long. Short ones let many rounds fit
             into the time, and a disturbance hit few of them.
         lead_in: runs at the head of each block that are not recorded: another variant has just
@@ -38,7 +38,7 @@ class Settings:
         seed: of the order of the variants.
     """
 
-    min_rounds: int = 10
+    min_rounds: int = 12
     block_runs: int = 10
     block_seconds: float = 0.02
     min_runs: int = 50

@@ -120,7 +120,8 @@ def ratio(blocks: Blocks, base: Blocks) -> Ratio:
 
     The estimate over rounds is that of Hodges and Lehmann, its interval that of Wilcoxon's signed
     rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 2014, section 3.2):
-    exact for few rounds, and one disturbed round does no harm. Fewer than six rounds give no 95 %.
+    exact for few rounds. From twelve rounds on, one that was disturbed does no harm. Fewer than six
+    rounds give no 95 %.
 
     Args:
         blocks, base: milliseconds of each run; blocks 2r and 2r + 1 are those of round r.

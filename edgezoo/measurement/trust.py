@@ -118,7 +118,10 @@ def of_series(series: Series, latency: dict[str, Any], device: str, threads: int
     if drifted > _DRIFTED:
         level = "poor" if drifted > _DRIFTED_FAR else "caution"
         found.append(
-            Remark(level, f"The second half took {100 * latency['drift']:+.0f} % of the first.")
+            Remark(
+                level,
+                f"The median moved by {100 * latency['drift']:+.0f} % between the two halves.",
+            )
         )
     if latency["outliers"] > _MANY_OUTLIERS * latency["n"]:
         found.append(
