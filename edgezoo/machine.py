@@ -7,6 +7,7 @@ copy of their files.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import math
 import os
 import platform
@@ -51,15 +52,13 @@ def describe_machine(root: Path = ROOT) -> dict[str, Any]:
 
 def environment(root: Path = ROOT) -> dict[str, Any]:
     """What must be known of a machine beside a figure that was measured on it."""
-    from edgezoo import __version__
-
     machine = describe_machine(root)
     return {
         "machine_id": machine_id(root),
         "machine": machine,
         "usable_cores": usable_cores(root),
         "libc": " ".join(platform.libc_ver()).strip() or None,
-        "edgezoo": __version__,
+        "edgezoo": importlib.metadata.version("edgezoo"),
         "commit": _commit(),
     }
 

@@ -261,18 +261,18 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def _toml_value(name: str, value: Any, path: Path) -> Any:
     if name in _TUPLES:
-        entries = value if isinstance(value, list) else [value]
+        entries: list[Any] = value if isinstance(value, list) else [value]
         kind: Any = {"alpha": float, "input_size": int}.get(name, str)
         try:
-            return tuple(
-                path.parent / entry if name == "files" else kind(entry) for entry in entries
-            )
+            if name == "files":
+                return tuple(path.parent / str(entry) for entry in entries)
+            return tuple(kind(entry) for entry in entries)
         except (TypeError, ValueError) as error:
             raise UsageError(f"{path}: {name} cannot be {value!r}.", "See --help.") from error
     kinds = {"limit": int, "seed": int, "calibration_count": int, "pin": bool, "self_check": bool}
     if not isinstance(value, kinds.get(name, str)):
         raise UsageError(f"{path}: {name} cannot be {value!r}.", "See --help.")
     if name in _PATHS and value not in _WORDS:
-        resolved = path.parent / value
+        resolved = path.parent / str(value)
         return str(resolved) if name in ("calibration", "weights") else resolved
     return value

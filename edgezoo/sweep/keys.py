@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo import __version__, registry
+from edgezoo import registry
 from edgezoo.errors import DataError
 from edgezoo.machine import machine_id
 from edgezoo.measurement import protocol
@@ -52,7 +53,7 @@ def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
         "format": variant.format,
         "weights": request.weights if network.plan is None else network.plan.weights.sha256,
         "seed": request.seed,
-        "edgezoo": __version__,
+        "edgezoo": importlib.metadata.version("edgezoo"),
     }
     if variant.precision == "int8":
         facts["calibration"] = _calibration_hash(request.calibration)
