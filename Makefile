@@ -11,7 +11,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	    sys.exit(0 if (3, 11) <= v <= (3, 13) else "EdgeZoo exports on Python 3.11 to 3.13, this is %d.%d: make PYTHON=python3.12" % v)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[export,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[export,report,dev]"
 	touch $@
 
 demo: $(READY)  ## export, verify, classify

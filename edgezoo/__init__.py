@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgezoo.api import (
+        benchmark,
         build,
         classify,
         doctor,
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
         inspect,
         list_models,
         open_artifact,
+        recommend,
+        report,
         show,
         verify,
     )
@@ -25,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "benchmark",
     "build",
     "classify",
     "doctor",
@@ -33,6 +37,8 @@ __all__ = [
     "inspect",
     "list_models",
     "open_artifact",
+    "recommend",
+    "report",
     "show",
     "verify",
 ]

@@ -172,7 +172,7 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
     """
     if not (folder / "records").is_dir():
         raise DataError(
-            f"{folder} is no results store.", "Make one: edgezoo benchmark ... --output DIR"
+            f"{folder} is no results store.", "Make one with edgezoo benchmark and --output DIR."
         )
     check_schema(folder)
     records, damaged = [], []

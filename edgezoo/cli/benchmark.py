@@ -10,7 +10,7 @@ import click
 
 from edgezoo import console
 from edgezoo.cli.options import PATH, F, common, quiet, split
-from edgezoo.errors import EdgeZooError, UsageError
+from edgezoo.errors import UsageError
 
 _LISTS = {"alpha": float, "input_size": int, "format": str, "precision": str, "threads": str,
           "device": str}  # fmt: skip
@@ -59,12 +59,14 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
         options.pop(name) for name in ("as_json", "debug", "quiet", "dry_run", "retry_failed")
     )
     context = click.get_current_context()
+    from edgezoo.sweep.entry import request_for
+
     given = {
         name: _values(name, value)
         for name, value in options.items()
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
-    request = _request(what, given)
+    request = request_for(what, given)
     if dry_run:
         return _show_plan(request, as_json)
     if request.output is None:
@@ -80,37 +82,6 @@ def _values(name: str, value: Any) -> Any:
     except ValueError as error:
         option = f"--{name.replace('_', '-')}"
         raise UsageError(f"{option} takes numbers, by commas.", f"{error}.") from error
-
-
-def _request(what: tuple[str, ...], given: dict[str, Any]) -> Any:
-    """Files, names of models, or a TOML file that an option may overrule."""
-    from edgezoo import registry
-    from edgezoo.sweep.grid import SweepRequest, read_toml
-
-    suffixes = {s for runtime in registry.runtimes().values() for s in runtime.suffixes}
-    kinds = {
-        "toml" if word.endswith(".toml") else
-        "files" if Path(word).suffix.lower() in suffixes else "models"
-        for word in what
-    }  # fmt: skip
-    if len(kinds) > 1 or (kinds == {"toml"} and len(what) > 1):
-        raise UsageError(
-            "Files, models and sweeps cannot be mixed.", "Name one kind, and one TOML file only."
-        )
-    (kind,) = kinds
-    if kind == "toml":
-        return SweepRequest(**{**read_toml(Path(what[0])), **given})
-    if kind == "files":
-        strange = {"alpha", "input_size", "format", "precision", "weights", "calibration"} & set(
-            given
-        )
-        if strange:
-            raise UsageError(
-                f"--{min(strange).replace('_', '-')} says how files are made; these exist already.",
-                "Leave it out, or name a model.",
-            )
-        return SweepRequest(files=tuple(map(Path, what)), **given)
-    return SweepRequest(models=tuple(what), **given)
 
 
 def _show_plan(request: Any, as_json: bool) -> int:
@@ -141,30 +112,14 @@ def _duration(seconds: int) -> str:
 
 
 def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool) -> int:
-    from edgezoo.measurement import comparisons, session
-    from edgezoo.sweep.grid import expand
+    from edgezoo.sweep.entry import measure_files
 
-    if request.models or request.images:
-        raise UsageError("A sweep needs a place for its results.", "Give --output DIR (or -o DIR).")
-    (network,) = expand(request)
-    subjects = [session.Subject(v.path, v.device, v.threads) for v in network.variants if v.path]
     with console.share(not silent and not debug) as progress:
-        measured = session.measure(
-            subjects,
-            request.settings,
-            pin=request.pin,
-            self_check=request.self_check,
-            progress=lambda done: progress("Measuring", done),
-            debug=debug,
-        )
-    for result in measured.results:
-        if isinstance(result, EdgeZooError):
-            raise result
-    facts = {"results": list(measured.results), **comparisons.to_json(measured), "report": None}
+        facts = measure_files(request, progress, debug)
     if as_json:
         console.print_json(facts)
         return 0
-    _show_results([r for r in measured.results if isinstance(r, dict)])
+    _show_results(facts["results"])
     _show_verdicts(facts)
     return 0
 
@@ -215,17 +170,15 @@ def _show_trust(results: list[dict[str, Any]]) -> None:
 
 
 def _sweep(request: Any, as_json: bool, silent: bool, retry: bool) -> int:
-    from edgezoo.sweep.run import run
-    from edgezoo.sweep.summary import to_json
+    from edgezoo.sweep.entry import sweep
 
     with console.share(not silent) as progress:
-        outcome = run(request, progress, retry_failed=retry)
-    facts = to_json(outcome, request.output)
+        facts = sweep(request, progress, retry_failed=retry)
     if as_json:
         console.print_json(facts)
         return 0
-    if outcome.done_before:
-        console.note(f"{outcome.done_before} variants had been done before.")
+    if facts["done_before"]:
+        console.note(f"{facts['done_before']} variants had been done before.")
     _show_records(facts["results"])
     for entry in facts["failed"]:
         console.warn(f"{entry['name']} failed: {entry['error']['message']}")
@@ -234,9 +187,12 @@ def _sweep(request: Any, as_json: bool, silent: bool, retry: bool) -> int:
         if count:
             console.warn(f"Trust in {count} of {len(facts['results'])} latencies: {level}. "
                          "The report says why.")  # fmt: skip
+    if facts["report"]:
+        print(facts["report"])
+    else:
+        console.note('No page was made. For one: pip install "edgezoo[report]"')
     if not silent:
-        console.note(f"Next: edgezoo report {request.output}")
-        console.note(f"      edgezoo recommend {request.output} --max-latency-ms 10")
+        console.note(f"Next: edgezoo recommend {request.output} --max-latency-ms 10")
     return 0
 
 

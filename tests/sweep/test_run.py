@@ -177,3 +177,39 @@ def _begin(store: Path) -> float:
             return time.monotonic()
         time.sleep(0.001)
     raise TimeoutError("the sweep did not start")
+
+
+@pytest.mark.slow
+def test_real_sweep_killed_three_times(tmp_path: Path) -> None:
+    """24 variants with the real steps; the records end the same but for what clocks say."""
+    command = [
+        *(sys.executable, "-m", "edgezoo", "benchmark", "mobilenet", "--alpha", "0.25,0.3"),
+        *("--input-size", "32,48", "--precision", "float32,int8", "--weights", "random"),
+        *("--calibration-count", "16", "--no-self-check", "-q", "-o"),
+    ]
+    whole = tmp_path / "whole"
+    begun = time.monotonic()
+    subprocess.run([*command, str(whole)], env=environment(), check=True, capture_output=True)
+    duration = time.monotonic() - begun
+    wanted = _timeless(whole)
+    assert len(wanted) == 24
+    dice = random.Random(1)
+    for moment in range(3):
+        place = tmp_path / f"killed{moment}"
+        child = subprocess.Popen([*command, str(place)], env=environment(),
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(duration * dice.uniform(0.1, 0.9))
+        child.kill()
+        child.wait()
+        found = _timeless(place) if (place / "records").is_dir() else {}
+        assert {key: wanted[key] for key in found} == found
+        subprocess.run([*command, str(place)], env=environment(), check=True, capture_output=True)
+        assert _timeless(place) == wanted
+
+
+def _timeless(store: Path) -> dict[str, Any]:
+    """What a record says but for figures of time and memory."""
+    return {
+        key: {name: record.get(name) for name in ("variant", "artifact", "accuracy", "status")}
+        for key, record in _records(store).items()
+    }
