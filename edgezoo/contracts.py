@@ -117,10 +117,14 @@ class TensorInfo:
 
 
 class Session(Protocol):
-    """An artifact opened in a runtime, ready to run."""
+    """An artifact opened in a runtime, ready to run.
+
+    `backend` is what the runtime says that runs it, such as "XNNPACK"; None where it does not say.
+    """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    backend: str | None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""

@@ -21,6 +21,7 @@ class BaseSession(ABC):
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    backend: str | None = None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run n inputs one after the other.

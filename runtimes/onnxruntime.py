@@ -109,6 +109,7 @@ class OnnxSession(BaseSession):
         self._session = session
         self.inputs = tuple(_info(value) for value in session.get_inputs())
         self.outputs = tuple(_info(value) for value in session.get_outputs())
+        self.backend = ", ".join(session.get_providers())
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
         output: NDArray[Any] = self._session.run(None, {self.inputs[0].name: batch})[0]

@@ -45,8 +45,8 @@ class Stopwatch:
         """Load the runtime, then the file, and run it once.
 
         Returns:
-            {"import_ms", "open_ms", "first_inference_ms", "inputs", "cpu_s"}: the runtime's
-            import, what cold start consists of, and CPU seconds so far.
+            {"import_ms", "open_ms", "first_inference_ms", "backend", "cpu_s"}: the runtime's
+            import, what cold start consists of, what runs it, and CPU seconds so far.
         """
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
@@ -71,6 +71,7 @@ class Stopwatch:
             "import_ms": (imported - begun) / _MS,
             "open_ms": (opened - start) / _MS,
             "first_inference_ms": (after - before) / _MS,
+            "backend": self._session.backend,
             "cpu_s": time.process_time(),
         }
 

@@ -166,6 +166,7 @@ def _result(
         "artifact": str(child.subject.path),
         **file,
         "runtime": registry.runtime_for(child.subject.path).version(),
+        "backend": opened["backend"],
         "device": child.subject.device,
         "threads": child.subject.threads,
         "latency_ms": _rounded(latency),

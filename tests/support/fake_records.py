@@ -61,7 +61,7 @@ def record(
         "latency": {"latency_ms": facts, "cpu_ms": median, "cold_start_ms": 12.0,
                     "cold_start": {"import_ms": 90.0, "open_ms": 10.0, "first_inference_ms": 2.0},
                     "apart_ms": None, "peak_rss_mb": 52.0, "memory_over_runtime_mb": 9.0,
-                    "warm_up": {"runs": 99, "stable": True},
+                    "warm_up": {"runs": 99, "stable": True}, "backend": None,
                     "blocks_ms": [[round(v, 4) for v in block] for block in blocks]},
         "trust": {"level": trust, "reasons": [] if trust == "good" else ["Others were busy."],
                   "host": {"before": None, "after": None}},
