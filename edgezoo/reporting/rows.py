@@ -22,8 +22,9 @@ def rows(records: Iterable[Record]) -> list[Row]:
     """A row for each record that holds figures, in the order given.
 
     `drop` is the top-1 of the float32 twin on the same images minus the own one, `drop_ci95` its
-    interval. `beaten_by` and `clearly_beaten_by` are bit masks of row numbers: those that are as
-    fast and as accurate and better in one, and those for which that is no accident.
+    interval: the paired one of the evaluation where it was found there. `beaten_by` and
+    `clearly_beaten_by` are bit masks of row numbers: those that are as fast and as accurate and
+    better in one, and those for which that is no accident.
     """
     found = [_row(i, r) for i, r in enumerate(r for r in records if r["status"] == "measured")]
     _find_drops(found)
@@ -71,8 +72,8 @@ def _row(number: int, record: Record) -> Row:
         "agreement_top1": accuracy.get("agreement_top1"),
         "images": accuracy.get("images"),
         "images_hash": accuracy.get("images_hash"),
-        "drop": None,
-        "drop_ci95": None,
+        "drop": accuracy.get("drop"),
+        "drop_ci95": accuracy.get("drop_ci95"),
         "trust": record["trust"]["level"],
         "reasons": record["trust"]["reasons"],
         "session": record["session"]["id"],
@@ -98,7 +99,10 @@ def _quantiles(blocks: list[list[float]] | None) -> list[float] | None:
 
 
 def _find_drops(found: list[Row]) -> None:
-    """Compare with float32 of the same network and images, the same format first."""
+    """Compare with float32 of the same network and images, where the evaluation did not.
+
+    The same format comes first.
+    """
     twins: dict[tuple[Any, ...], Row] = {}
     for row in found:
         if row["precision"] == "float32" and row["top1"] is not None:
@@ -106,7 +110,8 @@ def _find_drops(found: list[Row]) -> None:
             twins.setdefault((*_network(row), row["format"]), row)
     for row in found:
         twin = twins.get((*_network(row), row["format"])) or twins.get(_network(row))
-        if twin is None or row["top1"] is None or row["precision"] == "float32":
+        known = row["top1"] is None or row["drop"] is not None or row["precision"] == "float32"
+        if twin is None or known:
             continue
         row["drop"] = twin["top1"] - row["top1"]
         row["drop_ci95"] = list(

@@ -13,7 +13,7 @@ from edgezoo.sweep.grid import Variant
 _LATENCY = ("latency_ms", "cpu_ms", "cold_start_ms", "cold_start", "apart_ms", "peak_rss_mb",
             "memory_over_runtime_mb", "warm_up", "backend")  # fmt: skip
 _ACCURACY = ("images", "unreadable", "top1", "top5", "top1_ci95", "top5_ci95", "agreement_top1",
-             "preprocessing")  # fmt: skip
+             "drop", "drop_ci95", "verdict", "preprocessing")  # fmt: skip
 
 
 def measured(

@@ -7,9 +7,9 @@ import io
 
 import pytest
 
-from edgezoo.evaluation import interval95
 from edgezoo.reporting.rows import difference95, on_front, rows
 from edgezoo.reporting.text import to_csv, to_markdown
+from edgezoo.statistics import share_interval
 from tests.support.fake_records import failed, record
 
 
@@ -21,7 +21,7 @@ def _place(*records: object) -> list[str]:
 
 def test_difference_is_newcombes() -> None:
     """(Newcombe 1998, table II: 56/70 - 48/80 is 0.0524 to 0.3339 by method 10)."""
-    found = difference95(56 / 70, interval95(56, 70), 48 / 80, interval95(48, 80))
+    found = difference95(56 / 70, share_interval(56, 70), 48 / 80, share_interval(48, 80))
     assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
 
@@ -67,6 +67,13 @@ def test_drop_is_against_float32_of_the_same_network() -> None:
     assert low < 30 / 650 < high
     assert found[2]["drop"] is None and found[4]["drop"] is None
     assert rows([onnx, int8])[1]["drop"] == pytest.approx(20 / 650)
+
+
+def test_paired_drop_of_the_evaluation_comes_first() -> None:
+    paired = record(hits=400)
+    paired["accuracy"] |= {"drop": 0.01, "drop_ci95": [-0.002, 0.022]}
+    found = rows([record(precision="float32", hits=430), paired])
+    assert (found[1]["drop"], found[1]["drop_ci95"]) == (0.01, [-0.002, 0.022])
 
 
 def test_records_without_accuracy_or_figures() -> None:

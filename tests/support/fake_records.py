@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgezoo.evaluation import interval95
+from edgezoo.statistics import share_interval
 from edgezoo.store import Record, open_store
 
 BOX = {"cpu": "Box 1", "architecture": "x86_64", "cores": 4, "features": ["avx2"],
@@ -55,9 +55,10 @@ def record(
                      "verification": {"verdict": "passed"}},
         "accuracy": None if hits is None else {
             "images": images, "unreadable": 0, "top1": hits / images, "top5": 0.9,
-            "top1_ci95": list(interval95(hits, images)), "top5_ci95": [0.88, 0.92],
+            "top1_ci95": list(share_interval(hits, images)), "top5_ci95": [0.88, 0.92],
             "agreement_top1": 0.95, "preprocessing": "f" * 16, "reference": "x.tflite",
-            "images_hash": "e" * 16, "outcomes_sha256": None},
+            "images_hash": "e" * 16, "outcomes_sha256": None, "drop": None,
+            "drop_ci95": None, "verdict": None},
         "latency": {"latency_ms": facts, "cpu_ms": median, "cold_start_ms": 12.0,
                     "cold_start": {"import_ms": 90.0, "open_ms": 10.0, "first_inference_ms": 2.0},
                     "apart_ms": None, "peak_rss_mb": 52.0, "memory_over_runtime_mb": 9.0,

@@ -56,7 +56,8 @@ def evaluate(
     return [
         {"images": 10, "unreadable": 0, "top1": len(path.name) / 100, "top5": 0.9,
          "top1_ci95": [0.1, 0.9], "top5_ci95": [0.1, 1.0], "agreement_top1": 0.9,
-         "preprocessing": "x", "reference": str(reference) if reference else None}
+         "drop": 0.0, "drop_ci95": [-0.1, 0.1], "verdict": "equal", "preprocessing": "x",
+         "reference": str(reference) if reference else None}
         for path in files
     ]  # fmt: skip
 
