@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import EdgeZooError, RefusedError
+from edgezoo.errors import CrashError, EdgeZooError, RefusedError
 from edgezoo.measurement.comparisons import to_json as session_json
 from edgezoo.measurement.session import Subject
 from edgezoo.store import Record, Store, content_key, open_store
@@ -163,6 +163,9 @@ def _make_files(sweep: _Sweep, network: Network, items: list[_Item]) -> None:
             facts["path"] = path.relative_to(sweep.store.folder).as_posix()
             sweep.store.keep(_note_name(file), facts)
             _assign(items, file, {**facts, "path": path})
+    for item in _open(items):
+        if item.path is None:
+            _fail(sweep, item, CrashError("The export left no such file."), "export")
 
 
 def _attempts(files: list[Variant]) -> Iterator[list[Variant]]:

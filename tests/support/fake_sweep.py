@@ -1,4 +1,4 @@
-"""A sweep of 24 variants with steps that take milliseconds: python fake_sweep.py STORE.
+"""A sweep of 24 variants with steps that take milliseconds.
 
 The files are text, the figures follow from them. What a variant is called decides whether it
 fails. Each call of a step is a line in STORE.log.
@@ -6,7 +6,6 @@ fails. Each call of a step is a line in STORE.log.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +99,7 @@ def request(store: Path, images: Path | None = None) -> SweepRequest:
     )  # fmt: skip
 
 
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    run(request(place, place.parent / "images"), steps=Steps(export, evaluate, measure))
+def main(store: Path) -> None:
+    """Run the sweep in this process."""
+    images = store.parent / "images"
+    run(request(store, images), steps=Steps(export, evaluate, measure))

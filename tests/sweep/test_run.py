@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from edgezoo.errors import DataError, UsageError
 from edgezoo.store import open_store, read_records
 from edgezoo.sweep.run import run
 from edgezoo.sweep.steps import Steps
-from tests.conftest import SUPPORT, environment
+from tests.conftest import environment
 from tests.support import fake_sweep
 
 FAKE = Steps(fake_sweep.export, fake_sweep.evaluate, fake_sweep.measure)
@@ -31,10 +32,13 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def _start(store: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, str(SUPPORT / "fake_sweep.py"), str(store)], env=environment()
-    )
+def _start(store: Path) -> Any:
+    """A process that sweeps, forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.fake_sweep"])
+    child = context.Process(target=fake_sweep.main, args=(store,))
+    child.start()
+    return child
 
 
 def _records(store: Path) -> dict[str, Any]:
@@ -148,7 +152,8 @@ def test_killed_at_any_moment(store: Path) -> None:
     """SIGKILL, whatever it is doing; what is there then is whole, and the next run completes it."""
     child = _start(store)
     begun = _begin(store)
-    assert child.wait() == 0
+    child.join()
+    assert child.exitcode == 0
     duration = time.monotonic() - begun
     whole, calls = _records(store), len(_calls(store))
     dice = random.Random(0)
@@ -159,7 +164,7 @@ def test_killed_at_any_moment(store: Path) -> None:
         _begin(place)
         time.sleep(duration * dice.random())
         child.kill()
-        child.wait()
+        child.join()
         found = _records(place) if (place / "records").is_dir() else {}
         assert {key: whole[key] for key in found} == found
         cut_in_the_middle += 0 < len(found) < 24
@@ -180,6 +185,7 @@ def _begin(store: Path) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_real_sweep_killed_three_times(tmp_path: Path) -> None:
     """24 variants with the real steps; the records end the same but for what clocks say."""
     command = [
