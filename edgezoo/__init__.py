@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgezoo.api import (
+        benchmark,
         build,
         bundle,
         classify,
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
         inspect,
         list_models,
         open_artifact,
+        recommend,
+        report,
         show,
         verify,
     )
@@ -29,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "benchmark",
     "build",
     "bundle",
     "classify",
@@ -41,6 +45,8 @@ __all__ = [
     "inspect",
     "list_models",
     "open_artifact",
+    "recommend",
+    "report",
     "show",
     "verify",
 ]

@@ -18,8 +18,14 @@ from edgezoo.pipeline.explain import explain_file
 from edgezoo.pipeline.plan import ExportRequest
 from edgezoo.pipeline.run import ExportResult, require_passed, run
 from edgezoo.pipeline.verify import verify_files
+from edgezoo.reporting import files, recommendation
+from edgezoo.reporting.recommendation import Budgets
+from edgezoo.reporting.rows import rows
+from edgezoo.store import read_records
+from edgezoo.sweep import entry
 
 __all__ = [
+    "benchmark",
     "build",
     "bundle",
     "classify",
@@ -32,6 +38,8 @@ __all__ = [
     "inspect",
     "list_models",
     "open_artifact",
+    "recommend",
+    "report",
     "show",
     "verify",
 ]
@@ -64,6 +72,44 @@ def export(model: str, *, output: Path | str = "exported", **options: Any) -> Ex
     result = run(ExportRequest(model=model, output=Path(output), **options))
     require_passed(result)
     return result
+
+
+def benchmark(*what: Path | str, **options: Any) -> dict[str, Any]:
+    """Measure files against one another, or sweep over models into a results store.
+
+    Args:
+        *what: files, names of models, or one TOML file.
+        **options: fields of `SweepRequest`, such as alpha=(0.25, 0.5), threads=("1", "all"),
+            images=Path("val"), output=Path("results").
+
+    Returns:
+        The object of `edgezoo benchmark --json`.
+    """
+    request = entry.request_for(what, options)
+    return entry.measure_files(request) if request.output is None else entry.sweep(request)
+
+
+def report(
+    *stores: Path | str, kinds: tuple[str, ...] = ("html",), output: Path | str | None = None
+) -> dict[str, Any]:
+    """Write reports of results stores: the object of `edgezoo report --json`."""
+    places = [Path(store) for store in stores]
+    return files.write(places, kinds, Path(output) if output else places[-1])
+
+
+def recommend(
+    *stores: Path | str, prefer: str = "accuracy", machine: str | None = None, **budgets: Any
+) -> dict[str, Any]:
+    """The best variant under budgets: the object of `edgezoo recommend --json`.
+
+    Args:
+        *stores: results stores.
+        prefer: "accuracy", "latency" or "size".
+        machine: part of its name, where there are several.
+        **budgets: fields of `Budgets`, such as max_latency_ms=20, max_bytes=2_000_000.
+    """
+    records = [record for store in stores for record in read_records(Path(store))[0]]
+    return recommendation.recommend(rows(records), Budgets(**budgets), prefer, machine)
 
 
 def list_models() -> list[str]:

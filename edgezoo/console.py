@@ -117,6 +117,26 @@ def bar(enabled: bool, total: int | None, text: str) -> Iterator[Callable[[int],
         yield lambda n: progress.advance(task, n)
 
 
+@contextlib.contextmanager
+def share(enabled: bool) -> Iterator[Callable[[str, float], None]]:
+    """What is being done, how much of it all is done and how long the rest may take.
+
+    On a terminal; silent elsewhere. Call it with a text and a share from 0 to 1.
+    """
+    if not enabled or not sys.stderr.isatty():
+        yield lambda text, done: None
+        return
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:
+        yield lambda text, done: note(f"{100 * done:3.0f} % {text}")
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Starting", total=1.0)
+        yield lambda text, done: progress.update(task, description=text, completed=done)
+
+
 def size(count: int) -> str:
     """Bytes in the unit that reads best (powers of ten)."""
     for unit, factor in (("MB", 1e6), ("kB", 1e3)):

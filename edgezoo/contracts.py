@@ -139,14 +139,21 @@ class RanOn:
 
 
 class Session(Protocol):
-    """An artifact opened in a runtime, ready to run."""
+    """An artifact opened in a runtime, ready to run.
+
+    `backend` is what the runtime says that runs it, such as "XNNPACK"; None where it does not say.
+    """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     ran_on: RanOn
+    backend: str | None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""
+
+    def infer(self, one: NDArray[Any]) -> NDArray[Any]:
+        """Raw output of one input of the file's own shape, unchecked: what a stopwatch times."""
 
     def close(self) -> None:
         """Let go of the runtime's memory."""

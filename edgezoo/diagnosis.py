@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import hardware, registry, remote
+from edgezoo.machine import describe_machine
 from edgezoo.weights import keras_home
 
 # What the clashes below are about.
@@ -65,7 +64,7 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> dict[str, Any]:
             ("No runtime is installed: no file can be run.", 'Run: pip install "edgezoo[tflite]"')
         )
     return {
-        "machine": _machine(host),
+        "machine": describe_machine(Path(root)),
         "keras_home": str(keras_home()),
         "runtimes": runtimes,
         "exporters": exporters,
@@ -73,26 +72,6 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> dict[str, Any]:
         "libraries": hardware.libraries(host),
         "problems": [{"what": what, "mend": mend} for what, mend in found],
     }
-
-
-def _machine(host: hardware.Host) -> dict[str, Any]:
-    return {
-        **hardware.processor(host),
-        "architecture": host.machine,
-        "bits": host.bits,
-        "page_size": host.page_size,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
-        "memory_gb": _memory_gb(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
-
-
-def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _version(name: str) -> str | None:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,23 +136,94 @@ def _read_answer(function: str, code: int, answer: Path, log: Path) -> dict[str,
         facts: dict[str, Any] = json.loads(answer.read_text())
         if "error" not in facts:
             return facts
-        error = facts["error"]
-        raise BY_NAME.get(error["class"], EdgeZooError)(error["message"], error["hint"])
+        raise _error_of(facts)
+    raise _death(function, code, log)
+
+
+def _error_of(facts: dict[str, Any]) -> EdgeZooError:
+    error = facts["error"]
+    return BY_NAME.get(error["class"], EdgeZooError)(error["message"], error["hint"])
+
+
+def _death(function: str, code: int, log: Path) -> CrashError:
+    """What to say of a child that died without an answer."""
     step = function.rpartition(":")[2].replace("_", " ")
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     tail = "\n".join(lines[-_LOG_LINES:])
     if code == -signal.SIGKILL:
-        raise CrashError(
+        return CrashError(
             f"The process for the step '{step}' was killed, most likely because memory ran out.",
             "Close other programs, or try a smaller model or fewer calibration images.",
         )
     died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    raise CrashError(
+    return CrashError(
         f"The process for the step '{step}' died ({died}).",
         f"Run again with --debug to see all it prints. Its last lines:\n{tail}"
         if tail
         else "Run again with --debug to see all it prints.",
     )
+
+
+class Conversation:
+    """A child that stays alive and does what it is told, one thing after another.
+
+    It holds an instance of a class of EdgeZoo and calls its methods: a JSON object a line in both
+    directions. It ends when its standard input does, and so with its parent.
+    """
+
+    def __init__(self, name: str, debug: bool = False) -> None:
+        """Start a child that makes an instance of "edgezoo.module:Class", without arguments."""
+        self._name = name
+        self._scratch = tempfile.TemporaryDirectory(prefix="edgezoo-")
+        self._log = Path(self._scratch.name, "log")
+        with self._log.open("wb") as stream:
+            self._child = subprocess.Popen(
+                [*_interpreter(), "-m", "edgezoo.process", "--converse", name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if debug else stream,
+                env={**os.environ, **_QUIET, "TMPDIR": self._scratch.name},
+                start_new_session=True,
+            )
+        _children.add(self._child)
+
+    def ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """What the method returns.
+
+        Raises:
+            EdgeZooError: whatever the child raised, of the same class.
+            CrashError: the child died.
+        """
+        assert self._child.stdin is not None and self._child.stdout is not None
+        request = json.dumps({"method": method, "arguments": arguments}) + "\n"
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.write(request.encode())
+            self._child.stdin.flush()
+        line = self._child.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise _death(f"{self._name}:{method}", self._child.wait(), self._log)
+        facts: dict[str, Any] = json.loads(line)
+        if "error" in facts:
+            raise _error_of(facts)
+        return facts
+
+    def close(self) -> None:
+        """End the child, whatever it does."""
+        _children.discard(self._child)
+        if self._child.poll() is None:
+            _kill(self._child)
+            self._child.wait()
+        for stream in (self._child.stdin, self._child.stdout):
+            if stream:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        self._scratch.cleanup()
+
+    def __enter__(self) -> Conversation:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 def _exit_with_parent() -> None:
@@ -168,9 +239,19 @@ def _exit_with_parent() -> None:
 
 def usage() -> dict[str, float]:
     """CPU seconds and peak resident megabytes of this process so far."""
+    return {"cpu_s": round(time.process_time(), 2), "peak_rss_mb": round(peak_rss_mb(), 1)}
+
+
+def peak_rss_mb() -> float:
+    """Peak resident megabytes of this process.
+
+    Linux starts `ru_maxrss` of a child at what its parent had, so /proc is asked there.
+    """
+    with contextlib.suppress(OSError):
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
     own = resource.getrusage(resource.RUSAGE_SELF)
-    peak = own.ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
-    return {"cpu_s": round(time.process_time(), 2), "peak_rss_mb": round(peak, 1)}
+    return own.ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
 def _error_facts(error: EdgeZooError) -> dict[str, Any]:
@@ -183,26 +264,49 @@ def _error_facts(error: EdgeZooError) -> dict[str, Any]:
     }
 
 
-def _main(request: Path, answer: Path) -> int:
-    _exit_with_parent()
-    job = json.loads(request.read_text())
-    module, _, name = job["function"].partition(":")
+def _find(name: str) -> Any:
+    module, _, attribute = name.partition(":")
     if not module.startswith("edgezoo."):
         raise ValueError(f"{module} is not part of EdgeZoo")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _told(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the work returns; an error that a user should read becomes facts."""
     try:
-        facts = getattr(importlib.import_module(module), name)(**job["payload"])
-        facts["_usage"] = usage()
+        return work()
     except EdgeZooError as error:
-        facts = _error_facts(error)
+        return _error_facts(error)
     except OSError as error:
         if error.errno not in _STORAGE:
             raise
-        facts = _error_facts(
+        return _error_facts(
             DataError(
                 f"{error.filename or 'A file'} could not be written: {error.strerror}.",
                 "Free some space or choose another folder with --output.",
             )
         )
+
+
+def _converse(name: str) -> int:
+    """The child's side of a `Conversation`; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    partner = _find(name)()
+    for line in sys.stdin:
+        request = json.loads(line)
+        method = getattr(partner, request["method"])
+        facts = _told(lambda: method(**request["arguments"]))  # noqa: B023 - called at once
+        answers.write(json.dumps(facts) + "\n")
+        answers.flush()
+    return 0
+
+
+def _main(request: Path, answer: Path) -> int:
+    _exit_with_parent()
+    job = json.loads(request.read_text())
+    facts = _told(lambda: _find(job["function"])(**job["payload"]))
+    facts["_usage"] = usage()
     scratch = answer.with_suffix(".part")
     scratch.write_text(json.dumps(facts))
     scratch.replace(answer)
@@ -210,7 +314,10 @@ def _main(request: Path, answer: Path) -> int:
 
 
 if __name__ == "__main__":
-    code = _main(Path(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[1] == "--converse":
+        code = _converse(sys.argv[2])
+    else:
+        code = _main(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.flush()
     sys.stderr.flush()
     # Libraries of native code sometimes crash while the interpreter takes them down; the

@@ -25,6 +25,7 @@ class BaseSession(ABC):
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     ran_on = RanOn()
+    backend: str | None = None
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run n inputs one after the other.
@@ -51,6 +52,10 @@ class BaseSession(ABC):
         if rows:
             return np.stack(rows)
         return np.empty((0, self.outputs[0].shape[-1]), self.outputs[0].dtype)
+
+    def infer(self, one: NDArray[Any]) -> NDArray[Any]:
+        """See `Session`."""
+        return self._run_one(one)
 
     @abstractmethod
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:

@@ -215,6 +215,8 @@ class LiteRtSession(BaseSession):
         self.outputs = _infos(interpreter.get_output_details())
         self._in = interpreter.get_input_details()[0]["index"]
         self._out = interpreter.get_output_details()[0]["index"]
+        ops = (op["op_name"] for op in interpreter._get_ops_details())
+        self.backend = "XNNPACK" if "DELEGATE" in ops else "built-in kernels"
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
         self._interpreter.set_tensor(self._in, batch)

@@ -143,6 +143,7 @@ class OnnxSession(BaseSession):
         self.ran_on = ran_on
         self.inputs = tuple(_info(value) for value in session.get_inputs())
         self.outputs = tuple(_info(value) for value in session.get_outputs())
+        self.backend = ", ".join(session.get_providers())
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
         output: NDArray[Any] = self._session.run(None, {self.inputs[0].name: batch})[0]

@@ -129,12 +129,18 @@ class OpenVinoSession(BaseSession):
     def __init__(self, compiled: Any, ran_on: RanOn) -> None:
         self.ran_on = ran_on
         self._request = compiled.create_infer_request()
-        self._output = compiled.outputs[0]
         self.inputs = tuple(_info(port) for port in compiled.inputs)
         self.outputs = tuple(_info(port) for port in compiled.outputs)
+        self.backend = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        output: NDArray[Any] = self._request.infer([batch])[self._output]
+        # `infer([batch])` wraps, checks and copies for 0.2 ms, as long as a small network runs.
+        tensor = self._request.get_input_tensor()
+        tensor.shape = batch.shape
+        tensor.data[:] = batch
+        self._request.start_async()
+        self._request.wait()
+        output: NDArray[Any] = self._request.get_output_tensor().data
         return output
 
     def close(self) -> None:

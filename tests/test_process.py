@@ -31,6 +31,14 @@ def killed(): os.kill(os.getpid(), signal.SIGKILL)
 def segfault(): os.kill(os.getpid(), signal.SIGSEGV)
 def sleep(note):
     open(note, "w").write(str(os.getpid())); time.sleep(60); return {}
+class Counter:
+    def __init__(self): self.sum = 0
+    def add(self, x):
+        print("noise"); os.write(1, b"native"); self.sum += x
+        return {"sum": self.sum}
+    def refuse(self): return refuse()
+    def abort(self): abort()
+    def defect(self): defect()
 def environment(): return {"ci": os.environ.get("CI"), "stdin": os.isatty(0)}
 """
 module = types.ModuleType("edgezoo.faults")
@@ -141,3 +149,51 @@ def test_a_file_in_the_current_folder_shadows_no_package(tmp_path: Path) -> None
     )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip() == "here"
+
+
+# A child that stays
+
+
+def test_conversation_keeps_state_and_ends_with_its_input(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        assert [talk.ask("add", x=x)["sum"] for x in (1, 2, 3)] == [1, 3, 6]
+        child = talk._child
+    assert child.poll() is not None
+    assert capfd.readouterr() == ("", ""), "what a library prints stays in the child"
+
+
+def test_conversation_goes_on_after_an_error_of_ours() -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        with pytest.raises(DataError, match="upside down"):
+            talk.ask("refuse")
+        assert talk.ask("add", x=5) == {"sum": 5}
+
+
+@pytest.mark.parametrize(("method", "words"), [("abort", "SIGABRT"), ("defect", "exit code 1")])
+def test_death_in_a_conversation(method: str, words: str) -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        with pytest.raises(CrashError, match=words) as caught:
+            talk.ask(method)
+        assert "Traceback" not in caught.value.message
+        with pytest.raises(CrashError):
+            talk.ask("add", x=1)
+
+
+def test_conversation_ends_with_its_parent(tmp_path: Path) -> None:
+    program = (
+        "import os, edgezoo.process as p; talk = p.Conversation('edgezoo.faults:Counter'); "
+        "talk.ask('add', x=1); print(talk._child.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                           env={**os.environ, "TMPDIR": str(tmp_path)})  # fmt: skip
+    pid = int(ended.stdout)
+    for _ in range(1000):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+        except FileNotFoundError:
+            return
+        time.sleep(0.01)
+    raise AssertionError("the child outlived its parent")

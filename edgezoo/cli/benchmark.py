@@ -1,0 +1,214 @@
+"""`edgezoo benchmark`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgezoo import console
+from edgezoo.cli.options import PATH, F, common, quiet, split
+from edgezoo.errors import UsageError
+
+_LISTS = {"alpha": float, "input_size": int, "format": str, "precision": str, "threads": str,
+          "device": str}  # fmt: skip
+
+
+def _list(name: str, help: str) -> Callable[[F], F]:
+    return click.option(name, multiple=True, metavar="LIST", help=help)
+
+
+@click.command("benchmark")
+@click.argument("what", nargs=-1, required=True, metavar="ARTIFACT...|MODEL...|SWEEP.toml")
+@_list("--alpha", "Widths of a MobileNet to sweep over, by commas.")
+@_list("--input-size", "Sizes in pixels to sweep over.")
+@_list("--format", "Formats to sweep over, or all (default).")
+@_list("--precision", "float32 (default), float16, int8.")
+@_list("--threads", "Numbers of threads, or all: every usable physical core (default 1).")
+@_list("--device", "Devices to measure on (default cpu).")
+@click.option("--images", type=PATH, metavar="DIR", help="Labelled images: measure accuracy too.")
+@click.option("--ground-truth", type=PATH, metavar="FILE", help="Classes of a flat folder.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Score N images of them.")
+@click.option("--weights", metavar="WORD|FILE", help="As in edgezoo export.")
+@click.option("--seed", type=click.IntRange(0), help="As in edgezoo export.")
+@click.option("--calibration", metavar="DIR|NPZ", help="As in edgezoo export.")
+@click.option("--calibration-count", type=click.IntRange(1), help="As in edgezoo export.")
+@click.option("-o", "--output", type=PATH, metavar="DIR", help="Results store, gone on with.")
+@click.option("--pin", is_flag=True, help="Keep each process on cores of its own choice.")
+@click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
+@click.option("--retry-failed", is_flag=True, help="Try variants again that failed before.")
+@click.option("--dry-run", is_flag=True, help="Say what would be measured, and how long it takes.")
+@quiet
+@common
+def COMMAND(what: tuple[str, ...], **options: Any) -> int:
+    """Measure latency and memory, and accuracy with --images.
+
+    Files are measured against one another, in turns, each in a process of its own. A grid of
+    models is exported first; its results go to a store, where an interrupted sweep goes on.
+
+    \b
+    Examples:
+      edgezoo benchmark a.tflite b.tflite
+      edgezoo benchmark mobilenet --alpha 0.25,0.5 --input-size 128,160 \\
+          --precision float32,int8 --threads 1,2 --images val/ -o results/
+      edgezoo benchmark sweep.toml
+    """
+    as_json, debug, silent, dry_run, retry = (
+        options.pop(name) for name in ("as_json", "debug", "quiet", "dry_run", "retry_failed")
+    )
+    context = click.get_current_context()
+    from edgezoo.sweep.entry import request_for
+
+    given = {
+        name: _values(name, value)
+        for name, value in options.items()
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
+    request = request_for(what, given)
+    if dry_run:
+        return _show_plan(request, as_json)
+    if request.output is None:
+        return _measure_files(request, as_json, debug, silent)
+    return _sweep(request, as_json, silent, retry)
+
+
+def _values(name: str, value: Any) -> Any:
+    if name not in _LISTS:
+        return value
+    try:
+        return tuple(_LISTS[name](word) for word in split(value))
+    except ValueError as error:
+        option = f"--{name.replace('_', '-')}"
+        raise UsageError(f"{option} takes numbers, by commas.", f"{error}.") from error
+
+
+def _show_plan(request: Any, as_json: bool) -> int:
+    from edgezoo.sweep.estimate import estimate
+    from edgezoo.sweep.grid import expand
+    from edgezoo.sweep.run import require_possible
+
+    networks = expand(request)
+    require_possible(networks)
+    plan = estimate(request, networks)
+    if as_json:
+        console.print_json({"dry_run": True, **plan})
+        return 0
+    console.table(
+        f"{len(plan['variants'])} variants, about {_duration(plan['seconds_about'])}",
+        ("variant",),
+        [(entry["name"],) for entry in plan["variants"]],
+    )
+    for entry in plan["failing"]:
+        console.warn(f"{entry['name']}: {entry['reason']}")
+    return 0
+
+
+def _duration(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool) -> int:
+    from edgezoo.sweep.entry import measure_files
+
+    with console.share(not silent and not debug) as progress:
+        facts = measure_files(request, progress, debug)
+    if as_json:
+        console.print_json(facts)
+        return 0
+    _show_results(facts["results"])
+    _show_verdicts(facts)
+    return 0
+
+
+def _show_results(results: list[dict[str, Any]]) -> None:
+    rows = []
+    for result in results:
+        latency = result["latency_ms"]
+        low, high = latency["ci95"]
+        rows.append(
+            (
+                Path(result["artifact"]).name,
+                result["threads"],
+                f"{latency['median']:.3f}",
+                f"{low:.2f}-{high:.2f}",
+                f"{latency['p95']:.2f}",
+                f"{result['cold_start_ms']:.0f}",
+                f"{result['peak_rss_mb']:.0f}",
+                result["trust"]["level"],
+            )
+        )
+    columns = ("file", "thr", "median ms", "95 %", "p95", "cold", "MB", "trust")
+    console.table("Latency", columns, rows)
+
+
+def _show_verdicts(facts: dict[str, Any]) -> None:
+    for entry in facts["comparisons"]:
+        print(f"{entry['text']}.")
+    if facts["self_check"] is not None:
+        percent = 100 * (facts["self_check"]["estimate"] - 1)
+        floor = 100 * facts["noise_floor"]
+        print(f"A/A: one file in two processes differed by {percent:+.1f} %; "
+              f"noise floor {floor:.1f} %.")  # fmt: skip
+    _show_trust(facts["results"])
+
+
+def _show_trust(results: list[dict[str, Any]]) -> None:
+    """What speaks against all figures once, what speaks against one with its name."""
+    reasons = [dict.fromkeys(result["trust"]["reasons"]) for result in results]
+    common = [text for text in (reasons[0] if reasons else ()) if all(text in r for r in reasons)]
+    for text in common:
+        console.warn(text)
+    for result, own in zip(results, reasons, strict=True):
+        name = f"{Path(result['artifact']).name}, threads {result['threads']}"
+        for text in own:
+            if text not in common:
+                console.warn(f"{name}: {text}")
+
+
+def _sweep(request: Any, as_json: bool, silent: bool, retry: bool) -> int:
+    from edgezoo.sweep.entry import sweep
+
+    with console.share(not silent) as progress:
+        facts = sweep(request, progress, retry_failed=retry)
+    if as_json:
+        console.print_json(facts)
+        return 0
+    if facts["done_before"]:
+        console.note(f"{facts['done_before']} variants had been done before.")
+    _show_records(facts["results"])
+    for entry in facts["failed"]:
+        console.warn(f"{entry['name']} failed: {entry['error']['message']}")
+    for level in ("poor", "caution"):
+        count = sum(result["trust"]["level"] == level for result in facts["results"])
+        if count:
+            console.warn(f"Trust in {count} of {len(facts['results'])} latencies: {level}. "
+                         "The report says why.")  # fmt: skip
+    if facts["report"]:
+        print(facts["report"])
+    else:
+        console.note('No page was made. For one: pip install "edgezoo[report]"')
+    if not silent:
+        console.note(f"Next: edgezoo recommend {request.output} --max-latency-ms 10")
+    return 0
+
+
+def _show_records(results: list[dict[str, Any]]) -> None:
+    rows = []
+    for result in sorted(results, key=lambda r: r["latency_ms"]["median"]):
+        accuracy = result["accuracy"]
+        rows.append(
+            (
+                Path(result["artifact"]).name,
+                result["threads"],
+                f"{result['latency_ms']['median']:.2f}",
+                console.percent(accuracy["top1"] if accuracy else None),
+                console.size(result["bytes"]),
+                result["trust"]["level"],
+            )
+        )
+    columns = ("file", "thr", "median ms", "top-1", "size", "trust")
+    console.table("Variants, fastest first", columns, rows)

@@ -1,0 +1,1 @@
+"""Latency and memory of artifacts: protocol, measuring child, host health, statistics, verdicts."""

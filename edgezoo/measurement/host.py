@@ -1,0 +1,117 @@
+"""How the machine is: load, clock, heat, swap.
+
+Everything is read from /proc and /sys, so that it works on a device without any package.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgezoo.machine import ROOT, read
+
+_THROTTLED_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """State of the machine at one moment; None where it does not tell.
+
+    Attributes:
+        at_s: monotonic clock.
+        busy_s, stolen_s: CPU seconds since boot that all programs used, and that the hypervisor
+            gave to others.
+        swapped_pages: since boot, in and out.
+        throttled: bits of a Raspberry Pi's firmware
+            (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
+    """
+
+    at_s: float
+    busy_s: float | None
+    stolen_s: float | None
+    load: float | None
+    governors: tuple[str, ...]
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttled: int | None
+    swapped_pages: int | None
+    on_battery: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is worth keeping beside a figure."""
+        return {
+            "load": self.load,
+            "governors": list(self.governors),
+            "frequency_mhz": self.frequency_mhz,
+            "temperature_c": self.temperature_c,
+            "throttled": None if self.throttled is None else hex(self.throttled),
+            "on_battery": self.on_battery,
+        }
+
+
+def look(root: Path = ROOT) -> Health:
+    """The machine's state now."""
+    busy, stolen = _cpu_seconds(root)
+    load = read(root / "proc/loadavg")
+    return Health(
+        time.monotonic(),
+        busy,
+        stolen,
+        float(load.split()[0]) if load else None,
+        tuple(sorted(set(_words(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")))),
+        _highest(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 1000),
+        _highest(root, "sys/class/thermal/thermal_zone*/temp", 1000),
+        _throttled(root),
+        _swapped(root),
+        _on_battery(root),
+    )
+
+
+def _words(root: Path, pattern: str) -> list[str]:
+    return [text for path in sorted(root.glob(pattern)) if (text := read(path))]
+
+
+def _highest(root: Path, pattern: str, unit: int) -> float | None:
+    values = [int(word) / unit for word in _words(root, pattern) if word.lstrip("-").isdigit()]
+    return max(values, default=None)
+
+
+def _cpu_seconds(root: Path) -> tuple[float | None, float | None]:
+    """Busy and stolen seconds of all CPUs: proc(5), the first line of /proc/stat."""
+    words = (read(root / "proc/stat") or "").partition("\n")[0].split()
+    if len(words) < 9:
+        return None, None
+    user, nice, system, _, _, irq, softirq, steal = (int(word) for word in words[1:9])
+    tick = os.sysconf("SC_CLK_TCK")
+    return (user + nice + system + irq + softirq) / tick, steal / tick
+
+
+def _swapped(root: Path) -> int | None:
+    lines = (read(root / "proc/vmstat") or "").splitlines()
+    counts = [int(line.split()[1]) for line in lines if line.startswith(("pswpin ", "pswpout "))]
+    return sum(counts) if counts else None
+
+
+def _throttled(root: Path) -> int | None:
+    text = read(root / _THROTTLED_FILE)
+    if text is None and root == ROOT and shutil.which("vcgencmd"):
+        try:
+            told = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True,
+                                  timeout=5, check=True)  # fmt: skip
+        except (OSError, subprocess.SubprocessError):
+            return None
+        text = told.stdout.strip().rpartition("=")[2]
+    try:
+        return int(text, 16) if text else None
+    except ValueError:
+        return None
+
+
+def _on_battery(root: Path) -> bool | None:
+    states = _words(root, "sys/class/power_supply/*/status")
+    return any(state == "Discharging" for state in states) if states else None

@@ -1,0 +1,180 @@
+"""The stopwatch's protocol: warm up until stable, then rounds of mirrored blocks.
+
+It knows neither clocks nor processes: a `Runner` runs and says how long each run took. So the
+protocol itself is tested with runners whose truth is known.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+from edgezoo.errors import EdgeZooError
+
+VERSION = 1
+_NS = 1e9
+_WINDOW_SECONDS, _WINDOW_RUNS = 0.1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Numbers of the protocol; seconds and runs are those of one variant.
+
+    Minimum runs and time and the cap are those of LiteRT's benchmark_model
+    (tensorflow/lite/tools/benchmark/README.md).
+
+    Attributes:
+        min_rounds: each gives every variant two blocks. Six are the least that allow a 95 %
+            interval, twelve that one disturbed round leaves alone.
+        block_runs, block_seconds: a block is at least that long. Short ones let many rounds fit
+            into the time, and a disturbance hit few of them.
+        lead_in: runs at the head of each block that are not recorded: another variant has just
+            emptied the caches.
+        stable: two windows of the warm-up whose medians differ by less end it.
+        seed: of the order of the variants.
+    """
+
+    min_rounds: int = 12
+    block_runs: int = 10
+    block_seconds: float = 0.02
+    min_runs: int = 50
+    min_seconds: float = 1.0
+    cap_seconds: float = 150.0
+    lead_in: int = 2
+    warm_up_seconds: float = 0.5
+    warm_up_cap_seconds: float = 10.0
+    stable: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Runs that followed one another: wall nanoseconds of each, CPU nanoseconds of all."""
+
+    wall_ns: Sequence[int]
+    cpu_ns: int
+
+
+class Runner(Protocol):
+    """One variant, opened and fed."""
+
+    def block(self, runs: int, lead_in: int) -> Block:
+        """Run `lead_in` times unrecorded, then `runs` times.
+
+        Raises:
+            EdgeZooError: it cannot go on.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """All recorded runs of one variant; blocks 2r and 2r + 1 are those of round r.
+
+    Attributes:
+        capped: the time limit ended it before all rounds were done.
+    """
+
+    blocks: tuple[Block, ...]
+    warm_up_runs: int
+    warm_up_stable: bool
+    capped: bool
+
+    @property
+    def wall_ms(self) -> list[list[float]]:
+        """Milliseconds of each run, a list a block."""
+        return [[ns / 1e6 for ns in block.wall_ns] for block in self.blocks]
+
+    @property
+    def cpu_ms(self) -> float:
+        """CPU milliseconds of one run, of all threads together, on average."""
+        runs = sum(len(block.wall_ns) for block in self.blocks)
+        return sum(block.cpu_ns for block in self.blocks) / runs / 1e6
+
+
+@dataclass(slots=True)
+class _Turn:
+    """A variant while it is being measured; `runs` are those of a block."""
+
+    runner: Runner
+    runs: int
+    rounds: int
+    warm_up_runs: int
+    stable: bool
+    blocks: list[Block]
+    spent_ns: int = 0
+
+    def take(self, lead_in: int) -> None:
+        block = self.runner.block(self.runs, lead_in)
+        self.blocks.append(block)
+        self.spent_ns += sum(block.wall_ns)
+
+
+def measure(
+    runners: Mapping[str, Runner],
+    settings: Settings,
+    progress: Callable[[float], None] = lambda share: None,
+) -> dict[str, Series | EdgeZooError]:
+    """Measure variants against one another.
+
+    Args:
+        runners: by name; the order in which they take turns is random, seeded.
+        settings: see there.
+        progress: called with the share that is done.
+
+    Returns:
+        For each name its series, or the error that ended it; the others go on.
+    """
+    failed: dict[str, Series | EdgeZooError] = {}
+    turns: dict[str, _Turn] = {}
+    for name, runner in runners.items():
+        try:
+            turns[name] = _warm_up(runner, settings)
+        except EdgeZooError as error:
+            failed[name] = error
+    dice = random.Random(settings.seed)
+    done = 0
+    rounds = max((turn.rounds for turn in turns.values()), default=0)
+    for done in range(1, rounds + 1):
+        order = list(turns)
+        dice.shuffle(order)
+        for name in (*order, *reversed(order)):
+            if name not in failed:
+                try:
+                    turns[name].take(settings.lead_in)
+                except EdgeZooError as error:
+                    failed[name] = error
+        turns = {name: turn for name, turn in turns.items() if name not in failed}
+        progress(done / rounds)
+        if any(turn.spent_ns > settings.cap_seconds * _NS for turn in turns.values()):
+            break
+    capped = done < rounds
+    series = {
+        name: Series(tuple(turn.blocks), turn.warm_up_runs, turn.stable, capped)
+        for name, turn in turns.items()
+    }
+    return {name: failed.get(name) or series[name] for name in runners}
+
+
+def _warm_up(runner: Runner, settings: Settings) -> _Turn:
+    """Run until long enough and stable, then plan blocks and rounds by the last window."""
+    first = runner.block(1, 0)
+    levels: list[float] = [float(first.wall_ns[0])]
+    spent, runs, stable = levels[0], 1, False
+    while spent < settings.warm_up_cap_seconds * _NS:
+        if stable and spent >= settings.warm_up_seconds * _NS:
+            break
+        count = max(_WINDOW_RUNS, math.ceil(_WINDOW_SECONDS * _NS / levels[-1]))
+        window = runner.block(count, 0).wall_ns
+        levels.append(median(window))
+        spent += sum(window)
+        runs += count
+        # The first run alone is no window: it carries what a runtime puts off until then.
+        stable = len(levels) > 2 and abs(levels[-1] / levels[-2] - 1) < settings.stable
+    block = max(settings.block_runs, math.ceil(settings.block_seconds * _NS / levels[-1]))
+    wanted = max(settings.min_runs, settings.min_seconds * _NS / levels[-1])
+    rounds = max(settings.min_rounds, math.ceil(wanted / block / 2))
+    return _Turn(runner, block, rounds, runs, stable, [])

@@ -1,0 +1,1 @@
+"""Reports: records in, pages and tables out. Nothing is measured here."""

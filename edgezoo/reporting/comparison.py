@@ -1,0 +1,154 @@
+"""Two results stores, before and after: what became slower, less accurate, larger or broken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any
+
+from edgezoo.measurement import statistics
+from edgezoo.reporting.rows import Row, difference95, rows, title
+from edgezoo.store import Record
+
+LEVEL = 0.05
+_IDENTITY = ("model", "alpha", "input_size", "precision", "format", "device", "threads", "kind")
+_Z = NormalDist().inv_cdf(0.975)
+
+
+def compare(before: Sequence[Record], after: Sequence[Record]) -> dict[str, Any]:
+    """Match variants of two stores and judge what changed.
+
+    Latencies are compared on the same machine only, accuracies on the same images only. With many
+    variants some differ by chance, so p-values are adjusted as S. Holm does (Scandinavian Journal
+    of Statistics 6, 1979) over all comparisons, and a latency must also change by more than both
+    noise floors.
+
+    Returns:
+        {"variants": [...], "regressions": [text], "improvements": [text], "not_compared": [text]}
+    """
+    old, new = ({_identity(r): r for r in rows(rs)} for rs in (before, after))
+    pairs = [(old[key], new[key]) for key in old if key in new]
+    entries = [_entry(a, b) for a, b in pairs]
+    _adjust([change for entry in entries for change in _changes(entry)])
+    regressions: list[str] = []
+    improvements: list[str] = []
+    for entry in entries:
+        for change in _changes(entry):
+            if change["verdict"] != "same":
+                worse = change["verdict"] == "worse"
+                (regressions if worse else improvements).append(f"{entry['name']}: {_say(change)}")
+    broken = [r for r in after if r["status"] == "failed" and _identity_of(r) in old]
+    regressions += [f"{title(r['variant'])}: {r['error']['message']}" for r in broken]
+    return {
+        "variants": entries,
+        "regressions": regressions,
+        "improvements": improvements,
+        "not_compared": _alone(old, new, {_identity_of(r) for r in broken}),
+    }
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    return (*(row[name] for name in _IDENTITY), row["name"] if row["model"] is None else None)
+
+
+def _identity_of(record: Record) -> tuple[Any, ...]:
+    """Of a record that failed, and so has no row."""
+    variant = {**record["variant"], "kind": record["kind"]}
+    return (*(variant[name] for name in _IDENTITY), None)
+
+
+def _entry(a: Row, b: Row) -> dict[str, Any]:
+    reasons = []
+    latency = accuracy = None
+    if a["machine"] == b["machine"]:
+        latency = _latency(a, b)
+    else:
+        reasons.append(f"measured on {a['machine']} and {b['machine']}")
+    if a["top1"] is not None and b["top1"] is not None:
+        if a["images_hash"] == b["images_hash"]:
+            accuracy = _accuracy(a, b)
+        else:
+            reasons.append("scored on other images")
+    return {
+        "name": f"{b['name']} {b['device']} threads {b['threads']}",
+        "latency": latency,
+        "accuracy": accuracy,
+        "bytes": [a["bytes"], b["bytes"]],
+        "runtime": [a["runtime"], b["runtime"]],
+        "reasons": reasons,
+    }
+
+
+def _latency(a: Row, b: Row) -> dict[str, Any]:
+    ratio = statistics.apart(b["median_ms"], b["median_ci95"], a["median_ms"], a["median_ci95"])
+    spread = (math.log(ratio.high) - math.log(ratio.low)) / (2 * _Z)
+    floor = max(a["noise_floor"], b["noise_floor"])
+    return {
+        "what": "latency",
+        "before": a["median_ms"],
+        "after": b["median_ms"],
+        "change": ratio.estimate,
+        "ci95": [ratio.low, ratio.high],
+        "p": _p(math.log(ratio.estimate), spread),
+        "counts": abs(ratio.estimate - 1) > floor,
+        "worse": ratio.estimate > 1,
+    }
+
+
+def _accuracy(a: Row, b: Row) -> dict[str, Any]:
+    low, high = difference95(b["top1"], b["top1_ci95"], a["top1"], a["top1_ci95"])
+    gap = b["top1"] - a["top1"]
+    return {
+        "what": "top-1",
+        "before": a["top1"],
+        "after": b["top1"],
+        "change": gap,
+        "ci95": [low, high],
+        "p": _p(gap, (high - low) / (2 * _Z)),
+        "counts": True,
+        "worse": gap < 0,
+    }
+
+
+def _p(gap: float, spread: float) -> float:
+    """Two-sided p-value of a gap that is taken as normal."""
+    if spread <= 0:
+        return 1.0 if gap == 0 else 0.0
+    return 2 * (1 - NormalDist().cdf(abs(gap) / spread))
+
+
+def _changes(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry[name] for name in ("latency", "accuracy") if entry[name] is not None]
+
+
+def _adjust(changes: list[dict[str, Any]]) -> None:
+    """Holm's step-down adjustment, and the verdict that follows."""
+    highest = 0.0
+    for rank, change in enumerate(sorted(changes, key=lambda change: float(change["p"]))):
+        highest = max(highest, min(1.0, change["p"] * (len(changes) - rank)))
+        change["p_adjusted"] = highest
+        real = highest < LEVEL and change.pop("counts")
+        change.pop("counts", None)
+        worse = change.pop("worse")
+        change["verdict"] = ("worse" if worse else "better") if real else "same"
+
+
+def _say(change: dict[str, Any]) -> str:
+    low, high = change["ci95"]
+    if change["what"] == "latency":
+        return (
+            f"{change['change']:.2f} times the latency (95 %: {low:.2f} to {high:.2f}), "
+            f"{change['before']:.3f} to {change['after']:.3f} ms"
+        )
+    return (
+        f"top-1 changed by {100 * change['change']:+.1f} points "
+        f"(95 %: {100 * low:+.1f} to {100 * high:+.1f})"
+    )
+
+
+def _alone(
+    old: dict[tuple[Any, ...], Row], new: dict[tuple[Any, ...], Row], broken: set[tuple[Any, ...]]
+) -> list[str]:
+    gone = [f"{old[key]['name']}: only before" for key in old if key not in {*new, *broken}]
+    return gone + [f"{new[key]['name']}: only after" for key in new if key not in old]

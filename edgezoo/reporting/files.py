@@ -1,0 +1,70 @@
+"""Reports of results stores, written to files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgezoo.artifact import write_text_atomically
+from edgezoo.errors import DataError
+from edgezoo.reporting import html, text
+from edgezoo.reporting.comparison import compare
+from edgezoo.reporting.rows import rows
+from edgezoo.store import Record, read_records
+
+
+def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Read stores and write report.html, .csv, .md and .json, as `kinds` says.
+
+    Returns:
+        {"reports", "variants", "failed", "machines", "damaged", "comparison"}; the comparison is
+        None unless there are exactly two stores.
+
+    Raises:
+        DataError: no store, an empty one, or one of a newer schema.
+        MissingError: an HTML report without jinja2 and plotly.
+    """
+    if "html" in kinds:
+        html.require()
+    parts: list[list[Record]] = []
+    damaged: list[str] = []
+    for store in stores:
+        records, broken = read_records(store)
+        parts.append(records)
+        damaged += broken
+    every = [record for records in parts for record in records]
+    if not every:
+        raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
+    comparison = compare(*parts) if len(parts) == 2 else None
+    found = rows(every)
+    failed = [record for record in every if record["status"] == "failed"]
+    facts = {
+        "variants": len(found),
+        "failed": len(failed),
+        "machines": list(dict.fromkeys(row["machine"] for row in found)),
+        "damaged": damaged,
+        "comparison": comparison,
+    }
+    paths = []
+    for kind in kinds:
+        if kind == "html":
+            content = html.to_html(every, found, comparison)
+        elif kind == "csv":
+            content = text.to_csv(found)
+        elif kind == "md":
+            content = text.to_markdown(found, failed)
+        else:
+            content = json.dumps({**facts, "rows": found}, indent=1, allow_nan=False) + "\n"
+        paths.append(_write(folder / f"report.{kind}", content))
+    return {"reports": paths, **facts}
+
+
+def _write(path: Path, content: str) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path.parent} cannot be made: {error.strerror}.") from error
+    write_text_atomically(path, content)
+    return str(path)

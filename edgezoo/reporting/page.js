@@ -1,0 +1,259 @@
+"use strict";
+(() => {
+  const rows = JSON.parse(document.getElementById("data").textContent).rows;
+  const FILTERS = [["machine", "Machine"], ["model", "Model"], ["alpha", "Width"],
+    ["input_size", "Input size"], ["precision", "Precision"], ["format", "Format"],
+    ["runtime", "Runtime"], ["device", "Device"], ["threads", "Threads"], ["store", "Store"],
+    ["kind", "Kind"], ["trust", "Trust"]];
+  const ms = (v) => v.toFixed(v < 10 ? 3 : 2);
+  const percent = (v) => (100 * v).toFixed(1);
+  const range = (pair, f) => f(pair[0]) + " to " + f(pair[1]);
+  // [key, heading, text of a cell]; null cells are shown as a dash and sorted last.
+  const COLUMNS = [
+    ["name", "Variant", (r) => r.kind === "estimate" ? r.name + " (estimate)" : r.name],
+    ["device", "Device", (r) => r.device], ["threads", "Threads", (r) => String(r.threads), 1],
+    ["median_ms", "Median ms", (r) => ms(r.median_ms), 1],
+    ["median_ci95", "95 % interval", (r) => range(r.median_ci95, ms), 1],
+    ["p95_ms", "p95 ms", (r) => ms(r.p95_ms), 1],
+    ["top1", "Top-1 %", (r) => percent(r.top1), 1],
+    ["top1_ci95", "95 % interval", (r) => range(r.top1_ci95, percent), 1],
+    ["drop", "Drop, points", (r) => percent(r.drop) + " (" + range(r.drop_ci95, percent) + ")", 1],
+    ["agreement_top1", "Same top-1 %", (r) => percent(r.agreement_top1), 1],
+    ["bytes", "Size kB", (r) => (r.bytes / 1000).toFixed(0), 1],
+    ["peak_rss_mb", "Peak MB", (r) => r.peak_rss_mb.toFixed(0), 1],
+    ["cold_start_ms", "Cold start ms", (r) => r.cold_start_ms.toFixed(0), 1],
+    ["trust", "Trust", (r) => r.trust], ["runtime", "Runtime", (r) => r.runtime]];
+  const TRUST = {good: 0, caution: 1, poor: 2};
+  // Okabe and Ito's colours, told apart by shape too.
+  const STYLES = {float32: ["#0072b2", "circle"], float16: ["#e69f00", "square"],
+    int8: ["#009e73", "diamond"]};
+  const OTHER = ["#cc79a7", "triangle-up"];
+  const SPREAD_SHOWN = 20;
+  const state = {sort: "median_ms", up: true, ticked: new Set()};
+  const element = (name, attributes, ...children) => {
+    const made = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+    made.append(...children);
+    return made;
+  };
+  const byId = (id) => document.getElementById(id);
+  const shown = (value) => value === null ? "unknown" : String(value);
+  const distinct = (key) => [...new Set(rows.map((r) => r[key]))].sort((a, b) =>
+    typeof a === "number" && typeof b === "number" ? a - b : shown(a).localeCompare(shown(b)));
+
+  // Filters: one machine and one store at a time are one choice, all others any number.
+  const chosen = {};
+  const buildFilters = () => {
+    const form = byId("filters");
+    for (const [key, heading] of FILTERS) {
+      const values = distinct(key);
+      if (values.length < 2) continue;
+      const single = key === "machine";
+      chosen[key] = new Set(single ? [shown(values[0])] : values.map(shown));
+      const box = element("fieldset", {}, element("legend", {}, heading));
+      for (const value of values.map(shown)) {
+        const input = element("input", {type: single ? "radio" : "checkbox", name: key, value});
+        input.checked = chosen[key].has(value);
+        box.append(element("label", {}, input, " " + value));
+      }
+      form.append(box);
+    }
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("change", () => { readFilters(); draw(); });
+  };
+  const readFilters = () => {
+    for (const key of Object.keys(chosen)) {
+      chosen[key] = new Set([...document.querySelectorAll(
+        "#filters input[name=" + key + "]:checked")].map((input) => input.value));
+    }
+  };
+  const visibleRows = () => rows.filter((row) => Object.entries(chosen).every(
+    ([key, values]) => values.has(shown(row[key]))));
+
+  // Bit masks say who beats whom; only visible variants count.
+  const stand = (visible) => {
+    let mask = 0n;
+    for (const row of visible) mask |= 1n << BigInt(row.id);
+    return (row) => {
+      if (row.top1 === null) return "none";
+      if (!(BigInt("0x" + row.beaten_by) & mask)) return "front";
+      return BigInt("0x" + row.clearly_beaten_by) & mask ? "behind" : "maybe";
+    };
+  };
+
+  const LAYOUT = {margin: {l: 60, r: 16, t: 16, b: 48}, font: {family: "system-ui, sans-serif"},
+    legend: {orientation: "h", y: 1.08}, hovermode: "closest", paper_bgcolor: "#fff"};
+  const CONFIG = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d",
+    "lasso2d"], toImageButtonOptions: {format: "svg"}};
+  const around = (list, value, interval, scale) => ({type: "data", symmetric: false, thickness: 1,
+    width: 2, array: list.map((r) => scale * (r[interval][1] - r[value])),
+    arrayminus: list.map((r) => scale * (r[value] - r[interval][0]))});
+  const hover = (r) => r.name + "<br>" + r.device + ", threads " + r.threads + ", " + r.runtime +
+    "<br>" + ms(r.median_ms) + " ms (" + range(r.median_ci95, ms) + ")" +
+    (r.top1 === null ? "" : "<br>top-1 " + percent(r.top1) + " % (" +
+      range(r.top1_ci95, percent) + ")") + "<br>" + (r.bytes / 1000).toFixed(0) + " kB, trust: " +
+    r.trust + (r.kind === "estimate" ? "<br>an estimate, no measurement" : "");
+  const FAINT = "40";  // of 255, appended to a colour
+  const trace = (name, list, place, accuracy, largest) => {
+    const estimate = list[0].kind === "estimate";
+    const behind = place(list[0]) === "behind";
+    const [color, symbol] = STYLES[list[0].precision] || OTHER;
+    const faint = behind ? color + FAINT : color;
+    return {name, legendgroup: name, showlegend: !behind, type: "scatter", mode: "markers",
+      x: list.map((r) => r.median_ms),
+      y: list.map((r) => accuracy ? 100 * r.top1 : r.bytes / 1e6), text: list.map(hover),
+      hoverinfo: "text", error_x: {...around(list, "median_ms", "median_ci95", 1), color: faint},
+      error_y: accuracy ? {...around(list, "top1", "top1_ci95", 100), color: faint} :
+        {visible: false},
+      marker: {color: faint, size: list.map((r) => 8 + 20 * Math.sqrt(r.bytes / largest)),
+        sizemode: "diameter", line: {width: 2, color: faint}, opacity: 1,
+        symbol: list.map((r) => estimate ? "x-thin" :
+          place(r) === "maybe" ? symbol + "-open-dot" : symbol)}};
+  };
+  const drawFront = (visible, place) => {
+    const accuracy = visible.some((r) => r.top1 !== null);
+    const drawn = visible.filter((r) => !accuracy || r.top1 !== null);
+    const largest = Math.max(1, ...drawn.map((r) => r.bytes));
+    const name = (row) => shown(row.precision) + (row.kind === "estimate" ? ", estimate" : "");
+    const traces = [];
+    for (const group of new Set(drawn.map(name))) {
+      const list = drawn.filter((r) => name(r) === group);
+      const near = list.filter((r) => place(r) !== "behind")
+        .sort((a, b) => place(a).localeCompare(place(b)));  // the legend shows the first
+      const far = list.filter((r) => place(r) === "behind");
+      for (const part of [far, near]) {
+        if (part.length) traces.push(trace(group, part, place, accuracy, largest));
+      }
+      if (!near.length) traces[traces.length - 1].showlegend = true;
+    }
+    const front = drawn.filter((r) => place(r) === "front" && r.kind === "measurement")
+      .sort((a, b) => a.median_ms - b.median_ms);
+    if (front.length > 1) {
+      traces.unshift({name: "front", type: "scatter", mode: "lines", hoverinfo: "skip",
+        line: {shape: "hv", color: "#59636e", width: 1, dash: "dot"},
+        x: front.map((r) => r.median_ms), y: front.map((r) => 100 * r.top1)});
+    }
+    const medians = drawn.map((r) => r.median_ms);
+    const log = medians.length > 0 && Math.max(...medians) > 20 * Math.min(...medians);
+    byId("chart-title").textContent = accuracy ? "Accuracy against latency" :
+      "Size against latency";
+    Plotly.react("front", traces, {...LAYOUT,
+      xaxis: {title: {text: "median latency, ms"}, type: log ? "log" : "linear",
+        rangemode: log ? "normal" : "tozero", automargin: true},
+      yaxis: {title: {text: accuracy ? "top-1, %" : "file, MB"}, automargin: true}}, CONFIG);
+  };
+  const drawSpread = (visible) => {
+    const whole = visible.filter((r) => r.quantiles_ms)
+      .sort((a, b) => a.median_ms - b.median_ms);
+    const ticked = whole.filter((r) => state.ticked.has(r.id));
+    const list = (ticked.length ? ticked : whole).slice(0, SPREAD_SHOWN).reverse();
+    const at = (r, share) => r.quantiles_ms[Math.round(share * (r.quantiles_ms.length - 1))];
+    const narrow = window.innerWidth < 640;
+    const name = (r) => (narrow ? r.name.replace(/ (?=float|int)/, "<br>") : r.name) + ", " +
+      r.device + " " + r.threads;
+    Plotly.react("spread", [{type: "box", orientation: "h", y: list.map(name),
+      q1: list.map((r) => at(r, 0.25)), median: list.map((r) => at(r, 0.5)),
+      q3: list.map((r) => at(r, 0.75)), lowerfence: list.map((r) => at(r, 0.05)),
+      upperfence: list.map((r) => at(r, 0.95)), marker: {color: "#0072b2"},
+      hoverinfo: "x", showlegend: false}], {...LAYOUT,
+      xaxis: {title: {text: "ms"}, rangemode: "tozero"},
+      yaxis: {automargin: true, tickfont: {size: 11}}}, CONFIG);
+  };
+
+  const compareRows = (key, up) => (a, b) => {
+    const value = (r) => key === "trust" ? TRUST[r.trust] :
+      Array.isArray(r[key]) ? r[key][0] : r[key];
+    const [x, y] = [value(a), value(b)];
+    if (x === null || y === null) return (x === null) - (y === null) || a.id - b.id;
+    const order = typeof x === "number" ? x - y : String(x).localeCompare(String(y));
+    return (up ? order : -order) || a.id - b.id;
+  };
+  const buildHead = () => {
+    const line = element("tr", {}, element("th", {scope: "col"}, "Show"));
+    for (const [key, heading, , number] of COLUMNS) {
+      const button = element("button", {type: "button", "data-key": key}, heading);
+      button.addEventListener("click", () => {
+        state.up = state.sort === key ? !state.up : true;
+        state.sort = key;
+        draw();
+      });
+      line.append(element("th", {scope: "col", class: number ? "number" : ""}, button));
+    }
+    document.querySelector("#table thead").append(line);
+  };
+  const cell = (row, [key, , text, number]) => {
+    const made = element("td", {class: number ? "number" : ""});
+    if (row[key] === null) made.textContent = "\u2013";
+    else if (key === "trust") made.append(element("span", {class: "trust " + row.trust,
+      title: row.reasons.join(" ")}, row.trust));
+    else made.textContent = text(row);
+    return made;
+  };
+  const lines = new Map();
+  const lineOf = (row) => {
+    if (lines.has(row.id)) return lines.get(row.id);
+    const tick = element("input", {type: "checkbox", "aria-label": "Show the distribution of " +
+      row.name + ", " + row.device + ", threads " + row.threads});
+    tick.addEventListener("change", () => {
+      state.ticked[tick.checked ? "add" : "delete"](row.id);
+      drawSpread(visibleRows());
+    });
+    const line = element("tr", {}, element("td", {}, tick),
+      ...COLUMNS.map((column) => cell(row, column)));
+    lines.set(row.id, line);
+    return line;
+  };
+  const drawTable = (visible, place) => {
+    const sorted = [...visible].sort(compareRows(state.sort, state.up));
+    for (const row of sorted) lineOf(row).className = place(row) + " " + row.kind;
+    document.querySelector("#table tbody").replaceChildren(...sorted.map(lineOf));
+    for (const head of document.querySelectorAll("#table th")) {
+      const key = head.firstElementChild && head.firstElementChild.dataset.key;
+      if (key === state.sort) head.setAttribute("aria-sort", state.up ? "ascending" : "descending");
+      else head.removeAttribute("aria-sort");
+    }
+  };
+
+  const save = (name, type, text) => {
+    const url = URL.createObjectURL(new Blob([text], {type}));
+    element("a", {href: url, download: name}).click();
+    setTimeout(() => URL.revokeObjectURL(url), 1000);
+  };
+  const quoted = (value) => {
+    const text = value === null ? "" : Array.isArray(value) ? value.join(" ") : String(value);
+    return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+  };
+  const csv = (list) => {
+    const keys = Object.keys(rows[0] || {}).filter((key) => !key.includes("beaten_by"));
+    return [keys.join(","), ...list.map((row) => keys.map((key) => quoted(row[key])).join(","))]
+      .join("\n") + "\n";
+  };
+
+  const draw = () => {
+    const visible = visibleRows();
+    const place = stand(visible);
+    byId("count").textContent = visible.length + " of " + rows.length + " variants";
+    drawTable(visible, place);
+    // The table can be read before the charts are there.
+    setTimeout(() => {
+      drawFront(visible, place);
+      drawSpread(visible);
+      document.documentElement.dataset.drawn = String(visible.length);
+    });
+  };
+  buildFilters();
+  buildHead();
+  byId("headline").textContent = rows.length + " variants, " + distinct("machine").length +
+    (distinct("machine").length === 1 ? " machine" : " machines, shown one at a time");
+  byId("reset").addEventListener("click", () => {
+    for (const input of document.querySelectorAll("#filters input[type=checkbox]")) {
+      input.checked = true;
+    }
+    readFilters();
+    draw();
+  });
+  byId("csv").addEventListener("click", () => save("edgezoo.csv", "text/csv", csv(visibleRows())));
+  byId("json").addEventListener("click", () => save("edgezoo.json", "application/json",
+    JSON.stringify(visibleRows(), null, 1)));
+  draw();
+})();

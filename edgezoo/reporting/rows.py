@@ -1,0 +1,185 @@
+"""From records to the rows of a report: one flat dict a variant, and how variants stand to others.
+
+Records of different machines never meet in one ratio or on one front.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from edgezoo.measurement import statistics, verdicts
+from edgezoo.store import Record
+
+Row = dict[str, Any]
+_QUANTILES = 41
+_IDENTITY = ("model", "alpha", "input_size", "precision", "format", "device", "threads")
+
+
+def rows(records: Iterable[Record]) -> list[Row]:
+    """A row for each record that holds figures, in the order given.
+
+    `drop` is the top-1 of the float32 twin on the same images minus the own one, `drop_ci95` its
+    interval: the paired one of the evaluation where it was found there. `beaten_by` and
+    `clearly_beaten_by` are bit masks of row numbers: those that are as fast and as accurate and
+    better in one, and those for which that is no accident.
+    """
+    found = [_row(i, r) for i, r in enumerate(r for r in records if r["status"] == "measured")]
+    _find_drops(found)
+    by_place: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in found:
+        by_place[row["machine"], row["device"], row["kind"]].append(row)
+    for group in by_place.values():
+        _find_order(group)
+    return found
+
+
+def title(variant: dict[str, Any]) -> str:
+    """What a variant is called in tables: "mobilenet 0.25 128 int8 tflite"."""
+    words = (variant[name] for name in ("model", "alpha", "input_size", "precision", "format"))
+    return " ".join(f"{w:g}" if isinstance(w, float) else str(w) for w in words if w is not None)
+
+
+def _row(number: int, record: Record) -> Row:
+    variant, latency = record["variant"], record["latency"]
+    accuracy, figures = record.get("accuracy") or {}, latency["latency_ms"]
+    return {
+        "id": number,
+        "kind": record["kind"],
+        "name": title(variant) if variant["model"] else record["artifact"]["path"],
+        **{name: variant[name] for name in (*_IDENTITY, "runtime")},
+        "machine": machine_name(record["environment"]),
+        "store": record.get("store"),
+        "created": record["created"],
+        "bytes": record["artifact"]["bytes"],
+        "sha256": record["artifact"]["sha256"],
+        "trained": record["artifact"]["trained"],
+        "median_ms": figures["median"],
+        "median_ci95": figures["ci95"],
+        **{f"{name}_ms": figures.get(name) for name in ("min", "p5", "p90", "p95", "p99")},
+        "runs": figures.get("n"),
+        "outliers": figures.get("outliers"),
+        "cpu_ms": latency.get("cpu_ms"),
+        "cold_start_ms": latency.get("cold_start_ms"),
+        "peak_rss_mb": latency.get("peak_rss_mb"),
+        "memory_over_runtime_mb": latency.get("memory_over_runtime_mb"),
+        "quantiles_ms": _quantiles(latency.get("blocks_ms")),
+        "top1": accuracy.get("top1"),
+        "top1_ci95": accuracy.get("top1_ci95"),
+        "top5": accuracy.get("top5"),
+        "agreement_top1": accuracy.get("agreement_top1"),
+        "images": accuracy.get("images"),
+        "images_hash": accuracy.get("images_hash"),
+        "drop": accuracy.get("drop"),
+        "drop_ci95": accuracy.get("drop_ci95"),
+        "trust": record["trust"]["level"],
+        "reasons": record["trust"]["reasons"],
+        "session": record["session"]["id"],
+        "noise_floor": record["session"]["noise_floor"],
+        "beaten_by": "0",
+        "clearly_beaten_by": "0",
+    }
+
+
+def machine_name(environment: dict[str, Any]) -> str:
+    """CPU and a short hash, so that two boxes of one kind stay apart."""
+    return f"{environment['machine']['cpu']} ({environment['machine_id'][:6]})"
+
+
+def _quantiles(blocks: list[list[float]] | None) -> list[float] | None:
+    """The distribution of all runs, as evenly spaced quantiles from the least to the greatest."""
+    import numpy as np
+
+    if not blocks:
+        return None
+    values = np.concatenate([np.asarray(block) for block in blocks])
+    return [round(float(v), 4) for v in np.quantile(values, np.linspace(0, 1, _QUANTILES))]
+
+
+def _find_drops(found: list[Row]) -> None:
+    """Compare with float32 of the same network and images, where the evaluation did not.
+
+    The same format comes first.
+    """
+    twins: dict[tuple[Any, ...], Row] = {}
+    for row in found:
+        if row["precision"] == "float32" and row["top1"] is not None:
+            twins.setdefault(_network(row), row)
+            twins.setdefault((*_network(row), row["format"]), row)
+    for row in found:
+        twin = twins.get((*_network(row), row["format"])) or twins.get(_network(row))
+        known = row["top1"] is None or row["drop"] is not None or row["precision"] == "float32"
+        if twin is None or known:
+            continue
+        row["drop"] = twin["top1"] - row["top1"]
+        row["drop_ci95"] = list(
+            difference95(twin["top1"], twin["top1_ci95"], row["top1"], row["top1_ci95"])
+        )
+
+
+def _network(row: Row) -> tuple[Any, ...]:
+    return (row["model"], row["alpha"], row["input_size"], row["images_hash"], row["store"])
+
+
+def difference95(
+    share: float, interval: Sequence[float], other: float, other_interval: Sequence[float]
+) -> tuple[float, float]:
+    """95 % interval of a difference of two shares from their Wilson intervals.
+
+    Method 10 of R. G. Newcombe (Statistics in Medicine 17, 1998). Two files scored on the same
+    images differ by less than it allows for: it is wide rather than narrow.
+    """
+    (low, high), (other_low, other_high) = interval, other_interval
+    gap = share - other
+    return (
+        gap - math.hypot(share - low, other_high - other),
+        gap + math.hypot(high - share, other - other_low),
+    )
+
+
+def _find_order(group: list[Row]) -> None:
+    """Who beats whom among variants of one machine and device."""
+    for row in group:
+        if row["top1"] is None:
+            continue
+        beaten = clearly = 0
+        for other in group:
+            if other is not row and other["top1"] is not None and _beats(other, row):
+                beaten |= 1 << other["id"]
+                if _clearly(other, row):
+                    clearly |= 1 << other["id"]
+        row["beaten_by"], row["clearly_beaten_by"] = f"{beaten:x}", f"{clearly:x}"
+
+
+def _beats(row: Row, other: Row) -> bool:
+    faster, better = row["median_ms"] - other["median_ms"], row["top1"] - other["top1"]
+    return bool(faster <= 0 and better >= 0 and (faster < 0 or better > 0))
+
+
+def _clearly(row: Row, other: Row) -> bool:
+    """Whether one that beats another does so beyond noise in at least one of the two."""
+    gap = difference95(row["top1"], row["top1_ci95"], other["top1"], other["top1_ci95"])
+    return gap[0] > 0 or is_faster(row, other)
+
+
+def is_faster(row: Row, other: Row) -> bool:
+    """Whether medians that were taken on one machine differ beyond their intervals and noise."""
+    ratio = statistics.apart(
+        row["median_ms"], row["median_ci95"], other["median_ms"], other["median_ci95"]
+    )
+    floor = max(row["noise_floor"], other["noise_floor"])
+    return verdicts.judge("", "", ratio, floor).word == "faster"
+
+
+def on_front(row: Row, visible: int) -> str:
+    """Where a row stands: "front", "maybe" where noise alone keeps it off, or "behind".
+
+    Args:
+        row: one that has an accuracy.
+        visible: bit mask of the rows that count.
+    """
+    if not int(row["beaten_by"], 16) & visible:
+        return "front"
+    return "behind" if int(row["clearly_beaten_by"], 16) & visible else "maybe"

@@ -1,0 +1,90 @@
+"""Reports without a browser: CSV for spreadsheets, Markdown for pull requests."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from edgezoo.reporting.rows import Row, on_front
+from edgezoo.store import Record
+
+_LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session")
+
+
+def to_csv(found: Sequence[Row]) -> str:
+    """A line a variant; intervals take two columns, `_low` and `_high`."""
+    stream = io.StringIO()
+    writer: Any = None
+    for row in found:
+        flat = _flat(row)
+        if writer is None:
+            writer = csv.DictWriter(stream, list(flat), lineterminator="\n")
+            writer.writeheader()
+        writer.writerow(flat)
+    return stream.getvalue()
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name.endswith("_ci95"):
+            low, high = value or (None, None)
+            flat |= {f"{name[:-5]}_low": low, f"{name[:-5]}_high": high}
+        elif name not in _LEFT_OUT:
+            flat[name] = value
+    return flat
+
+
+def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
+    """A table for each machine, fastest first, the front in bold."""
+    parts = ["# EdgeZoo report\n"]
+    for machine in dict.fromkeys(row["machine"] for row in found):
+        own = sorted((r for r in found if r["machine"] == machine), key=lambda r: r["median_ms"])
+        parts += [f"## {machine}\n", _table(own)]
+    if failed:
+        parts += ["## Failed\n", *(f"- {_name(r)}: {r['error']['message']}" for r in failed), ""]
+    parts.append(
+        "Bold: no variant here is both faster and more accurate. *Italic*: one is, but within the "
+        "noise.\nIntervals are 95 %; the drop is that of top-1 against float32, in points.\n"
+    )
+    return "\n".join(parts)
+
+
+def _table(own: list[Row]) -> str:
+    columns = ("variant", "device", "threads", "median ms", "95 %", "p95 ms", "top-1 %",
+               "drop", "size kB", "trust")  # fmt: skip
+    visible = sum(1 << row["id"] for row in own)
+    lines = [columns, ("---",) * len(columns), *(_cells(row, visible) for row in own)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cells(row: Row, visible: int) -> tuple[str, ...]:
+    mark = ""
+    if row["top1"] is not None:
+        mark = {"front": "**", "maybe": "*", "behind": ""}[on_front(row, visible)]
+    kind = "" if row["kind"] == "measurement" else f" ({row['kind']})"
+    low, high = row["median_ci95"]
+    drop = "-"
+    if row["drop"] is not None:
+        ends = row["drop_ci95"]
+        drop = f"{100 * row['drop']:.1f} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
+    return (
+        f"{mark}{row['name']}{mark}{kind}",
+        str(row["device"]),
+        str(row["threads"]),
+        f"{row['median_ms']:.3f}",
+        f"{low:.3f} to {high:.3f}",
+        "-" if row["p95_ms"] is None else f"{row['p95_ms']:.3f}",
+        "-" if row["top1"] is None else f"{100 * row['top1']:.1f}",
+        drop,
+        f"{row['bytes'] / 1000:.0f}",
+        row["trust"],
+    )
+
+
+def _name(record: Record) -> str:
+    variant = record["variant"]
+    words = [str(value) for value in variant.values() if value is not None]
+    return " ".join(words)

@@ -1,0 +1,278 @@
+"""What a sweep is asked for, and the variants that it comes to."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from edgezoo import registry
+from edgezoo.building import check_options
+from edgezoo.contracts import ExportJob
+from edgezoo.errors import DataError, EdgeZooError, UsageError, did_you_mean
+from edgezoo.machine import usable_cores
+from edgezoo.measurement.protocol import Settings
+from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
+from edgezoo.spec import PRECISIONS
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """What a user asks for, in the words of `edgezoo benchmark`.
+
+    Attributes:
+        models: names of the zoo; empty where `files` are given.
+        files: artifacts that exist already.
+        threads: numbers, or "all" for every usable physical core.
+        images: labelled images for accuracy; None measures latency alone.
+        output: the results store.
+    """
+
+    models: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    alpha: tuple[float, ...] = ()
+    input_size: tuple[int, ...] = ()
+    format: tuple[str, ...] = ("all",)
+    precision: tuple[str, ...] = ("float32",)
+    threads: tuple[str, ...] = ("1",)
+    device: tuple[str, ...] = ("cpu",)
+    images: Path | None = None
+    ground_truth: Path | None = None
+    limit: int | None = None
+    weights: str = "imagenet"
+    seed: int = 0
+    calibration: str = "synthetic"
+    calibration_count: int = 200
+    pin: bool = False
+    self_check: bool = True
+    output: Path | None = None
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One record to be: a file on a device with a number of threads.
+
+    `path` is set for a file that exists already; its other facts are then what the file says.
+    """
+
+    model: str | None
+    alpha: float | None
+    input_size: int | None
+    precision: str | None
+    format: str
+    device: str
+    threads: int
+    path: Path | None = None
+
+    @property
+    def file(self) -> Variant:
+        """What all variants of one file have in common."""
+        return replace(self, device="", threads=0)
+
+    @property
+    def name(self) -> str:
+        """For file names and progress: mobilenet_0.25_128_int8_tflite_cpu_t1."""
+        if self.path is not None:
+            parts: list[object] = [self.path.stem, self.format]
+        else:
+            width = None if self.alpha is None else f"{self.alpha:g}"
+            parts = [self.model, width, self.input_size, self.precision, self.format]
+        return "_".join(str(p) for p in (*parts, self.device, f"t{self.threads}") if p is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What one export makes: all formats and precisions of one network.
+
+    Attributes:
+        plan: None where `error` says why it cannot be made, or where the files exist already.
+        refused: variants that an exporter refuses, with its reason.
+    """
+
+    variants: tuple[Variant, ...]
+    plan: Plan | None = None
+    error: EdgeZooError | None = None
+    refused: tuple[tuple[Variant, str], ...] = ()
+
+    @property
+    def files(self) -> tuple[Variant, ...]:
+        """A variant a file."""
+        return tuple(dict.fromkeys(variant.file for variant in self.variants))
+
+    @property
+    def every(self) -> tuple[Variant, ...]:
+        """All variants, those that cannot be among them."""
+        return (*self.variants, *(variant for variant, _ in self.refused))
+
+
+def expand(request: SweepRequest) -> list[Network]:
+    """All networks of a grid, with their variants.
+
+    Raises:
+        UsageError: unknown names, illegal values; nothing is started then.
+    """
+    threads = thread_counts(request.threads)
+    if request.files:
+        return [_existing(request, threads)]
+    if not request.models:
+        raise UsageError("A sweep needs models or files.", "Name some: edgezoo benchmark mobilenet")
+    for precision in request.precision:
+        if precision not in PRECISIONS:
+            raise UsageError(
+                f"There is no precision {precision!r}.", did_you_mean(precision, PRECISIONS)
+            )
+    return [
+        _network(request, model, alpha, size, threads)
+        for model in dict.fromkeys(request.models)
+        for alpha in dict.fromkeys(request.alpha) or (None,)
+        for size in dict.fromkeys(request.input_size) or (None,)
+    ]
+
+
+def thread_counts(words: Iterable[str]) -> tuple[int, ...]:
+    """Numbers of threads; "all" is every usable physical core.
+
+    Raises:
+        UsageError: neither a number of 1 or more nor "all".
+    """
+    counts = []
+    for word in words:
+        if word != "all" and not (word.isdigit() and int(word)):
+            raise UsageError(f"--threads {word} is illegal.", "Give 1 or more, or all.")
+        counts.append(usable_cores() if word == "all" else int(word))
+    return tuple(dict.fromkeys(counts))
+
+
+def _existing(request: SweepRequest, threads: tuple[int, ...]) -> Network:
+    for path in request.files:
+        if not path.is_file():
+            raise DataError(f"There is no file {path}.", "Check the path.")
+    variants = [
+        Variant(None, None, None, None, registry.runtime_for(path).format, device, count, path)
+        for count in threads
+        for device in request.device
+        for path in dict.fromkeys(request.files)
+    ]
+    return Network(tuple(variants))
+
+
+def _network(
+    request: SweepRequest,
+    model: str,
+    alpha: float | None,
+    size: int | None,
+    threads: tuple[int, ...],
+) -> Network:
+    spec = registry.model(model)
+    try:
+        width, _, pixels = check_options(spec, alpha, None, size)
+    except UsageError as error:
+        # One corner of a grid need not suit every model; a grid of one must.
+        if len(request.models) * max(1, len(request.alpha)) * max(1, len(request.input_size)) == 1:
+            raise
+        width, pixels = alpha, size or spec.default_input_size
+        formats = _formats(request)
+        return Network(_variants(request, spec.name, width, pixels, formats, threads), None, error)
+    possible, refused = [], []
+    for variant in _variants(request, spec.name, width, pixels, _formats(request), threads):
+        job = ExportJob(variant.format, variant.precision)  # type: ignore[arg-type]
+        reason = registry.exporter(variant.format).refusal(spec, job)
+        if reason is None:
+            possible.append(variant)
+        elif "all" not in request.format:
+            refused.append((variant, f"{spec.name} cannot be exported to {job.format} "
+                                     f"{job.precision}: {reason}."))  # fmt: skip
+    try:
+        plan = resolve(export_request(request, possible)) if possible else None
+    except EdgeZooError as error:
+        return Network(tuple(possible), None, error, tuple(refused))
+    return Network(tuple(possible), plan, None, tuple(refused))
+
+
+def _formats(request: SweepRequest) -> list[str]:
+    if "all" in request.format:
+        return list(registry.exporters())
+    return [registry.exporter(name).name for name in dict.fromkeys(request.format)]
+
+
+def _variants(
+    request: SweepRequest,
+    model: str,
+    alpha: float | None,
+    size: int,
+    formats: list[str],
+    threads: tuple[int, ...],
+) -> tuple[Variant, ...]:
+    return tuple(
+        Variant(model, alpha, size, precision, name, device, count)
+        for count in threads
+        for device in request.device
+        for name in formats
+        for precision in dict.fromkeys(request.precision)
+    )
+
+
+def export_request(request: SweepRequest, variants: Iterable[Variant]) -> ExportRequest:
+    """The export that makes the files of some variants of one network."""
+    variants = list(variants)
+    first = variants[0]
+    assert first.model is not None
+    return ExportRequest(
+        model=first.model,
+        alpha=first.alpha,
+        input_size=first.input_size,
+        formats=tuple(dict.fromkeys(variant.format for variant in variants)),
+        precisions=tuple(dict.fromkeys(str(variant.precision) for variant in variants)),
+        weights=request.weights,
+        seed=request.seed,
+        calibration=request.calibration,
+        calibration_count=request.calibration_count,
+        output=(request.output or Path()) / "artifacts",
+    )
+
+
+_TUPLES = ("models", "files", "alpha", "input_size", "format", "precision", "threads", "device")
+_PATHS = ("images", "ground_truth", "output", "calibration", "weights")
+_WORDS = ("synthetic", "imagenet", "random")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The fields of a `SweepRequest` that a TOML file sets; paths are relative to the file.
+
+    Raises:
+        DataError: no such file, or no TOML.
+        UsageError: an unknown key or a value of the wrong type.
+    """
+    try:
+        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "See docs/benchmarking.md.") from error
+    known = {f.name.replace("_", "-"): f for f in fields(SweepRequest) if f.name != "settings"}
+    values: dict[str, Any] = {}
+    for key, value in facts.items():
+        if key not in known:
+            raise UsageError(f"{path} has an unknown key {key!r}.", did_you_mean(key, list(known)))
+        values[known[key].name] = _toml_value(known[key].name, value, path)
+    return values
+
+
+def _toml_value(name: str, value: Any, path: Path) -> Any:
+    if name in _TUPLES:
+        entries: list[Any] = value if isinstance(value, list) else [value]
+        kind: Any = {"alpha": float, "input_size": int}.get(name, str)
+        try:
+            if name == "files":
+                return tuple(path.parent / str(entry) for entry in entries)
+            return tuple(kind(entry) for entry in entries)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{path}: {name} cannot be {value!r}.", "See --help.") from error
+    kinds = {"limit": int, "seed": int, "calibration_count": int, "pin": bool, "self_check": bool}
+    if not isinstance(value, kinds.get(name, str)):
+        raise UsageError(f"{path}: {name} cannot be {value!r}.", "See --help.")
+    if name in _PATHS and value not in _WORDS:
+        resolved = path.parent / str(value)
+        return str(resolved) if name in ("calibration", "weights") else resolved
+    return value

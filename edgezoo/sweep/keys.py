@@ -1,0 +1,97 @@
+"""Content hashes: what a record depends on, so that nothing is done twice or left undone."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgezoo import registry
+from edgezoo.errors import DataError
+from edgezoo.machine import machine_id
+from edgezoo.measurement import protocol
+from edgezoo.preprocessing import file_sha256, find_images
+from edgezoo.store import content_key
+from edgezoo.sweep.grid import Network, SweepRequest, Variant
+
+
+def folder_hash(folder: Path) -> str:
+    """Names and sizes of all images below a folder.
+
+    Raises:
+        DataError: no such folder.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.", "Give --images a folder of images.")
+    state = hashlib.sha256()
+    for path in find_images(folder):
+        state.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+    return state.hexdigest()[:16]
+
+
+def images_hash(request: SweepRequest) -> str | None:
+    """The images that accuracy is found on; None where none are."""
+    if request.images is None:
+        return None
+    truth = file_sha256(request.ground_truth) if request.ground_truth else None
+    return content_key(
+        {"folder": folder_hash(request.images), "truth": truth, "limit": request.limit}
+    )
+
+
+def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
+    """What an exported file depends on; for a file that exists, its content."""
+    if variant.path is not None:
+        return artifact_sha256(variant.path)[:16]
+    facts: dict[str, Any] = {
+        "model": variant.model,
+        "alpha": variant.alpha,
+        "input_size": variant.input_size,
+        "precision": variant.precision,
+        "format": variant.format,
+        "weights": request.weights if network.plan is None else network.plan.weights.sha256,
+        "seed": request.seed,
+        "edgezoo": importlib.metadata.version("edgezoo"),
+    }
+    if variant.precision == "int8":
+        facts["calibration"] = _calibration_hash(request.calibration)
+        facts["calibration_count"] = request.calibration_count
+    return content_key(facts)
+
+
+def artifact_sha256(path: Path) -> str:
+    """Hash of a file and of those that belong to it, as `Artifact.sha256` has it."""
+    hashes = [file_sha256(file) for file in registry.runtime_for(path).files(path)]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def file_bytes(path: Path) -> int:
+    """Size of a file and of those that belong to it."""
+    return sum(file.stat().st_size for file in registry.runtime_for(path).files(path))
+
+
+def _calibration_hash(calibration: str) -> str:
+    place = Path(calibration)
+    if place.is_dir():
+        return folder_hash(place)
+    return file_sha256(place) if place.is_file() else calibration
+
+
+def record_key(request: SweepRequest, file: str, variant: Variant, images: str | None) -> str:
+    """What a record depends on: the file, the images, the runtime, the machine, the protocol."""
+    runtime = next((r for r in registry.runtimes().values() if r.format == variant.format), None)
+    return content_key(
+        {
+            "file": file,
+            "device": variant.device,
+            "threads": variant.threads,
+            "images": images,
+            "runtime": runtime.version() if runtime else None,
+            "machine": machine_id(),
+            "protocol": [protocol.VERSION, asdict(request.settings), request.pin],
+        }
+    )

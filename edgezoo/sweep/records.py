@@ -1,0 +1,102 @@
+"""What stands in a record (docs/schemas/record.json)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from edgezoo.errors import EdgeZooError
+from edgezoo.store import Record
+from edgezoo.sweep.grid import Variant
+
+_LATENCY = ("latency_ms", "cpu_ms", "cold_start_ms", "cold_start", "apart_ms", "peak_rss_mb",
+            "memory_over_runtime_mb", "warm_up", "backend")  # fmt: skip
+_ACCURACY = ("images", "unreadable", "top1", "top5", "top1_ci95", "top5_ci95", "agreement_top1",
+             "drop", "drop_ci95", "verdict", "preprocessing")  # fmt: skip
+
+
+def measured(
+    variant: Variant,
+    result: dict[str, Any],
+    blocks: list[list[float]],
+    session: dict[str, Any],
+    evidence: dict[str, Any],
+) -> Record:
+    """A variant that was measured.
+
+    Args:
+        variant: what was asked for; what it leaves open is filled in from `result`.
+        result: of the session, see `edgezoo.measurement.session.Session.results`.
+        blocks: milliseconds of every run, a list a block.
+        session: what all variants of the session share, with an "id".
+        evidence: "verification" of the export and "accuracy", or None.
+    """
+    asked = _variant(variant)
+    told = {name: result[name] for name in asked if asked[name] is None}
+    return {
+        "kind": "measurement",
+        "status": "measured",
+        "created": _now(),
+        "variant": {**asked, **told, "runtime": result["runtime"]},
+        "artifact": {
+            "path": result["artifact"],
+            "sha256": result["sha256"],
+            "bytes": result["bytes"],
+            "trained": result["trained"],
+            "verification": evidence["verification"],
+        },
+        "accuracy": evidence["accuracy"],
+        "latency": {
+            **{name: result[name] for name in _LATENCY},
+            "blocks_ms": [[round(ms, 4) for ms in block] for block in blocks],
+        },
+        "trust": result["trust"],
+        "session": {name: session[name] for name in ("id", "self_check", "noise_floor")},
+        "protocol": session["protocol"],
+        "environment": session["environment"],
+        "error": None,
+    }
+
+
+def failed(variant: Variant, error: EdgeZooError, step: str) -> Record:
+    """A variant that could not be made, scored or measured."""
+    return {
+        "kind": "measurement",
+        "status": "failed",
+        "created": _now(),
+        "variant": {**_variant(variant), "runtime": None},
+        "error": {
+            "class": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+            "exit_code": error.exit_code,
+            "step": step,
+        },
+    }
+
+
+def accuracy(entry: dict[str, Any], images: str | None) -> dict[str, Any]:
+    """What is kept of an entry of `edgezoo evaluate --json`."""
+    return {
+        **{name: entry[name] for name in _ACCURACY},
+        "reference": Path(entry["reference"]).name if entry["reference"] else None,
+        "images_hash": images,
+        "outcomes_sha256": entry.get("outcomes_sha256"),
+    }
+
+
+def _variant(variant: Variant) -> dict[str, Any]:
+    return {
+        "model": variant.model,
+        "alpha": variant.alpha,
+        "input_size": variant.input_size,
+        "precision": variant.precision,
+        "format": variant.format,
+        "device": variant.device,
+        "threads": variant.threads,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,68 @@
+"""What a sweep has others do: export, score, measure. Tests put quick ones in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgezoo import process
+from edgezoo.measurement import session
+from edgezoo.pipeline.run import run
+from edgezoo.sweep.grid import SweepRequest, Variant, export_request
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The three steps; each may raise an EdgeZooError, which ends its variants only.
+
+    Attributes:
+        export: some files of one network to {file: {"path", "verification"}}.
+        evaluate: (files, reference) to an entry of `edgezoo evaluate --json` each.
+        measure: subjects to a `Session`.
+    """
+
+    export: Callable[[SweepRequest, Sequence[Variant]], dict[Variant, dict[str, Any]]]
+    evaluate: Callable[[SweepRequest, Sequence[Path], Path | None], list[dict[str, Any]]]
+    measure: Callable[[SweepRequest, Sequence[session.Subject]], session.Session]
+
+
+def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dict[str, Any]]:
+    """By the pipeline of `edgezoo export`; all files must be of one network."""
+    result = run(export_request(request, files))
+    made = {(entry["format"], entry["precision"]): entry for entry in result.artifacts}
+    found = {}
+    for file in files:
+        entry = made.get((file.format, str(file.precision)))
+        if entry is not None:
+            found[file] = {"path": entry["path"], "verification": entry["verification"]}
+    return found
+
+
+def evaluate(
+    request: SweepRequest, files: Sequence[Path], reference: Path | None
+) -> list[dict[str, Any]]:
+    """By `edgezoo.evaluation`, in a process of its own."""
+    facts = process.call(
+        "edgezoo.evaluation:evaluate",
+        {
+            "artifacts": [str(path) for path in files],
+            "images": str(request.images),
+            "ground_truth": str(request.ground_truth) if request.ground_truth else None,
+            "reference": str(reference) if reference else None,
+            "limit": request.limit,
+        },
+    )
+    entries: list[dict[str, Any]] = facts["results"]
+    return entries
+
+
+def measure(request: SweepRequest, subjects: Sequence[session.Subject]) -> session.Session:
+    """By the stopwatch."""
+    return session.measure(
+        subjects, request.settings, pin=request.pin, self_check=request.self_check
+    )
+
+
+REAL = Steps(export, evaluate, measure)

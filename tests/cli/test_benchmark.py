@@ -1,0 +1,185 @@
+"""`edgezoo benchmark`, `report` and `recommend` as a user types them, on real files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Ended, Exported, Trained, run_cli
+from tests.docs.test_schemas import check
+from tests.support.fake_records import failed, record, write_store
+
+Cli = Callable[..., Ended]
+RANDOM = ("mobilenet", "--weights", "random", "--input-size", "32")
+
+
+def _narrow(text: str) -> bool:
+    """Whether all table lines fit 80 columns; sentences may be longer."""
+    return all(len(line) <= 80 for line in text.splitlines() if not line.endswith("."))
+
+
+def test_files_against_one_another(cli: Cli, exported: Exported) -> None:
+    files = [exported.path("tflite", "int8"), exported.path("tflite", "float32")]
+    ended = cli("benchmark", *files, "--json")
+    assert ended.code == 0, ended.stderr
+    facts = ended.json
+    check("benchmark", facts)
+    assert [result["artifact"] for result in facts["results"]] == [str(path) for path in files]
+    for result in facts["results"]:
+        latency = result["latency_ms"]
+        assert latency["n"] >= 240 and latency["median"] * latency["n"] > 900
+    (verdict,) = facts["comparisons"]
+    assert verdict["text"].count("mobilenet") == 2 and facts["report"] is None
+
+
+def test_table(cli: Cli, exported: Exported) -> None:
+    ended = cli("benchmark", exported.path("onnx", "int8"), "--threads", "1,2", "-q")
+    assert ended.code == 0, ended.stderr
+    assert _narrow(ended.stdout) and "A/A: one file in two processes" in ended.stdout
+    assert "(threads 2)" in ended.stdout
+
+
+def test_sweep_resume_report_recommend(cli: Cli, trained: Trained, tmp_path: Path) -> None:
+    store = tmp_path / "results"
+    sweep = (
+        *("benchmark", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--format", "tflite"),
+        *("--precision", "float32,int8", "--weights", trained.weights, "--limit", "40"),
+        *("--calibration", trained.calibration, "--calibration-count", "32"),
+        *("--images", trained.test, "-o", store, "--json"),
+    )
+    first = cli(*sweep).json
+    check("benchmark", first)
+    assert first["failed"] == [] and first["done_before"] == 0 and len(first["results"]) == 2
+    assert all(result["accuracy"]["top1"] > 0.5 for result in first["results"])
+    assert Path(first["report"]).stat().st_size > 1_000_000
+    for path in (store / "records").iterdir():
+        check("record", json.loads(path.read_text()))
+    again = cli(*sweep).json
+    assert again["done_before"] == 2 and again["sessions"] == []
+    assert again["results"] == first["results"]
+    report = cli("report", store, "--as", "csv,md,json", "--json").json
+    check("report", report)
+    assert {Path(path).suffix for path in report["reports"]} == {".csv", ".md", ".json"}
+    chosen = cli("recommend", store, "--max-bytes", "1.5M", "--json")
+    check("recommend", chosen.json)
+    assert chosen.code == 0 and chosen.json["choice"]["precision"] == "int8"
+
+
+@pytest.mark.parametrize("form", ["options", "toml"])
+def test_dry_run(cli: Cli, tmp_path: Path, form: str) -> None:
+    (tmp_path / "sweep.toml").write_text(
+        'models = ["mobilenet"]\nweights = "random"\nalpha = [0.25, 0.5]\ninput-size = 32\n'
+        'precision = ["float32", "int8"]\nthreads = ["1", "all"]\noutput = "results"\n'
+    )
+    options = (*RANDOM, "--alpha", "0.25,0.5", "--precision", "float32,int8", "--threads", "1,all")
+    what = options if form == "options" else (tmp_path / "sweep.toml", "--threads", "1,all")
+    ended = cli("benchmark", *what, "--dry-run", "--json")
+    check("benchmark", ended.json)
+    assert len(ended.json["variants"]) in (12, 24), "all may be one core"
+    assert ended.json["seconds_about"] > 20 and not (tmp_path / "results").exists()
+
+
+def test_an_option_overrules_the_file(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(
+        'models = ["mobilenet"]\nweights = "random"\ninput-size = [32, 64]\nformat = "tflite"\n'
+    )
+    ended = cli("benchmark", tmp_path / "sweep.toml", "--input-size", "96", "--dry-run", "--json")
+    assert [v["name"] for v in ended.json["variants"]] == ["mobilenet_1_96_float32_tflite_cpu_t1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((*RANDOM,), 2, ("--output",)),
+        (("mobilnet", "-o", "x"), 2, ("mobilnet", "Did you mean mobilenet")),
+        ((*RANDOM, "a.tflite"), 2, ("mixed",)),
+        (("a.tflite",), 5, ("a.tflite",)),
+        (("a.tflite", "--alpha", "0.5"), 2, ("--alpha",)),
+        ((*RANDOM, "--threads", "0", "-o", "x"), 2, ("--threads 0",)),
+        ((*RANDOM, "--threads", "many", "-o", "x"), 2, ("--threads many",)),
+        ((*RANDOM, "--alpha", "half", "-o", "x"), 2, ("--alpha", "half")),
+        ((*RANDOM, "--precision", "int9", "-o", "x"), 2, ("int9", "int8")),
+        ((*RANDOM, "--format", "coreml", "-o", "x"), 2, ("coreml",)),
+        ((*RANDOM, "--images", "nowhere", "-o", "x"), 5, ("nowhere",)),
+        (("vgg16", "--alpha", "0.5", "-o", "x", "--dry-run"), 2, ("vgg16", "--alpha")),
+        (("missing.toml",), 5, ("missing.toml",)),
+    ],
+)
+def test_wrong_usage(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, words: tuple[str, ...]
+) -> None:
+    message = run_cli("benchmark", *arguments, cwd=tmp_path).error(code)
+    assert [word for word in words if word not in message] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('model = ["x"]', ("model", "models")),
+        ("alpha = [", ("cannot be read",)),
+        ('models = ["mobilenet"]\nalpha = "wide"', ("alpha",)),
+        ('models = ["mobilenet"]\nlimit = "ten"', ("limit",)),
+        ('models = ["mobilenet"]\nimages = 3', ("images",)),
+    ],
+)
+def test_wrong_toml(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
+    (tmp_path / "sweep.toml").write_text(text)
+    ended = run_cli("benchmark", tmp_path / "sweep.toml", "--dry-run")
+    assert ended.code in (2, 5)
+    assert [word for word in words if word not in ended.error(ended.code)] == []
+
+
+def test_report_of_two_stores(cli: Cli, tmp_path: Path) -> None:
+    before = write_store(tmp_path / "before", [record(), record(format="onnx")])
+    after = write_store(tmp_path / "after", [record(median=3.0), failed(format="onnx")])
+    (after / "records" / "half.json").write_text('{"kind": "measurem')
+    options = ("report", before, after, "--as", "md", "-o", tmp_path)
+    ended = cli(*options, "--json")
+    check("report", ended.json)
+    assert ended.code == 0 and len(ended.json["comparison"]["regressions"]) == 2
+    assert "half.json" in ended.json["damaged"][0] and "half.json" in ended.stderr
+    assert cli(*options, "--fail-on-regression").code == 6
+    assert cli("report", after, before, "--as", "md", "--fail-on-regression").code == 0
+    cli("report", before, "--as", "md", "--fail-on-regression").error(2)
+
+
+def test_what_is_no_store(cli: Cli, tmp_path: Path) -> None:
+    assert "no results store" in cli("report", tmp_path / "x").error(5)
+    empty = write_store(tmp_path / "empty", [])
+    assert "no results store" in cli("recommend", empty).error(5)
+    newer = write_store(tmp_path / "newer", [record()])
+    (newer / "store.json").write_text('{"schema": 9}')
+    assert "schema 9" in cli("report", newer).error(5)
+    (path,) = (newer / "records").iterdir()
+    (newer / "store.json").unlink()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 3}))
+    assert "schema 3" in cli("recommend", newer).error(5)
+
+
+def test_recommend(cli: Cli, tmp_path: Path) -> None:
+    store = write_store(
+        tmp_path / "store", [record(), record(median=9.0, hits=500, size=3_000_000)]
+    )
+    ended = cli("recommend", store, "--max-bytes", "2M")
+    assert ended.code == 0 and _narrow(ended.stdout) and "2.00" in ended.stdout
+    none = cli("recommend", store, "--max-latency-ms", "0.5", "--json")
+    check("recommend", none.json)
+    assert none.code == 6 and none.json["alternatives"][0]["without"] == "max_latency_ms"
+    assert "no size" in cli("recommend", store, "--max-bytes", "2 buckets").error(2)
+
+
+def test_records_of_tests_are_real_ones() -> None:
+    """What other tests build by hand has the shape of what a sweep writes."""
+    for facts in (record(), record(hits=None), failed()):
+        facts = {"schema": 1, "key": "0" * 16, **facts}
+        if "trust" in facts:
+            health = {"load": 0.1, "governors": [], "frequency_mhz": None, "temperature_c": None,
+                      "throttled": None, "on_battery": None}  # fmt: skip
+            facts["trust"]["host"] = {"before": health, "after": health}
+            facts["protocol"] |= {"block_seconds": 0.02, "lead_in": 2, "warm_up_cap_seconds": 10.0,
+                                  "stable": 0.05, "seed": 0}  # fmt: skip
+        check("record", facts)

@@ -1,0 +1,45 @@
+"""Verdicts say what the figures allow, in words that an engineer can use."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgezoo.measurement.statistics import Ratio
+from edgezoo.measurement.verdicts import int8_remark, judge, noise_floor
+
+
+@pytest.mark.parametrize(
+    ("ratio", "word", "text"),
+    [
+        (Ratio(1 / 1.42, 1 / 1.47, 1 / 1.38, 12), "faster",
+         "a is 1.42 times faster than b (95 %: 1.38 to 1.47)"),
+        (Ratio(1.42, 1.38, 1.47, 12), "slower",
+         "b is 1.42 times faster than a (95 %: 1.38 to 1.47)"),
+        (Ratio(1.01, 0.99, 1.03, 12), "same",
+         "a against b: no difference can be seen; noise floor 3.0 %"),
+        (Ratio(1.029, 1.02, 1.04, 12), "same",
+         "a against b: no difference can be seen; noise floor 3.0 %"),
+        (Ratio(1.5, 0.9, 1.9, 12), "same",
+         "a against b: no difference can be seen; noise floor 3.0 %"),
+        (Ratio(2.0, 0.0, float("inf"), 5), "unknown",
+         "a against b: 5 rounds are too few to tell them apart"),
+    ],
+)  # fmt: skip
+def test_judge(ratio: Ratio, word: str, text: str) -> None:
+    verdict = judge("a", "b", ratio, 0.03)
+    assert (verdict.word, verdict.text) == (word, text)
+
+
+def test_noise_floor() -> None:
+    assert noise_floor(None) == 0.02
+    assert noise_floor(Ratio(1.0, 0.999, 1.001, 12)) == 0.02, "processes differ, whatever one saw"
+    assert noise_floor(Ratio(0.97, 0.96, 0.98, 12)) == pytest.approx(0.04)
+    assert noise_floor(Ratio(1.0, 0.5, 1.5, 3)) == 0.02, "three rounds say nothing"
+
+
+def test_why_int8_is_no_faster() -> None:
+    text = int8_remark("same", ["avx2"], "x86_64")
+    assert text == "int8 is no faster than float32 on this CPU: it has no VNNI"
+    assert "dot product" in str(int8_remark("slower", ["asimd"], "aarch64"))
+    assert "although" in str(int8_remark("same", ["avx2", "avx512_vnni"], "x86_64"))
+    assert int8_remark("faster", [], "x86_64") is None

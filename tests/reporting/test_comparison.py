@@ -1,0 +1,85 @@
+"""Before and after: real changes are found, noise and other machines are not called changes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgezoo.reporting.comparison import compare
+from tests.support.fake_records import failed, record
+
+FORMATS = ("tflite", "onnx", "openvino")
+
+
+def test_nothing_changed() -> None:
+    facts = compare([record()], [record(median=2.01)])
+    assert facts["regressions"] == facts["improvements"] == facts["not_compared"] == []
+    assert facts["variants"][0]["latency"]["verdict"] == "same"
+
+
+def test_slower_and_faster() -> None:
+    before = [record(format=f) for f in FORMATS]
+    after = [record(median=2.3, format="tflite"), record(format="onnx"),
+             record(median=1.5, format="openvino")]  # fmt: skip
+    facts = compare(before, after)
+    assert len(facts["regressions"]) == len(facts["improvements"]) == 1
+    assert "tflite" in facts["regressions"][0] and "1.15 times" in facts["regressions"][0]
+    assert "openvino" in facts["improvements"][0]
+
+
+def test_a_change_within_the_noise_floor_is_none() -> None:
+    assert compare([record()], [record(median=2.3, floor=0.2)])["regressions"] == []
+
+
+def test_accuracy() -> None:
+    facts = compare([record(hits=400)], [record(hits=300)])
+    assert "top-1 changed by -15.4 points" in facts["regressions"][0]
+    assert compare([record(hits=400)], [record(hits=392)])["regressions"] == []
+
+
+def test_other_images_are_not_compared() -> None:
+    other = record(hits=300)
+    other["accuracy"]["images_hash"] = "0" * 16
+    facts = compare([record(hits=400)], [other])
+    assert facts["regressions"] == [] and facts["variants"][0]["accuracy"] is None
+    assert "other images" in facts["variants"][0]["reasons"][0]
+
+
+def test_machines_are_not_mixed() -> None:
+    facts = compare([record(median=1.0)], [record(median=9.0, machine="b" * 12)])
+    (entry,) = facts["variants"]
+    assert entry["latency"] is None and facts["regressions"] == []
+    assert "Box 1 (aaaaaa)" in entry["reasons"][0] and "Box 1 (bbbbbb)" in entry["reasons"][0]
+    assert entry["accuracy"] is not None, "accuracy does not depend on the machine"
+
+
+def test_a_variant_that_fails_now_is_a_regression() -> None:
+    facts = compare([record()], [failed()])
+    assert "It cannot be" in facts["regressions"][0] and facts["not_compared"] == []
+
+
+def test_what_is_only_on_one_side_is_told() -> None:
+    facts = compare([record(), record(format="onnx")], [record(), record(format="openvino")])
+    assert [text.rsplit(": ")[1] for text in facts["not_compared"]] == ["only before", "only after"]
+
+
+def test_many_variants_do_not_make_false_alarms() -> None:
+    """Of 100 stores of 10 variants that differ by chance alone, few may raise an alarm."""
+    dice = np.random.default_rng(0)
+    alarms = 0
+    for _ in range(100):
+        # The interval of a record is 0.1 % to either side; medians scatter as it says.
+        medians = 2 * np.exp(dice.normal(0, 0.001 / 1.96, (2, 10)))
+        sides = [
+            [
+                record(input_size=32 + i, median=float(m), hits=None, floor=0.0)
+                for i, m in enumerate(side)
+            ]
+            for side in medians
+        ]
+        alarms += bool(compare(*sides)["regressions"])
+    assert alarms <= 8
+
+
+def test_estimates_are_compared_with_estimates() -> None:
+    facts = compare([record()], [record(kind="estimate", median=9.0)])
+    assert facts["variants"] == [] and len(facts["not_compared"]) == 2

@@ -1,0 +1,251 @@
+"""The page in a real browser: it filters, sorts, downloads, and asks nobody for anything."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgezoo.reporting.comparison import compare
+from edgezoo.reporting.files import write
+from edgezoo.reporting.html import to_html
+from edgezoo.reporting.rows import rows
+from tests.support.fake_records import failed, grid, record, write_store
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EVIL = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>"
+
+
+def _require() -> Any:
+    missing = None if CHROMIUM else "chromium (apt-get install chromium)"
+    try:
+        from playwright import sync_api
+    except ImportError:
+        sync_api, missing = None, "playwright"
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"needs {missing}", pytrace=False)
+    if missing:
+        pytest.skip(f"needs {missing}")
+    return sync_api
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with _require().sync_playwright() as play:
+        chromium = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight variants of two machines, one estimate, one failure, one hostile name."""
+    records = [
+        record(median=2.0, hits=400), record(median=2.01, hits=399, format="onnx"),
+        record(precision="float32", median=4.0, hits=410, size=1_900_000, trust="poor"),
+        record(alpha=0.5, median=5.0, hits=470), record(alpha=0.5, median=9.0, hits=300, threads=2),
+        record(model=EVIL, alpha=None, median=6.0, hits=None),
+        record(median=0.7, hits=400, kind="estimate", trust="caution"),
+        record(median=1.0, hits=400, machine="b" * 12), failed(format="openvino"),
+    ]  # fmt: skip
+    folder = tmp_path_factory.mktemp("page")
+    comparison = compare([record(median=1.5)], [record(median=2.0)])
+    (folder / "report.html").write_text(to_html(records, rows(records), comparison))
+    return folder / "report.html"
+
+
+class Page:
+    """An opened report; everything that it should not do is noted."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.page = browser.new_page(**options)
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._request)
+        self.page.goto(path.as_uri())
+        self.drawn()
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "blob:", "data:")):
+            self.complaints.append(f"request to {request.url}")
+
+    def drawn(self, count: int | None = None) -> None:
+        wanted = "[data-drawn]" if count is None else f'[data-drawn="{count}"]'
+        self.page.wait_for_selector(f"html{wanted}", timeout=60_000)
+
+    def column(self, number: int) -> list[str]:
+        found = self.page.locator(f"#table tbody tr td:nth-child({number})").all_inner_texts()
+        return [text.strip() for text in found]
+
+    def sort_by(self, heading: str) -> None:
+        self.page.get_by_role("button", name=heading, exact=True).click()
+
+    def choose(self, name: str, value: str) -> None:
+        self.page.locator(f'#filters input[name={name}][value="{value}"]').click()
+
+    def points(self) -> int:
+        return int(self.page.locator("#front .scatterlayer .points path.point").count())
+
+
+@pytest.fixture
+def page(browser: Any, small: Path) -> Iterator[Page]:
+    opened = Page(browser, small, viewport={"width": 1280, "height": 900})
+    yield opened
+    opened.page.close()
+    assert opened.complaints == []
+
+
+def test_machines_are_shown_one_at_a_time(page: Page) -> None:
+    assert "2 machines" in page.page.locator("#headline").inner_text()
+    assert len(page.column(2)) == 7
+    page.choose("machine", "Box 1 (bbbbbb)")
+    page.drawn(1)
+    assert page.column(5) == ["1.000"]
+    assert page.page.locator("#count").inner_text() == "1 of 8 variants"
+
+
+def test_filters(page: Page) -> None:
+    page.choose("format", "onnx")
+    page.drawn(6)
+    assert not [name for name in page.column(2) if "onnx" in name]
+    page.choose("precision", "float32")
+    page.drawn(5)
+    assert page.points() == 4, "one has no accuracy"
+    page.choose("threads", "1")
+    page.drawn(1)
+    page.page.get_by_role("button", name="Show all").click()
+    page.drawn(7)
+    assert page.points() == 6
+
+
+def test_sorting(page: Page) -> None:
+    medians = [float(text) for text in page.column(5)]
+    assert medians == sorted(medians)
+    page.sort_by("Median ms")
+    assert [float(text) for text in page.column(5)] == sorted(medians, reverse=True)
+    head = page.page.locator("th[aria-sort]")
+    assert head.count() == 1 and head.get_attribute("aria-sort") == "descending"
+    page.sort_by("Top-1 %")
+    shares = page.column(8)
+    assert shares[-1] == "\u2013", "what is unknown comes last"
+    assert [float(text) for text in shares[:-1]] == sorted(float(text) for text in shares[:-1])
+    page.sort_by("Top-1 %")
+    assert page.column(8)[-1] == "\u2013"
+    page.sort_by("Trust")
+    assert page.column(15) == ["good"] * 5 + ["caution", "poor"]
+
+
+def test_front_follows_the_filters(page: Page) -> None:
+    def places() -> dict[str, str]:
+        rows = page.page.locator("#table tbody tr")
+        return dict(
+            zip(page.column(5), (r.get_attribute("class") for r in rows.all()), strict=True)
+        )
+
+    before = places()
+    assert before["2.000"] == "front measurement" and before["2.010"] == "maybe measurement"
+    assert before["9.000"] == "behind measurement" and before["0.700"] == "front estimate"
+    page.choose("threads", "1")
+    page.drawn(1)
+    assert places() == {"9.000": "front measurement"}
+
+
+def test_estimate_is_marked(page: Page) -> None:
+    (name,) = [text for text in page.column(2) if "estimate" in text]
+    assert name.endswith("(estimate)")
+    assert "int8, estimate" in page.page.locator("#front .legend").text_content()
+
+
+def test_hostile_names_are_text(page: Page) -> None:
+    assert page.page.title() == "EdgeZoo report"
+    assert any("</script>" in name for name in page.column(2))
+    assert "It cannot be <made>." in page.page.locator("main").inner_text()
+
+
+def test_downloads(page: Page) -> None:
+    page.choose("format", "onnx")
+    page.drawn(6)
+    with page.page.expect_download() as waiting:
+        page.page.get_by_role("button", name="Download CSV").click()
+    lines = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text())))
+    assert len(lines) == 6 and {line["format"] for line in lines} == {"tflite"}
+    assert EVIL in lines[4]["name"] or any(EVIL in line["name"] for line in lines)
+    with page.page.expect_download() as waiting:
+        page.page.get_by_role("button", name="Download JSON").click()
+    found = json.loads(Path(waiting.value.path()).read_text())
+    assert [row["median_ms"] for row in found] == [float(line["median_ms"]) for line in lines]
+
+
+def test_keyboard(page: Page) -> None:
+    press = page.page.keyboard.press
+    press("Tab")
+    assert page.page.evaluate("document.activeElement.textContent") == "Skip to the table"
+    press("Enter")
+    for _ in range(6):  # two downloads, the table, then its headings
+        press("Tab")
+        if page.page.evaluate("document.activeElement.dataset.key") == "device":
+            break
+    assert page.page.evaluate("document.activeElement.dataset.key") == "device"
+    press("Enter")
+    assert page.page.locator("th[aria-sort=ascending]").inner_text().startswith("Device")
+    press("Shift+Tab")
+    press("Space")
+    assert page.page.locator("th[aria-sort=ascending]").inner_text().startswith("Variant")
+
+
+def test_ticked_distributions(page: Page) -> None:
+    assert page.page.locator("#spread .boxlayer path.box").count() == 7
+    page.page.locator("#table tbody input").nth(2).check()
+    page.page.wait_for_function(
+        "document.querySelectorAll('#spread .boxlayer path.box').length === 1"
+    )
+
+
+def test_comparison_and_host(page: Page) -> None:
+    text = page.page.locator("main").inner_text()
+    assert "1.33 times the latency" in text and "Box 1 (aaaaaa)" in text
+    assert "Each file ran in a process of its own" in text
+
+
+def test_phone(browser: Any, small: Path) -> None:
+    opened = Page(browser, small, viewport={"width": 390, "height": 844})
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert opened.page.locator("#front svg.main-svg").first.bounding_box()["width"] <= 390
+    assert opened.complaints == []
+    opened.page.close()
+
+
+def test_print(page: Page) -> None:
+    page.page.emulate_media(media="print")
+    assert not page.page.locator("#filters").is_visible()
+    assert page.page.locator("#table").is_visible() and page.page.locator("#front").is_visible()
+
+
+def test_five_hundred_variants(browser: Any, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", grid(500))
+    facts = write([store], ("html",), store)
+    assert facts["variants"] == 500
+    path = Path(facts["reports"][0])
+    assert path.stat().st_size < 8_000_000
+    opened = Page(browser, path)
+    assert len(opened.column(2)) == 500 and opened.points() == 500
+    assert opened.complaints == []
+    opened.page.close()
+
+
+def test_page_names_no_other_place(small: Path) -> None:
+    """The policy inside the page forbids requests, whatever a library would like to do."""
+    text = small.read_text()
+    assert "default-src 'none'" in text
+    head = text[: text.index("<style>")]
+    assert "http" not in head.replace("http-equiv", "")

@@ -1,0 +1,89 @@
+"""The best variant under budgets, with honest reasons, or which bound stands in the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgezoo.errors import DataError, UsageError
+from edgezoo.reporting.recommendation import Budgets, recommend
+from edgezoo.reporting.rows import rows
+from tests.support.fake_records import record
+
+SMALL = record(alpha=0.25, median=2.0, hits=380, size=600_000)
+FLOAT = record(alpha=0.25, precision="float32", median=4.0, hits=390, size=1_900_000)
+LARGE = record(alpha=0.5, median=9.0, hits=470, size=1_500_000)
+HUGE = record(alpha=1.0, median=40.0, hits=500, size=4_300_000)
+EVERY = rows([SMALL, FLOAT, LARGE, HUGE])
+
+
+def _choice(prefer: str = "accuracy", **budgets: Any) -> float | None:
+    chosen = recommend(EVERY, Budgets(**budgets), prefer)["choice"]
+    return None if chosen is None else chosen["bytes"]
+
+
+def test_budgets() -> None:
+    assert _choice() == 4_300_000
+    assert _choice(max_latency_ms=20) == 1_500_000
+    assert _choice(max_latency_ms=20, max_bytes=1_000_000) == 600_000
+    assert _choice(min_top1=0.6, max_latency_ms=5) == 1_900_000
+    assert _choice("latency", min_top1=0.7) == 1_500_000
+    assert _choice("size", min_top1=0.59) == 1_500_000
+    assert _choice(max_latency_ms=2.0) == 600_000
+    assert _choice(max_latency_ms=2.0, sure=True) is None, "its interval goes beyond 2 ms"
+    assert _choice(max_latency_ms=9.05, statistic="p95") == 1_900_000
+    assert _choice(max_drop=0.0, max_latency_ms=5) == 1_900_000
+    assert _choice(max_memory_mb=50) is None
+
+
+def test_why() -> None:
+    facts = recommend(EVERY, Budgets(max_latency_ms=20))
+    assert facts["runner_up"]["bytes"] == 1_900_000
+    assert (facts["fitting"], facts["considered"]) == (3, 4)
+    assert facts["misses"] == {"max_latency_ms": 1}
+    words = " ".join(facts["why"])
+    assert "most accurate of 3 variants" in words
+    assert "the runner-up is 2.25 times faster than it (95 %" in words
+    assert "+12.3 points" in words and "0.79 times the size" in words
+    assert "cannot tell" not in words
+    near = recommend(EVERY, Budgets(max_latency_ms=5))
+    assert "cannot tell the two apart" in " ".join(near["why"])
+
+
+def test_nothing_fits() -> None:
+    facts = recommend(EVERY, Budgets(max_latency_ms=5, min_top1=0.7))
+    assert facts["choice"] is None and facts["why"] == []
+    assert facts["misses"] == {"max_latency_ms": 2, "min_top1": 2}
+    nearest = {entry["without"]: entry["variant"]["bytes"] for entry in facts["alternatives"]}
+    assert nearest == {"max_latency_ms": 1_500_000, "min_top1": 1_900_000}
+
+
+def test_machines_are_not_mixed() -> None:
+    other = record(alpha=0.25, median=0.1, hits=600, machine="b" * 12)
+    every = rows([SMALL, other])
+    with pytest.raises(UsageError, match="2 machines") as caught:
+        recommend(every, Budgets())
+    assert "Box 1 (aaaaaa)" in caught.value.hint
+    assert recommend(every, Budgets(), machine="AAAA")["choice"]["median_ms"] == 2.0
+    with pytest.raises(UsageError, match="0 machines"):
+        recommend(every, Budgets(), machine="zz")
+
+
+def test_estimates_are_left_aside() -> None:
+    estimate = record(alpha=1.0, median=0.1, hits=600, kind="estimate")
+    assert recommend(rows([SMALL, estimate]), Budgets())["considered"] == 1
+    with pytest.raises(DataError, match="no measurements"):
+        recommend(rows([estimate]), Budgets())
+
+
+def test_without_accuracies() -> None:
+    found = rows([record(hits=None), record(hits=None, median=1.0)])
+    with pytest.raises(DataError, match="accuracy"):
+        recommend(found, Budgets())
+    assert recommend(found, Budgets(), "latency")["choice"]["median_ms"] == 1.0
+
+
+def test_little_trust_is_told() -> None:
+    poor = rows([record(trust="poor")])
+    assert "Trust in its latency: poor. Others were busy." in recommend(poor, Budgets())["why"]

@@ -1,0 +1,109 @@
+"""Rows of a report: drops, fronts and ties, and machines that never meet."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from edgezoo.reporting.rows import difference95, on_front, rows
+from edgezoo.reporting.text import to_csv, to_markdown
+from edgezoo.statistics import share_interval
+from tests.support.fake_records import failed, record
+
+
+def _place(*records: object) -> list[str]:
+    found = rows(records)  # type: ignore[arg-type]
+    every = sum(1 << row["id"] for row in found)
+    return [on_front(row, every) for row in found]
+
+
+def test_difference_is_newcombes() -> None:
+    """(Newcombe 1998, table II: 56/70 - 48/80 is 0.0524 to 0.3339 by method 10)."""
+    found = difference95(56 / 70, share_interval(56, 70), 48 / 80, share_interval(48, 80))
+    assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_front() -> None:
+    fast, good = record(median=1.0, hits=300), record(median=4.0, hits=500)
+    worse = record(median=8.0, hits=250)
+    assert _place(fast, good, worse) == ["front", "front", "behind"]
+
+
+def test_what_noise_hides_is_not_called_behind() -> None:
+    best, near = record(median=2.0, hits=401), record(median=2.01, hits=400)
+    assert _place(best, near) == ["front", "maybe"]
+    slower = record(median=2.4, hits=400)
+    assert _place(best, slower) == ["front", "behind"]
+    noisy = record(median=2.4, hits=400, floor=0.3)
+    assert _place(best, noisy) == ["front", "maybe"], "its session could not see 20 %"
+
+
+def test_equal_figures_stand_side_by_side() -> None:
+    assert _place(record(), record()) == ["front", "front"]
+
+
+def test_only_visible_variants_count() -> None:
+    found = rows([record(median=1.0, hits=500), record(median=2.0, hits=400)])
+    assert on_front(found[1], 0b11) == "behind" and on_front(found[1], 0b10) == "front"
+
+
+def test_machines_kinds_and_devices_do_not_meet() -> None:
+    slow = record(median=9.0, hits=100)
+    assert _place(record(median=1.0, hits=600, machine="b" * 12), slow)[1] == "front"
+    assert _place(record(median=1.0, hits=600, kind="estimate"), slow)[1] == "front"
+    assert _place(record(median=1.0, hits=600), slow)[1] == "behind"
+
+
+def test_drop_is_against_float32_of_the_same_network() -> None:
+    other_size = record(precision="float32", input_size=224, hits=600)
+    onnx = record(precision="float32", format="onnx", hits=420)
+    own = record(precision="float32", hits=430)
+    int8 = record(hits=400)
+    found = rows([other_size, onnx, own, int8, record(input_size=160)])
+    assert found[3]["drop"] == pytest.approx(30 / 650), "float32 of the same format comes first"
+    low, high = found[3]["drop_ci95"]
+    assert low < 30 / 650 < high
+    assert found[2]["drop"] is None and found[4]["drop"] is None
+    assert rows([onnx, int8])[1]["drop"] == pytest.approx(20 / 650)
+
+
+def test_paired_drop_of_the_evaluation_comes_first() -> None:
+    paired = record(hits=400)
+    paired["accuracy"] |= {"drop": 0.01, "drop_ci95": [-0.002, 0.022]}
+    found = rows([record(precision="float32", hits=430), paired])
+    assert (found[1]["drop"], found[1]["drop_ci95"]) == (0.01, [-0.002, 0.022])
+
+
+def test_records_without_accuracy_or_figures() -> None:
+    found = rows([record(hits=None), failed()])
+    assert len(found) == 1 and found[0]["top1"] is None
+
+
+def test_quantiles_span_all_runs() -> None:
+    facts = record()
+    runs = [ms for block in facts["latency"]["blocks_ms"] for ms in block]
+    (row,) = rows([facts])
+    assert row["quantiles_ms"][0] == min(runs) and row["quantiles_ms"][-1] == max(runs)
+    assert row["quantiles_ms"] == sorted(row["quantiles_ms"])
+
+
+def test_csv() -> None:
+    text = to_csv(rows([record(), record(hits=None, model="vgg16", alpha=None)]))
+    first, second = csv.DictReader(io.StringIO(text))
+    assert first["median_ms"] == "2.0" and float(first["top1_low"]) < 400 / 650
+    assert second["model"] == "vgg16" and second["top1_high"] == second["alpha"] == ""
+
+
+def test_markdown_has_a_table_a_machine() -> None:
+    records = [record(median=1.0), record(median=3.0, hits=100), record(machine="b" * 12),
+               record(kind="estimate", median=0.1)]  # fmt: skip
+    text = to_markdown(rows(records), [failed(format="onnx")])
+    assert text.count("## Box 1 (") == 2 and "It cannot be <made>." in text
+    lines = text.splitlines()
+    assert any(line.startswith("| **mobilenet 0.25 128 int8 tflite** |") for line in lines)
+    assert any(
+        line.startswith("| mobilenet 0.25 128 int8 tflite | cpu | 1 | 3.000") for line in lines
+    )
+    assert any("(estimate)" in line for line in lines)

@@ -1,0 +1,221 @@
+"""A sweep ends with the same records, however often it was cut off."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from edgezoo.errors import DataError, UsageError
+from edgezoo.store import open_store, read_records
+from edgezoo.sweep.run import run
+from edgezoo.sweep.steps import Steps
+from tests.conftest import environment
+from tests.support import fake_sweep
+
+FAKE = Steps(fake_sweep.export, fake_sweep.evaluate, fake_sweep.measure)
+MOMENTS = 20
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    (tmp_path / "images" / "n01440764").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "n01440764" / "a.png")
+    return tmp_path / "store"
+
+
+def _start(store: Path) -> Any:
+    """A process that sweeps, forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.fake_sweep"])
+    child = context.Process(target=fake_sweep.main, args=(store,))
+    child.start()
+    return child
+
+
+def _records(store: Path) -> dict[str, Any]:
+    """All records but for what differs from run to run."""
+    records, damaged = read_records(store)
+    assert damaged == []
+    for record in records:
+        del record["created"], record["store"]
+        record.get("session", {}).pop("id", None)
+    return {f"{record['key']} {record['variant']}": record for record in records}
+
+
+def _sweep(store: Path, **options: Any) -> Any:
+    request = fake_sweep.request(store, store.parent / "images")
+    return run(request, steps=FAKE, **options)
+
+
+def _calls(store: Path) -> list[str]:
+    return store.with_suffix(".log").read_text().splitlines()
+
+
+def test_every_variant_has_its_record(store: Path) -> None:
+    outcome = _sweep(store)
+    records = _records(store)
+    assert len(records) == len(outcome.records) == 24 and outcome.done_before == 0
+    failed = {r["error"]["step"]: r for r in records.values() if r["status"] == "failed"}
+    assert set(failed) == {"export", "measure"}
+    assert "SIGABRT" in failed["export"]["error"]["message"]
+    assert failed["export"]["variant"]["alpha"] == 0.5
+    good = [r for r in records.values() if r["status"] == "measured"]
+    assert len(good) == 22
+    for record in good:
+        assert record["accuracy"]["reference"].startswith("mobilenet_")
+        assert "float32" in record["accuracy"]["reference"]
+        assert record["latency"]["blocks_ms"] == [[1.0, 2.0]] * 2
+        assert (store / record["artifact"]["path"]).is_file()
+
+
+def test_nothing_is_done_twice(store: Path) -> None:
+    _sweep(store)
+    calls = _calls(store)
+    # The one file that fails makes its network be exported one by one; all else is done once.
+    measured = [line for line in calls if line.startswith("measure")]
+    assert len(measured) == len(set(measured)) == 23
+    outcome = _sweep(store)
+    assert outcome.done_before == 24 and _calls(store) == calls
+
+
+def test_failed_ones_are_tried_again_when_asked(store: Path) -> None:
+    _sweep(store)
+    calls = len(_calls(store))
+    _sweep(store, retry_failed=True)
+    again = _calls(store)[calls:]
+    assert [line.split()[0] for line in again] == ["measure", "export"]
+    assert len(_records(store)) == 24
+
+
+def test_a_changed_file_or_calibration_is_made_anew(store: Path) -> None:
+    _sweep(store)
+    calls = len(_calls(store))
+    changed = next(iter((store / "artifacts").glob("*0.25_32_float32_tflite*.tflite")))
+    changed.write_text("damaged")
+    for path in (store / "records").glob("*0.25_32_float32_tflite*"):
+        path.unlink()
+    _sweep(store)
+    assert _calls(store)[calls] == "export mobilenet_0.25_32_float32_tflite__t0"
+    assert len(_records(store)) == 24
+    calls = len(_calls(store))
+    Image.new("RGB", (8, 8)).save(store.parent / "images" / "n01440764" / "b.png")
+    _sweep(store)
+    again = _calls(store)[calls:]
+    assert not [line for line in again if line.startswith("export") and "int8_onnx" not in line]
+    assert sum(line.startswith("evaluate") for line in again) == 23, "other images, other accuracy"
+    assert len(list((store / "records").iterdir())) > 24, "records of the other images stay"
+
+
+def test_half_written_record_is_made_anew(store: Path) -> None:
+    _sweep(store)
+    whole = _records(store)
+    victim = sorted((store / "records").iterdir())[3]
+    victim.write_bytes(victim.read_bytes()[:100])
+    _, damaged = read_records(store)
+    assert len(damaged) == 1 and victim.name in damaged[0]
+    _sweep(store)
+    assert _records(store) == whole
+
+
+def test_missing_images_stop_a_resumed_sweep(store: Path) -> None:
+    _sweep(store)
+    (store.parent / "images").rename(store.parent / "elsewhere")
+    with pytest.raises(DataError, match="images"):
+        _sweep(store)
+    assert len(_records(store)) == 24
+
+
+def test_newer_store_is_refused(store: Path) -> None:
+    store.mkdir()
+    (store / "store.json").write_text(json.dumps({"kind": "edgezoo-results", "schema": 2}))
+    with pytest.raises(DataError, match="schema 2") as caught:
+        _sweep(store)
+    assert "Upgrade" in caught.value.hint
+    assert not (store / "records").exists()
+
+
+def test_two_sweeps_do_not_write_to_one_store(store: Path) -> None:
+    with open_store(store), pytest.raises(UsageError, match="Another"):
+        _sweep(store)
+
+
+def test_killed_at_any_moment(store: Path) -> None:
+    """SIGKILL, whatever it is doing; what is there then is whole, and the next run completes it."""
+    child = _start(store)
+    begun = _begin(store)
+    child.join()
+    assert child.exitcode == 0
+    duration = time.monotonic() - begun
+    whole, calls = _records(store), len(_calls(store))
+    dice = random.Random(0)
+    cut_in_the_middle = 0
+    for moment in range(MOMENTS):
+        place = store.with_name(f"killed{moment}")
+        child = _start(place)
+        _begin(place)
+        time.sleep(duration * dice.random())
+        child.kill()
+        child.join()
+        found = _records(place) if (place / "records").is_dir() else {}
+        assert {key: whole[key] for key in found} == found
+        cut_in_the_middle += 0 < len(found) < 24
+        _sweep(place)
+        assert _records(place) == whole
+        assert len(_calls(place)) <= calls + 14, "no more than a network's steps are repeated"
+        assert not [p for p in (place / "records").iterdir() if p.name.startswith(".")]
+    assert cut_in_the_middle >= 5
+
+
+def _begin(store: Path) -> float:
+    """The moment at which work begins: Python has started, and the store is there."""
+    for _ in range(30_000):
+        if (store / "store.json").exists():
+            return time.monotonic()
+        time.sleep(0.001)
+    raise TimeoutError("the sweep did not start")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_real_sweep_killed_three_times(tmp_path: Path) -> None:
+    """24 variants with the real steps; the records end the same but for what clocks say."""
+    command = [
+        *(sys.executable, "-m", "edgezoo", "benchmark", "mobilenet", "--alpha", "0.25,0.3"),
+        *("--input-size", "32,48", "--precision", "float32,int8", "--weights", "random"),
+        *("--calibration-count", "16", "--no-self-check", "-q", "-o"),
+    ]
+    whole = tmp_path / "whole"
+    begun = time.monotonic()
+    subprocess.run([*command, str(whole)], env=environment(), check=True, capture_output=True)
+    duration = time.monotonic() - begun
+    wanted = _timeless(whole)
+    assert len(wanted) == 24
+    dice = random.Random(1)
+    for moment in range(3):
+        place = tmp_path / f"killed{moment}"
+        child = subprocess.Popen([*command, str(place)], env=environment(),
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(duration * dice.uniform(0.1, 0.9))
+        child.kill()
+        child.wait()
+        found = _timeless(place) if (place / "records").is_dir() else {}
+        assert {key: wanted[key] for key in found} == found
+        subprocess.run([*command, str(place)], env=environment(), check=True, capture_output=True)
+        assert _timeless(place) == wanted
+
+
+def _timeless(store: Path) -> dict[str, Any]:
+    """What a record says but for figures of time and memory."""
+    return {
+        key: {name: record.get(name) for name in ("variant", "artifact", "accuracy", "status")}
+        for key, record in _records(store).items()
+    }
