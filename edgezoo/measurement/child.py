@@ -113,9 +113,7 @@ class Stopwatch:
         raw = self._session.run(self._input)
         return {
             "decode": _median_ms(
-                lambda: load_pixels(
-                    BytesIO(photograph), contract.input_size, contract.crop_fraction
-                )
+                lambda: load_pixels(BytesIO(photograph), contract.input_size, contract.resize)
             ),
             "to_input": _median_ms(
                 lambda: to_input(pixels[None], contract, self._session.inputs[0])
