@@ -62,9 +62,10 @@ def processor(host: Host) -> dict[str, Any]:
         key, _, value = line.partition(":")
         facts.setdefault(key.strip().lower(), value.strip())
     flags = set((facts.get("flags") or facts.get("features") or "").split())
+    board = _text(host.root / "proc/device-tree/model") or None
     return {
-        "cpu": facts.get("model name") or host.machine,
-        "board": _text(host.root / "proc/device-tree/model") or None,
+        "cpu": facts.get("model name") or board or host.machine,
+        "board": board,
         "features": [name for name in _FEATURES if name in flags],
     }
 

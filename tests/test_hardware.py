@@ -138,7 +138,7 @@ def test_processor_and_libraries(tmp_path: Path) -> None:
     }  # fmt: skip
     host = _host(tmp_path, tree)
     assert hardware.processor(host) == {
-        "cpu": "aarch64", "board": "Raspberry Pi 5 Model B Rev 1.0",
+        "cpu": "Raspberry Pi 5 Model B Rev 1.0", "board": "Raspberry Pi 5 Model B Rev 1.0",
         "features": ["asimd", "asimddp"],
     }  # fmt: skip
     assert hardware.libraries(host) == [

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from edgezoo import flatbuffer
 from edgezoo.calibration._stepwise import Step, StepwiseNetwork
-from edgezoo.calibration.preparation import NetworkInput, write_plain
+from edgezoo.calibration.observation import NetworkInput
+from edgezoo.calibration.preparation import write_plain
 from edgezoo.errors import RefusedError
 from edgezoo.rounding import PIXEL_ZERO
 from edgezoo.spec import InputKind, Normalization

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgezoo.calibration.preparation import NetworkInput
+    from edgezoo.calibration.observation import NetworkInput
 
 _PLAIN = "plain.tflite"
 _OBSERVATION = "observation.json"
@@ -87,18 +87,18 @@ def observe_network(directory: str, contract: dict[str, Any], calibration: str) 
     """Turn the base into the plain network that takes pixel - 128, and note its ranges.
 
     Returns:
-        {"stability": of the ranges, see `calibration.preparation.stability_of`}.
+        {"stability": of the ranges, see `calibration.observation.stability_of`}.
     """
-    from edgezoo.calibration import preparation, sources
+    from edgezoo.calibration import observation, preparation, sources
 
     folder = Path(directory)
     images = sources.open_images(Path(calibration))
     feed = _network_input(contract)
     plain = folder / _PLAIN
     preparation.write_plain(folder / "base.tflite", plain, feed)
-    seen = preparation.observe(plain, images.array(), feed)
+    seen = observation.observe(plain, images.array(), feed)
     if images.passport["source"] == "synthetic":
-        seen = replace(seen, ranges=preparation.widen_logits(plain, seen.ranges))
+        seen = replace(seen, ranges=observation.widen_logits(plain, seen.ranges))
     seen.save(folder / _OBSERVATION)
     images.annotate(ranges=seen.record())
     return {"stability": seen.stability}
@@ -112,7 +112,7 @@ def prepare_form(
     recipe: dict[str, Any],
 ) -> dict[str, Any]:
     """Make one float form ready for the quantizer that starts from it."""
-    from edgezoo.calibration import preparation, sources
+    from edgezoo.calibration import observation, preparation, sources
     from edgezoo.calibration.recipe import Recipe
     from edgezoo.exporters import _forms
 
@@ -124,7 +124,7 @@ def prepare_form(
         prepared,
         sources.open_images(Path(calibration)).array(),
         _network_input(contract),
-        preparation.Observation.load(folder / _OBSERVATION),
+        observation.Observation.load(folder / _OBSERVATION),
         Recipe.from_json(recipe),
     )
     _forms.fill(source, form, prepared)
@@ -140,12 +140,12 @@ def rank_layers(
     Returns:
         {"layers": names, the most harmful first}.
     """
-    from edgezoo.calibration import preparation, sensitivity, sources
+    from edgezoo.calibration import observation, sensitivity, sources
     from edgezoo.calibration.recipe import Recipe
 
     folder = Path(directory)
     pixels = sources.open_images(Path(calibration)).array()
-    seen = preparation.Observation.load(folder / _OBSERVATION)
+    seen = observation.Observation.load(folder / _OBSERVATION)
     ranked = sensitivity.rank_layers(
         folder / _PLAIN, _network_input(contract)(pixels[:8]), seen.ranges, Recipe.from_json(recipe)
     )
@@ -153,7 +153,7 @@ def rank_layers(
 
 
 def _network_input(contract: dict[str, Any]) -> NetworkInput:
-    from edgezoo.calibration.preparation import NetworkInput
+    from edgezoo.calibration.observation import NetworkInput
 
     facts = InputContract.from_json(contract)
     return NetworkInput(facts.normalization, facts.input_kind)

@@ -13,6 +13,7 @@ from edgezoo import process
 from edgezoo.artifact import InputContract, WeightsRecord
 from edgezoo.building import CLASSES
 from edgezoo.calibration import fingerprints, sources
+from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.calibration.recipe import Recipe
 from edgezoo.contracts import Form
 from edgezoo.errors import DataError, RefusedError
@@ -42,7 +43,6 @@ class Work:
         self.calibration: sources.StoredImages | None = None
         self.verification: Path | None = None
         self.labelled: LabelledPixels | None = None
-        self.stability: dict[str, Any] | None = None
         self.paths: dict[str, list[Path]] = {}
         self.usage: dict[str, dict[str, float]] = {}
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
@@ -148,7 +148,7 @@ class Work:
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""
         self.progress("Observing ranges, choosing roundings, correcting biases")
-        self.stability = self._call("observe_network", **self._calibrated())["stability"]
+        self._judge(self._call("observe_network", **self._calibrated())["stability"])
         forms = sorted(form for form in self._forms() if form.startswith("prepared."))
         calls = [
             (
@@ -159,6 +159,14 @@ class Work:
         ]
         for _ in self._call_many(calls, [*forms], "prepare"):
             pass
+
+    def _judge(self, stability: dict[str, Any] | None) -> None:
+        """Warn where the ranges depend on which images were taken."""
+        if stability is not None and stability["score"] < UNSTABLE:
+            self.warnings.append(
+                f"The calibration images are too few or too unlike: the ranges of two halves of "
+                f"them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."
+            )
 
     def _recipe(self, form: Form, float_layers: tuple[str, ...] = ()) -> Recipe:
         """The request's recipe on the grid that the quantizers of a form round to."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgezoo.calibration.preparation import NetworkInput, stability_of
+from edgezoo.calibration.observation import UNSTABLE, NetworkInput, stability_of
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import NORMALIZATIONS
 from tests.conftest import Ended, Trained
@@ -22,7 +22,8 @@ def test_few_images_are_less_stable_than_many() -> None:
     few, many = (stability_of(names, 0 * highs[:n], highs[:n]) for n in (4, 512))
     assert few is not None and many is not None
     assert few["halves"] == 2 and many["halves"] == 256
-    assert few["score"] < many["score"] and few["worst"] > 2 * many["worst"]
+    assert few["score"] < UNSTABLE < many["score"]
+    assert few["median"] > 2 * many["median"]
     assert stability_of(names, highs[:1], highs[:1]) is None
 
 
@@ -30,7 +31,7 @@ def test_halves_that_differ_are_named() -> None:
     lows, highs = np.zeros((8, 3)), np.ones((8, 3))
     highs[4:, 1] = 4
     found = stability_of(["a", "b", "c"], lows, highs)
-    assert found == {"halves": 4, "score": 1.0, "worst": 0.75, "worst_tensor": "b"}
+    assert found == {"halves": 4, "score": 0.25, "median": 0.0, "worst_tensor": "b"}
 
 
 @pytest.mark.parametrize("mode", NORMALIZATIONS)
@@ -57,5 +58,6 @@ def test_passport_tells_how_stable_the_ranges_are(
     facts = cli("inspect", ended.json["artifacts"][0]["path"], "--json").json
     ranges = facts["contract"]["calibration"]["ranges"]
     assert ranges["stability"]["halves"] == 2
-    assert 0 < ranges["stability"]["worst"] <= 1
+    assert ranges["stability"]["score"] < UNSTABLE
+    assert any("halves of them differ by" in text for text in ended.json["warnings"])
     assert len(ranges["sha256"]) == 64
