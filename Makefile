@@ -35,6 +35,7 @@ docs: $(READY)  ## write the generated documents anew
 
 benchmarks: $(READY)  ## the figures of benchmarks/results, on this machine
 	$(BIN)/python benchmarks/int8_accuracy.py
+	$(BIN)/python benchmarks/int8_families.py
 	$(BIN)/python benchmarks/cost.py
 	$(BIN)/python benchmarks/int8_latency.py
 	$(BIN)/python benchmarks/explain.py
