@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 # More inputs than this make the matrix of second moments too large (85 MB at 4608).
 _MOST_INPUTS = 4608
+# Numbers that the patches of one layer may hold; of large kernels fewer positions are taken.
+_PATCH_VALUES = 2**25
+# From this many inputs on, errors are passed on block by block, and in single precision.
+_LARGE, _BLOCK = 1025, 128
 # Share of the mean diagonal that is added to it, as in the paper.
 _DAMPING = 0.01
 
@@ -99,9 +103,8 @@ def _patches(
     views = np.lib.stride_tricks.sliding_window_view(inputs, tuple(spans), axis=(1, 2))
     views = views[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
     count = views.shape[0] * views.shape[1] * views.shape[2]
-    places = np.unravel_index(
-        np.linspace(0, count - 1, min(count, positions)).astype(np.int64), views.shape[:3]
-    )
+    most = min(count, positions, _PATCH_VALUES // views[0, 0, 0].size)
+    places = np.unravel_index(np.linspace(0, count - 1, most).astype(np.int64), views.shape[:3])
     taken = views[places]  # (positions, channels, kh, kw)
     return np.ascontiguousarray(taken.reshape(*taken.shape[:2], -1).transpose(0, 2, 1))
 
@@ -122,25 +125,37 @@ def _round_rows(
     largest = np.abs(work).argmax(1)
     upper = _error_spread(moments)
     levels = np.empty_like(work)
-    for j in range(work.shape[1]):
-        low = np.full(len(work), -127.0)
-        high = np.full(len(work), 127.0)
-        if pair_levels is not None and j % 2:
-            low = np.maximum(low, -pair_levels - np.minimum(levels[:, j - 1], 0))
-            high = np.minimum(high, pair_levels - np.maximum(levels[:, j - 1], 0))
-        wanted = np.where(largest == j, rows[:, j], work[:, j])
-        levels[:, j] = np.clip(np.rint(wanted), low, high)
-        error = (work[:, j] - levels[:, j]) / upper[:, j, j]
-        work[:, j + 1 :] -= error[:, None] * upper[:, j, j + 1 :]
+    width = work.shape[1]
+    block = _BLOCK if width >= _LARGE else width
+    for start in range(0, width, block):
+        end = min(start + block, width)
+        errors = np.empty((len(work), end - start))
+        for j in range(start, end):
+            low = np.full(len(work), -127.0)
+            high = np.full(len(work), 127.0)
+            if pair_levels is not None and j % 2:
+                low = np.maximum(low, -pair_levels - np.minimum(levels[:, j - 1], 0))
+                high = np.minimum(high, pair_levels - np.maximum(levels[:, j - 1], 0))
+            wanted = np.where(largest == j, rows[:, j], work[:, j])
+            levels[:, j] = np.clip(np.rint(wanted), low, high)
+            error = (work[:, j] - levels[:, j]) / upper[:, j, j]
+            work[:, j + 1 : end] -= error[:, None] * upper[:, j, j + 1 : end]
+            errors[:, j - start] = error
+        if end < width:  # only large layers, which have one matrix of moments for all rows
+            work[:, end:] -= errors @ upper[0, start:end, end:]
     return levels
 
 
-def _error_spread(moments: NDArray[np.float32]) -> NDArray[np.float64]:
+def _error_spread(moments: NDArray[np.float32]) -> NDArray[Any]:
     """Upper Cholesky factor of the inverse of the damped second moments."""
     import numpy as np
 
-    damped = moments.astype(np.float64)
+    large = moments.shape[1] >= _LARGE
+    damped: Any = moments.astype(np.float32 if large else np.float64)
     diagonal = np.einsum("cii->ci", damped)
     diagonal += _DAMPING * diagonal.mean(1, keepdims=True) + 1e-12
-    lower = np.linalg.cholesky(np.linalg.inv(damped))
+    try:
+        lower: Any = np.linalg.cholesky(np.linalg.inv(damped))
+    except np.linalg.LinAlgError:
+        lower = np.linalg.cholesky(np.linalg.inv(damped.astype(np.float64)))
     return np.asarray(lower.transpose(0, 2, 1))
