@@ -127,7 +127,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             models.append(one_model(alpha, size, Path(scratch)))
         missed += failures(alpha, size, models[-1]["edgezoo"])
-    path = common.save("int8-accuracy", {"models": models, "missed": missed})
+        path = common.save("int8-accuracy", {"models": models, "missed": missed})
     print(f"{path.relative_to(common.ROOT)}: {missed or 'all bounds hold'}")
     return 1 if missed else 0
 

@@ -282,7 +282,7 @@ def main() -> int:
         print(json.dumps(facts), flush=True)
         models.append(facts)
         missed += failures(facts)
-    path = common.save("int8-families", {"models": models, "missed": missed})
+        path = common.save("int8-families", {"models": models, "missed": missed})
     print(f"{path.relative_to(common.ROOT)}: {missed or 'all bounds hold'}")
     return 1 if missed else 0
 

@@ -17,6 +17,7 @@ from edgezoo.calibration.bias_correction import correct_layers
 from edgezoo.calibration.equalization import equalize
 from edgezoo.calibration.observation import NetworkInput, Observation, Ranges, observe
 from edgezoo.calibration.recipe import Recipe
+from edgezoo.calibration.tiny_weights import lift_tiny_weights
 from edgezoo.rounding import PIXEL_ZERO
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def prepare(
         # output no equalization touches.
         ranges = {**observe(path, pixels, feed).ranges, **_after_last_layer(path, ranges)}
         methods.append(f"cross-layer equalization of {equalized} pairs")
+    lift_tiny_weights(path, ranges)
     corrected = 0
     scales: dict[str, list[float]] = {}
     if recipe.effort != "fast":
