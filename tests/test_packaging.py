@@ -134,5 +134,5 @@ def test_wheel_runs_by_itself(built: Path, tmp_path: Path) -> None:
     )
     where, *words = _run(sys.executable, "-P", "-c", code, cwd=tmp_path).split()
     assert (tmp_path / where).resolve() == (tmp_path / "edgezoo" / "__init__.py").resolve()
-    assert words == ["12", "onnx", "openvino", "tflite", "keras", "litert", "onnxruntime",
+    assert words == ["21", "onnx", "openvino", "tflite", "keras", "litert", "onnxruntime",
                      "openvino", "tflite_micro"]  # fmt: skip

@@ -98,8 +98,8 @@ def _print(facts: dict[str, Any]) -> None:
         click.echo(click.wrap_text(f"Also: {finding['fault']}{where}: {finding['evidence']}", 80))
     click.echo()
     console.table(
-        f"Lost top-1 in points; one of {facts['images']} images ({facts['image_source']}) is "
-        f"{100 / facts['images']:.1f}",
+        f"Lost top-1 in points; one of {facts['images']} images "
+        f"({Path(facts['image_source']).name}) is {100 / facts['images']:.1f}",
         ("cause", "agreement", "top-1", "share of the logits' error"),
         [
             (

@@ -120,7 +120,7 @@ def test_classify_answers_as_edgezoo_does(
     ("before", "after", "kind", "word"),
     [
         ("np.uint8)\n", "np.uint8)[..., ::-1]\n", "colours", "BGR"),
-        ("Resampling.BILINEAR", "Resampling.NEAREST", "resize", "nearest pixel"),
+        ("[contract[\"resize\"][\"filter\"].upper()]", ".NEAREST", "resize", "nearest pixel"),
         ("values[None]", "(values[None] / 255)", "scale", "the model takes"),
     ],
 )  # fmt: skip

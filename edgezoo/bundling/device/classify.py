@@ -30,13 +30,14 @@ def read_contract(model: Path) -> dict[str, Any]:
     """What the model takes and gives: from the file itself, else from FILE.contract.json."""
     try:
         with zipfile.ZipFile(model) as inside:
-            text = inside.read("edgezoo_contract.json").decode()
+            contract: dict[str, Any] = json.loads(inside.read("edgezoo_contract.json"))
+            if "labels.txt" in inside.namelist():
+                contract["labels"] = inside.read("labels.txt").decode().splitlines()
     except (zipfile.BadZipFile, KeyError):
         beside = model.with_suffix(".contract.json")
         if not beside.is_file():
             raise SystemExit(f"{model} carries no contract and {beside} is not there.") from None
-        text = beside.read_text(encoding="utf-8")
-    contract: dict[str, Any] = json.loads(text)
+        contract = json.loads(beside.read_text(encoding="utf-8"))
     return contract
 
 
