@@ -86,7 +86,7 @@ def _heading(model: dict[str, Any]) -> str:
 def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
     ours = [
         [
-            f"EdgeZoo {' '.join(row['options']).replace('--precision', '')}".strip(),
+            f"EdgeZoo {' '.join(_choice(row['options']))}".strip(),
             f"{row['format']} {row['precision']}",
             "-" if row["precision"] == "float32" else _calibration(row),
             f"{100 * row['top1']:.1f}",
@@ -99,6 +99,11 @@ def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
         for row in model["by_hand"][1:]
     ]
     return [*ours, *hand]
+
+
+def _choice(options: list[str]) -> list[str]:
+    """Options of an export that are a choice of how to quantize."""
+    return [] if "--precision" in options else [option for option in options if option != "--int8"]
 
 
 def _calibration(row: dict[str, Any]) -> str:
