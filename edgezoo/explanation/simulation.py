@@ -29,6 +29,9 @@ _MOVING = {"RESHAPE", "PAD", "TRANSPOSE", "SQUEEZE"}
 
 Values = dict[int, "NDArray[np.float32]"]
 
+# Weights below this share of their bias change nothing.
+_NOTHING = 3e-5
+
 
 @dataclass
 class Outcome:
@@ -96,11 +99,20 @@ class Simulation:
     def alive(self, step: Step) -> NDArray[np.float32]:
         """1 for weights that any image made use of, 0 for others; in the weights' shape.
 
-        A channel that is always 0 says nothing, and its weights may be anything.
+        A channel that is always 0 says nothing, and its weights may be anything. So may those
+        that are nothing beside their bias (see `calibration.tiny_weights`).
         """
+        import numpy as np
+
         assert step.weights is not None
         weights = self.exact.constant(step.weights)
         used = weights * 0 + 1
+        if step.bias is not None:
+            others = tuple(i for i in range(weights.ndim) if i != step.channel_axis)
+            counts = np.abs(weights).max(others) >= _NOTHING * np.abs(
+                self.exact.constant(step.bias)
+            )
+            used *= along(counts.astype(weights.dtype), step.channel_axis, weights.ndim)
         for tensor, axis in (
             (step.output, step.channel_axis),
             (step.computed_inputs[0], IN_AXIS[step.kind]),
