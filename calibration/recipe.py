@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from edgezoo.rounding import Granularity, Grid
@@ -39,10 +39,6 @@ class Recipe:
     def positions(self) -> int:
         """Positions of those images that a layer's second moments are taken over."""
         return 40_000 if self.effort == "best" else 20_000
-
-    def on(self, grid: Grid) -> Recipe:
-        """The same on another grid."""
-        return replace(self, grid=grid)
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Recipe:
