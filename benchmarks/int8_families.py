@@ -22,6 +22,8 @@ MODELS = ("nasnetmobile", "densenet121", "resnet50", "inceptionv3", "xception")
 CALIBRATION, SCORED = 100, 64
 # EdgeZoo's SQNR over the library's default, in decibels.
 BOUNDS = {"tflite": 1.0, "onnx": 1.0, "openvino": 0.0}
+# CPU seconds of EdgeZoo's export over those of the libraries' conversions by hand.
+MOST_TIME = 3.0
 
 
 def pictures(model: str, folder: Path) -> None:
@@ -237,12 +239,26 @@ def one_model(model: str, folder: Path) -> dict[str, Any]:
         sys.exit(done["stderr"])
     made = json.loads(done["stdout"])
     facts["cost"]["edgezoo"] = made["usage"]
+    facts["conversion"] = conversion(done, facts["cost"])
     for entry in made["artifacts"]:
         hand = folder / f"hand{Path(entry['path']).suffix}"
         for side, path in (("edgezoo", Path(entry["path"])), ("by_hand", hand)):
             answer = _child("logits_of", model, folder, str(path))
             facts[side][entry["format"]] = answer["result"]
     return facts
+
+
+def conversion(ours: dict[str, Any], cost: dict[str, Any]) -> dict[str, Any]:
+    """CPU seconds of all processes that made the three files, and the largest peak memory."""
+    theirs = [cost[f"hand {what}"] for what in ("reference", "tflite", "onnx", "openvino")]
+    peaks = [step["peak_rss_mb"] for step in cost["edgezoo"].values()]
+    return {
+        "edgezoo": {"cpu_s": ours["cpu_s"], "peak_rss_mb": max(peaks)},
+        "by_hand": {
+            "cpu_s": round(sum(step["cpu_s"] for step in theirs), 2),
+            "peak_rss_mb": max(step["peak_rss_mb"] for step in theirs),
+        },
+    }
 
 
 def _child(function: str, model: str, folder: Path, argument: str) -> dict[str, Any]:
@@ -263,6 +279,9 @@ def failures(facts: dict[str, Any]) -> list[str]:
         ours, theirs = (facts[side][name]["sqnr_db"] for side in ("edgezoo", "by_hand"))
         if ours < theirs + least:
             found.append(f"{facts['model']} {name}: {ours} dB, by hand {theirs} dB")
+    seconds = {side: cost["cpu_s"] for side, cost in facts["conversion"].items()}
+    if seconds["edgezoo"] > MOST_TIME * seconds["by_hand"]:
+        found.append(f"{facts['model']}: {seconds} CPU s")
     return found
 
 
