@@ -26,7 +26,7 @@ def measurements() -> str:
 
 
 def _int8_accuracy(result: dict[str, Any]) -> list[str]:
-    parts = [f"## Int8 accuracy\n\n{_origin(result)}\n"]
+    parts = ["## Int8 accuracy\n"]
     for model in result["models"]:
         parts += [_heading(model), table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
     return parts
@@ -122,7 +122,7 @@ def _origin(result: dict[str, Any]) -> str:
 def _heading(model: dict[str, Any]) -> str:
     images, top1 = model["edgezoo"][0]["images"], 100 * model["edgezoo"][0]["float_top1"]
     return (
-        f"### mobilenet {model['alpha']} at {model['size']} px\n\n"
+        f"### mobilenet {model['alpha']} at {model['size']} px\n\n{_origin(model)}\n\n"
         f"Keras: {top1:.1f} % top-1 on {images} images.\n"
     )
 
