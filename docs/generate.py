@@ -1,6 +1,6 @@
 """Writes the documents that are made from the code and from committed results.
 
-They are cli.md, support-matrix.md, zoo.md and measurements.md.
+They are cli.md, support-matrix.md, zoo.md, measurements.md and matrix.md.
 
 Without arguments the files are written anew. With `--check` nothing is written, and the exit code
 is 1 where a file is stale.
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from matrix_tables import matrix
 from measured import measurements, table
 
 from edgezoo import registry
@@ -190,6 +191,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "support-matrix.md": support_matrix,
     "zoo.md": zoo,
     "measurements.md": lambda: f"{MARK}\n{measurements()}",
+    "matrix.md": lambda: f"{MARK}\n{matrix()}",
 }
 
 

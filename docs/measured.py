@@ -85,6 +85,52 @@ def _int8_methods(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _efficientnet_lite(result: dict[str, Any]) -> list[str]:
+    columns = ["model", "made by", "top-1 %", "agreement", "drop, points"]
+    return [
+        f"## EfficientNet-Lite\n\n{_origin(result)}\n",
+        "Agreement and drop are those towards the Keras network, on the same images.\n",
+        table(columns, [row for model in result["models"] for row in _lite_rows(model)]),
+    ]
+
+
+def _lite_rows(model: dict[str, Any]) -> list[list[object]]:
+    name = model["model"]
+    keras, torch = model["keras_top1"], model["torch_top1"]
+    peer = f"PyTorch {model['torch'].partition('+')[0]}"
+    rows: list[list[object]] = [
+        [name, "Keras", f"{100 * keras:.1f}", "-", "-"],
+        [name, peer, f"{100 * torch:.1f}", f"{model['agreement']:.3f}",
+         f"{100 * (keras - torch):.1f}"],
+    ]  # fmt: skip
+    for file in model["files"]:
+        made = f"EdgeZoo, {file['format']} {file['precision']}"
+        rows.append([name, made, f"{100 * file['top1']:.1f}", f"{file['agreement']:.3f}",
+                     f"{100 * file['drop']:.1f}"])  # fmt: skip
+    return rows
+
+
+def _conversion(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [
+            model["model"],
+            name,
+            f"{model[name]['sides']['edgezoo']['cpu_s']:.1f}",
+            f"{model[name]['sides'][model[name]['peer']]['cpu_s']:.1f}",
+            model[name]["peer"],
+            f"{model[name]['ratio']:.2f}",
+        ]
+        for model in result["models"]
+        for name in ("tflite", "onnx", "openvino")
+    ]
+    columns = ["model", "format", "EdgeZoo s", "by hand s", "cheapest route by hand", "ratio"]
+    return [
+        f"## Conversion\n\n{_origin(result)}\n",
+        "Float32, CPU seconds of whole processes from the import of TensorFlow to the file.\n",
+        table(columns, rows),
+    ]
+
+
 def _int8_latency(result: dict[str, Any]) -> list[str]:
     files = ["mobilenet", "format", "made by", "ms", "kB"]
     pairs = ["mobilenet", "format", "file", "over", "time"]
@@ -247,6 +293,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "int8-methods": _int8_methods,
     "int8-families": _int8_families,
     "int8-latency": _int8_latency,
+    "efficientnet-lite": _efficientnet_lite,
+    "conversion": _conversion,
     "cost": _cost_section,
     "explain": _explained,
 }

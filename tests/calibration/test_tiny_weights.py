@@ -8,8 +8,12 @@ import numpy as np
 
 from edgezoo import flatbuffer
 from edgezoo.calibration._stepwise import StepwiseNetwork
+from edgezoo.calibration.observation import NetworkInput, Observation
+from edgezoo.calibration.preparation import prepare
+from edgezoo.calibration.recipe import Recipe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
 from edgezoo.rounding import activation_parameters, weight_scales
+from edgezoo.spec import NORMALIZATIONS
 from tests.conftest import Exported
 
 
@@ -42,16 +46,19 @@ def _largest_bias(path: Path, index: int) -> float:
 
 
 def test_bias_fits_and_values_stay(exported: Exported, tmp_path: Path) -> None:
-    path = tmp_path / "constant.tflite"
-    index, ranges = _with_constant_channel(exported.path("tflite", "float32"), path)
-    assert _largest_bias(path, index) > 2**31
-    before = StepwiseNetwork(path)
+    """As an export prepares the network, whatever else its recipe does."""
+    plain, path = tmp_path / "constant.tflite", tmp_path / "prepared.tflite"
+    index, ranges = _with_constant_channel(exported.path("tflite", "float32"), plain)
+    assert _largest_bias(plain, index) > 2**31
+    before = StepwiseNetwork(plain)
     step = before.steps[index]
     (tensor,) = step.computed_inputs
     shape = [int(n) for n in before.graph.tensors[tensor].shape]
     inputs = np.random.default_rng(0).uniform(0, 6, shape).astype(np.float32)
     wanted = before.run(step, {tensor: inputs})
-    assert lift_tiny_weights(path, ranges) == 1
+    feed = NetworkInput(NORMALIZATIONS["tf"], "pixels")
+    no_pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    prepare(plain, path, no_pixels, feed, Observation(1.0, ranges, 1), Recipe(effort="fast"))
     assert _largest_bias(path, index) < 2**29.01
     got = StepwiseNetwork(path).run(step, {tensor: inputs})
     assert np.abs(got - wanted).max() < 1e-3

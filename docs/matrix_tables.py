@@ -1,0 +1,57 @@
+"""The cells of benchmarks/matrix.py as tables of a document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from measured import RESULTS, table
+
+
+def matrix() -> str:
+    """The cells of benchmarks/matrix.py, a table a model."""
+    cells = [json.loads(path.read_text()) for path in sorted((RESULTS / "matrix").glob("*.json"))]
+    parts = [
+        "# Matrix\n",
+        "Every model in every format and precision, by `python benchmarks/matrix.py`. SQNR and\n"
+        "agreement are those towards the Keras network on 64 photographs, at the probabilities;\n"
+        "time is CPU milliseconds of one inference on one thread; cost is that of the process\n"
+        "that wrote the file, and for int8 of those that observed ranges and prepared weights.\n"
+        "What all files of a model share, the conversion from Keras, stands above its table.\n\n"
+        "Networks without ImageNet weights on that machine have seeded random ones and estimated\n"
+        "batch norm: their SQNR says how well a file follows, nothing of a trained one's top-1.\n",
+    ]
+    for model in sorted({cell["model"] for cell in cells}):
+        parts += _matrix_model([cell for cell in cells if cell["model"] == model])
+    return "\n".join(parts)
+
+
+def _matrix_model(cells: list[dict[str, Any]]) -> list[str]:
+    order = {name: place for place, name in enumerate(("float32", "float16", "int8"))}
+    cells = sorted(cells, key=lambda cell: (cell["format"], order[cell["precision"]]))
+    done = [cell for cell in cells if "failed" not in cell]
+    parts = [f"## {cells[0]['model']}\n"]
+    if done:
+        source = done[0]["steps"]["source"]
+        parts.append(
+            f"{done[0]['weights']} weights, {done[0]['input_size']} px; conversion from Keras: "
+            f"{source['cpu_s']:.0f} CPU s, {source['peak_rss_mb']:.0f} MB.\n"
+        )
+    columns = ["format", "precision", "kB", "CPU s", "MB", "SQNR dB", "agreement", "ms"]
+    return [*parts, table(columns, [_matrix_row(cell) for cell in cells])]
+
+
+def _matrix_row(cell: dict[str, Any]) -> list[object]:
+    names: list[object] = [cell["format"], cell["precision"]]
+    if "failed" in cell:
+        return [*names, cell["failed"], "", "", "", "", ""]
+    steps = [step for name, step in cell["steps"].items() if name != "source"]
+    return [
+        *names,
+        round(cell["bytes"] / 1000),
+        f"{sum(step['cpu_s'] for step in steps):.1f}",
+        f"{max(step['peak_rss_mb'] for step in steps):.0f}",
+        f"{cell['sqnr_db']:.1f}",
+        f"{cell['agreement']:.3f}",
+        f"{cell['latency']['cpu_ms']:.2f}" if "cpu_ms" in cell["latency"] else "-",
+    ]
