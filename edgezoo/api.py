@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry, zoo
+from edgezoo import arguments, registry, zoo
 from edgezoo.building import build
 from edgezoo.bundling.make import bundle
 from edgezoo.classification import classify
@@ -56,8 +56,9 @@ def export(model: str, *, output: Path | str = "exported", **options: Any) -> Ex
     Args:
         model: a name of the zoo.
         output: folder for the files and their manifest.
-        **options: fields of `ExportRequest`, such as alpha=0.5, precisions=("int8",),
-            formats=("tflite",), calibration="photos/".
+        **options: fields of `ExportRequest`, such as precisions=("int8",), formats=("tflite",),
+            calibration="photos/"; and of `BuildArguments`, such as alpha=0.5, include_top=False,
+            with `input_shape`, such as (224, 224, 3), in place of `input_size` where you like.
 
     Returns:
         What was written, with the evidence.
@@ -69,7 +70,8 @@ def export(model: str, *, output: Path | str = "exported", **options: Any) -> Ex
     for name in ("precisions", "formats"):
         if isinstance(options.get(name), str):
             options[name] = (options[name],)
-    result = run(ExportRequest(model=model, output=Path(output), **options))
+    chosen = arguments.taken_from(options)
+    result = run(ExportRequest(model, chosen, output=Path(output), **options))
     require_passed(result)
     return result
 

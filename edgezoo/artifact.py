@@ -17,8 +17,11 @@ from edgezoo.spec import (
     NORMALIZATIONS,
     RESIZE_FILTERS,
     USUAL_RESIZE,
+    BuildArguments,
     InputKind,
+    Layout,
     Normalization,
+    OutputKind,
     Precision,
     Resize,
 )
@@ -52,6 +55,13 @@ class InputContract:
         input_dtype, output_dtype: numpy names of the tensors at the border of the file.
         crop_fraction, resize_filter: resize the shorter side to round(input_size /
             crop_fraction) by the filter ("bilinear", "bicubic"), then cut out the centre.
+        classes: how many the output tells apart; 0 where it gives features.
+        alpha, depth_multiplier, include_top, pooling, dropout, blocks, output_layer: as of
+            `spec.BuildArguments`.
+        output_kind: "probabilities" of classes, or "features" for what comes after.
+        output_shape: without the batch; a feature map is (height, width, channels), whatever the
+            layout of the input. Empty where it is not known.
+        layout: of the input tensor.
         labels: class names in the order of the output; empty where unknown.
         calibration: passport of the images that an int8 file was calibrated on.
     """
@@ -64,11 +74,17 @@ class InputContract:
     classes: int
     alpha: float | None = None
     depth_multiplier: int | None = None
+    include_top: bool = True
+    pooling: str | None = None
+    dropout: float | None = None
+    blocks: tuple[int, ...] | None = None
+    output_layer: str | None = None
     input_kind: InputKind = "pixels"
     input_dtype: str = "float32"
     output_dtype: str = "float32"
-    output_kind: str = "probabilities"
-    layout: str = "NHWC"
+    output_kind: OutputKind = "probabilities"
+    output_shape: tuple[int, ...] = ()
+    layout: Layout = "NHWC"
     color_order: str = "RGB"
     batch: int = 1
     crop_fraction: float = USUAL_RESIZE.crop_fraction
@@ -80,8 +96,17 @@ class InputContract:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the input tensor, NHWC."""
-        return (self.batch, self.input_size, self.input_size, 3)
+        """Shape of the input tensor in its layout."""
+        size = self.input_size
+        if self.layout == "NCHW":
+            return (self.batch, 3, size, size)
+        return (self.batch, size, size, 3)
+
+    @property
+    def arguments(self) -> BuildArguments:
+        """Which network of the model it is."""
+        facts = {name: getattr(self, name) for name in BuildArguments.__slots__}
+        return BuildArguments.from_json({**facts, "classes": self.classes or None})
 
     @property
     def normalization(self) -> Normalization:
@@ -132,6 +157,8 @@ class InputContract:
         try:
             values["weights"] = WeightsRecord(**values["weights"])
             values["labels"] = tuple(values.get("labels") or ())
+            values["output_shape"] = tuple(values.get("output_shape") or ())
+            values["blocks"] = tuple(values["blocks"]) if values.get("blocks") else None
             contract = cls(**values)
         except (TypeError, KeyError) as error:
             raise DataError(f"The contract inside the file is damaged: {error}.") from error

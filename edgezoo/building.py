@@ -3,116 +3,202 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import registry
-from edgezoo.calibration import synthetic
-from edgezoo.errors import DataError, RefusedError, UsageError
-from edgezoo.preprocessing import normalize
-from edgezoo.spec import ModelSpec
+from edgezoo import arguments, registry
+from edgezoo.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.loading import load_weights
+from edgezoo.spec import BuildArguments, ModelSpec
+from edgezoo.untrained import settle
 from edgezoo.weights import LocatedWeights, locate
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-    from numpy.typing import NDArray
-
-CLASSES = 1000
-_STATISTICS_PICTURES = 32
-# Standard deviation of an untrained network's logits over pictures. Trained ImageNet networks
-# have 2 to 4; the default initialisation gives about 0.01, which no 8-bit output can show.
-_LOGIT_SPREAD = 4.0
-# Shift of an untrained network's batch norms. With 0, random layers are chaotic: each enlarges
-# small differences more than large ones, and 8-bit rounding drowns the answer. Around 2, nearly
-# all values pass the ReLU, as if the network were linear, and rounding leaves 9 to 14 dB at 32 px.
-_UNTRAINED_SHIFT = 2.0
 
 
-def check_options(
-    spec: ModelSpec, alpha: float | None, depth_multiplier: int | None, input_size: int | None
-) -> tuple[float | None, int | None, int]:
-    """Fill in defaults and refuse what the family cannot do.
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """One network, down to its weights; goes between processes as JSON.
 
-    Returns:
-        alpha, depth multiplier (None for families without them) and input size in pixels.
-
-    Raises:
-        UsageError: an option that the family does not have, or an illegal value.
+    Attributes:
+        model: a name of the zoo.
+        arguments: complete.
+        weights: known to be on this machine.
+        seed: of random weights.
     """
-    if spec.width is None and (alpha is not None or depth_multiplier is not None):
-        option = "--alpha" if alpha is not None else "--depth-multiplier"
-        raise UsageError(f"{spec.name} has no {option}.", _having(option))
-    size = spec.default_input_size if input_size is None else input_size
-    if size < spec.min_input_size:
-        raise UsageError(
-            f"{spec.name} cannot take {size} px pictures.",
-            f"Its smallest input size is {spec.min_input_size} px.",
-        )
-    if spec.width is None:
-        return None, None, size
-    alpha = 1.0 if alpha is None else alpha
-    if not 0 < alpha < float("inf"):
-        raise UsageError(f"--alpha {alpha:g} is not a width.", "Give a number above 0.")
-    least = spec.width.least_alpha
-    if alpha < least:
-        raise UsageError(
-            f"--alpha {alpha:g} leaves a layer without a channel.", f"At least {least:g}."
-        )
-    if not spec.width.depth_multiplier:
-        if depth_multiplier is not None:
-            option = "--depth-multiplier"
-            raise UsageError(f"{spec.name} has no {option}.", _having(option))
-        return alpha, None, size
-    multiplier = 1 if depth_multiplier is None else depth_multiplier
-    if multiplier < 1:
-        raise UsageError(
-            f"--depth-multiplier {multiplier} is illegal.", "Give a whole number of 1 or more."
-        )
-    return alpha, multiplier, size
 
+    model: str
+    arguments: BuildArguments
+    weights: LocatedWeights
+    seed: int = 0
 
-def _having(option: str) -> str:
-    """Which models have an option, in a sentence."""
-    names = [
-        spec.name
-        for spec in registry.models().values()
-        if spec.width and (option == "--alpha" or spec.width.depth_multiplier)
-    ]
-    return f"Models with it: {', '.join(names)}."
+    @property
+    def spec(self) -> ModelSpec:
+        """The facts about its model."""
+        return registry.model(self.model)
+
+    @property
+    def size(self) -> int:
+        """Height and width of the input in pixels."""
+        return self.arguments.input_size or self.spec.default_input_size
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` turns it back."""
+        facts = asdict(self)
+        path = self.weights.path
+        facts["weights"]["path"] = str(path) if path else None
+        return facts
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> BuildJob:
+        """Read what `to_json` gave."""
+        path = facts["weights"]["path"]
+        located = LocatedWeights(**{**facts["weights"], "path": path and Path(path)})
+        chosen = BuildArguments.from_json(facts["arguments"])
+        return cls(facts["model"], chosen, located, facts["seed"])
 
 
 def build(
     model: str,
     *,
-    alpha: float | None = None,
-    depth_multiplier: int | None = None,
-    input_size: int | None = None,
     weights: str = "imagenet",
     seed: int = 0,
+    input_tensor: keras.KerasTensor | None = None,
+    **options: Any,
 ) -> keras.Model:
-    """Build a classifier of the zoo with its weights.
+    """Build a network of the zoo with its weights.
 
     Args:
         model: a name of the zoo, such as "mobilenet".
-        alpha: width of a MobileNet, any float above 0; ImageNet's weights exist for some.
-        depth_multiplier: of MobileNet's depthwise convolutions; 1 with ImageNet's weights.
-        input_size: height and width in pixels; the family's default where None.
         weights: "imagenet", "random" (seeded, with estimated batch-norm statistics) or a file.
         seed: of random weights.
+        input_tensor: build on this Keras tensor, (None, size, size, 3), normalised as
+            `preprocess_input` of the family does; the model's input is then where it comes from.
+        **options: fields of `BuildArguments`, such as alpha=0.5, include_top=False, pooling="avg";
+            and `input_shape`, such as (224, 224, 3).
 
     Returns:
         A Keras model: float32 (n, size, size, 3), normalised as `preprocess_input` of the
-        family does, to probabilities (n, 1000).
+        family does, to probabilities (n, classes) or to features.
 
     Raises:
         UsageError, RefusedError, DataError: as `edgezoo export` reports them.
     """
     spec = registry.model(model)
-    alpha, depth_multiplier, size = check_options(spec, alpha, depth_multiplier, input_size)
-    check_weights_options(weights, depth_multiplier)
-    located = locate(spec, alpha, size, weights)
-    return build_located(spec, alpha, depth_multiplier, size, located, seed)
+    if input_tensor is not None and "input_shape" not in options:
+        options["input_shape"] = tuple(input_tensor.shape[1:])
+    chosen = arguments.complete(spec, arguments.taken_from(options))
+    if options:
+        name = next(iter(options))
+        known = [*BuildArguments.__slots__, "input_shape", "input_tensor", "weights", "seed"]
+        raise UsageError(f"There is no argument {name!r}.", did_you_mean(name, known))
+    return build_job(BuildJob(spec.name, chosen, locate(spec, chosen, weights), seed), input_tensor)
+
+
+def build_job(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> keras.Model:
+    """Build with weights that are known to be on this machine; see `build`.
+
+    Raises:
+        UsageError: it has no such output layer.
+        DataError: the weights are those of another network.
+    """
+    spec, chosen = job.spec, job.arguments
+    over = None if input_tensor is None else _untrained(job, input_tensor)
+    network = _untrained(job)
+    if job.weights.path is not None:
+        load_weights(network, job.weights.path, spec.name, headless=not chosen.include_top)
+    else:
+        settle(network, job.size, spec.normalization, job.seed, chosen.include_top)
+    if over is not None and input_tensor is not None:
+        network = _with_weights_of(network, over, input_tensor)
+    return network if chosen.output_layer is None else _cut(network, chosen.output_layer, spec)
+
+
+def _untrained(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> keras.Model:
+    """The whole network with fresh weights, from its seed."""
+    registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
+    import keras
+
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.utils.set_random_seed(job.seed)
+    spec, chosen = job.spec, job.arguments
+    options: dict[str, Any] = {
+        "input_shape": (job.size, job.size, 3),
+        "weights": None,
+        "include_top": chosen.include_top,
+        "pooling": chosen.pooling,
+    }
+    if chosen.classes is not None:
+        options["classes"] = chosen.classes
+    if input_tensor is not None:
+        options["input_tensor"] = input_tensor
+    for name, theirs in spec.arguments.items():
+        if getattr(chosen, name) is not None:
+            options[theirs] = getattr(chosen, name)
+    network: keras.Model = getattr(importlib.import_module(spec.module), spec.keras_name)(**options)
+    return network
+
+
+def _with_weights_of(
+    network: keras.Model, over: keras.Model, input_tensor: keras.KerasTensor
+) -> keras.Model:
+    """Give a network that stands on a tensor the weights of the same network on its own input.
+
+    Layers in front of the tensor keep theirs.
+    """
+    import keras
+
+    before = keras.Model(keras.utils.get_source_inputs(input_tensor), input_tensor)
+    own = {id(layer) for layer in before.layers}
+    taking = [layer for layer in over.layers if layer.weights and id(layer) not in own]
+    giving = [layer for layer in network.layers if layer.weights]
+    for taker, giver in zip(taking, giving, strict=True):
+        taker.set_weights(giver.get_weights())
+    return over
+
+
+def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
+    """The network up to the output of one layer.
+
+    Raises:
+        UsageError: it has no such layer.
+        RefusedError: nothing is cut away, or nothing with weights is left.
+    """
+    import keras
+
+    layers = {layer.name: layer for layer in network.layers}
+    if name not in layers:
+        raise UsageError(f"{spec.name} has no layer {name!r}.", did_you_mean(name, [*layers]))
+    part = keras.Model(network.inputs, layers[name].output)
+    if layers[name] is network.layers[-1]:
+        raise RefusedError(
+            f"{name} is the last layer, so --output-layer cuts nothing away.", "Leave it out."
+        )
+    if not part.weights:
+        raise RefusedError(
+            f"No layer up to {name} has weights, so there is no network to export.",
+            "Name a later layer.",
+        )
+    return part
+
+
+def check_output_layer(job: dict[str, Any]) -> dict[str, Any]:
+    """Look a cut up in the network without its weights; called in a child process.
+
+    Returns:
+        {}.
+
+    Raises:
+        UsageError, RefusedError: see `_cut`.
+    """
+    wanted = BuildJob.from_json(job)
+    assert wanted.arguments.output_layer is not None
+    _cut(_untrained(wanted), wanted.arguments.output_layer, wanted.spec)
+    return {}
 
 
 def multiply_adds(network: keras.Model) -> int:
@@ -134,144 +220,3 @@ def multiply_adds(network: keras.Model) -> int:
             positions = math.prod(layer.output.shape[1:3])
             total += positions * sum(math.prod(kernel.shape) for kernel in kernels)
     return total
-
-
-def check_weights_options(weights: str, depth_multiplier: int | None) -> None:
-    """Refuse what ImageNet's weights do not cover."""
-    if weights == "imagenet" and depth_multiplier not in (None, 1):
-        raise RefusedError(
-            f"There are no ImageNet weights for depth multiplier {depth_multiplier}.",
-            "Use 1, or --weights random or a file.",
-        )
-
-
-def build_located(
-    spec: ModelSpec,
-    alpha: float | None,
-    depth_multiplier: int | None,
-    size: int,
-    located: LocatedWeights,
-    seed: int,
-) -> keras.Model:
-    """Build with weights that are known to be on this machine."""
-    registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
-    import keras
-
-    keras.config.set_image_data_format("channels_last")
-    keras.config.set_floatx("float32")
-    keras.utils.set_random_seed(seed)
-    options: dict[str, Any] = {"input_shape": (size, size, 3), "weights": None}
-    if alpha is not None:
-        options["alpha"] = alpha
-    if depth_multiplier is not None:
-        options["depth_multiplier"] = depth_multiplier
-    function = getattr(importlib.import_module(spec.module), spec.keras_name)
-    network: keras.Model = function(**options)
-    if located.path is not None:
-        _load_weights(network, spec, located.path)
-    else:
-        pictures = _stack(synthetic.pictures(_STATISTICS_PICTURES, size, seed))
-        _settle_statistics(network, normalize(pictures, spec.normalization))
-    return network
-
-
-def _stack(pictures: Any) -> NDArray[np.uint8]:
-    import numpy as np
-
-    return np.stack(list(pictures))
-
-
-def _load_weights(network: keras.Model, spec: ModelSpec, path: Path) -> None:
-    """Load by position, as Keras does for its own files, and explain what does not fit."""
-    try:
-        network.load_weights(str(path))
-    except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, …
-        raise DataError(
-            f"{path} does not hold the weights of this {spec.name}: {_misfit(network, path)}.",
-            "Check model, --alpha, --depth-multiplier and the file.",
-        ) from error
-
-
-def _misfit(network: keras.Model, path: Path) -> str:
-    """The first difference between a model and a legacy weights file, in words."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            group = file.get("model_weights", file)
-            stored = {}
-            for layer in group.attrs["layer_names"]:
-                names = group[layer].attrs["weight_names"]
-                if len(names):
-                    stored[_text(layer)] = [tuple(group[layer][name].shape) for name in names]
-    except Exception as error:  # not a legacy file, or damaged: its own words must do
-        return f"it cannot be read as one ({type(error).__name__})"
-    wanted = {
-        layer.name: [tuple(w.shape) for w in layer.weights]
-        for layer in network.layers
-        if layer.weights
-    }
-    if len(stored) != len(wanted):
-        return f"the file has {len(stored)} layers with weights, the model {len(wanted)}"
-    for (theirs, have), (ours, need) in zip(stored.items(), wanted.items(), strict=True):
-        if have != need:
-            return f"layer {theirs} has shapes {have}, the model's {ours} takes {need}"
-    return "its layers fit, but a value could not be read"
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _settle_statistics(network: keras.Model, batch: NDArray[np.float32]) -> None:
-    """Estimate batch-norm statistics on pictures, and spread the classes of an untrained head.
-
-    A network with default statistics gives nearly the same output for everything: nothing that
-    is measured on it means anything. One pass in training mode with momentum 0 sets each layer's
-    statistics to those of the batch that reaches it.
-    """
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    norms = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.momentum = 0.0
-        if layer.center:
-            layer.beta.assign(layer.beta * 0 + _UNTRAINED_SHIFT)
-    if norms:
-        _centre_kernels(network)
-        # As a graph: called directly, a Keras network keeps every layer's output to the end, which
-        # is more than 20 GB for NASNetLarge.
-        tf.function(lambda pictures: network(pictures, training=True))(batch)
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
-    head = [x for x in network.layers if x.weights][-1]
-    parts = np.array_split(batch, 4)
-    probabilities = np.concatenate([network.predict_on_batch(part) for part in parts])
-    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
-    logits -= logits.mean(1, keepdims=True)
-    kernel, bias = head.get_weights()
-    factor = _LOGIT_SPREAD / max(float(logits.std(0).mean()), 1e-12)
-    head.set_weights([kernel * factor, (bias - logits.mean(0)) * factor])
-
-
-def _centre_kernels(network: keras.Model) -> None:
-    """Let the kernels of an untrained network sum to zero over their input channels.
-
-    Inputs that are positive throughout otherwise become sums that differ far more from channel
-    to channel than from picture to picture, and where no batch norm follows at once (ResNetV2,
-    DenseNet) 8 bits are spent on the former. Kernels on colours stay as they are.
-    """
-    import keras
-
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.SeparableConv2D):
-            kernel = layer.pointwise_kernel
-        elif isinstance(layer, keras.layers.Conv2D):
-            kernel = layer.kernel
-        else:
-            continue
-        if kernel.shape[2] > 3:
-            kernel.assign(kernel - keras.ops.mean(kernel, axis=2, keepdims=True))

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgezoo import remote
 from edgezoo.artifact import InputContract
-from edgezoo.inference import open_artifact, predict
+from edgezoo.inference import open_artifact, predict, require_classes
 from edgezoo.preprocessing import load_pixels
 
 
@@ -53,6 +53,7 @@ def classify(
         )  # fmt: skip
     import numpy as np
 
+    require_classes(artifact)
     opened, session = open_artifact(
         artifact,
         preprocessing=preprocessing,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.releases import Requirement
 from edgezoo.rounding import Granularity
-from edgezoo.spec import InputKind, ModelSpec, Precision
+from edgezoo.spec import InputKind, Layout, ModelSpec, Precision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +37,7 @@ class ExportJob:
         io: dtype at the border of an int8 file, where the format lets one choose.
         granularity: of an int8 file's weights.
         seed: makes every random choice repeatable.
+        layout: of the input tensor.
     """
 
     format: str
@@ -45,6 +46,7 @@ class ExportJob:
     io: str | None = None
     granularity: Granularity = "per-channel"
     seed: int = 0
+    layout: Layout = "NHWC"
 
 
 @dataclass(frozen=True, slots=True)

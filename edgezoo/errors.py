@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_MANY = 40  # layers of a network, of which a list helps nobody
+
 
 class EdgeZooError(Exception):
     """Base of all errors that EdgeZoo raises on purpose."""
@@ -85,4 +87,6 @@ def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
     near = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(near)}?"
+    if len(known) > _MANY:
+        return f"Known: {', '.join(known[:5])}, … {', '.join(known[-5:])} ({len(known)} in all)."
     return f"Known: {', '.join(known)}."

@@ -12,7 +12,7 @@ from edgezoo.artifact import InputContract
 from edgezoo.calibration import fingerprints
 from edgezoo.contracts import RanOn, Runtime
 from edgezoo.errors import DataError, RefusedError, UsageError
-from edgezoo.inference import open_artifact, predict
+from edgezoo.inference import open_artifact, predict, require_classes
 from edgezoo.labelled import LabelledImages, find_labelled
 from edgezoo.preprocessing import load_pixels, recipe_hash
 
@@ -126,6 +126,9 @@ def evaluate(
             threads=threads,
             preprocessing=preprocessing, labels=labels and Path(labels),
         )  # fmt: skip
+
+    for path in (*([reference] if reference is not None else []), *artifacts):
+        require_classes(path)
 
     def find(contract: InputContract) -> LabelledImages:
         return find_labelled(Path(images), contract, truth).thinned(limit)

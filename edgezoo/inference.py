@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo import registry
 from edgezoo.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.contracts import Session, TensorInfo
-from edgezoo.errors import DataError, UsageError
+from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import NORMALIZATIONS
 
@@ -66,7 +66,7 @@ def dequantize(raw: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
 def predict(
     session: Session, contract: InputContract, pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Scores of each class.
+    """Scores of each class, or features.
 
     Args:
         session: an open artifact.
@@ -75,10 +75,12 @@ def predict(
 
     Returns:
         float32, shape (n, classes); a background class in front of `contract.classes` others
-        is left out.
+        is left out. Features have the shape (n, *contract.output_shape).
     """
     batch = to_input(pixels, contract, session.inputs[0])
     scores = dequantize(session.run(batch), session.outputs[0])
+    if contract.output_kind == "features":
+        return scores.reshape(len(scores), *contract.output_shape)
     if scores.shape[1] == contract.classes + 1:
         return scores[:, 1:]
     return scores
@@ -124,6 +126,21 @@ def open_artifact(
         session.close()
     artifact.required_contract()
     return artifact, session
+
+
+def require_classes(path: Path | str) -> None:
+    """Check that a file names classes, before anything is made of its output.
+
+    Raises:
+        RefusedError: it gives features.
+    """
+    contract = registry.load_artifact(path).contract
+    if contract is not None and contract.output_kind == "features":
+        shape = " x ".join(map(str, contract.output_shape))
+        raise RefusedError(
+            f"{path} gives features ({shape}), no classes.",
+            "Take them from edgezoo.open_artifact in Python, or export the model with its top.",
+        )
 
 
 def foreign_contract(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
 Precision = Literal["float32", "float16", "int8"]
 InputKind = Literal["pixels", "normalized"]
+OutputKind = Literal["probabilities", "features"]
+Layout = Literal["NHWC", "NCHW"]
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 INPUT_KINDS: tuple[InputKind, ...] = ("pixels", "normalized")
 IO_TYPES: tuple[str, ...] = ("uint8", "int8", "float32")
+LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
+POOLINGS: tuple[str, ...] = ("avg", "max")
+IMAGENET_CLASSES = 1000
 RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 _FILE_OVERHEAD = 60_000  # labels, contract, graph
@@ -120,7 +126,7 @@ class WidthOptions:
     """Widths (alpha) of a family, and the input sizes and widths that have ImageNet weights.
 
     `parameters` counts them at each width with ImageNet weights. Below `least_alpha` a layer
-    would have no channel. `depth_multiplier`: the family has that option too.
+    would have no channel.
     """
 
     alpha_codes: dict[float, str]
@@ -128,7 +134,49 @@ class WidthOptions:
     fallback_size: int
     parameters: dict[float, int]
     least_alpha: float = 0.0
-    depth_multiplier: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildArguments:
+    """Which network of a model is meant: the arguments of a Keras Applications function, and a cut.
+
+    None leaves an argument to the model; `edgezoo.arguments.complete` fills it in.
+
+    Attributes:
+        input_size: height and width in pixels.
+        include_top: with the dense layers that name classes.
+        pooling: "avg" or "max" of the last feature map, without a top; None leaves it a map.
+        classes: outputs of the top.
+        alpha: width, a factor of every layer's channels.
+        depth_multiplier: of the depthwise convolutions.
+        dropout: rate before the last layer; it does nothing at inference.
+        blocks: layers in each of DenseNet's four blocks.
+        output_layer: the network ends with the output of this layer.
+    """
+
+    input_size: int | None = None
+    include_top: bool = True
+    pooling: str | None = None
+    classes: int | None = None
+    alpha: float | None = None
+    depth_multiplier: int | None = None
+    dropout: float | None = None
+    blocks: tuple[int, ...] | None = None
+    output_layer: str | None = None
+
+    @property
+    def output_kind(self) -> OutputKind:
+        """What the network gives."""
+        whole = self.include_top and self.output_layer is None
+        return "probabilities" if whole else "features"
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> BuildArguments:
+        """From what `dataclasses.asdict` gave, after a way through JSON; other keys are left."""
+        values = {name: facts[name] for name in cls.__slots__ if name in facts}
+        if values.get("blocks") is not None:
+            values["blocks"] = tuple(values["blocks"])
+        return cls(**values)
 
 
 KERAS_TABLE = "https://keras.io/api/applications/"
@@ -139,7 +187,8 @@ class ModelSpec:
     """One model of the zoo.
 
     `keras_name` is a function of `module` with the arguments of a Keras Applications function;
-    `module` is `keras.applications` or the family's own file.
+    `module` is `keras.applications` or the family's own file. `arguments` names those that not
+    every such function has: the field of `BuildArguments`, and what the function calls it.
 
     Accuracies are fractions on the ImageNet validation set as `figures` publishes them, None
     where it does not. Parameters count the 1000-class top; depth counts the layers with
@@ -165,6 +214,7 @@ class ModelSpec:
     weights: WeightsFile | WeightsPackage
     weights_licence: str
     width: WidthOptions | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
     fixed_size_weights: bool = False
     resize: Resize = USUAL_RESIZE
     module: str = "keras.applications"

@@ -10,7 +10,13 @@ from pathlib import Path
 from edgezoo import pretrained
 from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.preprocessing import file_sha256
-from edgezoo.spec import ModelSpec, WeightsFile, WeightsPackage
+from edgezoo.spec import (
+    IMAGENET_CLASSES,
+    BuildArguments,
+    ModelSpec,
+    WeightsFile,
+    WeightsPackage,
+)
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _TIMEOUT_S = 20
@@ -41,17 +47,16 @@ def keras_home() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
 
 
-def locate(spec: ModelSpec, alpha: float | None, size: int, weights: str) -> LocatedWeights:
+def locate(spec: ModelSpec, arguments: BuildArguments, weights: str) -> LocatedWeights:
     """Find (or fetch) the weights that were asked for.
 
     Args:
         spec: the model.
-        alpha: its width, None for families without one.
-        size: input size in pixels.
+        arguments: complete.
         weights: "imagenet", "random" or the path of an HDF5 file.
 
     Raises:
-        RefusedError: ImageNet weights do not exist for that width.
+        RefusedError: ImageNet weights do not exist for these arguments.
         MissingError: they come in a package that is not installed.
         DataError: the file is neither here nor reachable, or damaged.
         UsageError: neither a known word nor a file.
@@ -59,7 +64,7 @@ def locate(spec: ModelSpec, alpha: float | None, size: int, weights: str) -> Loc
     if weights == "random":
         return LocatedWeights("random", None, None)
     if weights == "imagenet":
-        return _locate_imagenet(spec, alpha, size)
+        return _locate_imagenet(spec, arguments)
     path = Path(weights).expanduser()
     if not path.exists():
         if path.suffix or "/" in weights:
@@ -90,14 +95,15 @@ def _published_names(spec: ModelSpec, file: WeightsFile) -> list[str]:
     ]
 
 
-def _locate_imagenet(spec: ModelSpec, alpha: float | None, size: int) -> LocatedWeights:
+def _locate_imagenet(spec: ModelSpec, arguments: BuildArguments) -> LocatedWeights:
+    _refuse_untrained(spec, arguments)
     if isinstance(spec.weights, WeightsPackage):
         path = pretrained.as_keras_file(spec, spec.weights)
         published = Path(spec.weights.file).name
         return LocatedWeights("imagenet", path, spec.weights.sha256, published)
-    name, url, note = _imagenet_names(spec, spec.weights, alpha, size)
+    name, url, note = _imagenet_names(spec, spec.weights, arguments)
     path = keras_home() / "models" / name
-    md5 = spec.weights.hash_for(alpha)
+    md5 = spec.weights.hash_for(arguments.alpha)
     if not path.exists():
         _download(url, path, md5, spec.name)
     check_hdf5(path, "Delete it to fetch it again, or give another file with --weights FILE.")
@@ -109,17 +115,40 @@ def _locate_imagenet(spec: ModelSpec, alpha: float | None, size: int) -> Located
     return LocatedWeights("imagenet", path, file_sha256(path), path.name, note)
 
 
+def _refuse_untrained(spec: ModelSpec, arguments: BuildArguments) -> None:
+    """Refuse networks that nobody has trained on ImageNet."""
+    ways = "Use --weights random or a file."
+    if arguments.depth_multiplier not in (None, 1):
+        raise RefusedError(
+            f"There are no ImageNet weights for depth multiplier {arguments.depth_multiplier}.",
+            f"Use 1. {ways}",
+        )
+    if arguments.blocks is not None:
+        raise RefusedError(
+            f"There are no ImageNet weights for --blocks {','.join(map(str, arguments.blocks))}.",
+            f"Leave --blocks out. {ways}",
+        )
+    if arguments.classes not in (None, IMAGENET_CLASSES):
+        raise RefusedError(
+            f"--classes {arguments.classes} does not go with ImageNet weights and a top, which "
+            f"knows {IMAGENET_CLASSES}.",
+            f"Add --no-top for features. {ways}",
+        )
+    size, trained = arguments.input_size, spec.default_input_size
+    if spec.fixed_size_weights and arguments.include_top and size != trained:
+        raise RefusedError(
+            f"The ImageNet weights of {spec.name} fit {trained} px only, "
+            f"not {size} px: it flattens before its dense layers.",
+            "Leave --input-size out, add --no-top, or use --weights random.",
+        )
+
+
 def _imagenet_names(
-    spec: ModelSpec, file: WeightsFile, alpha: float | None, size: int
+    spec: ModelSpec, file: WeightsFile, arguments: BuildArguments
 ) -> tuple[str, str, str | None]:
     """File name, URL and a note, as Keras itself chooses them."""
-    if spec.fixed_size_weights and size != spec.default_input_size:
-        raise RefusedError(
-            f"The ImageNet weights of {spec.name} fit {spec.default_input_size} px only, "
-            f"not {size} px: it flattens before its dense layers.",
-            "Leave --input-size out, or use --weights random.",
-        )
-    if spec.width is None:
+    size, alpha = arguments.input_size, arguments.alpha
+    if spec.width is None or size is None or alpha is None:
         return file.name, file.url, None
     if alpha not in spec.width.alpha_codes:
         known = ", ".join(f"{a:g}" for a in sorted(spec.width.alpha_codes))

@@ -35,7 +35,7 @@ def write(network: keras.Model, source: Source, forms: set[str]) -> None:
     how, pixels = contract.normalization, contract.input_kind == "pixels"
     in_network = None if how.uniform or not pixels else how
     base = source.form("base.tflite")
-    _graph.write_tflite(network, contract.input_size, in_network, base)
+    _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
     in_front = pixels and how.uniform
     if "float.tflite" in forms:
         model = flatbuffer.read_model(base)

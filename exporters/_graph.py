@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 INPUT_NAME = "image"
-OUTPUT_NAME = "probabilities"
 # Per-channel QuantizeLinear came with opset 13, HardSwish with 14; onnxruntime 1.8
 # and newer load it.
 OPSET = 14
 
 
-def write_tflite(model: keras.Model, size: int, how: Normalization | None, path: Path) -> None:
+def write_tflite(
+    model: keras.Model, size: int, how: Normalization | None, output: str, path: Path
+) -> None:
     """Trace a Keras network once and convert it to a float32 TFLite file of static shape.
 
     Args:
@@ -33,6 +34,7 @@ def write_tflite(model: keras.Model, size: int, how: Normalization | None, path:
         size: height and width in pixels.
         how: a first operation that normalises RGB pixels, for networks whose channels differ or
             are swapped; None leaves the bare network.
+        output: what the signature calls the output.
         path: where to write; input (1, size, size, 3).
     """
     import tensorflow as tf
@@ -51,7 +53,7 @@ def write_tflite(model: keras.Model, size: int, how: Normalization | None, path:
     del traced
     path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
     converted = flatbuffer.read_model(path)
-    flatbuffer.add_signature(converted, INPUT_NAME, OUTPUT_NAME)
+    flatbuffer.add_signature(converted, INPUT_NAME, output)
     flatbuffer.rename_layers(converted)
     flatbuffer.write_model(converted, path)
 
@@ -94,12 +96,26 @@ def write_onnx(tflite: Path, path: Path) -> None:
     model = onnx.load(str(path))
     source = flatbuffer.read_model(tflite)
     known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
+    _name_behind_turn(model)
     _restore_dense_names(model, source)
     _name_activations(model, known)
     _give_dense_layers_a_bias(model)
     _name_constants(model)
     _name_nodes(model, known)
     onnx.save(model, str(path))
+
+
+def _name_behind_turn(model: Any) -> None:
+    """Let a feature map have its name where it is computed, before it is turned back to NHWC.
+
+    The turned one is called `name/nhwc`, until `_onnx_graph.name_output`.
+    """
+    (output,) = model.graph.output
+    (last,) = (node for node in model.graph.node if output.name in node.output)
+    if last.op_type == "Transpose":
+        name, inner = output.name, last.input[0]
+        output.name = last.output[0] = f"{name}/nhwc"
+        _rename_tensor(model, inner, name)
 
 
 def _give_dense_layers_a_bias(model: Any) -> None:
@@ -140,17 +156,23 @@ def _restore_dense_names(model: Any, source: Any) -> None:
 
 
 def _name_activations(model: Any, known: set[str]) -> None:
-    """Let an activation take the name of the layer that it was fused into."""
+    """Let an activation take the name of the layer that it was fused into.
+
+    Where it has it, as the network's output, the layer is called after it.
+    """
     readers: dict[str, list[Any]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     for node in list(model.graph.node):
         layer, after = node.output[0], readers.get(node.output[0], [])
-        if layer not in known or len(after) != 1 or after[0].op_type not in ("Clip", "Relu"):
+        if len(after) != 1 or after[0].op_type not in ("Clip", "Relu"):
             continue
         activation = after[0]
-        if activation.output[0] in known:
+        if (layer in known) == (activation.output[0] in known):
+            continue
+        if layer not in known:
+            _rename_tensor(model, layer, f"{activation.output[0]}/linear")
             continue
         _rename(node.output, layer, f"{layer}/linear")
         _rename(activation.input, layer, f"{layer}/linear")

@@ -105,6 +105,75 @@ def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool
         graph.node.insert(place, node)
 
 
+def name_output(model: onnx.ModelProto, name: str) -> None:
+    """Give the output its name, which so far is that of the feature map before it is turned."""
+    output = model.graph.output[0]
+    if output.name == name:
+        return
+    names = {name: f"{name}/nchw", output.name: name}
+    for node in model.graph.node:
+        for ends in (node.input, node.output):
+            for place, end in enumerate(ends):
+                ends[place] = names.get(end, end)
+    output.name = name
+
+
+# Operations on single values, of which all inputs but the first are scalars.
+_ELEMENTWISE = ("Mul", "Add", "Sub", "Cast", "QuantizeLinear", "DequantizeLinear")
+
+
+def take_nchw(model: onnx.ModelProto) -> None:
+    """Let a network take NCHW.
+
+    Its operations do already; the transposition that leads from NHWC to them is taken out where
+    only operations on single values stand before it, and turned back in front where not.
+    """
+    from onnx import helper
+
+    graph = model.graph
+    value = graph.input[0]
+    batch, height, width, channels = (axis.dim_value for axis in value.type.tensor_type.shape.dim)
+    found = _first_transposition(graph)
+    if found is None:
+        name = value.name
+        for node in graph.node:
+            for place, read in enumerate(node.input):
+                if read == name:
+                    node.input[place] = f"{name}/nhwc"
+        turn = helper.make_node("Transpose", [name], [f"{name}/nhwc"], perm=[0, 2, 3, 1])
+        graph.node.insert(0, turn)
+    else:
+        graph.node.remove(found)
+        for node in graph.node:
+            for place, read in enumerate(node.input):
+                if read == found.output[0]:
+                    node.input[place] = found.input[0]
+    sizes = (batch, channels, height, width)
+    for axis, size in zip(value.type.tensor_type.shape.dim, sizes, strict=True):
+        axis.dim_value = size
+    del graph.value_info[:]  # some still have the shapes of NHWC
+
+
+def _first_transposition(graph: onnx.GraphProto) -> onnx.NodeProto | None:
+    """What turns the input to NCHW, behind operations on single values alone."""
+    from onnx import helper, numpy_helper
+
+    scalars = {t.name for t in graph.initializer if numpy_helper.to_array(t).size == 1}
+    name = graph.input[0].name
+    while True:
+        readers = [node for node in graph.node if name in node.input]
+        if len(readers) != 1:
+            return None
+        (reader,) = readers
+        if reader.op_type == "Transpose":
+            perm = list(helper.get_node_attr_value(reader, "perm"))
+            return reader if perm == [0, 3, 1, 2] else None
+        others = [read for read in reader.input if read != name]
+        if reader.op_type not in _ELEMENTWISE or not scalars.issuperset(others):
+            return None
+        name = reader.output[0]
+
+
 def take_constants(model: onnx.ModelProto, tflite: Path) -> None:
     """Give each layer the weights and bias that it has in a TFLite form of the same network.
 

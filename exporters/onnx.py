@@ -23,7 +23,7 @@ from edgezoo.exporters._common import (
     quantization_record,
     takes_float,
 )
-from edgezoo.exporters._onnx_graph import take_pixels
+from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
 from edgezoo.rounding import weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
@@ -68,7 +68,10 @@ class OnnxExporter:
 
         path = stem.with_name(stem.name + self.suffix)
         contract = source.contract.for_file(
-            precision=job.precision, input_kind=job.input_kind, output_dtype="float32"
+            precision=job.precision,
+            input_kind=job.input_kind,
+            output_dtype="float32",
+            layout=job.layout,
         )
         if job.precision == "int8":
             preparation = json.loads(source.preparation("prepared.onnx").read_text())
@@ -84,6 +87,9 @@ class OnnxExporter:
             model = onnx.load(str(source.form("float.onnx")))
             if job.precision == "float16":
                 model = _to_float16(model)
+        name_output(model, contract.output_kind)
+        if job.layout == "NCHW":
+            take_nchw(model)
         _finish(model, contract)
         onnx.checker.check_model(model)
         onnx.save(model, str(path))

@@ -63,7 +63,10 @@ class OpenVinoExporter:
 
         path = stem.with_name(stem.name + self.suffix)
         contract = source.contract.for_file(
-            precision=job.precision, input_kind=job.input_kind, output_dtype="float32"
+            precision=job.precision,
+            input_kind=job.input_kind,
+            output_dtype="float32",
+            layout=job.layout,
         )
         if job.precision == "int8" and calibration is not None:
             preparation = json.loads(source.preparation("prepared.onnx").read_text())
@@ -77,6 +80,9 @@ class OpenVinoExporter:
             )
         else:
             model = ov.convert_model(str(source.form("float.onnx")))
+        _name_output(model, contract.output_kind)
+        if job.layout == "NCHW":
+            model = _take_nchw(model)
         _describe(model, contract)
         ov.save_model(model, str(path), compress_to_fp16=job.precision == "float16")
         return Artifact(path, self.name, (path, path.with_suffix(".bin")), contract)
@@ -227,6 +233,28 @@ def _take_pixels(model: ov.Model, input_scale: float, in_float: bool) -> ov.Mode
     return steps.build()
 
 
+def _name_output(model: ov.Model, name: str) -> None:
+    """Give the output its name, which so far is that of the feature map before it is turned."""
+    if name in model.output(0).get_names():
+        return
+    for op in model.get_ops():
+        for tensor in (place.get_tensor() for place in op.outputs()):
+            if name in tensor.get_names():
+                tensor.set_names({f"{name}/nchw"})
+    model.output(0).get_tensor().set_names({name})
+
+
+def _take_nchw(model: ov.Model) -> ov.Model:
+    """Turn NCHW to what the network takes; the plugin drops it with the turn that follows."""
+    import openvino as ov
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_layout(ov.Layout("NCHW"))
+    steps.input().model().set_layout(ov.Layout("NHWC"))
+    return steps.build()
+
+
 def _describe(model: ov.Model, contract: InputContract) -> None:
     """Embed the contract, and the keys that OpenVINO's Model API reads.
 
@@ -235,7 +263,8 @@ def _describe(model: ov.Model, contract: InputContract) -> None:
     """
     model.set_rt_info(json.dumps(contract.to_json()), [CONTRACT_KEY])
     model.set_rt_info(contract.model, ["model_info", "model_name"])
-    model.set_rt_info("Classification", ["model_info", "model_type"])
+    if contract.output_kind == "probabilities":
+        model.set_rt_info("Classification", ["model_info", "model_type"])
     # Model API hands over BGR, as OpenCV decodes; our files take RGB.
     model.set_rt_info("True", ["model_info", "reverse_input_channels"])
     model.set_rt_info("standard", ["model_info", "resize_type"])

@@ -45,6 +45,8 @@ class TfliteExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
+        if job.layout != "NHWC":
+            return "TFLite's operations take NHWC alone (--input-layout nhwc)"
         return border_refusal(job, IO_TYPES, "a TFLite int8 file")
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:

@@ -20,7 +20,7 @@ from edgezoo.artifact import Artifact
 from edgezoo.bundling import c_source, golden
 from edgezoo.contracts import TensorInfo
 from edgezoo.errors import DataError, RefusedError, UsageError
-from edgezoo.inference import open_artifact, to_input
+from edgezoo.inference import open_artifact, require_classes, to_input
 from edgezoo.preprocessing import load_pixels
 
 SCHEMA = 1
@@ -66,11 +66,13 @@ def bundle(
 
     Raises:
         UsageError: an output that is something else, two files of one name.
-        RefusedError: a file of another format than TFLite.
+        RefusedError: a file of another format than TFLite, or one that names no classes.
         DataError, MissingError: a file cannot be read, run or written.
     """
     paths, output = [Path(path) for path in artifacts], Path(output)
     _check(paths, output)
+    for path in paths:
+        require_classes(path)
     opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in paths]
     sizes = [artifact.required_contract().input_size for artifact, _ in opened]
     pictures = golden.pictures(max(sizes))

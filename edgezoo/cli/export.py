@@ -17,7 +17,20 @@ from edgezoo.errors import UsageError
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--alpha", type=float, help="Width of a MobileNet: 0.25, 0.5, 0.75, 1.0, or any.")
 @click.option("--depth-multiplier", type=int, help="Of MobileNet's depthwise layers.")
+@click.option("--blocks", metavar="N,N,N,N", help="Layers in each block of a DenseNet.")
+@click.option("--dropout", type=float, metavar="RATE", help="Of a MobileNet's top, for training.")
 @click.option("--input-size", type=int, metavar="PX", help="Height and width in pixels.")
+@click.option("--classes", type=int, metavar="N", help="Outputs of the top; 1000 where left out.")
+@click.option("--no-top", is_flag=True, help="Features: the network without its dense layers.")
+@click.option(
+    "--pooling",
+    default="none",
+    metavar="WORD",
+    help="Of features: none (default, a feature map), avg or max.",
+)
+@click.option(
+    "--output-layer", metavar="NAME", help="Features: cut the network off behind this layer."
+)
 @click.option(
     "--format",
     "formats",
@@ -73,6 +86,12 @@ from edgezoo.errors import UsageError
     help="pixels (default: RGB 0 to 255, normalised inside) or normalized (Keras' own contract).",
 )
 @click.option(
+    "--input-layout",
+    default="nhwc",
+    metavar="WORD",
+    help="nhwc (default), or nchw for ONNX and OpenVINO.",
+)
+@click.option(
     "--target",
     metavar="NAME",
     help="Device: coral, ethos-u55-128, tflite-micro, …; sets format, precision and --io.",
@@ -114,6 +133,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
       edgezoo export mobilenet --alpha 0.25 --input-size 128 --format tflite \\
           --precision float32,int8 --calibration photos/ -o build/
       edgezoo export mobilenet --alpha 0.25 --input-size 96 --target tflite-micro
+      edgezoo export vgg16 --no-top --pooling avg
       edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
     """
     as_json, debug, dry_run, silent = (
@@ -122,10 +142,14 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     precisions = split(options.pop("precisions"))
     if options.pop("int8"):
         precisions = (*precisions, "int8")
+    from edgezoo import arguments
     from edgezoo.pipeline.plan import ExportRequest, estimate, resolve
 
+    options["include_top"] = not options.pop("no_top")
+    options["blocks"] = _numbers("--blocks", options["blocks"])
+    chosen = arguments.taken_from(options)
     options["formats"] = split(options.pop("formats"))
-    first = ExportRequest(model="", precisions=precisions or None, **options)
+    first = ExportRequest("", chosen, precisions=precisions or None, **options)
     names = tuple(dict.fromkeys(models))
     if len(names) != len(models):
         raise UsageError("A model is named twice.", "Name each model once.")
@@ -136,6 +160,18 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
         _show_plans([estimate(plan) for plan in plans], as_json)
         return 0
     return _export(plans, as_json, debug, silent)
+
+
+def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Whole numbers by commas."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text} is no list of whole numbers.", "Give it as 6,12,24,16."
+        ) from error
 
 
 def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:

@@ -5,15 +5,55 @@ G. Huang, Z. Liu, L. van der Maaten and K. Q. Weinberger, CVPR 2017.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 from edgezoo.spec import ModelSpec, WeightsFile
 
+if TYPE_CHECKING:
+    import keras
+
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/densenet/"
+
+
+def DenseNet121(**options: Any) -> keras.Model:
+    """Keras' DenseNet121; `blocks` as `_network` takes them."""
+    return _network("DenseNet121", **options)
+
+
+def DenseNet169(**options: Any) -> keras.Model:
+    """Keras' DenseNet169; `blocks` as `_network` takes them."""
+    return _network("DenseNet169", **options)
+
+
+def DenseNet201(**options: Any) -> keras.Model:
+    """Keras' DenseNet201; `blocks` as `_network` takes them."""
+    return _network("DenseNet201", **options)
+
+
+def _network(function: str, blocks: Sequence[int] | None = None, **options: Any) -> keras.Model:
+    """Build a network, with the arguments of a Keras Applications function.
+
+    Args:
+        function: of `keras.applications`.
+        blocks: layers in each of the four blocks. Keras documents them, and has them only in the
+            function behind its public ones.
+    """
+    import keras
+    from keras.src.applications.densenet import DenseNet
+
+    if blocks is None:
+        network: keras.Model = getattr(keras.applications, function)(**options)
+        return network
+    return DenseNet(list(blocks), **options)
+
 
 SPECS = (
     ModelSpec(
         name="densenet121",
         family="densenet",
         keras_name="DenseNet121",
+        module=__name__,
         preprocessing="torch",
         default_input_size=224,
         min_input_size=32,
@@ -30,11 +70,13 @@ SPECS = (
             md5="9d60b8095a5708f2dcce2bca79d332c7",
         ),
         weights_licence="BSD-3-Clause (DenseNet authors)",
+        arguments={"blocks": "blocks"},
     ),
     ModelSpec(
         name="densenet169",
         family="densenet",
         keras_name="DenseNet169",
+        module=__name__,
         preprocessing="torch",
         default_input_size=224,
         min_input_size=32,
@@ -51,11 +93,13 @@ SPECS = (
             md5="d699b8f76981ab1b30698df4c175e90b",
         ),
         weights_licence="BSD-3-Clause (DenseNet authors)",
+        arguments={"blocks": "blocks"},
     ),
     ModelSpec(
         name="densenet201",
         family="densenet",
         keras_name="DenseNet201",
+        module=__name__,
         preprocessing="torch",
         default_input_size=224,
         min_input_size=32,
@@ -72,5 +116,6 @@ SPECS = (
             md5="1ceb130c1ea1b78c3bf6114dbdfd8807",
         ),
         weights_licence="BSD-3-Clause (DenseNet authors)",
+        arguments={"blocks": "blocks"},
     ),
 )

@@ -38,7 +38,11 @@ SPECS = (
             fallback_size=224,
             parameters={0.25: 475_544, 0.5: 1_342_536, 0.75: 2_601_976, 1.0: 4_253_864},
             least_alpha=1 / 32,
-            depth_multiplier=True,
         ),
+        arguments={
+            "alpha": "alpha",
+            "depth_multiplier": "depth_multiplier",
+            "dropout": "dropout",
+        },
     ),
 )

@@ -50,5 +50,6 @@ SPECS = (
             },
             least_alpha=1 / 16,
         ),
+        arguments={"alpha": "alpha"},
     ),
 )

@@ -44,6 +44,7 @@ SPECS = (
             fallback_size=224,
             parameters={0.75: 2_051_552, 1.0: 2_554_968},
         ),
+        arguments={"alpha": "alpha", "dropout": "dropout_rate"},
     ),
     ModelSpec(
         name="mobilenetv3large",
@@ -75,5 +76,6 @@ SPECS = (
             fallback_size=224,
             parameters={0.75: 4_012_616, 1.0: 5_507_432},
         ),
+        arguments={"alpha": "alpha", "dropout": "dropout_rate"},
     ),
 )

@@ -18,7 +18,7 @@ from edgezoo.explanation.analysis import analyse
 from edgezoo.explanation.findings import conclude, find
 from edgezoo.explanation.record import record
 from edgezoo.explanation.reference import Reference, centred
-from edgezoo.inference import open_artifact
+from edgezoo.inference import open_artifact, require_classes
 from edgezoo.labelled import find_labelled
 from edgezoo.pipeline.verify import check_weights, common_contract, source_network
 from edgezoo.preprocessing import normalize
@@ -125,6 +125,7 @@ def _identify(
     path: Path | str, float_file: Path | str | None, preprocessing: str | None
 ) -> Explained:
     """Check that the file can be explained, and find its float network."""
+    require_classes(path)
     artifact = registry.load_artifact(path)
     registry.anatomy_reader(artifact.path)
     if not registry.runtime_for(artifact.path).describe(artifact.path).quantized:
@@ -193,7 +194,7 @@ def _rebuild(
     made = process.call(
         f"{_STEPS}:make_source",
         {
-            **source_network(contract, weights),
+            "network": source_network(contract, weights),
             "directory": str(folder),
             "contract": contract.to_json(),
             "forms": sorted({"float.tflite", *forms}),

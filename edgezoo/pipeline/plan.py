@@ -10,15 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.building import check_options, check_weights_options
+from edgezoo import arguments, process, registry
+from edgezoo.building import BuildJob
 from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
 from edgezoo.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.pipeline.for_target import completed
 from edgezoo.rounding import Granularity
-from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, InputKind, ModelSpec, Precision
+from edgezoo.spec import (
+    IMAGENET_CLASSES,
+    INPUT_KINDS,
+    IO_TYPES,
+    LAYOUTS,
+    PRECISIONS,
+    BuildArguments,
+    InputKind,
+    Layout,
+    ModelSpec,
+    Precision,
+)
 from edgezoo.weights import LocatedWeights, locate
 
 DEFAULT_CALIBRATION_COUNT = 200
@@ -33,9 +44,7 @@ class ExportRequest:
     """
 
     model: str
-    alpha: float | None = None
-    depth_multiplier: int | None = None
-    input_size: int | None = None
+    arguments: BuildArguments = field(default_factory=BuildArguments)
     formats: tuple[str, ...] = ("all",)
     precisions: tuple[str, ...] | None = None
     weights: str = "imagenet"
@@ -45,6 +54,7 @@ class ExportRequest:
     effort: Effort = "default"
     granularity: Granularity = "per-channel"
     input_kind: str = "pixels"
+    input_layout: str = "nhwc"
     io: str | None = None
     output: Path = field(default_factory=lambda: Path("exported"))
     verify: bool = True
@@ -61,23 +71,29 @@ class Plan:
     """A request with every default filled in and every refusal ruled out."""
 
     request: ExportRequest
-    spec: ModelSpec
-    alpha: float | None
-    depth_multiplier: int | None
-    size: int
+    network: BuildJob
     jobs: tuple[tuple[Exporter, ExportJob], ...]
-    weights: LocatedWeights
     skipped: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The facts about the model."""
+        return self.network.spec
+
+    @property
+    def weights(self) -> LocatedWeights:
+        """Of the network."""
+        return self.network.weights
+
+    @property
+    def size(self) -> int:
+        """Height and width of the input in pixels."""
+        return self.network.size
 
     @property
     def stem(self) -> str:
         """What all file names of this network start with."""
-        parts = [self.spec.name]
-        if self.alpha is not None:
-            parts.append(f"{self.alpha:g}")
-        if self.depth_multiplier not in (None, 1):
-            parts.append(f"dm{self.depth_multiplier}")
-        parts.append(str(self.size))
+        parts = [self.spec.name, *arguments.words(self.network.arguments), str(self.size)]
         if self.request.input_kind == "normalized":
             parts.append("normalized")
         if self.weights.source == "random":
@@ -87,6 +103,7 @@ class Plan:
     def file_stem(self, job: ExportJob) -> str:
         """Name of one file without its ending; the border type where it is not the default."""
         border = f"_{job.io}" if job.io else ""
+        border += "" if job.layout == "NHWC" else f"_{job.layout.lower()}"
         coarse = "_per-tensor" if job.granularity == "per-tensor" else ""
         return f"{self.stem}_{job.precision}{coarse}{border}"
 
@@ -107,10 +124,9 @@ def resolve(request: ExportRequest) -> Plan:
     """
     spec = registry.model(request.model)
     request = completed(request)
-    alpha, multiplier, size = check_options(
-        spec, request.alpha, request.depth_multiplier, request.input_size
-    )
+    chosen = arguments.complete(spec, request.arguments)
     _check_words(request)
+    _check_features(request, chosen)
     jobs, skipped = _jobs(request, spec)
     for exporter in {exporter.name: exporter for exporter, _ in jobs}.values():
         registry.require_packages(
@@ -118,9 +134,28 @@ def resolve(request: ExportRequest) -> Plan:
         )
     if any(job.precision == "int8" for _, job in jobs):
         check_source(request.calibration)
-    check_weights_options(request.weights, multiplier)
-    weights = locate(spec, alpha, size, request.weights)
-    return Plan(request, spec, alpha, multiplier, size, jobs, weights, skipped)
+    if chosen.output_layer is not None:
+        registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
+        fresh = BuildJob(spec.name, chosen, LocatedWeights("random", None, None))
+        process.call("edgezoo.building:check_output_layer", {"job": fresh.to_json()})
+    weights = locate(spec, chosen, request.weights)
+    return Plan(request, BuildJob(spec.name, chosen, weights, request.seed), jobs, skipped)
+
+
+def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
+    """Refuse bounds on classes that a network without its top does not name."""
+    if chosen.output_kind == "probabilities":
+        return
+    for option, value in (
+        ("--min-agreement", request.min_agreement),
+        ("--max-drop", request.max_drop),
+    ):
+        if value is not None:
+            raise UsageError(
+                f"{option} speaks of classes, and without its last layer the network gives "
+                "features.",
+                f"Leave {option} out.",
+            )
 
 
 def _check_words(request: ExportRequest) -> None:
@@ -139,6 +174,12 @@ def _check_words(request: ExportRequest) -> None:
         raise UsageError(
             f"There is no input kind {request.input_kind!r}.",
             did_you_mean(request.input_kind, INPUT_KINDS),
+        )
+    layouts = tuple(layout.lower() for layout in LAYOUTS)
+    if request.input_layout.lower() not in layouts:
+        raise UsageError(
+            f"There is no --input-layout {request.input_layout!r}.",
+            did_you_mean(request.input_layout, layouts),
         )
     if request.io is not None and request.io not in IO_TYPES:
         raise UsageError(f"There is no --io {request.io!r}.", did_you_mean(request.io, IO_TYPES))
@@ -199,7 +240,8 @@ def _jobs(
         checked: Precision = precision
         kind: InputKind = request.input_kind  # type: ignore[assignment]
         granularity = request.granularity if checked == "int8" else "per-channel"
-        job = ExportJob(exporter.name, checked, kind, request.io, granularity, request.seed)
+        layout: Layout = request.input_layout.upper()  # type: ignore[assignment]
+        job = ExportJob(exporter.name, checked, kind, request.io, granularity, request.seed, layout)
         reason = exporter.refusal(spec, job)
         if reason:
             refused.append(
@@ -215,15 +257,23 @@ def _jobs(
 def estimate(plan: Plan) -> dict[str, Any]:
     """What would be made, about how large and in about how many CPU seconds.
 
-    Sizes follow from the parameters. The time is a fit to runs on one x86-64 machine.
+    Sizes follow from the parameters; they are None where arguments change how many there are in a
+    way that only building the network tells. The time is a fit to runs on one x86-64 machine, for
+    the model with its top.
     """
-    parameters = plan.spec.parameter_count(plan.alpha)
+    chosen = plan.network.arguments
+    parameters = plan.spec.parameter_count(chosen.alpha)
+    plain = BuildArguments(
+        chosen.input_size, classes=IMAGENET_CLASSES, alpha=chosen.alpha,
+        depth_multiplier=chosen.depth_multiplier and 1, dropout=chosen.dropout,
+    )  # fmt: skip
+    known = chosen == plain
     files = [
         {
             "path": str(plan.request.output / f"{plan.file_stem(job)}{exporter.suffix}"),
             "format": exporter.name,
             "precision": job.precision,
-            "bytes_about": plan.spec.bytes_about(job.precision, plan.alpha),
+            "bytes_about": plan.spec.bytes_about(job.precision, chosen.alpha) if known else None,
         }
         for exporter, job in plan.jobs
     ]
@@ -235,9 +285,9 @@ def estimate(plan: Plan) -> dict[str, Any]:
         seconds += 3 + images * (0.01 + 0.004 * work)
     return {
         "model": plan.spec.name,
-        "alpha": plan.alpha,
+        "alpha": chosen.alpha,
         "input_size": plan.size,
-        "parameters": parameters,
+        "parameters": parameters if known else None,
         "weights": plan.weights.source,
         "artifacts": files,
         "cpu_seconds_about": round(seconds),

@@ -80,12 +80,14 @@ def _verify(work: Work) -> dict[Path, Comparison]:
 
     assert work.verification is not None
     work.progress("Verifying every file in its runtime")
-    reference = np.load(answers_to(work.verification))
+    reference = np.load(answers_to(work.verification), mmap_mode="r")
+    kind = work.contract.output_kind
     found = {}
     for path, output in work.answers(work.paths, work.verification).items():
         precision = registry.load_artifact(path).required_contract().precision
         bound = work.plan.request.min_agreement
-        found[path] = compare(reference, np.load(output), precision, bound)
+        got = np.load(output, mmap_mode="r")
+        found[path] = compare(reference, got, precision, bound, kind)
     return found
 
 
@@ -167,6 +169,7 @@ def _portable(request: ExportRequest) -> dict[str, Any]:
     """The request for the manifest, without paths of this machine."""
     facts = asdict(request)
     del facts["output"]
+    facts |= facts.pop("arguments")
     for name in ("calibration", "weights", "images", "ground_truth"):
         facts[name] = facts[name] and Path(facts[name]).name
     return facts

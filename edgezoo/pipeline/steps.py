@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from edgezoo.errors import DataError
 from edgezoo.inference import predict
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import ModelSpec
-from edgezoo.weights import LocatedWeights
 
 if TYPE_CHECKING:
     import keras
@@ -45,12 +45,7 @@ def versions() -> dict[str, str]:
 
 def make_source(
     directory: str,
-    model: str,
-    alpha: float | None,
-    depth_multiplier: int | None,
-    input_size: int,
-    weights: dict[str, Any],
-    seed: int,
+    network: dict[str, Any],
     contract: dict[str, Any],
     forms: list[str],
     questions: dict[str, str],
@@ -61,26 +56,24 @@ def make_source(
     which `observe_network` and `prepare_form` go on with.
 
     Args:
+        network: a `BuildJob` as JSON.
         questions: arrays of pixels, and where the network's answers to them go.
 
     Returns:
-        {"weights_sha256"}.
+        {"weights_sha256", "output_shape": without the batch}.
     """
-    import numpy as np
+    from edgezoo.building import BuildJob, build_job
 
-    from edgezoo.building import build_located
-
-    spec = registry.model(model)
-    located = LocatedWeights(**{**weights, "path": weights["path"] and Path(weights["path"])})
-    network = build_located(spec, alpha, depth_multiplier, input_size, located, seed)
+    job = BuildJob.from_json(network)
+    built = build_job(job)
     source = Source(Path(directory), InputContract.from_json(contract))
     for pixels, answers in questions.items():
-        np.save(answers, _answers(network, spec, np.load(pixels, mmap_mode="r")))
-    digest = _weights_hash(network)
+        _note_answers(built, job.spec, Path(pixels), Path(answers))
+    digest = _weights_hash(built)
     from edgezoo.exporters import _forms
 
-    _forms.write(network, source, set(forms))
-    return {"weights_sha256": digest}
+    _forms.write(built, source, set(forms))
+    return {"weights_sha256": digest, "output_shape": list(built.output_shape[1:])}
 
 
 def observe_network(directory: str, contract: dict[str, Any], calibration: str) -> dict[str, Any]:
@@ -159,39 +152,47 @@ def _network_input(contract: dict[str, Any]) -> NetworkInput:
     return NetworkInput(facts.normalization, facts.input_kind)
 
 
-def predict_source(
-    output: str,
-    model: str,
-    alpha: float | None,
-    depth_multiplier: int | None,
-    input_size: int,
-    weights: dict[str, Any],
-    seed: int,
-    pixels: str,
-) -> dict[str, Any]:
-    """The answers of the Keras network itself, for `verify` of a file made earlier."""
+def predict_source(network: dict[str, Any], pixels: str, output: str) -> dict[str, Any]:
+    """The answers of the Keras network itself, for `verify` of a file made earlier.
+
+    Args:
+        network: a `BuildJob` as JSON.
+        pixels, output: an array of pixels, and where the answers go.
+    """
+    from edgezoo.building import BuildJob, build_job
+
+    job = BuildJob.from_json(network)
+    built = build_job(job)
+    _note_answers(built, job.spec, Path(pixels), Path(output))
+    return {"weights_sha256": _weights_hash(built)}
+
+
+def _note_answers(network: keras.Model, spec: ModelSpec, pixels: Path, answers: Path) -> None:
+    """Write what the Keras network gives for stored images."""
     import numpy as np
 
-    from edgezoo.building import build_located
+    images = np.load(pixels, mmap_mode="r")
+    _write_rows(
+        answers,
+        len(images),
+        (
+            network.predict_on_batch(normalize(images[i : i + _CHUNK], spec.normalization))
+            for i in range(0, len(images), _CHUNK)
+        ),
+    )
 
-    spec = registry.model(model)
-    located = LocatedWeights(**{**weights, "path": weights["path"] and Path(weights["path"])})
-    network = build_located(spec, alpha, depth_multiplier, input_size, located, seed)
-    np.save(output, _answers(network, spec, np.load(pixels, mmap_mode="r")))
-    return {"weights_sha256": _weights_hash(network)}
 
-
-def _answers(
-    network: keras.Model, spec: ModelSpec, pixels: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Probabilities of the Keras network, shape (n, classes)."""
+def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) -> None:
+    """Write parts of an array of `count` rows as they come: feature maps may be large together."""
     import numpy as np
 
-    rows = [
-        network.predict_on_batch(normalize(pixels[i : i + _CHUNK], spec.normalization))
-        for i in range(0, len(pixels), _CHUNK)
-    ]
-    return np.concatenate(rows).astype(np.float32)
+    rows, done = None, 0
+    for part in parts:
+        if rows is None:
+            shape = (count, *part.shape[1:])
+            rows = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        rows[done : done + len(part)] = part
+        done += len(part)
 
 
 def _weights_hash(network: keras.Model) -> str:
@@ -244,11 +245,12 @@ def predict_files(paths: list[str], pixels: str, outputs: list[str]) -> dict[str
     import numpy as np
 
     images = np.load(pixels, mmap_mode="r")
+    count = len(images)
     for path, output in zip(paths, outputs, strict=True):
         artifact = registry.load_artifact(path)
         contract = artifact.required_contract()
         runtime = registry.runtime_for(artifact.path)
         with runtime.open(artifact, "cpu", os.cpu_count() or 1) as session:
-            rows = [predict(session, contract, images[i : i + 1]) for i in range(len(images))]
-        np.save(output, np.concatenate(rows))
+            rows = (predict(session, contract, images[i : i + 1]) for i in range(count))
+            _write_rows(Path(output), count, rows)
     return {}

@@ -11,9 +11,10 @@ from typing import Any
 
 from edgezoo import process, registry
 from edgezoo.artifact import Artifact, InputContract
+from edgezoo.building import BuildJob
 from edgezoo.calibration import sources
 from edgezoo.errors import DataError, UsageError
-from edgezoo.verification import agreement_top1, compare
+from edgezoo.verification import agreement_top1, compare, smallest_cosine
 from edgezoo.weights import locate
 
 _STEPS = "edgezoo.pipeline.steps"
@@ -44,7 +45,7 @@ def verify_files(
 
     Returns:
         {"passed", "images", "image_source", "source": {...}, "results": [one a file],
-        "pairs": [{"a", "b", "agreement_top1"}]}.
+        "pairs": [{"a", "b", "agreement_top1", "cosine"}]}.
 
     Raises:
         UsageError: files of different networks.
@@ -54,6 +55,10 @@ def verify_files(
 
     loaded = [registry.load_artifact(path) for path in paths]
     contract = common_contract(loaded)
+    if contract.output_kind == "features" and min_agreement is not None:
+        raise UsageError(
+            "--min-agreement speaks of classes, and these files give features.", "Leave it out."
+        )
     network = source_network(contract, weights)
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
@@ -64,7 +69,7 @@ def verify_files(
         progress("Running Keras and every file")
         calls: list[tuple[str, dict[str, Any]]] = [
             (f"{_STEPS}:predict_source",
-             {**network, "output": str(reference_path), "pixels": pixels})
+             {"network": network, "output": str(reference_path), "pixels": pixels})
         ]  # fmt: skip
         calls += [
             (f"{_STEPS}:predict_files",
@@ -73,22 +78,28 @@ def verify_files(
         ]  # fmt: skip
         answers = dict(process.call_many(calls, 2, debug))
         check_weights(contract, answers[0])
-        reference = np.load(reference_path)
-        scores = [np.load(output) for output in outputs]
+        reference = np.load(reference_path, mmap_mode="r")
+        scores = [np.load(output, mmap_mode="r") for output in outputs]
     results = [
         {
             "artifact": str(artifact.path),
             **compare(
-                reference, got, artifact.required_contract().precision, min_agreement
+                reference,
+                got,
+                artifact.required_contract().precision,
+                min_agreement,
+                contract.output_kind,
             ).to_json(),
         }
         for artifact, got in zip(loaded, scores, strict=True)
     ]
+    classes = contract.output_kind == "probabilities"
     pairs = [
         {
             "a": str(loaded[i].path),
             "b": str(loaded[j].path),
-            "agreement_top1": agreement_top1(scores[i], scores[j]),
+            "agreement_top1": agreement_top1(scores[i], scores[j]) if classes else None,
+            "cosine": None if classes else smallest_cosine(scores[i], scores[j]),
         }
         for i, j in itertools.combinations(range(len(loaded)), 2)
     ]
@@ -111,7 +122,7 @@ def common_contract(loaded: list[Artifact]) -> InputContract:
     contracts = [artifact.required_contract() for artifact in loaded]
     first = contracts[0]
     for artifact, contract in zip(loaded, contracts, strict=True):
-        same = ("model", "alpha", "depth_multiplier", "input_size", "weights")
+        same = ("model", "arguments", "weights")
         for name in same:
             if getattr(contract, name) != getattr(first, name):
                 raise UsageError(
@@ -135,21 +146,14 @@ def source_network(contract: InputContract, weights: str | None) -> dict[str, An
             f"These files were made from the weights file {record.file}.",
             "Give it with --weights FILE.",
         )
-    located = locate(spec, contract.alpha, contract.input_size, weights or record.source)
+    located = locate(spec, contract.arguments, weights or record.source)
     if record.source != "random" and located.sha256 != record.sha256:
         raise DataError(
             f"{located.path} is not the weights file that these files were made from "
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return {
-        "model": spec.name,
-        "alpha": contract.alpha,
-        "depth_multiplier": contract.depth_multiplier,
-        "input_size": contract.input_size,
-        "weights": {**asdict(located), "path": str(located.path) if located.path else None},
-        "seed": record.seed or 0,
-    }
+    return BuildJob(spec.name, contract.arguments, located, record.seed or 0).to_json()
 
 
 def check_weights(contract: InputContract, answer: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 
 from edgezoo import process
 from edgezoo.artifact import InputContract, WeightsRecord
-from edgezoo.building import CLASSES
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.calibration.recipe import Recipe
@@ -123,7 +122,7 @@ class Work:
         facts = self._call(
             "make_source",
             directory=str(self.stage),
-            **_network(plan),
+            network=plan.network.to_json(),
             contract=self.contract.to_json(),
             forms=sorted(self._forms()),
             questions={
@@ -132,6 +131,7 @@ class Work:
                 if pixels
             },
         )
+        self.contract = self.contract.for_file(output_shape=tuple(facts["output_shape"]))
         if plan.weights.source == "random":
             record = WeightsRecord(
                 "random", facts["weights_sha256"], seed=plan.request.seed, trained=False
@@ -270,27 +270,14 @@ def _step(function: str) -> str:
     return f"edgezoo.pipeline.steps:{function}"
 
 
-def _network(plan: Plan) -> dict[str, Any]:
-    """The fields that name a network, for the steps that build it."""
-    weights = asdict(plan.weights)
-    path = plan.weights.path
-    return {
-        "model": plan.spec.name,
-        "alpha": plan.alpha,
-        "depth_multiplier": plan.depth_multiplier,
-        "input_size": plan.size,
-        "weights": {**weights, "path": str(path) if path else None},
-        "seed": plan.request.seed,
-    }
-
-
 def _contract(plan: Plan) -> InputContract:
     weights = plan.weights
     kind = plan.jobs[0][1].input_kind
+    chosen = plan.network.arguments
+    known = chosen.classes == len(_imagenet.classes())
     return InputContract(
         model=plan.spec.name,
         precision="float32",
-        input_size=plan.size,
         preprocessing=plan.spec.preprocessing,
         weights=WeightsRecord(
             weights.source,
@@ -301,12 +288,11 @@ def _contract(plan: Plan) -> InputContract:
             plan.spec.weights_licence if weights.source == "imagenet" else None,
             weights.note,
         ),
-        classes=CLASSES,
-        alpha=plan.alpha,
-        depth_multiplier=plan.depth_multiplier,
+        output_kind=chosen.output_kind,
         input_kind=kind,
         crop_fraction=plan.spec.resize.crop_fraction,
         resize_filter=plan.spec.resize.filter,
-        labels=tuple(name for _, name in _imagenet.classes()),
+        labels=tuple(name for _, name in _imagenet.classes()) if known else (),
         versions=steps.versions(),
+        **{**asdict(chosen), "input_size": plan.size, "classes": chosen.classes or 0},
     )

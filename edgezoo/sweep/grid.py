@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.building import check_options
+from edgezoo import arguments, registry
 from edgezoo.contracts import ExportJob
 from edgezoo.errors import DataError, EdgeZooError, UsageError, did_you_mean
 from edgezoo.machine import usable_cores
 from edgezoo.measurement.protocol import Settings
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
-from edgezoo.spec import PRECISIONS
+from edgezoo.spec import PRECISIONS, BuildArguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +167,8 @@ def _network(
 ) -> Network:
     spec = registry.model(model)
     try:
-        width, _, pixels = check_options(spec, alpha, None, size)
+        chosen = arguments.complete(spec, BuildArguments(alpha=alpha, input_size=size))
+        width, pixels = chosen.alpha, chosen.input_size or spec.default_input_size
     except UsageError as error:
         # One corner of a grid need not suit every model; a grid of one must.
         if len(request.models) * max(1, len(request.alpha)) * max(1, len(request.input_size)) == 1:
@@ -222,8 +222,7 @@ def export_request(request: SweepRequest, variants: Iterable[Variant]) -> Export
     assert first.model is not None
     return ExportRequest(
         model=first.model,
-        alpha=first.alpha,
-        input_size=first.input_size,
+        arguments=BuildArguments(alpha=first.alpha, input_size=first.input_size),
         formats=tuple(dict.fromkeys(variant.format for variant in variants)),
         precisions=tuple(dict.fromkeys(str(variant.precision) for variant in variants)),
         weights=request.weights,

@@ -11,7 +11,7 @@ from edgezoo import registry
 from edgezoo.contracts import ExportJob, Placement
 from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
-from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS
+from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, BuildArguments
 from tests.conftest import ROOT, Ended
 
 TARGETS = registry.targets()
@@ -48,7 +48,8 @@ def test_what_it_asks_for_can_be_exported(name: str) -> None:
 
 
 def _plan(**options: object) -> Plan:
-    return resolve(ExportRequest("mobilenet", alpha=0.25, input_size=32, weights="random",
+    small = BuildArguments(input_size=32, alpha=0.25)
+    return resolve(ExportRequest("mobilenet", small, weights="random",
                                  **options))  # type: ignore[arg-type]  # fmt: skip
 
 
