@@ -12,6 +12,7 @@ from edgezoo.classification import classify
 from edgezoo.compilation import compile_artifact, estimate
 from edgezoo.diagnosis import diagnose
 from edgezoo.evaluation import evaluate
+from edgezoo.imagenet_utils import decode_predictions, preprocess_input
 from edgezoo.inference import open_artifact
 from edgezoo.inspection import inspect
 from edgezoo.pipeline.explain import explain_file
@@ -30,6 +31,7 @@ __all__ = [
     "bundle",
     "classify",
     "compile",
+    "decode_predictions",
     "doctor",
     "estimate",
     "evaluate",
@@ -38,6 +40,7 @@ __all__ = [
     "inspect",
     "list_models",
     "open_artifact",
+    "preprocess_input",
     "recommend",
     "report",
     "show",

@@ -154,6 +154,13 @@ def decibels(check: dict[str, Any]) -> str:
     return "exact" if check["verdict"] == "passed" else "-"
 
 
+def agreement(check: dict[str, Any]) -> str:
+    """What a verification says of classes; of features, the smallest cosine."""
+    if check.get("cosine") is not None:
+        return f"{check['cosine']:.4f}"
+    return percent(check.get("agreement_top1"))
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as percent, `-` where there is none."""
     return "-" if share is None else f"{100 * share:.{digits}f} %"

@@ -50,20 +50,22 @@ class Normalization:
         return one and self.channel_order == "RGB" and self.mode != "raw"
 
 
-_STD = (0.229, 0.224, 0.225)
-_MEAN = (0.485, 0.456, 0.406)
-_BGR_MEAN = (103.939, 116.779, 123.68)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+BGR_MEAN = (103.939, 116.779, 123.68)
 
 NORMALIZATIONS: dict[str, Normalization] = {
     "tf": Normalization("tf", "RGB", (1 / 127.5,) * 3, (-1.0,) * 3),
-    "caffe": Normalization(
-        "caffe", "BGR", (1.0,) * 3, (-_BGR_MEAN[0], -_BGR_MEAN[1], -_BGR_MEAN[2])
-    ),
+    "caffe": Normalization("caffe", "BGR", (1.0,) * 3, (-BGR_MEAN[0], -BGR_MEAN[1], -BGR_MEAN[2])),
     "torch": Normalization(
         "torch",
         "RGB",
-        (1 / (255 * _STD[0]), 1 / (255 * _STD[1]), 1 / (255 * _STD[2])),
-        (-_MEAN[0] / _STD[0], -_MEAN[1] / _STD[1], -_MEAN[2] / _STD[2]),
+        (1 / (255 * IMAGENET_STD[0]), 1 / (255 * IMAGENET_STD[1]), 1 / (255 * IMAGENET_STD[2])),
+        (
+            -IMAGENET_MEAN[0] / IMAGENET_STD[0],
+            -IMAGENET_MEAN[1] / IMAGENET_STD[1],
+            -IMAGENET_MEAN[2] / IMAGENET_STD[2],
+        ),
     ),
     "raw": Normalization("raw", "RGB", (1.0,) * 3, (0.0,) * 3),
 }
@@ -249,6 +251,7 @@ class ModelSpec:
         facts = asdict(self)
         facts["model"] = facts.pop("name")
         width = facts.pop("width")
+        facts["arguments"] = sorted(self.arguments)
         facts["alphas_with_imagenet_weights"] = sorted(width["alpha_codes"]) if width else None
         facts["file_bytes_about"] = {name: self.bytes_about(name) for name in PRECISIONS}
         return facts

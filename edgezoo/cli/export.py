@@ -196,7 +196,7 @@ def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
     if failures:
         return 6
     if not as_json and not silent:
-        _next_command(results[-1].artifacts, plans[-1].request.target)
+        _next_command(results[-1].artifacts, plans[-1])
     return 0
 
 
@@ -218,14 +218,18 @@ def _show_plans(plans: list[dict[str, Any]], as_json: bool) -> None:
     for plan in plans:
         width = "" if plan["alpha"] is None else f" {plan['alpha']:g}"
         rows = [
-            (Path(entry["path"]).name, f"about {console.size(entry['bytes_about'])}")
-            for entry in plan["artifacts"]
+            (Path(entry["path"]).name, _about(entry["bytes_about"])) for entry in plan["artifacts"]
         ]
+        count = "" if plan["parameters"] is None else f"{plan['parameters']:,} parameters, "
         title = (
-            f"{plan['model']}{width} at {plan['input_size']} px, {plan['parameters']:,} "
-            f"parameters, {plan['weights']} weights: about {plan['cpu_seconds_about']} CPU s"
+            f"{plan['model']}{width} at {plan['input_size']} px, {count}"
+            f"{plan['weights']} weights: about {plan['cpu_seconds_about']} CPU s"
         )
         console.table(title, ("file", "size"), rows)
+
+
+def _about(count: int | None) -> str:
+    return "not known yet" if count is None else f"about {console.size(count)}"
 
 
 def _show_result(plan: Any, result: Any) -> None:
@@ -237,24 +241,28 @@ def _show_result(plan: Any, result: Any) -> None:
                 Path(entry["path"]).name,
                 console.size(entry["bytes"]),
                 check["verdict"],
-                console.percent(check.get("agreement_top1")),
+                console.agreement(check),
                 console.decibels(check),
             )
         )
+    agree = "same top-1" if plan.network.arguments.output_kind == "probabilities" else "cosine"
     untrained = "" if plan.weights.source != "random" else " (untrained: random weights)"
     console.table(
         f"{result.manifest.parent}{untrained}",
-        ("file", "size", "verified", "same top-1", "SQNR dB"),
+        ("file", "size", "verified", agree, "SQNR dB"),
         rows,
     )
 
 
-def _next_command(entries: tuple[dict[str, Any], ...], target: str | None) -> None:
-    path = entries[-1]["path"]
+def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:
+    path, target = entries[-1]["path"], plan.request.target
     if target is not None:
         console.note(f"Next: edgezoo inspect {path} --target {target}")
         if registry.target(target).compile is not None:
             console.note(f"      edgezoo compile {path} --target {target}")
+        return
+    if plan.network.arguments.output_kind == "features":
+        console.note(f"Next: edgezoo inspect {path}")
         return
     console.note(f"Next: edgezoo classify {path} PHOTO.jpg")
     console.note(f"      edgezoo evaluate {path} --images FOLDER_OF_CLASSES")

@@ -62,15 +62,16 @@ def COMMAND(
             (
                 Path(entry["artifact"]).name,
                 entry["verdict"],
-                console.percent(entry["agreement_top1"]),
+                console.agreement(entry),
                 console.decibels(entry),
                 "-" if entry["max_abs_diff"] is None else f"{entry['max_abs_diff']:.1e}",
             )
             for entry in facts["results"]
         ]
+        agree = "same top-1" if facts["results"][0]["cosine"] is None else "cosine"
         console.table(
             f"Against Keras on {facts['images']} images ({facts['image_source']})",
-            ("file", "verdict", "same top-1", "SQNR dB", "max diff"),
+            ("file", "verdict", agree, "SQNR dB", "max diff"),
             rows,
         )
     for entry in facts["results"]:

@@ -125,8 +125,8 @@ def resolve(request: ExportRequest) -> Plan:
     spec = registry.model(request.model)
     request = completed(request)
     chosen = arguments.complete(spec, request.arguments)
-    _check_words(request)
     _check_features(request, chosen)
+    _check_words(request)
     jobs, skipped = _jobs(request, spec)
     for exporter in {exporter.name: exporter for exporter, _ in jobs}.values():
         registry.require_packages(
