@@ -76,12 +76,11 @@ def over_a_tensor() -> dict[str, Any]:
 
 
 def densenet() -> list[int]:
-    """Parameters with the blocks of DenseNet121, given and left to the function."""
+    """Parameters with the blocks of DenseNet121, and with few."""
     spec = registry.model("densenet121")
     function = getattr(importlib.import_module(spec.module), spec.keras_name)
     options = {"weights": None, "input_shape": (32, 32, 3)}
     return [
-        function(**options).count_params(),
         function(blocks=(6, 12, 24, 16), **options).count_params(),
         edgezoo.build(
             "densenet121", blocks=(1, 1, 1, 1), input_size=32, weights="random"
@@ -92,8 +91,9 @@ def densenet() -> list[int]:
 def dropouts() -> dict[str, list[float]]:
     """Rates of the dropout layers before the last one."""
     found = {}
-    for name in ("mobilenet", "mobilenetv3small"):
-        network = edgezoo.build(name, dropout=0.3, input_size=32, alpha=0.75, weights="random")
+    for name, weights in (("mobilenet", sys.argv[1]), ("mobilenetv3small", "random")):
+        alpha = 0.25 if name == "mobilenet" else 0.75
+        network = edgezoo.build(name, dropout=0.3, input_size=32, alpha=alpha, weights=weights)
         layers = [x for x in network.layers if isinstance(x, keras.layers.Dropout)]
         found[name] = [layer.rate for layer in layers]
     return found
