@@ -43,6 +43,7 @@ class Stage:
     """A float network, its observed ranges, and what it answers to the labelled images."""
 
     def __init__(self, arguments: dict[str, Any], folder: Path) -> None:
+        from edgezoo.arguments import taken_from
         from edgezoo.calibration.observation import Observation
         from edgezoo.calibration.sources import open_images
         from edgezoo.pipeline.plan import ExportRequest, resolve
@@ -50,8 +51,11 @@ class Stage:
         from edgezoo.pipeline.work import Work
 
         images = common.SHARED / "imagenet"
+        others = dict(arguments)
+        chosen = taken_from(others)
         request = ExportRequest(
-            **arguments,
+            arguments=chosen,
+            **others,
             formats=("tflite",),
             precisions=("int8",),
             calibration=str(images / "calibration"),
