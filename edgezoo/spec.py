@@ -92,15 +92,17 @@ USUAL_RESIZE = Resize()
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Where Keras publishes the ImageNet weights with a top, and under which name it caches them.
+    """Where Keras publishes ImageNet weights, and under which name it caches them.
 
     `name` and `url` may hold {alpha} and {size}, filled from `alpha_codes` and the input size.
     `md5` is the hash that Keras publishes, or a hash for each width; None where it publishes none.
+    `no_top` is the file without the top that belongs to one with it.
     """
 
     name: str
     url: str
     md5: str | dict[float, str] | None = None
+    no_top: WeightsFile | None = None
 
     def hash_for(self, alpha: float | None) -> str | None:
         """The published MD5 of the file for a width."""

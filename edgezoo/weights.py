@@ -101,9 +101,10 @@ def _locate_imagenet(spec: ModelSpec, arguments: BuildArguments) -> LocatedWeigh
         path = pretrained.as_keras_file(spec, spec.weights)
         published = Path(spec.weights.file).name
         return LocatedWeights("imagenet", path, spec.weights.sha256, published)
-    name, url, note = _imagenet_names(spec, spec.weights, arguments)
+    file = _wanted(spec, spec.weights, arguments)
+    name, url, note = _imagenet_names(spec, file, arguments)
     path = keras_home() / "models" / name
-    md5 = spec.weights.hash_for(arguments.alpha)
+    md5 = file.hash_for(arguments.alpha)
     if not path.exists():
         _download(url, path, md5, spec.name)
     check_hdf5(path, "Delete it to fetch it again, or give another file with --weights FILE.")
@@ -113,6 +114,14 @@ def _locate_imagenet(spec: ModelSpec, arguments: BuildArguments) -> LocatedWeigh
             "Delete it to fetch it again, or give it with --weights FILE if you trust it.",
         )
     return LocatedWeights("imagenet", path, file_sha256(path), path.name, note)
+
+
+def _wanted(spec: ModelSpec, whole: WeightsFile, arguments: BuildArguments) -> WeightsFile:
+    """The file with the top, which serves all; the smaller one where that is not here."""
+    if arguments.include_top or whole.no_top is None:
+        return whole
+    name, _, _ = _imagenet_names(spec, whole, arguments)
+    return whole if (keras_home() / "models" / name).exists() else whole.no_top
 
 
 def _refuse_untrained(spec: ModelSpec, arguments: BuildArguments) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgezoo.spec import PRECISIONS
-from edgezoo.verification import agreement_top1, compare, sqnr_db
+from edgezoo.verification import agreement_top1, compare, smallest_cosine, sqnr_db
 
 
 def _scores(images: int = 50, classes: int = 20) -> np.ndarray:
@@ -107,3 +107,36 @@ def test_asked_agreement() -> None:
 
 def test_one_image_is_no_constant() -> None:
     assert compare(REFERENCE[:1], REFERENCE[:1], "float32").passed
+
+
+MAP = np.random.default_rng(1).normal(size=(40, 3, 4, 5)).astype(np.float32)
+
+
+def test_features_have_noise_and_angle_but_no_classes() -> None:
+    noisy = MAP + np.random.default_rng(2).normal(size=MAP.shape).astype(np.float32) * 0.01
+    found = compare(MAP, noisy, "float16", kind="features")
+    assert found.passed and found.agreement_top1 is None and found.reference_in_top5 is None
+    assert found.sqnr_db == pytest.approx(40, abs=0.5)
+    assert found.cosine is not None and 0.9995 < found.cosine < 0.99999
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_one_lost_picture_shows_in_the_angle() -> None:
+    """Of forty, it is hardly seen in the noise; the smallest cosine tells it."""
+    got = MAP.copy()
+    got[17] = 0
+    assert smallest_cosine(MAP, got) == 0
+    got[17] = -MAP[17]
+    assert smallest_cosine(MAP, got) == pytest.approx(-1)
+    assert smallest_cosine(MAP, MAP * 3) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("fault", ["axes swapped", "images swapped", "constant", "scaled"])
+def test_faults_of_features(fault: str) -> None:
+    got = {
+        "axes swapped": np.ascontiguousarray(MAP.transpose(0, 2, 1, 3)).reshape(MAP.shape),
+        "images swapped": MAP[::-1],
+        "constant": np.repeat(MAP[:1], len(MAP), 0),
+        "scaled": MAP * np.float32(1.1),
+    }[fault]
+    assert not compare(MAP, got, "float32", kind="features").passed

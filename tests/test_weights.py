@@ -112,3 +112,15 @@ def test_random_and_files(home: Path, tmp_path: Path) -> None:
         weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), str(tmp_path / "none.h5"))
     with pytest.raises(DataError):
         weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), str(tmp_path))
+
+
+def test_without_a_top_the_smaller_file_is_fetched(asked: list[tuple[str, Path]]) -> None:
+    with pytest.raises(DataError):
+        weights.locate(MOBILENET, BuildArguments(160, include_top=False, alpha=0.5), "imagenet")
+    assert [path.name for _, path in asked] == ["mobilenet_5_0_160_tf_no_top.h5"]
+
+
+def test_a_cached_file_with_a_top_serves_without_one(home: Path) -> None:
+    _hdf5(home / "models" / "mobilenet_5_0_160_tf.h5")
+    headless = BuildArguments(160, include_top=False, alpha=0.5)
+    assert weights.locate(MOBILENET, headless, "imagenet").file == "mobilenet_5_0_160_tf.h5"

@@ -58,6 +58,11 @@ SPECS = (
             name="efficientnetb0.h5",
             url="https://storage.googleapis.com/keras-applications/efficientnetb0.h5",
             md5="902e53a9f72be733fc0bcb005b3ebbac",
+            no_top=WeightsFile(
+                name="efficientnetb0_notop.h5",
+                url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
+                md5="50bc09e76180e00e4465e1a485ddc09d",
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -29,6 +29,11 @@ SPECS = (
             name="efficientnetv2-b0.h5",
             url=_BASE + "efficientnetv2-b0.h5",
             md5="21ecbf6da12460d5c40bb2f29ceb2188",
+            no_top=WeightsFile(
+                name="efficientnetv2-b0_notop.h5",
+                url=_BASE + "efficientnetv2-b0_notop.h5",
+                md5="893217f2bb855e2983157299931e43ff",
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -28,6 +28,11 @@ SPECS = (
             name="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
             url=_BASE + "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
             md5="e693bd0210a403b3192acc6073ad2e96",
+            no_top=WeightsFile(
+                name="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                url=_BASE + "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="d19885ff4a710c122648d3b5c3b684e4",
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -28,6 +28,11 @@ SPECS = (
             name="inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
             url=_BASE + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
             md5="9a0d58056eeedaa3f26cb7ebd46da564",
+            no_top=WeightsFile(
+                name="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                url=_BASE + "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="bcbd6486424b2319ff4ef7d526e38f63",
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -30,6 +30,11 @@ SPECS = (
             name="mobilenet_{alpha}_{size}_tf.h5",
             url=_BASE + "mobilenet_{alpha}_{size}_tf.h5",
             md5=None,
+            no_top=WeightsFile(
+                name="mobilenet_{alpha}_{size}_tf_no_top.h5",
+                url=_BASE + "mobilenet_{alpha}_{size}_tf_no_top.h5",
+                md5=None,
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
         width=WidthOptions(

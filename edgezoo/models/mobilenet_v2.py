@@ -11,6 +11,7 @@ from edgezoo.spec import ModelSpec, WeightsFile, WidthOptions
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 _FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}.h5"
+_NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}_no_top.h5"
 
 SPECS = (
     ModelSpec(
@@ -27,7 +28,12 @@ SPECS = (
         top1=0.713,
         top5=0.901,
         paper="https://arxiv.org/abs/1801.04381",
-        weights=WeightsFile(name=_FILE, url=_BASE + _FILE, md5=None),
+        weights=WeightsFile(
+            name=_FILE,
+            url=_BASE + _FILE,
+            md5=None,
+            no_top=WeightsFile(name=_NO_TOP, url=_BASE + _NO_TOP, md5=None),
+        ),
         weights_licence="Apache-2.0 (TensorFlow)",
         width=WidthOptions(
             alpha_codes={

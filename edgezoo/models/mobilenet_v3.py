@@ -36,6 +36,14 @@ SPECS = (
                 1.0: "8768d4c2e7dee89b9d02b2d03d65d862",
                 0.75: "cb65d4e5be93758266aa0a7f2c6708b7",
             },
+            no_top=WeightsFile(
+                name="weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
+                url=_BASE + "weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
+                md5={
+                    1.0: "d3e8ec802a04aa4fc771ee12a9a9b836",
+                    0.75: "ebdb5cc8e0b497cd13a7c275d475c819",
+                },
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
         width=WidthOptions(
@@ -68,6 +76,14 @@ SPECS = (
                 1.0: "59e551e166be033d707958cf9e29a6a7",
                 0.75: "765b44a33ad4005b3ac83185abf1d0eb",
             },
+            no_top=WeightsFile(
+                name="weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",
+                url=_BASE + "weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",
+                md5={
+                    1.0: "07fb09a5933dd0c8eaafa16978110389",
+                    0.75: "40af19a13ebea4e2ee0c676887f69a2e",
+                },
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
         width=WidthOptions(

@@ -29,6 +29,11 @@ SPECS = (
             name="nasnet_mobile.h5",
             url=_BASE + "NASNet-mobile.h5",
             md5="020fb642bf7360b370c678b08e0adf61",
+            no_top=WeightsFile(
+                name="nasnet_mobile_no_top.h5",
+                url=_BASE + "NASNet-mobile-no-top.h5",
+                md5="1ed92395b5b598bdda52abe5c0dbfd63",
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),
@@ -50,6 +55,11 @@ SPECS = (
             name="nasnet_large.h5",
             url=_BASE + "NASNet-large.h5",
             md5="11577c9a518f0070763c2b964a382f17",
+            no_top=WeightsFile(
+                name="nasnet_large_no_top.h5",
+                url=_BASE + "NASNet-large-no-top.h5",
+                md5="d81d89dc07e6e56530c4e77faddd61b5",
+            ),
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -28,6 +28,11 @@ SPECS = (
             name="resnet50_weights_tf_dim_ordering_tf_kernels.h5",
             url=_BASE + "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
             md5="2cb95161c43110f7111970584f804107",
+            no_top=WeightsFile(
+                name="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                url=_BASE + "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="4d473c1dd8becc155b73f8504c6f6626",
+            ),
         ),
         weights_licence="MIT (Kaiming He)",
     ),

@@ -28,6 +28,11 @@ SPECS = (
             name=_FILE,
             url=f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{_FILE}",
             md5="3ef43a0b657b3be2300d5770ece849e0",
+            no_top=WeightsFile(
+                name="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                url="https://storage.googleapis.com/tensorflow/keras-applications/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="fac2f116257151a9d068a22e544a4917",
+            ),
         ),
         weights_licence="MIT (Kaiming He)",
     ),

@@ -29,6 +29,11 @@ SPECS = (
             name="vgg16_weights_tf_dim_ordering_tf_kernels.h5",
             url=_BASE + "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
             md5="64373286793e3c8b2b4e3219cbf3544b",
+            no_top=WeightsFile(
+                name="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                url=_BASE + "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="6d6bbae143d832006294945121d1f1fc",
+            ),
         ),
         weights_licence="CC BY 4.0 (VGG, University of Oxford)",
         fixed_size_weights=True,
@@ -51,6 +56,11 @@ SPECS = (
             name="vgg19_weights_tf_dim_ordering_tf_kernels.h5",
             url=_BASE + "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels.h5",
             md5="cbe5617147190e668d6c5d5026f83318",
+            no_top=WeightsFile(
+                name="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                url=_BASE + "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="253f8cb515780f3b799900260a226db6",
+            ),
         ),
         weights_licence="CC BY 4.0 (VGG, University of Oxford)",
         fixed_size_weights=True,

@@ -28,6 +28,11 @@ SPECS = (
             name="xception_weights_tf_dim_ordering_tf_kernels.h5",
             url=_BASE + "xception_weights_tf_dim_ordering_tf_kernels.h5",
             md5="0a58e3b7378bc2990ea3b43d5981f1f6",
+            no_top=WeightsFile(
+                name="xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                url=_BASE + "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
+                md5="b0042744bf5b25fce3cb969f33bebb97",
+            ),
         ),
         weights_licence="MIT (Keras)",
     ),

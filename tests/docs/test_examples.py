@@ -49,6 +49,25 @@ def test_example(name: str, size: int, stem: str, says: str, picture: Path, tmp_
     assert registry.load_artifact(path).required_contract().input_size == size
 
 
+@pytest.mark.slow
+def test_example_that_fine_tunes(tmp_path: Path) -> None:
+    """Two classes that a few pictures tell apart by their brightness."""
+    generator = np.random.default_rng(0)
+    for number in range(16):
+        dark = number % 2
+        folder = tmp_path / "data" / ("dark" if dark else "light")
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 80, (80, 80, 3), np.uint8) + (0 if dark else 170)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    ended = _run("finetune_inceptionv3", tmp_path / "data", "--weights", "random", "--input-size",
+                 "75", "--epochs", "1", "--format", "tflite", "-o", tmp_path / "made")  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    (path,) = (tmp_path / "made").glob("*.tflite")
+    contract = registry.load_artifact(path).required_contract()
+    assert (contract.classes, contract.labels) == (2, ("dark", "light"))
+    assert f"{path} (passed): [(" in ended.stdout
+
+
 def test_weights_that_are_not_here_end_an_example(picture: Path, tmp_path: Path) -> None:
     """Without being asked, no example falls back to untrained weights."""
     ended = _run("features_vgg16", picture, "--weights", tmp_path / "none.h5", "-o", tmp_path / "m")

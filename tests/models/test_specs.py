@@ -171,15 +171,15 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     raise LookupError(ast.dump(node))
 
 
-def _in_order(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes as they stand in the source, of `if include_top` the branch with a top alone."""
+def _in_order(node: ast.AST, top: bool = True) -> Iterator[ast.AST]:
+    """All nodes as they stand in the source, of `if include_top` the branch with or without one."""
     yield node
     children: Iterable[ast.AST] = ast.iter_child_nodes(node)
     match node:
         case ast.If(test=ast.Name(id="include_top")):
-            children = node.body
+            children = node.body if top else node.orelse
     for child in children:
-        yield from _in_order(child)
+        yield from _in_order(child, top)
 
 
 def _calls(tree: ast.AST, function: str) -> Iterator[ast.Call]:
@@ -188,11 +188,11 @@ def _calls(tree: ast.AST, function: str) -> Iterator[ast.Call]:
             yield node
 
 
-def _downloads(family: str, **given: object) -> set[tuple[str, str, str | None]]:
-    """(cached name, url, md5) of what a family's code fetches for a top, given some variables."""
+def _downloads(family: str, top: bool = True, **given: object) -> set[tuple[str, str, str | None]]:
+    """(cached name, url, md5) of what a family's code fetches, given some variables."""
     names: dict[str, Any] = dict(given)
     files = set()
-    for node in _in_order(_keras_module(family)):
+    for node in _in_order(_keras_module(family), top):
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name not in given:
                 try:
@@ -223,16 +223,19 @@ def _default_sizes(tree: ast.AST) -> set[int]:
     return sizes
 
 
+@pytest.mark.parametrize("top", [True, False], ids=["top", "no top"])
 @each_keras_model
-def test_weights_are_those_that_keras_downloads(spec: ModelSpec) -> None:
+def test_weights_are_those_that_keras_downloads(spec: ModelSpec, top: bool) -> None:
     assert isinstance(spec.weights, WeightsFile)
+    file = spec.weights if top else spec.weights.no_top
+    assert file is not None
     widths: dict[float, str] = spec.width.alpha_codes if spec.width else {1.0: ""}
     for alpha, code in widths.items():
         for size in spec.width.imagenet_sizes if spec.width else (0,):
-            name = spec.weights.name.format(alpha=code, size=size)
-            url = spec.weights.url.format(alpha=code, size=size)
+            name = file.name.format(alpha=code, size=size)
+            url = file.url.format(alpha=code, size=size)
             given = _given(spec, alpha, code, size)
-            assert (name, url, spec.weights.hash_for(alpha)) in _downloads(_builder(spec), **given)
+            assert (name, url, file.hash_for(alpha)) in _downloads(_builder(spec), top, **given)
 
 
 def _given(spec: ModelSpec, alpha: float, code: str, size: int) -> dict[str, object]:
