@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     # Name of each layer, with names and values of its tensors.
     Layers = list[tuple[str, list[tuple[str, h5py.Dataset]]]]
 
+_TOLD = 300  # characters of Keras' messages, the longest of which print whole layers
 _HINT = "Check model, --alpha, --depth-multiplier, --classes, --no-top and the file."
 
 
@@ -39,11 +40,22 @@ def load_weights(network: keras.Model, path: Path, what: str, headless: bool) ->
                 if "layer_names" in group.attrs:
                     _assign(network, _stored(group), headless)
                     return
-        network.load_weights(str(path))  # Keras 3 lays out by the names of attributes
+        _load_by_name(network, path)
     except _MisfitError as error:
         raise _refused(path, what, str(error)) from error
     except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, …
         raise _refused(path, what, f"it cannot be read ({type(error).__name__})") from error
+
+
+def _load_by_name(network: keras.Model, path: Path) -> None:
+    """Load what Keras 3 wrote, by the names of attributes; its own words say what does not fit."""
+    try:
+        network.load_weights(str(path))
+    except ValueError as error:
+        told = " ".join(str(error).split())
+        raise _MisfitError(
+            f"Keras says: {told[:_TOLD]}{' …' if len(told) > _TOLD else ''}"
+        ) from error
 
 
 class _MisfitError(Exception):

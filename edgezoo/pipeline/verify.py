@@ -14,6 +14,7 @@ from edgezoo.artifact import Artifact, InputContract
 from edgezoo.building import BuildJob
 from edgezoo.calibration import sources
 from edgezoo.errors import DataError, UsageError
+from edgezoo.spec import BuildArguments
 from edgezoo.verification import agreement_top1, compare, smallest_cosine
 from edgezoo.weights import locate
 
@@ -122,8 +123,7 @@ def common_contract(loaded: list[Artifact]) -> InputContract:
     contracts = [artifact.required_contract() for artifact in loaded]
     first = contracts[0]
     for artifact, contract in zip(loaded, contracts, strict=True):
-        same = ("model", "arguments", "weights")
-        for name in same:
+        for name in ("model", *BuildArguments.__slots__, "weights"):
             if getattr(contract, name) != getattr(first, name):
                 raise UsageError(
                     f"{loaded[0].path} and {artifact.path} come from different networks "
