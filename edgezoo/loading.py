@@ -63,7 +63,9 @@ class _MisfitError(Exception):
 
 
 def _refused(path: Path, what: str, why: str) -> DataError:
-    return DataError(f"{path} does not hold the weights of this {what}: {why}.", _HINT)
+    return DataError(
+        f"{path} does not hold the weights of this {what}: {why.removesuffix('.')}.", _HINT
+    )
 
 
 def _stored(group: h5py.Group) -> Layers:

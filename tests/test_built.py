@@ -66,6 +66,20 @@ def test_network_on_a_tensor(built: dict[str, Any]) -> None:
     assert over["difference"] < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("another model", "3 x 3 x 3 x 8, the network's Conv1/kernel takes 3 x 3 x 3 x 16"),
+        ("classes", "1 x 1 x 256 x 1000, the network's conv_preds/kernel takes 1 x 1 x 256 x 7"),
+        ("fewer layers", "layers with weights, the network"),
+        ("no weights", "found 0 saved layers"),
+    ],
+)
+def test_weights_that_do_not_fit(built: dict[str, Any], case: str, says: str) -> None:
+    assert "does not hold the weights of this mobilenet" in built["misfits"][case]
+    assert says in built["misfits"][case]
+
+
 def test_blocks_of_densenet(built: dict[str, Any]) -> None:
     given, shallow = built["densenet"]
     assert given == registry.model("densenet121").parameters

@@ -9,13 +9,17 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 
 import edgezoo
 from edgezoo import registry
+from edgezoo.errors import DataError
 from edgezoo.models import _imagenet
 
 SMALL: dict[str, Any] = {"alpha": 0.25, "input_size": 32}
@@ -73,6 +77,32 @@ def over_a_tensor() -> dict[str, Any]:
         "layers": len(network.layers) - len(own.layers),
         "difference": float(np.abs(difference).max()),
     }
+
+
+def misfits() -> dict[str, str]:
+    """What is said of weights files that do not fit."""
+    with TemporaryDirectory() as folder:
+        fewer, other = Path(folder, "fewer.h5"), Path(folder, "other.h5")
+        with h5py.File(sys.argv[1]) as whole, h5py.File(fewer, "w") as file:
+            names = list(whole.attrs["layer_names"])[:-6]
+            for name in names:
+                whole.copy(name, file)
+            file.attrs["layer_names"] = names
+        with h5py.File(other, "w") as file:
+            file["values"] = np.zeros(3)
+        cases: dict[str, tuple[str, dict[str, Any]]] = {
+            "another model": ("mobilenetv2", {"weights": sys.argv[1], "alpha": 0.35}),
+            "classes": ("mobilenet", {"weights": sys.argv[1], "alpha": 0.25, "classes": 7}),
+            "fewer layers": ("mobilenet", {"weights": str(fewer), "alpha": 0.25}),
+            "no weights": ("mobilenet", {"weights": str(other), "alpha": 0.25}),
+        }
+        said = {}
+        for name, (model, options) in cases.items():
+            try:
+                edgezoo.build(model, input_size=32, **options)
+            except DataError as error:
+                said[name] = error.message
+    return said
 
 
 def densenet() -> list[int]:
@@ -151,6 +181,7 @@ def main() -> None:
         "shapes": shapes(),
         "same_body": same_body(),
         "over_a_tensor": over_a_tensor(),
+        "misfits": misfits(),
         "densenet": densenet(),
         "dropouts": dropouts(),
         "preprocessing": preprocessing(),
