@@ -128,6 +128,7 @@ class OpenVinoSession(BaseSession):
 
     def __init__(self, compiled: Any, ran_on: RanOn) -> None:
         self.ran_on = ran_on
+        self.copies = ran_on.device == "cpu"
         self._request = compiled.create_infer_request()
         self.inputs = tuple(_info(port) for port in compiled.inputs)
         self.outputs = tuple(_info(port) for port in compiled.outputs)

@@ -9,24 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import registry
-from edgezoo.errors import DataError
+from edgezoo.labelled import image_files
 from edgezoo.machine import machine_id
 from edgezoo.measurement import protocol
-from edgezoo.preprocessing import file_sha256, find_images
+from edgezoo.preprocessing import file_sha256
 from edgezoo.store import content_key
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
 
 def folder_hash(folder: Path) -> str:
-    """Names and sizes of all images below a folder.
+    """Names and sizes of all images below a folder, or of its tar files.
 
     Raises:
         DataError: no such folder.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.", "Give --images a folder of images.")
     state = hashlib.sha256()
-    for path in find_images(folder):
+    for path in image_files(folder):
         state.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
     return state.hexdigest()[:16]
 
