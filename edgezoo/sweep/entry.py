@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from edgezoo.errors import EdgeZooError, UsageError
 from edgezoo.measurement import comparisons, session
 from edgezoo.reporting import files, html
 from edgezoo.store import Record
+from edgezoo.sweep import cluster as clusters
 from edgezoo.sweep.grid import SweepRequest, expand, read_toml
 from edgezoo.sweep.run import Outcome, Progress, run
+from edgezoo.sweep.steps import REAL
 
 
 def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepRequest:
@@ -84,11 +87,25 @@ def sweep(
     progress: Progress = lambda text, share: None,
     *,
     retry_failed: bool = False,
+    cluster: str | None = None,
+    workers: int | None = None,
+    measure_on: str | None = None,
 ) -> dict[str, Any]:
-    """Run a sweep, or go on with one, and make its page where jinja2 and plotly are there."""
+    """Run a sweep, or go on with one, and make its page where jinja2 and plotly are there.
+
+    Args:
+        request: with an `output`.
+        progress: see `run`.
+        retry_failed: see `run`.
+        cluster, workers, measure_on: see `cluster.connected`; without them all runs here.
+    """
     output = request.output
     assert output is not None
-    outcome = run(request, progress, retry_failed=retry_failed)
+    with contextlib.ExitStack() as stack:
+        steps = REAL
+        if cluster is not None or workers is not None:
+            steps = stack.enter_context(clusters.connected(request, cluster, workers, measure_on))
+        outcome = run(request, progress, steps=steps, retry_failed=retry_failed)
     page = None
     if all(map(registry.has_package, html.PACKAGES)):
         page = files.write([output], ("html",), output)["reports"][0]

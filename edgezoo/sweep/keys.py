@@ -10,7 +10,6 @@ from typing import Any
 
 from edgezoo import registry
 from edgezoo.labelled import image_files
-from edgezoo.machine import machine_id
 from edgezoo.measurement import protocol
 from edgezoo.preprocessing import file_sha256
 from edgezoo.store import content_key
@@ -79,7 +78,9 @@ def _calibration_hash(calibration: str) -> str:
     return file_sha256(place) if place.is_file() else calibration
 
 
-def record_key(request: SweepRequest, file: str, variant: Variant, images: str | None) -> str:
+def record_key(
+    request: SweepRequest, file: str, variant: Variant, images: str | None, machine: str
+) -> str:
     """What a record depends on: the file, the images, the runtime, the machine, the protocol."""
     runtime = next((r for r in registry.runtimes().values() if r.format == variant.format), None)
     return content_key(
@@ -89,7 +90,7 @@ def record_key(request: SweepRequest, file: str, variant: Variant, images: str |
             "threads": variant.threads,
             "images": images,
             "runtime": runtime.version() if runtime else None,
-            "machine": machine_id(),
+            "machine": machine,
             "protocol": [protocol.VERSION, asdict(request.settings), request.pin],
         }
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ class _Sweep:
     steps: Steps
     progress: Progress
     images: str | None
+    machine: str
     sessions: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -78,17 +81,36 @@ def run(
     images = keys.images_hash(request)
     assert request.output is not None
     with open_store(request.output) as store:
-        sweep = _Sweep(request, store, steps, progress, images)
-        items: list[_Item] = []
-        before = 0
-        for place, network in enumerate(networks):
-            own = [_item(sweep, network, variant, retry_failed) for variant in network.every]
-            before += sum(item.record is not None for item in own)
-            share = place / len(networks), (place + 1) / len(networks)
-            _run_network(sweep, network, own, share)
-            items += own
+        sweep = _Sweep(request, store, steps, progress, images, steps.machine_id())
+        every = [[_item(sweep, n, v, retry_failed) for v in n.every] for n in networks]
+        before = sum(item.record is not None for items in every for item in items)
+        for place, items in enumerate(_prepared(sweep, networks, every)):
+            _measure_open(sweep, items, (place, len(networks)))
         progress("Done", 1.0)
-    return Outcome(tuple(i.record for i in items if i.record), before, tuple(sweep.sessions))
+    records = tuple(item.record for items in every for item in items if item.record)
+    return Outcome(records, before, tuple(sweep.sessions))
+
+
+def _prepared(
+    sweep: _Sweep, networks: list[Network], every: list[list[_Item]]
+) -> Iterator[list[_Item]]:
+    """The items of each network, in order, with all but the latency found out.
+
+    One after the other as they are asked for; or all at once, before the first is given.
+    """
+    counts = range(len(networks)), [len(networks)] * len(networks)
+    prepare = partial(_prepare, sweep)
+    if sweep.steps.at_once == 1:
+        yield from map(prepare, networks, every, *counts)
+        return
+    pool = ThreadPoolExecutor(sweep.steps.at_once)
+    try:
+        yield from list(pool.map(prepare, networks, every, *counts))
+    except BaseException:
+        sweep.steps.abandon()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def require_possible(networks: list[Network]) -> None:
@@ -100,7 +122,9 @@ def require_possible(networks: list[Network]) -> None:
 
 def _item(sweep: _Sweep, network: Network, variant: Variant, retry_failed: bool) -> _Item:
     file = keys.file_key(sweep.request, network, variant.file)
-    item = _Item(variant, keys.record_key(sweep.request, file, variant, sweep.images))
+    item = _Item(
+        variant, keys.record_key(sweep.request, file, variant, sweep.images, sweep.machine)
+    )
     record = sweep.store.find(variant.name, item.key)
     if record and (record["status"] == "measured" or not retry_failed):
         item.record = record
@@ -108,28 +132,51 @@ def _item(sweep: _Sweep, network: Network, variant: Variant, retry_failed: bool)
     return item
 
 
-def _run_network(
-    sweep: _Sweep, network: Network, items: list[_Item], share: tuple[float, float]
-) -> None:
-    """All open variants of one network; the steps take about equal parts of its time."""
+def _prepare(
+    sweep: _Sweep, network: Network, items: list[_Item], place: int, count: int
+) -> list[_Item]:
+    """Files and accuracies of the open variants of one network."""
     reasons = {variant: RefusedError(text) for variant, text in network.refused}
     for item in _open(items):
         error = network.error or reasons.get(item.variant)
         if error:
             _fail(sweep, item, error, "plan")
-    if not list(_open(items)):
-        return
-    begin, width = share[0], share[1] - share[0]
-    name = items[0].variant.name.rsplit("_", 4)[0] if network.plan else "files"
-    sweep.progress(f"Exporting {name}", begin)
-    _make_files(sweep, network, items)
-    sweep.progress(f"Scoring {name}", begin + width * 0.4)
-    if sweep.request.images is not None:
-        _score(sweep, items)
+    if list(_open(items)):
+        sweep.progress(f"Exporting {_title(items)}", _share(sweep, place, count, 0.0))
+        _make_files(sweep, network, items)
+        sweep.progress(f"Scoring {_title(items)}", _share(sweep, place, count, 0.7))
+        if sweep.request.images is not None:
+            _score(sweep, items)
+    return items
+
+
+def _measure_open(sweep: _Sweep, items: list[_Item], at: tuple[int, int]) -> None:
     groups = list(_sessions(_open(items)))
     for i, group in enumerate(groups):
-        sweep.progress(f"Measuring {name}", begin + width * (0.6 + 0.4 * i / len(groups)))
+        share = _share(sweep, *at, 1.0, i / len(groups))
+        sweep.progress(f"Measuring {_title(items)}", share)
         _measure(sweep, group)
+
+
+def _title(items: list[_Item]) -> str:
+    variant = items[0].variant
+    return "files" if variant.path else variant.name.rsplit("_", 4)[0]
+
+
+def _share(
+    sweep: _Sweep, place: int, count: int, prepared: float, measured: float | None = None
+) -> float:
+    """Part of the whole sweep that is done; measuring takes about two fifths of it.
+
+    Args:
+        place, count: which network of how many.
+        prepared, measured: parts of its own work; `measured` is None before measuring.
+    """
+    if sweep.steps.at_once == 1:
+        return (place + 0.6 * prepared + 0.4 * (measured or 0.0)) / count
+    if measured is None:
+        return 0.6 * (place + prepared) / count
+    return 0.6 + 0.4 * (place + measured) / count
 
 
 def _open(items: Iterable[_Item]) -> Iterator[_Item]:
