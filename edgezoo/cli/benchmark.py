@@ -39,6 +39,13 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @click.option("--pin", is_flag=True, help="Keep each process on cores of its own choice.")
 @click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
 @click.option("--retry-failed", is_flag=True, help="Try variants again that failed before.")
+@click.option(
+    "--cluster", metavar="URL", help="Export and score on a Dask cluster: tcp://host:port."
+)
+@click.option(
+    "--workers", type=click.IntRange(1), help="The same with N processes on this machine."
+)
+@click.option("--measure-on", metavar="here|NAME", help="Device under test: a worker's resource.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and how long it takes.")
 @quiet
 @common
@@ -58,6 +65,7 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
     as_json, debug, silent, dry_run, retry = (
         options.pop(name) for name in ("as_json", "debug", "quiet", "dry_run", "retry_failed")
     )
+    place = {name: options.pop(name) for name in ("cluster", "workers", "measure_on")}
     context = click.get_current_context()
     from edgezoo.sweep.entry import request_for
 
@@ -67,11 +75,23 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
     request = request_for(what, given)
+    _check_place(request, **place)
     if dry_run:
         return _show_plan(request, as_json)
     if request.output is None:
         return _measure_files(request, as_json, debug, silent)
-    return _sweep(request, as_json, silent, retry)
+    return _sweep(request, as_json, silent, retry, place)
+
+
+def _check_place(
+    request: Any, cluster: str | None, workers: int | None, measure_on: str | None
+) -> None:
+    if cluster is not None and workers is not None:
+        raise UsageError("--cluster and --workers are two clusters.", "Give one of them.")
+    if measure_on is not None and cluster is None and workers is None:
+        raise UsageError("--measure-on needs --cluster.", "Without it, latency is measured here.")
+    if request.output is None and (cluster or workers):
+        raise UsageError("A cluster works on sweeps.", "Give --output DIR (or -o DIR).")
 
 
 def _values(name: str, value: Any) -> Any:
@@ -169,11 +189,11 @@ def _show_trust(results: list[dict[str, Any]]) -> None:
                 console.warn(f"{name}: {text}")
 
 
-def _sweep(request: Any, as_json: bool, silent: bool, retry: bool) -> int:
+def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[str, Any]) -> int:
     from edgezoo.sweep.entry import sweep
 
     with console.share(not silent) as progress:
-        facts = sweep(request, progress, retry_failed=retry)
+        facts = sweep(request, progress, retry_failed=retry, **place)
     if as_json:
         console.print_json(facts)
         return 0

@@ -77,7 +77,7 @@ def connected(
         warnings.simplefilter("ignore")  # Dask's own check of versions says less than ours
         if address is None:
             address = stack.enter_context(
-                distributed.LocalCluster(  # type: ignore[no-untyped-call]
+                distributed.LocalCluster(
                     n_workers=workers, threads_per_worker=1, dashboard_address=None,
                     silence_logs=logging.CRITICAL,
                 )
@@ -99,22 +99,24 @@ def _lost() -> tuple[type[BaseException], ...]:
     from distributed.client import FutureCancelledError
     from distributed.comm import CommClosedError
 
-    return FutureCancelledError, CommClosedError, TimeoutError
+    return FutureCancelledError, CommClosedError
 
 
 @contextlib.contextmanager
 def _client(address: str) -> Iterator[Any]:
     import distributed
+    from distributed.comm import parse_address
+    from distributed.comm.registry import get_backend
 
     try:
-        client = distributed.Client(  # type: ignore[no-untyped-call]
-            address, timeout=_CONNECT_S, set_as_default=False
-        )
+        get_backend(parse_address(address)[0])
     except ValueError as error:
         raise UsageError(
             f"{address!r} is no address of a Dask scheduler: {error}.",
             "Write tcp://host:8786, or tls:// as Dask is configured.",
         ) from error
+    try:
+        client = distributed.Client(address, timeout=_CONNECT_S, set_as_default=False)
     except OSError as error:
         raise MissingError(
             f"No Dask scheduler answers at {address}.",
@@ -152,12 +154,13 @@ def _alike(client: Any, request: SweepRequest, measure_on: str) -> Iterator[None
         worker.software(),
         {place: found for place, found in hashes.items() if found},
         measure_on,
-        f"edgezoo-{uuid.uuid4().hex}",
+        frozenset(client.scheduler_info(n_workers=-1)["workers"]),
     )
+    name = f"edgezoo-{uuid.uuid4().hex}"
     # Dask's class must be the base, and EdgeZoo is imported without it.
-    plugin = type("Alike", (WorkerPlugin,), {"name": wanted.name, "setup": wanted.setup})()
+    plugin = type("Alike", (WorkerPlugin,), {"name": name, "setup": wanted.setup})()
     try:
-        client.register_plugin(plugin, name=wanted.name)
+        client.register_plugin(plugin, name=name)
         yield
     except ModuleNotFoundError as error:
         raise MissingError(
@@ -166,7 +169,7 @@ def _alike(client: Any, request: SweepRequest, measure_on: str) -> Iterator[None
         ) from error
     finally:
         with contextlib.suppress(Exception):
-            client.unregister_worker_plugin(wanted.name)
+            client.unregister_worker_plugin(name)
 
 
 class _Cluster:

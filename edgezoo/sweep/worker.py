@@ -32,20 +32,26 @@ _ALSO = ("pillow", "dask", "distributed", "cloudpickle")
 Contents = dict[str, bytes]
 
 
+# Whether this process is a worker that came late and is not alike; it closes as soon as it can.
+_refused = False
+
+
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Which software and which data a worker must have: a plugin of Dask's, for late ones too.
+    """Which software and which data a worker must have: the methods of a plugin of Dask's.
 
     Attributes:
         software: of `software()` at the client.
         places: folders and files with their hash, see `place_hash`.
         device: resource of a worker that only measures: what it lacks does not count.
+        known: addresses of the workers that were there at the beginning. Dask lets one that comes
+            later work although its plugin fails, so that one is closed.
     """
 
     software: dict[str, str]
     places: dict[str, str]
     device: str | None
-    name: str
+    known: frozenset[str]
 
     def setup(self, worker: Any) -> None:
         """Refuse a worker that is another one.
@@ -53,6 +59,17 @@ class Alike:
         Raises:
             MissingError: with what is different.
         """
+        global _refused
+        try:
+            self.check(worker)
+        except MissingError:
+            if worker.address not in self.known:
+                _refused = True
+                worker.loop.add_callback(worker.close, reason="edgezoo-not-alike")
+            raise
+
+    def check(self, worker: Any) -> None:
+        """See `setup`."""
         mine, measures = software(), self.device in worker.state.total_resources
         different = [
             f"{name} is {mine.get(name, 'missing')} there and {wanted} here"
@@ -96,6 +113,14 @@ def place_hash(place: str) -> str:
         return ""
 
 
+def _require_alike() -> None:
+    """Give a task that came before the worker was closed to another one."""
+    if _refused:
+        from distributed import Reschedule
+
+        raise Reschedule
+
+
 def who() -> str:
     """The machine that this runs on."""
     return machine_id()
@@ -115,6 +140,7 @@ def export(
     request: SweepRequest, files: Sequence[Variant]
 ) -> tuple[dict[Variant, dict[str, Any]], Contents]:
     """`steps.export`, with the names of files in place of paths, and all that was written."""
+    _require_alike()
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
         made = steps.export(replace(request, output=Path(folder)), files)
         named = {file: {**facts, "path": Path(facts["path"]).name} for file, facts in made.items()}
@@ -124,6 +150,7 @@ def export(
 
 def rank(contents: Contents, name: str, images: Sequence[Path | Member]) -> Ranks:
     """Rank images by a file, in one thread: Dask decides how many tasks run at once."""
+    _require_alike()
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
         return scoring.rank(_unpacked(contents, name, Path(folder)), lambda _: images, jobs=1)
 
