@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
 import time
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import edgezoo
 from edgezoo.pretrained import cache_home
 from edgezoo.shards import Member
 
@@ -70,8 +70,8 @@ class Kept:
 
 
 def _key(facts: dict[str, Any], images: Sequence[Path | Member]) -> str:
-    version = importlib.metadata.version("edgezoo")
-    state = hashlib.sha256(json.dumps([version, facts], sort_keys=True).encode())
+    words = json.dumps([edgezoo.__version__, facts], sort_keys=True)
+    state = hashlib.sha256(words.encode())
     tars: dict[Path, str] = {}
     for image in images:
         if isinstance(image, Member):
