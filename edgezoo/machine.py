@@ -14,8 +14,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import edgezoo
 from edgezoo import hardware
+from edgezoo.releases import own_version
 
 ROOT = Path("/")
 # CPU features that multiply and add four pairs of 8 bits in one instruction.
@@ -53,7 +53,7 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
         "machine": machine,
         "usable_cores": usable_cores(root),
         "libc": " ".join(platform.libc_ver()).strip() or None,
-        "edgezoo": edgezoo.__version__,
+        "edgezoo": own_version(),
         "commit": _commit(),
     }
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import edgezoo
 from edgezoo.pretrained import cache_home
+from edgezoo.releases import own_version
 from edgezoo.shards import Member
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Kept:
 
 
 def _key(facts: dict[str, Any], images: Sequence[Path | Member]) -> str:
-    words = json.dumps([edgezoo.__version__, facts], sort_keys=True)
+    words = json.dumps([own_version(), facts], sort_keys=True)
     state = hashlib.sha256(words.encode())
     tars: dict[Path, str] = {}
     for image in images:

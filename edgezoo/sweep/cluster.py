@@ -185,7 +185,7 @@ class _Cluster:
         else:
             measure, who = self._measure, partial(self._on_device, worker.who)
         return Steps(
-            self._export, self._evaluate, measure, who,
+            self._export, self._evaluate, measure, machine_id=who,
             at_once=_EXPORTS_AT_ONCE, abandon=self._client.close,
         )  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from edgezoo import registry
 from edgezoo.labelled import image_files
 from edgezoo.measurement import protocol
 from edgezoo.preprocessing import file_sha256
+from edgezoo.releases import own_version
 from edgezoo.store import content_key
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
@@ -50,7 +50,7 @@ def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
         "format": variant.format,
         "weights": request.weights if network.plan is None else network.plan.weights.sha256,
         "seed": request.seed,
-        "edgezoo": importlib.metadata.version("edgezoo"),
+        "edgezoo": own_version(),
     }
     if variant.precision == "int8":
         facts["calibration"] = _calibration_hash(request.calibration)

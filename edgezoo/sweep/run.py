@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import CrashError, EdgeZooError, RefusedError
+from edgezoo import registry
+from edgezoo.errors import CrashError, EdgeZooError, MissingError, RefusedError
+from edgezoo.machine import environment
 from edgezoo.measurement.comparisons import to_json as session_json
 from edgezoo.measurement.session import Subject
 from edgezoo.store import Record, Store, content_key, open_store
@@ -147,7 +149,41 @@ def _prepare(
         sweep.progress(f"Scoring {_title(items)}", _share(sweep, place, count, 0.7))
         if sweep.request.images is not None:
             _score(sweep, items)
+        for item in _open(items):
+            if item.variant.estimated:
+                _estimate(sweep, item)
     return items
+
+
+def _estimate(sweep: _Sweep, item: _Item) -> None:
+    """Ask the compiler of the variant's device.
+
+    Raises:
+        MissingError: it is not installed.
+    """
+    assert item.path is not None
+    try:
+        facts = sweep.steps.estimate(item.path, item.variant.device)
+    except MissingError:
+        raise
+    except EdgeZooError as error:
+        _fail(sweep, item, error, "estimate")
+        return
+    contract = registry.load_artifact(item.path).contract
+    variant = item.variant
+    if contract is not None:
+        variant = replace(
+            variant, model=contract.model, alpha=contract.alpha, input_size=contract.input_size,
+            precision=contract.precision,
+        )  # fmt: skip
+    artifact = {
+        "path": _portable(item.path, sweep.store.folder),
+        "sha256": keys.artifact_sha256(item.path),
+        "bytes": keys.file_bytes(item.path),
+        "trained": contract.weights.trained if contract else None,
+    }
+    evidence = {"verification": item.verification, "accuracy": item.accuracy}
+    _write(sweep, item, records.estimated(variant, facts, artifact, evidence, environment()))
 
 
 def _measure_open(sweep: _Sweep, items: list[_Item], at: tuple[int, int]) -> None:
