@@ -72,7 +72,15 @@ def wanted_files(
     """
     paths = image_files(place)
     in_tars = any(path.suffix == shards.SUFFIX for path in paths)
-    if ground_truth is None and (in_tars or any(path.parent == place for path in paths)):
+    if in_tars:
+        flat = not any(
+            member.suffix == _CLASS_SUFFIX or member.parent.name
+            for tar in paths
+            for member, _ in shards.members(tar, _CLASS_SUFFIX)
+        )
+    else:
+        flat = any(path.parent == place for path in paths)
+    if ground_truth is None and flat:
         ground_truth = _ground_truth_of(place)
     return tuple(paths) if in_tars else _thin(tuple(paths), limit), ground_truth
 

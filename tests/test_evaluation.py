@@ -19,6 +19,7 @@ from edgezoo.labelled import find_labelled
 from edgezoo.models._imagenet import classes
 from edgezoo.preprocessing import load_pixels
 from edgezoo.scoring import rank
+from edgezoo.scoring.ranks import best_classes
 from edgezoo.statistics import share_interval
 from tests.conftest import Exported, Trained, environment
 
@@ -303,6 +304,18 @@ def test_killed_evaluation_goes_on(
     (kept,) = tmp_path.rglob("*.npy")
     kept.write_bytes(kept.read_bytes()[:300])
     assert evaluate([file], trained.test, limit=100)["results"][0]["resumed"] == 0, "damaged"
+
+
+def test_best_classes() -> None:
+    """Ties go to the lower index, as everywhere; a file that gives NaN was run all the same."""
+    import numpy as np
+
+    scores = np.array([0.1, 0.3, 0.1, 0.3, 0.1, 0.0, 0.1, 0.1], np.float32)
+    assert best_classes(scores).tolist() == [1, 3, 0, 2, 4]
+    assert best_classes(scores[:2]).tolist() == [1, 0]
+    scores[[1, 6]] = np.nan
+    assert best_classes(scores).tolist() == [3, 0, 2, 4, 7]
+    assert best_classes(np.full(8, np.nan, np.float32)).tolist() == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("batch", ["n", 3])

@@ -67,6 +67,8 @@ def test_folder_a_class_and_flat(tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text(f"{names[1]} 4\n{names[0]} 900\n")
     assert list(_labels(flat).values()) == [900, 4], "beside it"
     assert list(_labels(flat, tmp_path / "val.txt").values()) == [900, 4]
+    assert wanted_files(flat, None, 1) == ((flat,), tmp_path / "val.txt")
+    assert wanted_files(sorted_ones, None, 1) == ((sorted_ones,), None), "needs no list"
 
 
 def test_hostile_members(tmp_path: Path) -> None:

@@ -91,8 +91,8 @@ def COMMAND(
 
     DIR holds a folder a class (named by wnid or by the model's label), the flat ILSVRC2012
     validation images with their ground-truth file, or either of them, or WebDataset's shards, in
-    .tar files. With --reference the drop of top-1 is given in
-    points, with its own interval from the same images and a verdict.
+    .tar files. With --reference the drop of top-1 is given in points, with its own interval from
+    the same images and a verdict.
     """
     from edgezoo.evaluation import evaluate
 

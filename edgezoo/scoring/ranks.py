@@ -209,10 +209,10 @@ def _rank_chunk(
 
 
 def best_classes(scores: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The five best classes, best first; of equal scores the lower index comes first."""
+    """The five best classes, best first; of equal scores the lower index comes first, NaN last."""
     import numpy as np
 
-    if len(scores) > BEST:
+    if len(scores) > BEST and not np.isnan(scores).any():
         least = np.partition(scores, -BEST)[-BEST]
         near = np.flatnonzero(scores >= least)
     else:

@@ -1,7 +1,7 @@
 """A worker's exports and scores, with accidents: dask worker --preload tests.support.fake_cluster.
 
-Exports copy the files in FAKE_EXPORTED. Where FAKE_DEATH names a step and a file that is not there,
-the first worker to come to that step makes the file and kills itself.
+Where FAKE_EXPORTED names a folder, exports copy its files. Where FAKE_DEATH names a step and a file
+that is not there, the first worker to come to that step makes the file and kills itself.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def _accident(step: str, what: object) -> None:
 
 def dask_setup(_: Any) -> None:
     """What Dask calls when the worker starts."""
-    steps.export = export  # type: ignore[assignment]
+    if os.environ.get("FAKE_EXPORTED"):
+        steps.export = export  # type: ignore[assignment]
     worker.scoring.rank = rank  # type: ignore[attr-defined]
     if os.environ.get("FAKE_VERSION"):
         real = worker.versions

@@ -22,6 +22,7 @@ from edgezoo.sweep.run import Outcome, run
 from tests.conftest import Exported, Trained, environment, run_cli
 from tests.docs.test_schemas import check
 from tests.support import fake_cluster, fake_sweep
+from tests.sweep.test_run import timeless
 
 pytest.importorskip("distributed")
 
@@ -40,7 +41,7 @@ class Cluster:
         self._start(
             "worker", self.address, "--nthreads", "1", "--no-nanny", "--local-directory",
             str(self._folder), "--preload", "tests.support.fake_cluster", *options,
-            FAKE_EXPORTED=str(self._exported), **env,
+            **{"FAKE_EXPORTED": str(self._exported), **env},
         )  # fmt: skip
 
     def _start(self, kind: str, *options: str, **env: str) -> None:
@@ -228,3 +229,23 @@ def test_wrong_usage(
     )  # fmt: skip
     assert [word for word in words if word not in ended.error(code)] == []
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_real_sweep_with_a_killed_worker(dask: Cluster, trained: Trained, tmp_path: Path) -> None:
+    """Real exports on workers, one of which dies while it scores: the same files and accuracies."""
+    command = (
+        *("benchmark", "mobilenet", "--alpha", "0.25", "--input-size", "96,128", "--weights"),
+        *("random", "--format", "tflite,onnx", "--precision", "float32,int8", "--images"),
+        *(trained.test, "--limit", "300", "--calibration-count", "16", "--no-self-check", "-o"),
+    )
+    ended = run_cli(*command, tmp_path / "local")
+    assert ended.code == 0, ended.stderr
+    for _ in range(2):
+        dask.worker(FAKE_EXPORTED="", FAKE_DEATH=f"rank:{tmp_path / 'died'}")
+    ended = run_cli(*command, tmp_path / "many", "--cluster", dask.address, "--measure-on", "here")
+    assert ended.code == 0, ended.stderr
+    assert dask.dead == 1 and (tmp_path / "died").exists()
+    local, many = (timeless(tmp_path / name) for name in ("local", "many"))
+    assert len(local) == 8 and many == local
