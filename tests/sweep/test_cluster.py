@@ -159,6 +159,18 @@ def test_latency_on_the_labelled_worker(dask: Cluster, trained: Trained, tmp_pat
     assert Path(result["artifact"]).parent == tmp_path / "store" / "artifacts"
 
 
+def test_workers_of_this_machine(exported: Exported, trained: Trained, tmp_path: Path) -> None:
+    """Files that exist need no export; nothing but the object goes to standard output."""
+    file = exported.path("tflite", "int8")
+    ended = run_cli("benchmark", file, "--images", trained.test, "--limit", "250", "--workers", "2",
+                    "--no-self-check", "-o", tmp_path / "store", "--json")  # fmt: skip
+    assert ended.code == 0, ended.stderr
+    (result,) = ended.json["results"]
+    alone = run_cli("evaluate", file, "--images", trained.test, "--limit", "250", "--json").json
+    assert result["accuracy"]["top1"] == alone["results"][0]["top1"]
+    assert result["accuracy"]["images"] == 250
+
+
 def test_workers_that_are_not_alike(dask: Cluster, trained: Trained, tmp_path: Path) -> None:
     request = _request(trained, tmp_path / "store")
     dask.worker(FAKE_VERSION="1.2.3")
