@@ -18,7 +18,8 @@ from edgezoo.sweep import cluster as clusters
 from edgezoo.sweep import records, steps
 from edgezoo.sweep.grid import SweepRequest, expand, read_toml
 from edgezoo.sweep.keys import images_hash
-from edgezoo.sweep.run import Outcome, Progress, run
+from edgezoo.sweep.run import Outcome, run
+from edgezoo.sweep.state import Progress
 from edgezoo.sweep.steps import REAL
 
 
