@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edgezoo.errors import DataError
 from edgezoo.preprocessing import file_sha256, load_pixels
+from edgezoo.shards import Member
 from edgezoo.spec import USUAL_RESIZE, Resize
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 BYTES = 5
 
 
-def of_file(path: Path) -> bytes:
+def of_file(path: Path | Member) -> bytes:
     """Fingerprint of an image file's bytes."""
     return bytes.fromhex(file_sha256(path))[:BYTES]
 
@@ -42,13 +43,16 @@ def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> dict[str, An
 
 
 def overlapping(
-    passport: dict[str, Any], paths: Iterable[Path], size: int, resize: Resize = USUAL_RESIZE
-) -> list[Path] | None:
+    passport: dict[str, Any],
+    paths: Iterable[Path | Member],
+    size: int,
+    resize: Resize = USUAL_RESIZE,
+) -> list[Path | Member] | None:
     """Which image files calibrated an artifact.
 
     Args:
         passport: `contract.calibration` of the artifact.
-        paths: image files.
+        paths: image files, or members of tar files.
         size, resize: of the contract, for passports that were made of pixels.
 
     Returns:
@@ -62,7 +66,7 @@ def overlapping(
     data, step = base64.b64decode(facts["sha256"]), int(facts["bytes"])
     known = {data[i : i + step] for i in range(0, len(data), step)}
 
-    def fingerprint(path: Path) -> bytes | None:
+    def fingerprint(path: Path | Member) -> bytes | None:
         try:
             if facts["of"] == "pixels":
                 return of_pixels(load_pixels(path, size, resize))[:step]

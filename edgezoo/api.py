@@ -79,11 +79,20 @@ def export(model: str, *, output: Path | str = "exported", **options: Any) -> Ex
     return result
 
 
-def benchmark(*what: Path | str, **options: Any) -> dict[str, Any]:
+def benchmark(
+    *what: Path | str,
+    on: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    measure_on: str | None = None,
+    **options: Any,
+) -> dict[str, Any]:
     """Measure files against one another, or sweep over models into a results store.
 
     Args:
         *what: files, names of models, or one TOML file.
+        on: a device to measure files on, as ssh://user@host.
+        cluster, workers, measure_on: a Dask cluster for a sweep, see docs/clusters.md.
         **options: fields of `SweepRequest`, such as alpha=(0.25, 0.5), threads=("1", "all"),
             images=Path("val"), output=Path("results").
 
@@ -91,7 +100,9 @@ def benchmark(*what: Path | str, **options: Any) -> dict[str, Any]:
         The object of `edgezoo benchmark --json`.
     """
     request = entry.request_for(what, options)
-    return entry.measure_files(request) if request.output is None else entry.sweep(request)
+    if request.output is None:
+        return entry.measure_files(request, on=on)
+    return entry.sweep(request, cluster=cluster, workers=workers, measure_on=measure_on)
 
 
 def report(

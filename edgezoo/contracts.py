@@ -144,12 +144,14 @@ class Session(Protocol):
     """An artifact opened in a runtime, ready to run.
 
     `backend` is what the runtime says that runs it, such as "XNNPACK"; None where it does not say.
+    `copies` tells whether several sessions of one file may run at once, in threads.
     """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     ran_on: RanOn
     backend: str | None
+    copies: bool
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""

@@ -2,68 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import labelled, registry, remote, statistics
+from edgezoo import labelled, registry, remote, scoring, statistics
 from edgezoo.artifact import InputContract
 from edgezoo.calibration import fingerprints
-from edgezoo.contracts import RanOn, Runtime
 from edgezoo.errors import DataError, RefusedError, UsageError
-from edgezoo.inference import open_artifact, predict, require_classes
+from edgezoo.inference import require_classes
 from edgezoo.labelled import LabelledImages, find_labelled
-from edgezoo.preprocessing import load_pixels, recipe_hash
+from edgezoo.preprocessing import recipe_hash
+from edgezoo.scoring import Ranks
+from edgezoo.shards import Member
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 MAX_UNREADABLE = 0.10
+Find = Callable[[InputContract], LabelledImages]
+# Ranks the classes of every image by a file: `scoring.rank`, here or elsewhere.
+Ranker = Callable[[Path | str, Callable[[InputContract], Sequence[Path | Member]]], Ranks]
 
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """Scores of the readable images, and their classes."""
+    """What a file says of the images, and their classes, shape (images,)."""
 
     contract: InputContract
-    values: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    unreadable: int
+    ranks: Ranks
+    labels: NDArray[np.int32]
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        """Whether the best class is the image's, shape (images,)."""
-        hits: NDArray[np.bool_] = self.values.argmax(1) == self.labels
-        return hits
-
-
-def _score(
-    images: LabelledImages,
-    contract: InputContract,
-    run: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    progress: Callable[[int], None],
-) -> _Scores:
-    """Decode and run image by image, so that any number of them takes the same memory."""
-    import numpy as np
-
-    rows, labels, unreadable = [], [], 0
-    for path, label in zip(images.paths, images.labels, strict=True):
-        try:
-            pixels = load_pixels(path, contract.input_size, contract.resize)
-        except DataError:
-            unreadable += 1
-        else:
-            rows.append(run(pixels[None])[0])
-            labels.append(label)
-        progress(1)
-    if unreadable > MAX_UNREADABLE * len(images.paths):
-        raise DataError(
-            f"{unreadable} of {len(images.paths)} files in {images.root} are not readable images.",
-            "Up to a tenth is skipped; check the folder.",
-        )
-    return _Scores(contract, np.stack(rows), np.asarray(labels), unreadable)
+    def readable(self) -> NDArray[np.bool_]:
+        """Whether each image could be read."""
+        mask: NDArray[np.bool_] = self.ranks.top[:, 0] != scoring.UNREADABLE
+        return mask
 
 
 def evaluate(
@@ -79,6 +56,8 @@ def evaluate(
     device: str = "cpu",
     runtime: str | None = None,
     threads: int = 1,
+    jobs: int | None = None,
+    resume: bool = True,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
     on: str | None = None,
@@ -98,10 +77,12 @@ def evaluate(
         allow_overlap: score images too that a file was calibrated on.
         device: "cpu", "gpu" or "coral"; one that is not there is refused.
         runtime: name of another runtime than the usual one of the format.
-        threads: of the runtime.
+        threads: of the runtime, for one image.
+        jobs: images that are worked on at a time; by default as many as use all cores.
+        resume: go on where the same evaluation was interrupted.
         preprocessing, labels: for files that carry no contract.
         on: a device to run it on, as ssh://user@host; see `remote.device.call`.
-        progress: called with 1 after each image; not from a device.
+        progress: called with numbers of images that are done; not from a device.
 
     Returns:
         What `edgezoo evaluate --json` prints; shares, not percent. `failures` names the files
@@ -122,49 +103,65 @@ def evaluate(
             on, "edgezoo.evaluation:evaluate", artifacts=[Path(path) for path in artifacts],
             images=remote.Tree(Path(images), paths), ground_truth=truth,
             reference=reference and Path(reference), equal_within=equal_within,
-            max_drop=max_drop, allow_overlap=allow_overlap, device=device, runtime=runtime,
-            threads=threads,
+            max_drop=max_drop, limit=limit, allow_overlap=allow_overlap, device=device,
+            runtime=runtime, threads=threads, jobs=jobs, resume=resume,
             preprocessing=preprocessing, labels=labels and Path(labels),
         )  # fmt: skip
+    common: dict[str, Any] = {
+        "threads": threads, "preprocessing": preprocessing, "labels": labels, "jobs": jobs,
+        "resume": resume, "progress": progress,
+    }  # fmt: skip
+    return assess(
+        artifacts,
+        lambda contract: find_labelled(Path(images), contract, truth).thinned(limit),
+        partial(scoring.rank, device=device, runtime=runtime, **common),
+        reference,
+        partial(scoring.rank, **common),
+        equal_within=equal_within,
+        max_drop=max_drop,
+        allow_overlap=allow_overlap,
+    )
 
+
+def assess(
+    artifacts: Iterable[Path | str],
+    find: Find,
+    ranker: Ranker,
+    reference: Path | str | None,
+    reference_ranker: Ranker,
+    *,
+    equal_within: float = statistics.EQUAL_WITHIN,
+    max_drop: float | None = None,
+    allow_overlap: bool = False,
+) -> dict[str, Any]:
+    """What `evaluate` returns, wherever the files are run.
+
+    Args:
+        artifacts, reference, equal_within, max_drop, allow_overlap: see `evaluate`.
+        find: the images with their classes, by a file's contract.
+        ranker, reference_ranker: run the artifacts, and the reference.
+    """
+    artifacts = list(artifacts)
     for path in (*([reference] if reference is not None else []), *artifacts):
         require_classes(path)
-
-    def find(contract: InputContract) -> LabelledImages:
-        return find_labelled(Path(images), contract, truth).thinned(limit)
-
     overlaps = {
         path: _overlap(Path(path), find, allow_overlap)
         for path in (*([reference] if reference is not None else []), *artifacts)
     }
-
-    def score(
-        path: Path | str, device: str = "cpu", runtime: str | None = None
-    ) -> tuple[_Scores, dict[str, Any]]:
-        artifact, session = open_artifact(
-            path,
-            preprocessing=preprocessing,
-            labels=labels,
-            device=device,
-            runtime=runtime,
-            threads=threads,
-        )
-        contract = artifact.required_contract()
-        with session:
-            scores = _score(
-                find(contract), contract, lambda p: predict(session, contract, p), progress
-            )
-        return scores, _place(registry.runtime_for(artifact.path, runtime), session.ran_on)
-
-    standard = score(reference)[0] if reference is not None else None
+    standard = _score(reference, find, reference_ranker) if reference is not None else None
+    every = [standard] if standard else []
     results = []
     for path in artifacts:
-        scores, place = score(path, device, runtime)
-        facts = {**_result(Path(path), scores), **place}
+        scores = _score(path, find, ranker)
+        every.append(scores)
+        facts = {**_result(Path(path), scores), **scores.ranks.place}
         if standard is not None:
             facts |= _against(standard, scores, f"{reference} and {path}", equal_within)
             facts["reference"] = str(reference)
         results.append({**facts, "overlap": overlaps[path]})
+    for scores in every:
+        if scores.ranks.kept:
+            scores.ranks.kept.forget()
     return {
         "results": results,
         "equal_within": equal_within,
@@ -173,9 +170,28 @@ def evaluate(
     }
 
 
-def _overlap(
-    path: Path, find: Callable[[InputContract], LabelledImages], allowed: bool
-) -> int | None:
+def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:
+    import numpy as np
+
+    found: list[tuple[InputContract, LabelledImages]] = []
+
+    def images(contract: InputContract) -> tuple[Path | Member, ...]:
+        found.append((contract, find(contract)))
+        return found[0][1].paths
+
+    ranks = ranker(path, images)
+    contract, wanted = found[0]
+    scores = _Scores(contract, ranks, np.asarray(wanted.labels, np.int32))
+    unreadable = int((~scores.readable).sum())
+    if unreadable > MAX_UNREADABLE * len(wanted.paths):
+        raise DataError(
+            f"{unreadable} of {len(wanted.paths)} files in {wanted.root} are not readable images.",
+            "Up to a tenth is skipped; check the folder.",
+        )
+    return scores
+
+
+def _overlap(path: Path, find: Find, allowed: bool) -> int | None:
     """How many of the images calibrated a file; None where the file cannot tell."""
     contract = registry.load_artifact(path).contract
     if contract is None or contract.calibration is None:
@@ -193,25 +209,22 @@ def _overlap(
     return len(shared) if shared is not None else None
 
 
-def _place(runtime: Runtime, ran_on: RanOn) -> dict[str, Any]:
-    """Where a file ran, by the session's own word."""
-    return {"runtime": runtime.version(), "device": ran_on.device, "ran_on": asdict(ran_on)}
-
-
 def _against(standard: _Scores, scores: _Scores, pair: str, equal_within: float) -> dict[str, Any]:
     """The fields of a result that compare it with the reference."""
     import numpy as np
 
-    if standard.values.shape != scores.values.shape:
+    if standard.ranks.classes != scores.ranks.classes:
         raise UsageError(
             f"{pair} have different numbers of classes.", "Compare files of one model."
         )
     hashes = {standard.contract.weights.sha256, scores.contract.weights.sha256}
-    same = standard.values.argmax(1) == scores.values.argmax(1)
+    both = standard.readable & scores.readable
+    labels = scores.labels[both]
+    theirs, mine = standard.ranks.top[both, 0], scores.ranks.top[both, 0]
     return {
-        "agreement_top1": float(np.mean(same)),
+        "agreement_top1": float(np.mean(theirs == mine)),
         **statistics.compare(
-            standard.right, scores.right, equal_within, len(hashes) == 1 or "" in hashes
+            theirs == labels, mine == labels, equal_within, len(hashes) == 1 or "" in hashes
         ),
     }
 
@@ -228,16 +241,15 @@ def _failures(results: list[dict[str, Any]], max_drop: float | None) -> list[str
 
 
 def _result(path: Path, scores: _Scores) -> dict[str, Any]:
-    import numpy as np
-
-    contract, n = scores.contract, len(scores.labels)
-    order = np.argsort(-scores.values, axis=1, kind="stable")[:, :5]
-    hits = order == scores.labels[:, None]
+    contract, readable = scores.contract, scores.readable
+    n = int(readable.sum())
+    hits = scores.ranks.top[readable] == scores.labels[readable, None]
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
     return {
         "artifact": str(path),
         "images": n,
-        "unreadable": scores.unreadable,
+        "unreadable": len(readable) - n,
+        "resumed": scores.ranks.resumed,
         "top1": first / n,
         "top5": five / n,
         "top1_ci95": list(statistics.share_interval(first, n)),

@@ -1,18 +1,20 @@
-"""Labelled images as people have them: a folder a class, or a flat folder with a list."""
+"""Labelled images as people have them: a folder a class, a flat folder with a list, tar files."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from edgezoo import registry
+from edgezoo import registry, shards
 from edgezoo.artifact import InputContract
 from edgezoo.errors import DataError
 from edgezoo.models import _imagenet
-from edgezoo.preprocessing import find_images
+from edgezoo.preprocessing import IMAGE_SUFFIXES, find_images
+from edgezoo.shards import Member
 
 T = TypeVar("T")
 _GROUND_TRUTH_NAMES = (
@@ -23,14 +25,15 @@ _GROUND_TRUTH_NAMES = (
 )
 _NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
 _WNID = re.compile(r"n\d{8}")
+_CLASS_SUFFIX = ".cls"
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImages:
-    """Image files with the index of their class."""
+    """Images with the index of their class; `paths` are files, or members of tar files."""
 
     root: Path
-    paths: tuple[Path, ...]
+    paths: tuple[Path | Member, ...]
     labels: tuple[int, ...]
 
     def thinned(self, limit: int | None) -> LabelledImages:
@@ -44,51 +47,118 @@ def _thin(items: tuple[T, ...], limit: int | None) -> tuple[T, ...]:
     return tuple(items[i * len(items) // limit] for i in range(limit))
 
 
-def wanted_files(
-    folder: Path, ground_truth: Path | None, limit: int | None
-) -> tuple[tuple[Path, ...], Path | None]:
-    """What `find_labelled`, thinned, would read: image files, and the list of their classes.
+def image_files(place: Path) -> list[Path]:
+    """The files that hold the images of a place: images, else tar files; sorted.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such place.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.", "Give --images a folder of images.")
-    paths = find_images(folder)
-    if ground_truth is None and any(path.parent == folder for path in paths):
-        ground_truth = _ground_truth_of(folder)
-    return _thin(tuple(paths), limit), ground_truth
+    if place.is_dir():
+        return find_images(place) or shards.find(place)
+    if place.is_file() and place.suffix == shards.SUFFIX:
+        return [place]
+    raise DataError(
+        f"There is no folder {place}.", "Give --images a folder of images, or a .tar file."
+    )
+
+
+def wanted_files(
+    place: Path, ground_truth: Path | None, limit: int | None
+) -> tuple[tuple[Path, ...], Path | None]:
+    """What `find_labelled`, thinned, would read: image or tar files, and the list of their classes.
+
+    Raises:
+        DataError: there is no such place.
+    """
+    paths = image_files(place)
+    in_tars = any(path.suffix == shards.SUFFIX for path in paths)
+    if in_tars:
+        flat = not any(
+            member.suffix == _CLASS_SUFFIX or member.parent.name
+            for tar in paths
+            for member, _ in shards.members(tar, _CLASS_SUFFIX)
+        )
+    else:
+        flat = any(path.parent == place for path in paths)
+    if ground_truth is None and flat:
+        ground_truth = _ground_truth_of(place)
+    return tuple(paths) if in_tars else _thin(tuple(paths), limit), ground_truth
 
 
 def find_labelled(
-    folder: Path, contract: InputContract, ground_truth: Path | None = None
+    place: Path, contract: InputContract, ground_truth: Path | None = None
 ) -> LabelledImages:
     """Find images and their classes.
 
     Args:
-        folder: a folder a class (named by wnid or by the model's labels), or a flat ILSVRC2012
-            validation folder.
+        place: a folder a class (named by wnid or by the model's labels), a flat ILSVRC2012
+            validation folder, or the same in tar files: WebDataset's shards with a .cls beside
+            each image, ILSVRC2012_img_val.tar, or a tar file with a folder a class.
         contract: tells how many classes there are and what they are called.
-        ground_truth: the classes of a flat folder: `file class` a line (index or wnid), Kaggle's
+        ground_truth: the classes of flat images: `file class` a line (index or wnid), Kaggle's
             LOC_val_solution.csv, or the development kit's list of numbers.
 
     Raises:
         DataError: no images, or classes that are not the model's.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.", "Give --images a folder of images.")
-    paths = find_images(folder)
-    if not paths:
-        raise DataError(f"{folder} holds no images.", "Endings such as .jpg and .png count.")
-    if ground_truth is None and not any(path.parent == folder for path in paths):
-        return _by_folder(folder, paths, contract)
-    ground_truth = ground_truth or _ground_truth_of(folder)
+    files = image_files(place)
+    if any(path.suffix == shards.SUFFIX for path in files):
+        return _in_tars(place, files, contract, ground_truth)
+    if not files:
+        raise DataError(f"{place} holds no images.", "Endings such as .jpg and .png count.")
+    if ground_truth is None and not any(path.parent == place for path in files):
+        return _by_folder(place, files, contract)
+    ground_truth = ground_truth or _ground_truth_of(place)
     if ground_truth is None:
         raise DataError(
-            f"{folder} is flat and has no ground truth beside it.",
+            f"{place} is flat and has no ground truth beside it.",
             "Give --ground-truth FILE, or sort the images into a folder a class.",
         )
-    return _by_file(folder, paths, ground_truth)
+    return _by_file(place, files, ground_truth)
+
+
+def _in_tars(
+    place: Path, tars: list[Path], contract: InputContract, ground_truth: Path | None
+) -> LabelledImages:
+    images: list[Member] = []
+    told: dict[tuple[Path, str], bytes] = {}
+    for tar in tars:
+        for member, text in shards.members(tar, _CLASS_SUFFIX):
+            if member.suffix == _CLASS_SUFFIX:
+                told[tar, member.sample] = text
+            elif member.suffix.lower() in IMAGE_SUFFIXES and not member.name.startswith("."):
+                images.append(member)
+    if not images:
+        raise DataError(f"{place} holds no images.", "Endings such as .jpg and .png count.")
+    if ground_truth is None and told:
+        labels = tuple(_told_class(image, told, contract) for image in images)
+        return LabelledImages(place, tuple(images), labels)
+    if ground_truth is None and all(image.parent.name for image in images):
+        return _by_folder(place, images, contract)
+    ground_truth = ground_truth or _ground_truth_of(place)
+    if ground_truth is None:
+        raise DataError(
+            f"{place} says nothing of the classes of its images.",
+            "Give --ground-truth FILE, a folder a class, or a .cls file beside each image.",
+        )
+    return _by_file(place, images, ground_truth)
+
+
+def _told_class(image: Member, told: dict[tuple[Path, str], bytes], contract: InputContract) -> int:
+    """The class that a .cls file gives: an index, a wnid or a label."""
+    text = told.get((image.tar, image.sample))
+    if text is None:
+        raise DataError(f"{image} has no {_CLASS_SUFFIX} file.", "Others in the tar file do.")
+    word = text.decode("utf-8", "replace").strip()
+    if word.isdecimal() and int(word) < contract.classes:
+        return int(word)
+    names = _class_names(contract)
+    if word not in names:
+        raise DataError(
+            f"{image} has an unknown class {word!r}.",
+            f"Use an index from 0 to {contract.classes - 1}, a wnid or a label of the model.",
+        )
+    return names[word]
 
 
 def _ground_truth_of(folder: Path) -> Path | None:
@@ -106,7 +176,9 @@ def _class_names(contract: InputContract) -> dict[str, int]:
     return names
 
 
-def _by_folder(folder: Path, paths: list[Path], contract: InputContract) -> LabelledImages:
+def _by_folder(
+    folder: Path, paths: Sequence[Path | Member], contract: InputContract
+) -> LabelledImages:
     names = _class_names(contract)
     unknown = sorted({path.parent.name for path in paths} - names.keys())
     if unknown:
@@ -118,7 +190,7 @@ def _by_folder(folder: Path, paths: list[Path], contract: InputContract) -> Labe
     return LabelledImages(folder, tuple(paths), tuple(names[path.parent.name] for path in paths))
 
 
-def _by_file(folder: Path, paths: list[Path], ground_truth: Path) -> LabelledImages:
+def _by_file(folder: Path, paths: Sequence[Path | Member], ground_truth: Path) -> LabelledImages:
     """Flat folder: from a table by file name, or from the development kit's list by number."""
     try:
         lines = ground_truth.read_text(encoding="utf-8").split("\n")

@@ -7,7 +7,6 @@ copy of their files.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import math
 import os
 import platform
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import hardware
+from edgezoo.releases import own_version
 
 ROOT = Path("/")
 # CPU features that multiply and add four pairs of 8 bits in one instruction.
@@ -53,9 +53,21 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
         "machine": machine,
         "usable_cores": usable_cores(root),
         "libc": " ".join(platform.libc_ver()).strip() or None,
-        "edgezoo": importlib.metadata.version("edgezoo"),
+        "edgezoo": own_version(),
         "commit": _commit(),
     }
+
+
+def emulator() -> str | None:
+    """The program that computes this process's instructions, such as qemu-aarch64-static.
+
+    QEMU's user mode shows a program itself as /proc/self/exe, but leaves the thread's link alone.
+    """
+    try:
+        name = Path(os.readlink("/proc/thread-self/exe")).name
+    except OSError:
+        return None
+    return name if name.startswith("qemu-") else None
 
 
 def affinity() -> list[int]:

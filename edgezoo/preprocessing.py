@@ -12,25 +12,27 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from edgezoo.errors import DataError
+from edgezoo.shards import Member
 from edgezoo.spec import USUAL_RESIZE, Normalization, Resize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+Picture = TypeVar("Picture", Path, Member, Path | Member)
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
 def load_pixels(
-    image: Path | IO[bytes], size: int, resize: Resize = USUAL_RESIZE
+    image: Path | Member | IO[bytes], size: int, resize: Resize = USUAL_RESIZE
 ) -> NDArray[np.uint8]:
     """Decode, turn upright (EXIF), resize and crop one image.
 
     Args:
-        image: an image file or an open binary stream.
+        image: an image file, one in a tar file, or an open binary stream.
         size: height and width of the result in pixels.
         resize: the filter, and the share of the shorter side that the crop keeps.
 
@@ -44,8 +46,11 @@ def load_pixels(
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(image) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+        source = image.open() if isinstance(image, Member) else image
+        with Image.open(source) as opened:
+            ImageOps.exif_transpose(opened, in_place=True)
+            picture = opened if opened.mode == "RGB" else opened.convert("RGB")
+            picture.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{image} is not a readable image: {error}.") from error
     width, height = picture.size
@@ -84,8 +89,8 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def load_many(
-    paths: Iterable[Path], size: int, resize: Resize = USUAL_RESIZE
-) -> Iterator[tuple[Path, NDArray[np.uint8] | None]]:
+    paths: Iterable[Picture], size: int, resize: Resize = USUAL_RESIZE
+) -> Iterator[tuple[Picture, NDArray[np.uint8] | None]]:
     """Pixels of each image in turn; None for one that cannot be read, so that callers count it."""
     for path in paths:
         try:
@@ -94,7 +99,7 @@ def load_many(
             yield path, None
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: Path | Member) -> str:
     """Hex SHA-256 of a file's bytes, read in blocks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -32,8 +32,11 @@ def cache_home() -> Path:
     given = os.environ.get("EDGEZOO_CACHE")
     if given:
         return Path(given).expanduser()
-    import platformdirs
-
+    try:
+        import platformdirs
+    except ImportError:  # a device has few packages
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(base) / "edgezoo"
     return Path(platformdirs.user_cache_path("edgezoo"))
 
 

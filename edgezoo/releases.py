@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+
+def own_version() -> str:
+    """EdgeZoo's, also where its files were copied to a device and pip knows nothing of them."""
+    return str(sys.modules["edgezoo"].__version__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 
 class BaseSession(ABC):
-    """A session of batch-1 files: subclasses give `inputs`, `outputs` and `_run_one`."""
+    """What sessions share: subclasses give `inputs`, `outputs` and `_run_one`."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     ran_on = RanOn()
     backend: str | None = None
+    copies = False
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Run n inputs one after the other.
+        """Run n inputs, as many at once as the file takes.
 
         Args:
             batch: the file's own dtype and layout, shape (n, *input shape without batch).
@@ -48,10 +49,21 @@ class BaseSession(ABC):
                 f"The file takes {wanted.dtype} of shape (n, {shape}), "
                 f"got {batch.dtype} of shape {batch.shape}."
             )
-        rows = [np.array(self._run_one(batch[i : i + 1])).reshape(-1) for i in range(len(batch))]
-        if rows:
-            return np.stack(rows)
-        return np.empty((0, self.outputs[0].shape[-1]), self.outputs[0].dtype)
+        if not len(batch):
+            return np.empty((0, self.outputs[0].shape[-1]), self.outputs[0].dtype)
+        at_once = wanted.shape[0] if wanted.shape[0] > 0 else len(batch)
+        rows = [
+            self._run_filled(batch[i : i + at_once], at_once) for i in range(0, len(batch), at_once)
+        ]
+        return np.concatenate(rows)
+
+    def _run_filled(self, part: NDArray[Any], at_once: int) -> NDArray[Any]:
+        """Outputs of a part of a batch, filled up where the file takes more at once."""
+        import numpy as np
+
+        rest = np.repeat(part[-1:], at_once - len(part), axis=0)
+        outputs = self._run_one(np.concatenate([part, rest]) if len(rest) else part)
+        return np.array(outputs).reshape(at_once, -1)[: len(part)]
 
     def infer(self, one: NDArray[Any]) -> NDArray[Any]:
         """See `Session`."""
@@ -59,7 +71,7 @@ class BaseSession(ABC):
 
     @abstractmethod
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Output of one input, shape (1, ...)."""
+        """Outputs of as many inputs as the file takes at once, nearly always one."""
 
     @abstractmethod
     def close(self) -> None:

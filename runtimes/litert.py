@@ -211,6 +211,7 @@ class LiteRtSession(BaseSession):
     def __init__(self, interpreter: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
         self._interpreter = interpreter
         self.ran_on = ran_on
+        self.copies = ran_on.device == "cpu"
         self.inputs = _infos(interpreter.get_input_details())
         self.outputs = _infos(interpreter.get_output_details())
         self._in = interpreter.get_input_details()[0]["index"]

@@ -141,6 +141,7 @@ class OnnxSession(BaseSession):
     def __init__(self, session: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
         self._session = session
         self.ran_on = ran_on
+        self.copies = ran_on.device == "cpu"
         self.inputs = tuple(_info(value) for value in session.get_inputs())
         self.outputs = tuple(_info(value) for value in session.get_outputs())
         self.backend = ", ".join(session.get_providers())

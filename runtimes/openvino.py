@@ -124,7 +124,11 @@ class OpenVinoRuntime:
 
 
 class OpenVinoSession(BaseSession):
-    """A compiled model with one inference request."""
+    """A compiled model with one inference request.
+
+    `copies` stays false: two requests that start at once in two threads can wait for each other
+    for good, one with Python's lock and one for it.
+    """
 
     def __init__(self, compiled: Any, ran_on: RanOn) -> None:
         self.ran_on = ran_on

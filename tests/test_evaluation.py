@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,11 @@ from edgezoo.errors import DataError
 from edgezoo.evaluation import evaluate
 from edgezoo.labelled import find_labelled
 from edgezoo.models._imagenet import classes
+from edgezoo.preprocessing import load_pixels
+from edgezoo.scoring import rank
+from edgezoo.scoring.ranks import best_classes
 from edgezoo.statistics import share_interval
-from tests.conftest import Exported, Trained
+from tests.conftest import Exported, Trained, environment
 
 WNIDS = [wnid for wnid, _ in classes()]
 LABELS = tuple(name for _, name in classes())
@@ -198,3 +205,158 @@ def test_progress_counts_every_picture(exported: Exported, trained: Trained) -> 
     ticks: list[int] = []
     evaluate([exported.path("onnx", "int8")], trained.test, limit=7, progress=ticks.append)
     assert sum(ticks) == 7
+
+
+# Many images
+
+
+def test_tar_shards_score_the_same(exported: Exported, trained: Trained, tmp_path: Path) -> None:
+    import tarfile
+
+    with tarfile.open(tmp_path / "test.tar", "w") as tar:
+        tar.add(trained.test, "test")
+    file = exported.path("tflite", "int8")
+    loose = evaluate([file], trained.test, limit=50)["results"]
+    assert evaluate([file], tmp_path / "test.tar", limit=50)["results"] == loose
+
+
+@pytest.mark.parametrize("format", ["tflite", "onnx", "openvino"])
+def test_threads_change_nothing(format: str, exported: Exported, trained: Trained) -> None:
+    """Sessions side by side give what one gives; by another road than the code's."""
+    import numpy as np
+
+    from edgezoo.inference import open_artifact, predict
+
+    file = exported.path(format, "int8")
+    one, many = (
+        rank(file, lambda c: find_labelled(trained.test, c).paths[:100], jobs=jobs).top
+        for jobs in (1, 4)
+    )
+    artifact, session = open_artifact(file)
+    contract = artifact.required_contract()
+    with session:
+        scores = [
+            predict(session, contract, load_pixels(path, contract.input_size)[None])[0]
+            for path in find_labelled(trained.test, contract).paths[:100]
+        ]
+    wanted = np.argsort(-np.stack(scores), axis=1, kind="stable")[:, :5]
+    assert (one == wanted).all() and (many == wanted).all()
+
+
+class _CutError(Exception):
+    pass
+
+
+def _cut(after: int) -> Callable[[int], None]:
+    done = [0]
+
+    def progress(count: int) -> None:
+        done[0] += count
+        if done[0] >= after:
+            raise _CutError
+
+    return progress
+
+
+def test_interrupted_evaluation_goes_on(
+    exported: Exported, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEZOO_CACHE", str(tmp_path))
+    files = [exported.path("tflite", precision) for precision in ("int8", "float32")]
+    whole = evaluate(files, trained.test, limit=100)
+    assert not list(tmp_path.rglob("*.npy")), "nothing is kept of what came to its end"
+    with pytest.raises(_CutError):
+        evaluate(files, trained.test, limit=100, progress=_cut(150))
+    assert len(list(tmp_path.rglob("*.npy"))) == 1, "the first file's went by too fast to be kept"
+    other = evaluate(files, trained.test, limit=99)["results"]
+    assert [entry["resumed"] for entry in other] == [0, 0], "other images"
+    assert evaluate(files[:1], trained.test, limit=100)["results"][0]["resumed"] == 0
+    ticks: list[int] = []
+    again = evaluate(files[1:], trained.test, limit=100, progress=ticks.append)["results"][0]
+    assert 32 <= again.pop("resumed") == ticks[0] < 100 and sum(ticks) == 100
+    whole["results"][1].pop("resumed")
+    assert again == whole["results"][1]
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_killed_evaluation_goes_on(
+    exported: Exported, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEZOO_CACHE", str(tmp_path))
+    file = exported.path("tflite", "int8")
+    code = (
+        "import os, signal, sys\nfrom edgezoo import evaluation\nfrom edgezoo.scoring import kept\n"
+        "kept.EVERY_S = 0\nleft = [4]\n"
+        "def progress(count):\n    left[0] -= 1\n"
+        "    if not left[0]: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "evaluation.evaluate([sys.argv[1]], sys.argv[2], limit=100, progress=progress)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code, str(file), str(trained.test)],
+                           env=environment(), capture_output=True, check=False)  # fmt: skip
+    assert child.returncode == -signal.SIGKILL, child.stderr
+    (kept,) = tmp_path.rglob("*.npy")
+    result = evaluate([file], trained.test, limit=100)["results"][0]
+    assert result.pop("resumed") >= 32 and not kept.exists()
+    wanted = evaluate([file], trained.test, limit=100, resume=False)["results"][0]
+    assert wanted.pop("resumed") == 0 and result == wanted
+    with pytest.raises(_CutError):
+        evaluate([file], trained.test, limit=100, progress=_cut(50))
+    (kept,) = tmp_path.rglob("*.npy")
+    kept.write_bytes(kept.read_bytes()[:300])
+    assert evaluate([file], trained.test, limit=100)["results"][0]["resumed"] == 0, "damaged"
+
+
+def test_best_classes() -> None:
+    """Ties go to the lower index, as everywhere; a file that gives NaN was run all the same."""
+    import numpy as np
+
+    scores = np.array([0.1, 0.3, 0.1, 0.3, 0.1, 0.0, 0.1, 0.1], np.float32)
+    assert best_classes(scores).tolist() == [1, 3, 0, 2, 4]
+    assert best_classes(scores[:2]).tolist() == [1, 0]
+    scores[[1, 6]] = np.nan
+    assert best_classes(scores).tolist() == [3, 0, 2, 4, 7]
+    assert best_classes(np.full(8, np.nan, np.float32)).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("batch", ["n", 3])
+def test_files_that_take_several_at_once(batch: str | int, tmp_path: Path) -> None:
+    """A file of others, whose first axis is free or 3: 40 images give what one by one gives."""
+    import numpy as np
+    from onnx import TensorProto, helper, save
+
+    take = helper.make_tensor_value_info("in", TensorProto.FLOAT, [batch, 8, 8, 3])
+    give = helper.make_tensor_value_info("out", TensorProto.FLOAT, [batch, 12])
+    weights = np.random.default_rng(0).normal(size=(192, 12)).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["in"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["out"]),
+    ]
+    tensor = helper.make_tensor("w", TensorProto.FLOAT, weights.shape, weights.tobytes(), raw=True)
+    graph = helper.make_graph(nodes, "g", [take], [give], [tensor])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    save(model, tmp_path / "m.onnx")
+    dice = np.random.default_rng(1)
+    paths, wanted = [], []
+    for i in range(40):
+        pixels = dice.integers(0, 256, (9, 9, 3), np.uint8)  # the crop keeps the middle 8
+        paths.append(tmp_path / f"{i:02}.png")
+        Image.fromarray(pixels).save(paths[-1])
+        scores = load_pixels(paths[-1], 8).astype(np.float32).reshape(-1) @ weights
+        wanted.append(np.argsort(-scores)[:5])
+    ranks = rank(tmp_path / "m.onnx", lambda c: paths, preprocessing="raw")
+    assert (ranks.top == np.stack(wanted)).all()
+
+
+def test_memory_does_not_grow(exported: Exported, trained: Trained, tmp_path: Path) -> None:
+    """Ten times the images, the same memory; pixels kept would be 11 MB, scores 15 MB."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom edgezoo import process\n"
+        "from edgezoo.preprocessing import find_images\nfrom edgezoo.scoring import rank\n"
+        "images = find_images(Path(sys.argv[2]))[:400] * 9\n"
+        "rank(sys.argv[1], lambda c: images[:400])\nbefore = process.peak_rss_mb()\n"
+        "rank(sys.argv[1], lambda c: images)\nprint(process.peak_rss_mb() - before)\n"
+    )
+    file = exported.path("tflite", "int8")
+    child = subprocess.run([sys.executable, "-c", code, str(file), str(trained.test)], check=True,
+                           env=environment(), capture_output=True, text=True)  # fmt: skip
+    assert float(child.stdout) < 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -179,6 +180,15 @@ def test_death_in_a_conversation(method: str, words: str) -> None:
         assert "Traceback" not in caught.value.message
         with pytest.raises(CrashError):
             talk.ask("add", x=1)
+
+
+def test_conversation_with_one_that_hangs() -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        assert talk.ask("add", patience_s=60, x=1) == {"sum": 1}
+        os.kill(talk._child.pid, signal.SIGSTOP)
+        with pytest.raises(CrashError, match="'add' gave no sign of life for 1 s"):
+            talk.ask("add", patience_s=1, x=1)
+        assert talk._child.wait(10) == -signal.SIGKILL
 
 
 def test_conversation_ends_with_its_parent(tmp_path: Path) -> None:

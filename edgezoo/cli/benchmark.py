@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, F, common, quiet, split
+from edgezoo.cli.options import PATH, F, common, quiet, remote, split
 from edgezoo.errors import UsageError
 
 _LISTS = {"alpha": float, "input_size": int, "format": str, "precision": str, "threads": str,
-          "device": str}  # fmt: skip
+          "device": str, "target": str}  # fmt: skip
 
 
 def _list(name: str, help: str) -> Callable[[F], F]:
@@ -28,7 +28,10 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @_list("--precision", "float32 (default), float16, int8.")
 @_list("--threads", "Numbers of threads, or all: every usable physical core (default 1).")
 @_list("--device", "Devices to measure on (default cpu).")
-@click.option("--images", type=PATH, metavar="DIR", help="Labelled images: measure accuracy too.")
+@_list("--target", "Targets whose compiler estimates int8 .tflite files: ethos-u55-128.")
+@click.option(
+    "--images", type=PATH, metavar="DIR|TAR", help="Labelled images: measure accuracy too."
+)
 @click.option("--ground-truth", type=PATH, metavar="FILE", help="Classes of a flat folder.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Score N images of them.")
 @click.option("--weights", metavar="WORD|FILE", help="As in edgezoo export.")
@@ -39,7 +42,15 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @click.option("--pin", is_flag=True, help="Keep each process on cores of its own choice.")
 @click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
 @click.option("--retry-failed", is_flag=True, help="Try variants again that failed before.")
+@click.option(
+    "--cluster", metavar="URL", help="Export and score on a Dask cluster: tcp://host:port."
+)
+@click.option(
+    "--workers", type=click.IntRange(1), help="The same with N processes on this machine."
+)
+@click.option("--measure-on", metavar="here|NAME", help="Device under test: a worker's resource.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, and how long it takes.")
+@remote
 @quiet
 @common
 def COMMAND(what: tuple[str, ...], **options: Any) -> int:
@@ -58,6 +69,8 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
     as_json, debug, silent, dry_run, retry = (
         options.pop(name) for name in ("as_json", "debug", "quiet", "dry_run", "retry_failed")
     )
+    on = options.pop("on")
+    place = {name: options.pop(name) for name in ("cluster", "workers", "measure_on")}
     context = click.get_current_context()
     from edgezoo.sweep.entry import request_for
 
@@ -67,11 +80,28 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
     request = request_for(what, given)
+    _check_place(request, **place)
     if dry_run:
         return _show_plan(request, as_json)
     if request.output is None:
-        return _measure_files(request, as_json, debug, silent)
-    return _sweep(request, as_json, silent, retry)
+        return _measure_files(request, as_json, debug, silent, on)
+    if on is not None:
+        raise UsageError(
+            "--on measures files, and keeps nothing.",
+            "Leave --output out; for a sweep, start a worker there and give --cluster.",
+        )
+    return _sweep(request, as_json, silent, retry, place)
+
+
+def _check_place(
+    request: Any, cluster: str | None, workers: int | None, measure_on: str | None
+) -> None:
+    if cluster is not None and workers is not None:
+        raise UsageError("--cluster and --workers are two clusters.", "Give one of them.")
+    if measure_on is not None and cluster is None and workers is None:
+        raise UsageError("--measure-on needs --cluster.", "Without it, latency is measured here.")
+    if request.output is None and (cluster or workers):
+        raise UsageError("A cluster works on sweeps.", "Give --output DIR (or -o DIR).")
 
 
 def _values(name: str, value: Any) -> Any:
@@ -111,17 +141,59 @@ def _duration(seconds: int) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool) -> int:
+def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool, on: str | None) -> int:
     from edgezoo.sweep.entry import measure_files
 
     with console.share(not silent and not debug) as progress:
-        facts = measure_files(request, progress, debug)
+        facts = measure_files(request, progress, debug, on)
     if as_json:
         console.print_json(facts)
         return 0
     _show_results(facts["results"])
     _show_verdicts(facts)
+    _show_accuracies(facts["results"])
+    _show_estimates(facts)
+    console.ran_on(facts)
     return 0
+
+
+def _show_accuracies(results: list[dict[str, Any]]) -> None:
+    scored = {result["artifact"]: result["accuracy"] for result in results if result["accuracy"]}
+    if scored:
+        console.table(
+            "Accuracy",
+            ("file", "images", "top-1", "95 % interval"),
+            [
+                (
+                    Path(artifact).name,
+                    entry["images"],
+                    console.percent(entry["top1"]),
+                    "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
+                )
+                for artifact, entry in scored.items()
+            ],
+        )
+
+
+def _show_estimates(facts: dict[str, Any]) -> None:
+    """Apart from what was measured."""
+    if facts.get("estimates"):
+        console.table(
+            "Vela estimates: computed by a model of the hardware, not measured",
+            ("file", "target", "ms", "on NPU", "on CPU"),
+            [
+                (
+                    Path(entry["artifact"]).name,
+                    entry["target"],
+                    f"{entry['inference_ms']:.3f}",
+                    entry["npu_ops"],
+                    entry["cpu_ops"],
+                )
+                for entry in facts["estimates"]
+            ],
+        )
+    for entry in facts.get("not_estimated", ()):
+        console.warn(f"{entry['artifact']}: no estimate for {entry['target']}. {entry['reason']}")
 
 
 def _show_results(results: list[dict[str, Any]]) -> None:
@@ -169,17 +241,18 @@ def _show_trust(results: list[dict[str, Any]]) -> None:
                 console.warn(f"{name}: {text}")
 
 
-def _sweep(request: Any, as_json: bool, silent: bool, retry: bool) -> int:
+def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[str, Any]) -> int:
     from edgezoo.sweep.entry import sweep
 
     with console.share(not silent) as progress:
-        facts = sweep(request, progress, retry_failed=retry)
+        facts = sweep(request, progress, retry_failed=retry, **place)
     if as_json:
         console.print_json(facts)
         return 0
     if facts["done_before"]:
         console.note(f"{facts['done_before']} variants had been done before.")
     _show_records(facts["results"])
+    _show_estimates(facts)
     for entry in facts["failed"]:
         console.warn(f"{entry['name']} failed: {entry['error']['message']}")
     for level in ("poor", "caution"):

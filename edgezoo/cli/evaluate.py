@@ -13,7 +13,7 @@ from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote
 
 @click.command("evaluate")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
-@click.option("--images", required=True, type=PATH, metavar="DIR", help="Labelled images.")
+@click.option("--images", required=True, type=PATH, metavar="DIR|TAR", help="Labelled images.")
 @click.option(
     "--ground-truth",
     type=PATH,
@@ -48,7 +48,19 @@ from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Of the runtime, for one image.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Images at a time (default: all cores)."
+)
+@click.option(
+    "--resume/--no-resume", default=True, help="Go on where the same evaluation was interrupted."
+)
 @place
 @foreign
 @remote
@@ -64,6 +76,8 @@ def COMMAND(
     allow_overlap: bool,
     limit: int | None,
     threads: int,
+    jobs: int | None,
+    resume: bool,
     device: str,
     runtime: str | None,
     preprocessing: str | None,
@@ -75,9 +89,10 @@ def COMMAND(
 ) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
 
-    DIR holds a folder a class (named by wnid or by the model's label), or the flat ILSVRC2012
-    validation images with their ground-truth file. With --reference the drop of top-1 is given in
-    points, with its own interval from the same images and a verdict.
+    DIR holds a folder a class (named by wnid or by the model's label), the flat ILSVRC2012
+    validation images with their ground-truth file, or either of them, or WebDataset's shards, in
+    .tar files. With --reference the drop of top-1 is given in points, with its own interval from
+    the same images and a verdict.
     """
     from edgezoo.evaluation import evaluate
 
@@ -94,6 +109,8 @@ def COMMAND(
             device=device,
             runtime=runtime,
             threads=threads,
+            jobs=jobs,
+            resume=resume,
             preprocessing=preprocessing,
             labels=labels,
             on=on,
@@ -105,6 +122,10 @@ def COMMAND(
         _show(images, facts)
         console.ran_on(facts)
     for entry in facts["results"]:
+        if entry["resumed"]:
+            console.note(
+                f"{entry['artifact']}: an interrupted run had scored {entry['resumed']} images."
+            )
         if entry["overlap"]:
             console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")
     for text in facts["failures"]:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import registry
-from edgezoo.errors import EdgeZooError, MissingError
-from edgezoo.machine import environment, physical_cores
+from edgezoo.errors import EdgeZooError, MissingError, RefusedError
+from edgezoo.machine import emulator, environment, physical_cores
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
 from edgezoo.measurement.protocol import Block, Series, Settings
 from edgezoo.measurement.statistics import Ratio
 from edgezoo.process import Conversation
 
 _CHECK = "A/A"
+# A block takes some seconds on the slowest device; more is a hang.
+_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class _Child:
 
     def _open(self, cpus: list[int] | None) -> dict[str, Any]:
         try:
-            return self.talk.ask(
+            return self._ask(
                 "open",
                 path=str(self.subject.path),
                 device=self.subject.device,
@@ -77,10 +79,13 @@ class _Child:
             raise
 
     def block(self, runs: int, lead_in: int) -> Block:
-        return Block(**self.talk.ask("block", runs=runs, lead_in=lead_in))
+        return Block(**self._ask("block", runs=runs, lead_in=lead_in))
 
     def finish(self) -> None:
-        self.finished = self.talk.ask("finish")
+        self.finished = self._ask("finish")
+
+    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+        return self.talk.ask(method, patience_s=_PATIENCE_S, **arguments)
 
 
 def measure(
@@ -101,7 +106,17 @@ def measure(
         self_check: measure the first subject in a second process too.
         progress: called with the share that is done.
         debug: let the processes write to this terminal.
+
+    Raises:
+        RefusedError: this CPU is emulated: times would say nothing of the device.
     """
+    emulated_by = emulator()
+    if emulated_by is not None:
+        raise RefusedError(
+            f"Nothing is measured here: the CPU is emulated by {emulated_by}, and its times say "
+            "nothing of a device.",
+            "Measure on the device itself; classify and evaluate compute the same here.",
+        )
     settings = settings or Settings()
     with contextlib.ExitStack() as stack:
         children: dict[str, _Child] = {}

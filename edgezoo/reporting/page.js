@@ -5,12 +5,13 @@
     ["input_size", "Input size"], ["precision", "Precision"], ["format", "Format"],
     ["runtime", "Runtime"], ["device", "Device"], ["threads", "Threads"], ["store", "Store"],
     ["kind", "Kind"], ["trust", "Trust"]];
+  const estimateOf = (r) => r.estimated_by ? r.estimated_by.split(" (")[0] : "";
   const ms = (v) => v.toFixed(v < 10 ? 3 : 2);
   const percent = (v) => (100 * v).toFixed(1);
   const range = (pair, f) => f(pair[0]) + " to " + f(pair[1]);
   // [key, heading, text of a cell]; null cells are shown as a dash and sorted last.
   const COLUMNS = [
-    ["name", "Variant", (r) => r.kind === "estimate" ? r.name + " (estimate)" : r.name],
+    ["name", "Variant", (r) => r.name + (estimateOf(r) ? " (" + estimateOf(r) + ")" : "")],
     ["device", "Device", (r) => r.device], ["threads", "Threads", (r) => String(r.threads), 1],
     ["median_ms", "Median ms", (r) => ms(r.median_ms), 1],
     ["median_ci95", "95 % interval", (r) => range(r.median_ci95, ms), 1],
@@ -92,7 +93,7 @@
     "<br>" + ms(r.median_ms) + " ms (" + range(r.median_ci95, ms) + ")" +
     (r.top1 === null ? "" : "<br>top-1 " + percent(r.top1) + " % (" +
       range(r.top1_ci95, percent) + ")") + "<br>" + (r.bytes / 1000).toFixed(0) + " kB, trust: " +
-    r.trust + (r.kind === "estimate" ? "<br>an estimate, no measurement" : "");
+    r.trust + (r.kind === "estimate" ? "<br>" + r.estimated_by + ": no measurement" : "");
   const FAINT = "40";  // of 255, appended to a colour
   const trace = (name, list, place, accuracy, largest) => {
     const estimate = list[0].kind === "estimate";
@@ -114,7 +115,7 @@
     const accuracy = visible.some((r) => r.top1 !== null);
     const drawn = visible.filter((r) => !accuracy || r.top1 !== null);
     const largest = Math.max(1, ...drawn.map((r) => r.bytes));
-    const name = (row) => shown(row.precision) + (row.kind === "estimate" ? ", estimate" : "");
+    const name = (row) => shown(row.precision) + (estimateOf(row) ? ", " + estimateOf(row) : "");
     const traces = [];
     for (const group of new Set(drawn.map(name))) {
       const list = drawn.filter((r) => name(r) === group);

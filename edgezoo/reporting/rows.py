@@ -36,6 +36,11 @@ def rows(records: Iterable[Record]) -> list[Row]:
     return found
 
 
+def mark(row: Row) -> str:
+    """What stands behind the name of an estimate, such as "Vela estimate"; "" for others."""
+    return str(row["estimated_by"] or "").partition(" (")[0]
+
+
 def title(variant: dict[str, Any]) -> str:
     """What a variant is called in tables: "mobilenet 0.25 128 int8 tflite"."""
     words = (variant[name] for name in ("model", "alpha", "input_size", "precision", "format"))
@@ -48,6 +53,7 @@ def _row(number: int, record: Record) -> Row:
     return {
         "id": number,
         "kind": record["kind"],
+        "estimated_by": record["estimate"]["source"] if record["kind"] == "estimate" else None,
         "name": title(variant) if variant["model"] else record["artifact"]["path"],
         **{name: variant[name] for name in (*_IDENTITY, "runtime")},
         "machine": machine_name(record["environment"]),

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from edgezoo.reporting.rows import Row, on_front
+from edgezoo.reporting.rows import Row, mark, on_front
 from edgezoo.store import Record
 
 _LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session")
@@ -61,17 +61,17 @@ def _table(own: list[Row]) -> str:
 
 
 def _cells(row: Row, visible: int) -> tuple[str, ...]:
-    mark = ""
+    stars = ""
     if row["top1"] is not None:
-        mark = {"front": "**", "maybe": "*", "behind": ""}[on_front(row, visible)]
-    kind = "" if row["kind"] == "measurement" else f" ({row['kind']})"
+        stars = {"front": "**", "maybe": "*", "behind": ""}[on_front(row, visible)]
+    kind = f" ({mark(row)})" if mark(row) else ""
     low, high = row["median_ci95"]
     drop = "-"
     if row["drop"] is not None:
         ends = row["drop_ci95"]
         drop = f"{100 * row['drop']:.1f} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
     return (
-        f"{mark}{row['name']}{mark}{kind}",
+        f"{stars}{row['name']}{stars}{kind}",
         str(row["device"]),
         str(row["threads"]),
         f"{row['median_ms']:.3f}",

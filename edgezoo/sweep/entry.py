@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.errors import EdgeZooError, UsageError
+from edgezoo import compilation, labelled, registry, remote
+from edgezoo.errors import DataError, EdgeZooError, UsageError
 from edgezoo.measurement import comparisons, session
+from edgezoo.measurement.protocol import Settings
 from edgezoo.reporting import files, html
 from edgezoo.store import Record
+from edgezoo.sweep import cluster as clusters
+from edgezoo.sweep import records, steps
 from edgezoo.sweep.grid import SweepRequest, expand, read_toml
-from edgezoo.sweep.run import Outcome, Progress, run
+from edgezoo.sweep.keys import images_hash
+from edgezoo.sweep.run import Outcome, run
+from edgezoo.sweep.state import Progress
+from edgezoo.sweep.steps import REAL
 
 
 def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepRequest:
@@ -53,18 +61,34 @@ def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepReque
 
 
 def measure_files(
-    request: SweepRequest, progress: Progress = lambda text, share: None, debug: bool = False
+    request: SweepRequest,
+    progress: Progress = lambda text, share: None,
+    debug: bool = False,
+    on: str | None = None,
 ) -> dict[str, Any]:
     """Measure files against one another, and keep nothing.
+
+    Args:
+        request: with files.
+        progress: see `run`; silent for a device.
+        debug: let the processes write to this terminal.
+        on: a device to measure on, as ssh://user@host; see `remote.device.call`.
 
     Raises:
         UsageError: what needs a place for its results.
         EdgeZooError: the first thing that stands in the way of a file.
     """
-    if request.models or request.images:
+    if request.models:
         raise UsageError("A sweep needs a place for its results.", "Give --output DIR (or -o DIR).")
+    if on is not None:
+        return {**_measure_there(request, on), **_estimates(request)}
     (network,) = expand(request)
-    subjects = [session.Subject(v.path, v.device, v.threads) for v in network.variants if v.path]
+    subjects = [
+        session.Subject(v.path, v.device, v.threads)
+        for v in network.variants
+        if v.path and not v.estimated
+    ]
+    accuracies = _accuracies(request, progress)
     measured = session.measure(
         subjects,
         request.settings,
@@ -73,10 +97,82 @@ def measure_files(
         progress=lambda done: progress("Measuring", done),
         debug=debug,
     )
+    results = []
     for result in measured.results:
         if isinstance(result, EdgeZooError):
             raise result
-    return {"results": list(measured.results), **comparisons.to_json(measured), "report": None}
+        results.append({**result, "accuracy": accuracies.get(result["artifact"])})
+    return {
+        "results": results, **comparisons.to_json(measured), "report": None, **_estimates(request)
+    }  # fmt: skip
+
+
+def _accuracies(request: SweepRequest, progress: Progress) -> dict[str, dict[str, Any]]:
+    """Accuracy of each file by its name, if images are given."""
+    if request.images is None:
+        return {}
+    progress("Scoring", 0.0)
+    images = images_hash(request)
+    entries = steps.evaluate(request, list(dict.fromkeys(request.files)), None)
+    return {entry["artifact"]: records.accuracy(entry, images) for entry in entries}
+
+
+def _measure_there(request: SweepRequest, on: str) -> dict[str, Any]:
+    images, truth = None, request.ground_truth
+    if request.images is not None:
+        paths, truth = labelled.wanted_files(request.images, truth, request.limit)
+        images = remote.Tree(request.images, paths)
+    for path in request.files:
+        if not path.is_file():
+            raise DataError(f"There is no file {path}.", "Check the path.")
+    return remote.call(
+        on, "edgezoo.sweep.entry:measure_here", files=list(request.files), images=images,
+        ground_truth=truth, limit=request.limit, threads=list(request.threads),
+        device=list(request.device), pin=request.pin, self_check=request.self_check,
+        settings=asdict(request.settings),
+    )  # fmt: skip
+
+
+def measure_here(
+    files: list[str], images: str | None, ground_truth: str | None, **options: Any
+) -> dict[str, Any]:
+    """`measure_files` on a device, from what JSON can carry."""
+    options |= {name: tuple(options[name]) for name in ("threads", "device")}
+    options["settings"] = Settings(**options["settings"])
+    return measure_files(
+        SweepRequest(
+            files=tuple(map(Path, files)),
+            images=Path(images) if images else None,
+            ground_truth=Path(ground_truth) if ground_truth else None,
+            **options,
+        )
+    )
+
+
+def _estimates(request: SweepRequest) -> dict[str, Any]:
+    """What the compilers of `request.target` expect of the files; nothing without a target.
+
+    Raises:
+        EdgeZooError: no file can be estimated.
+    """
+    if not request.target:
+        return {}
+    found, errors = [], []
+    for path in dict.fromkeys(request.files):
+        for target in dict.fromkeys(request.target):
+            try:
+                found.append(compilation.estimate(path, target))
+            except EdgeZooError as error:
+                errors.append((path, target, error))
+    if not found and errors:
+        raise errors[0][2]
+    return {
+        "estimates": found,
+        "not_estimated": [
+            {"artifact": str(path), "target": target, "reason": str(error)}
+            for path, target, error in errors
+        ],
+    }
 
 
 def sweep(
@@ -84,11 +180,25 @@ def sweep(
     progress: Progress = lambda text, share: None,
     *,
     retry_failed: bool = False,
+    cluster: str | None = None,
+    workers: int | None = None,
+    measure_on: str | None = None,
 ) -> dict[str, Any]:
-    """Run a sweep, or go on with one, and make its page where jinja2 and plotly are there."""
+    """Run a sweep, or go on with one, and make its page where jinja2 and plotly are there.
+
+    Args:
+        request: with an `output`.
+        progress: see `run`.
+        retry_failed: see `run`.
+        cluster, workers, measure_on: see `cluster.connected`; without them all runs here.
+    """
     output = request.output
     assert output is not None
-    outcome = run(request, progress, retry_failed=retry_failed)
+    with contextlib.ExitStack() as stack:
+        own = REAL
+        if cluster is not None or workers is not None:
+            own = stack.enter_context(clusters.connected(request, cluster, workers, measure_on))
+        outcome = run(request, progress, steps=own, retry_failed=retry_failed)
     page = None
     if all(map(registry.has_package, html.PACKAGES)):
         page = files.write([output], ("html",), output)["reports"][0]
@@ -98,7 +208,12 @@ def sweep(
 def _to_json(outcome: Outcome, output: Path) -> dict[str, Any]:
     good = [record for record in outcome.records if record["status"] == "measured"]
     return {
-        "results": [_result(record, output) for record in good],
+        "results": [_result(r, output) for r in good if r["kind"] == "measurement"],
+        "estimates": [
+            {"artifact": _place(r, output), "target": r["variant"]["device"], **r["estimate"]}
+            for r in good
+            if r["kind"] == "estimate"
+        ],
         "failed": [
             {"name": _name(record), "variant": record["variant"], "error": record["error"]}
             for record in outcome.records
@@ -112,16 +227,20 @@ def _to_json(outcome: Outcome, output: Path) -> dict[str, Any]:
 
 def _result(record: Record, output: Path) -> dict[str, Any]:
     artifact, variant = record["artifact"], record["variant"]
-    inside = output / artifact["path"]
     latency = {name: value for name, value in record["latency"].items() if name != "blocks_ms"}
     return {
-        "artifact": str(inside) if inside.is_file() else artifact["path"],
+        "artifact": _place(record, output),
         **{name: artifact[name] for name in ("sha256", "bytes", "trained")},
         **variant,
         **latency,
         "accuracy": record["accuracy"],
         "trust": record["trust"],
     }
+
+
+def _place(record: Record, output: Path) -> str:
+    inside = output / record["artifact"]["path"]
+    return str(inside) if inside.is_file() else record["artifact"]["path"]
 
 
 def _name(record: Record) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edgezoo import registry
+from edgezoo.labelled import image_files
 from edgezoo.pipeline import plan as plans
-from edgezoo.preprocessing import find_images
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
 # Of one x86-64 machine: a picture decoded, and a million parameters at the default input size.
@@ -21,7 +21,7 @@ def estimate(request: SweepRequest, networks: list[Network]) -> dict[str, Any]:
         {"variants": [...], "failing": [...], "seconds_about", "images"}; the time is that of a
         sweep from nothing, a rough fit to one machine.
     """
-    images = len(find_images(request.images)) if request.images is not None else 0
+    images = len(image_files(request.images)) if request.images is not None else 0
     if request.limit is not None:
         images = min(images, request.limit)
     seconds = 0.0
@@ -30,7 +30,7 @@ def estimate(request: SweepRequest, networks: list[Network]) -> dict[str, Any]:
             seconds += plans.estimate(network.plan)["cpu_seconds_about"]
         for file in network.files:
             seconds += images * (_DECODE_S + _inference_s(file))
-        seconds += sum(_stopwatch_s(request, variant) for variant in network.variants)
+        seconds += sum(_stopwatch_s(request, v) for v in network.variants if not v.estimated)
     return {
         "variants": [_name(v) for n in networks if n.error is None for v in n.variants],
         "failing": [

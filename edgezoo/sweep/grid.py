@@ -10,11 +10,14 @@ from typing import Any
 
 from edgezoo import arguments, registry
 from edgezoo.contracts import ExportJob
-from edgezoo.errors import DataError, EdgeZooError, UsageError, did_you_mean
+from edgezoo.errors import DataError, EdgeZooError, RefusedError, UsageError, did_you_mean
 from edgezoo.machine import usable_cores
 from edgezoo.measurement.protocol import Settings
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
 from edgezoo.spec import PRECISIONS, BuildArguments
+
+# What compilers that estimate take, of int8 precision.
+_ESTIMATED_FORMAT = "tflite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,7 @@ class SweepRequest:
         models: names of the zoo; empty where `files` are given.
         files: artifacts that exist already.
         threads: numbers, or "all" for every usable physical core.
+        target: devices whose compiler estimates the time of int8 .tflite files.
         images: labelled images for accuracy; None measures latency alone.
         output: the results store.
     """
@@ -37,6 +41,7 @@ class SweepRequest:
     precision: tuple[str, ...] = ("float32",)
     threads: tuple[str, ...] = ("1",)
     device: tuple[str, ...] = ("cpu",)
+    target: tuple[str, ...] = ()
     images: Path | None = None
     ground_truth: Path | None = None
     limit: int | None = None
@@ -55,6 +60,7 @@ class Variant:
     """One record to be: a file on a device with a number of threads.
 
     `path` is set for a file that exists already; its other facts are then what the file says.
+    `estimated` stands for a target that is asked of its compiler: `device` is its name.
     """
 
     model: str | None
@@ -65,11 +71,12 @@ class Variant:
     device: str
     threads: int
     path: Path | None = None
+    estimated: bool = False
 
     @property
     def file(self) -> Variant:
         """What all variants of one file have in common."""
-        return replace(self, device="", threads=0)
+        return replace(self, device="", threads=0, estimated=False)
 
     @property
     def name(self) -> str:
@@ -114,6 +121,7 @@ def expand(request: SweepRequest) -> list[Network]:
         UsageError: unknown names, illegal values; nothing is started then.
     """
     threads = thread_counts(request.threads)
+    _check_targets(request)
     if request.files:
         return [_existing(request, threads)]
     if not request.models:
@@ -129,6 +137,20 @@ def expand(request: SweepRequest) -> list[Network]:
         for alpha in dict.fromkeys(request.alpha) or (None,)
         for size in dict.fromkeys(request.input_size) or (None,)
     ]
+
+
+def _check_targets(request: SweepRequest) -> None:
+    for name in request.target:
+        if registry.target(name).compile is None:
+            raise RefusedError(
+                f"Nothing estimates the time of a file on {name}.", "Name an ethos-u target."
+            )
+    made = "int8" in request.precision and {"all", _ESTIMATED_FORMAT} & set(request.format)
+    if request.target and request.models and not made:
+        raise UsageError(
+            "--target estimates int8 .tflite files, and this sweep makes none.",
+            "Add --precision int8, or leave --target out.",
+        )
 
 
 def thread_counts(words: Iterable[str]) -> tuple[int, ...]:
@@ -154,6 +176,12 @@ def _existing(request: SweepRequest, threads: tuple[int, ...]) -> Network:
         for count in threads
         for device in request.device
         for path in dict.fromkeys(request.files)
+    ]
+    variants += [
+        Variant(None, None, None, None, _ESTIMATED_FORMAT, target, 1, path, estimated=True)
+        for target in dict.fromkeys(request.target)
+        for path in dict.fromkeys(request.files)
+        if registry.runtime_for(path).format == _ESTIMATED_FORMAT
     ]
     return Network(tuple(variants))
 
@@ -206,12 +234,16 @@ def _variants(
     formats: list[str],
     threads: tuple[int, ...],
 ) -> tuple[Variant, ...]:
-    return tuple(
+    measured = tuple(
         Variant(model, alpha, size, precision, name, device, count)
         for count in threads
         for device in request.device
         for name in formats
         for precision in dict.fromkeys(request.precision)
+    )
+    return measured + tuple(
+        Variant(model, alpha, size, "int8", _ESTIMATED_FORMAT, target, 1, estimated=True)
+        for target in dict.fromkeys(request.target)
     )
 
 
@@ -233,7 +265,8 @@ def export_request(request: SweepRequest, variants: Iterable[Variant]) -> Export
     )
 
 
-_TUPLES = ("models", "files", "alpha", "input_size", "format", "precision", "threads", "device")
+_TUPLES = ("models", "files", "alpha", "input_size", "format", "precision", "threads", "device",
+           "target")  # fmt: skip
 _PATHS = ("images", "ground_truth", "output", "calibration", "weights")
 _WORDS = ("synthetic", "imagenet", "random")
 

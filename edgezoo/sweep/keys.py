@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edgezoo import registry
-from edgezoo.errors import DataError
-from edgezoo.machine import machine_id
+from edgezoo.labelled import image_files
 from edgezoo.measurement import protocol
-from edgezoo.preprocessing import file_sha256, find_images
+from edgezoo.preprocessing import file_sha256
+from edgezoo.releases import own_version
 from edgezoo.store import content_key
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
 
 def folder_hash(folder: Path) -> str:
-    """Names and sizes of all images below a folder.
+    """Names and sizes of all images below a folder, or of its tar files.
 
     Raises:
         DataError: no such folder.
     """
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}.", "Give --images a folder of images.")
     state = hashlib.sha256()
-    for path in find_images(folder):
+    for path in image_files(folder):
         state.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
     return state.hexdigest()[:16]
 
@@ -53,7 +50,7 @@ def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
         "format": variant.format,
         "weights": request.weights if network.plan is None else network.plan.weights.sha256,
         "seed": request.seed,
-        "edgezoo": importlib.metadata.version("edgezoo"),
+        "edgezoo": own_version(),
     }
     if variant.precision == "int8":
         facts["calibration"] = _calibration_hash(request.calibration)
@@ -81,7 +78,9 @@ def _calibration_hash(calibration: str) -> str:
     return file_sha256(place) if place.is_file() else calibration
 
 
-def record_key(request: SweepRequest, file: str, variant: Variant, images: str | None) -> str:
+def record_key(
+    request: SweepRequest, file: str, variant: Variant, images: str | None, machine: str
+) -> str:
     """What a record depends on: the file, the images, the runtime, the machine, the protocol."""
     runtime = next((r for r in registry.runtimes().values() if r.format == variant.format), None)
     return content_key(
@@ -91,7 +90,7 @@ def record_key(request: SweepRequest, file: str, variant: Variant, images: str |
             "threads": variant.threads,
             "images": images,
             "runtime": runtime.version() if runtime else None,
-            "machine": machine_id(),
+            "machine": machine,
             "protocol": [protocol.VERSION, asdict(request.settings), request.pin],
         }
     )

@@ -59,10 +59,45 @@ def measured(
     }
 
 
-def failed(variant: Variant, error: EdgeZooError, step: str) -> Record:
-    """A variant that could not be made, scored or measured."""
+def estimated(
+    variant: Variant,
+    facts: dict[str, Any],
+    artifact: dict[str, Any],
+    evidence: dict[str, Any],
+    environment: dict[str, Any],
+) -> Record:
+    """What a compiler expects of a file: it has no spread, and no trust stamp but this one.
+
+    Args:
+        variant: with the target as its device.
+        facts: of `compilation.estimate`.
+        artifact: "path", "sha256", "bytes" and "trained".
+        evidence: see `measured`.
+        environment: of the machine that the compiler ran on; the figures do not depend on it.
+    """
+    own = {name: value for name, value in facts.items() if name not in ("artifact", "target")}
+    reason = f"{facts['source']}: computed by a model of the hardware, not measured."
+    median = facts["inference_ms"]
     return {
-        "kind": "measurement",
+        "kind": "estimate",
+        "status": "measured",
+        "created": _now(),
+        "variant": {**_variant(variant), "runtime": facts["source"]},
+        "artifact": {**artifact, "verification": evidence["verification"]},
+        "accuracy": evidence["accuracy"],
+        "latency": {"latency_ms": {"median": median, "ci95": [median, median]}},
+        "estimate": own,
+        "trust": {"level": "caution", "reasons": [reason], "host": None},
+        "session": {"id": "estimate", "self_check": None, "noise_floor": 0.0},
+        "environment": environment,
+        "error": None,
+    }
+
+
+def failed(variant: Variant, error: EdgeZooError, step: str) -> Record:
+    """A variant that could not be made, scored, measured or estimated."""
+    return {
+        "kind": "estimate" if step == "estimate" else "measurement",
         "status": "failed",
         "created": _now(),
         "variant": {**_variant(variant), "runtime": None},

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from edgezoo.errors import CrashError, EdgeZooError, RefusedError
+from edgezoo.errors import EdgeZooError
 from edgezoo.measurement.comparisons import to_json as session_json
 from edgezoo.measurement.session import Subject
-from edgezoo.store import Record, Store, content_key, open_store
+from edgezoo.store import Record, open_store
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, SweepRequest, Variant, expand
+from edgezoo.sweep.prepare import prepare
+from edgezoo.sweep.state import (
+    Item,
+    Progress,
+    Sweep,
+    fail,
+    open_items,
+    portable,
+    share,
+    title,
+    write,
+)
 from edgezoo.sweep.steps import REAL, Steps
 
-Progress = Callable[[str, float], None]
 # More processes, or more bytes of files, are not held open side by side.
 _TOGETHER, _TOGETHER_BYTES = 8, 400_000_000
 
@@ -28,28 +40,6 @@ class Outcome:
     records: tuple[Record, ...]
     done_before: int
     sessions: tuple[dict[str, Any], ...]
-
-
-@dataclass(slots=True)
-class _Item:
-    """A variant on its way to a record."""
-
-    variant: Variant
-    key: str = ""
-    record: Record | None = None
-    path: Path | None = None
-    verification: dict[str, Any] | None = None
-    accuracy: dict[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class _Sweep:
-    request: SweepRequest
-    store: Store
-    steps: Steps
-    progress: Progress
-    images: str | None
-    sessions: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run(
@@ -78,17 +68,36 @@ def run(
     images = keys.images_hash(request)
     assert request.output is not None
     with open_store(request.output) as store:
-        sweep = _Sweep(request, store, steps, progress, images)
-        items: list[_Item] = []
-        before = 0
-        for place, network in enumerate(networks):
-            own = [_item(sweep, network, variant, retry_failed) for variant in network.every]
-            before += sum(item.record is not None for item in own)
-            share = place / len(networks), (place + 1) / len(networks)
-            _run_network(sweep, network, own, share)
-            items += own
+        sweep = Sweep(request, store, steps, progress, images, steps.machine_id())
+        every = [[_item(sweep, n, v, retry_failed) for v in n.every] for n in networks]
+        before = sum(item.record is not None for items in every for item in items)
+        for place, items in enumerate(_prepared(sweep, networks, every)):
+            _measure_open(sweep, items, (place, len(networks)))
         progress("Done", 1.0)
-    return Outcome(tuple(i.record for i in items if i.record), before, tuple(sweep.sessions))
+    records = tuple(item.record for items in every for item in items if item.record)
+    return Outcome(records, before, tuple(sweep.sessions))
+
+
+def _prepared(
+    sweep: Sweep, networks: list[Network], every: list[list[Item]]
+) -> Iterator[list[Item]]:
+    """The items of each network, in order, with all but the latency found out.
+
+    One after the other as they are asked for; or all at once, before the first is given.
+    """
+    counts = range(len(networks)), [len(networks)] * len(networks)
+    prepared = partial(prepare, sweep)
+    if sweep.steps.at_once == 1:
+        yield from map(prepared, networks, every, *counts)
+        return
+    pool = ThreadPoolExecutor(sweep.steps.at_once)
+    try:
+        yield from list(pool.map(prepared, networks, every, *counts))
+    except BaseException:
+        sweep.steps.abandon()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def require_possible(networks: list[Network]) -> None:
@@ -98,9 +107,9 @@ def require_possible(networks: list[Network]) -> None:
         raise errors[0]
 
 
-def _item(sweep: _Sweep, network: Network, variant: Variant, retry_failed: bool) -> _Item:
+def _item(sweep: Sweep, network: Network, variant: Variant, retry_failed: bool) -> Item:
     file = keys.file_key(sweep.request, network, variant.file)
-    item = _Item(variant, keys.record_key(sweep.request, file, variant, sweep.images))
+    item = Item(variant, keys.record_key(sweep.request, file, variant, sweep.images, sweep.machine))
     record = sweep.store.find(variant.name, item.key)
     if record and (record["status"] == "measured" or not retry_failed):
         item.record = record
@@ -108,138 +117,17 @@ def _item(sweep: _Sweep, network: Network, variant: Variant, retry_failed: bool)
     return item
 
 
-def _run_network(
-    sweep: _Sweep, network: Network, items: list[_Item], share: tuple[float, float]
-) -> None:
-    """All open variants of one network; the steps take about equal parts of its time."""
-    reasons = {variant: RefusedError(text) for variant, text in network.refused}
-    for item in _open(items):
-        error = network.error or reasons.get(item.variant)
-        if error:
-            _fail(sweep, item, error, "plan")
-    if not list(_open(items)):
-        return
-    begin, width = share[0], share[1] - share[0]
-    name = items[0].variant.name.rsplit("_", 4)[0] if network.plan else "files"
-    sweep.progress(f"Exporting {name}", begin)
-    _make_files(sweep, network, items)
-    sweep.progress(f"Scoring {name}", begin + width * 0.4)
-    if sweep.request.images is not None:
-        _score(sweep, items)
-    groups = list(_sessions(_open(items)))
+def _measure_open(sweep: Sweep, items: list[Item], at: tuple[int, int]) -> None:
+    groups = list(_sessions(open_items(items)))
     for i, group in enumerate(groups):
-        sweep.progress(f"Measuring {name}", begin + width * (0.6 + 0.4 * i / len(groups)))
+        done = share(sweep, *at, 1.0, i / len(groups))
+        sweep.progress(f"Measuring {title(items)}", done)
         _measure(sweep, group)
 
 
-def _open(items: Iterable[_Item]) -> Iterator[_Item]:
-    return (item for item in items if item.record is None)
-
-
-def _make_files(sweep: _Sweep, network: Network, items: list[_Item]) -> None:
-    """Export what is missing: all of the network at once, one by one where that fails."""
-    missing: dict[Variant, str] = {}
-    # Files of finished variants too: one of them is what the others are compared with.
-    for file in dict.fromkeys(item.variant.file for item in items if _is_wanted(item)):
-        key = keys.file_key(sweep.request, network, file)
-        kept = _kept(sweep.store, file, key)
-        if kept is None:
-            missing[file] = key
-        else:
-            _assign(items, file, kept)
-    for files in _attempts(list(missing)):
-        wanted = [f for f in files if any(_is_wanted(i) and i.variant.file == f for i in items)]
-        if not wanted:
-            continue
-        try:
-            made = sweep.steps.export(sweep.request, wanted)
-        except EdgeZooError as error:
-            if len(wanted) == 1:
-                _fail_file(sweep, items, wanted[0], error)
-            continue
-        for file, facts in made.items():
-            path = Path(facts["path"])
-            facts = {**facts, "key": missing[file], "sha256": keys.artifact_sha256(path)}
-            facts["path"] = path.relative_to(sweep.store.folder).as_posix()
-            sweep.store.keep(_note_name(file), facts)
-            _assign(items, file, {**facts, "path": path})
-    for item in _open(items):
-        if item.path is None:
-            _fail(sweep, item, CrashError("The export left no such file."), "export")
-
-
-def _attempts(files: list[Variant]) -> Iterator[list[Variant]]:
-    yield files
-    if len(files) > 1:
-        yield from ([file] for file in files)
-
-
-def _note_name(file: Variant) -> str:
-    return f"file-{file.name.removesuffix('__t0')}"
-
-
-def _kept(store: Store, file: Variant, key: str) -> dict[str, Any] | None:
-    """A file that an earlier run made, if it is still what it was."""
-    facts = store.note(_note_name(file))
-    if facts is None or facts.get("key") != key:
-        return None
-    path = store.folder / facts["path"]
-    if not path.is_file() or keys.artifact_sha256(path) != facts["sha256"]:
-        return None
-    return {**facts, "path": path}
-
-
-def _assign(items: list[_Item], file: Variant, facts: dict[str, Any]) -> None:
-    for item in items:
-        if item.variant.file == file:
-            item.path, item.verification = facts["path"], facts["verification"]
-
-
-def _is_wanted(item: _Item) -> bool:
-    """Whether its file is not there yet, and nothing says that it cannot be made."""
-    return item.path is None and (item.record is None or item.record["status"] == "measured")
-
-
-def _fail_file(sweep: _Sweep, items: list[_Item], file: Variant, error: EdgeZooError) -> None:
-    for item in _open(items):
-        if item.variant.file == file:
-            _fail(sweep, item, error, "export")
-
-
-def _score(sweep: _Sweep, items: list[_Item]) -> None:
-    """Accuracy of each file once; a float32 file of the network is the reference."""
-    paths = list(dict.fromkeys(item.path for item in _open(items) if item.path))
-    reference = next((i.path for i in items if i.path and i.variant.precision == "float32"), None)
-    hashes = {path: keys.artifact_sha256(path) for path in (*paths, reference) if path}
-    names = {
-        path: "accuracy-" + content_key({"file": hashes[path], "images": sweep.images,
-                                         "reference": hashes.get(reference) if reference else None})
-        for path in paths
-    }  # fmt: skip
-    entries = {path: sweep.store.note(names[path]) for path in paths}
-    open_paths = [path for path in paths if entries[path] is None]
-    for group in ([open_paths] if len(open_paths) > 1 else []) + [[p] for p in open_paths]:
-        if all(entries[path] is not None for path in group):
-            continue
-        try:
-            scored = sweep.steps.evaluate(sweep.request, group, reference)
-        except EdgeZooError as error:
-            if len(group) == 1:
-                for item in _open(items):
-                    if item.path == group[0]:
-                        _fail(sweep, item, error, "evaluate")
-            continue
-        for path, entry in zip(group, scored, strict=True):
-            entries[path] = records.accuracy(entry, sweep.images)
-            sweep.store.keep(names[path], entries[path] or {})
-    for item in _open(items):
-        if item.path:
-            item.accuracy = entries[item.path]
-
-
-def _sessions(items: Iterable[_Item]) -> Iterator[list[_Item]]:
+def _sessions(items: Iterable[Item]) -> Iterator[list[Item]]:
     """Variants to be held open side by side: those of one device, as many as memory allows."""
-    group: list[_Item] = []
+    group: list[Item] = []
     weight = 0
     for item in sorted(items, key=lambda item: item.variant.device):
         own = keys.file_bytes(item.path) if item.path else 0
@@ -253,7 +141,7 @@ def _sessions(items: Iterable[_Item]) -> Iterator[list[_Item]]:
         yield group
 
 
-def _measure(sweep: _Sweep, items: Sequence[_Item]) -> None:
+def _measure(sweep: Sweep, items: Sequence[Item]) -> None:
     subjects = [
         Subject(item.path, item.variant.device, item.variant.threads)
         for item in items
@@ -264,24 +152,9 @@ def _measure(sweep: _Sweep, items: Sequence[_Item]) -> None:
     sweep.sessions.append(facts)
     for item, result, blocks in zip(items, measured.results, measured.blocks, strict=True):
         if isinstance(result, EdgeZooError):
-            _fail(sweep, item, result, "measure")
+            fail(sweep, item, result, "measure")
         else:
             evidence = {"verification": item.verification, "accuracy": item.accuracy}
             made = records.measured(item.variant, result, blocks or [], facts, evidence)
-            made["artifact"]["path"] = _portable(item.path, sweep.store.folder)
-            _write(sweep, item, made)
-
-
-def _portable(path: Path | None, folder: Path) -> str:
-    """Relative to the store where the file lies in it, so that the store can be moved."""
-    assert path is not None
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-
-
-def _fail(sweep: _Sweep, item: _Item, error: EdgeZooError, step: str) -> None:
-    _write(sweep, item, records.failed(item.variant, error, step))
-
-
-def _write(sweep: _Sweep, item: _Item, facts: Record) -> None:
-    sweep.store.write(item.variant.name, item.key, facts)
-    item.record = sweep.store.find(item.variant.name, item.key)
+            made["artifact"]["path"] = portable(item.path, sweep.store.folder)
+            write(sweep, item, made)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo import process
+from edgezoo import compilation, process
+from edgezoo.machine import machine_id
 from edgezoo.measurement import session
 from edgezoo.pipeline.run import run
 from edgezoo.sweep.grid import SweepRequest, Variant, export_request
@@ -21,11 +22,20 @@ class Steps:
         export: some files of one network to {file: {"path", "verification"}}.
         evaluate: (files, reference) to an entry of `edgezoo evaluate --json` each.
         measure: subjects to a `Session`.
+        estimate: (file, target) to what its compiler expects, see `compilation.estimate`.
+        machine_id: of the machine that `measure` measures on.
+        at_once: networks that are exported and scored at a time; with more than one, measuring
+            waits until all are done.
+        abandon: ends what is running, when the sweep is interrupted.
     """
 
     export: Callable[[SweepRequest, Sequence[Variant]], dict[Variant, dict[str, Any]]]
     evaluate: Callable[[SweepRequest, Sequence[Path], Path | None], list[dict[str, Any]]]
     measure: Callable[[SweepRequest, Sequence[session.Subject]], session.Session]
+    estimate: Callable[[Path, str], dict[str, Any]] = compilation.estimate
+    machine_id: Callable[[], str] = machine_id
+    at_once: int = 1
+    abandon: Callable[[], None] = lambda: None
 
 
 def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dict[str, Any]]:

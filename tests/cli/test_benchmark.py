@@ -21,12 +21,21 @@ def _narrow(text: str) -> bool:
     return all(len(line) <= 80 for line in text.splitlines() if not line.endswith("."))
 
 
-def test_files_against_one_another(cli: Cli, exported: Exported) -> None:
+def test_files_against_one_another(cli: Cli, exported: Exported, trained: Trained) -> None:
     files = [exported.path("tflite", "int8"), exported.path("tflite", "float32")]
-    ended = cli("benchmark", *files, "--json")
+    options = ("--images", trained.test, "--limit", "40", "--target", "ethos-u55-128")
+    ended = cli("benchmark", *files, *options, "--json")
     assert ended.code == 0, ended.stderr
     facts = ended.json
     check("benchmark", facts)
+    scored = cli("evaluate", *files, *options[:4], "--json").json["results"]
+    for result, alone in zip(facts["results"], scored, strict=True):
+        assert result["accuracy"]["top1"] == alone["top1"] > 0.5
+    (estimate,) = facts["estimates"]
+    assert estimate["source"].startswith("Vela estimate") and estimate["inference_ms"] > 0
+    assert estimate["artifact"] == str(files[0]), "a float file is not estimated, and says so"
+    (refused,) = facts["not_estimated"]
+    assert refused["artifact"] == str(files[1]) and "Float32" in refused["reason"]
     assert [result["artifact"] for result in facts["results"]] == [str(path) for path in files]
     for result in facts["results"]:
         latency = result["latency_ms"]
@@ -36,8 +45,11 @@ def test_files_against_one_another(cli: Cli, exported: Exported) -> None:
 
 
 def test_table(cli: Cli, exported: Exported) -> None:
-    ended = cli("benchmark", exported.path("onnx", "int8"), "--threads", "1,2", "-q")
+    files = (exported.path("onnx", "int8"), exported.path("tflite", "int8"))
+    ended = cli("benchmark", *files, "--threads", "1,2", "--target", "ethos-u65-256", "-q")
     assert ended.code == 0, ended.stderr
+    latencies, _, estimates = ended.stdout.partition("Vela estimates")
+    assert "onnx" not in estimates and "ethos" not in latencies and "ethos-u65-256" in estimates
     assert _narrow(ended.stdout) and "A/A: one file in two processes" in ended.stdout
     assert "(threads 2)" in ended.stdout
 
@@ -48,21 +60,26 @@ def test_sweep_resume_report_recommend(cli: Cli, trained: Trained, tmp_path: Pat
         *("benchmark", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--format", "tflite"),
         *("--precision", "float32,int8", "--weights", trained.weights, "--limit", "40"),
         *("--calibration", trained.calibration, "--calibration-count", "32"),
-        *("--images", trained.test, "-o", store, "--json"),
+        *("--images", trained.test, "--target", "ethos-u55-128", "-o", store, "--json"),
     )
     first = cli(*sweep).json
     check("benchmark", first)
     assert first["failed"] == [] and first["done_before"] == 0 and len(first["results"]) == 2
+    (estimate,) = first["estimates"]
+    assert estimate["target"] == "ethos-u55-128" and estimate["cpu_ops"] == 0
+    assert "ethos-u55-128" not in {result["device"] for result in first["results"]}
     assert all(result["accuracy"]["top1"] > 0.5 for result in first["results"])
     assert Path(first["report"]).stat().st_size > 1_000_000
     for path in (store / "records").iterdir():
         check("record", json.loads(path.read_text()))
     again = cli(*sweep).json
-    assert again["done_before"] == 2 and again["sessions"] == []
-    assert again["results"] == first["results"]
+    assert again["done_before"] == 3 and again["sessions"] == []
+    assert again["results"] == first["results"] and again["estimates"] == first["estimates"]
     report = cli("report", store, "--as", "csv,md,json", "--json").json
     check("report", report)
     assert {Path(path).suffix for path in report["reports"]} == {".csv", ".md", ".json"}
+    (line,) = [x for x in (store / "report.md").read_text().splitlines() if "ethos" in x]
+    assert "(Vela estimate)" in line and f"{estimate['inference_ms']:.3f}" in line
     chosen = cli("recommend", store, "--max-bytes", "1.5M", "--json")
     check("recommend", chosen.json)
     assert chosen.code == 0 and chosen.json["choice"]["precision"] == "int8"
@@ -104,6 +121,11 @@ def test_an_option_overrules_the_file(cli: Cli, tmp_path: Path) -> None:
         ((*RANDOM, "--precision", "int9", "-o", "x"), 2, ("int9", "int8")),
         ((*RANDOM, "--format", "coreml", "-o", "x"), 2, ("coreml",)),
         ((*RANDOM, "--images", "nowhere", "-o", "x"), 5, ("nowhere",)),
+        ((*RANDOM, "--target", "ethos-u55-128", "-o", "x"), 2, ("int8",)),
+        ((*RANDOM, "--target", "tflite-micro", "-o", "x"), 3, ("estimates",)),
+        ((*RANDOM, "--target", "ethos-u55-1", "-o", "x"), 2, ("Did you mean",)),
+        ((*RANDOM, "--on", "ssh://pi@board", "-o", "x"), 2, ("--on",)),
+        (("a.tflite", "--on", "ssh://pi@board"), 5, ("a.tflite",)),
         (("vgg16", "--alpha", "0.5", "-o", "x", "--dry-run"), 2, ("vgg16", "--alpha")),
         (("missing.toml",), 5, ("missing.toml",)),
     ],

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
-from tests.support.devices import Machine, Pi
+from tests.docs.test_schemas import check
+from tests.support.devices import Machine, Pi, require
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +92,34 @@ def test_evaluate_copies_what_it_scores(
     there = _on(machine, *flat).json
     del there["remote"]
     assert there == run_cli(*flat).json
+
+
+def test_benchmark_on_the_device(machine: Machine, exported: Exported, trained: Trained) -> None:
+    """Latency, its trust and its machine come from there; accuracy is what it is here."""
+    file = exported.path("tflite", "int8")
+    command = ("benchmark", file, "--images", trained.test, "--limit", "12", "--no-self-check",
+               "--threads", "all", "--json")  # fmt: skip
+    facts = _on(machine, *command).json
+    check("benchmark", facts)
+    (result,) = facts["results"]
+    assert result["artifact"] == str(file) and result["latency_ms"]["n"] >= 50
+    assert result["trust"]["host"]["before"]["load"] is not None
+    assert facts["environment"]["machine"]["python"] == facts["remote"]["python"]
+    scored = run_cli("evaluate", file, *command[2:6], "--json").json["results"][0]
+    assert result["accuracy"]["top1"] == scored["top1"] and result["accuracy"]["images"] == 12
+
+
+def test_emulated_device_reports_no_time(machine: Machine, exported: Exported) -> None:
+    require("qemu-x86_64-static")
+    python, packages = machine.folder / "emulated", os.pathsep.join(filter(None, sys.path))
+    python.write_text(
+        f'#!/bin/sh\nexport PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{packages}"\n'
+        f'exec qemu-x86_64-static -0 {python} {os.path.realpath(sys.executable)} "$@"\n'
+    )
+    python.chmod(0o755)
+    ended = _on(machine, "benchmark", exported.path("tflite", "int8"), "--json", python=python)
+    assert "emulated by qemu-x86_64-static" in ended.error(3)
+    assert "results" not in ended.json
 
 
 def _make_flat(trained: Trained, folder: Any) -> None:

@@ -162,8 +162,8 @@ def test_front_follows_the_filters(page: Page) -> None:
 
 def test_estimate_is_marked(page: Page) -> None:
     (name,) = [text for text in page.column(2) if "estimate" in text]
-    assert name.endswith("(estimate)")
-    assert "int8, estimate" in page.page.locator("#front .legend").text_content()
+    assert name.endswith("(Vela estimate)")
+    assert "int8, Vela estimate" in page.page.locator("#front .legend").text_content()
 
 
 def test_hostile_names_are_text(page: Page) -> None:

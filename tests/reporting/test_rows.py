@@ -106,4 +106,4 @@ def test_markdown_has_a_table_a_machine() -> None:
     assert any(
         line.startswith("| mobilenet 0.25 128 int8 tflite | cpu | 1 | 3.000") for line in lines
     )
-    assert any("(estimate)" in line for line in lines)
+    assert any("(Vela estimate)" in line for line in lines)

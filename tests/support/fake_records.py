@@ -72,6 +72,7 @@ def record(
                      "min_seconds": 1.0, "warm_up_seconds": 0.5, "cap_seconds": 150.0},
         "environment": {"machine_id": machine, "machine": BOX, "usable_cores": 4,
                         "libc": "glibc 2.36", "edgezoo": "0.1.0", "commit": None},
+        **({"estimate": {"source": "Vela estimate (5.2.0, board)"}} if kind == "estimate" else {}),
         "error": None,
     }  # fmt: skip
 

@@ -197,7 +197,7 @@ def test_real_sweep_killed_three_times(tmp_path: Path) -> None:
     begun = time.monotonic()
     subprocess.run([*command, str(whole)], env=environment(), check=True, capture_output=True)
     duration = time.monotonic() - begun
-    wanted = _timeless(whole)
+    wanted = timeless(whole)
     assert len(wanted) == 24
     dice = random.Random(1)
     for moment in range(3):
@@ -207,13 +207,13 @@ def test_real_sweep_killed_three_times(tmp_path: Path) -> None:
         time.sleep(duration * dice.uniform(0.1, 0.9))
         child.kill()
         child.wait()
-        found = _timeless(place) if (place / "records").is_dir() else {}
+        found = timeless(place) if (place / "records").is_dir() else {}
         assert {key: wanted[key] for key in found} == found
         subprocess.run([*command, str(place)], env=environment(), check=True, capture_output=True)
-        assert _timeless(place) == wanted
+        assert timeless(place) == wanted
 
 
-def _timeless(store: Path) -> dict[str, Any]:
+def timeless(store: Path) -> dict[str, Any]:
     """What a record says but for figures of time and memory."""
     return {
         key: {name: record.get(name) for name in ("variant", "artifact", "accuracy", "status")}

@@ -1,0 +1,169 @@
+"""Files and accuracies of a sweep's variants; what an earlier run found out is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgezoo import registry
+from edgezoo.errors import CrashError, EdgeZooError, MissingError, RefusedError
+from edgezoo.machine import environment
+from edgezoo.store import Store, content_key
+from edgezoo.sweep import keys, records
+from edgezoo.sweep.grid import Network, Variant
+from edgezoo.sweep.state import Item, Sweep, fail, open_items, portable, share, title, write
+
+
+def prepare(
+    sweep: Sweep, network: Network, items: list[Item], place: int, count: int
+) -> list[Item]:
+    """Files and accuracies of the open variants of one network."""
+    reasons = {variant: RefusedError(text) for variant, text in network.refused}
+    for item in open_items(items):
+        error = network.error or reasons.get(item.variant)
+        if error:
+            fail(sweep, item, error, "plan")
+    if list(open_items(items)):
+        sweep.progress(f"Exporting {title(items)}", share(sweep, place, count, 0.0))
+        _make_files(sweep, network, items)
+        sweep.progress(f"Scoring {title(items)}", share(sweep, place, count, 0.7))
+        if sweep.request.images is not None:
+            _score(sweep, items)
+        for item in open_items(items):
+            if item.variant.estimated:
+                _estimate(sweep, item)
+    return items
+
+
+def _estimate(sweep: Sweep, item: Item) -> None:
+    """Ask the compiler of the variant's device.
+
+    Raises:
+        MissingError: it is not installed.
+    """
+    assert item.path is not None
+    try:
+        facts = sweep.steps.estimate(item.path, item.variant.device)
+    except MissingError:
+        raise
+    except EdgeZooError as error:
+        fail(sweep, item, error, "estimate")
+        return
+    contract = registry.load_artifact(item.path).contract
+    variant = item.variant
+    if contract is not None:
+        variant = replace(
+            variant, model=contract.model, alpha=contract.alpha, input_size=contract.input_size,
+            precision=contract.precision,
+        )  # fmt: skip
+    artifact = {
+        "path": portable(item.path, sweep.store.folder),
+        "sha256": keys.artifact_sha256(item.path),
+        "bytes": keys.file_bytes(item.path),
+        "trained": contract.weights.trained if contract else None,
+    }
+    evidence = {"verification": item.verification, "accuracy": item.accuracy}
+    write(sweep, item, records.estimated(variant, facts, artifact, evidence, environment()))
+
+
+def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
+    """Export what is missing: all of the network at once, one by one where that fails."""
+    missing: dict[Variant, str] = {}
+    # Files of finished variants too: one of them is what the others are compared with.
+    for file in dict.fromkeys(item.variant.file for item in items if _is_wanted(item)):
+        key = keys.file_key(sweep.request, network, file)
+        kept = _kept(sweep.store, file, key)
+        if kept is None:
+            missing[file] = key
+        else:
+            _assign(items, file, kept)
+    for files in _attempts(list(missing)):
+        wanted = [f for f in files if any(_is_wanted(i) and i.variant.file == f for i in items)]
+        if not wanted:
+            continue
+        try:
+            made = sweep.steps.export(sweep.request, wanted)
+        except EdgeZooError as error:
+            if len(wanted) == 1:
+                _fail_file(sweep, items, wanted[0], error)
+            continue
+        for file, facts in made.items():
+            path = Path(facts["path"])
+            facts = {**facts, "key": missing[file], "sha256": keys.artifact_sha256(path)}
+            facts["path"] = path.relative_to(sweep.store.folder).as_posix()
+            sweep.store.keep(_note_name(file), facts)
+            _assign(items, file, {**facts, "path": path})
+    for item in open_items(items):
+        if item.path is None:
+            fail(sweep, item, CrashError("The export left no such file."), "export")
+
+
+def _attempts(files: list[Variant]) -> Iterator[list[Variant]]:
+    yield files
+    if len(files) > 1:
+        yield from ([file] for file in files)
+
+
+def _note_name(file: Variant) -> str:
+    return f"file-{file.name.removesuffix('__t0')}"
+
+
+def _kept(store: Store, file: Variant, key: str) -> dict[str, Any] | None:
+    """A file that an earlier run made, if it is still what it was."""
+    facts = store.note(_note_name(file))
+    if facts is None or facts.get("key") != key:
+        return None
+    path = store.folder / facts["path"]
+    if not path.is_file() or keys.artifact_sha256(path) != facts["sha256"]:
+        return None
+    return {**facts, "path": path}
+
+
+def _assign(items: list[Item], file: Variant, facts: dict[str, Any]) -> None:
+    for item in items:
+        if item.variant.file == file:
+            item.path, item.verification = facts["path"], facts["verification"]
+
+
+def _is_wanted(item: Item) -> bool:
+    """Whether its file is not there yet, and nothing says that it cannot be made."""
+    return item.path is None and (item.record is None or item.record["status"] == "measured")
+
+
+def _fail_file(sweep: Sweep, items: list[Item], file: Variant, error: EdgeZooError) -> None:
+    for item in open_items(items):
+        if item.variant.file == file:
+            fail(sweep, item, error, "export")
+
+
+def _score(sweep: Sweep, items: list[Item]) -> None:
+    """Accuracy of each file once; a float32 file of the network is the reference."""
+    paths = list(dict.fromkeys(item.path for item in open_items(items) if item.path))
+    reference = next((i.path for i in items if i.path and i.variant.precision == "float32"), None)
+    hashes = {path: keys.artifact_sha256(path) for path in (*paths, reference) if path}
+    names = {
+        path: "accuracy-" + content_key({"file": hashes[path], "images": sweep.images,
+                                         "reference": hashes.get(reference) if reference else None})
+        for path in paths
+    }  # fmt: skip
+    entries = {path: sweep.store.note(names[path]) for path in paths}
+    open_paths = [path for path in paths if entries[path] is None]
+    for group in ([open_paths] if len(open_paths) > 1 else []) + [[p] for p in open_paths]:
+        if all(entries[path] is not None for path in group):
+            continue
+        try:
+            scored = sweep.steps.evaluate(sweep.request, group, reference)
+        except EdgeZooError as error:
+            if len(group) == 1:
+                for item in open_items(items):
+                    if item.path == group[0]:
+                        fail(sweep, item, error, "evaluate")
+            continue
+        for path, entry in zip(group, scored, strict=True):
+            entries[path] = records.accuracy(entry, sweep.images)
+            sweep.store.keep(names[path], entries[path] or {})
+    for item in open_items(items):
+        if item.path:
+            item.accuracy = entries[item.path]

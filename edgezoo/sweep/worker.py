@@ -1,0 +1,174 @@
+"""What runs on the workers of a cluster.
+
+Artifacts travel as bytes. Images, photographs to calibrate on and weights are read where the
+request says, so every worker must see them there: `Alike` looks before a worker gets work.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgezoo import registry, scoring
+from edgezoo.errors import DataError, MissingError
+from edgezoo.machine import machine_id
+from edgezoo.measurement import session
+from edgezoo.pipeline.steps import versions
+from edgezoo.preprocessing import file_sha256
+from edgezoo.remote.transfer import package
+from edgezoo.scoring import Ranks
+from edgezoo.shards import Member
+from edgezoo.store import content_key
+from edgezoo.sweep import keys, steps
+from edgezoo.sweep.grid import SweepRequest, Variant
+
+_ALSO = ("pillow", "dask", "distributed", "cloudpickle")
+# File names and what is in them.
+Contents = dict[str, bytes]
+
+
+# Whether this process is a worker that came late and is not alike; it closes as soon as it can.
+_refused = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Which software and which data a worker must have: the methods of a plugin of Dask's.
+
+    Attributes:
+        software: of `software()` at the client.
+        places: folders and files with their hash, see `place_hash`.
+        device: resource of a worker that only measures: what it lacks does not count.
+        known: addresses of the workers that were there at the beginning. Dask lets one that comes
+            later work although its plugin fails, so that one is closed.
+    """
+
+    software: dict[str, str]
+    places: dict[str, str]
+    device: str | None
+    known: frozenset[str]
+
+    def setup(self, worker: Any) -> None:
+        """Refuse a worker that is another one.
+
+        Raises:
+            MissingError: with what is different.
+        """
+        global _refused
+        try:
+            self.check(worker)
+        except MissingError:
+            if worker.address not in self.known:
+                _refused = True
+                worker.loop.add_callback(worker.close, reason="edgezoo-not-alike")
+            raise
+
+    def check(self, worker: Any) -> None:
+        """See `setup`."""
+        mine, measures = software(), self.device in worker.state.total_resources
+        different = [
+            f"{name} is {mine.get(name, 'missing')} there and {wanted} here"
+            for name, wanted in self.software.items()
+            if mine.get(name) != wanted and not (measures and name not in mine)
+        ]
+        if different:
+            raise MissingError(
+                f"The worker {worker.address} has other software: {'; '.join(different)}.",
+                "Results would differ by worker. Install the same versions there.",
+            )
+        for place, wanted in () if measures else self.places.items():
+            if place_hash(place) != wanted:
+                raise MissingError(
+                    f"The worker {worker.address} does not see what is in {place} here.",
+                    "Put it at the same path on every worker, such as on a shared file system.",
+                )
+
+
+def software() -> dict[str, str]:
+    """What shapes results, by name: Python, EdgeZoo with a hash of its files, packages."""
+    own = content_key({file.remote: file.sha256 for file in package()})
+    found = versions()
+    found["edgezoo"] = f"{found['edgezoo']} ({own[:8]})"
+    found["Python"] = ".".join(platform.python_version_tuple()[:2])
+    for runtime in registry.runtimes().values():
+        name, _, version = (runtime.version() or "").partition(" ")
+        if version:
+            found[name] = version
+    for name in _ALSO:
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def place_hash(place: str) -> str:
+    """What is in a file, or the names and sizes of the images in a folder; "" where neither is."""
+    path = Path(place)
+    try:
+        return file_sha256(path) if path.is_file() else keys.folder_hash(path)
+    except (OSError, DataError):
+        return ""
+
+
+def _require_alike() -> None:
+    """Give a task that came before the worker was closed to another one."""
+    if _refused:
+        from distributed import Reschedule
+
+        raise Reschedule
+
+
+def who() -> str:
+    """The machine that this runs on."""
+    return machine_id()
+
+
+def read(path: Path) -> Contents:
+    """A file and those that belong to it."""
+    return {file.name: file.read_bytes() for file in registry.runtime_for(path).files(path)}
+
+
+def same(contents: Contents) -> Contents:
+    """What a task hands on to others; Dask can do it again where a worker dies with the result."""
+    return contents
+
+
+def export(
+    request: SweepRequest, files: Sequence[Variant]
+) -> tuple[dict[Variant, dict[str, Any]], Contents]:
+    """`steps.export`, with the names of files in place of paths, and all that was written."""
+    _require_alike()
+    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+        made = steps.export(replace(request, output=Path(folder)), files)
+        named = {file: {**facts, "path": Path(facts["path"]).name} for file, facts in made.items()}
+        places = sorted(Path(folder, "artifacts").iterdir())
+        return named, {path.name: path.read_bytes() for path in places if path.is_file()}
+
+
+def rank(contents: Contents, name: str, images: Sequence[Path | Member]) -> Ranks:
+    """Rank images by a file, in one thread: Dask decides how many tasks run at once."""
+    _require_alike()
+    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+        return scoring.rank(_unpacked(contents, name, Path(folder)), lambda _: images, jobs=1)
+
+
+def _unpacked(contents: Contents, name: str, folder: Path) -> Path:
+    for other, data in contents.items():
+        (folder / other).write_bytes(data)
+    return folder / name
+
+
+def measure(
+    request: SweepRequest, subjects: Sequence[tuple[Contents, str, str, int]]
+) -> session.Session:
+    """`steps.measure` of files that come as (contents, name, device, threads)."""
+    with tempfile.TemporaryDirectory(prefix="edgezoo-") as scratch:
+        found = []
+        for number, (contents, name, device, threads) in enumerate(subjects):
+            folder = Path(scratch, str(number))
+            folder.mkdir()
+            found.append(session.Subject(_unpacked(contents, name, folder), device, threads))
+        return steps.measure(request, found)
