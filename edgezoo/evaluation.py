@@ -81,6 +81,7 @@ def evaluate(
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
+    trust: bool = False,
     on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> dict[str, Any]:
@@ -100,6 +101,7 @@ def evaluate(
         runtime: name of another runtime than the usual one of the format.
         threads: of the runtime.
         preprocessing, labels: for files that carry no contract.
+        trust: code in a network of Keras may run.
         on: a device to run it on, as ssh://user@host; see `remote.device.call`.
         progress: called with 1 after each image; not from a device.
 
@@ -124,7 +126,7 @@ def evaluate(
             reference=reference and Path(reference), equal_within=equal_within,
             max_drop=max_drop, allow_overlap=allow_overlap, device=device, runtime=runtime,
             threads=threads,
-            preprocessing=preprocessing, labels=labels and Path(labels),
+            preprocessing=preprocessing, labels=labels and Path(labels), trust=trust,
         )  # fmt: skip
 
     for path in (*([reference] if reference is not None else []), *artifacts):
@@ -145,6 +147,7 @@ def evaluate(
             path,
             preprocessing=preprocessing,
             labels=labels,
+            trust=trust,
             device=device,
             runtime=runtime,
             threads=threads,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote
+from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote, trusted
 
 
 @click.command("evaluate")
@@ -51,6 +51,7 @@ from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @place
 @foreign
+@trusted
 @remote
 @quiet
 @common
@@ -68,6 +69,7 @@ def COMMAND(
     runtime: str | None,
     preprocessing: str | None,
     labels: Path | None,
+    trust: bool,
     on: str | None,
     quiet: bool,
     as_json: bool,
@@ -96,6 +98,7 @@ def COMMAND(
             threads=threads,
             preprocessing=preprocessing,
             labels=labels,
+            trust=trust,
             on=on,
             progress=progress,
         )
