@@ -215,15 +215,13 @@ class _Gathered:
         self.unreadable += unreadable
 
 
-def _split(
-    rows: list[int], classes: list[int], share: float, seed: int
-) -> dict[str, list[int]]:
+def _split(rows: list[int], classes: list[int], share: float, seed: int) -> dict[str, list[int]]:
     """Each class by the same shares: to score, to stop by, and the rest to train on."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
     parts: dict[str, list[int]] = {name: [] for name in PARTS}
-    for wanted in sorted(set(classes[row] for row in rows)):
+    for wanted in sorted({classes[row] for row in rows}):
         own = [row for row in rows if classes[row] == wanted]
         order = [own[i] for i in generator.permutation(len(own))]
         scored = max(1, round(share * len(order))) if share else 0

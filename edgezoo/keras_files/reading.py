@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,7 +51,6 @@ class KerasFile:
     activation: str | None = None
     contract: dict[str, Any] | None = None
     weights_only: bool = False
-    config: dict[str, Any] = field(default_factory=dict)
 
 
 def is_own_model(word: str | Path) -> bool:
@@ -129,9 +128,9 @@ def _of_zip(path: Path) -> KerasFile:
         with archive.open(_WEIGHTS) as stream:
             links = _check_hdf5(stream)
     code = (*foreign_code(config), *(f"the file {name}" for name in foreign), *links)
-    return KerasFile(
-        path, "keras", code, config=config, contract=metadata.get(CONTRACT_KEY), **_border(config)
-    )
+    inside = metadata.get(CONTRACT_KEY)
+    contract = inside if isinstance(inside, dict) else None
+    return KerasFile(path, "keras", code, contract=contract, **_border(config))
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
@@ -166,7 +165,7 @@ def _of_hdf5(path: Path) -> KerasFile:
             return KerasFile(path, "h5", links, weights_only=True)
         config = _parsed(text)
         code = foreign_code(config) + (foreign_code(_parsed(training)) if training else ())
-    return KerasFile(path, "h5", (*code, *links), config=config, **_border(config))
+    return KerasFile(path, "h5", (*code, *links), **_border(config))
 
 
 def _check_hdf5(stream: IO[bytes]) -> tuple[str, ...]:
