@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from edgezoo import arguments, own_models, registry
 from edgezoo.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.loading import load_weights
-from edgezoo.models import _imagenet
 from edgezoo.own_models import OwnModel
 from edgezoo.spec import BuildArguments, ModelSpec
 from edgezoo.untrained import settle
@@ -31,6 +30,7 @@ class BuildJob:
         weights: known to be on this machine.
         seed: of random weights.
         own: a user's network in the place of the zoo's.
+        labels: names of the classes; empty where they are not known.
     """
 
     model: str
@@ -38,6 +38,7 @@ class BuildJob:
     weights: LocatedWeights
     seed: int = 0
     own: OwnModel | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
@@ -45,14 +46,6 @@ class BuildJob:
         if self.own is not None:
             return self.own.spec(self.arguments.input_size or 0)
         return registry.model(self.model)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes, where they are known."""
-        if self.own is not None:
-            return self.own.labels
-        names = tuple(name for _, name in _imagenet.classes())
-        return names if self.arguments.classes == len(names) else ()
 
     @property
     def size(self) -> int:
@@ -73,7 +66,7 @@ class BuildJob:
         located = LocatedWeights(**{**facts["weights"], "path": path and Path(path)})
         chosen = BuildArguments.from_json(facts["arguments"])
         own = facts["own"] and OwnModel.from_json(facts["own"])
-        return cls(facts["model"], chosen, located, facts["seed"], own)
+        return cls(facts["model"], chosen, located, facts["seed"], own, tuple(facts["labels"]))
 
 
 def build(
@@ -217,6 +210,15 @@ def check_output_layer(job: dict[str, Any]) -> dict[str, Any]:
     assert wanted.arguments.output_layer is not None
     _cut(_untrained(wanted), wanted.arguments.output_layer, wanted.spec)
     return {}
+
+
+def examine(job: dict[str, Any]) -> dict[str, Any]:
+    """Build a network to see whether that can be done; called in a child process.
+
+    Returns:
+        {"output_shape": without the batch}.
+    """
+    return {"output_shape": list(build_job(BuildJob.from_json(job)).output_shape[1:])}
 
 
 def multiply_adds(network: keras.Model) -> int:

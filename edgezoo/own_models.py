@@ -38,15 +38,15 @@ class OwnModel:
     Attributes:
         path: a `.keras` or `.h5` file, or the folder of a SavedModel.
         preprocessing: a key of `spec.NORMALIZATIONS`.
-        labels: class names in the order of the output; empty where unknown.
         trust: code in the file may run.
+        values_sha256: of the weights' values, where the file tells it.
     """
 
     path: str
     preprocessing: str
-    labels: tuple[str, ...] = ()
     resize: Resize = USUAL_RESIZE
     trust: bool = False
+    values_sha256: str | None = None
 
     def spec(self, size: int) -> ModelSpec:
         """The facts that stand for a model of the zoo; what nobody has published is 0 or None."""
@@ -74,17 +74,26 @@ class OwnModel:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> OwnModel:
         """From what `dataclasses.asdict` gave, after a way through JSON."""
-        resize, labels = Resize(**facts["resize"]), tuple(facts["labels"])
-        return cls(**{**facts, "resize": resize, "labels": labels})
+        return cls(**{**facts, "resize": Resize(**facts["resize"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A user's network with all that a job needs; `classes` may be open in `arguments`."""
+    """A user's network with all that a job needs.
+
+    `classes` is open in `arguments` where only building the network tells it. `labels` are class
+    names in the order of the output; empty where unknown.
+    """
 
     own: OwnModel
     arguments: BuildArguments
     weights: LocatedWeights
+    labels: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> ModelSpec:
+        """See `OwnModel.spec`."""
+        return self.own.spec(self.arguments.input_size or 0)
 
 
 def choose(
@@ -121,20 +130,24 @@ def choose(
     size = _size(found, given.input_size, inside)
     arguments = BuildArguments(size, given.include_top, output_layer=given.output_layer)
     _check_foreign(path, given, arguments)
+    names = _labels(path, inside, labels)
+    told = inside.weights.sha256 if inside and inside.weights.source == SOURCE else None
     own = OwnModel(
         str(path.resolve()),
         _preprocessing(path, inside, preprocessing),
-        _labels(path, inside, labels),
         inside.resize if inside else USUAL_RESIZE,
         trust,
+        told,
     )
     if arguments.output_kind == "probabilities":
-        arguments = replace(arguments, classes=_classes(found, own.labels, labels))
-    return Chosen(own, arguments, LocatedWeights(SOURCE, path.resolve(), _hash(path), path.name))
+        arguments = replace(arguments, classes=_classes(found, names, labels))
+    located = LocatedWeights(SOURCE, path.resolve(), told or _hash(path), path.name)
+    return Chosen(own, arguments, located, names)
 
 
 def _check_foreign(path: Path, given: BuildArguments, taken: BuildArguments) -> None:
     """Refuse arguments that shape a network which is there already."""
+    given = replace(given, pooling=None if given.pooling == "none" else given.pooling)
     for name in BuildArguments.__slots__:
         if name != "input_size" and getattr(given, name) != getattr(taken, name):
             raise UsageError(
@@ -257,10 +270,15 @@ def load(own: OwnModel, arguments: BuildArguments) -> keras.Model:
     """Load the network, and check what its file could not tell.
 
     Raises:
-        DataError: it cannot be loaded, or has other outputs than labels.
+        DataError: it cannot be loaded, or its weights are not those that it names.
         RefusedError: its input or output is not what a classifier's is.
     """
     network = loading.load(Path(own.path), own.trust)
+    if own.values_sha256 not in (None, loading.values_hash(network)):
+        raise DataError(
+            f"The weights in {own.path} are not those that the contract inside it names.",
+            "Save the network anew without the contract, or fine-tune again.",
+        )
     size = arguments.input_size
     shape = tuple(network.input_shape)
     if len(shape) != 4 or shape[1] not in (size, None) or shape[2] not in (size, None):
@@ -281,4 +299,3 @@ def _check_probabilities(network: keras.Model, own: OwnModel, arguments: BuildAr
     sums = answers.sum(1)
     if answers.min() < 0 or not all(math.isclose(s, 1, abs_tol=_SUM_TOLERANCE) for s in sums):
         raise _no_probabilities(own.path, f"sum to {float(sums[0]):.3g}")
-    check_labels(own.labels, answers.shape[1], own.path)

@@ -28,7 +28,7 @@ from edgezoo.cli.options import PATH, common, quiet, trusted
     "--learning-rate",
     default=1e-3,
     show_default=True,
-    help="Of the top; the blocks learn at a tenth of it.",
+    help="Of the top; the blocks learn at a hundredth of it.",
 )
 @click.option(
     "--unfreeze-blocks",

@@ -25,7 +25,7 @@ class FinetuneRequest:
         data: holds a folder a class.
         output: the `.keras` file; None puts it into "finetuned", named by model and folder.
         epochs: at the most, of the top and of the blocks each.
-        learning_rate: of the top; the blocks learn at a tenth of it.
+        learning_rate: of the top; the blocks learn at a hundredth of it.
         unfreeze_blocks: how many blocks learn after the top; 0 trains the top alone.
         patience: epochs without a smaller loss on the validation images, until a stage ends.
         held_out: the share of each class to score on, or a folder of its own.

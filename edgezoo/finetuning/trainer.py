@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.building import BuildJob, build_job
 from edgezoo.errors import RefusedError
 from edgezoo.finetuning import surgery
+from edgezoo.keras_files.loading import values_hash
 from edgezoo.preprocessing import normalize
 
 if TYPE_CHECKING:
@@ -22,10 +23,27 @@ if TYPE_CHECKING:
 
 # Of the features, before the new top.
 _DROPOUT = 0.2
-# What was learned before is changed in small steps.
-_BLOCKS_RATE = 0.1
+# What was learned before is changed in small steps, as Keras' guide to transfer learning does.
+_BLOCKS_RATE = 0.01
 _FROZEN = "BatchNormalization"
 _Step = dict[str, Any]
+
+
+class _Mean:
+    """Figures over all images of an epoch: Keras tells them batch by batch."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count = 0
+
+    def add(self, figures: dict[str, float], count: int) -> None:
+        """Figures of a batch of `count` images."""
+        self._count += count
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value) * count
+
+    def __getitem__(self, name: str) -> float:
+        return self._sums[name] / self._count
 
 
 class Trainer:
@@ -147,18 +165,13 @@ class Trainer:
         Returns:
             {"weights_sha256"}.
         """
-        import hashlib
-
         import keras
 
         for layer in self._network.layers:
             layer.trainable = True  # whoever loads it decides anew
         plain = keras.Model(self._network.inputs, self._network.outputs, name=self._job.model)
         plain.save(path)
-        digest = hashlib.sha256()
-        for values in plain.get_weights():
-            digest.update(values.tobytes())
-        return {"weights_sha256": digest.hexdigest()}
+        return {"weights_sha256": values_hash(plain)}
 
     def _count(self, name: str) -> int:
         return int(self._settings[name])
@@ -247,68 +260,57 @@ class Trainer:
         return self._top_epoch() if stage == "top" else self._blocks_epoch()
 
     def _top_epoch(self) -> tuple[int, Iterator[_Step]]:
+        """On stored features; short enough for one step."""
+        import numpy as np
+
         def work() -> Iterator[_Step]:
-            order = self._random.permutation(len(self._found["train"]))
-            told: dict[str, float] = {}
-            self._top.reset_metrics()
-            for rows in self._batches(order):
-                told = self._top.train_on_batch(
-                    self._found["train"][rows], self._found_classes["train"][rows], return_dict=True
-                )
-            self._top.reset_metrics()
-            held = self._tested(
-                self._top, lambda rows: self._found["validation"][rows],
-                self._found_classes["validation"],
-            )  # fmt: skip
-            yield {"result": self._told(told, held)}
+            training, validation = _Mean(), _Mean()
+            x, y = self._found["train"], self._found_classes["train"]
+            for rows in self._batches(self._random.permutation(len(x))):
+                told = self._top.train_on_batch(x[rows], y[rows], return_dict=True)
+                training.add(told, len(rows))
+            x, y = self._found["validation"], self._found_classes["validation"]
+            for rows in self._batches(np.arange(len(x))):
+                told = self._top.test_on_batch(x[rows], y[rows], return_dict=True)
+                validation.add(told, len(rows))
+            yield {"result": self._told(training, validation)}
 
         return 1, work()
 
-    def _tested(
-        self, network: keras.Model, give: Callable[..., Any], classes: NDArray[np.int64]
-    ) -> dict[str, float]:
-        """Loss and accuracy over rows that are given batch by batch."""
-        import numpy as np
-
-        told: dict[str, float] = {}
-        for rows in self._batches(np.arange(len(classes))):
-            told = network.test_on_batch(give(rows), classes[rows], return_dict=True)
-        network.reset_metrics()
-        return told
-
     def _blocks_epoch(self) -> tuple[int, Iterator[_Step]]:
+        """On pixels, a batch a step."""
         order = self._batches(self._random.permutation(self._rows("train")))
         tests = self._batches(self._rows("validation"))
 
         def work() -> Iterator[_Step]:
-            told: dict[str, float] = {}
-            held: dict[str, float] = {}
-            self._network.reset_metrics()
+            training, validation = _Mean(), _Mean()
             for rows in order:
                 told = self._network.train_on_batch(
                     self._varied(rows), self._classes[rows], return_dict=True
                 )
+                training.add(told, len(rows))
                 yield {"result": None}
-            self._network.reset_metrics()
             for number, rows in enumerate(tests, 1):
-                held = self._network.test_on_batch(
+                told = self._network.test_on_batch(
                     self._centre(rows), self._classes[rows], return_dict=True
                 )
-                yield {"result": self._told(told, held) if number == len(tests) else None}
+                validation.add(told, len(rows))
+                last = number == len(tests)
+                yield {"result": self._told(training, validation) if last else None}
 
         return len(order) + len(tests), work()
 
-    def _told(self, training: dict[str, float], validation: dict[str, float]) -> _Step:
+    def _told(self, training: _Mean, validation: _Mean) -> _Step:
         """Figures of an epoch; the state is kept where it is the best so far."""
-        loss = float(validation["loss"])
+        loss = validation["loss"]
         best = self._best is None or loss < self._best[0]
         if best:
             self._best = (loss, self._learned())
         return {
-            "loss": float(training["loss"]),
-            "accuracy": float(training["accuracy"]),
+            "loss": training["loss"],
+            "accuracy": training["accuracy"],
             "validation_loss": loss,
-            "validation_accuracy": float(validation["accuracy"]),
+            "validation_accuracy": validation["accuracy"],
             "best": best,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,14 @@ def load(path: Path, trust: bool = False) -> keras.Model:
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
         raise RefusedError(f"{path} is no network of one input and one output.")
     return network
+
+
+def values_hash(network: keras.Model) -> str:
+    """SHA-256 of the values of all weights, in the network's order."""
+    digest = hashlib.sha256()
+    for values in network.get_weights():
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def _wrapped(found: KerasFile) -> keras.Model:
