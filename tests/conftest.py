@@ -275,3 +275,19 @@ def output(tmp_path: Path) -> Iterator[Path]:
         left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
         shutil.rmtree(folder)
         assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def own_networks(common: Path) -> Path:
+    """Small networks as users save them, see support/own_networks.py; takes about 7 CPU seconds."""
+
+    def make(folder: Path) -> None:
+        subprocess.run(
+            [sys.executable, str(SUPPORT / "own_networks.py"), str(folder)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
+        )
+
+    return made_once(common / "own-networks", make)

@@ -62,15 +62,16 @@ class StoredPixels:
     repeated: int
 
 
-def find(root: Path, fewest: int = FEWEST_IMAGES) -> Folder:
+def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
     """Find the images of each class.
 
     Args:
         root: holds a folder a class; images below it count, however deep.
         fewest: images that each class must have.
+        classes: how many there must be.
 
     Raises:
-        DataError: no such folder, fewer than two classes, or a class with too few images.
+        DataError: no such folder, fewer classes, or a class with too few images.
     """
     if not root.is_dir():
         raise DataError(f"There is no folder {root}.", "Give a folder with a folder a class.")
@@ -82,7 +83,7 @@ def find(root: Path, fewest: int = FEWEST_IMAGES) -> Folder:
         )
     names = [path.relative_to(root).parts[0] for path in paths]
     labels = tuple(sorted(set(names)))
-    if len(labels) < 2:
+    if len(labels) < classes:
         raise DataError(
             f"{root} has {len(labels)} folders with images, and classes are told apart by folder.",
             "Give a folder with a folder a class.",

@@ -79,7 +79,7 @@ def resolve(request: FinetuneRequest) -> Plan:
                 f"{name} cannot be chosen: fine-tuning gives the network a top of its own.",
                 "Leave it out.",
             )
-    apart = None if isinstance(request.held_out, float) else images.find(request.held_out, 1)
+    apart = None if isinstance(request.held_out, float) else images.find(request.held_out, 1, 1)
     data = images.find(request.data, images.FEWEST_IMAGES if apart is None else 2)
     if apart is not None:
         images.check_same_classes(data, apart)

@@ -238,9 +238,7 @@ def test_bombs_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         read(write_keras(tmp_path / "c.keras", functional(), stream.getvalue()))
 
 
-def test_size_that_the_header_lies_about(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_size_that_the_header_lies_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_LARGEST_JSON", 2000)
     text = json.dumps(functional()) + " " * 100_000
     path = write_keras(tmp_path / "m.keras", text)
