@@ -187,9 +187,10 @@ def _overlap(
     shared = fingerprints.overlapping(
         contract.calibration, paths, contract.input_size, contract.resize
     )
+    verb = "calibrated" if contract.precision == "int8" else "taught"
     if shared and not allowed:
         raise RefusedError(
-            f"{len(shared)} of {len(paths)} images calibrated {path} ({shared[0].name}"
+            f"{len(shared)} of {len(paths)} images {verb} {path} ({shared[0].name}"
             f"{' …' if len(shared) > 1 else ''}): accuracy on them is no evidence.",
             "Give other images, or --allow-overlap, which the result will tell.",
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgezoo.artifact import CONTRACT_KEY
-from edgezoo.errors import DataError, RefusedError
+from edgezoo.errors import DataError, MissingError, RefusedError
 from edgezoo.keras_files import saved_model
 from edgezoo.keras_files.allowed import foreign_code
 
@@ -156,8 +156,7 @@ def _parsed(text: Any) -> dict[str, Any]:
 
 
 def _of_hdf5(path: Path) -> KerasFile:
-    import h5py
-
+    h5py = _h5py()
     with path.open("rb") as stream, h5py.File(stream, "r") as file:
         links = _look_through(file)
         text, training = file.attrs.get("model_config"), file.attrs.get("training_config")
@@ -168,10 +167,19 @@ def _of_hdf5(path: Path) -> KerasFile:
     return KerasFile(path, "h5", (*code, *links), **_border(config))
 
 
-def _check_hdf5(stream: IO[bytes]) -> tuple[str, ...]:
-    import h5py
+def _h5py() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingError(
+            "Reading a network of Keras needs h5py, which is not installed.",
+            'Run: pip install "edgezoo[export]"',
+        ) from error
+    return h5py
 
-    with h5py.File(stream, "r") as file:
+
+def _check_hdf5(stream: IO[bytes]) -> tuple[str, ...]:
+    with _h5py().File(stream, "r") as file:
         return _look_through(file)
 
 
@@ -181,8 +189,7 @@ def _look_through(file: Any) -> tuple[str, ...]:
     Raises:
         ValueError: more objects, or arrays that would unpack to more, than any network has.
     """
-    import h5py
-
+    h5py = _h5py()
     found: list[str] = []
     total, objects, waiting = 0, 0, [file]
     while waiting:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import DataError, RefusedError
+from edgezoo.errors import DataError, MissingError, RefusedError
 
 FILE = "saved_model.pb"
 _LARGEST = 2**31 - 1  # protobuf's own limit
@@ -75,7 +75,13 @@ def read(folder: Path) -> SavedModelFacts:
     path = folder / FILE
     if not path.is_file():
         raise DataError(f"{folder} is no SavedModel: it holds no {FILE}.", "Check the path.")
-    from google.protobuf.message import DecodeError
+    try:
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise MissingError(
+            "Reading a SavedModel needs protobuf, which is not installed.",
+            'Run: pip install "edgezoo[export]"',
+        ) from error
 
     if path.stat().st_size > _LARGEST:
         raise DataError(f"{path} is larger than such a file can be.")

@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from edgezoo import registry
-from tests.conftest import ROOT, Trained, environment, made_once, run_cli
-
-DIGITS = ("one", "seven", "two")
-OPTIONS = ("--epochs", "3", "--unfreeze-blocks", "2", "--no-mirror", "--learning-rate", "0.01")
-
-
-@dataclass(frozen=True)
-class Tuned:
-    folder: Path
-    facts: dict[str, Any]
-
-    @property
-    def network(self) -> Path:
-        return self.folder / "digits.keras"
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def fresh(self) -> Path:
-        """Images that nothing was trained on here."""
-        return self.folder / "fresh"
-
-
-def sort_digits(trained: Trained, folder: Path) -> None:
-    """Three of the digits under names of their own."""
-    for part, source in (("data", trained.calibration), ("fresh", trained.test)):
-        wnids = sorted(path.name for path in source.iterdir())
-        for digit, name in ((1, "one"), (7, "seven"), (2, "two")):
-            shutil.copytree(source / wnids[digit], folder / part / name)
-
-
-@pytest.fixture(scope="session")
-def tuned(common: Path, trained: Trained) -> Tuned:
-    """Takes about 12 CPU seconds."""
-
-    def make(folder: Path) -> None:
-        sort_digits(trained, folder)
-        ended = run_cli("finetune", "mobilenet", "--alpha", "0.25", "--input-size", "32",
-                        "--weights", trained.weights, "--data", folder / "data", *OPTIONS,
-                        "-o", folder / "digits.keras", "--json")  # fmt: skip
-        assert ended.code == 0, ended.stderr
-        (folder / "facts.json").write_text(ended.stdout)
-
-    folder = made_once(common / "tuned", make)
-    return Tuned(folder, json.loads((folder / "facts.json").read_text()))
+from tests.conftest import (
+    FINETUNE_OPTIONS,
+    ROOT,
+    TUNED_DIGITS,
+    Trained,
+    Tuned,
+    environment,
+    run_cli,
+)
 
 
 def test_what_is_written(tuned: Tuned) -> None:
     facts = tuned.facts
-    assert facts["labels"] == list(DIGITS)
+    assert facts["labels"] == list(TUNED_DIGITS)
     assert {epoch["stage"] for epoch in facts["epochs"]} == {"top", "blocks"}
     assert facts["epochs"][facts["best_epoch"] - 1]["best"]
     counts = facts["images"]
@@ -102,7 +61,7 @@ def test_export_takes_it_as_it_is(tuned: Tuned, output: Path) -> None:
     assert Path(entry["path"]).name == "digits_32_int8.tflite"
     inside = registry.load_artifact(entry["path"]).required_contract()
     before = registry.load_artifact(tuned.network).required_contract()
-    assert inside.labels == before.labels == DIGITS
+    assert inside.labels == before.labels == TUNED_DIGITS
     assert inside.preprocessing == before.preprocessing == "tf"
     assert inside.weights.sha256 == before.weights.sha256
     picture = next((tuned.fresh / "seven").iterdir())
@@ -149,13 +108,13 @@ def test_ctrl_c_keeps_the_best_state(tuned: Tuned, trained: Trained, output: Pat
     network = output / "digits.keras"
     ended = _interrupted("blocks, epoch 2", "finetune", "mobilenet", "--alpha", "0.25",
                          "--input-size", "32", "--weights", trained.weights, "--data", tuned.data,
-                         *OPTIONS, "-o", network, "--json")  # fmt: skip
+                         *FINETUNE_OPTIONS, "-o", network, "--json")  # fmt: skip
     assert ended.returncode == 130, ended.stderr
     facts = json.loads(ended.stdout)
     assert facts["interrupted"]
     assert facts["epochs"] == tuned.facts["epochs"][:4]
     assert facts["held_out"]["files"] == tuned.facts["held_out"]["files"]
-    assert registry.load_artifact(network).required_contract().labels == DIGITS
+    assert registry.load_artifact(network).required_contract().labels == TUNED_DIGITS
     assert "best state" in ended.stderr
 
 
