@@ -159,6 +159,11 @@ def store(
     for label, wanted in ((label, c) for c, label in enumerate(data.labels)):
         if not any(gathered.classes[row] == wanted for row in parts["train"]):
             raise DataError(f"No readable image of {label} is left to train on.", "Add images.")
+    if not parts["held_out"]:
+        raise DataError(
+            "No image is left to score: what is held out is unreadable or learned from.",
+            "Give other images with --held-out.",
+        )
     pixels.flush()
     seen = [*parts["train"], *parts["validation"]]
     return StoredPixels(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgezoo import arguments, own_models, registry
 from edgezoo.building import BuildJob
-from edgezoo.errors import UsageError
+from edgezoo.errors import RefusedError, UsageError
 from edgezoo.finetuning import images
 from edgezoo.keras_files.reading import is_own_model
 from edgezoo.spec import BuildArguments
@@ -109,6 +109,11 @@ def _job(request: FinetuneRequest) -> BuildJob:
             preprocessing=request.preprocessing,
             trust=request.trust,
         )
+        if Path(found.own.path).is_dir():
+            raise RefusedError(
+                f"{request.model} is a SavedModel, which can be run but not taken apart.",
+                "Save the network as .keras.",
+            )
         name = found.own.spec(0).name
         return BuildJob(name, found.arguments, found.weights, request.seed, found.own)
     if request.preprocessing is not None:

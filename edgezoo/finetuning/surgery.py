@@ -40,6 +40,17 @@ def _tensors(value: Any) -> Iterator[str]:
             yield from _tensors(item)
 
 
+def output_of(config: dict[str, Any]) -> str:
+    """The layer that gives the network's output.
+
+    Args:
+        config: `get_config()` of a functional or sequential network of one output.
+    """
+    ends = config.get("output_layers") or [config["layers"][-1]["config"]["name"]]
+    name = ends[0][0] if isinstance(ends[0], (list, tuple)) else ends[0]
+    return str(name)
+
+
 def features_of(
     inputs: dict[str, tuple[str, ...]],
     kinds: dict[str, str],

@@ -6,6 +6,7 @@ memory: weights that can learn, at the smallest loss on the validation images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _DROPOUT = 0.2
 # What was learned before is changed in small steps, as Keras' guide to transfer learning does.
 _BLOCKS_RATE = 0.01
 _FROZEN = "BatchNormalization"
+_NESTED = ("Functional", "Sequential")
 _Step = dict[str, Any]
 
 
@@ -58,11 +60,10 @@ class Trainer:
                 "learning_rate", "unfreeze_blocks", "mirror", "seed", "scratch"}.
 
         Returns:
-            {"blocks": how many the base has, "learning": parameters that the blocks to be
-            unfrozen have}.
+            {"blocks": how many the base has}.
 
         Raises:
-            RefusedError: it has fewer blocks than shall learn.
+            RefusedError: it has fewer blocks than shall learn, or its top cannot be told.
         """
         import keras
         import numpy as np
@@ -93,10 +94,15 @@ class Trainer:
         layers = {layer.name: layer for layer in base.layers}
         kinds = {name: type(layer).__name__ for name, layer in layers.items()}
         weighted = [name for name, layer in layers.items() if layer.weights]
-        output = base.outputs[0]
-        last = next(name for name in inputs if layers[name].output is output)
-        features = surgery.features_of(inputs, kinds, weighted, last)
+        output = surgery.output_of(config)
+        features = surgery.features_of(inputs, kinds, weighted, output)
         x = layers[features].output
+        if features == output and len(x.shape) == 2 and kinds[output] in _NESTED:
+            raise RefusedError(
+                f"The last layer of {self._job.model} is a network itself, so its top cannot be "
+                "told from the rest.",
+                "Save the network without its top, or as one network.",
+            )
         if len(x.shape) == 4:
             small = x.shape[1:3] == (1, 1)
             x = (keras.layers.Flatten() if small else keras.layers.GlobalAveragePooling2D())(x)
@@ -303,6 +309,11 @@ class Trainer:
     def _told(self, training: _Mean, validation: _Mean) -> _Step:
         """Figures of an epoch; the state is kept where it is the best so far."""
         loss = validation["loss"]
+        if not math.isfinite(loss + training["loss"]):
+            raise RefusedError(
+                "The loss is no number any more: the network has diverged.",
+                "Give a smaller --learning-rate.",
+            )
         best = self._best is None or loss < self._best[0]
         if best:
             self._best = (loss, self._learned())

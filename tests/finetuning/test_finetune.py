@@ -148,6 +148,19 @@ def test_refusals(case: str, tuned: Tuned) -> None:
     assert word in run_cli("finetune", *arguments, *data, *weights).error(code)
 
 
+def test_saved_model_is_not_taken_apart(own_networks: Path, tuned: Tuned) -> None:
+    ended = run_cli("finetune", own_networks / "plain", "--preprocessing", "none", "--data",
+                    tuned.data)  # fmt: skip
+    assert "not taken apart" in ended.error(3)
+
+
+def test_top_within_a_nested_network(own_networks: Path, tuned: Tuned, output: Path) -> None:
+    ended = run_cli("finetune", own_networks / "nested.keras", "--preprocessing", "none", "--data",
+                    tuned.data, "-o", output / "x.keras")  # fmt: skip
+    assert "is a network itself" in ended.error(3)
+    assert not output.exists()
+
+
 def test_more_blocks_than_there_are(trained: Trained, tuned: Tuned, output: Path) -> None:
     ended = run_cli("finetune", trained.keras, "--preprocessing", "tf", "--data", tuned.data,
                     "--unfreeze-blocks", "99", "-o", output / "x.keras")  # fmt: skip

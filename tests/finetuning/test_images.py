@@ -82,6 +82,9 @@ def test_held_out_folder_of_its_own(data: Path, tmp_path: Path) -> None:
     assert [stored.files[row] for row in stored.parts["held_out"]] == ["dog/new.png"]
     assert stored.classes[stored.parts["held_out"][0]] == 2
     assert stored.repeated == 1
+    (apart / "dog/new.png").unlink()
+    with pytest.raises(DataError, match="No image is left to score"):
+        store(data, tmp_path, apart=apart)
 
 
 def test_unreadable_and_repeated_files_are_left_out(data: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgezoo.finetuning.surgery import blocks_of, features_of, inputs_of
+from edgezoo.finetuning.surgery import blocks_of, features_of, inputs_of, output_of
 
 
 def _config(**before: tuple[str, ...]) -> dict[str, Any]:
@@ -68,6 +68,9 @@ def test_paths_that_never_meet_are_one_block() -> None:
 def test_top_is_the_last_sum_and_its_dropout() -> None:
     inputs = inputs_of(RESIDUAL)
     kinds = dict.fromkeys(inputs, "Conv2D") | {"drop": "Dropout", "dense": "Dense", "pool": "Pool"}
+    assert output_of({"output_layers": ["dense", 0, 0]}) == "dense"
+    assert output_of({"output_layers": [["dense", 0, 0]]}) == "dense"
+    assert output_of(RESIDUAL) == "dense"
     assert features_of(inputs, kinds, {"stem", "last", "dense"}, "dense") == "pool"
     assert features_of(inputs, kinds | {"dense": "BatchNormalization"}, {"dense"}, "dense") == (
         "dense"
