@@ -130,7 +130,8 @@ def choose(
     size = _size(found, given.input_size, inside)
     arguments = BuildArguments(size, given.include_top, output_layer=given.output_layer)
     _check_foreign(path, given, arguments)
-    names = _labels(path, inside, labels)
+    classified = arguments.output_kind == "probabilities"
+    names = _labels(path, inside, labels) if classified else ()
     told = inside.weights.sha256 if inside and inside.weights.source == SOURCE else None
     own = OwnModel(
         str(path.resolve()),
@@ -139,7 +140,7 @@ def choose(
         trust,
         told,
     )
-    if arguments.output_kind == "probabilities":
+    if classified:
         arguments = replace(arguments, classes=_classes(found, names, labels))
     located = LocatedWeights(SOURCE, path.resolve(), told or _hash(path), path.name)
     return Chosen(own, arguments, located, names)

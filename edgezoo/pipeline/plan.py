@@ -208,6 +208,7 @@ def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
     for option, value in (
         ("--min-agreement", request.min_agreement),
         ("--max-drop", request.max_drop),
+        ("--labels", request.labels),
     ):
         if value is not None:
             raise UsageError(

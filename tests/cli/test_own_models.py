@@ -122,6 +122,8 @@ REFUSED: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "other weights": (
         "plain.keras", ("--preprocessing", "none", "--weights", "random"), 2, "--weights"),
     "no file": ("absent.keras", ("--preprocessing", "none"), 5, "There is no file"),
+    "labels of features": (
+        "plain.keras", ("--preprocessing", "none", "--no-top", "--labels", "x"), 2, "--labels"),
     "a name with preprocessing": ("mobilenet", ("--preprocessing", "none"), 2, "is known"),
 }  # fmt: skip
 
