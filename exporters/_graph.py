@@ -122,7 +122,8 @@ def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
     """Write dense layers that came without a bias as ones with it, or with zeros.
 
     The converter loses the bias of a layer whose input it flattens itself, as TFLite has it where
-    `Flatten` comes before `Dense`. One of zeros it drops, but a later correction needs its place.
+    a 1x1 map is flattened before `Dense`. One of zeros it drops, but a later correction needs its
+    place.
     """
     import numpy as np
     import onnx

@@ -48,7 +48,7 @@ def answers(path: Path, pixels: np.ndarray) -> np.ndarray:
 def test_h5_gives_what_keras_gives(
     own_networks: Path, facts: dict[str, Any], labels: Path, output: Path
 ) -> None:
-    """In ONNX too, where the bias of a dense layer after Flatten was once lost."""
+    """In ONNX too, where the bias of a dense layer after a flattened 1x1 map was once lost."""
     made = export(own_networks / "plain.h5", output, "--preprocessing", "none", "--labels", labels,
                   formats="tflite,onnx").json  # fmt: skip
     assert made["failures"] == []

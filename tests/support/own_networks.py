@@ -31,8 +31,8 @@ def body(x: keras.KerasTensor) -> keras.KerasTensor:
     x = keras.layers.Conv2D(8, 3, 2, "same", use_bias=False, name="first")(x)
     x = keras.layers.BatchNormalization(name="norm")(x)
     x = keras.layers.ReLU(6.0, name="relu")(x)
-    x = keras.layers.AveragePooling2D(4, name="pool")(x)
-    # Flatten before Dense is what a converter once lost the bias of.
+    x = keras.layers.AveragePooling2D(SIZE // 2, name="pool")(x)
+    # Where a 1x1 map is flattened before Dense, a converter loses the bias.
     return keras.layers.Flatten(name="flatten")(x)
 
 
