@@ -288,6 +288,28 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
 
 
+def _finetune(result: dict[str, Any]) -> list[str]:
+    counts = result["images"]["calibration"], result["images"]["val"]
+    words = [f"{sum(part.values())} images" for part in counts]
+    rows = [
+        [
+            entry["file"],
+            f"{100 * entry['top1']:.1f} %",
+            "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
+            f"{100 * entry['drop']:.1f}",
+        ]
+        for entry in result["results"]
+    ]
+    return [
+        f"## Fine-tuning\n\n{_origin(result)}\n",
+        f"{result['model']}, taught {', '.join(counts[0])} by {words[0]} and scored on {words[1]}\n"
+        f"that it has not seen: {result['cost']['finetune']['cpu_s']:.0f} CPU s, "
+        f"{result['cost']['finetune']['peak_rss_mb']:.0f} MB at the most. ImageNet's own\n"
+        "classes tell these groups apart already.\n",
+        table(["file", "top-1", "95 % interval", "drop, points"], rows),
+    ]
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "int8-accuracy": _int8_accuracy,
     "int8-methods": _int8_methods,
@@ -297,4 +319,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "conversion": _conversion,
     "cost": _cost_section,
     "explain": _explained,
+    "finetune": _finetune,
 }

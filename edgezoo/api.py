@@ -12,6 +12,8 @@ from edgezoo.classification import classify
 from edgezoo.compilation import compile_artifact, estimate
 from edgezoo.diagnosis import diagnose
 from edgezoo.evaluation import evaluate
+from edgezoo.finetuning import run as finetuning
+from edgezoo.finetuning.request import FinetuneRequest
 from edgezoo.imagenet_utils import decode_predictions, preprocess_input
 from edgezoo.inference import open_artifact
 from edgezoo.inspection import inspect
@@ -37,6 +39,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "finetune",
     "inspect",
     "list_models",
     "open_artifact",
@@ -57,7 +60,7 @@ def export(model: str, *, output: Path | str = "exported", **options: Any) -> Ex
     """Export a model and verify every file.
 
     Args:
-        model: a name of the zoo.
+        model: a name of the zoo, or the path of a network of your own.
         output: folder for the files and their manifest.
         **options: fields of `ExportRequest`, such as precisions=("int8",), formats=("tflite",),
             calibration="photos/"; and of `BuildArguments`, such as alpha=0.5, include_top=False,
@@ -77,6 +80,28 @@ def export(model: str, *, output: Path | str = "exported", **options: Any) -> Ex
     result = run(ExportRequest(model, chosen, output=Path(output), **options))
     require_passed(result)
     return result
+
+
+def finetune(model: str, data: Path | str, **options: Any) -> dict[str, Any]:
+    """Teach a network the classes of a folder.
+
+    Args:
+        model: a name of the zoo, or the path of a network.
+        data: holds a folder a class.
+        **options: fields of `FinetuneRequest`, such as epochs=10, output=Path("flowers.keras");
+            and of `BuildArguments`, such as alpha=0.5.
+
+    Returns:
+        The object of `edgezoo finetune --json`.
+
+    Raises:
+        UsageError, RefusedError, MissingError, DataError: nothing was written.
+    """
+    for name in ("output", "held_out"):
+        if isinstance(options.get(name), str):
+            options[name] = Path(options[name])
+    chosen = arguments.taken_from(options)
+    return finetuning.finetune(FinetuneRequest(model, Path(data), chosen, **options)).facts
 
 
 def benchmark(

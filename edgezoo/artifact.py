@@ -177,12 +177,16 @@ class InputContract:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One exported model: its main file, the files that belong to it, and its contract."""
+    """One exported model: its main file, the files that belong to it, and its contract.
+
+    `trusted`: a user says that code in the file may run.
+    """
 
     path: Path
     format: str
     files: tuple[Path, ...]
     contract: InputContract | None = None
+    trusted: bool = False
 
     @property
     def bytes(self) -> int:

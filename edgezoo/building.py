@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import arguments, registry
+from edgezoo import arguments, own_models, registry
 from edgezoo.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.loading import load_weights
+from edgezoo.own_models import OwnModel
 from edgezoo.spec import BuildArguments, ModelSpec
 from edgezoo.untrained import settle
 from edgezoo.weights import LocatedWeights, locate
@@ -24,20 +25,26 @@ class BuildJob:
     """One network, down to its weights; goes between processes as JSON.
 
     Attributes:
-        model: a name of the zoo.
+        model: a name of the zoo; the name of the file where `own` is given.
         arguments: complete.
         weights: known to be on this machine.
         seed: of random weights.
+        own: a user's network in the place of the zoo's.
+        labels: names of the classes; empty where they are not known.
     """
 
     model: str
     arguments: BuildArguments
     weights: LocatedWeights
     seed: int = 0
+    own: OwnModel | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
         """The facts about its model."""
+        if self.own is not None:
+            return self.own.spec(self.arguments.input_size or 0)
         return registry.model(self.model)
 
     @property
@@ -58,7 +65,8 @@ class BuildJob:
         path = facts["weights"]["path"]
         located = LocatedWeights(**{**facts["weights"], "path": path and Path(path)})
         chosen = BuildArguments.from_json(facts["arguments"])
-        return cls(facts["model"], chosen, located, facts["seed"])
+        own = facts["own"] and OwnModel.from_json(facts["own"])
+        return cls(facts["model"], chosen, located, facts["seed"], own, tuple(facts["labels"]))
 
 
 def build(
@@ -106,6 +114,9 @@ def build_job(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> k
         DataError: the weights are those of another network.
     """
     spec, chosen = job.spec, job.arguments
+    if job.own is not None:
+        network = own_models.load(job.own, chosen)
+        return network if chosen.output_layer is None else _cut(network, chosen.output_layer, spec)
     over = None if input_tensor is None else _untrained(job, input_tensor)
     network = _untrained(job)
     if job.weights.path is not None:
@@ -199,6 +210,15 @@ def check_output_layer(job: dict[str, Any]) -> dict[str, Any]:
     assert wanted.arguments.output_layer is not None
     _cut(_untrained(wanted), wanted.arguments.output_layer, wanted.spec)
     return {}
+
+
+def examine(job: dict[str, Any]) -> dict[str, Any]:
+    """Build a network to see whether that can be done; called in a child process.
+
+    Returns:
+        {"output_shape": without the batch}.
+    """
+    return {"output_shape": list(build_job(BuildJob.from_json(job)).output_shape[1:])}
 
 
 def multiply_adds(network: keras.Model) -> int:

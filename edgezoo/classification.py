@@ -23,6 +23,7 @@ def classify(
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
+    trust: bool = False,
     on: str | None = None,
 ) -> dict[str, Any]:
     """Classify image files.
@@ -35,6 +36,7 @@ def classify(
         runtime: name of another runtime than the usual one of the format.
         threads: of the runtime.
         preprocessing, labels: for a file without a contract of EdgeZoo's.
+        trust: code in a network of Keras may run.
         on: a device to run it on, as ssh://user@host; see `remote.device.call`.
 
     Returns:
@@ -49,7 +51,7 @@ def classify(
             on, "edgezoo.classification:classify", artifact=Path(artifact),
             images=[Path(image) for image in images], top=top, device=device, runtime=runtime,
             threads=threads,
-            preprocessing=preprocessing, labels=labels and Path(labels),
+            preprocessing=preprocessing, labels=labels and Path(labels), trust=trust,
         )  # fmt: skip
     import numpy as np
 
@@ -58,6 +60,7 @@ def classify(
         artifact,
         preprocessing=preprocessing,
         labels=labels,
+        trust=trust,
         device=device,
         runtime=runtime,
         threads=threads,

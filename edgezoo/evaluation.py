@@ -60,6 +60,7 @@ def evaluate(
     resume: bool = True,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
+    trust: bool = False,
     on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> dict[str, Any]:
@@ -81,6 +82,7 @@ def evaluate(
         jobs: images that are worked on at a time; by default as many as use all cores.
         resume: go on where the same evaluation was interrupted.
         preprocessing, labels: for files that carry no contract.
+        trust: code in a network of Keras may run.
         on: a device to run it on, as ssh://user@host; see `remote.device.call`.
         progress: called with numbers of images that are done; not from a device.
 
@@ -105,11 +107,11 @@ def evaluate(
             reference=reference and Path(reference), equal_within=equal_within,
             max_drop=max_drop, limit=limit, allow_overlap=allow_overlap, device=device,
             runtime=runtime, threads=threads, jobs=jobs, resume=resume,
-            preprocessing=preprocessing, labels=labels and Path(labels),
+            preprocessing=preprocessing, labels=labels and Path(labels), trust=trust,
         )  # fmt: skip
     common: dict[str, Any] = {
         "threads": threads, "preprocessing": preprocessing, "labels": labels, "jobs": jobs,
-        "resume": resume, "progress": progress,
+        "resume": resume, "trust": trust, "progress": progress,
     }  # fmt: skip
     return assess(
         artifacts,
@@ -200,9 +202,10 @@ def _overlap(path: Path, find: Find, allowed: bool) -> int | None:
     shared = fingerprints.overlapping(
         contract.calibration, paths, contract.input_size, contract.resize
     )
+    verb = "calibrated" if contract.precision == "int8" else "taught"
     if shared and not allowed:
         raise RefusedError(
-            f"{len(shared)} of {len(paths)} images calibrated {path} ({shared[0].name}"
+            f"{len(shared)} of {len(paths)} images {verb} {path} ({shared[0].name}"
             f"{' …' if len(shared) > 1 else ''}): accuracy on them is no evidence.",
             "Give other images, or --allow-overlap, which the result will tell.",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,28 +95,27 @@ def open_artifact(
     device: str = "cpu",
     runtime: str | None = None,
     threads: int = 1,
+    trust: bool = False,
 ) -> tuple[Artifact, Session]:
     """Open a file; one that EdgeZoo did not make needs `preprocessing`.
 
     Args:
-        path: .tflite, .onnx, .xml or .keras.
-        preprocessing: "tf", "caffe", "torch" or "raw", for a file without a contract.
+        path: .tflite, .onnx, .xml, .keras, .h5 or a SavedModel's folder.
+        preprocessing: "tf", "caffe", "torch" or "raw" (also "none"), for a file without a contract.
         labels: a text file with a class name a line, for a file without a contract.
         device, threads: where to run.
         runtime: name of another runtime than the usual one of the format.
+        trust: code in a network of Keras may run.
 
     Raises:
         UsageError, MissingError, DataError: what stands in the way, in words.
     """
-    if preprocessing is not None and preprocessing not in NORMALIZATIONS:
-        raise UsageError(
-            f"--preprocessing {preprocessing} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}."
-        )
-    artifact = registry.load_artifact(path)
+    preprocessing = preprocessing_mode(preprocessing)
+    artifact = registry.load_artifact(path, trust=trust)
     session = registry.runtime_for(artifact.path, runtime).open(artifact, device, threads)
     if artifact.contract is None and preprocessing is not None:
         contract = foreign_contract(artifact, session, preprocessing, labels)
-        artifact = Artifact(artifact.path, artifact.format, artifact.files, contract)
+        artifact = replace(artifact, contract=contract)
     elif artifact.contract is not None and preprocessing is not None:
         session.close()
         raise UsageError(
@@ -143,6 +143,20 @@ def require_classes(path: Path | str) -> None:
         )
 
 
+def preprocessing_mode(word: str | None) -> str | None:
+    """The name in `NORMALIZATIONS` that a user's word stands for.
+
+    Raises:
+        UsageError: an unknown word.
+    """
+    mode = "raw" if word == "none" else word
+    if mode is not None and mode not in NORMALIZATIONS:
+        raise UsageError(
+            f"--preprocessing {word} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}, none."
+        )
+    return mode
+
+
 def foreign_contract(
     artifact: Artifact, session: Session, preprocessing: str, labels: Path | str | None
 ) -> InputContract:
@@ -155,6 +169,11 @@ def foreign_contract(
     if len(tensor.shape) != 4 or 3 not in (tensor.shape[1], tensor.shape[3]):
         raise DataError(
             f"{artifact.path} takes shape {tensor.shape}, which is not one RGB picture."
+        )
+    if min(tensor.shape[1:]) < 1:
+        raise DataError(
+            f"{artifact.path} takes pictures of any size, and which one is meant is not known.",
+            "Export it first, with --input-size.",
         )
     nchw = tensor.shape[1] == 3
     names = read_labels(Path(labels)) if labels is not None else ()

@@ -15,6 +15,7 @@ from edgezoo.anatomy import AnatomyReader
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.contracts import Exporter, Runtime, Target
 from edgezoo.errors import DataError, MissingError, RefusedError, UsageError, did_you_mean
+from edgezoo.keras_files import saved_model
 from edgezoo.spec import ModelSpec
 
 
@@ -168,24 +169,29 @@ def _named_runtime(path: Path, name: str) -> Runtime:
     return named
 
 
-def load_artifact(path: Path | str, contract: InputContract | None = None) -> Artifact:
+def load_artifact(
+    path: Path | str, contract: InputContract | None = None, trust: bool = False
+) -> Artifact:
     """Look at a file on disk: its format, its files and the contract inside it.
 
     Args:
-        path: the main file (.tflite, .onnx, .xml).
+        path: the main file (.tflite, .onnx, .xml, .keras, .h5), or a SavedModel's folder.
         contract: what to assume where the file carries no contract of its own.
+        trust: code in the file may run.
 
     Raises:
         DataError: no such file, or a damaged one.
         MissingError: the package that reads the format is not installed.
     """
     path = Path(path)
+    if (path / saved_model.FILE).is_file():
+        path /= saved_model.FILE
     if not path.is_file():
         raise DataError(f"There is no file {path}.", "Check the path.")
     runtime = runtime_for(path)
     facts = runtime.read_contract(path)
     inside = InputContract.from_json(facts) if facts is not None else contract
-    return Artifact(path, runtime.format, runtime.files(path), inside)
+    return Artifact(path, runtime.format, runtime.files(path), inside, trust)
 
 
 def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:

@@ -99,7 +99,7 @@ def write_onnx(tflite: Path, path: Path) -> None:
     _name_behind_turn(model)
     _restore_dense_names(model, source)
     _name_activations(model, known)
-    _give_dense_layers_a_bias(model)
+    _give_dense_layers_a_bias(model, source)
     _name_constants(model)
     _name_nodes(model, known)
     onnx.save(model, str(path))
@@ -118,39 +118,53 @@ def _name_behind_turn(model: Any) -> None:
         _rename_tensor(model, inner, name)
 
 
-def _give_dense_layers_a_bias(model: Any) -> None:
-    """Write a dense layer without bias as one with zeros.
+def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
+    """Write dense layers that came without a bias as ones with it, or with zeros.
 
-    The converter drops a bias of zeros, but a later correction needs its place.
+    The converter loses the bias of a layer whose input it flattens itself, as TFLite has it where
+    a 1x1 map is flattened before `Dense`. One of zeros it drops, but a later correction needs its
+    place.
     """
     import numpy as np
     import onnx
 
+    tensors = source.subgraphs[0].tensors
+    biases = {
+        node.output[0]: flatbuffer.constant(source, tensors[op.inputs[2]])
+        for node, op in _dense_layers(model, source)
+        if len(op.inputs) > 2 and op.inputs[2] >= 0
+    }
     widths = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    added = {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
     for node in model.graph.node:
         shape = widths.get(node.input[1]) if node.op_type == "MatMul" else None
         if shape is None or len(shape) != 2:
             continue
-        name = f"{node.output[0]}/zeros"
-        zeros = onnx.numpy_helper.from_array(np.zeros(shape[1], np.float32), name)
-        model.graph.initializer.append(zeros)
+        bias = None if node.output[0] in added else biases.get(node.output[0])
+        values = np.zeros(shape[1], np.float32) if bias is None else bias.reshape(-1)
+        name = f"{node.output[0]}/bias_of_its_own"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
         node.op_type = "Gemm"
         node.input.append(name)
 
 
-def _restore_dense_names(model: Any, source: Any) -> None:
-    """Give dense layers their TFLite names back, which the converter loses; matched by order."""
-    graph = source.subgraphs[0]
-    names = [
-        flatbuffer.text(graph.tensors[op.outputs[0]].name)
-        for op in graph.operators
-        if flatbuffer.op_name(source, op) == "FULLY_CONNECTED"
-    ]
+def _dense_layers(model: Any, source: Any) -> list[tuple[Any, Any]]:
+    """Each dense layer as ONNX node and TFLite operation, matched by order.
+
+    Empty where the converter made more or fewer of them.
+    """
+    operators = source.subgraphs[0].operators
+    ops = [op for op in operators if flatbuffer.op_name(source, op) == "FULLY_CONNECTED"]
     nodes = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
-    if len(nodes) != len(names):
-        return
+    return list(zip(nodes, ops, strict=True)) if len(nodes) == len(ops) else []
+
+
+def _restore_dense_names(model: Any, source: Any) -> None:
+    """Give dense layers their TFLite names back, which the converter loses."""
+    tensors = source.subgraphs[0].tensors
     taken = {name for node in model.graph.node for name in node.output}
-    for node, name in zip(nodes, names, strict=True):
+    for node, op in _dense_layers(model, source):
+        name = flatbuffer.text(tensors[op.outputs[0]].name)
         if name not in taken:
             _rename_tensor(model, node.output[0], name)
 

@@ -1,4 +1,4 @@
-"""The reference: a whole Keras model file, run by Keras itself."""
+"""The reference: a whole network as Keras or TensorFlow saved it, run by Keras itself."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import Artifact
 from edgezoo.contracts import Description, IntegerKernels, TensorInfo
-from edgezoo.errors import DataError, MissingError
-from edgezoo.runtimes._session import BaseSession, device_refusal
+from edgezoo.errors import MissingError
+from edgezoo.keras_files import loading, reading, saved_model
+from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KerasRuntime:
-    """Runtime of `.keras`; such a file carries no contract, so options must say its input."""
+    """Runtime of `.keras`, `.h5` and SavedModels (by the file that each folder of them has).
+
+    Options must say what such a file takes, unless `edgezoo finetune` wrote it.
+    """
 
     name: str = "keras"
     format: str = "keras"
-    suffixes: tuple[str, ...] = (".keras",)
+    suffixes: tuple[str, ...] = (".keras", ".h5", ".hdf5", Path(saved_model.FILE).suffix)
     extra: str = "export"
     packages: tuple[str, ...] = ("keras", "tensorflow")
 
@@ -45,15 +49,17 @@ class KerasRuntime:
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`."""
-        return (path,)
+        if path.name != saved_model.FILE:
+            return (path,)
+        return tuple(file for file in sorted(path.parent.rglob("*")) if file.is_file())
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
-        return None
+        return reading.read(_network_path(path)).contract
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
-        model = _load(path)
+        model = _load(path, trust=False)
         ops = Counter(type(layer).__name__ for layer in model.layers)
         session = KerasSession(model)
         return Description(
@@ -69,7 +75,7 @@ class KerasRuntime:
         reason = self.refusal(artifact, device)
         if reason and self.devices():
             raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
-        return KerasSession(_load(artifact.path))
+        return KerasSession(_load(artifact.path, artifact.trusted))
 
 
 class KerasSession(BaseSession):
@@ -90,18 +96,19 @@ class KerasSession(BaseSession):
         self._model = None
 
 
-def _load(path: Path) -> Any:
+def _network_path(path: Path) -> Path:
+    """The file, or the folder where it is the main file of a SavedModel."""
+    return path.parent if path.name == saved_model.FILE else path
+
+
+def _load(path: Path, trust: bool) -> Any:
     if importlib.util.find_spec("keras") is None:
         raise MissingError(
-            "Opening a .keras file needs Keras, which is not installed.",
+            f"Opening {path.name} needs Keras, which is not installed.",
             'Run: pip install "edgezoo[export]"',
         )
-    import keras
-
-    try:
-        return keras.models.load_model(str(path), compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a foreign file leads to
-        raise DataError(f"{path} cannot be loaded by Keras: {error}") from error
+    with quiet_native():
+        return loading.load(_network_path(path), trust)
 
 
 RUNTIME = KerasRuntime()

@@ -275,3 +275,76 @@ def output(tmp_path: Path) -> Iterator[Path]:
         left = [path.name for path in folder.iterdir() if path.name.startswith(".")]
         shutil.rmtree(folder)
         assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def own_networks(common: Path) -> Path:
+    """Small networks as users save them, see support/own_networks.py; takes about 7 CPU seconds."""
+
+    def make(folder: Path) -> None:
+        subprocess.run(
+            [sys.executable, str(SUPPORT / "own_networks.py"), str(folder)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
+        )
+
+    return made_once(common / "own-networks", make)
+
+
+TUNED_DIGITS = ("one", "seven", "two")
+FINETUNE_OPTIONS = (
+    "--epochs",
+    "3",
+    "--unfreeze-blocks",
+    "2",
+    "--no-mirror",
+    "--learning-rate",
+    "0.01",
+)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What one run of `edgezoo finetune --json` made of the trained network."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+    @property
+    def network(self) -> Path:
+        return self.folder / "digits.keras"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def fresh(self) -> Path:
+        """Images that nothing was trained on here."""
+        return self.folder / "fresh"
+
+
+def _sort_digits(trained: Trained, folder: Path) -> None:
+    """Three of the digits under names of their own."""
+    for part, source in (("data", trained.calibration), ("fresh", trained.test)):
+        wnids = sorted(path.name for path in source.iterdir())
+        for digit, name in ((1, "one"), (7, "seven"), (2, "two")):
+            shutil.copytree(source / wnids[digit], folder / part / name)
+
+
+@pytest.fixture(scope="session")
+def tuned(common: Path, trained: Trained) -> Tuned:
+    """Takes about 12 CPU seconds."""
+
+    def make(folder: Path) -> None:
+        _sort_digits(trained, folder)
+        ended = run_cli("finetune", "mobilenet", "--alpha", "0.25", "--input-size", "32",
+                        "--weights", trained.weights, "--data", folder / "data", *FINETUNE_OPTIONS,
+                        "-o", folder / "digits.keras", "--json")  # fmt: skip
+        assert ended.code == 0, ended.stderr
+        (folder / "facts.json").write_text(ended.stdout)
+
+    folder = made_once(common / "tuned", make)
+    return Tuned(folder, json.loads((folder / "facts.json").read_text()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, place, remote
+from edgezoo.cli.options import PATH, common, foreign, place, remote, trusted
 
 
 @click.command("classify")
@@ -19,6 +19,7 @@ from edgezoo.cli.options import PATH, common, foreign, place, remote
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @place
 @foreign
+@trusted
 @remote
 @common
 def COMMAND(
@@ -30,6 +31,7 @@ def COMMAND(
     runtime: str | None,
     preprocessing: str | None,
     labels: Path | None,
+    trust: bool,
     on: str | None,
     as_json: bool,
     debug: bool,
@@ -51,6 +53,7 @@ def COMMAND(
             threads=threads,
             preprocessing=preprocessing,
             labels=labels,
+            trust=trust,
             on=on,
         )
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote
+from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote, trusted
 
 
 @click.command("evaluate")
@@ -63,6 +63,7 @@ from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote
 )
 @place
 @foreign
+@trusted
 @remote
 @quiet
 @common
@@ -82,6 +83,7 @@ def COMMAND(
     runtime: str | None,
     preprocessing: str | None,
     labels: Path | None,
+    trust: bool,
     on: str | None,
     quiet: bool,
     as_json: bool,
@@ -113,6 +115,7 @@ def COMMAND(
             resume=resume,
             preprocessing=preprocessing,
             labels=labels,
+            trust=trust,
             on=on,
             progress=progress,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from edgezoo import console, registry
-from edgezoo.cli.options import PATH, common, quiet, split
+from edgezoo.cli.options import PATH, common, quiet, split, trusted
 from edgezoo.errors import UsageError
 
 
@@ -52,6 +52,14 @@ from edgezoo.errors import UsageError
     default="imagenet",
     metavar="WORD|FILE",
     help="imagenet (default), random (untrained, seeded) or an .h5 file.",
+)
+@click.option(
+    "--preprocessing",
+    metavar="MODE",
+    help="tf, caffe, torch or none, where MODEL is a file that does not tell it.",
+)
+@click.option(
+    "--labels", type=PATH, metavar="FILE", help="A class name a line, for classes not ImageNet's."
 )
 @click.option(
     "--seed",
@@ -122,10 +130,14 @@ from edgezoo.errors import UsageError
     "--ground-truth", type=PATH, metavar="FILE", help="Classes of --images, where it is flat."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be made, how large, how long.")
+@trusted
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     """Export MODEL to files that run at the edge, and verify each of them.
+
+    MODEL is a name (see edgezoo list), or a network of your own: a .keras or .h5 file,
+    or the folder of a SavedModel.
 
     \b
     Examples:
@@ -134,6 +146,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
           --precision float32,int8 --calibration photos/ -o build/
       edgezoo export mobilenet --alpha 0.25 --input-size 96 --target tflite-micro
       edgezoo export vgg16 --no-top --pooling avg
+      edgezoo export flowers.keras --preprocessing tf --labels names.txt --int8
       edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
     """
     as_json, debug, dry_run, silent = (

@@ -35,10 +35,17 @@ def foreign(function: F) -> F:
     function = click.option(
         "--preprocessing",
         metavar="MODE",
-        help="tf, caffe, torch or raw: what a file without a contract of EdgeZoo's wants.",
+        help="tf, caffe, torch or none: what a file without a contract of EdgeZoo's wants.",
     )(function)
     return click.option(
         "--labels", type=PATH, metavar="FILE", help="A class name a line, for such a file."
+    )(function)
+
+
+def trusted(function: F) -> F:
+    """--trust, for commands that load networks of Keras."""
+    return click.option(
+        "--trust", is_flag=True, help="Let code in a .keras, .h5 or SavedModel run."
     )(function)
 
 

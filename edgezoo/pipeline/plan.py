@@ -6,16 +6,19 @@ Everything that a user can get wrong is said here, within a second.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo import arguments, process, registry
+from edgezoo import arguments, own_models, process, registry
 from edgezoo.building import BuildJob
 from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
 from edgezoo.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.inference import read_labels
+from edgezoo.keras_files.reading import is_own_model
+from edgezoo.models import _imagenet
 from edgezoo.pipeline.for_target import completed
 from edgezoo.rounding import Granularity
 from edgezoo.spec import (
@@ -64,6 +67,9 @@ class ExportRequest:
     images: Path | None = None
     ground_truth: Path | None = None
     target: str | None = None
+    preprocessing: str | None = None
+    labels: Path | None = None
+    trust: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,10 @@ class Plan:
     @property
     def stem(self) -> str:
         """What all file names of this network start with."""
-        parts = [self.spec.name, *arguments.words(self.network.arguments), str(self.size)]
+        chosen = self.network.arguments
+        if self.network.own is not None:
+            chosen = replace(chosen, classes=None)
+        parts = [self.spec.name, *arguments.words(chosen), str(self.size)]
         if self.request.input_kind == "normalized":
             parts.append("normalized")
         if self.weights.source == "random":
@@ -122,9 +131,11 @@ def resolve(request: ExportRequest) -> Plan:
         MissingError: packages that are not installed.
         DataError: weights that are not here and cannot be fetched.
     """
-    spec = registry.model(request.model)
+    own = _own(request)
+    spec = own.spec if own else registry.model(request.model)
     request = completed(request)
-    chosen = arguments.complete(spec, request.arguments)
+    chosen = own.arguments if own else arguments.complete(spec, request.arguments)
+    labels = own.labels if own else _labels(request, chosen)
     _check_features(request, chosen)
     _check_words(request)
     jobs, skipped = _jobs(request, spec)
@@ -134,12 +145,60 @@ def resolve(request: ExportRequest) -> Plan:
         )
     if any(job.precision == "int8" for _, job in jobs):
         check_source(request.calibration)
+    if own is not None:
+        network = BuildJob(spec.name, chosen, own.weights, request.seed, own.own, labels)
+        return Plan(request, _examined(network, request), jobs, skipped)
     if chosen.output_layer is not None:
         registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
         fresh = BuildJob(spec.name, chosen, LocatedWeights("random", None, None))
         process.call("edgezoo.building:check_output_layer", {"job": fresh.to_json()})
     weights = locate(spec, chosen, request.weights)
-    return Plan(request, BuildJob(spec.name, chosen, weights, request.seed), jobs, skipped)
+    network = BuildJob(spec.name, chosen, weights, request.seed, labels=labels)
+    return Plan(request, network, jobs, skipped)
+
+
+def _own(request: ExportRequest) -> own_models.Chosen | None:
+    """The user's network, where a path stands for the model."""
+    if is_own_model(request.model):
+        return own_models.choose(
+            request.model,
+            request.arguments,
+            weights=request.weights,
+            preprocessing=request.preprocessing,
+            labels=request.labels,
+            trust=request.trust,
+        )
+    if request.preprocessing is not None:
+        raise UsageError(
+            f"The preprocessing of {request.model} is known.", "Leave --preprocessing out."
+        )
+    return None
+
+
+def _labels(request: ExportRequest, chosen: BuildArguments) -> tuple[str, ...]:
+    """Names of the classes of a model of the zoo."""
+    if chosen.classes is None:
+        return ()
+    if request.labels is not None:
+        names = read_labels(request.labels)
+        own_models.check_labels(names, chosen.classes, request.labels)
+        return names
+    imagenet = tuple(name for _, name in _imagenet.classes())
+    return imagenet if chosen.classes == len(imagenet) else ()
+
+
+def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
+    """A user's network, built once where only that tells what it gives."""
+    chosen = network.arguments
+    if chosen.classes is not None:
+        return network
+    registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
+    answer = process.call("edgezoo.building:examine", {"job": network.to_json()})
+    if chosen.output_kind == "features":
+        return network
+    classes = answer["output_shape"][-1]
+    own_models.check_labels(network.labels, classes, request.labels or request.model)
+    return replace(network, arguments=replace(chosen, classes=classes))
 
 
 def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
@@ -149,6 +208,7 @@ def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
     for option, value in (
         ("--min-agreement", request.min_agreement),
         ("--max-drop", request.max_drop),
+        ("--labels", request.labels),
     ):
         if value is not None:
             raise UsageError(
@@ -267,7 +327,7 @@ def estimate(plan: Plan) -> dict[str, Any]:
         chosen.input_size, classes=IMAGENET_CLASSES, alpha=chosen.alpha,
         depth_multiplier=chosen.depth_multiplier and 1, dropout=chosen.dropout,
     )  # fmt: skip
-    known = chosen == plain
+    known = chosen == plain and plan.network.own is None
     files = [
         {
             "path": str(plan.request.output / f"{plan.file_stem(job)}{exporter.suffix}"),

@@ -170,7 +170,7 @@ def _portable(request: ExportRequest) -> dict[str, Any]:
     facts = asdict(request)
     del facts["output"]
     facts |= facts.pop("arguments")
-    for name in ("calibration", "weights", "images", "ground_truth"):
+    for name in ("model", "calibration", "weights", "images", "ground_truth", "labels"):
         facts[name] = facts[name] and Path(facts[name]).name
     return facts
 

@@ -14,6 +14,7 @@ from edgezoo.artifact import InputContract
 from edgezoo.contracts import ExportJob, Form, Source
 from edgezoo.errors import DataError
 from edgezoo.inference import predict
+from edgezoo.keras_files.loading import values_hash
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import ModelSpec
 
@@ -69,7 +70,7 @@ def make_source(
     source = Source(Path(directory), InputContract.from_json(contract))
     for pixels, answers in questions.items():
         _note_answers(built, job.spec, Path(pixels), Path(answers))
-    digest = _weights_hash(built)
+    digest = values_hash(built)
     from edgezoo.exporters import _forms
 
     _forms.write(built, source, set(forms))
@@ -164,7 +165,7 @@ def predict_source(network: dict[str, Any], pixels: str, output: str) -> dict[st
     job = BuildJob.from_json(network)
     built = build_job(job)
     _note_answers(built, job.spec, Path(pixels), Path(output))
-    return {"weights_sha256": _weights_hash(built)}
+    return {"weights_sha256": values_hash(built)}
 
 
 def _note_answers(network: keras.Model, spec: ModelSpec, pixels: Path, answers: Path) -> None:
@@ -193,15 +194,6 @@ def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) ->
             rows = np.lib.format.open_memmap(path, "w+", np.float32, shape)
         rows[done : done + len(part)] = part
         done += len(part)
-
-
-def _weights_hash(network: keras.Model) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    for values in network.get_weights():
-        digest.update(values.tobytes())
-    return digest.hexdigest()
 
 
 def export_files(

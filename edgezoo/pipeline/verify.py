@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgezoo import process, registry
+from edgezoo import own_models, process, registry
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.building import BuildJob
 from edgezoo.calibration import sources
@@ -139,8 +139,10 @@ def source_network(contract: InputContract, weights: str | None) -> dict[str, An
     Raises:
         DataError: the weights are not here, or are others.
     """
-    spec = registry.model(contract.model)
     record = contract.weights
+    if record.source == own_models.SOURCE:
+        return _own_network(contract, weights)
+    spec = registry.model(contract.model)
     if record.source == "file" and weights is None:
         raise DataError(
             f"These files were made from the weights file {record.file}.",
@@ -154,6 +156,24 @@ def source_network(contract: InputContract, weights: str | None) -> dict[str, An
             "Give the right one with --weights FILE.",
         )
     return BuildJob(spec.name, contract.arguments, located, record.seed or 0).to_json()
+
+
+def _own_network(contract: InputContract, path: str | None) -> dict[str, Any]:
+    """The same for files that came from a user's network."""
+    record, wanted = contract.weights, contract.arguments
+    if path is None:
+        raise DataError(
+            f"These files were made from the network {record.file}.", "Give it with --weights FILE."
+        )
+    given = BuildArguments(wanted.input_size, wanted.include_top, output_layer=wanted.output_layer)
+    found = own_models.choose(path, given, preprocessing=contract.preprocessing)
+    if found.weights.sha256 != record.sha256:
+        raise DataError(
+            f"{path} is not the network that these files were made from "
+            f"(SHA-256 {record.sha256[:12]}… was recorded).",
+            "Give the right one with --weights FILE.",
+        )
+    return BuildJob(contract.model, wanted, found.weights, own=found.own).to_json()
 
 
 def check_weights(contract: InputContract, answer: dict[str, Any]) -> None:

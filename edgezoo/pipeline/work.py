@@ -17,7 +17,6 @@ from edgezoo.calibration.recipe import Recipe
 from edgezoo.contracts import Form
 from edgezoo.errors import DataError, RefusedError
 from edgezoo.labelled import find_labelled
-from edgezoo.models import _imagenet
 from edgezoo.pipeline import steps
 from edgezoo.pipeline.plan import Plan
 from edgezoo.preprocessing import load_many
@@ -274,7 +273,6 @@ def _contract(plan: Plan) -> InputContract:
     weights = plan.weights
     kind = plan.jobs[0][1].input_kind
     chosen = plan.network.arguments
-    known = chosen.classes == len(_imagenet.classes())
     return InputContract(
         model=plan.spec.name,
         precision="float32",
@@ -292,7 +290,7 @@ def _contract(plan: Plan) -> InputContract:
         input_kind=kind,
         crop_fraction=plan.spec.resize.crop_fraction,
         resize_filter=plan.spec.resize.filter,
-        labels=tuple(name for _, name in _imagenet.classes()) if known else (),
+        labels=plan.network.labels,
         versions=steps.versions(),
         **{**asdict(chosen), "input_size": plan.size, "classes": chosen.classes or 0},
     )

@@ -71,6 +71,7 @@ def rank(
     threads: int = 1,
     preprocessing: str | None = None,
     labels: Path | str | None = None,
+    trust: bool = False,
     jobs: int | None = None,
     resume: bool = False,
     progress: Callable[[int], None] = lambda n: None,
@@ -80,14 +81,14 @@ def rank(
     Args:
         path: an artifact.
         find: the images, by the artifact's contract.
-        device, runtime, threads, preprocessing, labels: see `inference.open_artifact`.
+        device, runtime, threads, preprocessing, labels, trust: see `inference.open_artifact`.
         jobs: images that are worked on at a time; by default as many as use all cores.
         resume: go on with what an interrupted run has done, and keep what is done.
         progress: called with numbers of images that are done.
     """
     artifact, first = open_artifact(
         path, device=device, runtime=runtime, threads=threads, preprocessing=preprocessing,
-        labels=labels,
+        labels=labels, trust=trust,
     )  # fmt: skip
     opener = registry.runtime_for(artifact.path, runtime)
     place = {

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgezoo import registry
 from edgezoo.cli.main import edgezoo
-from tests.conftest import Ended, Exported, Trained
+from tests.conftest import Ended, Exported, Trained, Tuned
 from tests.support.devices import Machine
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -162,6 +163,12 @@ def test_coral_in_doctor(tmp_path: Path) -> None:
     facts = diagnose(root=tmp_path)
     assert len(facts["coral"]) == 1
     check("doctor", facts)
+
+
+def test_finetune(tuned: Tuned) -> None:
+    check("finetune", tuned.facts)
+    contract = registry.load_artifact(tuned.network).required_contract()
+    check("contract", json.loads(json.dumps(contract.to_json())))
 
 
 def test_verify(cli: Cli, exported: Exported, trained: Trained) -> None:

@@ -1,0 +1,137 @@
+"""Saves small networks as users have them, some of them armed: python own_networks.py OUTPUT.
+
+Takes colours at 32 px to three classes. Writes plain.keras, plain.h5, plain/ (a SavedModel),
+nested.keras, logits.keras, two_outputs.keras, lambda.keras and lambda.h5 (whose Lambda layer
+makes the file that EDGEZOO_TEST_MARKER names when it runs), signatures/ and python/ (SavedModels),
+pictures.npy and facts.json.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras.src.ops import core, nn, operation
+from keras.src.ops import math as maths
+from keras.src.ops import numpy as numbers
+
+from edgezoo.finetuning import surgery
+from edgezoo.keras_files import allowed
+
+SIZE, CLASSES = 32, 3
+NOT_IN_KERAS_3 = {"Policy", "ThresholdedReLU"}  # old files name them; Keras has other places
+
+
+def body(x: keras.KerasTensor) -> keras.KerasTensor:
+    x = keras.layers.Conv2D(8, 3, 2, "same", use_bias=False, name="first")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.ReLU(6.0, name="relu")(x)
+    x = keras.layers.AveragePooling2D(SIZE // 2, name="pool")(x)
+    # Where a 1x1 map is flattened before Dense, a converter loses the bias.
+    return keras.layers.Flatten(name="flatten")(x)
+
+
+def plain(activation: str | None = "softmax") -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3), name="picture")
+    dense = keras.layers.Dense(
+        CLASSES, activation, bias_initializer=keras.initializers.Constant([0.5, -0.5, 0.1])
+    )
+    return keras.Model(image, dense(body(image)))
+
+
+def nested() -> keras.Model:
+    """Its last layer is a network, so that its file does not tell the number of outputs."""
+    image = keras.Input((SIZE, SIZE, 3))
+    return keras.Model(image, plain()(keras.layers.Rescaling(1.0)(image)))
+
+
+def armed() -> keras.Model:
+    image = keras.Input((SIZE, SIZE, 3))
+    code = "lambda x: (open(__import__('os').environ['EDGEZOO_TEST_MARKER'], 'w').close(), x)[1]"
+    layer = keras.layers.Lambda(eval(code), output_shape=(SIZE, SIZE, 3))
+    return keras.Model(image, keras.layers.Dense(CLASSES, "softmax")(body(layer(image))))
+
+
+class Calling(tf.Module):
+    """A SavedModel of Python code, or of two signatures."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3))])
+    def python(self, image: tf.Tensor) -> tf.Tensor:
+        found = tf.py_function(lambda x: x[:, 0, 0], [image], tf.float32)
+        found.set_shape((None, CLASSES))
+        return tf.nn.softmax(found)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3))])
+    def mean(self, image: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(tf.reduce_mean(image, (1, 2)))
+
+
+def missing_names() -> list[str]:
+    """Names that the list of what files may name has, and Keras has not."""
+    known: set[str] = set()
+    for place in ("layers", "initializers", "regularizers", "constraints", "losses", "metrics",
+                  "optimizers", "optimizers.schedules", "dtype_policies", "models"):  # fmt: skip
+        module = keras
+        for part in place.split("."):
+            module = getattr(module, part)
+        known |= {name for name, value in vars(module).items() if inspect.isclass(value)}
+    for module in (numbers, nn, maths, core):
+        known |= {
+            name
+            for name, value in vars(module).items()
+            if inspect.isclass(value) and issubclass(value, operation.Operation)
+        }
+    known |= {"Functional", *NOT_IN_KERAS_3}
+    functions = {*vars(keras.activations), *vars(keras.losses), *vars(keras.metrics)}
+    return sorted((allowed.CLASSES - known) | (allowed.FUNCTIONS - functions))
+
+
+def blocks_of(network: keras.Model) -> list[tuple[str, str]]:
+    """First and last layer of each block."""
+    inputs = surgery.inputs_of(network.get_config())
+    layers = {layer.name: layer for layer in network.layers}
+    learning = [
+        name
+        for name, layer in layers.items()
+        if layer.weights and not isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    return [(block[0], block[-1]) for block in surgery.blocks_of(inputs, learning)]
+
+
+def main(output: Path) -> None:
+    keras.utils.set_random_seed(0)
+    network = plain()
+    network.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    network.save(output / "plain.keras")
+    network.save(output / "plain.h5")
+    network.export(output / "plain", verbose=False)
+    nested().save(output / "nested.keras")
+    plain(None).save(output / "logits.keras")
+    two = keras.Model(network.inputs, [network.output, network.layers[1].output])
+    two.save(output / "two_outputs.keras")
+    attack = armed()
+    attack.save(output / "lambda.keras")
+    attack.save(output / "lambda.h5")
+    calling = Calling()
+    tf.saved_model.save(calling, str(output / "python"), signatures=calling.python)
+    both = {"mean": calling.mean, "serving_default": calling.mean}
+    tf.saved_model.save(calling, str(output / "signatures"), signatures=both)
+    pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    np.save(output / "pictures.npy", pictures)
+    small = keras.applications.MobileNetV2((SIZE, SIZE, 3), 0.35, weights=None)
+    facts = {
+        "answers": network.predict_on_batch(pictures.astype(np.float32)).tolist(),
+        "missing_names": missing_names(),
+        "mobilenetv2_blocks": blocks_of(small),
+        "mobilenetv2_code": allowed.foreign_code(json.loads(small.to_json())),
+    }
+    (output / "facts.json").write_text(json.dumps(facts))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
