@@ -70,7 +70,7 @@ def by_hand(model: str, folder: Path, what: str) -> None:
         np.save(folder / "reference.npy", np.concatenate(rows))
         from edgezoo.exporters import _graph
 
-        _graph.write_tflite(network, images.shape[1], None, folder / "float.tflite")
+        _graph.write_tflite(network, images.shape[1], None, "logits", folder / "float.tflite")
         _graph.write_onnx(folder / "float.tflite", folder / "float.onnx")
     elif what == "tflite":
         _by_hand_tflite(logits_network(model), images, folder / "hand.tflite")
