@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo import registry
 from edgezoo.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.contracts import Session, TensorInfo
-from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.errors import DataError, RefusedError, UsageError, did_you_mean
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import NORMALIZATIONS
 
@@ -28,13 +28,16 @@ def to_input(
         wanted: the file's input tensor.
 
     Returns:
-        shape (n, size, size, 3), or (n, 3, size, size) where the contract's layout is NCHW.
+        shape (n, size, size, 3), or (n, 3, size, size) where the contract's layout is NCHW. For a
+        file that resizes by itself, a frame stands round the pixels, which its crop cuts off again.
 
     Raises:
         DataError: an input type for which no rule is known.
     """
     import numpy as np
 
+    if contract.resizes:
+        pixels = _framed(pixels, contract)
     if contract.input_kind == "normalized":
         values: NDArray[Any] = normalize(pixels, contract.normalization)
         if wanted.dtype in ("uint8", "int8"):
@@ -51,6 +54,16 @@ def to_input(
     else:
         raise DataError(f"The input {wanted.name} has the type {wanted.dtype}, which is unknown.")
     return np.moveaxis(values, -1, 1) if contract.layout == "NCHW" else values
+
+
+def _framed(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
+    """Pictures on which the file's own resize has nothing to do, since their shorter side fits."""
+    import numpy as np
+
+    size = contract.input_size
+    border = contract.resize.shorter_side(size) - size
+    sides = (border // 2, border - border // 2)
+    return np.pad(pixels, ((0, 0), sides, sides, (0, 0)))
 
 
 def dequantize(raw: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
@@ -109,7 +122,8 @@ def open_artifact(
     """
     if preprocessing is not None and preprocessing not in NORMALIZATIONS:
         raise UsageError(
-            f"--preprocessing {preprocessing} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}."
+            f"--preprocessing {preprocessing} is unknown.",
+            did_you_mean(preprocessing, list(NORMALIZATIONS)),
         )
     artifact = registry.load_artifact(path)
     session = registry.runtime_for(artifact.path, runtime).open(artifact, device, threads)

@@ -64,6 +64,7 @@ class ExportRequest:
     images: Path | None = None
     ground_truth: Path | None = None
     target: str | None = None
+    embed_resize: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class Plan:
         border = f"_{job.io}" if job.io else ""
         border += "" if job.layout == "NHWC" else f"_{job.layout.lower()}"
         coarse = "_per-tensor" if job.granularity == "per-tensor" else ""
-        return f"{self.stem}_{job.precision}{coarse}{border}"
+        resizes = "_resizes" if job.embed_resize else ""
+        return f"{self.stem}_{job.precision}{coarse}{border}{resizes}"
 
     @property
     def needs_calibration(self) -> bool:
@@ -241,7 +243,10 @@ def _jobs(
         kind: InputKind = request.input_kind  # type: ignore[assignment]
         granularity = request.granularity if checked == "int8" else "per-channel"
         layout: Layout = request.input_layout.upper()  # type: ignore[assignment]
-        job = ExportJob(exporter.name, checked, kind, request.io, granularity, request.seed, layout)
+        job = ExportJob(
+            exporter.name, checked, kind, request.io, granularity, request.seed, layout,
+            request.embed_resize,
+        )  # fmt: skip
         reason = exporter.refusal(spec, job)
         if reason:
             refused.append(
