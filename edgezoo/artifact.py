@@ -138,7 +138,7 @@ class InputContract:
         return (
             f"{self.model}{width} {self.precision}, made by EdgeZoo. Takes {takes}{itself} as "
             f"{self.input_dtype} {self.layout}: shorter side resized to {side}, "
-            f"then {size} x {size} cut out of the centre. Gives {gives} as "
+            f"then {size} x {size} cut out of the centre. Gives {self.output_kind}{of} as "
             f"{self.output_dtype}."
         )
 
