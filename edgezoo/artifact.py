@@ -132,9 +132,7 @@ class InputContract:
             else f"RGB normalised as {self.preprocessing}"
         )
         itself = " of a picture of any size" if self.resizes else ""
-        gives = (
-            f"{self.output_kind} of {self.classes} classes" if self.classes else self.output_kind
-        )
+        of = f" of {self.classes} classes" if self.classes else ""
         return (
             f"{self.model}{width} {self.precision}, made by EdgeZoo. Takes {takes}{itself} as "
             f"{self.input_dtype} {self.layout}: shorter side resized to {side}, "
