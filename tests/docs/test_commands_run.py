@@ -75,7 +75,8 @@ def _arguments(line: str) -> list[str] | None:
     arguments = words[1:end]
     if arguments[0] in PLANNED and "--dry-run" not in arguments:
         arguments.append("--dry-run")
-    if "mobilenet" in arguments and arguments[0] in PLANNED and "--weights" not in arguments:
+    swept = arguments[0] == "export" or "mobilenet" in arguments
+    if swept and arguments[0] in PLANNED and "--weights" not in arguments:
         arguments += ["--weights", "random"]
     return arguments
 
