@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
 
-.PHONY: demo test test-slow check docs benchmarks clean
+.PHONY: demo test test-slow check docs site release-check benchmarks clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
@@ -23,15 +23,23 @@ test: $(READY)  ## all tests but the long matrices
 test-slow: $(READY)  ## the long matrices
 	$(BIN)/python -m pytest -m slow
 
-check: $(READY)  ## format, lint, types, layers, generated documents
+check: $(READY) site  ## format, lint, types, layers, generated documents, the site
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --verbose
 	$(BIN)/python docs/generate.py --check
 
-docs: $(READY)  ## write the generated documents anew
+docs: $(READY)  ## write the generated documents anew, then the site
 	$(BIN)/python docs/generate.py
+	$(MAKE) site
+
+site: $(READY)  ## the documents as a site in build/site; a warning is an error
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html \
+	    -d build/doctrees docs build/site
+
+release-check: $(READY)  ## the list of docs/releasing.md
+	$(BIN)/python docs/release.py
 
 benchmarks: $(READY)  ## the figures of benchmarks/results, on this machine
 	$(BIN)/python benchmarks/int8_accuracy.py

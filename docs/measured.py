@@ -282,6 +282,29 @@ def _explained(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _clients(result: dict[str, Any]) -> list[str]:
+    """Other people's programs on our files."""
+    rows = [
+        [
+            row["client"],
+            row["precision"],
+            *(f"{100 * row[key]:.1f}" for key in ("agreement_same_resize", "agreement_our_crop")),
+            *(f"{100 * row[key]:.1f}" for key in ("top1_client", "top1_our_crop")),
+            f"{row['names']} of {row['images']}",
+        ]
+        for row in result["clients"]
+    ]
+    columns = ["client", "file", "agrees, same resize %", "agrees, our crop %",
+               "its top-1 %", "top-1 with our crop %", "names"]  # fmt: skip
+    return [
+        f"## Other people's programs\n\n{_origin(result)}\n",
+        f"mobilenet {result['alpha']} at {result['size']} px, told nothing but paths, against our "
+        "session on\npictures that are stretched as the client does it, and on our resize and "
+        "centre crop.\n",
+        table(columns, rows),
+    ]
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
@@ -320,4 +343,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "cost": _cost_section,
     "explain": _explained,
     "finetune": _finetune,
+    "clients": _clients,
 }

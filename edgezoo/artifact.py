@@ -62,6 +62,7 @@ class InputContract:
         output_shape: without the batch; a feature map is (height, width, channels), whatever the
             layout of the input. Empty where it is not known.
         layout: of the input tensor.
+        resizes: the file does that itself: it takes a decoded picture of any size.
         labels: class names in the order of the output; empty where unknown.
         calibration: passport of the images that an int8 file was calibrated on.
     """
@@ -87,6 +88,7 @@ class InputContract:
     layout: Layout = "NHWC"
     color_order: str = "RGB"
     batch: int = 1
+    resizes: bool = False
     crop_fraction: float = USUAL_RESIZE.crop_fraction
     resize_filter: str = USUAL_RESIZE.filter
     labels: tuple[str, ...] = ()
@@ -96,8 +98,8 @@ class InputContract:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the input tensor in its layout."""
-        size = self.input_size
+        """Shape of the input tensor in its layout; -1 for any length."""
+        size = -1 if self.resizes else self.input_size
         if self.layout == "NCHW":
             return (self.batch, 3, size, size)
         return (self.batch, size, size, 3)
@@ -117,6 +119,26 @@ class InputContract:
     def resize(self) -> Resize:
         """How a picture becomes `input_size` square."""
         return Resize(self.crop_fraction, self.resize_filter)
+
+    @property
+    def summary(self) -> str:
+        """What the file takes and gives, in a sentence: for tools that show no more than a text."""
+        width = "" if self.alpha is None else f" {self.alpha:g}"
+        size = self.input_size
+        side = f"{self.resize.shorter_side(size)} ({self.resize_filter})"
+        takes = (
+            f"{self.color_order} pixels 0 to 255"
+            if self.input_kind == "pixels"
+            else f"RGB normalised as {self.preprocessing}"
+        )
+        itself = " of a picture of any size" if self.resizes else ""
+        of = f" of {self.classes} classes" if self.classes else ""
+        return (
+            f"{self.model}{width} {self.precision}, made by EdgeZoo. Takes {takes}{itself} as "
+            f"{self.input_dtype} {self.layout}: shorter side resized to {side}, "
+            f"then {size} x {size} cut out of the centre. Gives {self.output_kind}{of} as "
+            f"{self.output_dtype}."
+        )
 
     def for_file(self, **changes: Any) -> InputContract:
         """The same contract with what one file changes about it."""

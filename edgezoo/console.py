@@ -6,12 +6,19 @@ rich draws tables and progress; a device without it gets plain lines.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import re
 import sys
+import textwrap
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+# Key of the click context's meta: "quiet" or "verbose", where the user said so.
+LOUDNESS = "edgezoo.loudness"
+_WIDTH = 80
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?[A-Za-z%]{1,2})?")
 
 
@@ -25,6 +32,21 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def _loudness() -> str | None:
+    import click
+
+    context = click.get_current_context(silent=True)
+    return context.meta.get(LOUDNESS) if context else None
+
+
+def next_command(*commands: str) -> None:
+    """What is usually done next, on standard error; nothing with --quiet."""
+    if _loudness() == "quiet":
+        return
+    for number, command in enumerate(commands):
+        note(f"{'     ' if number else 'Next:'} {command}")
+
+
 def ran_on(facts: dict[str, Any]) -> None:
     """Which device a result comes from, where it was another one than this."""
     if device := facts.get("remote"):
@@ -32,11 +54,16 @@ def ran_on(facts: dict[str, Any]) -> None:
         note(f"On {device['device']}: {device['machine']}, Python {device['python']}, {runtimes}.")
 
 
+def colour() -> bool | None:
+    """What click takes: False where NO_COLOR says so (no-color.org), else None: on a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
 def warn(text: str) -> None:
     """A warning, on standard error; yellow on a terminal."""
     import click
 
-    click.secho(f"Warning: {text}", fg="yellow", err=True)
+    click.secho(f"Warning: {text}", fg="yellow", err=True, color=colour())
 
 
 def note_place(ran_on: dict[str, Any]) -> None:
@@ -61,11 +88,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         from rich.table import Table
     except ImportError:
         print(title)
-        lines = [list(columns), *cells] if any(columns) else cells
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-            print("  ".join(padded).rstrip())
+        for line in _plain([list(columns), *cells] if any(columns) else cells):
+            print(line)
         return
     print(title)
     drawn = Table(box=None, pad_edge=False, show_header=any(columns))
@@ -74,7 +98,23 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         drawn.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 80, highlight=False).print(drawn)
+    Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False).print(drawn)
+
+
+def _plain(rows: list[list[str]]) -> Iterator[str]:
+    """Lines of a table without rich; the widest column is folded until all fits."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    over = sum(widths) + 2 * (len(widths) - 1) - _WIDTH
+    if over > 0:
+        widest = widths.index(max(widths))
+        widths[widest] = max(8, widths[widest] - over)
+    for row in rows:
+        folded = [
+            textwrap.wrap(text, width) or [""] for text, width in zip(row, widths, strict=True)
+        ]
+        for cells in itertools.zip_longest(*folded, fillvalue=""):
+            padded = (text.ljust(width) for text, width in zip(cells, widths, strict=True))
+            yield "  ".join(padded).rstrip()
 
 
 def _text(value: object) -> str:
@@ -87,7 +127,14 @@ def _is_number(text: str) -> bool:
 
 @contextlib.contextmanager
 def status(enabled: bool) -> Iterator[Callable[[str], None]]:
-    """What is being done now, with a spinner, on a terminal; silent elsewhere."""
+    """What is being done now, with a spinner, on a terminal; silent elsewhere.
+
+    With --verbose a line for each step instead, with the seconds since the first.
+    """
+    if _loudness() == "verbose":
+        begun = time.monotonic()
+        yield lambda text: note(f"{time.monotonic() - begun:7.1f} s  {text}")
+        return
     if not enabled or not sys.stderr.isatty():
         yield lambda text: None
         return
@@ -102,7 +149,14 @@ def status(enabled: bool) -> Iterator[Callable[[str], None]]:
 
 @contextlib.contextmanager
 def bar(enabled: bool, total: int | None, text: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; silent elsewhere."""
+    """A progress bar on a terminal; silent elsewhere. With --verbose a line before and after."""
+    if _loudness() == "verbose":
+        with status(True) as say:
+            done = [0]
+            say(text)
+            yield lambda n: done.append(done.pop() + n)
+            say(f"{text}: {done[0]}")
+        return
     if not enabled or not sys.stderr.isatty():
         yield lambda n: None
         return
@@ -121,8 +175,20 @@ def bar(enabled: bool, total: int | None, text: str) -> Iterator[Callable[[int],
 def share(enabled: bool) -> Iterator[Callable[[str, float], None]]:
     """What is being done, how much of it all is done and how long the rest may take.
 
-    On a terminal; silent elsewhere. Call it with a text and a share from 0 to 1.
+    On a terminal; silent elsewhere. Call it with a text and a share from 0 to 1. With --verbose a
+    line for each text.
     """
+    if _loudness() == "verbose":
+        with status(True) as say:
+            said = [""]
+
+            def line(text: str, done: float) -> None:
+                if text != said[0]:
+                    said[0] = text
+                    say(f"{100 * done:3.0f} %  {text}")
+
+            yield line
+        return
     if not enabled or not sys.stderr.isatty():
         yield lambda text, done: None
         return

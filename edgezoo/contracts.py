@@ -36,6 +36,7 @@ class ExportJob:
     Attributes:
         io: dtype at the border of an int8 file, where the format lets one choose.
         granularity: of an int8 file's weights.
+        embed_resize: let the file resize and crop pictures of any size.
         seed: makes every random choice repeatable.
         layout: of the input tensor.
     """
@@ -47,6 +48,7 @@ class ExportJob:
     granularity: Granularity = "per-channel"
     seed: int = 0
     layout: Layout = "NHWC"
+    embed_resize: bool = False
 
 
 @dataclass(frozen=True, slots=True)

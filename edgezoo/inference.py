@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo import registry
 from edgezoo.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.contracts import Session, TensorInfo
-from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.errors import DataError, RefusedError, UsageError, did_you_mean
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import NORMALIZATIONS
 
@@ -29,13 +29,16 @@ def to_input(
         wanted: the file's input tensor.
 
     Returns:
-        shape (n, size, size, 3), or (n, 3, size, size) where the contract's layout is NCHW.
+        shape (n, size, size, 3), or (n, 3, size, size) where the contract's layout is NCHW. For a
+        file that resizes by itself, a frame stands round the pixels, which its crop cuts off again.
 
     Raises:
         DataError: an input type for which no rule is known.
     """
     import numpy as np
 
+    if contract.resizes:
+        pixels = _framed(pixels, contract)
     if contract.input_kind == "normalized":
         values: NDArray[Any] = normalize(pixels, contract.normalization)
         if wanted.dtype in ("uint8", "int8"):
@@ -52,6 +55,16 @@ def to_input(
     else:
         raise DataError(f"The input {wanted.name} has the type {wanted.dtype}, which is unknown.")
     return np.moveaxis(values, -1, 1) if contract.layout == "NCHW" else values
+
+
+def _framed(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
+    """Pictures on which the file's own resize has nothing to do, since their shorter side fits."""
+    import numpy as np
+
+    size = contract.input_size
+    border = contract.resize.shorter_side(size) - size
+    sides = (border // 2, border - border // 2)
+    return np.pad(pixels, ((0, 0), sides, sides, (0, 0)))
 
 
 def dequantize(raw: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
@@ -152,7 +165,7 @@ def preprocessing_mode(word: str | None) -> str | None:
     mode = "raw" if word == "none" else word
     if mode is not None and mode not in NORMALIZATIONS:
         raise UsageError(
-            f"--preprocessing {word} is unknown.", f"Known: {', '.join(NORMALIZATIONS)}, none."
+            f"--preprocessing {word} is unknown.", did_you_mean(mode, [*NORMALIZATIONS, "none"])
         )
     return mode
 

@@ -34,6 +34,13 @@ def per_tensor_refusal(job: ExportJob) -> str | None:
     )
 
 
+def resize_refusal(job: ExportJob) -> str | None:
+    """Why a format without operations for it does not resize by itself (--embed-resize)."""
+    if job.embed_resize:
+        return "only ONNX files can resize and crop by themselves (--embed-resize)"
+    return None
+
+
 def takes_float(job: ExportJob) -> bool:
     """Whether an int8 file has float32 at its border."""
     return job.input_kind == "normalized" or job.io == "float32"

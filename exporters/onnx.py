@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.exporters import _onnx_resize
 from edgezoo.exporters._common import (
     border_refusal,
     per_tensor_refusal,
@@ -30,7 +31,7 @@ from edgezoo.spec import ModelSpec, Precision
 if TYPE_CHECKING:
     import onnx
 
-# onnxruntime reads IR 8 since 1.10; the graph needs no later one.
+# onnxruntime reads IR 8 since 1.10, the last release for Python 3.6; the graph needs no later one.
 _IR_VERSION = 8
 # Operations that pass on their input's values, so that its range holds behind them too.
 _SAME_RANGE = ("Transpose", "Reshape", "Clip", "Relu", "MaxPool", "Squeeze", "Flatten", "Pad")
@@ -48,6 +49,12 @@ class OnnxExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
+        if job.embed_resize and job.input_kind == "normalized":
+            return "a file that resizes (--embed-resize) takes pixels, not normalised values"
+        if job.embed_resize and job.layout != "NHWC":
+            return "a file that resizes (--embed-resize) takes pictures as decoded, NHWC"
+        if job.embed_resize and job.io is not None:
+            return "a file that resizes (--embed-resize) takes uint8 pictures (leave --io out)"
         return per_tensor_refusal(job) or border_refusal(
             job, ("uint8", "float32"), "an ONNX int8 file"
         )
@@ -90,8 +97,11 @@ class OnnxExporter:
         name_output(model, contract.output_kind)
         if job.layout == "NCHW":
             take_nchw(model)
+        if job.embed_resize:
+            _onnx_resize.embed(model, contract)
+            contract = contract.for_file(input_dtype="uint8", resizes=True)
         _finish(model, contract)
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model, full_check=True)
         onnx.save(model, str(path))
         return Artifact(path, self.name, (path,), contract)
 
@@ -263,7 +273,8 @@ def _finish(model: onnx.ModelProto, contract: InputContract) -> None:
     del model.opset_import[:]
     model.opset_import.extend(kept)
     model.producer_name, model.producer_version = "edgezoo", ""
-    model.graph.name, model.doc_string = contract.model, ""
+    model.graph.name = contract.model
+    model.doc_string = model.graph.doc_string = contract.summary
     onnx.helper.set_model_props(
         model,
         {

@@ -9,6 +9,7 @@ Runtime's do. NNCF's own remedy halves the first layer's weights and leaves the 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from edgezoo.exporters._common import (
     border_refusal,
     per_tensor_refusal,
     quantization_record,
+    resize_refusal,
     takes_float,
 )
 from edgezoo.rounding import activation_parameters, weight_scales
@@ -43,8 +45,10 @@ class OpenVinoExporter:
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
-        return per_tensor_refusal(job) or border_refusal(
-            job, ("uint8", "float32"), "an OpenVINO int8 file"
+        return (
+            per_tensor_refusal(job)
+            or resize_refusal(job)
+            or border_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
         )
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
@@ -259,23 +263,30 @@ def _describe(model: ov.Model, contract: InputContract) -> None:
     """Embed the contract, and the keys that OpenVINO's Model API reads.
 
     See https://github.com/open-edge-platform/model_api (model configuration): booleans are read
-    only as "True" or "YES", and labels are split at white space.
+    only as "True" or "YES", labels are split at white space and refuse commas. It decodes BGR and
+    swaps first, then subtracts and divides channel by channel.
     """
+    model.set_friendly_name(contract.summary)  # the one text of the file that Netron shows
     model.set_rt_info(json.dumps(contract.to_json()), [CONTRACT_KEY])
-    model.set_rt_info(contract.model, ["model_info", "model_name"])
+    info = {
+        "model_name": contract.model,
+        "resize_type": "standard",
+        "interpolation_mode": "CUBIC" if contract.resize_filter == "bicubic" else "LINEAR",
+    }
     if contract.output_kind == "probabilities":
-        model.set_rt_info("Classification", ["model_info", "model_type"])
-    # Model API hands over BGR, as OpenCV decodes; our files take RGB.
-    model.set_rt_info("True", ["model_info", "reverse_input_channels"])
-    model.set_rt_info("standard", ["model_info", "resize_type"])
+        info["model_type"] = "Classification"
+    how = contract.normalization
+    normalized = contract.input_kind == "normalized"
+    if not normalized or how.channel_order == "RGB":
+        info["reverse_input_channels"] = "True"
+    if normalized:
+        pairs = list(zip(how.scale, how.offset, strict=True))
+        info["mean_values"] = " ".join(f"{-offset / scale:.7g}" for scale, offset in pairs)
+        info["scale_values"] = " ".join(f"{1 / scale:.7g}" for scale, _ in pairs)
     if contract.labels:
-        labels = " ".join(label.replace(" ", "_") for label in contract.labels)
-        model.set_rt_info(labels, ["model_info", "labels"])
-    if contract.input_kind == "normalized" and contract.normalization.uniform:
-        how = contract.normalization
-        mean, scale = -how.offset[0] / how.scale[0], 1 / how.scale[0]
-        model.set_rt_info(" ".join([f"{mean:g}"] * 3), ["model_info", "mean_values"])
-        model.set_rt_info(" ".join([f"{scale:g}"] * 3), ["model_info", "scale_values"])
+        info["labels"] = " ".join(re.sub(r"[\s,]+", "_", label) for label in contract.labels)
+    for key, value in info.items():
+        model.set_rt_info(value, ["model_info", key])
 
 
 EXPORTER = OpenVinoExporter()

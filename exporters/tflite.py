@@ -17,7 +17,8 @@ from typing import Any
 from edgezoo import flatbuffer
 from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
-from edgezoo.exporters._common import border_refusal, quantization_record
+from edgezoo.exporters import _tflite_metadata
+from edgezoo.exporters._common import border_refusal, quantization_record, resize_refusal
 from edgezoo.exporters._tflite_graph import (
     add_float_twin,
     add_pixel_twin,
@@ -47,7 +48,7 @@ class TfliteExporter:
         """See `Exporter`."""
         if job.layout != "NHWC":
             return "TFLite's operations take NHWC alone (--input-layout nhwc)"
-        return border_refusal(job, IO_TYPES, "a TFLite int8 file")
+        return resize_refusal(job) or border_refusal(job, IO_TYPES, "a TFLite int8 file")
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
@@ -193,10 +194,11 @@ def _take_floats(model: Any, inner: int, job: ExportJob, input_scale: float, in_
 
 
 def _finish(model: Any, contract: InputContract, path: Path) -> None:
-    """Write the file with its contract inside, twice.
+    """Write the file with its contract inside, twice, and with what other tools read.
 
-    Once as TFLite metadata, and once in a zip at its end, which a device reads with Python's own
-    library. The labels, most of it, stand in the zip alone, as the file that other tools look for.
+    Once as metadata of our own, and once in a zip at its end, which a device reads with Python's
+    own library. The labels, most of it, stand in the zip alone, as the file that TFLite's metadata
+    names; MediaPipe reads it only where it is stored without compression.
     """
     facts = contract.to_json()
     del facts["labels"]
@@ -206,6 +208,9 @@ def _finish(model: Any, contract: InputContract, path: Path) -> None:
         flatbuffer.remove_metadata(model, "min_runtime_version")
     model.description = f"{contract.model} {contract.precision}, made by EdgeZoo"
     flatbuffer.add_metadata(model, CONTRACT_KEY, text.encode())
+    flatbuffer.add_metadata(
+        model, _tflite_metadata.NAME, _tflite_metadata.metadata(model, contract)
+    )
     flatbuffer.write_model(model, path)
     attached = {f"{CONTRACT_KEY}.json": text}
     if contract.labels:

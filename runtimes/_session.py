@@ -43,7 +43,7 @@ class BaseSession(ABC):
         import numpy as np
 
         wanted = self.inputs[0]
-        if str(batch.dtype) != wanted.dtype or tuple(batch.shape[1:]) != wanted.shape[1:]:
+        if str(batch.dtype) != wanted.dtype or not _fits(batch.shape[1:], wanted.shape[1:]):
             shape = ", ".join(str(n) for n in wanted.shape[1:])
             raise DataError(
                 f"The file takes {wanted.dtype} of shape (n, {shape}), "
@@ -82,6 +82,13 @@ class BaseSession(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether an array has the shape of a tensor, of which -1 is any length."""
+    return len(shape) == len(wanted) and all(
+        length in (-1, given) for given, length in zip(shape, wanted, strict=True)
+    )
 
 
 def device_refusal(device: str, devices: tuple[str, ...], runtime: str) -> str | None:

@@ -154,6 +154,7 @@ def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool, on: s
     _show_accuracies(facts["results"])
     _show_estimates(facts)
     console.ran_on(facts)
+    console.next_command(f"edgezoo inspect {facts['results'][0]['artifact']}")
     return 0
 
 
@@ -264,8 +265,7 @@ def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[s
         print(facts["report"])
     else:
         console.note('No page was made. For one: pip install "edgezoo[report]"')
-    if not silent:
-        console.note(f"Next: edgezoo recommend {request.output} --max-latency-ms 10")
+    console.next_command(f"edgezoo recommend {request.output} --max-latency-ms 10")
     return 0
 
 

@@ -10,7 +10,7 @@ from edgezoo import console
 from edgezoo.cli.options import PATH, common, foreign
 
 
-@click.command("bundle")
+@click.command("bundle", short_help="Put files and what a device needs for them together.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
 @click.option("-o", "--output", required=True, type=PATH, metavar="DIR|ZIP")
 @click.option("--c-array", is_flag=True, help="Also as C source, the contract as a header.")
@@ -31,6 +31,11 @@ def COMMAND(
     With them: labels, contract, requirements, classify.py and selftest.py, which
     need numpy, Pillow and a TFLite runtime alone, and golden pictures with their
     expected outputs, by which selftest.py proves decoder, resize and runtime.
+
+    \b
+    Examples:
+      edgezoo bundle exported/mobilenet_0.5_160_int8.tflite -o bundle.zip
+      edgezoo bundle m.tflite -o firmware/ --c-array
     """
     from edgezoo.bundling.make import bundle
 
@@ -40,4 +45,4 @@ def COMMAND(
         return
     rows = [(file["path"], console.size(file["bytes"])) for file in facts["files"]]
     console.table(f"{facts['path']}, {console.size(facts['bytes'])}", ("file", "size"), rows)
-    console.note("Next, on the device: python3 selftest.py")
+    console.next_command("python3 selftest.py (on the device)")

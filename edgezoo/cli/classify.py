@@ -39,6 +39,14 @@ def COMMAND(
     """Name what is on each IMAGE, with probabilities.
 
     The file's own contract tells how to resize, crop and normalise.
+
+    \b
+    Examples:
+      edgezoo classify mobilenet_0.5_160_int8.tflite cat.jpg --top 3
+      edgezoo classify m.onnx cat.jpg dog.jpg --json
+      edgezoo classify foreign.tflite cat.jpg --preprocessing tf \\
+          --labels labels.txt
+      edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """
     from edgezoo.classification import classify
 
@@ -69,3 +77,4 @@ def COMMAND(
     console.ran_on(facts)
     if not facts["trained"]:
         console.warn("Untrained weights: the answers mean nothing.")
+    console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")

@@ -11,7 +11,7 @@ from edgezoo import console
 from edgezoo.cli.options import PATH, common
 
 
-@click.command("compile")
+@click.command("compile", short_help="Compile ARTIFACT for an accelerator.")
 @click.argument("artifact", type=PATH)
 @click.option(
     "--target", required=True, metavar="NAME", help="coral, ethos-u55-128, ethos-u85-256, …"
@@ -44,6 +44,11 @@ def COMMAND(
 
     Vela for Arm Ethos-U, edgetpu_compiler for Coral where it is installed. A file of which nothing
     would be accelerated is refused.
+
+    \b
+    Examples:
+      edgezoo compile mobilenet_0.25_96_int8.tflite --target ethos-u55-128
+      edgezoo compile m_int8.tflite --target coral --min-offload 0.95
     """
     from edgezoo.compilation import compile_artifact
 
@@ -63,6 +68,7 @@ def COMMAND(
     console.table(facts["path"], ("", ""), rows)
     for remark in facts["remarks"]:
         console.warn(f"On the CPU: {remark}")
+    console.next_command(f"edgezoo inspect {facts['path']}")
 
 
 def _estimate_rows(estimate: dict[str, Any]) -> list[tuple[str, object]]:

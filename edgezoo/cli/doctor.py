@@ -8,11 +8,17 @@ from edgezoo import console
 from edgezoo.cli.options import common, remote
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Tell what this machine has, and what clashes.")
 @remote
 @common
 def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
-    """Tell what this machine has: runtimes, devices, versions that clash, how to mend it."""
+    """Tell what this machine has: runtimes, devices, versions that clash, how to mend it.
+
+    \b
+    Examples:
+      edgezoo doctor
+      edgezoo doctor --on ssh://pi@raspberrypi --json
+    """
     from edgezoo.diagnosis import diagnose
 
     with console.status(on is not None and not debug) as progress:
@@ -69,4 +75,5 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
         console.warn(f"{problem['what']} {problem['mend']}")
     if not facts["problems"]:
         console.note("No problems found.")
+    console.next_command("edgezoo list")
     return 0

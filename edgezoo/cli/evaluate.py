@@ -11,7 +11,7 @@ from edgezoo import console
 from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote, trusted
 
 
-@click.command("evaluate")
+@click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
 @click.option("--images", required=True, type=PATH, metavar="DIR|TAR", help="Labelled images.")
 @click.option(
@@ -95,6 +95,14 @@ def COMMAND(
     validation images with their ground-truth file, or either of them, or WebDataset's shards, in
     .tar files. With --reference the drop of top-1 is given in points, with its own interval from
     the same images and a verdict.
+
+    \b
+    Examples:
+      edgezoo evaluate m_int8.tflite m_int8.onnx --images val/
+      edgezoo evaluate m_int8.tflite --images val/ \\
+          --reference m_float32.tflite --max-drop 1
+      edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
+          --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
     from edgezoo.evaluation import evaluate
 
@@ -124,6 +132,7 @@ def COMMAND(
     else:
         _show(images, facts)
         console.ran_on(facts)
+        console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
     for entry in facts["results"]:
         if entry["resumed"]:
             console.note(

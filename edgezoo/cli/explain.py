@@ -62,6 +62,13 @@ def COMMAND(
 
     The same images run through the Keras network, a float file, the float network with the
     file's weights, with its activations, with both, and the file itself.
+
+    \b
+    Examples:
+      edgezoo explain mobilenet_0.5_160_int8.tflite --images val/
+      edgezoo explain m_int8.onnx --html why.html
+      edgezoo explain foreign_int8.tflite --float foreign_float32.tflite \\
+          --preprocessing tf
     """
     from edgezoo.explanation import page
     from edgezoo.pipeline.explain import explain_file
@@ -89,6 +96,7 @@ def COMMAND(
     _print(facts)
     if html is not None and not quiet:
         console.note(f"Page with plots: {html}")
+    console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
 
 
 def _print(facts: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from edgezoo.cli.options import PATH, common, quiet, split, trusted
 from edgezoo.errors import UsageError
 
 
-@click.command("export")
+@click.command("export", short_help="Export MODEL to files, and verify each of them.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--alpha", type=float, help="Width of a MobileNet: 0.25, 0.5, 0.75, 1.0, or any.")
 @click.option("--depth-multiplier", type=int, help="Of MobileNet's depthwise layers.")
@@ -103,6 +103,11 @@ from edgezoo.errors import UsageError
     "--target",
     metavar="NAME",
     help="Device: coral, ethos-u55-128, tflite-micro, …; sets format, precision and --io.",
+)
+@click.option(
+    "--embed-resize",
+    is_flag=True,
+    help="ONNX: let the file resize and crop decoded pictures of any size by itself.",
 )
 @click.option("--io", metavar="TYPE", help="Border of int8 files: uint8 (default), int8, float32.")
 @click.option(
@@ -208,7 +213,7 @@ def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
         console.note(f"Failed: {text}")
     if failures:
         return 6
-    if not as_json and not silent:
+    if not as_json:
         _next_command(results[-1].artifacts, plans[-1])
     return 0
 
@@ -270,12 +275,16 @@ def _show_result(plan: Any, result: Any) -> None:
 def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:
     path, target = entries[-1]["path"], plan.request.target
     if target is not None:
-        console.note(f"Next: edgezoo inspect {path} --target {target}")
-        if registry.target(target).compile is not None:
-            console.note(f"      edgezoo compile {path} --target {target}")
+        more = registry.target(target).compile is not None
+        console.next_command(
+            *(f"edgezoo {word} {path} --target {target}"
+              for word in ("inspect", *(("compile",) if more else ())))
+        )  # fmt: skip
         return
     if plan.network.arguments.output_kind == "features":
-        console.note(f"Next: edgezoo inspect {path}")
+        console.next_command(f"edgezoo inspect {path}")
         return
-    console.note(f"Next: edgezoo classify {path} PHOTO.jpg")
-    console.note(f"      edgezoo evaluate {path} --images FOLDER_OF_CLASSES")
+    console.next_command(
+        f"edgezoo classify {path} PHOTO.jpg",
+        f"edgezoo evaluate {path} --images FOLDER_OF_CLASSES",
+    )

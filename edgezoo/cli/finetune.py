@@ -11,7 +11,7 @@ from edgezoo import console
 from edgezoo.cli.options import PATH, common, quiet, trusted
 
 
-@click.command("finetune")
+@click.command("finetune", short_help="Teach MODEL the classes of a folder.")
 @click.argument("model", metavar="MODEL")
 @click.option("--data", required=True, type=PATH, metavar="DIR", help="A folder a class.")
 @click.option("--alpha", type=float, help="Width of a MobileNet.")
@@ -97,7 +97,7 @@ def COMMAND(
     if as_json:
         console.print_json(result.facts)
     else:
-        _show(result.facts, quiet)
+        _show(result.facts)
     if result.interrupted:
         console.note("Interrupted: the best state until then was kept.")
         return 130
@@ -112,7 +112,7 @@ def _share(word: str) -> float | Path:
         return Path(word)
 
 
-def _show(facts: dict[str, Any], quiet: bool) -> None:
+def _show(facts: dict[str, Any]) -> None:
     scored, counts = facts["held_out"], facts["images"]
     rows = []
     for stage in dict.fromkeys(epoch["stage"] for epoch in facts["epochs"]):
@@ -128,6 +128,5 @@ def _show(facts: dict[str, Any], quiet: bool) -> None:
     for name in ("unreadable", "repeated"):
         if counts[name]:
             console.warn(f"{counts[name]} {name} images were left out.")
-    if not quiet:
-        console.note(f"Curve: {facts['curve']}")
-        console.note(f"Next: edgezoo export {facts['path']} --int8 --calibration FOLDER")
+    console.note(f"Curve: {facts['curve']}")
+    console.next_command(f"edgezoo export {facts['path']} --int8 --calibration FOLDER")

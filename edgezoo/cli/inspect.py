@@ -13,7 +13,7 @@ from edgezoo.cli.options import PATH, common
 _MOST_LAYERS, _LONGEST_NAME = 10, 36
 
 
-@click.command("inspect")
+@click.command("inspect", short_help="Show what is in a file, and what it needs.")
 @click.argument("artifact", type=PATH)
 @click.option(
     "--target",
@@ -29,7 +29,14 @@ _MOST_LAYERS, _LONGEST_NAME = 10, 36
 def COMMAND(
     artifact: Path, target: str | None, runtime: str | None, as_json: bool, debug: bool
 ) -> int:
-    """Show what is in a file: operations, types, quantization, contract, what it needs."""
+    """Show what is in a file: operations, types, quantization, contract, what it needs.
+
+    \b
+    Examples:
+      edgezoo inspect mobilenet_0.5_160_int8.tflite
+      edgezoo inspect m_int8.tflite --target coral
+      edgezoo inspect m.onnx --runtime onnxruntime==1.10
+    """
     from edgezoo.inspection import inspect
 
     facts = inspect(artifact, target=target, runtime=runtime)
@@ -37,6 +44,7 @@ def COMMAND(
         console.print_json(facts)
     else:
         _show(artifact, facts)
+        console.next_command(f"edgezoo classify {artifact} PHOTO.jpg")
     return 6 if runtime is not None and facts["runtime"]["loads"] is False else 0
 
 

@@ -9,7 +9,7 @@ from edgezoo.cli.options import common
 from edgezoo.spec import PRECISIONS, Precision
 
 
-@click.command("list")
+@click.command("list", short_help="List the models of the zoo.")
 @click.argument("pattern", required=False)
 @click.option(
     "--sort",
@@ -53,7 +53,14 @@ def COMMAND(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """List the zoo; PATTERN is a part of a name or a pattern such as 'dense*'."""
+    """List the zoo; PATTERN is a part of a name or a pattern such as 'dense*'.
+
+    \b
+    Examples:
+      edgezoo list
+      edgezoo list "dense*"
+      edgezoo list --max-size 6 --min-top1 0.75 --sort top1
+    """
     wish = zoo.Wish(
         pattern, min_top1, _times(max_parameters), _times(max_multiply_adds), _times(max_size),
         precision, with_weights,
@@ -80,6 +87,7 @@ def COMMAND(
         ("model", "top-1", "params", "mult-adds", "f32", "f16", "int8", "px", "here"),
         rows,
     )
+    console.next_command(f"edgezoo show {models[0]['model']}")
 
 
 def _times(millions: float | None) -> float | None:

@@ -10,8 +10,10 @@ import sys
 from types import FrameType
 
 import click
+from click.types import StringParamType
 
 from edgezoo import cli, console
+from edgezoo.cli.options import COMPLETED
 from edgezoo.errors import EdgeZooError, UsageError, did_you_mean
 
 _COMMON = ("main", "options")
@@ -31,6 +33,9 @@ class _Commands(click.Group):
             cli.__path__)}  # fmt: skip
         module = importlib.import_module(f"edgezoo.cli.{modules[cmd_name]}")
         command: click.Command = module.COMMAND
+        for parameter in command.params:
+            if isinstance(parameter.type, StringParamType):
+                parameter.type = COMPLETED.get(parameter.name or "", parameter.type)
         return command
 
     def resolve_command(
@@ -73,7 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = edgezoo.main(args=arguments, prog_name="edgezoo", standalone_mode=False)
+        code = edgezoo.main(
+            args=arguments, prog_name="edgezoo", standalone_mode=False, color=console.colour()
+        )
         return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, click.Abort):
         console.note("Interrupted: nothing half-written was left.")
@@ -97,6 +104,10 @@ def _click_words(error: click.ClickException) -> tuple[str, str]:
     message = error.format_message()
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         return f"There is no option {error.option_name}.", f"Did you mean {error.possibilities[0]}?"
+    choices = getattr(getattr(error, "param", None), "type", None)
+    if isinstance(error, click.BadParameter) and isinstance(choices, click.Choice):
+        typed = error.message.split("'")[1]  # the one place where click names it
+        return message, did_you_mean(typed, [str(word) for word in choices.choices])
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "edgezoo"
     return message, f"See {path} --help."
@@ -118,7 +129,7 @@ def _report(error: EdgeZooError, arguments: list[str]) -> int:
     if "--json" in arguments:
         facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
         sys.stdout.write(json.dumps({"error": facts}, indent=1) + "\n")
-    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=console.colour())
     console.note(str(error))
     if "--debug" in arguments:
         import traceback

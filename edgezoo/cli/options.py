@@ -2,32 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
+
+from edgezoo import console, registry
+from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES
+from edgezoo.spec import INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+if TYPE_CHECKING:
+    TextType = click.ParamType[str]
+else:
+    TextType = click.ParamType  # which takes no arguments before click 8.2
+
+
+class Words(TextType):
+    """Text that a shell completes by names that the registry knows; lists are given by commas."""
+
+    name = "text"
+
+    def __init__(self, known: Callable[[], Iterable[str]]) -> None:
+        self._known = known
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that begin with what was typed after the last comma."""
+        before, comma, typed = incomplete.rpartition(",")
+        return [
+            CompletionItem(f"{before}{comma}{name}")
+            for name in self._known()
+            if name.startswith(typed)
+        ]
+
+
+# What parameters of a name mean in every command.
+_FORMATS = Words(lambda: [*registry.exporters(), "all"])
+_PRECISIONS = Words(lambda: PRECISIONS)
+COMPLETED: dict[str, Words] = {
+    "model": Words(registry.models),
+    "models": Words(registry.models),
+    "target": Words(registry.targets),
+    "runtime": Words(registry.runtimes),
+    "format": _FORMATS,
+    "formats": _FORMATS,
+    "precision": _PRECISIONS,
+    "precisions": _PRECISIONS,
+    "io": Words(lambda: IO_TYPES),
+    "input_kind": Words(lambda: INPUT_KINDS),
+    "preprocessing": Words(lambda: NORMALIZATIONS),
+    "effort": Words(lambda: EFFORTS),
+    "granularity": Words(lambda: GRANULARITIES),
+}
 
 
 def common(function: F) -> F:
-    """--json and --debug, which every command has; main.py acts on --debug."""
-    function = click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object; all else goes to stderr."
-    )(function)
-    return click.option(
-        "--debug", is_flag=True, help="Show tracebacks and what child processes print."
-    )(function)
+    """What every command has: --json, --quiet, --verbose and --debug, on which main.py acts."""
+    for words, description, more in (
+        (("--json", "as_json"), "Print one JSON object; all else goes to stderr.", {}),
+        (("-q", "--quiet"), "No progress, no closing hints.", _says("quiet")),
+        (("-v", "--verbose"), "Say each step, with the time, also in a pipe.", _says("verbose")),
+        (("--debug",), "Show tracebacks and what child processes print.", {}),
+    ):
+        function = click.option(*words, is_flag=True, help=description, **more)(function)
+    return function
+
+
+def _says(word: str) -> dict[str, Any]:
+    """An option that the console looks up by itself."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+        if value:
+            ctx.meta[console.LOUDNESS] = word
+        return value
+
+    return {"expose_value": False, "callback": keep}
 
 
 def quiet(function: F) -> F:
-    """--quiet, for commands that show progress."""
-    return click.option("-q", "--quiet", is_flag=True, help="No progress, no closing hints.")(
-        function
-    )
+    """Let a command know of --quiet itself."""
+    for option in getattr(function, "__click_params__", ()):
+        if option.name == "quiet":
+            option.expose_value = True
+    return function
 
 
 def foreign(function: F) -> F:

@@ -24,7 +24,7 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-@click.command("recommend")
+@click.command("recommend", short_help="Choose the best variant under budgets.")
 @click.argument("stores", nargs=-1, required=True, type=PATH, metavar="RESULTS...")
 @click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), metavar="MS")
 @click.option("--max-bytes", callback=_bytes, metavar="SIZE", help="Of the files: 300k, 2M, 1.5Mi.")
@@ -111,4 +111,5 @@ def _show(facts: dict[str, Any]) -> None:
     ]
     console.table(entries[0][1]["machine"], ("", "variant", "thr", "ms", "top-1", "size"), rows)
     for text in facts["why"]:
-        print(text)
+        click.echo(click.wrap_text(text, 80))
+    console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")

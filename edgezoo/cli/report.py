@@ -14,7 +14,7 @@ from edgezoo.errors import UsageError, did_you_mean
 KINDS = ("html", "csv", "md", "json")
 
 
-@click.command("report")
+@click.command("report", short_help="Make a report of results stores.")
 @click.argument("stores", nargs=-1, required=True, type=PATH, metavar="RESULTS...")
 @click.option(
     "--as", "kinds", multiple=True, default=("html",), metavar="LIST",
@@ -72,3 +72,4 @@ def _show(facts: dict[str, Any]) -> None:
                 print(f"  {text}")
     for path in facts["reports"]:
         print(path)
+    console.next_command("edgezoo recommend RESULTS --max-latency-ms 10")

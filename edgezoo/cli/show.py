@@ -12,7 +12,13 @@ from edgezoo.cli.options import common
 @click.argument("model")
 @common
 def COMMAND(model: str, as_json: bool, debug: bool) -> None:
-    """Show what is known about MODEL."""
+    """Show what is known about MODEL.
+
+    \b
+    Examples:
+      edgezoo show mobilenet
+      edgezoo show densenet121 --json
+    """
     facts = zoo.describe(model)
     if as_json:
         console.print_json(facts)
@@ -37,6 +43,7 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
         ("paper", facts["paper"]),
     ]
     console.table(facts["model"], ("", ""), rows)
+    console.next_command(f"edgezoo export {facts['model']} --int8")
 
 
 def _sizes(about: dict[str, int]) -> str:

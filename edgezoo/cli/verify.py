@@ -10,7 +10,7 @@ from edgezoo import console
 from edgezoo.cli.options import PATH, common, quiet
 
 
-@click.command("verify")
+@click.command("verify", short_help="Compare files with the Keras network they come from.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
 @click.option("--images", default="synthetic", metavar="DIR|NPZ", help="What to compare on.")
 @click.option(
@@ -41,7 +41,14 @@ def COMMAND(
     as_json: bool,
     debug: bool,
 ) -> int:
-    """Compare files with the Keras network that they were made from, and with one another."""
+    """Compare files with the Keras network that they were made from, and with one another.
+
+    \b
+    Examples:
+      edgezoo verify exported/mobilenet_0.5_160_*.onnx
+      edgezoo verify m_int8.tflite m_int8.onnx --images photos/ --count 200
+      edgezoo verify mine.tflite --weights mine.weights.h5 --min-agreement 0.95
+    """
     from edgezoo.pipeline.verify import verify_files
 
     with console.status(not quiet and not debug) as progress:
@@ -74,6 +81,7 @@ def COMMAND(
             ("file", "verdict", agree, "SQNR dB", "max diff"),
             rows,
         )
+        console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
     for entry in facts["results"]:
         for text in entry["failures"]:
             console.note(f"Failed: {entry['artifact']}: {text}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _APART_RUNS = 50
 _PHOTOGRAPH = (500, 375)  # a usual size of ImageNet's pictures
+_ANY_LENGTH = 256  # of a picture, for files that take any
 _MS = 1e6
 
 
@@ -151,7 +152,8 @@ def _an_input(wanted: TensorInfo) -> NDArray[Any]:
     """Seeded noise in the range of pixels: no kernel's time depends on the values."""
     import numpy as np
 
-    noise = np.random.default_rng(0).integers(0, 256, wanted.shape)
+    shape = [_ANY_LENGTH if length < 0 else length for length in wanted.shape]
+    noise = np.random.default_rng(0).integers(0, 256, shape)
     return (noise - 128 if wanted.dtype == "int8" else noise).astype(wanted.dtype)
 
 

@@ -70,6 +70,7 @@ class ExportRequest:
     preprocessing: str | None = None
     labels: Path | None = None
     trust: bool = False
+    embed_resize: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class Plan:
         border = f"_{job.io}" if job.io else ""
         border += "" if job.layout == "NHWC" else f"_{job.layout.lower()}"
         coarse = "_per-tensor" if job.granularity == "per-tensor" else ""
-        return f"{self.stem}_{job.precision}{coarse}{border}"
+        resizes = "_resizes" if job.embed_resize else ""
+        return f"{self.stem}_{job.precision}{coarse}{border}{resizes}"
 
     @property
     def needs_calibration(self) -> bool:
@@ -301,7 +303,10 @@ def _jobs(
         kind: InputKind = request.input_kind  # type: ignore[assignment]
         granularity = request.granularity if checked == "int8" else "per-channel"
         layout: Layout = request.input_layout.upper()  # type: ignore[assignment]
-        job = ExportJob(exporter.name, checked, kind, request.io, granularity, request.seed, layout)
+        job = ExportJob(
+            exporter.name, checked, kind, request.io, granularity, request.seed, layout,
+            request.embed_resize,
+        )  # fmt: skip
         reason = exporter.refusal(spec, job)
         if reason:
             refused.append(

@@ -52,6 +52,7 @@ def _compile(
                 f"Ethos-U takes int8 files: export it with --target {accelerator}.",
             )
         made = folder / f"{path.stem}_vela.tflite"
+        _tool.copy_contract(path, made)  # Vela keeps metadata, not what is attached
         final = made.replace(output / f"{path.stem}_{accelerator}.tflite")
     return Compilation(final, npu, cpu, _estimate(facts, accelerator, system, memory), remarks)
 

@@ -58,7 +58,9 @@ def _commands(page: Path) -> Iterator[tuple[list[str], list[str]]]:
         for line in body.replace("\\\n", " ").splitlines():
             typed = line.strip().removeprefix("$ ")
             if typed.startswith("edgezoo "):
-                found.append((shlex.split(typed, comments=True)[1:], []))
+                words = shlex.split(typed, comments=True)
+                end = next((n for n, word in enumerate(words) if word in (">", "|")), len(words))
+                found.append((words[1:end], []))
             elif found and body.startswith("$ "):
                 found[-1][1].append(line.rstrip())
         yield from found

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,33 +15,16 @@ from edgezoo.reporting.comparison import compare
 from edgezoo.reporting.files import write
 from edgezoo.reporting.html import to_html
 from edgezoo.reporting.rows import rows
+from tests.support.browser import chromium
 from tests.support.fake_records import failed, grid, record, write_store
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 EVIL = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>"
-
-
-def _require() -> Any:
-    missing = None if CHROMIUM else "chromium (apt-get install chromium)"
-    try:
-        from playwright import sync_api
-    except ImportError:
-        sync_api, missing = None, "playwright"
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"needs {missing}", pytrace=False)
-    if missing:
-        pytest.skip(f"needs {missing}")
-    return sync_api
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with _require().sync_playwright() as play:
-        chromium = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield chromium
-        chromium.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,161 @@
+"""TFLite metadata: what MediaPipe Tasks and TFLite's other task libraries read in a `.tflite`.
+
+Built field by field after the published schema (metadata_schema.fbs, root ModelMetadata, file
+identifier M001), since the packages that write it pin old libraries. The numbers below are places
+of fields in a table, or members of an enumeration, of that schema.
+See https://ai.google.dev/edge/litert/conversion/tensorflow/metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from edgezoo.artifact import LABELS_FILE, InputContract
+from edgezoo.rounding import PIXEL_ZERO
+
+NAME = "TFLITE_METADATA"
+_IDENTIFIER = b"M001"
+_MIN_PARSER_VERSION = "1.0.0"  # of the fields below: the first release of the schema
+_RGB = 1
+_FEATURES, _IMAGE = 1, 2  # ContentProperties
+_NORMALIZATION = 1  # ProcessUnitOptions
+_TENSOR_AXIS_LABELS = 2  # AssociatedFileType
+
+
+def metadata(model: Any, contract: InputContract) -> bytes:
+    """The metadata of a finished model; the same model gives the same bytes.
+
+    Args:
+        model: a `ModelT`, whose input's quantization says what a pixel means.
+        contract: of the file.
+    """
+    import flatbuffers
+
+    builder = flatbuffers.Builder(2048)
+    how = _normalization(model, contract)
+    subgraph = _table(
+        builder,
+        10,
+        {2: _vector(builder, [_input(builder, contract, how)]),
+         3: _vector(builder, [_output(builder, contract)])},
+    )  # fmt: skip
+    name = f"{contract.model} {contract.precision}"
+    root = _table(
+        builder,
+        8,
+        {
+            0: builder.CreateString(name),
+            1: builder.CreateString("The contract is in the metadata edgezoo_contract."),
+            3: _vector(builder, [subgraph]),
+            4: builder.CreateString("EdgeZoo"),
+            7: builder.CreateString(_MIN_PARSER_VERSION),
+        },
+    )
+    builder.Finish(root, _IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _normalization(
+    model: Any, contract: InputContract
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Mean and standard deviation that a client applies to RGB pixels: (pixel - mean) / std.
+
+    The schema means real values. Those of an 8-bit input are its quantized ones by scale and zero
+    point, so that the pixel itself is what is stored. None where the channels must also be swapped,
+    which the schema cannot say: a client that needs the numbers refuses the file, and is right.
+    """
+    graph = model.subgraphs[0]
+    quantization = graph.tensors[graph.inputs[0]].quantization
+    if contract.input_kind == "normalized":
+        how = contract.normalization
+        if how.channel_order != "RGB":
+            return None
+        pairs = list(zip(how.scale, how.offset, strict=True))
+        pairs = pairs[:1] if len(set(pairs)) == 1 else pairs
+        return [-offset / scale for scale, offset in pairs], [1 / scale for scale, _ in pairs]
+    if contract.input_dtype in ("uint8", "int8"):
+        return [float(PIXEL_ZERO)], [1 / float(quantization.scale[0])]
+    return [0.0], [1.0]
+
+
+def _input(
+    builder: Any, contract: InputContract, how: tuple[Sequence[float], Sequence[float]] | None
+) -> int:
+    swapped = contract.input_kind == "normalized" and contract.normalization.channel_order != "RGB"
+    image = _table(builder, 2, {} if swapped else {0: ("Uint8", _RGB)})
+    units = []
+    if how is not None:
+        mean, deviation = (builder.CreateNumpyVector(_floats(values)) for values in how)
+        options = _table(builder, 2, {0: mean, 1: deviation})
+        units = [_table(builder, 2, {0: ("Uint8", _NORMALIZATION), 1: options})]
+    return _table(
+        builder,
+        7,
+        {
+            0: builder.CreateString("image"),
+            1: builder.CreateString(contract.summary),
+            3: _table(builder, 2, {0: ("Uint8", _IMAGE), 1: image}),
+            4: _vector(builder, units),
+        },
+    )
+
+
+def _output(builder: Any, contract: InputContract) -> int:
+    files = []
+    if contract.labels:
+        files = [
+            _table(
+                builder,
+                5,
+                {
+                    0: builder.CreateString(LABELS_FILE),
+                    1: builder.CreateString("A class name a line, in the order of the output."),
+                    2: ("Uint8", _TENSOR_AXIS_LABELS),
+                },
+            )
+        ]
+    content = _table(builder, 2, {0: ("Uint8", _FEATURES), 1: _table(builder, 0, {})})
+    stats = None
+    if contract.output_kind == "probabilities":
+        low, high = (builder.CreateNumpyVector(_floats([bound])) for bound in (0.0, 1.0))
+        stats = _table(builder, 2, {0: high, 1: low})
+    return _table(
+        builder,
+        7,
+        {
+            0: builder.CreateString(contract.output_kind),
+            3: content,
+            5: stats,
+            6: _vector(builder, files),
+        },
+    )
+
+
+def _floats(values: Sequence[float]) -> Any:
+    import numpy as np
+
+    return np.asarray(values, np.float32)
+
+
+def _table(builder: Any, slots: int, fields: dict[int, int | tuple[str, int] | None]) -> int:
+    """A table: each field an offset of what was written before, or a scalar with its type."""
+    builder.StartObject(slots)
+    for slot, value in fields.items():
+        if value is None:
+            continue
+        if isinstance(value, tuple):
+            getattr(builder, f"Prepend{value[0]}Slot")(slot, value[1], 0)
+        else:
+            builder.PrependUOffsetTRelativeSlot(slot, value, 0)
+    return int(builder.EndObject())
+
+
+def _vector(builder: Any, offsets: Sequence[int]) -> int | None:
+    """A vector of tables; None for none, which leaves the field out."""
+    if not offsets:
+        return None
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
