@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import StepwiseNetwork
+from edgezoo.calibration._stepwise import WEIGHTED, StepwiseNetwork
 from edgezoo.calibration.bias_correction import correct_layers
 from edgezoo.calibration.equalization import equalize
 from edgezoo.calibration.observation import NetworkInput, Observation, Ranges, observe
@@ -54,7 +54,7 @@ class Preparation:
 
 
 def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
-    """Write the network that takes what `feed` gives.
+    """Write the network that takes what `feed` gives, each layer with constants of its own.
 
     Args:
         base: float network; takes normalised input, or pixels where its first operation
@@ -62,7 +62,9 @@ def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
         plain: the same network for the other input.
         feed: what it shall take.
     """
-    plain.write_bytes(base.read_bytes())
+    model = flatbuffer.read_model(base)
+    flatbuffer.own_constants(model, WEIGHTED)
+    flatbuffer.write_model(model, plain)
     if feed.how.uniform:
         # half a level: -1 + 128 / 127.5 where pixels are mapped to -1...1
         _shift_first_bias(plain, feed.how.offset[0] + PIXEL_ZERO * feed.how.scale[0])

@@ -6,6 +6,8 @@ Nothing is imported before it is used: a device may run a .tflite without this m
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,3 +203,34 @@ def is_constant(model: Any, index: int) -> bool:
     """Whether a tensor of the main graph carries its values in the file."""
     data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
     return data is not None and len(data) > 0
+
+
+def own_constants(model: Any, kinds: Iterable[str]) -> int:
+    """Give every layer of some kinds constants that no other one reads; values stay.
+
+    TensorFlow's converter stores equal constants once: all layers without a bias share one of
+    zeros, and what is written for one of them would be written for all.
+
+    Returns:
+        How many constants were copied.
+    """
+    graph = model.subgraphs[0]
+    kinds, read, copied = set(kinds), set[int](), 0
+    for op in graph.operators:
+        if op_name(model, op) not in kinds:
+            continue
+        layer = text(graph.tensors[op.outputs[0]].name)
+        for place, role in ((1, "weights"), (2, "bias")):
+            index = int(op.inputs[place]) if place < len(op.inputs) else -1
+            if index < 0 or not is_constant(model, index):
+                continue
+            buffer = graph.tensors[index].buffer
+            if buffer in read:
+                model.buffers.append(copy.copy(model.buffers[buffer]))
+                tensor = copy.copy(graph.tensors[index])
+                tensor.name, tensor.buffer = f"{layer}/{role}", len(model.buffers) - 1
+                graph.tensors.append(tensor)
+                op.inputs[place] = len(graph.tensors) - 1
+                copied += 1
+            read.add(buffer)
+    return copied

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgezoo import flatbuffer
 from edgezoo.calibration import bias_correction, sensitivity
-from edgezoo.calibration._stepwise import StepwiseNetwork
+from edgezoo.calibration._stepwise import Step, StepwiseNetwork
+from edgezoo.calibration.observation import NetworkInput
+from edgezoo.calibration.preparation import write_plain
 from edgezoo.calibration.recipe import Recipe
 from edgezoo.preprocessing import find_images, load_pixels
 from edgezoo.rounding import round_weights
+from edgezoo.spec import NORMALIZATIONS
 from tests.conftest import Exported, Trained
 
 Ranges = dict[str, tuple[float, float]]
@@ -103,3 +107,32 @@ def test_a_spoilt_layer_is_the_most_harmful(plain: Path, inputs: NDArray[np.floa
     assert len(ranked) == 28
     noise = [harm for _, harm in ranked]
     assert noise == sorted(noise, reverse=True)
+
+
+def test_layers_that_share_a_constant_get_their_own(plain: Path, tmp_path: Path) -> None:
+    """TensorFlow's converter keeps one bias of zeros for all layers that have none."""
+    base, path = tmp_path / "base.tflite", tmp_path / "plain.tflite"
+    network = StepwiseNetwork(plain)
+    one, other = _layers_of_one_width(network)
+    network.graph.operators[other.index].inputs[2] = one.bias
+    flatbuffer.write_model(network.model, base)
+    write_plain(base, path, NetworkInput(NORMALIZATIONS["raw"], "normalized"))
+    written = StepwiseNetwork(path)
+    one, other = (written.steps[step.index] for step in (one, other))
+    assert one.bias is not None and other.bias is not None
+    before = written.constant(one.bias).copy()
+    assert np.array_equal(written.constant(other.bias), before)
+    written.set_constant(one.bias, before + 1)
+    assert np.array_equal(written.constant(other.bias), before)
+
+
+def _layers_of_one_width(network: StepwiseNetwork) -> tuple[Step, Step]:
+    """Two layers whose biases have one length."""
+    known: dict[int, Step] = {}
+    for step in network.steps:
+        if step.kind == "CONV_2D" and step.bias is not None:
+            width = network.constant(step.bias).size
+            if width in known:
+                return known[width], step
+            known[width] = step
+    raise AssertionError("all layers differ in width")
