@@ -72,8 +72,9 @@ def test_table_and_bound(exported: Exported, trained: Trained, spoilt: Path) -> 
     assert ended.code == 6
     assert "worse" in ended.stdout and "equal within 1" in ended.stdout
     assert max(map(len, ended.stdout.splitlines())) <= 80
-    (line,) = ended.stderr.splitlines()
+    line, hint = ended.stderr.splitlines()
     assert line.startswith("Failed: ") and "spoilt.onnx" in line and "1.5" in line
+    assert hint.startswith("Next: edgezoo explain ")
     ended = run_cli(*asked, "--json")
     check("evaluate", ended.json)
     assert ended.code == 6 and len(ended.json["failures"]) == 1 and ended.json["max_drop"] == 0.015

@@ -29,6 +29,7 @@ WORKS = {
     "demo": "list --with-weights --json",
     "export": "export mobilenet --alpha 0.25 --input-size 32 --weights random --format tflite "
     "--no-verify -o {out} --json",
+    "cluster": "doctor --json",
     "all": "doctor --json",
     "dev": "doctor --json",
 }

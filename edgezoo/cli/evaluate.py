@@ -132,7 +132,6 @@ def COMMAND(
     else:
         _show(images, facts)
         console.ran_on(facts)
-        console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
     for entry in facts["results"]:
         if entry["resumed"]:
             console.note(
@@ -142,6 +141,8 @@ def COMMAND(
             console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")
     for text in facts["failures"]:
         console.note(f"Failed: {text}")
+    if not as_json:
+        console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
     return 6 if facts["failures"] else 0
 
 

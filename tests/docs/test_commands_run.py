@@ -38,6 +38,8 @@ NOT_RUN = {
     r"edgezoo evaluate .*ILSVRC2012": "needs ImageNet's own list; tests/test_evaluation.py",
     r"source <\(": "a shell's own; tests/contract/test_commands.py lets bash read the script",
     r"edgezoo( \w+)? --help": "docs/cli.md is compared as a whole",
+    r"edgezoo (finetune |\w+ \S*flowers)": "trains a network or wants one of one's own; "
+    "tests/finetuning, tests/cli/test_own_models.py",
     r"dask |ssh |edgezoo .*--(cluster|workers) ": "needs a cluster; its own tests make one",
 }
 # Heavy ones are asked for their plan, which checks all that a user can get wrong.
