@@ -3,7 +3,8 @@
 Both start from one network (seeded random weights, estimated batch norm) and are calibrated on
 the same 100 pictures; the SQNR of the logits is taken on 64 others. A trained network is not to
 be had for these families here, and logits say more than the top-1 of a network without classes.
-Writes results/int8-families.json and exits 1 where a bound does not hold.
+Writes results/int8-families.json and exits 1 where a bound does not hold. A network that is not
+named keeps its rows, with the machine and the commit that they came from.
 
     python benchmarks/int8_families.py [MODEL...]
 """
@@ -296,14 +297,16 @@ def main() -> int:
             print(json.dumps(logits_of(Path(argument), model, Path(folder))))
         return 0
     common.require_shared()
-    models, missed = [], []
+    path = common.RESULTS / "int8-families.json"
+    known = json.loads(path.read_text())["models"] if path.is_file() else []
+    models = {facts["model"]: facts for facts in known}
     for model in sys.argv[1:] or MODELS:
         with tempfile.TemporaryDirectory() as scratch:
             facts = one_model(model, Path(scratch))
         print(json.dumps(facts), flush=True)
-        models.append(facts)
-        missed += failures(facts)
-        path = common.save("int8-families", {"models": models, "missed": missed})
+        models[model] = {**facts, "environment": common.environment()}
+        missed = [line for each in models.values() for line in failures(each)]
+        common.save("int8-families", {"models": [*models.values()], "missed": missed})
     print(f"{path.relative_to(common.ROOT)}: {missed or 'all bounds hold'}")
     return 1 if missed else 0
 
