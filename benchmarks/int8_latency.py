@@ -160,14 +160,10 @@ def failures(model: dict[str, Any]) -> list[str]:
     return found
 
 
-def bytes_of(path: Path) -> int:
-    """Size of a file, with the weights of an .xml."""
-    weights = path.with_suffix(".bin")
-    return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" else 0)
-
-
 def one_model(alpha: float, size: int, folder: Path) -> dict[str, Any]:
     """Latency and size of one network's files."""
+    from edgezoo import registry
+
     hand = folder / "hand"
     stem = export(alpha, size, folder / "edgezoo")
     plain = export(alpha, size, folder / "io", "--format", "tflite", "--io", "int8")
@@ -208,7 +204,10 @@ def one_model(alpha: float, size: int, folder: Path) -> dict[str, Any]:
             {"edgezoo": ours_name, "over": other, "ratio": ratio(samples, ours_name, other)}
             for ours_name, other in PAIRS[name]
         ]
-        sizes = {"edgezoo": bytes_of(ours[name]), "by hand": bytes_of(by_hand[name])}
+        sizes = {
+            side: registry.load_artifact(path).bytes
+            for side, path in (("edgezoo", ours[name]), ("by hand", by_hand[name]))
+        }
         result[name] = {"cpu_ms": medians, "ratios": ratios, "bytes": sizes, "samples": samples}
         print(alpha, size, name, medians, ratios, sizes, flush=True)
     return result

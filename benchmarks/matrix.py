@@ -56,7 +56,7 @@ def one_model(model: str, folder: Path) -> None:
     """All cells of a model, written as soon as each is done."""
     import numpy as np
 
-    from edgezoo import process
+    from edgezoo import process, registry
     from edgezoo.pipeline.plan import ExportRequest, resolve
     from edgezoo.pipeline.work import Work, answers_to
 
@@ -97,8 +97,8 @@ def one_model(model: str, folder: Path) -> None:
                 "prepare": work.usage[f"prepare_{form}"],
             }
         cell = {**shared, "format": job.format, "precision": job.precision, "steps": steps,
-                **scores(path, work.verification, exact), "latency": latency(path),
-                "bytes": bytes_of(path), "operations": operations(path)}  # fmt: skip
+                "bytes": registry.load_artifact(path).bytes, "operations": operations(path),
+                **scores(path, work.verification, exact), "latency": latency(path)}  # fmt: skip
         cell_path(model, job.format, job.precision).write_text(json.dumps(cell, indent=1) + "\n")
         print(model, job.format, job.precision, cell["sqnr_db"], cell["agreement"], flush=True)
 
@@ -169,12 +169,6 @@ def operations(path: Path) -> dict[str, Any]:
     done = common.measure([*common.EDGEZOO, "inspect", str(path), "--json"])
     facts = json.loads(done["stdout"])
     return {"ops": facts["ops"], "in_float": facts["float_ops"]}
-
-
-def bytes_of(path: Path) -> int:
-    """Size of a file, with the weights of an .xml."""
-    weights = path.with_suffix(".bin")
-    return path.stat().st_size + (weights.stat().st_size if path.suffix == ".xml" else 0)
 
 
 def missing_of(model: str) -> list[Path]:

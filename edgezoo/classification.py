@@ -55,7 +55,6 @@ def classify(
         )  # fmt: skip
     import numpy as np
 
-    require_classes(artifact)
     opened, session = open_artifact(
         artifact,
         preprocessing=preprocessing,
@@ -68,6 +67,7 @@ def classify(
     contract = opened.required_contract()
     results = []
     with session:
+        require_classes(opened)
         for image in images:
             pixels = load_pixels(Path(image), contract.input_size, contract.resize)
             scores = predict(session, contract, pixels[None])[0]

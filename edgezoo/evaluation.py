@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import labelled, registry, remote, scoring, statistics
-from edgezoo.artifact import InputContract
+from edgezoo.artifact import Artifact, InputContract
 from edgezoo.calibration import fingerprints
 from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.inference import require_classes
-from edgezoo.labelled import LabelledImages, find_labelled
+from edgezoo.labelled import LabelledImages
 from edgezoo.preprocessing import recipe_hash
 from edgezoo.scoring import Ranks
 from edgezoo.shards import Member
@@ -115,7 +115,7 @@ def evaluate(
     }  # fmt: skip
     return assess(
         artifacts,
-        lambda contract: find_labelled(Path(images), contract, truth).thinned(limit),
+        labelled.finder(Path(images), truth, limit),
         partial(scoring.rank, device=device, runtime=runtime, **common),
         reference,
         partial(scoring.rank, **common),
@@ -144,12 +144,11 @@ def assess(
         ranker, reference_ranker: run the artifacts, and the reference.
     """
     artifacts = list(artifacts)
-    for path in (*([reference] if reference is not None else []), *artifacts):
-        require_classes(path)
-    overlaps = {
-        path: _overlap(Path(path), find, allow_overlap)
-        for path in (*([reference] if reference is not None else []), *artifacts)
-    }
+    every_path = (*([reference] if reference is not None else []), *artifacts)
+    loaded = {path: registry.load_artifact(path) for path in every_path}
+    for artifact in loaded.values():
+        require_classes(artifact)
+    overlaps = {path: _overlap(artifact, find, allow_overlap) for path, artifact in loaded.items()}
     standard = _score(reference, find, reference_ranker) if reference is not None else None
     every = [standard] if standard else []
     results = []
@@ -193,9 +192,9 @@ def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:
     return scores
 
 
-def _overlap(path: Path, find: Find, allowed: bool) -> int | None:
+def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
     """How many of the images calibrated a file; None where the file cannot tell."""
-    contract = registry.load_artifact(path).contract
+    contract = artifact.contract
     if contract is None or contract.calibration is None:
         return 0 if contract is not None and contract.precision != "int8" else None
     paths = find(contract).paths
@@ -205,7 +204,7 @@ def _overlap(path: Path, find: Find, allowed: bool) -> int | None:
     verb = "calibrated" if contract.precision == "int8" else "taught"
     if shared and not allowed:
         raise RefusedError(
-            f"{len(shared)} of {len(paths)} images {verb} {path} ({shared[0].name}"
+            f"{len(shared)} of {len(paths)} images {verb} {artifact.path} ({shared[0].name}"
             f"{' …' if len(shared) > 1 else ''}): accuracy on them is no evidence.",
             "Give other images, or --allow-overlap, which the result will tell.",
         )

@@ -141,17 +141,17 @@ def open_artifact(
     return artifact, session
 
 
-def require_classes(path: Path | str) -> None:
+def require_classes(artifact: Artifact) -> None:
     """Check that a file names classes, before anything is made of its output.
 
     Raises:
         RefusedError: it gives features.
     """
-    contract = registry.load_artifact(path).contract
+    contract = artifact.contract
     if contract is not None and contract.output_kind == "features":
         shape = " x ".join(map(str, contract.output_shape))
         raise RefusedError(
-            f"{path} gives features ({shape}), no classes.",
+            f"{artifact.path} gives features ({shape}), no classes.",
             "Take them from edgezoo.open_artifact in Python, or export the model with its top.",
         )
 

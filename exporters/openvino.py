@@ -23,14 +23,12 @@ from edgezoo.exporters._common import (
     resize_refusal,
     takes_float,
 )
-from edgezoo.rounding import activation_parameters, weight_scales
+from edgezoo.rounding import PIXEL_ZERO, activation_parameters, weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
 if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
-
-_PIXEL_ZERO = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ def _quantize(
     form = str(source.form("prepared.onnx"))
     scale = np.float32(preparation["input_scale"])
     # One image is enough: NNCF's own ranges are replaced.
-    picture = (next(iter(calibration.pixels())).astype(np.float32) - _PIXEL_ZERO) * scale
+    picture = (next(iter(calibration.pixels())).astype(np.float32) - PIXEL_ZERO) * scale
     exact = {op.get_friendly_name(): op for op in ov.convert_model(form).get_ops()}
     recipe = preparation["recipe"]
     quantized = nncf.quantize(
@@ -233,7 +231,7 @@ def _take_pixels(model: ov.Model, input_scale: float, in_float: bool) -> ov.Mode
     if not in_float:
         steps.input().tensor().set_element_type(ov.Type.u8)
         steps.input().preprocess().convert_element_type(ov.Type.f32)
-    steps.input().preprocess().mean(float(_PIXEL_ZERO)).scale(1 / input_scale)
+    steps.input().preprocess().mean(float(PIXEL_ZERO)).scale(1 / input_scale)
     return steps.build()
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from edgezoo import shards
 from edgezoo.errors import DataError
-from edgezoo.labelled import find_labelled, wanted_files
+from edgezoo.labelled import find_labelled, finder, wanted_files
 from edgezoo.preprocessing import file_sha256, load_pixels
 from edgezoo.shards import Member
 from tests.test_evaluation import CONTRACT, WNIDS
@@ -55,6 +57,23 @@ def test_webdataset(tmp_path: Path) -> None:
     same = load_pixels(images[1], 32) == load_pixels(tmp_path / "loose.jpg", 32)
     assert np.all(same)
     assert wanted_files(second, None, 1) == ((second,), None)
+
+
+def test_finder_lists_a_place_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For all files of the same classes, whatever else their contracts say; not for others."""
+    tar = _tar(tmp_path / "val.tar", {"1.jpg": _jpeg(1), "1.cls": b"b", "2.jpg": _jpeg(2),
+                                      "2.cls": b"a"})  # fmt: skip
+    listed = []
+    members = shards.members
+    monkeypatch.setattr(
+        shards, "members", lambda *given: (listed.append(given), members(*given))[1]
+    )
+    ab, ba = (replace(CONTRACT, classes=2, labels=labels) for labels in (("a", "b"), ("b", "a")))
+    find = finder(tar, None, 1)
+    assert find(ab).labels == (1,)
+    assert find(replace(ab, precision="float32")) is find(ab)
+    assert len(listed) == 1
+    assert find(ba).labels == (0,)
 
 
 def test_folder_a_class_and_flat(tmp_path: Path) -> None:

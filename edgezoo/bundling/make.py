@@ -72,7 +72,7 @@ def bundle(
     paths, output = [Path(path) for path in artifacts], Path(output)
     _check(paths, output)
     for path in paths:
-        require_classes(path)
+        require_classes(registry.load_artifact(path))
     opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in paths]
     sizes = [artifact.required_contract().input_size for artifact, _ in opened]
     pictures = golden.pictures(max(sizes))

@@ -125,8 +125,8 @@ def _identify(
     path: Path | str, float_file: Path | str | None, preprocessing: str | None
 ) -> Explained:
     """Check that the file can be explained, and find its float network."""
-    require_classes(path)
     artifact = registry.load_artifact(path)
+    require_classes(artifact)
     registry.anatomy_reader(artifact.path)
     if not registry.runtime_for(artifact.path).describe(artifact.path).quantized:
         raise RefusedError(

@@ -19,7 +19,7 @@ from typing import Any
 from edgezoo import evaluation, registry
 from edgezoo.artifact import InputContract
 from edgezoo.errors import CrashError, DataError, EdgeZooError, MissingError, UsageError
-from edgezoo.labelled import LabelledImages, find_labelled
+from edgezoo.labelled import finder
 from edgezoo.measurement.session import Session, Subject
 from edgezoo.scoring import Ranks
 from edgezoo.shards import Member
@@ -236,10 +236,7 @@ class _Cluster:
     ) -> list[dict[str, Any]]:
         images = _absolute(request).images
         assert images is not None
-
-        def find(contract: InputContract) -> LabelledImages:
-            return find_labelled(images, contract, request.ground_truth).thinned(request.limit)
-
+        find = finder(images, request.ground_truth, request.limit)
         # All shards are handed over before the first answer is waited for.
         begun = {
             path: self._shards(path, find(registry.load_artifact(path).required_contract()).paths)
