@@ -29,8 +29,8 @@ from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.steps import Steps
 
 HERE = "here"
-# Images of one task: some tenths of a second.
-_SHARD = 200
+# Images of one task: so few that workers end together, so many that a task costs little beside them.
+_SHARD = 50
 _CONNECT_S, _WORKERS_S = 10, 30
 _EXPORTS_AT_ONCE = 64
 
