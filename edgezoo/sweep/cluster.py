@@ -29,7 +29,7 @@ from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.steps import Steps
 
 HERE = "here"
-# Images of one task: so few that workers end together, so many that a task costs little beside them.
+# Images of one task: workers end together, and a task costs little beside what is in it.
 _SHARD = 50
 _CONNECT_S, _WORKERS_S = 10, 30
 _EXPORTS_AT_ONCE = 64
