@@ -14,7 +14,8 @@ from pathlib import Path
 
 import click
 from matrix_tables import matrix
-from measured import measurements, table
+from measured import measurements
+from tables import table
 
 from edgezoo import registry
 from edgezoo.cli.main import edgezoo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from measured import RESULTS, table
+from tables import RESULTS, table
 
 
 def matrix() -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+import measured_speed
+from tables import RESULTS, origin, table
 
 
 def measurements() -> str:
@@ -39,7 +39,7 @@ def _int8_families(result: dict[str, Any]) -> list[str]:
         for name in ("tflite", "onnx", "openvino")
     ]
     return [
-        f"## Int8 of untrained networks\n\n{_origin(result)}\n",
+        f"## Int8 of untrained networks\n\n{origin(result)}\n",
         "SQNR of the logits in decibels on 64 photographs; seeded random weights with estimated\n"
         "batch norm, 100 photographs to calibrate, default sizes and sessions.\n",
         table(["model", "format", "EdgeZoo", "by hand"], rows),
@@ -78,7 +78,7 @@ def _int8_methods(result: dict[str, Any]) -> list[str]:
         for method, facts in model["methods"].items()
     ]
     return [
-        f"## Int8 methods, one by one\n\n{_origin(result)}\n",
+        f"## Int8 methods, one by one\n\n{origin(result)}\n",
         f"TFLite int8, {result['calibration_images']} photographs to calibrate, 650 to score;\n"
         "drop of top-1 in points. The standard error of an agreement of .95 is .009.\n",
         table(["model", "method", "agreement", "drop", "SQNR dB", "CPU s"], rows),
@@ -88,7 +88,7 @@ def _int8_methods(result: dict[str, Any]) -> list[str]:
 def _efficientnet_lite(result: dict[str, Any]) -> list[str]:
     columns = ["model", "made by", "top-1 %", "agreement", "drop, points"]
     return [
-        f"## EfficientNet-Lite\n\n{_origin(result)}\n",
+        f"## EfficientNet-Lite\n\n{origin(result)}\n",
         "Agreement and drop are those towards the Keras network, on the same images.\n",
         table(columns, [row for model in result["models"] for row in _lite_rows(model)]),
     ]
@@ -125,7 +125,7 @@ def _conversion(result: dict[str, Any]) -> list[str]:
     ]
     columns = ["model", "format", "EdgeZoo s", "by hand s", "cheapest route by hand", "ratio"]
     return [
-        f"## Conversion\n\n{_origin(result)}\n",
+        f"## Conversion\n\n{origin(result)}\n",
         "Float32, CPU seconds of whole processes from the import of TensorFlow to the file.\n",
         table(columns, rows),
     ]
@@ -135,7 +135,7 @@ def _int8_latency(result: dict[str, Any]) -> list[str]:
     files = ["mobilenet", "format", "made by", "ms", "kB"]
     pairs = ["mobilenet", "format", "file", "over", "time"]
     return [
-        f"## Int8 latency and size\n\n{_origin(result)}\n",
+        f"## Int8 latency and size\n\n{origin(result)}\n",
         "One thread, CPU milliseconds. Files made by hand take normalised input unless said.\n"
         "A byte border costs a TFLite file one more operation, and its caller none.\n",
         table(files, _latency(result)),
@@ -147,7 +147,7 @@ def _int8_latency(result: dict[str, Any]) -> list[str]:
 
 def _cost_section(result: dict[str, Any]) -> list[str]:
     return [
-        f"## Cost\n\n{_origin(result)}\n",
+        f"## Cost\n\n{origin(result)}\n",
         table(["what", "CPU s", "peak MB"], _cost(result)),
     ]
 
@@ -155,20 +155,10 @@ def _cost_section(result: dict[str, Any]) -> list[str]:
 _ACCURACY_COLUMNS = ["made by", "file", "calibrated on", "top-1 %", "agreement with Keras"]
 
 
-def _origin(result: dict[str, Any]) -> str:
-    facts = result["environment"]
-    machine = facts["machine"]
-    features = ", ".join(machine["features"]) or "no int8 features"
-    return (
-        f"{facts['date'][:10]}, {machine['cpu']} ({machine['architecture']}, {features}), "
-        f"{machine['cores']} cores, Python {facts['python']}, commit {facts['commit'][:10]}."
-    )
-
-
 def _heading(model: dict[str, Any]) -> str:
     images, top1 = model["edgezoo"][0]["images"], 100 * model["edgezoo"][0]["float_top1"]
     return (
-        f"### mobilenet {model['alpha']} at {model['size']} px\n\n{_origin(model)}\n\n"
+        f"### mobilenet {model['alpha']} at {model['size']} px\n\n{origin(model)}\n\n"
         f"Keras: {top1:.1f} % top-1 on {images} images.\n"
     )
 
@@ -272,7 +262,7 @@ def _explained(result: dict[str, Any]) -> list[str]:
         for format, found in result["whole"].items()
     ]
     return [
-        f"## Explaining\n\n{_origin(result)}\n",
+        f"## Explaining\n\n{origin(result)}\n",
         "An int8 .tflite of mobilenet 0.25 at 224 px, spoilt in one way at a time; "
         f"{result['images']}\nvalidation images beside the float file.\n",
         table(["spoilt", "named", "layer", "agreement %", "largest share of the error %"], faults),
@@ -297,18 +287,12 @@ def _clients(result: dict[str, Any]) -> list[str]:
     columns = ["client", "file", "agrees, same resize %", "agrees, our crop %",
                "its top-1 %", "top-1 with our crop %", "names"]  # fmt: skip
     return [
-        f"## Other people's programs\n\n{_origin(result)}\n",
+        f"## Other people's programs\n\n{origin(result)}\n",
         f"mobilenet {result['alpha']} at {result['size']} px, told nothing but paths, against our "
         "session on\npictures that are stretched as the client does it, and on our resize and "
         "centre crop.\n",
         table(columns, rows),
     ]
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
 
 
 def _finetune(result: dict[str, Any]) -> list[str]:
@@ -324,7 +308,7 @@ def _finetune(result: dict[str, Any]) -> list[str]:
         for entry in result["results"]
     ]
     return [
-        f"## Fine-tuning\n\n{_origin(result)}\n",
+        f"## Fine-tuning\n\n{origin(result)}\n",
         f"{result['model']}, taught {', '.join(counts[0])} by {words[0]} and scored on {words[1]}\n"
         f"that it has not seen: {result['cost']['finetune']['cpu_s']:.0f} CPU s, "
         f"{result['cost']['finetune']['peak_rss_mb']:.0f} MB at the most. ImageNet's own\n"
@@ -344,4 +328,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "explain": _explained,
     "finetune": _finetune,
     "clients": _clients,
+    **measured_speed.SECTIONS,
 }
