@@ -122,12 +122,16 @@ class TensorInfo:
     zero_point: int | None = None
 
 
+# The words of `--device`; which of them are there, each runtime tells.
+DEVICES = ("cpu", "gpu", "coral")
+
+
 @dataclass(frozen=True, slots=True)
 class RanOn:
     """What a session really runs on, as the runtime itself says it after opening.
 
     Attributes:
-        device: the word of `--device`: "cpu", "gpu", "coral".
+        device: one of `DEVICES`.
         kind: "hardware"; "software" where a GPU is computed by the CPU (SwiftShader); "unknown"
             where the runtime does not say.
         name: the device's own name, where the runtime tells one.

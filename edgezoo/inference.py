@@ -124,6 +124,7 @@ def open_artifact(
         UsageError, MissingError, DataError: what stands in the way, in words.
     """
     preprocessing = preprocessing_mode(preprocessing)
+    registry.require_device(device)
     artifact = registry.load_artifact(path, trust=trust)
     session = registry.runtime_for(artifact.path, runtime).open(artifact, device, threads)
     if artifact.contract is None and preprocessing is not None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from edgezoo.anatomy import AnatomyReader
 from edgezoo.artifact import Artifact, InputContract
-from edgezoo.contracts import Exporter, Runtime, Target
+from edgezoo.contracts import DEVICES, Exporter, Runtime, Target
 from edgezoo.errors import DataError, MissingError, RefusedError, UsageError, did_you_mean
 from edgezoo.keras_files import saved_model
 from edgezoo.spec import ModelSpec
@@ -154,6 +154,16 @@ def anatomy_reader(path: Path) -> AnatomyReader:
         )
     reader: AnatomyReader = importlib.import_module(module).READER
     return reader
+
+
+def require_device(word: str) -> None:
+    """Check a word that a user gave as a device; whether there is one, the runtime tells.
+
+    Raises:
+        UsageError: no runtime has devices of that name.
+    """
+    if word not in DEVICES:
+        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, DEVICES))
 
 
 def _named_runtime(path: Path, name: str) -> Runtime:

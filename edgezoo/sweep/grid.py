@@ -122,6 +122,8 @@ def expand(request: SweepRequest) -> list[Network]:
     """
     threads = thread_counts(request.threads)
     _check_targets(request)
+    for device in request.device:
+        registry.require_device(device)
     if request.files:
         return [_existing(request, threads)]
     if not request.models:

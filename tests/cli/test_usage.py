@@ -49,6 +49,8 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         (("export", "vgg16", "--weights", "random", "--alpha", "0.5"), ("vgg16", "--alpha")),
         (("export", "xception", "--weights", "random", "--input-size", "64"), ("64", "71")),
         (("inspect", "pyproject.toml"), ("pyproject.toml", ".tflite")),
+        (("classify", "a.tflite", "a.jpg", "--device", "gup"), ("gup", "Did you mean gpu")),
+        (("benchmark", "a.tflite", "--device", "cpu,corl"), ("corl", "Did you mean coral")),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
