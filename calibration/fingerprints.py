@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgezoo.errors import DataError
+from edgezoo.errors import DataError, interpreting
 from edgezoo.preprocessing import file_sha256, load_pixels
 from edgezoo.shards import Member
 from edgezoo.spec import USUAL_RESIZE, Resize
@@ -63,12 +63,13 @@ def overlapping(
     facts = passport.get("fingerprints")
     if facts is None:
         return None
-    data, step = base64.b64decode(facts["sha256"]), int(facts["bytes"])
-    known = {data[i : i + step] for i in range(0, len(data), step)}
+    with interpreting("The passport of the calibration in the file"):
+        data, step, kind = base64.b64decode(facts["sha256"]), int(facts["bytes"]), str(facts["of"])
+        known = {data[i : i + step] for i in range(0, len(data), step)}
 
     def fingerprint(path: Path | Member) -> bytes | None:
         try:
-            if facts["of"] == "pixels":
+            if kind == "pixels":
                 return of_pixels(load_pixels(path, size, resize))[:step]
             return of_file(path)[:step]
         except (OSError, DataError):

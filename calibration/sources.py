@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FEW_IMAGES = 100
 MAX_UNREADABLE = 0.10
+_LARGEST_ARRAYS = 8 << 30  # 50,000 pictures of 224 px take 7 GiB
 # Verification draws its procedural pictures far from those of calibration.
 _VERIFICATION_SEED = 1_000_003
 
@@ -293,15 +294,21 @@ def _read_array(path: Path) -> NDArray[Any]:
             return loaded
         with loaded as archive:
             names = list(archive.keys())
+            if sum(entry.file_size for entry in archive.zip.infolist()) > _LARGEST_ARRAYS:
+                raise DataError(f"{path} unpacks to more than {_LARGEST_ARRAYS >> 30} GiB.")
             if len(names) != 1 and "images" not in names:
                 raise DataError(
                     f"{path} holds {len(names)} arrays ({', '.join(names[:5])}).",
                     "Store one array, or name it images.",
                 )
-            values: NDArray[Any] = archive["images" if "images" in names else names[0]]
+            values = archive["images" if "images" in names else names[0]]
+            if not isinstance(values, np.ndarray):  # a file of another kind in the zip
+                raise DataError(f"{path} holds {names[0]}, which is no array.")
             return values
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as an array file: {error}.") from error
+    except DataError:
+        raise
     except Exception as error:  # zipfile's and zlib's own errors
         raise DataError(f"{path} is damaged: {error}.") from error
 

@@ -295,6 +295,25 @@ def _clients(result: dict[str, Any]) -> list[str]:
     ]
 
 
+def _fuzz(result: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, kind in result["kinds"].items():
+        exits = kind["exits"]
+        others = sum(n for code, n in exits.items() if code not in ("0", "5"))
+        deaths = ", ".join(f"{n} {word}" for word, n in kind["child_deaths"].items()) or "-"
+        rows.append([name, kind["inputs"], exits.get("0", 0), exits.get("5", 0), others, deaths,
+                     f"{kind['longest_s']:.1f}"])  # fmt: skip
+    return [
+        f"## Damaged and hostile files\n\n{origin(result)}\n",
+        f"{result['inputs']} inputs, {result['repeated_as_typed']} of them repeated as a user\n"
+        f"types the command; {len(result['failures'])} failures, {len(result['leaks'])} leaks,\n"
+        f"{result['cpu_s']} CPU s. Opened: the damage did not matter to the reader. Ended: how\n"
+        "limited processes died, each of which became exit code 5. Seconds are wall time on a\n"
+        "shared machine.\n",
+        table(["kind", "inputs", "opened", "exit 5", "other exits", "ended", "longest s"], rows),
+    ]
+
+
 def _finetune(result: dict[str, Any]) -> list[str]:
     counts = result["images"]["calibration"], result["images"]["val"]
     words = [f"{sum(part.values())} images" for part in counts]
@@ -329,4 +348,5 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "finetune": _finetune,
     "clients": _clients,
     **measured_speed.SECTIONS,
+    "fuzz": _fuzz,
 }

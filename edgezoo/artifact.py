@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgezoo import contract_fields
 from edgezoo.errors import DataError
 from edgezoo.preprocessing import file_sha256
 from edgezoo.spec import (
     NORMALIZATIONS,
-    RESIZE_FILTERS,
     USUAL_RESIZE,
     BuildArguments,
     InputKind,
@@ -166,35 +166,23 @@ class InputContract:
         """Read what `to_json` wrote.
 
         Raises:
-            DataError: a newer schema, or fields that do not fit.
+            DataError: a newer schema, fields that are missing or hold what none can hold.
         """
+        if not isinstance(facts, dict):
+            raise DataError("The contract inside the file is damaged: it is no object.")
         if facts.get("schema") != SCHEMA:
             raise DataError(
                 f"The file carries a contract of schema {facts.get('schema')!r}; "
                 f"this EdgeZoo reads schema {SCHEMA}.",
                 "Upgrade EdgeZoo.",
             )
-        known = {name for name in cls.__slots__ if name in facts}
-        values = {name: facts[name] for name in known}
-        try:
-            values["weights"] = WeightsRecord(**values["weights"])
-            values["labels"] = tuple(values.get("labels") or ())
-            values["output_shape"] = tuple(values.get("output_shape") or ())
-            values["blocks"] = tuple(values["blocks"]) if values.get("blocks") else None
-            contract = cls(**values)
-        except (TypeError, KeyError) as error:
-            raise DataError(f"The contract inside the file is damaged: {error}.") from error
-        if contract.preprocessing not in NORMALIZATIONS:
-            raise DataError(
-                f"The contract names an unknown preprocessing {contract.preprocessing!r}.",
-                f"Known: {', '.join(NORMALIZATIONS)}.",
-            )
-        if contract.resize_filter not in RESIZE_FILTERS:
-            raise DataError(
-                f"The contract names an unknown resize filter {contract.resize_filter!r}.",
-                f"Known: {', '.join(RESIZE_FILTERS)}.",
-            )
-        return contract
+        values = {name: facts[name] for name in cls.__slots__ if name in facts}
+        contract_fields.check(values)
+        values["weights"] = WeightsRecord(**values["weights"])
+        for name in ("labels", "output_shape"):
+            values[name] = tuple(values.get(name) or ())
+        values["blocks"] = tuple(values["blocks"]) if values.get("blocks") else None
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

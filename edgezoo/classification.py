@@ -9,6 +9,7 @@ from typing import Any
 
 from edgezoo import remote
 from edgezoo.artifact import InputContract
+from edgezoo.errors import DataError
 from edgezoo.inference import open_artifact, predict, require_classes
 from edgezoo.preprocessing import load_pixels
 
@@ -48,7 +49,8 @@ def classify(
     """
     if on is not None:
         return remote.call(
-            on, "edgezoo.classification:classify", artifact=Path(artifact),
+            on, "edgezoo.sandbox:call_here", work="edgezoo.classification:classify",
+            files=["artifact"], artifact=Path(artifact),
             images=[Path(image) for image in images], top=top, device=device, runtime=runtime,
             threads=threads,
             preprocessing=preprocessing, labels=labels and Path(labels), trust=trust,
@@ -71,6 +73,8 @@ def classify(
         for image in images:
             pixels = load_pixels(Path(image), contract.input_size, contract.resize)
             scores = predict(session, contract, pixels[None])[0]
+            if not np.isfinite(scores).all():
+                raise DataError(f"{artifact} gives figures that are no numbers for {image}.")
             best = np.argsort(-scores, kind="stable")[: max(1, top)]
             classes = [
                 {"index": int(i), "label": label(contract, int(i)), "probability": float(scores[i])}

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
+from edgezoo import registry, sandbox
 from edgezoo.artifact import Artifact
 from edgezoo.contracts import Compilation, Target
 from edgezoo.errors import RefusedError, ThresholdError
@@ -42,7 +42,7 @@ def compile_artifact(
         MissingError: the compiler is not installed.
         ThresholdError: fewer operations than `min_offload` map; the file stays.
     """
-    loaded = registry.load_artifact(artifact)
+    loaded = sandbox.load_artifact(artifact)
     chosen = registry.target_for(loaded, target)
     folder = Path(output) if output is not None else loaded.path.parent
     made = _compiled(chosen, loaded, folder, timeout)
@@ -76,7 +76,7 @@ def estimate(artifact: Path | str, target: str, timeout: float = TIMEOUT) -> dic
     Raises:
         RefusedError: see `compile_artifact`; also where the compiler gives no estimate.
     """
-    loaded = registry.load_artifact(artifact)
+    loaded = sandbox.load_artifact(artifact)
     chosen = registry.target_for(loaded, target)
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
         made = _compiled(chosen, loaded, Path(folder), timeout)

@@ -19,6 +19,11 @@ from typing import Any
 # Key of the click context's meta: "quiet" or "verbose", where the user said so.
 LOUDNESS = "edgezoo.loudness"
 _WIDTH = 80
+# C0 and C1 without \t and \n; marks, embeddings, overrides and isolates of direction (UAX #9);
+# halves of pairs, which no terminal's encoding has.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?[A-Za-z%]{1,2})?")
 
 
@@ -27,9 +32,23 @@ def print_json(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
 
 
+def printable(text: str) -> str:
+    """Text in which nothing tells a terminal what to do: names in files come from strangers.
+
+    Control characters but the newline and the tab, and those that turn the direction of writing,
+    become escapes as Python writes them.
+    """
+    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def say(text: str) -> None:
+    """A line for people, on standard output."""
+    print(printable(text))
+
+
 def note(text: str) -> None:
     """A line for people, on standard error."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(printable(text) + "\n")
 
 
 def _loudness() -> str | None:
@@ -63,7 +82,7 @@ def warn(text: str) -> None:
     """A warning, on standard error; yellow on a terminal."""
     import click
 
-    click.secho(f"Warning: {text}", fg="yellow", err=True, color=colour())
+    click.secho(f"Warning: {printable(text)}", fg="yellow", err=True, color=colour())
 
 
 def note_place(ran_on: dict[str, Any]) -> None:
@@ -82,23 +101,26 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Columns whose cells are all numbers stand to the right.
     """
+    columns = [printable(name) for name in columns]
     cells = [[_text(value) for value in row] for row in rows]
     try:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        print(title)
-        for line in _plain([list(columns), *cells] if any(columns) else cells):
+        say(title)
+        for line in _plain([columns, *cells] if any(columns) else cells):
             print(line)
         return
-    print(title)
+    say(title)
     drawn = Table(box=None, pad_edge=False, show_header=any(columns))
     for place, name in enumerate(columns):
         numeric = all(_is_number(row[place]) for row in cells)
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         drawn.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else _WIDTH, highlight=False).print(drawn)
+    width = None if sys.stdout.isatty() else _WIDTH
+    # Names are no markup: [red] and :smile: stay as they are.
+    Console(width=width, highlight=False, markup=False, emoji=False).print(drawn)
 
 
 def _plain(rows: list[list[str]]) -> Iterator[str]:
@@ -118,7 +140,7 @@ def _plain(rows: list[list[str]]) -> Iterator[str]:
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else printable(str(value))
 
 
 def _is_number(text: str) -> bool:

@@ -13,9 +13,12 @@ Every message says what was asked and why it cannot be; `hint` says what to do n
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import ClassVar
 
 _MANY = 40  # layers of a network, of which a list helps nobody
+_TOLD = 300  # characters of another library's words
 
 
 class EdgeZooError(Exception):
@@ -63,7 +66,12 @@ class ThresholdError(EdgeZooError):
 
 
 class CrashError(EdgeZooError):
-    """A child process died without an answer (a converter's abort, a kill for memory)."""
+    """A child process died without an answer (a converter's abort, a kill for memory).
+
+    `returncode` is that of `subprocess.Popen`: below 0 a signal, None where there was none.
+    """
+
+    returncode: int | None = None
 
 
 BY_NAME: dict[str, type[EdgeZooError]] = {
@@ -78,6 +86,44 @@ BY_NAME: dict[str, type[EdgeZooError]] = {
         CrashError,
     )
 }
+
+
+def defect(error: Exception) -> EdgeZooError:
+    """What to tell a user of an exception that nobody foresaw."""
+    if isinstance(error, OSError):
+        return DataError(f"{error.filename or 'A file'}: {error.strerror or error}.")
+    return EdgeZooError(
+        f"EdgeZoo failed unexpectedly ({type(error).__name__}: {error}).",
+        "This is a defect: please report it with the output of the same command and --debug.",
+    )
+
+
+def words_of(error: Exception, line: int = 0) -> str:
+    """One line of what another library said, cut where it is long, without a full stop."""
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    return lines[line].strip()[:_TOLD].rstrip(".")
+
+
+@contextlib.contextmanager
+def interpreting(what: object) -> Iterator[None]:
+    """Round code that does nothing but interpret a file's content.
+
+    Offsets, names and types in a file may be anything, and generated readers and native libraries
+    raise whatever that leads to. All of it is the file's fault.
+
+    Raises:
+        DataError: `what` cannot be read, with the reader's own words.
+    """
+    try:
+        yield
+    except (EdgeZooError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{what} is damaged or holds what EdgeZoo cannot read ({type(error).__name__}: "
+            f"{words_of(error)}).",
+            "Check where it came from.",
+        ) from error
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -102,7 +102,8 @@ def evaluate(
     if on is not None:
         paths, truth = labelled.wanted_files(Path(images), truth, limit)
         return remote.call(
-            on, "edgezoo.evaluation:evaluate", artifacts=[Path(path) for path in artifacts],
+            on, "edgezoo.sandbox:call_here", work="edgezoo.evaluation:evaluate",
+            files=["artifacts", "reference"], artifacts=[Path(path) for path in artifacts],
             images=remote.Tree(Path(images), paths), ground_truth=truth,
             reference=reference and Path(reference), equal_within=equal_within,
             max_drop=max_drop, limit=limit, allow_overlap=allow_overlap, device=device,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
           7: "int16", 9: "int8", 10: "float64"}  # fmt: skip
+
+_LEAST_PART = 4  # bytes: of the offset to a part
 
 # Scopes that a Keras layer opens for a part of its own work.
 _INNER_SCOPES = ("batchnorm", "separable_conv2d")
@@ -61,12 +64,36 @@ def parse(data: bytes) -> Any:
     """A `ModelT` of a file's bytes; buffers that stand behind the flatbuffer are drawn in."""
     import numpy as np
 
+    _check_counts(data)
     model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
-            values = data[buffer.offset : buffer.offset + buffer.size]
-            buffer.data, buffer.offset, buffer.size = np.frombuffer(values, np.uint8), 0, 0
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.offset, buffer.size = 0, 0
     return model
+
+
+def _check_counts(data: bytes) -> None:
+    """Look whether a file holds as many parts as it says, before an object is made of each.
+
+    Many places of a flatbuffer may refer to the same bytes, so that a small file could stand for
+    any number of objects. In files that a writer makes each part has bytes of its own.
+
+    Raises:
+        ValueError: more parts than the file has room for.
+    """
+    model = schema().Model.GetRootAs(data, 0)
+    signatures = model.SignatureDefsLength()
+    count = model.OperatorCodesLength() + model.BuffersLength() + model.MetadataLength()
+    count += model.SubgraphsLength() + signatures
+    room = len(data) // _LEAST_PART
+    for i in range(min(model.SubgraphsLength(), room)):
+        graph = model.Subgraphs(i)
+        count += graph.TensorsLength() + graph.OperatorsLength()
+    for i in range(min(signatures, room)):
+        count += model.SignatureDefs(i).InputsLength() + model.SignatureDefs(i).OutputsLength()
+    if count > room:
+        raise ValueError(f"{count} parts in {len(data)} bytes")
 
 
 def write_model(model: Any, path: Path) -> None:
@@ -89,9 +116,13 @@ def op_name(model: Any, op: Any) -> str:
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema().BuiltinOperator.CUSTOM:
         return text(code.customCode)
+    return _op_names().get(number, f"BUILTIN_{number}")
+
+
+@lru_cache(maxsize=1)
+def _op_names() -> dict[int, str]:
     operators = vars(schema().BuiltinOperator).items()
-    names: dict[int, str] = {v: k for k, v in operators if not k.startswith("_")}
-    return names.get(number, f"BUILTIN_{number}")
+    return {number: name for name, number in operators if not name.startswith("_")}
 
 
 def tensor_dtype(tensor: Any) -> str:

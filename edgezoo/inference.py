@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo import registry
 from edgezoo.artifact import Artifact, InputContract, WeightsRecord
+from edgezoo.contract_fields import LARGEST_SIDE, MOST_CLASSES
 from edgezoo.contracts import Session, TensorInfo
-from edgezoo.errors import DataError, RefusedError, UsageError, did_you_mean
+from edgezoo.errors import DataError, RefusedError, UsageError, did_you_mean, interpreting
+from edgezoo.limits import alive
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import NORMALIZATIONS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+_LARGEST_LABELS = 16 << 20
 
 
 def to_input(
@@ -90,13 +95,22 @@ def predict(
     Returns:
         float32, shape (n, classes); a background class in front of `contract.classes` others
         is left out. Features have the shape (n, *contract.output_shape).
+
+    Raises:
+        DataError: the file cannot be run, or gives another number of values.
     """
-    batch = to_input(pixels, contract, session.inputs[0])
-    scores = dequantize(session.run(batch), session.outputs[0])
-    if contract.output_kind == "features":
-        return scores.reshape(len(scores), *contract.output_shape)
+    with interpreting(f"The file of {contract.model}"):
+        batch = to_input(pixels, contract, session.inputs[0])
+        scores = dequantize(session.run(batch), session.outputs[0])
+        if contract.output_kind == "features":
+            return scores.reshape(len(scores), *contract.output_shape)
     if scores.shape[1] == contract.classes + 1:
         return scores[:, 1:]
+    if scores.shape[1] != contract.classes:
+        raise DataError(
+            f"The file of {contract.model} gives {scores.shape[1]} values, and its contract says "
+            f"{contract.classes} classes."
+        )
     return scores
 
 
@@ -126,7 +140,11 @@ def open_artifact(
     preprocessing = preprocessing_mode(preprocessing)
     registry.require_device(device)
     artifact = registry.load_artifact(path, trust=trust)
-    session = registry.runtime_for(artifact.path, runtime).open(artifact, device, threads)
+    alive()
+    opener = registry.runtime_for(artifact.path, runtime)
+    with interpreting(path):
+        session = opener.open(artifact, device, threads)
+    alive()
     if artifact.contract is None and preprocessing is not None:
         contract = foreign_contract(artifact, session, preprocessing, labels)
         artifact = replace(artifact, contract=contract)
@@ -179,7 +197,8 @@ def foreign_contract(
     The size and layout come from its input tensor; 1001 outputs mean a background class in
     front of ImageNet's 1000.
     """
-    tensor, outputs = session.inputs[0], session.outputs[0].shape[-1]
+    with interpreting(artifact.path):
+        tensor, outputs = session.inputs[0], session.outputs[0].shape[-1]
     if len(tensor.shape) != 4 or 3 not in (tensor.shape[1], tensor.shape[3]):
         raise DataError(
             f"{artifact.path} takes shape {tensor.shape}, which is not one RGB picture."
@@ -189,6 +208,8 @@ def foreign_contract(
             f"{artifact.path} takes pictures of any size, and which one is meant is not known.",
             "Export it first, with --input-size.",
         )
+    if max(tensor.shape[1:]) > LARGEST_SIDE or not 0 < outputs <= MOST_CLASSES:
+        raise DataError(f"{artifact.path} takes {tensor.shape} and gives {outputs} values.")
     nchw = tensor.shape[1] == 3
     names = read_labels(Path(labels)) if labels is not None else ()
     classes = 1000 if outputs == 1001 else outputs
@@ -218,7 +239,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
         DataError: the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST_LABELS + 1)
+        lines = data.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The labels file {path} cannot be read: {error}.") from error
+    if len(data) > _LARGEST_LABELS:
+        raise DataError(f"The labels file {path} has more than {_LARGEST_LABELS >> 20} MiB.")
     return tuple(line.strip() for line in lines if line.strip())

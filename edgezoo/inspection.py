@@ -10,7 +10,7 @@ from typing import Any
 from edgezoo import portability, registry
 from edgezoo.artifact import Artifact
 from edgezoo.contracts import Description
-from edgezoo.errors import UsageError
+from edgezoo.errors import UsageError, interpreting
 from edgezoo.releases import release_numbers
 
 
@@ -37,7 +37,9 @@ def inspect(
         RefusedError: the target takes no files of this format.
     """
     artifact = registry.load_artifact(path)
-    description = registry.runtime_for(artifact.path).describe(artifact.path)
+    with interpreting(path):
+        description = registry.runtime_for(artifact.path).describe(artifact.path)
+        overflows = portability.check(artifact.path) if description.quantized else None
     facts = {
         "path": str(path),
         "format": artifact.format,
@@ -50,11 +52,12 @@ def inspect(
         "outputs": [asdict(tensor) for tensor in description.outputs],
         "contract": artifact.contract.to_json() if artifact.contract else None,
         "minimum_runtime": description.minimum_runtime,
-        "portability": portability.check(artifact.path) if description.quantized else None,
+        "portability": overflows,
         "compiled": description.compiled,
     }
     if target is not None:
-        facts["target"] = _placement(artifact, target)
+        with interpreting(path):
+            facts["target"] = _placement(artifact, target)
     if runtime is not None:
         facts["runtime"] = _loading(description, runtime)
     return facts

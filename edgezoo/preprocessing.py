@@ -14,15 +14,29 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-from edgezoo.errors import DataError
+from edgezoo.errors import DataError, words_of
+from edgezoo.limits import alive
 from edgezoo.shards import Member
 from edgezoo.spec import USUAL_RESIZE, Normalization, Resize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
 Picture = TypeVar("Picture", Path, Member, Path | Member)
+# Of a decoded picture, and of a resized one: 0.5 GB of RGB. Photographs have up to 150 million.
+MOST_PIXELS = 178_956_970
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WEBP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+_MAGIC_BYTES = 12
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
@@ -30,6 +44,9 @@ def load_pixels(
     image: Path | Member | IO[bytes], size: int, resize: Resize = USUAL_RESIZE
 ) -> NDArray[np.uint8]:
     """Decode, turn upright (EXIF), resize and crop one image.
+
+    Of an animation the first picture counts; what is transparent keeps its colour; 16 bits of grey
+    become the upper 8.
 
     Args:
         image: an image file, one in a tar file, or an open binary stream.
@@ -40,26 +57,66 @@ def load_pixels(
         uint8 RGB pixels, shape (size, size, 3), values 0 to 255.
 
     Raises:
-        DataError: the file is not an image that Pillow can decode.
+        DataError: the file is not an image of the kinds in `IMAGE_SUFFIXES`, it is damaged, or it
+            would take more than `MOST_PIXELS`.
     """
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
+    alive()
     try:
-        source = image.open() if isinstance(image, Member) else image
-        with Image.open(source) as opened:
-            ImageOps.exif_transpose(opened, in_place=True)
-            picture = opened if opened.mode == "RGB" else opened.convert("RGB")
-            picture.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{image} is not a readable image: {error}.") from error
+        picture = _decoded(image)
+    except Exception as error:  # decoders raise whatever a damaged file leads to
+        raise DataError(f"{image} is not a readable image: {words_of(error)}.") from error
     width, height = picture.size
     target = resize.shorter_side(size)
     scale = target / min(width, height)
     scaled = (max(target, round(width * scale)), max(target, round(height * scale)))
+    if scaled[0] * scaled[1] > MOST_PIXELS:
+        raise DataError(f"{image} is not a readable image: {width} x {height} is too narrow.")
     picture = picture.resize(scaled, Image.Resampling[resize.filter.upper()])
     left, top = (scaled[0] - size) // 2, (scaled[1] - size) // 2
     return np.asarray(picture.crop((left, top, left + size, top + size)), np.uint8)
+
+
+def _decoded(image: Path | Member | IO[bytes]) -> Image.Image:
+    """The first picture in a file, upright, as RGB."""
+    from PIL import Image, ImageOps
+
+    if isinstance(image, Path):
+        with image.open("rb") as stream:
+            return _decoded(stream)
+    source = image.open() if isinstance(image, Member) else image
+    # Pillow would try all that it knows, PostScript's interpreter among them.
+    kind = _kind(source.read(_MAGIC_BYTES))
+    source.seek(0)
+    with Image.open(source, formats=[kind]) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
+        ImageOps.exif_transpose(opened, in_place=True)
+        if opened.mode.startswith("I;16") or (opened.mode, kind) == ("I", "PNG"):
+            return _upper_bits(opened).convert("RGB")
+        if opened.mode in ("I", "F"):
+            raise ValueError("its 32 bits a pixel have no known range")
+        picture: Image.Image = opened if opened.mode == "RGB" else opened.convert("RGB")
+        picture.load()
+    return picture
+
+
+def _upper_bits(picture: Image.Image) -> Image.Image:
+    """A picture of 16 bits of grey in 8: Pillow would cut it off at 255."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray((np.asarray(picture.convert("I")) >> 8).astype(np.uint8))
+
+
+def _kind(head: bytes) -> str:
+    """Pillow's name of the format that a file begins as."""
+    for magic, name in _MAGIC.items():
+        if head.startswith(magic) and (name != "WEBP" or head[8:12] == b"WEBP"):
+            return name
+    raise ValueError(f"it is none of {', '.join(sorted(set(_MAGIC.values())))}")
 
 
 def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float32]:
@@ -101,6 +158,7 @@ def load_many(
 
 def file_sha256(path: Path | Member) -> str:
     """Hex SHA-256 of a file's bytes, read in blocks."""
+    alive()
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

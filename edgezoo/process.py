@@ -19,11 +19,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edgezoo.errors import BY_NAME, CrashError, DataError, EdgeZooError
+from edgezoo.limits import Limits, confine
 
 _LOG_LINES = 6
 _STORAGE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -42,7 +44,13 @@ _QUIET = {
 _children: set[subprocess.Popen[bytes]] = set()
 
 
-def call(function: str, payload: dict[str, Any], debug: bool = False) -> dict[str, Any]:
+def call(
+    function: str,
+    payload: dict[str, Any],
+    debug: bool = False,
+    limits: Limits | None = None,
+    writable: Sequence[str] = (),
+) -> dict[str, Any]:
     """Run `module:function` of EdgeZoo in a fresh interpreter.
 
     Args:
@@ -50,6 +58,8 @@ def call(function: str, payload: dict[str, Any], debug: bool = False) -> dict[st
             returns a dict that JSON can carry.
         payload: what JSON can carry.
         debug: let the child write to this terminal.
+        limits: what the child may use; anything by default.
+        writable: folders that it may write in, within limits, beside its own temporary one.
 
     Returns:
         The function's dict, with "_usage": {"cpu_s", "peak_rss_mb"} of the child added.
@@ -60,7 +70,11 @@ def call(function: str, payload: dict[str, Any], debug: bool = False) -> dict[st
     """
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as scratch:
         request, answer, log = (Path(scratch, n) for n in ("request.json", "answer.json", "log"))
-        request.write_text(json.dumps({"function": function, "payload": payload}))
+        bounds = {
+            "limits": asdict(limits) if limits else None,
+            "writable": [scratch, *writable],
+        }
+        request.write_text(json.dumps({"function": function, "payload": payload, **bounds}))
         command = [*_interpreter(), "-m", "edgezoo.process", str(request), str(answer)]
         with log.open("wb") as stream:
             child = subprocess.Popen(
@@ -147,16 +161,22 @@ def _error_of(facts: dict[str, Any]) -> EdgeZooError:
 
 def _death(function: str, code: int, log: Path) -> CrashError:
     """What to say of a child that died without an answer."""
+    error = CrashError(*_last_words(function, code, log))
+    error.returncode = code
+    return error
+
+
+def _last_words(function: str, code: int, log: Path) -> tuple[str, str]:
     step = function.rpartition(":")[2].replace("_", " ")
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     tail = "\n".join(lines[-_LOG_LINES:])
     if code == -signal.SIGKILL:
-        return CrashError(
+        return (
             f"The process for the step '{step}' was killed, most likely because memory ran out.",
             "Close other programs, or try a smaller model or fewer calibration images.",
         )
     died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return CrashError(
+    return (
         f"The process for the step '{step}' died ({died}).",
         f"Run again with --debug to see all it prints. Its last lines:\n{tail}"
         if tail
@@ -276,7 +296,12 @@ def _error_facts(error: EdgeZooError) -> dict[str, Any]:
     }
 
 
-def _find(name: str) -> Any:
+def find(name: str) -> Any:
+    """What "edgezoo.module:name" names.
+
+    Raises:
+        ValueError: it is not part of EdgeZoo.
+    """
     module, _, attribute = name.partition(":")
     if not module.startswith("edgezoo."):
         raise ValueError(f"{module} is not part of EdgeZoo")
@@ -304,7 +329,7 @@ def _converse(name: str) -> int:
     """The child's side of a `Conversation`; what libraries print goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    partner = _find(name)()
+    partner = find(name)()
     for line in sys.stdin:
         request = json.loads(line)
         method = getattr(partner, request["method"])
@@ -315,9 +340,11 @@ def _converse(name: str) -> int:
 
 
 def _main(request: Path, answer: Path) -> int:
-    _exit_with_parent()
     job = json.loads(request.read_text())
-    facts = _told(lambda: _find(job["function"])(**job["payload"]))
+    if job.get("limits"):
+        confine(Limits(**job["limits"]), map(Path, job["writable"]))
+    _exit_with_parent()
+    facts = _told(lambda: find(job["function"])(**job["payload"]))
     facts["_usage"] = usage()
     scratch = answer.with_suffix(".part")
     scratch.write_text(json.dumps(facts))

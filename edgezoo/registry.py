@@ -14,7 +14,14 @@ from typing import Any
 from edgezoo.anatomy import AnatomyReader
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.contracts import DEVICES, Exporter, Runtime, Target
-from edgezoo.errors import DataError, MissingError, RefusedError, UsageError, did_you_mean
+from edgezoo.errors import (
+    DataError,
+    MissingError,
+    RefusedError,
+    UsageError,
+    did_you_mean,
+    interpreting,
+)
 from edgezoo.keras_files import saved_model
 from edgezoo.spec import ModelSpec
 
@@ -199,8 +206,9 @@ def load_artifact(
     if not path.is_file():
         raise DataError(f"There is no file {path}.", "Check the path.")
     runtime = runtime_for(path)
-    facts = runtime.read_contract(path)
-    inside = InputContract.from_json(facts) if facts is not None else contract
+    with interpreting(path):
+        facts = runtime.read_contract(path)
+        inside = InputContract.from_json(facts) if facts is not None else contract
     return Artifact(path, runtime.format, runtime.files(path), inside, trust)
 
 

@@ -97,8 +97,13 @@ def members(tar: Path, read: str) -> Iterator[tuple[Member, bytes]]:
     try:
         # Reads headers and skips what is between them.
         with tarfile.open(tar, "r:") as opened:
+            place = -1
             while (entry := opened.next()) is not None:
                 opened.members = []  # type: ignore[attr-defined]  # it would remember them all
+                # Sizes below 0 lead old releases of tarfile back (CVE-2025-8194).
+                if entry.size < 0 or entry.offset_data <= place:
+                    raise tarfile.ReadError("its entries do not follow one another")
+                place = entry.offset_data
                 if not entry.isreg() or entry.issparse():
                     continue
                 if entry.size > _LARGEST:
@@ -107,7 +112,9 @@ def members(tar: Path, read: str) -> Iterator[tuple[Member, bytes]]:
                 small = member.suffix == read and entry.size <= _SMALL
                 inside = opened.extractfile(entry) if small else None
                 yield member, inside.read() if inside else b""
-    except (tarfile.TarError, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # tarfile raises whatever a damaged header leads to
         raise DataError(
             f"{tar} cannot be read as a tar file: {error}.",
             "Compressed ones must be unpacked once: gunzip brings the .tar.",

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgezoo import record_fields
 from edgezoo.artifact import write_text_atomically
 from edgezoo.errors import DataError, UsageError
 
@@ -153,14 +154,17 @@ def read_record(path: Path) -> Record:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
         kind, status = facts["kind"], facts["status"]
-        whole = kind in KINDS and status in STATUSES and isinstance(facts["variant"], dict)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        known = kind in KINDS and status in STATUSES and isinstance(facts["variant"], dict)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"{path} is damaged.", "Delete it; the next sweep makes it anew."
         ) from error
     _check_version(facts.get("schema"), path)
-    if not whole:
+    if not known:
         raise DataError(f"{path} is no record of EdgeZoo's.", "Delete it.")
+    wrong = record_fields.fault(facts)
+    if wrong:
+        raise DataError(f"{path} is damaged: {wrong}.", "Delete it; the next sweep makes it anew.")
     return {**facts, "store": str(path.parent.parent)}
 
 

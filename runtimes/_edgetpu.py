@@ -24,6 +24,7 @@ _IDENTIFIER = b"DWN1"
 # Places of the fields in their tables, counted from 0.
 _PACKAGE = {"min_runtime": 0, "executables": 1, "compiler": 4}
 _EXECUTABLE = {"parameters": 6, "type": 13}
+_MOST_EXECUTABLES = 64
 _CACHING = 1  # this executable's parameters stay on the chip; those of others are streamed
 _INSTALL = "https://coral.ai/software/#debian-packages tells how to install libedgetpu1-std."
 
@@ -108,6 +109,8 @@ class _Table:
             return []
         (offset,) = struct.unpack_from("<I", self._data, field)
         (count,) = struct.unpack_from("<I", self._data, field + offset)
+        if count > _MOST_EXECUTABLES:
+            raise ValueError(f"{count} executables")
         first = field + offset + 4
         return [self._vector(first + 4 * i) for i in range(count)]
 

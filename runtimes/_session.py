@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.contracts import RanOn, TensorInfo
 from edgezoo.errors import DataError
+from edgezoo.limits import alive
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class BaseSession(ABC):
         """Outputs of a part of a batch, filled up where the file takes more at once."""
         import numpy as np
 
+        alive()
         rest = np.repeat(part[-1:], at_once - len(part), axis=0)
         outputs = self._run_one(np.concatenate([part, rest]) if len(rest) else part)
         return np.array(outputs).reshape(at_once, -1)[: len(part)]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
-from edgezoo.errors import DataError, MissingError, RefusedError
+from edgezoo.errors import DataError, MissingError, RefusedError, words_of
 from edgezoo.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
@@ -33,6 +33,7 @@ _PACKAGES = (
     ("tflite_runtime.interpreter", "tflite-runtime"),
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
+_LARGEST_ATTACHED = 64 << 20
 _BORDER_OPS = {"QUANTIZE", "DEQUANTIZE"}
 
 
@@ -85,8 +86,7 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
         raise _built_for_numpy_1(error, (_find_package() or ("", ""))[1]) from error
     except (ValueError, RuntimeError) as error:
         raise DataError(
-            f"{path} cannot be opened by {(_find_package() or ('', ''))[1]}: "
-            f"{str(error).splitlines()[0]}",
+            f"{path} cannot be opened by {(_find_package() or ('', ''))[1]}: {words_of(error)}.",
             "Check that the file is whole; a newer runtime may know more operations.",
         ) from error
     return interpreter
@@ -264,12 +264,23 @@ def _infos(details: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
 
 
 def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    """Files in the zip at the file's end, those that are there."""
+    """Files in the zip at the file's end, those that are there.
+
+    Raises:
+        DataError: one unpacks to more than a contract or a list of labels can have.
+    """
+    found = {}
     try:
         with zipfile.ZipFile(path) as files:
-            return {name: files.read(name) for name in names if name in files.namelist()}
+            for name in set(names) & set(files.namelist()):
+                with files.open(name) as stream:
+                    # No more than that is unpacked, whatever the zip says of its size.
+                    found[name] = stream.read(_LARGEST_ATTACHED + 1)
     except (zipfile.BadZipFile, OSError, NotImplementedError):
         return {}
+    if any(len(data) > _LARGEST_ATTACHED for data in found.values()):
+        raise DataError(f"{path} has more attached than {_LARGEST_ATTACHED >> 20} MiB.")
+    return found
 
 
 def _read_embedded(path: Path) -> bytes | None:

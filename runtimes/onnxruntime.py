@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
 from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
-from edgezoo.errors import DataError, MissingError
+from edgezoo.errors import DataError, MissingError, words_of
 from edgezoo.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _vulkan
+from edgezoo.runtimes._onnx_external import external_files
 from edgezoo.runtimes._onnx_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 
@@ -76,8 +77,8 @@ class OnnxRuntime:
         return device_refusal(device, self.devices(), self.name)
 
     def files(self, path: Path) -> tuple[Path, ...]:
-        """See `Runtime`."""
-        return (path,)
+        """See `Runtime`; with the files that hold its large tensors, where there are any."""
+        return (path, *external_files(path))
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
@@ -168,6 +169,7 @@ def load_model(path: Path) -> Any:
         )
     import onnx
 
+    external_files(path)
     return onnx.load(str(path))
 
 
@@ -190,7 +192,7 @@ def session_of(
 
     Raises:
         MissingError: onnxruntime is not installed.
-        DataError: it cannot be opened.
+        DataError: it cannot be opened, or wants to read what is not in its folder.
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise MissingError(
@@ -199,6 +201,8 @@ def session_of(
         )
     import onnxruntime
 
+    if isinstance(model, str):
+        external_files(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -212,7 +216,7 @@ def session_of(
         )
     except Exception as error:  # onnxruntime's own error classes have no common base
         raise DataError(
-            f"{path} cannot be opened by onnxruntime: {str(error).splitlines()[0]}",
+            f"{path} cannot be opened by onnxruntime: {words_of(error)}.",
             "Check that the file is whole.",
         ) from error
     return session

@@ -5,26 +5,22 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
 from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
-from edgezoo.errors import DataError, MissingError
+from edgezoo.errors import DataError, MissingError, words_of
 from edgezoo.releases import Requirement, minimum_releases
+from edgezoo.runtimes import _openvino_xml
 from edgezoo.runtimes._openvino_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# The <net> element follows the XML declaration at once; other formats are refused here, since
-# OpenVINO would open them by guessing.
-_HEAD = 256
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 # The release that first read an IR version and an operation set
 # (https://docs.openvino.ai: "Available Operation Sets").
@@ -171,15 +167,15 @@ def read_model(path: Path) -> Any:
             f"{path} has no weights file {path.with_suffix('.bin').name} beside it.",
             "Copy both files.",
         )
-    with path.open("rb") as stream:
-        if b"<net" not in stream.read(_HEAD):
-            raise DataError(f"{path} is not an OpenVINO file.", "Check where it came from.")
+    _openvino_xml.read(path)
     try:
         with quiet_native():
             return openvino.Core().read_model(str(path))
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise DataError(f"{path} cannot be read by OpenVINO: {reason}") from error
+        raise DataError(
+            f"{path} cannot be read by OpenVINO: {words_of(error, -1)}.",
+            "Check that both files are whole.",
+        ) from error
 
 
 def _has_gpu() -> bool:
@@ -202,8 +198,10 @@ def compile_model(
     try:
         compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise DataError(f"{path} cannot be compiled by OpenVINO: {reason}") from error
+        raise DataError(
+            f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}.",
+            "Check that both files are whole.",
+        ) from error
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
     if not all(place.startswith(device.upper()) for place in places):
         raise MissingError(
@@ -216,12 +214,9 @@ def compile_model(
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:
     """What the XML asks of a release: its IR version and its newest operation set."""
-    root = ElementTree.parse(path).getroot()
-    names = {layer.get("version", "") for layer in root.iter("layer")}
-    sets = [int(name.removeprefix("opset")) for name in names if re.fullmatch(r"opset\d+", name)]
-    version, newest = root.get("version", ""), max(sets, default=1)
-    needs = [(f"IR version {version}", _FIRST_IR.get(version))]
-    needs.append((f"opset{newest}", _FIRST_OPSET.get(newest)))
+    head = _openvino_xml.read(path)
+    needs = [(f"IR version {head.version}", _FIRST_IR.get(head.version))]
+    needs.append((f"opset{head.opset}", _FIRST_OPSET.get(head.opset)))
     return tuple(Requirement(what, {"openvino": since} if since else {}) for what, since in needs)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign
+from edgezoo.cli.options import PATH, common, foreign, limited
 
 
 @click.command("bundle", short_help="Put files and what a device needs for them together.")
@@ -15,6 +15,7 @@ from edgezoo.cli.options import PATH, common, foreign
 @click.option("-o", "--output", required=True, type=PATH, metavar="DIR|ZIP")
 @click.option("--c-array", is_flag=True, help="Also as C source, the contract as a header.")
 @foreign
+@limited
 @common
 def COMMAND(
     artifacts: tuple[Path, ...],
@@ -22,6 +23,8 @@ def COMMAND(
     c_array: bool,
     preprocessing: str | None,
     labels: Path | None,
+    max_memory: float | None,
+    max_seconds: float | None,
     as_json: bool,
     debug: bool,
 ) -> None:
@@ -37,9 +40,14 @@ def COMMAND(
       edgezoo bundle exported/mobilenet_0.5_160_int8.tflite -o bundle.zip
       edgezoo bundle m.tflite -o firmware/ --c-array
     """
-    from edgezoo.bundling.make import bundle
+    from edgezoo import sandbox
 
-    facts = bundle(artifacts, output, c_array=c_array, preprocessing=preprocessing, labels=labels)
+    limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
+    facts = sandbox.call(
+        "edgezoo.bundling.make:bundle", artifacts, limits,
+        writable=[output.absolute().parent], debug=debug, artifacts=artifacts, output=output,
+        c_array=c_array, preprocessing=preprocessing, labels=labels,
+    )  # fmt: skip
     if as_json:
         console.print_json(facts)
         return

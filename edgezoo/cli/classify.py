@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, place, remote, trusted
+from edgezoo.cli.options import PATH, common, foreign, limited, place, remote, trusted
 
 
 @click.command("classify")
@@ -21,6 +22,7 @@ from edgezoo.cli.options import PATH, common, foreign, place, remote, trusted
 @foreign
 @trusted
 @remote
+@limited
 @common
 def COMMAND(
     artifact: Path,
@@ -33,6 +35,8 @@ def COMMAND(
     labels: Path | None,
     trust: bool,
     on: str | None,
+    max_memory: float | None,
+    max_seconds: float | None,
     as_json: bool,
     debug: bool,
 ) -> None:
@@ -48,31 +52,41 @@ def COMMAND(
           --labels labels.txt
       edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """
-    from edgezoo.classification import classify
+    options: dict[str, Any] = {
+        "artifact": artifact,
+        "images": images,
+        "top": top,
+        "device": device,
+        "runtime": runtime,
+        "threads": threads,
+        "preprocessing": preprocessing,
+        "labels": labels,
+        "trust": trust,
+    }
+    if on is not None:
+        from edgezoo.classification import classify
 
-    with console.status(on is not None and not debug) as progress:
-        progress(f"Classifying on {on}")
-        facts = classify(
-            artifact,
-            images,
-            top=top,
-            device=device,
-            runtime=runtime,
-            threads=threads,
-            preprocessing=preprocessing,
-            labels=labels,
-            trust=trust,
-            on=on,
+        with console.status(not debug) as progress:
+            progress(f"Classifying on {on}")
+            facts = classify(**options, on=on)
+    else:
+        from edgezoo import sandbox
+
+        limits = sandbox.limits_for(
+            [artifact], memory_gb=max_memory, seconds=max_seconds, device=device, trust=trust
+        )
+        facts = sandbox.call(
+            "edgezoo.classification:classify", [artifact], limits, debug=debug, **options
         )
     if as_json:
         console.print_json(facts)
         return
     for result in facts["results"]:
-        print(result["image"])
+        console.say(result["image"])
         for entry in result["classes"]:
             if entry["probability"] == 0 and entry is not result["classes"][0]:
                 break  # an 8-bit output shows nothing below 1/256: the order means nothing there
-            print(f"  {entry['probability']:.3f}  {entry['label']}")
+            console.say(f"  {entry['probability']:.3f}  {entry['label']}")
     console.note_place(facts["ran_on"])
     console.ran_on(facts)
     if not facts["trained"]:

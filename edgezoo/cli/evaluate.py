@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote, trusted
+from edgezoo.cli.options import PATH, common, foreign, limited, place, quiet, remote, trusted
 
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
@@ -65,6 +67,7 @@ from edgezoo.cli.options import PATH, common, foreign, place, quiet, remote, tru
 @foreign
 @trusted
 @remote
+@limited
 @quiet
 @common
 def COMMAND(
@@ -85,6 +88,8 @@ def COMMAND(
     labels: Path | None,
     trust: bool,
     on: str | None,
+    max_memory: float | None,
+    max_seconds: float | None,
     quiet: bool,
     as_json: bool,
     debug: bool,
@@ -104,29 +109,31 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
-    from edgezoo.evaluation import evaluate
-
+    options: dict[str, Any] = {
+        "artifacts": artifacts,
+        "images": images,
+        "ground_truth": ground_truth,
+        "reference": reference,
+        "equal_within": equal_within / 100,
+        "max_drop": None if max_drop is None else max_drop / 100,
+        "allow_overlap": allow_overlap,
+        "limit": limit,
+        "device": device,
+        "runtime": runtime,
+        "threads": threads,
+        "jobs": jobs,
+        "resume": resume,
+        "preprocessing": preprocessing,
+        "labels": labels,
+        "trust": trust,
+    }
     with console.bar(not quiet, None, "Scoring images") as progress:
-        facts = evaluate(
-            artifacts,
-            images,
-            ground_truth=ground_truth,
-            reference=reference,
-            equal_within=equal_within / 100,
-            max_drop=None if max_drop is None else max_drop / 100,
-            allow_overlap=allow_overlap,
-            limit=limit,
-            device=device,
-            runtime=runtime,
-            threads=threads,
-            jobs=jobs,
-            resume=resume,
-            preprocessing=preprocessing,
-            labels=labels,
-            trust=trust,
-            on=on,
-            progress=progress,
-        )
+        if on is not None:
+            from edgezoo.evaluation import evaluate
+
+            facts = evaluate(**options, on=on)
+        else:
+            facts = _limited(options, max_memory, max_seconds, progress, debug)
     if as_json:
         console.print_json(facts)
     else:
@@ -144,6 +151,35 @@ def COMMAND(
     if not as_json:
         console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
     return 6 if facts["failures"] else 0
+
+
+def _limited(
+    options: dict[str, Any],
+    max_memory: float | None,
+    max_seconds: float | None,
+    progress: Callable[[int], None],
+    debug: bool,
+) -> dict[str, Any]:
+    """The evaluation in a process that may use only so much."""
+    from edgezoo import sandbox
+    from edgezoo.pretrained import cache_home
+
+    reference = options["reference"]
+    files = [*options["artifacts"], *([reference] if reference else [])]
+    limits = sandbox.limits_for(
+        files,
+        memory_gb=max_memory,
+        seconds=max_seconds,
+        jobs=options["jobs"],
+        device=options["device"],
+        trust=options["trust"],
+    )
+    with contextlib.suppress(OSError):
+        cache_home().mkdir(parents=True, exist_ok=True)  # keeps what an interrupted run has done
+    return sandbox.call(
+        "edgezoo.evaluation:evaluate", files, limits,
+        writable=[cache_home()], progress=progress, debug=debug, **options,
+    )  # fmt: skip
 
 
 def _show(images: Path, facts: dict[str, Any]) -> None:
@@ -181,7 +217,7 @@ def _show(images: Path, facts: dict[str, Any]) -> None:
         for entry in results:
             if entry["images_needed"] is not None:
                 about = round(entry["images_needed"], 2 - len(str(entry["images_needed"])))
-                print(f"{Path(entry['artifact']).name}: about {about} images would tell.")
+                console.say(f"{Path(entry['artifact']).name}: about {about} images would tell.")
     console.note_place(results[0]["ran_on"])
     if any(not entry["trained"] for entry in results):
         console.warn("Untrained weights: the accuracy means nothing.")

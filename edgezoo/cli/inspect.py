@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common
+from edgezoo.cli.options import PATH, common, limited
 
 _MOST_LAYERS, _LONGEST_NAME = 10, 36
 
@@ -25,9 +25,16 @@ _MOST_LAYERS, _LONGEST_NAME = 10, 36
     metavar="PACKAGE==RELEASE",
     help="Whether it loads there, such as tflite-runtime==2.5; exit 6 where it does not.",
 )
+@limited
 @common
 def COMMAND(
-    artifact: Path, target: str | None, runtime: str | None, as_json: bool, debug: bool
+    artifact: Path,
+    target: str | None,
+    runtime: str | None,
+    max_memory: float | None,
+    max_seconds: float | None,
+    as_json: bool,
+    debug: bool,
 ) -> int:
     """Show what is in a file: operations, types, quantization, contract, what it needs.
 
@@ -37,9 +44,13 @@ def COMMAND(
       edgezoo inspect m_int8.tflite --target coral
       edgezoo inspect m.onnx --runtime onnxruntime==1.10
     """
-    from edgezoo.inspection import inspect
+    from edgezoo import sandbox
 
-    facts = inspect(artifact, target=target, runtime=runtime)
+    limits = sandbox.limits_for([artifact], memory_gb=max_memory, seconds=max_seconds)
+    facts = sandbox.call(
+        "edgezoo.inspection:inspect", [artifact], limits,
+        debug=debug, path=artifact, target=target, runtime=runtime,
+    )  # fmt: skip
     if as_json:
         console.print_json(facts)
     else:
@@ -101,7 +112,7 @@ def _show_runtime(facts: dict[str, Any]) -> None:
     if rows:
         console.table(title, ("lacks", "came with"), rows)
     else:
-        print(title)
+        console.say(title)
 
 
 def _tensor(tensor: dict[str, object]) -> str:
@@ -166,4 +177,4 @@ def _show_overflows(facts: dict[str, Any] | None) -> None:
     if len(found) > _MOST_LAYERS:
         console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
     for text in facts["remedies"]:
-        print(text)
+        console.say(text)

@@ -14,7 +14,7 @@ from click.types import StringParamType
 
 from edgezoo import cli, console
 from edgezoo.cli.options import COMPLETED
-from edgezoo.errors import EdgeZooError, UsageError, did_you_mean
+from edgezoo.errors import EdgeZooError, UsageError, defect, did_you_mean
 
 _COMMON = ("main", "options")
 
@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if "--debug" in arguments:
             raise
-        return _report(_defect(error), arguments)
+        return _report(defect(error), arguments)
 
 
 def _click_words(error: click.ClickException) -> tuple[str, str]:
@@ -111,17 +111,6 @@ def _click_words(error: click.ClickException) -> tuple[str, str]:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "edgezoo"
     return message, f"See {path} --help."
-
-
-def _defect(error: Exception) -> EdgeZooError:
-    if isinstance(error, OSError):
-        from edgezoo.errors import DataError
-
-        return DataError(f"{error.filename or 'A file'}: {error.strerror or error}.")
-    return EdgeZooError(
-        f"EdgeZoo failed unexpectedly ({type(error).__name__}: {error}).",
-        "This is a defect: please report it with the output of the same command and --debug.",
-    )
 
 
 def _report(error: EdgeZooError, arguments: list[str]) -> int:

@@ -112,6 +112,22 @@ def trusted(function: F) -> F:
     )(function)
 
 
+def limited(function: F) -> F:
+    """How much a file may take, for commands that open files of strangers in a limited process."""
+    function = click.option(
+        "--max-memory",
+        type=click.FloatRange(0),
+        metavar="GB",
+        help="What a file may take of memory (default: by its size; 0: any).",
+    )(function)
+    return click.option(
+        "--max-seconds",
+        type=click.FloatRange(1),
+        metavar="S",
+        help="How long it may take without a sign of life (default: by its size).",
+    )(function)
+
+
 def place(function: F) -> F:
     """Where a file is run."""
     function = click.option(

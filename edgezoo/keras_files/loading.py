@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgezoo.errors import DataError, RefusedError
 from edgezoo.keras_files import saved_model
 from edgezoo.keras_files.reading import KerasFile, usable
+from edgezoo.limits import alive
 
 if TYPE_CHECKING:
     import keras
@@ -31,6 +32,7 @@ def load(path: Path, trust: bool = False) -> keras.Model:
     found = usable(path, trust)
     import keras
 
+    alive()
     try:
         if found.kind == "savedmodel":
             network = _wrapped(found)

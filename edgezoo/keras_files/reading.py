@@ -22,6 +22,8 @@ from edgezoo.keras_files.allowed import foreign_code
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGEST_JSON = 64 * 2**20
 _LARGEST_WEIGHTS = 8 * 2**30
+# Trained weights do not shrink; a file of zeros does, by 1000, and small ones may.
+_MOST_RATIO, _ANY_RATIO = 50, 100 * 2**20
 _MOST_OBJECTS = 200_000
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
@@ -123,7 +125,10 @@ def _of_zip(path: Path) -> KerasFile:
         foreign = [name for name in names if name not in (_CONFIG, _METADATA, _WEIGHTS)]
         config = _json(archive, _CONFIG)
         metadata = _json(archive, _METADATA) if _METADATA in names else {}
-        if archive.getinfo(_WEIGHTS).file_size > _LARGEST_WEIGHTS:
+        weights = archive.getinfo(_WEIGHTS)
+        if weights.file_size > max(_ANY_RATIO, _MOST_RATIO * weights.compress_size):
+            raise ValueError(f"its weights claim {weights.file_size >> 20} MiB from nearly nothing")
+        if weights.file_size > _LARGEST_WEIGHTS:
             raise ValueError(f"its weights claim more than {_LARGEST_WEIGHTS >> 30} GiB")
         with archive.open(_WEIGHTS) as stream:
             links = _check_hdf5(stream)

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import process, registry
+from edgezoo import process, registry, sandbox
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.calibration import sources
 from edgezoo.contracts import ExportJob
-from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.errors import DataError, RefusedError, UsageError, interpreting
 from edgezoo.explanation.analysis import analyse
 from edgezoo.explanation.findings import conclude, find
 from edgezoo.explanation.record import record
@@ -51,6 +51,27 @@ class Explained:
         """Of the quantized file."""
         return self.artifact.required_contract()
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; `from_json` turns it back."""
+        artifact = self.artifact
+        return {
+            "path": str(artifact.path),
+            "format": artifact.format,
+            "files": [str(file) for file in artifact.files],
+            "contract": self.contract.to_json(),
+            "float_file": str(self.float_file) if self.float_file else None,
+            "float_kind": self.float_kind,
+        }
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Explained:
+        """Read what `to_json` wrote."""
+        files = tuple(Path(file) for file in facts["files"])
+        contract = InputContract.from_json(facts["contract"])
+        artifact = Artifact(Path(facts["path"]), facts["format"], files, contract)
+        beside = facts["float_file"]
+        return cls(artifact, Path(beside) if beside else None, facts["float_kind"])
+
 
 def explain_file(
     path: Path | str,
@@ -86,7 +107,13 @@ def explain_file(
         UsageError: the float file belongs to another network.
         DataError: a damaged file, images or weights that are not here.
     """
-    explained = _identify(path, float_file, preprocessing)
+    files = [path, *([float_file] if float_file is not None else [])]
+    explained = Explained.from_json(
+        sandbox.call(
+            "edgezoo.pipeline.explain:identify", files, sandbox.limits_for([*map(Path, files)]),
+            debug=debug, path=path, float_file=float_file, preprocessing=preprocessing,
+        )
+    )  # fmt: skip
     contract = explained.contract
     with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
         folder = Path(scratch)
@@ -121,14 +148,25 @@ def explain_file(
     }
 
 
-def _identify(
+def identify(
+    path: Path | str, float_file: Path | str | None, preprocessing: str | None
+) -> dict[str, Any]:
+    """Check that the file can be explained, and find its float network: an `Explained` as JSON.
+
+    It runs in a process of its own, since the files may come from anybody.
+    """
+    return _identified(path, float_file, preprocessing).to_json()
+
+
+def _identified(
     path: Path | str, float_file: Path | str | None, preprocessing: str | None
 ) -> Explained:
-    """Check that the file can be explained, and find its float network."""
     artifact = registry.load_artifact(path)
     require_classes(artifact)
     registry.anatomy_reader(artifact.path)
-    if not registry.runtime_for(artifact.path).describe(artifact.path).quantized:
+    with interpreting(path):
+        quantized = registry.runtime_for(artifact.path).describe(artifact.path).quantized
+    if not quantized:
         raise RefusedError(
             f"{path} is not quantized, so there is no loss of quantization to explain.",
             "Explain an int8 file; `edgezoo verify` compares a float file with its source.",

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgezoo import own_models, process, registry
+from edgezoo import own_models, process, registry, sandbox
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.building import BuildJob
 from edgezoo.calibration import sources
@@ -54,7 +54,7 @@ def verify_files(
     """
     import numpy as np
 
-    loaded = [registry.load_artifact(path) for path in paths]
+    loaded = [sandbox.load_artifact(path) for path in paths]
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
         raise UsageError(

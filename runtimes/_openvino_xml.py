@@ -1,0 +1,75 @@
+"""What the XML of an OpenVINO file says of itself, and whether it is safe to read."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+from xml.parsers import expat
+
+from edgezoo.errors import DataError
+
+_MOST_DEPTH = 200
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """IR version, and the newest operation set (opset1, opset2, …) of any layer."""
+
+    version: str
+    opset: int
+
+
+def read(path: Path) -> Head:
+    """Read through the XML once, keeping nothing of it.
+
+    Raises:
+        DataError: it is no XML of OpenVINO, it declares a document type or entities, which OpenVINO
+            never writes and which could name other files or grow without end, or it is too deep.
+    """
+    parser = expat.ParserCreate()
+    found = _Found(path)
+    parser.StartElementHandler = found.start
+    parser.EndElementHandler = found.end
+    parser.StartDoctypeDeclHandler = found.refuse
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                parser.Parse(block)
+            parser.Parse(b"", True)
+    except (expat.ExpatError, ValueError, LookupError) as error:  # of the encoding it names
+        raise DataError(
+            f"{path} is not a whole OpenVINO file: {error}.", "Check where it came from."
+        ) from error
+    return Head(found.version, found.opset)
+
+
+class _Found:
+    """What the parser calls."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._depth = path, 0
+        self.version, self.opset = "", 1
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if self._depth == 0 and name != "net":
+            raise DataError(f"{self._path} is not an OpenVINO file.", "Check where it came from.")
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise DataError(f"{self._path} is nested deeper than any network.")
+        if name == "net" and not self.version:
+            self.version = attributes.get("version", "")
+        opset = re.fullmatch(r"opset(\d{1,4})", attributes.get("version", ""))
+        if name == "layer" and opset:
+            self.opset = max(self.opset, int(opset[1]))
+
+    def end(self, name: str) -> None:
+        self._depth -= 1
+
+    def refuse(self, *declared: object) -> NoReturn:
+        raise DataError(
+            f"{self._path} declares a document type, which no OpenVINO file does.",
+            "Use only files of people whom you trust.",
+        )

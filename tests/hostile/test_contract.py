@@ -1,0 +1,64 @@
+"""Contracts that a stranger wrote: each is whole, or refused by name."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgezoo.artifact import InputContract
+from edgezoo.errors import DataError
+from tests.test_artifact import CONTRACT
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+FACTS = CONTRACT.to_json()
+NAMES = [*FACTS, *(f"weights.{name}" for name in FACTS["weights"])]
+
+
+def _with(name: str, value: Any) -> dict[str, Any]:
+    facts = copy.deepcopy(FACTS)
+    holder, _, field = name.rpartition(".")
+    (facts[holder] if holder else facts)[field] = value
+    return facts
+
+
+@settings(max_examples=400, deadline=None)
+@given(name=st.sampled_from(NAMES), value=ANY)
+def test_one_field_of_anything(name: str, value: Any) -> None:
+    """What is accepted can be used: sizes are sizes, words are words."""
+    try:
+        contract = InputContract.from_json(_with(name, value))
+    except DataError:
+        return
+    side = contract.resize.shorter_side(contract.input_size)
+    assert 1 <= contract.input_size <= side <= 100_000
+    assert contract.normalization.scale and len(contract.shape) == 4
+    assert all(isinstance(label, str) for label in contract.labels)
+    assert isinstance(contract.summary, str) and contract.arguments is not None
+    json.dumps(contract.to_json())
+
+
+@settings(max_examples=100, deadline=None)
+@given(ANY)
+def test_anything_as_a_contract(facts: Any) -> None:
+    with pytest.raises(DataError):
+        InputContract.from_json(facts)
+
+
+@pytest.mark.parametrize("name", ["model", "weights", "input_size", "weights.sha256"])
+def test_what_must_be_there(name: str) -> None:
+    facts = copy.deepcopy(FACTS)
+    holder, _, field = name.rpartition(".")
+    del (facts[holder] if holder else facts)[field]
+    with pytest.raises(DataError, match=f"lacks {name}"):
+        InputContract.from_json(facts)

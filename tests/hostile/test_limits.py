@@ -1,0 +1,173 @@
+"""What a limited process may not do, tried by one that does it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgezoo import landlock, sandbox
+from edgezoo.errors import DataError, EdgeZooError, RefusedError
+from edgezoo.limits import Limits, alive, for_files
+from tests.conftest import ROOT
+
+# The child finds these as edgezoo.faults: only EdgeZoo's own functions may be called.
+_FAULTS = '''
+import sys, types
+source = """
+import ctypes, os, socket, time
+from edgezoo.errors import RefusedError
+from edgezoo.limits import alive
+def fill(): return {"bytes": len(bytearray(1 << 30))}
+def leak():
+    kept = []
+    while True: kept.append(ctypes.create_string_buffer(1 << 26))
+def reserve():
+    import mmap
+    place = mmap.mmap(-1, 1 << 34, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
+    return {"bytes": len(place)}
+def hang(): ctypes.PyDLL(None).sleep(60)  # with Python's lock, as native code may
+def slow():
+    for _ in range(4): time.sleep(0.4); alive()
+    return {"done": True}
+def crash(): os.kill(os.getpid(), 11)
+def write(path):
+    open(path, "w").write("x"); return {}
+def remove(path): os.remove(path); return {}
+def connect(port): socket.create_connection(("127.0.0.1", port), 5).close(); return {}
+def signal_to(pid): os.kill(pid, 0); return {}
+def nothing(): return {"figure": float("nan")}
+def refuse(): raise RefusedError("Not this one.", "Another.")
+def defect(): raise KeyError("a bug")
+def count(progress):
+    for n in (3, 4, 5): progress(n)
+    return {}
+def core(): import resource; return {"core": resource.getrlimit(resource.RLIMIT_CORE)[0]}
+"""
+module = types.ModuleType("edgezoo.faults")
+class Later:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "edgezoo.faults": return None
+        from importlib.machinery import ModuleSpec
+        return ModuleSpec(name, Later)
+    @staticmethod
+    def create_module(spec): return None
+    @staticmethod
+    def exec_module(module): exec(source, module.__dict__)
+sys.meta_path.insert(0, Later)
+'''
+USUAL = Limits(1 << 30, 20.0)
+needs_landlock = pytest.mark.skipif(
+    landlock.version() < 6, reason="the kernel has no Landlock, or an old one"
+)
+
+
+@pytest.fixture(autouse=True)
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_FAULTS)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{ROOT}")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    yield
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def _call(name: str, limits: Limits = USUAL, **arguments: object) -> dict[str, object]:
+    return sandbox.call(f"edgezoo.faults:{name}", ["m.tflite"], limits, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["fill", "leak"])
+def test_memory(name: str) -> None:
+    with pytest.raises(DataError, match=r"memory than the 0\.5 GiB") as caught:
+        _call(name, Limits(1 << 29, 20.0))
+    assert "--max-memory" in caught.value.hint
+
+
+def test_address_space_that_is_only_reserved_is_no_memory() -> None:
+    """Allocators and runtimes reserve gigabytes."""
+    assert _call("reserve", Limits(1 << 29, 20.0)) == {"bytes": 1 << 34}
+
+
+def test_hang_that_holds_the_lock_of_python() -> None:
+    begun = time.monotonic()
+    with pytest.raises(DataError, match=r"m\.tflite came no further for 1 s") as caught:
+        _call("hang", Limits(None, 1.0))
+    assert "--max-seconds" in caught.value.hint and time.monotonic() - begun < 20
+
+
+def test_signs_of_life_make_more_time() -> None:
+    assert _call("slow", Limits(None, 1.2)) == {"done": True}
+    alive()  # and nothing here, where nothing limits
+    assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
+
+
+def test_crash_is_the_files_fault() -> None:
+    with pytest.raises(DataError, match=r"worked on m\.tflite died \(SIGSEGV\)") as caught:
+        _call("crash")
+    assert caught.value.exit_code == 5
+
+
+def test_errors_and_defects_keep_their_class() -> None:
+    with pytest.raises(RefusedError, match="Not this one"):
+        _call("refuse")
+    with pytest.raises(EdgeZooError, match=r"unexpectedly \(KeyError: 'a bug'\)") as caught:
+        _call("defect")
+    assert caught.value.exit_code == 1, "a bug of ours is not blamed on the file"
+
+
+def test_figures_that_are_no_numbers() -> None:
+    with pytest.raises(DataError, match="no numbers"):
+        _call("nothing")
+
+
+def test_progress_comes_through() -> None:
+    told: list[int] = []
+    assert _call("count", progress=told.append) == {}
+    assert sum(told) == 12
+
+
+def test_no_core_files() -> None:
+    assert _call("core") == {"core": 0}
+
+
+@needs_landlock
+def test_writes(tmp_path: Path) -> None:
+    """Only where the command is to write; with --trust anywhere."""
+    place, inside = tmp_path / "x", tmp_path / "inside"
+    inside.mkdir()
+    place.write_text("kept")
+    for name in ("write", "remove"):
+        with pytest.raises(DataError, match=r"/x"):
+            _call(name, path=place)
+    assert place.read_text() == "kept"
+    _call("write", path=inside / "y", writable=[inside])
+    assert (inside / "y").read_text() == "x"
+    _call("write", Limits(None, 20.0, writes=True), path=place)
+    assert place.read_text() == "x"
+
+
+@needs_landlock
+def test_network_and_signals() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(DataError, match="Permission denied"):
+            _call("connect", port=port)
+        _call("connect", Limits(None, 20.0, writes=True), port=port)
+    with pytest.raises(DataError, match="not permitted"):
+        _call("signal_to", pid=os.getpid())
+
+
+def test_limits_grow_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(bytes(10 << 20))
+    small, large = for_files([]), for_files([tmp_path / "m.tflite"])
+    assert large.patience == small.patience + 10 < for_files([], device="gpu").patience
+    assert small.memory and large.memory and large.memory - small.memory in (0, 160 << 20)
+    assert sandbox.limits_for([], memory_gb=0).memory is None
+    assert sandbox.limits_for([], memory_gb=2, seconds=7) == Limits(2 * 10**9, 7)
