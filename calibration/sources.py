@@ -1,8 +1,8 @@
 """Where calibration images come from, how many, and which.
 
 The choice is made once, before any heavy work: a folder of images (nested by class or flat),
-an .npz of pixels, or procedural pictures. What is chosen is stored as one uint8 array that
-the steps read as a memory map, so that 500 images cost no more memory than 50.
+an .npz of pixels, the public samples, or procedural pictures. What is chosen is stored as one
+uint8 array that the steps read as a memory map, so that 500 images cost no more memory than 50.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edgezoo import samples
 from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.errors import DataError
 from edgezoo.preprocessing import find_images, load_many, recipe_hash
@@ -37,7 +38,7 @@ class ImageSet:
 
     Attributes:
         pixels: uint8 RGB, shape (n, size, size, 3); from `open_images` a memory map.
-        source: "folder", "npz" or "synthetic".
+        source: "folder", "npz", "samples" or "synthetic".
         names: what was chosen, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source knows none.
         prints: a fingerprint of each image; none for drawn pictures.
@@ -101,7 +102,7 @@ def passport(images: ImageSet, size: int) -> dict[str, Any]:
         "preprocessing": recipe_hash(size, images.resize),
     }
     if images.prints:
-        kind: Literal["file", "pixels"] = "file" if images.source == "folder" else "pixels"
+        kind: Literal["file", "pixels"] = "pixels" if images.source == "npz" else "file"
         facts["fingerprints"] = fingerprints.pack(images.prints, kind)
     return facts
 
@@ -139,7 +140,7 @@ def choose(
     """Choose images to calibrate on and others to verify with.
 
     Args:
-        where: "synthetic", a folder, or an .npz/.npy file of pixels.
+        where: "synthetic", "samples", a folder, or an .npz/.npy file of pixels.
         size: height and width in pixels.
         count: images to calibrate on, at the most.
         verify_count: images to verify with; held out where there are enough.
@@ -154,10 +155,21 @@ def choose(
         return _synthetic(size, count, seed), _synthetic(
             size, verify_count, seed + _VERIFICATION_SEED
         )
-    path = Path(where).expanduser()
+    path = place_of(where)
     if path.is_dir():
-        return _from_folder(path, size, count, verify_count, seed, resize)
+        chosen, held_out = _from_folder(path, size, count, verify_count, seed, resize)
+        source = samples.WORD if where == samples.WORD else "folder"
+        return replace(chosen, source=source), replace(held_out, source=source)
     return _from_array(path, size, count, verify_count, seed)
+
+
+def place_of(where: str) -> Path:
+    """The path of a source that has one.
+
+    Raises:
+        DataError: the public samples have not been fetched.
+    """
+    return samples.folder() if where == samples.WORD else Path(where).expanduser()
 
 
 def check_source(where: str) -> None:
@@ -166,19 +178,22 @@ def check_source(where: str) -> None:
     Raises:
         DataError: nothing there, or neither a folder nor an array file.
     """
-    path = Path(where).expanduser()
-    if where == "synthetic" or path.is_dir():
+    if where == "synthetic":
+        return
+    path = place_of(where)
+    if path.is_dir():
         return
     if path.suffix in (".npz", ".npy") and path.is_file():
         return
     if not path.exists():
         raise DataError(
             f"There is no calibration source {where}.",
-            'Give a folder of images, an .npz file, or "synthetic".',
+            "Give a folder of images, an .npz file, samples or synthetic.",
         )
     raise DataError(
         f"{where} is neither a folder nor an .npz file.",
-        "Give a folder of images, an .npz file with one uint8 array of pixels, or synthetic.",
+        "Give a folder of images, an .npz file with one uint8 array of pixels, samples or "
+        "synthetic.",
     )
 
 

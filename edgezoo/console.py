@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import re
 import sys
@@ -49,6 +50,22 @@ def say(text: str) -> None:
 def note(text: str) -> None:
     """A line for people, on standard error."""
     sys.stderr.write(printable(text) + "\n")
+
+
+class _Notes(logging.Handler):
+    """Log records as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+def follow_log(quiet: bool) -> None:
+    """Show what modules log: what is fetched from the network; on a terminal also how far it is."""
+    log = logging.getLogger("edgezoo")
+    if not log.handlers:
+        log.addHandler(_Notes())
+    spoken = logging.DEBUG if sys.stderr.isatty() else logging.INFO
+    log.setLevel(logging.WARNING if quiet else spoken)
 
 
 def _loudness() -> str | None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from edgezoo import registry, shards
+from edgezoo import registry, samples, shards
 from edgezoo.artifact import InputContract
-from edgezoo.errors import DataError
+from edgezoo.errors import DataError, RefusedError
 from edgezoo.models import _imagenet
 from edgezoo.preprocessing import IMAGE_SUFFIXES, find_images
 from edgezoo.shards import Member
@@ -52,11 +52,18 @@ def image_files(place: Path) -> list[Path]:
 
     Raises:
         DataError: there is no such place.
+        RefusedError: the public samples were asked for.
     """
     if place.is_dir():
         return find_images(place) or shards.find(place)
     if place.is_file() and place.suffix == shards.SUFFIX:
         return [place]
+    if place == Path(samples.WORD):
+        raise RefusedError(
+            "The public samples are like what the networks were trained on: accuracy on them "
+            "says next to nothing.",
+            "Give --images other labelled images; the samples calibrate (--calibration samples).",
+        )
     raise DataError(
         f"There is no folder {place}.", "Give --images a folder of images, or a .tar file."
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo import torch_checkpoint
 from edgezoo.errors import DataError, MissingError
+from edgezoo.folders import cache_home
 from edgezoo.preprocessing import file_sha256
 from edgezoo.spec import ModelSpec, WeightsPackage
 
@@ -25,19 +25,6 @@ if TYPE_CHECKING:
 _EXTRA = "pretrained"
 # Goes up when the conversion changes, so that older files in the cache are made anew.
 _CONVERSION = 1
-
-
-def cache_home() -> Path:
-    """EdgeZoo's own folder: EDGEZOO_CACHE, else the user's cache folder."""
-    given = os.environ.get("EDGEZOO_CACHE")
-    if given:
-        return Path(given).expanduser()
-    try:
-        import platformdirs
-    except ImportError:  # a device has few packages
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(base) / "edgezoo"
-    return Path(platformdirs.user_cache_path("edgezoo"))
 
 
 def find(package: WeightsPackage) -> Path | None:

@@ -7,7 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgezoo import pretrained
+from edgezoo import downloads, pretrained
+from edgezoo.downloads import seen
 from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.preprocessing import file_sha256
 from edgezoo.spec import (
@@ -19,10 +20,10 @@ from edgezoo.spec import (
 )
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-_TIMEOUT_S = 20
 _WAYS_OUT = (
-    "Three ways out: download that file elsewhere and give it with --weights FILE; "
+    "Four ways out: download that file elsewhere and give it with --weights FILE; "
     "copy it to the folder above (or set KERAS_HOME to a filled Keras folder); "
+    "name a mirror in EDGEZOO_MIRROR; "
     "or use --weights random to try everything out on an untrained network."
 )
 
@@ -108,12 +109,15 @@ def _locate_imagenet(spec: ModelSpec, arguments: BuildArguments) -> LocatedWeigh
     if not path.exists():
         _download(url, path, md5, spec.name)
     check_hdf5(path, "Delete it to fetch it again, or give another file with --weights FILE.")
+    sha256 = file_sha256(path)
+    again = "Delete it to fetch it again, or give it with --weights FILE if you trust it."
     if md5 and _md5(path) != md5:
         raise DataError(
-            f"{path} is not the file that Keras publishes for {spec.name} (its MD5 differs).",
-            "Delete it to fetch it again, or give it with --weights FILE if you trust it.",
+            f"{path} is not the file that Keras publishes for {spec.name} (its MD5 differs).", again
         )
-    return LocatedWeights("imagenet", path, file_sha256(path), path.name, note)
+    if not md5 and seen.known().get(url, sha256) != sha256:
+        raise DataError(f"{path} is not used: {seen.differs(url)}.", again)
+    return LocatedWeights("imagenet", path, sha256, path.name, note)
 
 
 def _wanted(spec: ModelSpec, whole: WeightsFile, arguments: BuildArguments) -> WeightsFile:
@@ -184,21 +188,27 @@ def check_hdf5(path: Path, again: str) -> None:
         DataError: it is something else, or cut short.
     """
     try:
-        with path.open("rb") as stream:
-            magic = stream.read(len(_HDF5_MAGIC))
+        reason = _why_not_hdf5(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", again) from error
+    if reason is not None:
+        raise DataError(f"{path} is {reason}.", again)
+
+
+def _why_not_hdf5(path: Path) -> str | None:
+    with path.open("rb") as stream:
+        magic = stream.read(len(_HDF5_MAGIC))
     if path.suffix == ".keras" and magic[:4] == b"PK\x03\x04":
-        return
+        return None
     if magic != _HDF5_MAGIC:
-        raise DataError(f"{path} is not a Keras weights file (no HDF5 signature).", again)
+        return "not a Keras weights file (no HDF5 signature)"
     import h5py
 
     try:
-        with h5py.File(path, "r"):
-            pass
-    except OSError as error:
-        raise DataError(f"{path} is damaged or cut short.", again) from error
+        with h5py.File(path, "r", locking=False):  # a download on its way is locked already
+            return None
+    except OSError:
+        return "damaged or cut short"
 
 
 def _md5(path: Path) -> str:
@@ -208,21 +218,19 @@ def _md5(path: Path) -> str:
 
 
 def _download(url: str, path: Path, md5: str | None, model: str) -> None:
-    """Fetch into the Keras cache; whole or not at all (pooch writes beside and renames)."""
-    import pooch
+    """Fetch into the Keras cache; whole or not at all."""
 
-    try:
-        pooch.retrieve(
+    def check(staged: Path) -> str | None:
+        reason = _why_not_hdf5(staged)
+        return f"it is {reason}" if reason else None
+
+    downloads.fetch(
+        downloads.Wanted(
+            f"The ImageNet weights of {model} are not cached and",
             url,
-            known_hash=f"md5:{md5}" if md5 else None,
-            fname=path.name,
-            path=path.parent,
-            downloader=pooch.HTTPDownloader(timeout=_TIMEOUT_S),
+            path,
+            digest=f"md5:{md5}" if md5 else None,
+            check=check,
+            ways_out=_WAYS_OUT,
         )
-    except Exception as error:  # requests, urllib3, ssl and pooch raise many kinds
-        reason = type(error).__name__
-        raise DataError(
-            f"The ImageNet weights of {model} are not cached and cannot be fetched ({reason}): "
-            f"{path.name} from {url}, wanted in {path.parent}.",
-            _WAYS_OUT,
-        ) from error
+    )

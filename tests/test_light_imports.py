@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import ROOT, environment
 
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "openvino", "nncf", "ai_edge_litert",
-         "litert_quantizer", "tf2onnx", "scipy", "h5py", "rich", "requests", "pooch", "sklearn",
+         "litert_quantizer", "tf2onnx", "scipy", "h5py", "rich", "requests", "sklearn",
          "flatbuffers", "tflite_micro", "ethosu", "torch", "matplotlib", "pandas", "plotly",
          "jinja2", "dask", "distributed"}  # fmt: skip
 BASE = {"numpy", "PIL"}

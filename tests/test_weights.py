@@ -17,6 +17,7 @@ MOBILENET = registry.model("mobilenet")
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty KERAS_HOME; every attempt to fetch is noted instead."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("EDGEZOO_CACHE", str(tmp_path / "cache"))  # no first-seen hashes
     return tmp_path
 
 

@@ -71,7 +71,8 @@ from edgezoo.errors import UsageError
     "--calibration",
     default="synthetic",
     metavar="DIR|NPZ",
-    help="Sample images for int8: a folder, an .npz of uint8 pixels, or synthetic (default).",
+    help="Images for int8: a folder, an .npz of uint8 pixels, samples (see edgezoo samples), or "
+    "synthetic (default).",
 )
 @click.option("--calibration-count", default=200, show_default=True, help="Images to calibrate on.")
 @click.option(

@@ -77,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _terminate)
+    console.follow_log(quiet=not {"-q", "--quiet"}.isdisjoint(arguments))
     try:
         code = edgezoo.main(
             args=arguments, prog_name="edgezoo", standalone_mode=False, color=console.colour()

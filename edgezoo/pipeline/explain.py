@@ -202,9 +202,9 @@ def _labels(
     chosen: sources.ImageSet, images: str, contract: InputContract
 ) -> tuple[list[int] | None, str | None]:
     """The classes of the images, or why there are none."""
-    if chosen.source != "folder":
+    if chosen.source not in ("folder", "samples"):
         return None, f"{images} has no classes"
-    folder = Path(images).expanduser()
+    folder = sources.place_of(images)
     try:
         found = find_labelled(folder, contract)
     except DataError as error:

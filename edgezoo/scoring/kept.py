@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.pretrained import cache_home
+from edgezoo.folders import cache_home
 from edgezoo.releases import own_version
 from edgezoo.shards import Member
 

@@ -270,7 +270,7 @@ def export_request(request: SweepRequest, variants: Iterable[Variant]) -> Export
 _TUPLES = ("models", "files", "alpha", "input_size", "format", "precision", "threads", "device",
            "target")  # fmt: skip
 _PATHS = ("images", "ground_truth", "output", "calibration", "weights")
-_WORDS = ("synthetic", "imagenet", "random")
+_WORDS = ("synthetic", "samples", "imagenet", "random")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
+from edgezoo import registry, samples
 from edgezoo.labelled import image_files
 from edgezoo.measurement import protocol
 from edgezoo.preprocessing import file_sha256
@@ -72,6 +72,8 @@ def file_bytes(path: Path) -> int:
 
 
 def _calibration_hash(calibration: str) -> str:
+    if calibration == samples.WORD:
+        return samples.COLLECTION.sha256()
     place = Path(calibration)
     if place.is_dir():
         return folder_hash(place)

@@ -129,18 +129,18 @@ def test_weights_file_without_layers(tmp_path: Path, output: Path) -> None:
 
 
 def test_imagenet_weights_out_of_reach(tmp_path: Path, output: Path) -> None:
-    """Which file, from where, to which place, and the three ways out."""
+    """Which file, from where, to which place, and the ways out."""
     nowhere = "http://127.0.0.1:9"
     ended = run_cli("export", "mobilenet", "--alpha", "0.5", "--input-size", "160", "-o", output,
                     KERAS_HOME=str(tmp_path / "keras"), https_proxy=nowhere, HTTPS_PROXY=nowhere,
                     no_proxy="", NO_PROXY="")  # fmt: skip
-    announced, _, rest = ended.stderr.partition("\n")  # pooch says what it is about to fetch
-    assert announced.startswith("Downloading data from 'https://")
+    announced, _, rest = ended.stderr.partition("\n")
+    assert announced.startswith("Fetching mobilenet_5_0_160_tf.h5 from https://")
     message = Ended(ended.code, ended.stdout, rest).error(5)
     assert "mobilenet_5_0_160_tf.h5" in message
     assert "https://storage.googleapis.com/" in message
     assert str(tmp_path / "keras" / "models") in message
-    for way in ("--weights FILE", "KERAS_HOME", "--weights random"):
+    for way in ("--weights FILE", "KERAS_HOME", "EDGEZOO_MIRROR", "--weights random"):
         assert way in message
     assert not output.exists()
     left = [path for path in (tmp_path / "keras").rglob("*") if path.is_file()]
@@ -235,7 +235,7 @@ def test_classify_needs_one_runtime_alone(
     exported: Exported, trained: Trained, tmp_path: Path
 ) -> None:
     """What a device has: numpy, Pillow, click and a TFLite runtime."""
-    absent = "tensorflow,keras,onnx,onnxruntime,openvino,nncf,scipy,h5py,rich,requests,pooch," \
+    absent = "tensorflow,keras,onnx,onnxruntime,openvino,nncf,scipy,h5py,rich,requests," \
              "sklearn,tf2onnx,litert_quantizer,flatbuffers"  # fmt: skip
     picture = next(iter(sorted(trained.test.rglob("*.png"))))
     ended = _without(absent, tmp_path, "classify", exported.path("tflite", "int8"), picture,

@@ -41,6 +41,7 @@ RUNS = {
     "list": "list",
     "recommend": "recommend {store}",
     "report": "report {store} --as csv -o {out}",
+    "samples": "samples info",
     "show": "show mobilenet",
     "verify": "verify {onnx} --weights {weights} --count 4",
 }

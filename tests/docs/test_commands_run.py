@@ -40,6 +40,8 @@ NOT_RUN = {
     r"edgezoo( \w+)? --help": "docs/cli.md is compared as a whole",
     r"edgezoo (finetune |\w+ \S*flowers)": "trains a network or wants one of one's own; "
     "tests/finetuning, tests/cli/test_own_models.py",
+    r"edgezoo (samples fetch|.*--calibration samples)": "needs a network; tests/samples",
+    r"wget |python3 -m http": "a server of one's own; tests/downloads",
     r"dask |ssh |edgezoo .*--(cluster|workers) ": "needs a cluster; its own tests make one",
 }
 # Heavy ones are asked for their plan, which checks all that a user can get wrong.

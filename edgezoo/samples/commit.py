@@ -1,0 +1,60 @@
+"""What a published commit says of its files: the hash of each, without the files.
+
+A commit's name is a hash over the name of its tree, and that a hash over the names of its files,
+which are hashes of their bytes (SHA-1, in git's way). So a pinned commit pins every file, and git
+checks the chain while it fetches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+_PATIENCE_S = 60
+
+
+class UnknownError(Exception):
+    """The hashes cannot be had; the words say why."""
+
+
+def blobs(repository: str, commit: str) -> dict[str, str]:
+    """Git's hash of each file in the root of a commit, by name.
+
+    Raises:
+        UnknownError: git is not installed, or the repository out of reach.
+    """
+    with TemporaryDirectory(prefix="edgezoo-") as folder:
+        _git(folder, "init", "--quiet", "--bare")
+        _git(folder, "remote", "add", "origin", repository)
+        _git(folder, "fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit)
+        listing = _git(folder, "ls-tree", "-z", commit)
+    entries = (entry.partition("\t") for entry in listing.split("\0") if entry)
+    return {name: facts.split()[2] for facts, _, name in entries}
+
+
+def _git(folder: str, *words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", folder, *words],
+            env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE_S,
+            check=True,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise UnknownError("git is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise UnknownError(f"git had no answer for {_PATIENCE_S} s") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
+        raise UnknownError(f"git says: {lines[-1]}") from error
+    return done.stdout
+
+
+def blob_of(path: Path) -> str:
+    """Git's hash of a file."""
+    state = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    state.update(path.read_bytes())
+    return state.hexdigest()
