@@ -45,7 +45,7 @@ def look(scratch: Path) -> dict[str, Any]:
         "children": sum(len(path.read_text().split()) for path in children),
         "threads": threading.active_count(),
         "native_threads": len(os.listdir("/proc/self/task")),
-        "temporary": len(list(scratch.iterdir())),
+        "temporary": sorted(path.name for path in scratch.iterdir()),
     }
 
 
@@ -100,10 +100,11 @@ def judge(held: list[dict[str, Any]]) -> dict[str, Any]:
     """What grew, and by how much."""
     settled, last = held[min(SETTLED, len(held)) - 1], held[-1]
     growth = last["rss_mb"] / settled["rss_mb"] - 1
-    kept = ("files", "children", "threads", "native_threads", "temporary")
-    missed = [f"{name}: {settled[name]}, then {last[name]}" for name in kept
-              if last[name] > settled[name]]  # fmt: skip
-    missed += [f"{last[name]} {name} stay" for name in ("children", "temporary") if last[name]]
+    kept = ("files", "threads", "native_threads")
+    missed = [
+        f"{name}: {settled[name]}, then {last[name]}" for name in kept if last[name] > settled[name]
+    ]
+    missed += [f"{last[name]} stay" for name in ("children", "temporary") if last[name]]
     if growth > MAX_GROWTH:
         missed.append(f"memory grew by {growth:.1%}")
     return {"rounds": len(held), "growth": round(growth, 4), "settled": settled, "last": last,

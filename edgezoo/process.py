@@ -29,6 +29,9 @@ from edgezoo.limits import Limits, confine
 
 _LOG_LINES = 6
 _STORAGE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+# What keeps libraries from reporting their use. CI is what openvino-telemetry looks at, which
+# openvino and nncf import.
+SILENT = {"CI": "true", "ORT_DISABLE_TELEMETRY": "1"}
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "GRPC_VERBOSITY": "ERROR",
@@ -36,8 +39,7 @@ _QUIET = {
     "PYTHONFAULTHANDLER": "1",
     "TQDM_DISABLE": "1",
     "KERAS_BACKEND": "tensorflow",
-    # openvino-telemetry, which nncf imports, sends nothing where this is set.
-    "CI": "true",
+    **SILENT,
 }
 
 

@@ -19,6 +19,7 @@ from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._onnx_external import external_files
 from edgezoo.runtimes._onnx_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._silent import load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,7 +200,7 @@ def session_of(
             "Opening an .onnx file needs onnxruntime, which is not installed.",
             'Run: pip install "edgezoo[onnx]"',
         )
-    import onnxruntime
+    onnxruntime = load("onnxruntime")
 
     if isinstance(model, str):
         external_files(path)
@@ -224,7 +225,7 @@ def session_of(
 
 def _gpu_provider() -> str | None:
     """The provider that would run on a GPU of this machine, None where there is neither."""
-    import onnxruntime
+    onnxruntime = load("onnxruntime")
 
     present = set(onnxruntime.get_available_providers())
     for provider in _GPU_PROVIDERS:

@@ -17,6 +17,7 @@ from edgezoo.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _openvino_xml
 from edgezoo.runtimes._openvino_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._silent import load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -160,7 +161,7 @@ def read_model(path: Path) -> Any:
             "Opening an OpenVINO file needs openvino, which is not installed.",
             'Run: pip install "edgezoo[openvino]"',
         )
-    import openvino
+    openvino = load("openvino")
 
     if not path.with_suffix(".bin").is_file():
         raise DataError(
@@ -179,7 +180,7 @@ def read_model(path: Path) -> Any:
 
 
 def _has_gpu() -> bool:
-    import openvino
+    openvino = load("openvino")
 
     with quiet_native():
         return any(name.startswith("GPU") for name in openvino.Core().available_devices)
@@ -189,7 +190,7 @@ def compile_model(
     model: Any, path: Path, device: str = "cpu", threads: int = 1
 ) -> tuple[Any, RanOn]:
     """A compiled model, and what it runs on by its own word; `path` names it in an error."""
-    import openvino
+    openvino = load("openvino")
 
     core = openvino.Core()
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
