@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from edgezoo.errors import DataError
 
@@ -38,7 +38,7 @@ class Part:
         if self.validator is None or (self.total is not None and self.size > self.total):
             self.restart(None, None)
 
-    def _read_facts(self) -> dict[str, str | int | None]:
+    def _read_facts(self) -> dict[str, Any]:
         try:
             facts = json.loads(self._facts.read_text())
         except (OSError, ValueError):
