@@ -82,9 +82,10 @@ COLLECTION = Collection(
     terms=(
         "These are 1000 pictures of ImageNet, one a class, from\n"
         f"https://github.com/{_REPOSITORY}.\n"
-        "They are not EdgeZoo's, and its licence does not cover them. The rights are their\n"
-        "owners'; ImageNet lets them be used for non-commercial research and education only\n"
-        "(https://www.image-net.org/download). They are used at your own risk, and not passed on."
+        "They are not EdgeZoo's, and its licence does not cover them. The rights are\n"
+        "their owners'; ImageNet lets them be used for non-commercial research and\n"
+        "education only (https://www.image-net.org/download). They are used at your own\n"
+        "risk, and not passed on."
     ),
     path=_LIST,
 )

@@ -79,7 +79,7 @@ def _spec(site: FileServer, name: str, md5: str | None) -> ModelSpec:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = Patience(timeout_s=1, attempts=2, pause_s=0)
+    patience = Patience(timeout_s=10, attempts=2, pause_s=0)
     monkeypatch.setattr(downloads.Patience, "from_environment", lambda: patience)
 
 

@@ -61,6 +61,7 @@ class FileServer:
         self.for_good = None
         self.asked.clear()
         self.stalled.clear()
+        self.released.clear()
 
 
 class _Handler(BaseHTTPRequestHandler):
