@@ -124,6 +124,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     site: FileServer
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that have had enough are no error."""
+
 
 @contextmanager
 def serving() -> Iterator[FileServer]:
