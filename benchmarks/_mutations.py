@@ -295,7 +295,7 @@ def _zip(files: dict[str, bytes], dice: random.Random) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     packed = bytearray(stream.getvalue())
-    if dice.random() < 0.2:  # lie in the directory: sizes, checksums, offsets, flags
+    if files and dice.random() < 0.2:  # lie in the directory: sizes, checksums, offsets, flags
         place = packed.find(b"PK\x01\x02") + dice.randrange(4, 46)
         packed[place] = dice.randrange(256)
     return bytes(packed)
