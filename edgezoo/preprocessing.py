@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Picture = TypeVar("Picture", Path, Member, Path | Member)
 # Of a decoded picture, and of a resized one: 0.5 GB of RGB. Photographs have up to 150 million.
 MOST_PIXELS = 178_956_970
+_ORIENTATION = 0x0112  # EXIF's tag
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -93,12 +94,14 @@ def _decoded(image: Path | Member | IO[bytes]) -> Image.Image:
     with Image.open(source, formats=[kind]) as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
-        ImageOps.exif_transpose(opened, in_place=True)
-        if opened.mode.startswith("I;16") or (opened.mode, kind) == ("I", "PNG"):
-            return _upper_bits(opened).convert("RGB")
-        if opened.mode in ("I", "F"):
+        turned = opened.getexif().get(_ORIENTATION, 1) != 1
+        # It copies, also where nothing is to be turned; doing it in place needs Pillow 9.5.
+        upright: Image.Image = ImageOps.exif_transpose(opened) if turned else opened
+        if upright.mode.startswith("I;16") or (upright.mode, kind) == ("I", "PNG"):
+            return _upper_bits(upright).convert("RGB")
+        if upright.mode in ("I", "F"):
             raise ValueError("its 32 bits a pixel have no known range")
-        picture: Image.Image = opened if opened.mode == "RGB" else opened.convert("RGB")
+        picture = upright if upright.mode == "RGB" else upright.convert("RGB")
         picture.load()
     return picture
 

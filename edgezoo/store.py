@@ -22,6 +22,7 @@ from typing import Any
 
 from edgezoo import record_fields
 from edgezoo.artifact import write_text_atomically
+from edgezoo.checks import parse_json
 from edgezoo.errors import DataError, UsageError
 
 SCHEMA = 1
@@ -69,7 +70,7 @@ class Store:
     def note(self, name: str) -> dict[str, Any] | None:
         """What `keep` wrote, None where nothing whole is there."""
         try:
-            facts = json.loads((self.folder / "notes" / f"{name}.json").read_text())
+            facts = parse_json((self.folder / "notes" / f"{name}.json").read_text())
         except (OSError, ValueError):
             return None
         return facts if isinstance(facts, dict) else None
@@ -120,7 +121,7 @@ def check_schema(folder: Path) -> None:
     if not path.exists():
         return
     try:
-        facts = json.loads(path.read_text())
+        facts = parse_json(path.read_text())
         schema = int(facts["schema"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -152,10 +153,10 @@ def read_record(path: Path) -> Record:
         DataError: it is damaged, or of a newer schema.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = parse_json(path.read_text(encoding="utf-8"))
         kind, status = facts["kind"], facts["status"]
         known = kind in KINDS and status in STATUSES and isinstance(facts["variant"], dict)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is damaged.", "Delete it; the next sweep makes it anew."
         ) from error

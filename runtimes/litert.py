@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
+from edgezoo.checks import parse_json
 from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.errors import DataError, MissingError, RefusedError, words_of
 from edgezoo.releases import Requirement, minimum_releases
@@ -145,7 +145,7 @@ class LiteRtRuntime:
         if text is None:
             return None
         try:
-            facts: dict[str, Any] = json.loads(text)
+            facts: dict[str, Any] = parse_json(text)
             facts.setdefault("labels", attached.get(LABELS_FILE, b"").decode().splitlines())
         except (ValueError, AttributeError) as error:
             raise DataError(f"The contract inside {path} is damaged.") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
+from edgezoo.checks import parse_json
 from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.errors import DataError, MissingError, words_of
 from edgezoo.releases import Requirement, minimum_releases
@@ -85,7 +85,7 @@ class OnnxRuntime:
         """See `Runtime`."""
         text = session_of(str(path), path).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         try:
-            return json.loads(text) if text else None
+            return parse_json(text) if text else None
         except ValueError as error:
             raise DataError(f"The contract inside {path} is damaged.") from error
 

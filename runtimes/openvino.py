@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import CONTRACT_KEY, Artifact
+from edgezoo.checks import parse_json
 from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.errors import DataError, MissingError, words_of
 from edgezoo.releases import Requirement, minimum_releases
@@ -75,7 +75,7 @@ class OpenVinoRuntime:
         if not model.has_rt_info([CONTRACT_KEY]):
             return None
         try:
-            facts: dict[str, Any] = json.loads(str(model.get_rt_info([CONTRACT_KEY]).value))
+            facts: dict[str, Any] = parse_json(str(model.get_rt_info([CONTRACT_KEY]).value))
         except ValueError as error:
             raise DataError(f"The contract inside {path} is damaged.") from error
         return facts

@@ -76,8 +76,7 @@ def test_classify_and_doctor(pis: dict[str, Pi], exported: Exported, trained: Tr
 
 def _raw(run: Any, file: Path, count: int, pictures: list[Path]) -> dict[str, list[str]]:
     """Raw outputs by kernels, hex, in the order of the pictures."""
-    ended = run(RAW, file, count, *pictures)
-    facts: dict[str, list[str]] = json.loads(ended if isinstance(ended, str) else ended.stdout)
+    facts: dict[str, list[str]] = json.loads(run(RAW, file, count, *pictures))
     return facts
 
 
@@ -89,7 +88,12 @@ def _here(*arguments: object) -> str:
 
 
 def _on(pi: Pi) -> Any:
-    return lambda *arguments: pi.run(*map(str, arguments))
+    def run(*arguments: object) -> str:
+        ended = pi.run(*map(str, arguments))
+        assert ended.code == 0, ended.stderr
+        return ended.stdout
+
+    return run
 
 
 def without_softmax(file: Path, folder: Path) -> Path:

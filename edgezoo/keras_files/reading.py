@@ -7,7 +7,6 @@ anything is unpacked, and HDF5 files that would read other files are refused.
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgezoo.artifact import CONTRACT_KEY
+from edgezoo.checks import parse_json
 from edgezoo.errors import DataError, MissingError, RefusedError
 from edgezoo.keras_files import saved_model
 from edgezoo.keras_files.allowed import foreign_code
@@ -154,7 +154,7 @@ def _parsed(text: Any) -> dict[str, Any]:
         raise ValueError("its configuration is no text")
     if len(text) > _LARGEST_JSON:
         raise ValueError(f"its configuration has more than {_LARGEST_JSON >> 20} MiB")
-    facts = json.loads(text)
+    facts = parse_json(text)
     if not isinstance(facts, dict):
         raise ValueError("its configuration is no JSON object")
     return facts

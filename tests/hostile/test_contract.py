@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgezoo.artifact import InputContract
+from edgezoo.checks import parse_json
 from edgezoo.errors import DataError
 from tests.test_artifact import CONTRACT
 
@@ -62,3 +63,13 @@ def test_what_must_be_there(name: str) -> None:
     del (facts[holder] if holder else facts)[field]
     with pytest.raises(DataError, match=f"lacks {name}"):
         InputContract.from_json(facts)
+
+
+@pytest.mark.parametrize("depth", [150, 500, 200_000])
+def test_nests_are_no_json(depth: int) -> None:
+    """Found by benchmarks/fuzz.py: deep ones pass the parser and end whoever copies them."""
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json("[" * depth + "]" * depth)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json('{"a":' * depth + "1" + "}" * depth)
+    assert parse_json("[" * 20 + "]" * 20) and parse_json(b'{"a": [1]}') == {"a": [1]}
