@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 RESULTS = Path(__file__).resolve().parent / "results"
 EDGEZOO = [sys.executable, "-m", "edgezoo"]
+# A benchmark of an export must not be answered with files that were made before.
+os.environ["EDGEZOO_CACHE_LIMIT"] = "0"
 
 
 def environment() -> dict[str, Any]:

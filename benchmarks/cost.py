@@ -10,6 +10,7 @@ where a bound does not hold.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any
 import _common as common
 
 RUNS = 7
-BOUNDS = {"help": 0.4, "import": 0.25, "classify": 1.0, "export": 40.0}
+BOUNDS = {"help": 0.4, "import": 0.25, "classify": 1.0, "export": 40.0, "cached": 1.0}
 MAX_PEAK_MB = 1400
 MAX_TRANSPOSES = 2
 
@@ -35,11 +36,15 @@ def repeated(command: list[str], runs: int = RUNS) -> dict[str, Any]:
     }
 
 
-def main_job(folder: Path) -> dict[str, Any]:
+def main_job(folder: Path) -> list[str]:
     """Three int8 files of mobilenet 0.5/160, 100 calibration images, verified."""
-    command = [*common.EDGEZOO, "export", "mobilenet", "--alpha", "0.5", "--input-size", "160",
-               "--int8", "--calibration", str(common.SHARED / "imagenet" / "calibration"),
-               "--calibration-count", "100", "--output", str(folder), "--json"]  # fmt: skip
+    return [*common.EDGEZOO, "export", "mobilenet", "--alpha", "0.5", "--input-size", "160",
+            "--int8", "--calibration", str(common.SHARED / "imagenet" / "calibration"),
+            "--calibration-count", "100", "--output", str(folder), "--json"]  # fmt: skip
+
+
+def made(command: list[str]) -> dict[str, Any]:
+    """The main job, whose cache is empty."""
     done = common.measure(command)
     if done["exit"]:
         sys.exit(done["stderr"])
@@ -51,6 +56,13 @@ def main_job(folder: Path) -> dict[str, Any]:
         "steps": facts["usage"],
         "files": {Path(e["path"]).name: e["bytes"] for e in facts["artifacts"]},
     }
+
+
+def answered(command: list[str]) -> dict[str, Any]:
+    """The main job once more, from the cache."""
+    if not json.loads(common.measure(command)["stdout"])["cached"]:
+        sys.exit("The main job was not answered from the cache.")
+    return repeated(command)
 
 
 def graph(folder: Path) -> dict[str, Any]:
@@ -72,7 +84,8 @@ def main() -> int:
     photo = next((common.SHARED / "imagenet" / "val").rglob("*.jpg"))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        job = main_job(folder)
+        os.environ |= {"EDGEZOO_CACHE": f"{scratch}/cache", "EDGEZOO_CACHE_LIMIT": "1GB"}
+        job = made(main_job(folder))
         shape = graph(folder)
         tflite = folder / "mobilenet_0.5_160_int8.tflite"
         facts: dict[str, Any] = {
@@ -82,6 +95,7 @@ def main() -> int:
             "classify": repeated([*common.EDGEZOO, "classify", str(tflite), str(photo)]),
             "import_tensorflow": repeated([sys.executable, "-c", "import tensorflow"], runs=2),
             "export": job,
+            "cached": answered(main_job(folder)),
             "onnx_graph": shape,
         }
     missed = [

@@ -6,7 +6,6 @@ JSON of `to_json`; runtimes read it back; nothing below this seam needs the expo
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -270,24 +269,3 @@ def write_text_atomically(path: Path, text: str) -> None:
             f"{path} could not be written: {error.strerror or error}.",
             "Free some space or choose another folder with --output.",
         ) from error
-
-
-def merge_manifest(path: Path, entries: list[dict[str, Any]], facts: dict[str, Any]) -> None:
-    """Write the manifest of a model; entries of earlier runs stay while their files do.
-
-    `entries` carry paths relative to the manifest's folder.
-    """
-    kept: list[dict[str, Any]] = []
-    new = {entry["path"] for entry in entries}
-    if path.exists():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))["artifacts"]
-            kept = [
-                entry
-                for entry in before
-                if entry["path"] not in new and (path.parent / entry["path"]).is_file()
-            ]
-        except (OSError, ValueError, TypeError, KeyError):
-            kept = []  # a damaged manifest says nothing that could be kept
-    body = {"schema": SCHEMA, **facts, "artifacts": [*kept, *entries]}
-    write_text_atomically(path, json.dumps(body, indent=1) + "\n")

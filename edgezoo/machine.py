@@ -54,7 +54,7 @@ def environment(root: Path = ROOT) -> dict[str, Any]:
         "usable_cores": usable_cores(root),
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "edgezoo": own_version(),
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -124,7 +124,7 @@ def machine_id(root: Path = ROOT) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit of a checkout that EdgeZoo runs from; None for an installed one."""
     tree = Path(__file__).resolve().parents[1]
     if not (tree / ".git").exists():

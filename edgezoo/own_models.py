@@ -142,7 +142,7 @@ def choose(
     )
     if classified:
         arguments = replace(arguments, classes=_classes(found, names, labels))
-    located = LocatedWeights(SOURCE, path.resolve(), told or _hash(path), path.name)
+    located = LocatedWeights(SOURCE, path.resolve(), told or content_hash(path), path.name)
     return Chosen(own, arguments, located, names)
 
 
@@ -259,7 +259,7 @@ def _files(path: Path) -> list[Path]:
     return [file for file in sorted(path.rglob("*")) if file.is_file()]
 
 
-def _hash(path: Path) -> str:
+def content_hash(path: Path) -> str:
     """SHA-256 of the file; of a SavedModel, of its files' hashes in order."""
     hashes = [file_sha256(file) for file in _files(path)]
     if not path.is_dir():

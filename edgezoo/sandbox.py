@@ -21,9 +21,9 @@ from typing import Any
 from edgezoo import process, registry
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.errors import CrashError, DataError, EdgeZooError, defect
+from edgezoo.folders import cache_home
 from edgezoo.limits import Limits, alive, for_files
 from edgezoo.machine import usable_cores
-from edgezoo.pretrained import cache_home
 
 Progress = Callable[[int], None]
 _POLL_S = 0.2

@@ -12,7 +12,6 @@ import pytest
 from edgezoo.artifact import (
     InputContract,
     WeightsRecord,
-    merge_manifest,
     write_text_atomically,
 )
 from edgezoo.contracts import TensorInfo
@@ -82,38 +81,6 @@ def test_contract_without_its_fields() -> None:
         del facts[name]
         with pytest.raises(DataError, match=name):
             InputContract.from_json(facts)
-
-
-# The manifest
-
-
-def _entry(folder: Path, name: str, note: str = "") -> dict[str, str]:
-    (folder / name).write_text("x")
-    return {"path": name, "note": note}
-
-
-def _listed(path: Path) -> dict[str, str]:
-    return {e["path"]: e["note"] for e in json.loads(path.read_text())["artifacts"]}
-
-
-def test_manifest_keeps_earlier_files(tmp_path: Path) -> None:
-    path = tmp_path / "m.manifest.json"
-    merge_manifest(path, [_entry(tmp_path, "a.onnx", "1"), _entry(tmp_path, "b.onnx", "1")], {})
-    merge_manifest(path, [_entry(tmp_path, "b.onnx", "2")], {"model": "mobilenet"})
-    assert _listed(path) == {"a.onnx": "1", "b.onnx": "2"}
-    assert json.loads(path.read_text())["model"] == "mobilenet"
-    (tmp_path / "a.onnx").unlink()
-    merge_manifest(path, [_entry(tmp_path, "c.onnx")], {})
-    assert _listed(path) == {"b.onnx": "2", "c.onnx": ""}
-    assert not list(tmp_path.glob(".*"))
-
-
-@pytest.mark.parametrize("before", ["", "{", "[]", '{"artifacts": 3}', '{"artifacts": [1]}'])
-def test_damaged_manifest_is_replaced(tmp_path: Path, before: str) -> None:
-    path = tmp_path / "m.manifest.json"
-    path.write_text(before)
-    merge_manifest(path, [_entry(tmp_path, "a.onnx")], {})
-    assert _listed(path) == {"a.onnx": ""}
 
 
 def test_write_is_all_or_nothing(tmp_path: Path) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +17,10 @@ from edgezoo import registry
 from edgezoo.artifact import Artifact
 from edgezoo.bundling import c_source, golden
 from edgezoo.contracts import TensorInfo
-from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.errors import RefusedError, UsageError
 from edgezoo.inference import open_artifact, require_classes, to_input
 from edgezoo.preprocessing import load_pixels
+from edgezoo.staging import publish, staging
 
 SCHEMA = 1
 _DEVICE = Path(__file__).with_name("device")
@@ -82,13 +81,7 @@ def bundle(
             models.append(_answer(artifact, session, pictures))
     files = _files(models, pictures, c_array)
     write = _write_zip if output.suffix.lower() == ".zip" else _write_folder
-    try:
-        write(files, output)
-    except OSError as error:
-        raise DataError(
-            f"{output} could not be written: {error.strerror or error}.",
-            "Free some space or choose another place with --output.",
-        ) from error
+    write(files, output)
     return _facts(models, files, output, c_array)
 
 
@@ -198,9 +191,8 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
 
 def _write_folder(files: dict[str, bytes], output: Path) -> None:
     """Beside its place first, then renamed into it."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".edgezoo-", dir=output.parent) as scratch:
-        made, before = Path(scratch, "new"), Path(scratch, "old")
+    with staging(output.parent, output.name) as stage:
+        made, before = stage / "new", stage / "old"
         for name, data in files.items():
             place = made / name
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -216,17 +208,14 @@ def _write_folder(files: dict[str, bytes], output: Path) -> None:
 
 
 def _write_zip(files: dict[str, bytes], output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    scratch = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
+    with staging(output.parent, output.name) as stage:
+        made = stage / output.name
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, data in files.items():
                 info = zipfile.ZipInfo(f"{output.stem}/{name}")
                 info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
                 archive.writestr(info, data)
-        scratch.replace(output)
-    finally:
-        scratch.unlink(missing_ok=True)
+        publish([(made, output)])
 
 
 def _facts(

@@ -162,7 +162,7 @@ def _limited(
 ) -> dict[str, Any]:
     """The evaluation in a process that may use only so much."""
     from edgezoo import sandbox
-    from edgezoo.pretrained import cache_home
+    from edgezoo.folders import cache_home
 
     reference = options["reference"]
     files = [*options["artifacts"], *([reference] if reference else [])]

@@ -135,6 +135,9 @@ from edgezoo.errors import UsageError
 @click.option(
     "--ground-truth", type=PATH, metavar="FILE", help="Classes of --images, where it is flat."
 )
+@click.option(
+    "--cache/--no-cache", default=True, help="Answer with files that the same request gave before."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be made, how large, how long.")
 @trusted
 @quiet
@@ -201,6 +204,8 @@ def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
         with console.status(not silent and not debug) as progress:
             result = execute(plan, progress, debug)
         results.append(result)
+        if result.cached and not silent:
+            console.note("From the cache; --no-cache makes the files anew.")
         for text in result.warnings:
             console.warn(text)
         if not as_json:
@@ -227,6 +232,7 @@ def _merge(facts: list[dict[str, Any]]) -> dict[str, Any]:
         "manifests": [fact["manifest"] for fact in facts],
         "warnings": [text for fact in facts for text in fact["warnings"]],
         "failures": [text for fact in facts for text in fact["failures"]],
+        "cached": all(fact["cached"] for fact in facts),
     }
 
 

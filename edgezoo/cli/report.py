@@ -10,19 +10,22 @@ import click
 from edgezoo import console
 from edgezoo.cli.options import PATH, common, split
 from edgezoo.errors import UsageError, did_you_mean
+from edgezoo.manifest import SUFFIX
 
 KINDS = ("html", "csv", "md", "json")
+MANIFEST_KINDS = ("card", "sbom")
 
 
-@click.command("report", short_help="Make a report of results stores.")
-@click.argument("stores", nargs=-1, required=True, type=PATH, metavar="RESULTS...")
+@click.command("report", short_help="Make a report of results stores, or of a manifest.")
+@click.argument("stores", nargs=-1, required=True, type=PATH, metavar="RESULTS|MANIFEST...")
 @click.option(
-    "--as", "kinds", multiple=True, default=("html",), metavar="LIST",
-    help="html (default), csv, md, json; several by commas.",
+    "--as", "kinds", multiple=True, metavar="LIST",
+    help="html (default), csv, md, json; of a manifest card (default), sbom; several by commas.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", type=PATH, metavar="DIR", help="Where to write; default: the last store."
-)
+    "-o", "--output", type=PATH, metavar="DIR",
+    help="Where to write; default: the last store, or beside each manifest.",
+)  # fmt: skip
 @click.option("--fail-on-regression", is_flag=True, help="Exit 6 where the second store is worse.")
 @common
 def COMMAND(
@@ -35,20 +38,28 @@ def COMMAND(
 ) -> int:
     """Make a report of results stores; of two, also compare the second with the first.
 
+    Of a manifest, make a model card, and a CycloneDX bill of what made its files.
+
     \b
     Examples:
       edgezoo report results/
       edgezoo report results/ --as html,csv,md
       edgezoo report before/ after/ --fail-on-regression
+      edgezoo report exported/mobilenet_0.5_160.manifest.json --as card,sbom
     """
-    from edgezoo.reporting.files import write
+    from edgezoo.reporting.files import write, write_of_manifests
 
-    wanted = split(kinds)
+    of_manifests = all(path.name.endswith(SUFFIX) for path in stores)
+    known = MANIFEST_KINDS if of_manifests else KINDS
+    wanted = split(kinds) or known[:1]
     for kind in wanted:
-        if kind not in KINDS:
-            raise UsageError(f"There is no report as {kind!r}.", did_you_mean(kind, KINDS))
-    if fail_on_regression and len(stores) != 2:
+        if kind not in known:
+            raise UsageError(f"There is no report as {kind!r}.", did_you_mean(kind, known))
+    if fail_on_regression and (of_manifests or len(stores) != 2):
         raise UsageError("--fail-on-regression needs two stores.", "Give the older one first.")
+    if of_manifests:
+        _show_paths(write_of_manifests(stores, wanted, output), as_json, stores)
+        return 0
     facts = write(stores, wanted, output or stores[-1])
     for text in facts["damaged"]:
         console.warn(text)
@@ -58,6 +69,15 @@ def COMMAND(
         _show(facts)
     worse = facts["comparison"] is not None and facts["comparison"]["regressions"]
     return 6 if fail_on_regression and worse else 0
+
+
+def _show_paths(facts: dict[str, Any], as_json: bool, manifests: tuple[Path, ...]) -> None:
+    if as_json:
+        console.print_json(facts)
+        return
+    for path in facts["reports"]:
+        print(path)
+    console.next_command(f"edgezoo verify {manifests[0]}")
 
 
 def _show(facts: dict[str, Any]) -> None:

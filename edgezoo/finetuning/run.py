@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,16 +13,16 @@ from types import FrameType
 from typing import Any
 
 from edgezoo import statistics
-from edgezoo.artifact import InputContract, WeightsRecord, write_text_atomically
+from edgezoo.artifact import InputContract, WeightsRecord
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.finetuning import curve, images
 from edgezoo.finetuning.images import StoredPixels
 from edgezoo.finetuning.request import FinetuneRequest, Plan, resolve
 from edgezoo.keras_files import contracts
-from edgezoo.pipeline.staging import publish, staging
 from edgezoo.pipeline.steps import versions
 from edgezoo.preprocessing import recipe_hash
 from edgezoo.process import Conversation
+from edgezoo.staging import publish, staging
 
 # Called with what is being done and how much of it, from 0 to 1.
 Progress = Callable[[str, float], None]
@@ -57,7 +58,7 @@ def finetune(
 def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResult:
     """Run a plan that `resolve` made."""
     request, spec = plan.request, plan.job.spec
-    with staging(plan.output.parent) as stage:
+    with staging(plan.output.parent, plan.output.name) as stage:
         pixels = images.store(
             plan.data, plan.apart, plan.share, plan.job.size, spec.resize, request.seed,
             stage / "pixels.npy",
@@ -75,8 +76,9 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
         facts = _facts(run, pixels, right)
         contract = _contract(plan, pixels, saved["weights_sha256"]).to_json()
         contracts.embed(network, network, contract)
-        publish([network], plan.output.parent)
-        _write_records(plan, facts)
+        places = [plan.output, *_write_records(plan, facts, stage)]
+        removals = [(None, place) for place in places]
+        publish([*removals, *((stage / place.name, place) for place in places)])
     return FinetuneResult(facts, run.interrupted)
 
 
@@ -243,10 +245,10 @@ def _contract(plan: Plan, pixels: StoredPixels, digest: str) -> InputContract:
     )
 
 
-def _write_records(plan: Plan, facts: dict[str, Any]) -> None:
-    """The curve and the record beside the network."""
-    import json
-
+def _write_records(plan: Plan, facts: dict[str, Any], stage: Path) -> list[Path]:
+    """Write the curve and the record on the stage; their places beside the network."""
     title = f"{plan.job.model} on {plan.data.root.resolve().name}"
-    write_text_atomically(Path(facts["curve"]), curve.draw(facts["epochs"], title))
-    write_text_atomically(Path(facts["record"]), json.dumps(facts, indent=1) + "\n")
+    drawn, record = Path(facts["curve"]), Path(facts["record"])
+    (stage / drawn.name).write_text(curve.draw(facts["epochs"], title), encoding="utf-8")
+    (stage / record.name).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    return [drawn, record]

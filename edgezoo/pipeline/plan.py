@@ -43,7 +43,8 @@ DEFAULT_VERIFY_COUNT = 64
 class ExportRequest:
     """What a user asks for, in the words of `edgezoo export`.
 
-    `precisions` that are left open become float32, or what `target` wants.
+    `precisions` that are left open become float32, or what `target` wants. `cache` lets the same
+    request be answered with the files that it gave before.
     """
 
     model: str
@@ -71,6 +72,7 @@ class ExportRequest:
     labels: Path | None = None
     trust: bool = False
     embed_resize: bool = False
+    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo import artifact as artifacts
-from edgezoo import registry
-from edgezoo.artifact import Artifact, InputContract
+from edgezoo import cache, registry
+from edgezoo.artifact import InputContract
 from edgezoo.errors import ThresholdError
-from edgezoo.pipeline import steps
+from edgezoo.manifest import SUFFIX, publish_with_manifest
+from edgezoo.pipeline import provenance
 from edgezoo.pipeline.guard import INTERVAL, Guarded, keep_within
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
-from edgezoo.pipeline.staging import publish, staging
 from edgezoo.pipeline.work import Progress, Work, answers_to
+from edgezoo.staging import staging
 from edgezoo.statistics import Drop, paired_drop
 from edgezoo.verification import Comparison, compare
 
@@ -28,7 +28,8 @@ class ExportResult:
         manifest: path of the manifest.
         warnings: sentences that a user should read.
         failures: bounds that do not hold, in words.
-        usage: CPU seconds and peak memory of each child process.
+        usage: CPU seconds and peak memory of each child process that made the files.
+        cached: they come from the cache.
     """
 
     artifacts: tuple[dict[str, Any], ...]
@@ -36,6 +37,7 @@ class ExportResult:
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
     usage: dict[str, dict[str, float]]
+    cached: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The object that `edgezoo export --json` prints."""
@@ -45,6 +47,7 @@ class ExportResult:
             "warnings": list(self.warnings),
             "failures": list(self.failures),
             "usage": self.usage,
+            "cached": self.cached,
         }
 
 
@@ -60,18 +63,49 @@ def run(
 
 
 def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult:
-    """Run a plan that `resolve` made."""
-    with staging(plan.request.output) as stage:
-        work = Work(plan, stage, progress, debug)
-        work.choose_images()
-        work.make_source()
-        if plan.needs_calibration:
-            work.prepare()
-        work.export_files()
-        limit = plan.request.max_drop
-        guarded = _guard(work, limit) if limit is not None else []
-        comparisons = _verify(work) if plan.request.verify else {}
-        return _publish(work, comparisons, guarded)
+    """Run a plan that `resolve` made, or find what it gave before."""
+    request = plan.request
+    key = provenance.request_key(plan) if request.cache and cache.limit() else None
+    with staging(request.output, plan.stem) as stage:
+        made = cache.fetch(key, stage) if key else None
+        cached = made is not None
+        if made is None:
+            work = Work(plan, stage, progress, debug)
+            made = _make(work)
+            # The key knows no images but those that are tried where all can be read.
+            if key and not work.unreadable:
+                progress("Keeping the files in the cache")
+                cache.keep(
+                    key, [stage / f["path"] for e in made["entries"] for f in e["files"]], made
+                )
+        manifest = request.output / f"{plan.stem}{SUFFIX}"
+        publish_with_manifest(stage, manifest, made["entries"], made["facts"])
+    return ExportResult(
+        tuple(_placed(entry, request.output) for entry in made["entries"]),
+        manifest,
+        tuple(made["warnings"]),
+        tuple(made["failures"]),
+        made["facts"]["usage"],
+        cached,
+    )
+
+
+def _make(work: Work) -> dict[str, Any]:
+    """Make and judge the files, on the stage.
+
+    Returns:
+        {"entries": of the manifest, "facts": of its head, "warnings", "failures"}.
+    """
+    plan = work.plan
+    work.choose_images()
+    work.make_source()
+    if plan.needs_calibration:
+        work.prepare()
+    work.export_files()
+    limit = plan.request.max_drop
+    guarded = _guard(work, limit) if limit is not None else []
+    comparisons = _verify(work) if plan.request.verify else {}
+    return _described(work, comparisons, guarded)
 
 
 def _verify(work: Work) -> dict[Path, Comparison]:
@@ -126,53 +160,48 @@ def _guard(work: Work, max_drop: float) -> list[Guarded]:
     return found
 
 
-def _publish(
+def _described(
     work: Work, comparisons: dict[Path, Comparison], guarded: list[Guarded]
-) -> ExportResult:
-    """Move the files to their place, the manifest last."""
+) -> dict[str, Any]:
+    """What was made, and how good it is; see `_make`."""
     request = work.plan.request
     entries = []
     failures = [f"{guard.file}: {guard.failure}" for guard in guarded if guard.failure]
     by_name = {guard.file: guard for guard in guarded}
     for path in (path for paths in work.paths.values() for path in paths):
         staged = registry.load_artifact(path)
-        placed = publish(list(staged.files), request.output)
-        final = Artifact(placed[0], staged.format, tuple(placed), staged.contract)
-        entry = final.to_json()
-        entry["contract"] = _without_labels(staged.required_contract())
         comparison = comparisons.get(path)
-        entry["verification"] = _evidence(comparison, work.plan)
-        if placed[0].name in by_name:
-            entry["guard"] = by_name[placed[0].name].to_json()
+        entry = {
+            **staged.to_json(),
+            "contract": _without_labels(staged.required_contract()),
+            "verification": _evidence(comparison, work.plan),
+            "request": provenance.portable(request),
+        }
+        if path.name in by_name:
+            entry["guard"] = by_name[path.name].to_json()
         if comparison is not None:
-            failures += [f"{placed[0].name}: {text}" for text in comparison.failures]
-            work.warnings += [f"{placed[0].name}: {text}" for text in comparison.warnings]
-        entries.append(entry)
-    manifest = request.output / f"{work.plan.stem}.manifest.json"
-    artifacts.merge_manifest(manifest, [_relative(entry) for entry in entries], _facts(work))
-    return ExportResult(tuple(entries), manifest, tuple(work.warnings), tuple(failures), work.usage)
+            failures += [f"{path.name}: {text}" for text in comparison.failures]
+            work.warnings += [f"{path.name}: {text}" for text in comparison.warnings]
+        entries.append(_relative(entry))
+    facts = {"entries": entries, "facts": _facts(work), "failures": failures}
+    return {**facts, "warnings": work.warnings}
 
 
 def _facts(work: Work) -> dict[str, Any]:
     """What the manifest says of the whole run."""
+    request, weights, maker = work.plan.request, work.contract.weights, provenance.maker()
     return {
         "model": work.plan.spec.name,
-        "trained": work.contract.weights.trained,
-        "weights": asdict(work.contract.weights),
-        "request": _portable(work.plan.request),
-        "versions": steps.versions(),
+        "trained": weights.trained,
+        "weights": {**asdict(weights), "origin": provenance.origin(work.plan.spec, weights)},
+        "request": provenance.portable(request),
+        "command": provenance.command(request),
+        "edgezoo": maker["edgezoo"],
+        "versions": maker["packages"],
+        "platform": maker["platform"],
+        "reproducible_within": provenance.limits(request, weights),
         "usage": work.usage,
     }
-
-
-def _portable(request: ExportRequest) -> dict[str, Any]:
-    """The request for the manifest, without paths of this machine."""
-    facts = asdict(request)
-    del facts["output"]
-    facts |= facts.pop("arguments")
-    for name in ("model", "calibration", "weights", "images", "ground_truth", "labels"):
-        facts[name] = facts[name] and Path(facts[name]).name
-    return facts
 
 
 def _without_labels(contract: InputContract) -> dict[str, Any]:
@@ -183,7 +212,7 @@ def _without_labels(contract: InputContract) -> dict[str, Any]:
 def _evidence(comparison: Comparison | None, plan: Plan) -> dict[str, Any]:
     if comparison is None:
         return {"verdict": "skipped", "reason": "--no-verify"}
-    source = _portable(plan.request)["calibration"]
+    source = provenance.portable(plan.request)["calibration"]
     return {**comparison.to_json(), "reference": "keras", "source": source}
 
 
@@ -191,6 +220,14 @@ def _relative(entry: dict[str, Any]) -> dict[str, Any]:
     """The same entry with paths relative to the manifest, so that the folder can be moved."""
     files = [{**file, "path": Path(file["path"]).name} for file in entry["files"]]
     return {**entry, "path": Path(entry["path"]).name, "files": files}
+
+
+def _placed(entry: dict[str, Any], output: Path) -> dict[str, Any]:
+    """The same entry with the paths of the files in their place, as `export --json` has it."""
+    files = [{**file, "path": str(output / file["path"])} for file in entry["files"]]
+    placed = {**entry, "path": str(output / entry["path"]), "files": files}
+    del placed["request"]
+    return placed
 
 
 def require_passed(result: ExportResult) -> None:

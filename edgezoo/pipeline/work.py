@@ -38,11 +38,14 @@ class Work:
 
     def __init__(self, plan: Plan, stage: Path, progress: Progress, debug: bool) -> None:
         self.plan, self.stage, self.progress, self.debug = plan, stage, progress, debug
+        # What libraries leave when they are killed goes with the stage.
+        self._scratch = stage.resolve()
         self.calibration: sources.StoredImages | None = None
         self.verification: Path | None = None
         self.labelled: LabelledPixels | None = None
         self.paths: dict[str, list[Path]] = {}
         self.usage: dict[str, dict[str, float]] = {}
+        self.unreadable = 0
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
         self.contract = _contract(plan)
         self.recipe = Recipe(plan.request.effort, plan.request.granularity)
@@ -56,6 +59,7 @@ class Work:
             request.calibration, self.plan.size, count, request.verify_count, request.seed,
             self.plan.spec.resize,
         )  # fmt: skip
+        self.unreadable = chosen.unreadable
         if self.plan.needs_calibration:
             self.calibration = sources.store(chosen, self.plan.size, self.stage, "calibration")
             self._warn_about(chosen)
@@ -246,7 +250,7 @@ class Work:
         return outputs
 
     def _call(self, function: str, **payload: Any) -> dict[str, Any]:
-        facts = process.call(_step(function), payload, self.debug)
+        facts = process.call(_step(function), payload, self.debug, scratch=self._scratch)
         self.usage[function] = facts.pop("_usage")
         return facts
 
@@ -254,7 +258,8 @@ class Work:
         self, calls: list[tuple[str, dict[str, Any]]], names: list[str], prefix: str
     ) -> list[tuple[str, dict[str, Any]]]:
         answers = []
-        for index, facts in process.call_many(calls, min(2, os.cpu_count() or 1), self.debug):
+        workers = min(2, os.cpu_count() or 1)
+        for index, facts in process.call_many(calls, workers, self.debug, self._scratch):
             self.usage[f"{prefix}_{names[index]}"] = facts.pop("_usage")
             answers.append((names[index], facts))
         return sorted(answers, key=lambda answer: names.index(answer[0]))

@@ -1,4 +1,4 @@
-"""Reports of results stores, written to files."""
+"""Reports of results stores and of manifests, written to files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgezoo import manifest
 from edgezoo.artifact import write_text_atomically
 from edgezoo.errors import DataError
-from edgezoo.reporting import html, text
+from edgezoo.reporting import card, html, sbom, text
 from edgezoo.reporting.comparison import compare
 from edgezoo.reporting.rows import rows
 from edgezoo.store import Record, read_records
@@ -59,6 +60,45 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
             content = json.dumps({**facts, "rows": found}, indent=1, allow_nan=False) + "\n"
         paths.append(_write(folder / f"report.{kind}", content))
     return {"reports": paths, **facts}
+
+
+def write_of_manifests(
+    paths: Sequence[Path], kinds: Sequence[str], folder: Path | None
+) -> dict[str, Any]:
+    """Write NAME.card.md and NAME.cdx.json of manifests, as `kinds` says, once all files are whole.
+
+    Args:
+        kinds: "card" for a model card, "sbom" for a bill of materials.
+        folder: where to; None for beside each manifest.
+
+    Returns:
+        {"reports", "manifests"}: paths.
+
+    Raises:
+        DataError: a manifest, or a file that it names, is damaged or not there.
+    """
+    reports = []
+    for path in paths:
+        checked = manifest.check(path)
+        broken = [file["path"] for file in checked["files"] if file["state"] != "whole"]
+        if broken:
+            raise DataError(
+                f"{path} does not describe what is there: {', '.join(broken)}.",
+                f"See edgezoo verify {path}.",
+            )
+        facts, name = manifest.read(path), path.name.removesuffix(manifest.SUFFIX)
+        place = path.parent if folder is None else folder
+        try:
+            contents = {
+                "card": (f"{name}.card.md", card.to_markdown(facts)),
+                "sbom": (f"{name}.cdx.json", sbom.to_cyclonedx(facts, name)),
+            }
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise DataError(
+                f"{path} lacks what a report needs: {error}.", "Export again."
+            ) from error
+        reports += [_write(place / contents[kind][0], contents[kind][1]) for kind in kinds]
+    return {"reports": reports, "manifests": [str(path) for path in paths]}
 
 
 def _write(path: Path, content: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edgezoo.contracts import Compilation
 from edgezoo.errors import MissingError, RefusedError
+from edgezoo.staging import publish, staging
 from edgezoo.targets import _tool
 
 _PROGRAM = "edgetpu_compiler"
@@ -98,9 +99,10 @@ def compile(path: Path, output: Path, timeout: float) -> Compilation:
     program = shutil.which(_PROGRAM)
     if program is None:
         raise MissingError(f"{_PROGRAM} is not installed.", _GET)
-    with _tool.workplace(output) as folder:
+    final = output / f"{path.stem}_edgetpu.tflite"
+    with staging(output, final.name) as folder:
         code, printed = _tool.run([program, "-s", "-o", str(folder), str(path)], timeout, _PROGRAM)
-        made = folder / f"{path.stem}_edgetpu.tflite"
+        made = folder / final.name
         log = made.with_suffix(".log")
         text = printed + (log.read_text(errors="replace") if log.is_file() else "")
         if code or not made.is_file():
@@ -112,7 +114,7 @@ def compile(path: Path, output: Path, timeout: float) -> Compilation:
                 "; ".join(verdict.remarks[:3]) or "Export with --target coral.",
             )
         _tool.copy_contract(path, made)
-        final = made.replace(output / made.name)
+        publish([(made, final)])
     return Compilation(final, verdict.npu_ops, verdict.cpu_ops, None, verdict.remarks)
 
 

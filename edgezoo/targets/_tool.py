@@ -6,13 +6,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgezoo.artifact import CONTRACT_KEY
-from edgezoo.errors import DataError, RefusedError
+from edgezoo.errors import RefusedError
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same file gives the same bytes
 
@@ -43,25 +42,6 @@ def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
     return child.returncode, printed
-
-
-@contextlib.contextmanager
-def workplace(output: Path) -> Iterator[Path]:
-    """A hidden folder inside `output`, gone afterwards.
-
-    Raises:
-        DataError: the folder cannot be written.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=".edgezoo-", dir=output)
-    except OSError as error:
-        raise DataError(
-            f"The output folder {output} cannot be written: {error.strerror}.",
-            "Choose another one with --output.",
-        ) from error
-    with folder as name:
-        yield Path(name)
 
 
 def copy_contract(source: Path, compiled: Path) -> None:

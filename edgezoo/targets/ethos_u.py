@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edgezoo.contracts import Compilation, CpuOp, Estimate, Placement, Target
 from edgezoo.errors import DataError, MissingError, RefusedError
+from edgezoo.staging import publish, staging
 from edgezoo.targets import _network, _tool
 
 # By family: configurations, and the system and memory that Arm's own evaluation kit takes for it.
@@ -41,7 +42,8 @@ def _compile(
         DataError: not a TFLite file.
     """
     _network.read(path)
-    with _tool.workplace(output) as folder:
+    final = output / f"{path.stem}_{accelerator}.tflite"
+    with staging(output, final.name) as folder:
         log, facts = _vela(accelerator, system, memory, path, folder, timeout)
         npu, cpu = _counts(log)
         remarks = tuple(f"{op.op}: {op.reason}" for op in _cpu_ops(log, path))
@@ -53,7 +55,7 @@ def _compile(
             )
         made = folder / f"{path.stem}_vela.tflite"
         _tool.copy_contract(path, made)  # Vela keeps metadata, not what is attached
-        final = made.replace(output / f"{path.stem}_{accelerator}.tflite")
+        publish([(made, final)])
     return Compilation(final, npu, cpu, _estimate(facts, accelerator, system, memory), remarks)
 
 

@@ -13,30 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Trained, environment, run_cli
-
-
-def _children(pid: int) -> set[int]:
-    """Processes that descend from one, read from /proc."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(fields[1])
-    found: set[int] = set()
-    while more := {child for child, parent in parents.items() if parent in {pid, *found}} - found:
-        found |= more
-    return found
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+from tests.support.processes import alive, children_of
 
 
 def _until(condition: Callable[[], object], seconds: float) -> bool:
@@ -49,7 +26,7 @@ def _until(condition: Callable[[], object], seconds: float) -> bool:
 
 
 def _stage(output: Path) -> list[Path]:
-    return list(output.glob(".edgezoo-*/*"))
+    return list(output.glob(".edgezoo-*/*/*"))
 
 
 # What must be on the stage when the signal comes.
@@ -86,8 +63,8 @@ def test_signal_in_the_middle(
     )
     try:
         assert _until(lambda: MOMENTS[moment](output), 90), "the moment never came"
-        assert _until(lambda: _children(process.pid), 20), "no child ever ran"
-        children = _children(process.pid)
+        assert _until(lambda: children_of(process.pid), 20), "no child ever ran"
+        children = children_of(process.pid)
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=20)
     finally:
@@ -96,25 +73,31 @@ def test_signal_in_the_middle(
     assert stdout == ""
     assert len(stderr.strip().splitlines()) == 1 and stderr.strip().startswith(word), stderr
     assert not output.exists(), "no artifact, no manifest, no stage, no empty folder"
-    assert _until(lambda: not any(map(_alive, children)), 5), "a child outlived its parent"
+    assert _until(lambda: not any(map(alive, children)), 5), "a child outlived its parent"
     assert list(scratch.iterdir()) == [], "scratch folders are gone too"
 
 
-def test_children_end_when_the_parent_is_killed(trained: Trained, output: Path) -> None:
+def test_children_end_when_the_parent_is_killed(
+    trained: Trained, output: Path, tmp_path: Path
+) -> None:
     """SIGKILL leaves the stage behind; the next export into that folder sweeps it up."""
     command = [sys.executable, "-m", "edgezoo", "export", *trained.options, "--int8", "--format",
                "tflite", "-o", str(output)]  # fmt: skip
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+        command, cwd=ROOT, env=environment(TMPDIR=str(scratch)), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
-        assert _until(lambda: _stage(output) and _children(process.pid), 60)
-        children = _children(process.pid)
+        assert _until(lambda: _stage(output) and children_of(process.pid), 60)
+        children = children_of(process.pid)
     finally:
         process.kill()
         process.wait()
-    assert _until(lambda: not any(map(_alive, children)), 15)
+    assert _until(lambda: not any(map(alive, children)), 5), "also within a library's long call"
     assert _stage(output)
+    assert list(scratch.iterdir()) == [], "what the children leave is on the stage"
     assert run_cli("export", *trained.options, "-o", output, "--calibration", "none").code == 5
     assert _stage(output) == []
 

@@ -28,6 +28,7 @@ WIDTH = 80
 RUNS = {
     "benchmark": "benchmark {tflite} --dry-run",
     "bundle": "bundle {tflite} -o {out}",
+    "cache": "cache info",
     "classify": "classify {tflite} {picture}",
     "compile": "compile {tflite} --target ethos-u55-128 -o {out}",
     "completion": "completion bash",

@@ -177,6 +177,27 @@ def test_verify(cli: Cli, exported: Exported, trained: Trained) -> None:
     check("verify", cli("verify", *files, *options).json)
 
 
+def test_verify_of_manifests(cli: Cli, exported: Exported) -> None:
+    (manifest,) = exported.folder.glob("*.manifest.json")
+    facts = cli("verify", manifest, "--json").json
+    check("verify", facts)
+    again = {"path": "m", "sha256": "0" * 64, "again": None, "same": False}
+    told = {"reproduced": False, "files": [again], "differences": ["numpy"]}
+    facts["manifests"][0]["reproduction"] = told
+    check("verify", facts)
+
+
+def test_cache(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "exports").mkdir()
+    for action in ("info", "clear"):
+        check("cache", cli("cache", action, "--json", EDGEZOO_CACHE=str(tmp_path)).json)
+
+
+def test_report_of_manifests(cli: Cli, exported: Exported, tmp_path: Path) -> None:
+    (manifest,) = exported.folder.glob("*.manifest.json")
+    check("report", cli("report", manifest, "-o", tmp_path, "--json").json)
+
+
 def test_explain(cli: Cli, exported: Exported, trained: Trained) -> None:
     reference = exported.path("tflite", "float32")
     options = ("--float", reference, "--count", "4", "--json")

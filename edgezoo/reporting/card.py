@@ -1,0 +1,163 @@
+"""A model card out of a manifest: what the files are, take and give, and what proves it.
+
+After Mitchell et al., Model Cards for Model Reporting (https://arxiv.org/abs/1810.03993); what the
+manifest does not know is not on the card.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+Facts = dict[str, Any]
+
+
+def to_markdown(manifest: Facts) -> str:
+    """The card of a manifest as `edgezoo.manifest.read` gives it."""
+    entries: list[Facts] = manifest["artifacts"]
+    sections = [
+        f"# {_title(manifest, entries[0])}\n",
+        _summary(manifest, entries[0]),
+        _section("Files", _files(entries)),
+        _section("What they take and give", _borders(entries)),
+        _section("Evidence", _evidence(entries)),
+        _section("Weights", _weights(manifest["weights"])),
+        _section("Calibration", _calibration(entries)),
+        _section("Limits", _limits(manifest, entries)),
+        _section("How they were made", _making(manifest)),
+    ]
+    return "\n".join(section for section in sections if section)
+
+
+def _title(manifest: Facts, entry: Facts) -> str:
+    width = "" if entry["alpha"] is None else f" {entry['alpha']:g}"
+    return f"{_plain(manifest['model'])}{width} at {entry['input_size']} px"
+
+
+def _summary(manifest: Facts, entry: Facts) -> str:
+    contract = entry["contract"]
+    if contract["output_kind"] == "features":
+        return "An image network without its classifier: it gives features.\n"
+    kind = "An image classifier" if manifest["trained"] else "An untrained image classifier"
+    return f"{kind} of {contract['classes']} classes, exported by EdgeZoo for devices.\n"
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n\n{body}\n" if body else ""
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [columns, ["---"] * len(columns), *([_plain(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(value: object) -> str:
+    """Text that is neither HTML nor Markdown, whatever a name holds."""
+    if value is None:
+        return "-"
+    text = html.escape(" ".join(str(value).split()))
+    return "".join(f"\\{char}" if char in r"\`*[]|#" else char for char in text)
+
+
+def _files(entries: list[Facts]) -> str:
+    rows = [
+        (file["path"], entry["format"], entry["precision"], file["bytes"], file["sha256"])
+        for entry in entries
+        for file in entry["files"]
+    ]
+    return _table(("file", "format", "precision", "bytes", "SHA-256"), rows)
+
+
+def _borders(entries: list[Facts]) -> str:
+    rows = []
+    for entry in entries:
+        taken, contract = entry["input"], entry["contract"]
+        shape = " x ".join("any" if n < 0 else str(n) for n in taken["shape"])
+        given = f"{contract['output_dtype']} {contract['output_kind']}"
+        what = f"{contract['color_order']} {taken['kind']}"
+        rows.append((entry["path"], f"{taken['dtype']} {taken['layout']} {shape}", what, given))
+    contract = entries[0]["contract"]
+    resize, how = contract["resize"], contract["normalization"]
+    steps = (
+        f"Shorter side resized to {resize['shorter_side']} px ({_plain(resize['filter'])}), then "
+        f"{contract['input_size']} x {contract['input_size']} px cut out of the centre. "
+        f"Normalisation `{_plain(how['mode'])}`, inside files that take pixels."
+    )
+    return f"{_table(('file', 'tensor', 'values', 'output'), rows)}\n\n{steps}"
+
+
+def _evidence(entries: list[Facts]) -> str:
+    """Each file against the network that it came from, and what the accuracy guard proved."""
+    rows = []
+    for entry in entries:
+        check = entry["verification"]
+        same = check.get("agreement_top1")
+        decibels = check.get("sqnr_db")
+        rows.append(
+            (
+                entry["path"],
+                check["verdict"],
+                check.get("images"),
+                check.get("source"),
+                None if same is None else f"{100 * same:.1f} %",
+                None if decibels is None else f"{decibels:.1f}",
+            )
+        )
+    columns = ("file", "verdict", "images", "from", "same top-1 as the source", "SQNR dB")
+    guards = [(e["path"], e["guard"]) for e in entries if "guard" in e]
+    words = [
+        f"- {_plain(path)}: top-1 drops by {100 * guard['drop']:.2f} points on {guard['images']} "
+        f"labelled images, by at most {100 * guard['drop_bound']:.2f} with "
+        f"{guard['confidence']:.0%} confidence; {len(guard['float_layers'])} layers are in float."
+        for path, guard in guards
+    ]
+    return "\n\n".join(part for part in (_table(columns, rows), "\n".join(words)) if part)
+
+
+def _weights(weights: Facts) -> str:
+    rows = [
+        (name, weights.get(key))
+        for name, key in (("source", "source"), ("file", "file"), ("SHA-256", "sha256"),
+                          ("licence", "licence"), ("origin", "origin"), ("note", "note"))
+    ]  # fmt: skip
+    return _table(("", ""), [row for row in rows if row[1]])
+
+
+def _calibration(entries: list[Facts]) -> str:
+    rows = {
+        (c["source"], c["count"], c["classes"], c["seed"], c["list_sha256"])
+        for entry in entries
+        if (c := entry["contract"]["calibration"]) is not None
+    }
+    columns = ("images from", "count", "classes", "seed", "SHA-256 of their list")
+    return _table(columns, sorted(rows, key=str)) if rows else ""
+
+
+def _limits(manifest: Facts, entries: list[Facts]) -> str:
+    found = []
+    if not manifest["trained"]:
+        found.append("The weights are random: size and speed are right, answers mean nothing.")
+    if any((e["contract"]["calibration"] or {}).get("source") == "synthetic" for e in entries):
+        found.append("Calibrated on drawn pictures: real ones keep more accuracy.")
+    found.append(
+        "Agreement with the source is no accuracy. Measure that on labelled images of the task, "
+        "with `edgezoo evaluate`."
+    )
+    found += [_plain(text) for text in manifest.get("reproducible_within", [])]
+    return "\n".join(f"- {text}" for text in found)
+
+
+def _making(manifest: Facts) -> str:
+    own, place = manifest.get("edgezoo", {}), manifest.get("platform", {})
+    rows = [
+        ("command", manifest.get("command")),
+        ("EdgeZoo", own.get("version")),
+        ("commit", own.get("commit")),
+        ("SHA-256 of its code", own.get("code_sha256")),
+        ("Python", place.get("python")),
+        ("system", " ".join(filter(None, (place.get("system"), place.get("architecture"))))),
+    ]
+    main = {k: v for e in manifest["artifacts"] for k, v in e["contract"]["versions"].items()}
+    rows += [(name, version) for name, version in sorted(main.items()) if name != "edgezoo"]
+    return _table(("", ""), [row for row in rows if row[1]])

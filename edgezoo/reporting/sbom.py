@@ -1,0 +1,102 @@
+"""A bill of materials out of a manifest, as CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json).
+
+No date and no random number: the same manifest gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+Facts = dict[str, Any]
+_MODEL, _WEIGHTS = "model", "weights"
+
+
+def to_cyclonedx(manifest: Facts, name: str) -> str:
+    """The bill of a manifest as `edgezoo.manifest.read` gives it; `name` is what files start with.
+
+    The files and the weights are components that are shipped; the packages that made them have
+    the scope "excluded", which CycloneDX has for what is not needed at run time.
+    """
+    files = [_file(entry, file) for entry in manifest["artifacts"] for file in entry["files"]]
+    packages = [_package(*item) for item in sorted(manifest["versions"].items())]
+    parts = [_WEIGHTS, *(file["bom-ref"] for file in files)]
+    seed = json.dumps(manifest, sort_keys=True)
+    bill = {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, seed)}",
+        "version": 1,
+        "metadata": {
+            "tools": {"components": [_edgezoo(manifest.get("edgezoo", {}))]},
+            "component": _model(manifest, name),
+        },
+        "components": [_weights(manifest["weights"]), *files, *packages],
+        "dependencies": [{"ref": _MODEL, "dependsOn": parts}],
+    }
+    return json.dumps(bill, indent=1) + "\n"
+
+
+def _properties(**facts: str | None) -> list[Facts]:
+    return [{"name": f"edgezoo:{key}", "value": value} for key, value in facts.items() if value]
+
+
+def _hashes(digest: str | None) -> list[Facts]:
+    return [{"alg": "SHA-256", "content": digest}] if digest else []
+
+
+def _edgezoo(own: Facts) -> Facts:
+    return {
+        "type": "application",
+        "name": "edgezoo",
+        "version": own.get("version") or "unknown",
+        "hashes": _hashes(own.get("code_sha256")),
+    }
+
+
+def _model(manifest: Facts, name: str) -> Facts:
+    own, place = manifest.get("edgezoo", {}), manifest.get("platform", {})
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": _MODEL,
+        "name": name,
+        "properties": _properties(
+            command=manifest.get("command"), commit=own.get("commit"), python=place.get("python")
+        ),
+    }
+
+
+def _weights(weights: Facts) -> Facts:
+    licence = weights.get("licence")
+    return {
+        "type": "data",
+        "bom-ref": _WEIGHTS,
+        "name": weights.get("file") or f"{weights['source']} weights",
+        "hashes": _hashes(weights.get("sha256")),
+        "licenses": [{"license": {"name": licence}}] if licence else [],
+        "properties": _properties(source=weights["source"], origin=weights.get("origin")),
+    }
+
+
+def _file(entry: Facts, file: Facts) -> Facts:
+    return {
+        "type": "file",
+        "bom-ref": f"file:{file['path']}",
+        "name": file["path"],
+        "hashes": _hashes(file["sha256"]),
+        "properties": _properties(format=entry["format"], precision=entry["precision"]),
+    }
+
+
+def _package(name: str, version: str) -> Facts:
+    purl = f"pkg:pypi/{name.lower()}@{version}"
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "scope": "excluded",
+        "purl": purl,
+    }

@@ -1,0 +1,21 @@
+"""What the tests of the pipeline share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from edgezoo import process, registry
+from tests.support import fake_export
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The quick format of `support/fake_export.py` in this process, for one test."""
+    monkeypatch.setattr(process, "call", process.call)
+    monkeypatch.setattr(process, "call_many", process.call_many)
+    fake_export.install()
+    yield
+    registry.exporters.cache_clear()
+    registry.runtimes.cache_clear()

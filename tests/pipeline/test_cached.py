@@ -1,0 +1,144 @@
+"""An export that was done before is answered with the same bytes, and only that one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgezoo import process
+from edgezoo.pipeline import provenance
+from edgezoo.pipeline.plan import ExportRequest, resolve
+from edgezoo.pipeline.run import ExportResult, run
+from edgezoo.spec import BuildArguments
+from tests.support import fake_export
+
+
+@pytest.fixture(autouse=True)
+def _cache(fakes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", "1MB")
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _export(folder: Path, seed: int = 1, **more: Any) -> ExportResult:
+    return run(fake_export.request(folder, seed, **more))
+
+
+def test_the_same_bytes_without_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = _export(tmp_path / "first")
+    monkeypatch.setattr(process, "call", None)
+    second = _export(tmp_path / "second")
+    assert (first.cached, second.cached) == (False, True)
+    assert _bytes(tmp_path / "first") == _bytes(tmp_path / "second"), "the manifest too"
+    there, here = (json.dumps(result.to_json()) for result in (first, second))
+    assert json.loads(there.replace("/first/", "/second/").replace('"cached": false',
+                      '"cached": true')) == json.loads(here)  # fmt: skip
+
+
+def test_not_where_it_is_not_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _export(tmp_path / "a")
+    assert not _export(tmp_path / "a", cache=False).cached
+    monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", "0")
+    assert not _export(tmp_path / "a").cached
+
+
+def test_damaged_entry_is_made_anew(tmp_path: Path) -> None:
+    _export(tmp_path / "a")
+    (victim,) = (tmp_path / "cache" / "exports").glob("*/files/*float16.weights")
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    assert not _export(tmp_path / "b").cached
+    assert _bytes(tmp_path / "a").keys() == _bytes(tmp_path / "b").keys()
+    assert fake_export.complete(tmp_path / "b", 1) == []
+    assert _export(tmp_path / "c").cached
+
+
+# What the key holds
+
+
+def _key(request: ExportRequest) -> str:
+    return provenance.request_key(resolve(request))
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> ExportRequest:
+    """One that names images."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(6):
+        Image.fromarray(np.full((8, 8, 3), number * 20, np.uint8)).save(pictures / f"{number}.png")
+    made = fake_export.request(tmp_path / "made", 1)
+    return replace(made, calibration=str(pictures), verify=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"precisions": ("float32",)},
+        {"verify": False},
+        {"verify_count": 3},
+        {"min_agreement": 0.5},
+        {"arguments": BuildArguments(alpha=0.5, input_size=32)},
+        {"arguments": BuildArguments(alpha=0.25, input_size=40)},
+        {"input_kind": "normalized"},
+        {"calibration": "synthetic"},
+    ],
+    ids=str,
+)
+def test_another_request_has_another_key(change: dict[str, Any], request_: ExportRequest) -> None:
+    assert _key(replace(request_, **change)) != _key(request_)
+
+
+def test_place_and_date_are_no_part_of_it(request_: ExportRequest, tmp_path: Path) -> None:
+    key = _key(request_)
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "pictures").rename(tmp_path / "elsewhere" / "pictures")
+    for picture in moved.iterdir():
+        picture.touch()
+    changed = {"output": tmp_path / "there", "cache": False, "calibration": str(moved)}
+    assert _key(replace(request_, **changed)) == key
+
+
+def test_contents_of_images_are(request_: ExportRequest, tmp_path: Path) -> None:
+    key, victim = _key(request_), tmp_path / "pictures" / "0.png"
+    changed = bytearray(victim.read_bytes())
+    changed[-20] ^= 1
+    victim.write_bytes(changed)
+    wide = replace(request_, verify_count=6)
+    assert _key(wide) != key
+    before = _key(wide)
+    changed[-20] ^= 1
+    victim.write_bytes(changed)
+    assert _key(wide) != before
+
+
+def test_code_and_packages_are(request_: ExportRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, maker = _key(request_), provenance.maker()
+    for part, name in (("edgezoo", "code_sha256"), ("packages", "numpy"), ("platform", "python")):
+        other = {**maker, part: {**maker[part], name: "other"}}
+        monkeypatch.setattr(provenance, "maker", lambda other=other: other)
+        assert _key(request_) != key
+    commit = {**maker, "edgezoo": {**maker["edgezoo"], "commit": "other"}}
+    monkeypatch.setattr(provenance, "maker", lambda: commit)
+    assert _key(request_) == key, "the same code of another commit"
+
+
+def test_unreadable_images_are_not_kept(request_: ExportRequest, tmp_path: Path) -> None:
+    """The key knows those that would be chosen were all readable."""
+    for number in range(6, 40):
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(
+            (tmp_path / "pictures" / "1.png").read_bytes()
+        )
+    request = replace(request_, verify=False, verify_count=30)
+    assert not run(request).cached and run(request).cached
+    (tmp_path / "pictures" / "3.png").write_text("no picture")
+    assert not run(request).cached and not run(request).cached

@@ -1,0 +1,183 @@
+"""The real pipeline around a format whose files take a millisecond.
+
+Plan, stage, cache, manifest and renaming are EdgeZoo's. What child processes do, this one does:
+it writes files in pieces, so that a kill finds them half-written. A request's seed decides what is
+in the files, not what they are called.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgezoo import process, registry
+from edgezoo.artifact import Artifact, InputContract
+from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.pipeline import provenance, steps
+from edgezoo.pipeline import run as pipeline
+from edgezoo.pipeline.plan import ExportRequest
+from edgezoo.preprocessing import file_sha256
+from edgezoo.spec import BuildArguments, ModelSpec
+
+PIECES, NAP = 4, 0.0005
+NAMES = ("mobilenet_0.25_32_untrained_float32", "mobilenet_0.25_32_untrained_float16")
+MANIFEST = "mobilenet_0.25_32_untrained.manifest.json"
+provenance.maker()  # found out once, in the process that all others are forked from
+_CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as stream:
+        for start in range(0, len(data), len(data) // PIECES + 1):
+            stream.write(data[start : start + len(data) // PIECES + 1])
+            stream.flush()
+            time.sleep(NAP)
+
+
+class FakeExporter:
+    """`.fake` with a `.weights` that belongs to it, as OpenVINO's .xml and .bin."""
+
+    name, suffix, extra = "fake", ".fake", "export"
+    packages: tuple[str, ...] = ()
+    precisions = ("float32", "float16")
+
+    def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
+        return None
+
+    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+        return ("float.onnx",)
+
+    def export(
+        self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
+    ) -> Artifact:
+        contract = source.contract.for_file(precision=job.precision, labels=())
+        path, weights = (stem.with_name(stem.name + end) for end in (".fake", ".weights"))
+        _write(weights, f"{job.precision} of seed {job.seed} ".encode() * 200)
+        _write(path, json.dumps(contract.to_json()).encode())
+        return Artifact(path, self.name, (path, weights), contract)
+
+
+class FakeRuntime:
+    """Reads what FakeExporter wrote."""
+
+    name = format = "fake"
+    suffixes = (".fake",)
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        return path, path.with_name(f"{path.stem}.weights")
+
+    def read_contract(self, path: Path) -> dict[str, Any]:
+        facts: dict[str, Any] = json.loads(path.read_text())
+        return facts
+
+
+def _make_source(directory: str, contract: dict[str, Any], **rest: Any) -> dict[str, Any]:
+    seed = contract["weights"]["seed"]
+    _write(Path(directory, "float.onnx"), b"graph" * 500)
+    return {"weights_sha256": f"{seed:064x}", "output_shape": [1000]}
+
+
+def _call(function: str, payload: dict[str, Any], *rest: Any) -> dict[str, Any]:
+    step: Callable[..., dict[str, Any]] = {
+        "make_source": _make_source, "export_files": steps.export_files
+    }[function.rpartition(":")[2]]  # fmt: skip
+    return {**step(**payload), "_usage": {"cpu_s": 0.0, "peak_rss_mb": 0.0}}
+
+
+def _call_many(calls: list[Any], *rest: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    yield from ((i, _call(*call)) for i, call in enumerate(calls))
+
+
+def install() -> None:
+    """Put the format into this process, and the steps of children in the place of children."""
+    registry.exporters()["fake"] = FakeExporter()  # type: ignore[assignment]
+    registry.runtimes()["fake"] = FakeRuntime()  # type: ignore[assignment]
+    process.call, process.call_many = _call, _call_many  # type: ignore[assignment]
+
+
+def request(folder: Path, seed: int, **more: Any) -> ExportRequest:
+    """Two files and two that belong to them."""
+    return ExportRequest(
+        "mobilenet", BuildArguments(alpha=0.25, input_size=32), formats=("fake",),
+        precisions=("float32", "float16"), weights="random", seed=seed, output=folder,
+        verify=False, verify_count=2, **more,
+    )  # fmt: skip
+
+
+def main(folder: Path, seed: int, die_at: int | None = None, count: Path | None = None) -> None:
+    """Export in this process.
+
+    Args:
+        die_at: end by SIGKILL before the change of that number to any file or folder.
+        count: a file for how many changes there were.
+    """
+    install()
+    changes = 0
+
+    def note(event: str, args: tuple[Any, ...]) -> None:
+        nonlocal changes
+        if event in _CHANGING or (event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR)):
+            changes += 1
+            if changes == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if die_at is not None or count is not None:
+        sys.addaudithook(note)
+    pipeline.run(request(folder, seed))
+    if count is not None:
+        count.write_text(str(changes - 1))
+
+
+def started(*arguments: Any) -> Any:
+    """A process of `main`, forked from one that has imported everything."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.fake_export"])
+    child = context.Process(target=main, args=arguments)
+    child.start()
+    return child
+
+
+def finish(*arguments: Any) -> None:
+    """Run `main` in a process to its end."""
+    child = started(*arguments)
+    child.join()
+    assert child.exitcode == 0
+
+
+def faults(folder: Path) -> list[str]:
+    """What is wrong with a folder: nothing, whenever a process was killed."""
+    if not folder.exists():
+        return []
+    found: list[str] = []
+    manifests = list(folder.glob("*.manifest.json"))
+    facts = json.loads(manifests[0].read_text()) if manifests else {"artifacts": []}
+    named = {f["path"]: f["sha256"] for entry in facts["artifacts"] for f in entry["files"]}
+    seen = [path for path in folder.iterdir() if path not in manifests]
+    there = {path.name: path for path in seen if not path.name.startswith(".")}
+    for name, path in there.items():
+        if name not in named:
+            found.append(f"{name}: in no manifest")
+        elif file_sha256(path) != named[name]:
+            found.append(f"{name}: another hash than in the manifest")
+    if not facts.get("pending") and named.keys() - there.keys():
+        found.append(f"the manifest names what is not there: {named.keys() - there.keys()}")
+    return found
+
+
+def complete(folder: Path, seed: int) -> list[str]:
+    """What is wrong with a folder after an export that ended well."""
+    found = faults(folder)
+    wanted = {MANIFEST, *(f"{name}{end}" for name in NAMES for end in (".fake", ".weights"))}
+    if {path.name for path in folder.iterdir()} != wanted:
+        found.append(f"holds {sorted(path.name for path in folder.iterdir())}")
+    facts = json.loads((folder / MANIFEST).read_text())
+    if facts.get("pending") or facts["request"]["seed"] != seed:
+        found.append("the manifest is of another export")
+    return found

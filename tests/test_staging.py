@@ -1,0 +1,120 @@
+"""Stages: gone afterwards, one at a time for a name, swept up after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgezoo.errors import DataError, UsageError
+from edgezoo.staging import publish, staging
+from tests.conftest import ROOT, environment
+
+HOLD = (
+    "import sys; from pathlib import Path; from edgezoo.staging import staging\n"
+    "with staging(Path(sys.argv[1]), 'm') as stage:\n"
+    "    (stage / 'half').write_text('x'); print(stage, flush=True); sys.stdin.read()\n"
+)
+
+
+def _holder(folder: Path) -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], cwd=ROOT, text=True,
+                             env=environment(), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)  # fmt: skip
+    assert child.stdout is not None
+    assert ".edgezoo-m" in child.stdout.readline()
+    return child
+
+
+def _interrupted(folder: Path) -> Path:
+    with contextlib.suppress(KeyboardInterrupt), staging(folder, "m") as stage:
+        (stage / "file").write_text("x")
+        raise KeyboardInterrupt
+    return stage
+
+
+def test_gone_whatever_happens(tmp_path: Path) -> None:
+    with staging(tmp_path / "new", "m") as stage:
+        (stage / "file").write_text("x")
+    assert not (tmp_path / "new").exists(), "nothing came of it, so the folder goes too"
+    stage = _interrupted(tmp_path)
+    assert ".edgezoo-m" in str(stage)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_disk_is_ours(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No space left"), staging(tmp_path, "m"):
+        raise OSError(28, os.strerror(28))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DataError, match="cannot be written"), staging(tmp_path / "file", "m"):
+        pass
+
+
+def test_one_at_a_time_for_a_name(tmp_path: Path) -> None:
+    with _holder(tmp_path):
+        with (
+            pytest.raises(UsageError, match="Another process is writing m into"),
+            staging(tmp_path, "m"),
+        ):
+            pass
+        with staging(tmp_path, "another"):
+            assert (len(list(tmp_path.glob(".edgezoo-m/*/half")))) == 1, "the other's stage stays"
+    with staging(tmp_path, "m"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_thread_is_no_exception(tmp_path: Path) -> None:
+    with staging(tmp_path, "m"), pytest.raises(UsageError), staging(tmp_path, "m"):
+        pass
+
+
+def test_swept_up_after_a_kill(tmp_path: Path) -> None:
+    with _holder(tmp_path) as child:
+        child.send_signal(signal.SIGKILL)
+    assert list(tmp_path.glob(".edgezoo-m/*/half"))
+    (tmp_path / ".edgezoo-link").symlink_to(tmp_path.parent)
+    with staging(tmp_path, "another"):
+        assert not list(tmp_path.glob(".edgezoo-m"))
+    assert [path.name for path in tmp_path.iterdir()] == [".edgezoo-link"], "not followed"
+
+
+class _Interrupt(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_published_whatever_interrupts(
+    after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes after so many removals and renames, and all of them are done."""
+    moves: list[tuple[Path | None, Path]] = []
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.new").write_text("new")
+        (tmp_path / name).write_text("old")
+        moves += [(None, tmp_path / name), (tmp_path / f"{name}.new", tmp_path / name)]
+    done = 0
+
+    def interrupted(function: object) -> object:
+        def call(*arguments: object, **options: object) -> object:
+            nonlocal done
+            if done == after:
+                done += 1
+                raise _Interrupt
+            done += 1
+            return function(*arguments, **options)  # type: ignore[operator]
+
+        return call
+
+    monkeypatch.setattr(Path, "replace", interrupted(Path.replace))
+    monkeypatch.setattr(Path, "unlink", interrupted(Path.unlink))
+    with pytest.raises(_Interrupt):
+        publish(moves)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("a", "b", "c"), "new"
+    )
