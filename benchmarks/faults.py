@@ -21,7 +21,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,11 @@ def killed(
     count: int,
     dice: random.Random,
     check: Callable[[], list[str]],
-) -> Facts:
-    """Kill a command at random moments of its time, and run it again after each."""
+) -> Iterator[Facts]:
+    """Kill a command at random moments of its time, and run it again after each.
+
+    Yields what is known so far, so that a run that is cut off has not been for nothing.
+    """
     begun = time.monotonic()
     if _start(command).wait(PATIENCE_S):
         sys.exit(f"{command} does not run by itself")
@@ -129,16 +133,16 @@ def killed(
             found.append(f"run {number}: exit {again.returncode}, {said.decode()[-300:]}")
         found += [f"run {number}: {text}" for text in check()]
         found += [f"run {number}: left {p.name}" for p in place.glob(".*edgezoo-*")]
-    return {"kills": count, "seconds": round(duration, 1), "exits": dict(exits), "faults": found}
+        yield {"kills": number + 1, "seconds": round(duration, 1), "exits": dict(exits),
+               "faults": found}  # fmt: skip
 
 
-def reals(count: int, dice: random.Random) -> Facts:
+def reals(count: int, dice: random.Random) -> Iterator[Facts]:
     """Real exports in all formats."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "made")
-        return killed(
-            [*EXPORT, "-o", folder], folder, count, dice, lambda: fake_export.faults(folder)
-        )
+        command = [*EXPORT, "-o", folder]
+        yield from killed(command, folder, count, dice, lambda: fake_export.faults(folder))
 
 
 def _pictures(folder: Path, dice: random.Random) -> Path:
@@ -153,7 +157,7 @@ def _pictures(folder: Path, dice: random.Random) -> Path:
     return folder
 
 
-def others(count: int, dice: random.Random) -> Facts:
+def others(count: int, dice: random.Random) -> Iterator[Facts]:
     """Finetune, compile, bundle and a sweep; whole is what opens, and what a record is of."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
@@ -173,13 +177,12 @@ def others(count: int, dice: random.Random) -> Facts:
         }  # fmt: skip
         folders = {"finetune": "tuned", "compile": "compiled", "bundle": "bundled",
                    "bundle.zip": "zipped", "sweep": "store"}  # fmt: skip
-        return {
-            name: killed(
-                command, place / folders[name], count, dice,
-                lambda name=name: _damaged(place / folders[name]),
-            )
-            for name, command in commands.items()
-        }  # fmt: skip
+        found: Facts = {}
+        for name, command in commands.items():
+            folder = place / folders[name]
+            for facts in killed(command, folder, count, dice, partial(_damaged, folder)):
+                found[name] = facts
+                yield found
 
 
 def _damaged(folder: Path) -> list[str]:
@@ -271,12 +274,21 @@ def main() -> int:
     facts["seed"] = options.seed
     if options.fake:
         facts["fake"] = fakes(options.fake, dice)
-    if options.real:
-        facts["real"] = reals(options.real, dice)
-    if options.others:
-        facts["others"] = others(options.others, dice)
+        _save(facts)
+    for name, steps in (
+        ("real", reals(options.real, dice)),
+        ("others", others(options.others, dice)),
+    ):
+        if getattr(options, name):
+            for facts[name] in steps:
+                _save(facts)
     if options.disks and shutil.which("mount"):
         facts["full_disks"] = full_disks(dice)
+    return _save(facts)
+
+
+def _save(facts: Facts) -> int:
+    """Write the result, and say whether something was missed."""
     parts = [facts.get("fake"), facts.get("real"), *facts.get("others", {}).values()]
     parts += [entry for entries in facts.get("full_disks", {}).values() for entry in entries]
     missed = [text for part in parts if part for text in part["faults"]]

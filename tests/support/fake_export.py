@@ -84,14 +84,14 @@ def _make_source(directory: str, contract: dict[str, Any], **rest: Any) -> dict[
     return {"weights_sha256": f"{seed:064x}", "output_shape": [1000]}
 
 
-def _call(function: str, payload: dict[str, Any], *rest: Any) -> dict[str, Any]:
+def _call(function: str, payload: dict[str, Any], *rest: Any, **more: Any) -> dict[str, Any]:
     step: Callable[..., dict[str, Any]] = {
         "make_source": _make_source, "export_files": steps.export_files
     }[function.rpartition(":")[2]]  # fmt: skip
     return {**step(**payload), "_usage": {"cpu_s": 0.0, "peak_rss_mb": 0.0}}
 
 
-def _call_many(calls: list[Any], *rest: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+def _call_many(calls: list[Any], *rest: Any, **more: Any) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from ((i, _call(*call)) for i, call in enumerate(calls))
 
 
