@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import email
 import hashlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shlex
 from dataclasses import asdict, fields
 from functools import lru_cache
@@ -36,6 +38,7 @@ _OPTIONS = {
     "verify_count": "--verify-images",
     "input_kind": "--input",
 }
+_NAME = re.compile(r"[\w.-]+")
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
 
 
@@ -105,25 +108,26 @@ def _code_sha256() -> str:
 
 
 def _packages() -> dict[str, str]:
-    """Versions of the packages that shape files, and of all that these require."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
+    """Versions of the packages that shape files, and of all that these require and is here.
 
+    Only the heads of their metadata are read, by which a description of 100 kB is not parsed.
+    """
     found: dict[str, str] = {}
     wanted = [*versions()]
     while wanted:
-        name = canonicalize_name(wanted.pop())
+        name = re.sub("[-_.]+", "-", wanted.pop()).lower()
         if name in found:
             continue
         try:
-            installed = importlib.metadata.distribution(name)
+            text = importlib.metadata.distribution(name).read_text("METADATA") or ""
         except importlib.metadata.PackageNotFoundError:
             continue
-        found[name] = installed.version
-        for line in installed.requires or ():
-            needed = Requirement(line)
-            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
-                wanted.append(needed.name)
+        head = email.message_from_string(text.partition("\n\n")[0])
+        found[name] = head["Version"]
+        for line in head.get_all("Requires-Dist", ()):
+            needed = _NAME.match(line)
+            if needed and "extra ==" not in line:
+                wanted.append(needed[0])
     return dict(sorted(found.items()))
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import shlex
 import shutil
-from functools import partial
 from pathlib import Path
 
 import click
@@ -119,17 +118,17 @@ def test_verify_checks_every_hash(copied: Path) -> None:
 
 def test_inputs_are_asked_for(copied: Path, trained: Trained, tmp_path: Path) -> None:
     """What came of other weights would prove nothing; how it ends well: tests/contract."""
-    # Not from the project's own folder, in which one called calibration stands.
-    verify = partial(run_cli, "verify", "--reproduce", copied, cwd=tmp_path)
-    message = verify().error(5)
-    assert "calibration" in message and "--calibration" in message
-    given = ("--calibration", trained.calibration)
-    message = verify(*given).error(5)
-    assert "weights.h5" in message and "--weights" in message
+    asked = ("verify", "--reproduce", copied)  # from a folder that holds neither
+    message = run_cli(*asked, cwd=tmp_path).error(5)
+    assert "--calibration calibration" in message
+    given: tuple[str | Path, ...] = ("--calibration", trained.calibration)
+    message = run_cli(*asked, *given, cwd=tmp_path).error(5)
+    assert "--weights weights.h5" in message
     shutil.copy(trained.weights, tmp_path / "other.h5")
     with (tmp_path / "other.h5").open("ab") as stream:
         stream.write(b"0")
-    assert "is not the file" in verify(*given, "--weights", tmp_path / "other.h5").error(5)
+    given = (*given, "--weights", tmp_path / "other.h5")
+    assert "is not the file" in run_cli(*asked, *given, cwd=tmp_path).error(5)
 
 
 def test_other_bytes_are_told(fakes: None, tmp_path: Path) -> None:
