@@ -208,7 +208,7 @@ class Conversation:
     """A child that stays alive and does what it is told, one thing after another.
 
     It holds an instance of a class of EdgeZoo and calls its methods: a JSON object a line in both
-    directions. It ends when its standard input does, and so with its parent.
+    directions. It ends when its standard input does, and at once when its parent does.
     """
 
     def __init__(self, name: str, debug: bool = False) -> None:
@@ -216,15 +216,19 @@ class Conversation:
         self._name = name
         self._scratch = tempfile.TemporaryDirectory(prefix="edgezoo-")
         self._log = Path(self._scratch.name, "log")
+        self._lifeline: int | None
+        lifeline, self._lifeline = os.pipe()
         with self._log.open("wb") as stream:
             self._child = subprocess.Popen(
-                [*_interpreter(), "-m", "edgezoo.process", "--converse", name],
+                [*_interpreter(), "-m", "edgezoo.process", "--converse", name, str(lifeline)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if debug else stream,
                 env={**os.environ, **_QUIET, "TMPDIR": self._scratch.name},
                 start_new_session=True,
+                pass_fds=(lifeline,),
             )
+        os.close(lifeline)
         _children.add(self._child)
 
     def ask(
@@ -269,6 +273,9 @@ class Conversation:
             if stream:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
         self._scratch.cleanup()
 
     def __enter__(self) -> Conversation:
@@ -278,19 +285,19 @@ class Conversation:
         self.close()
 
 
-def _exit_with_parent() -> None:
-    """End this child when the parent goes away: the parent holds the other end of stdin.
+def _exit_with_parent(pipe: int = 0) -> None:
+    """End this child when the parent goes away, which holds the other end of a pipe.
 
     Linux then sends SIGIO, which ends a process at once; a thread that waits has to, elsewhere,
     until a library's long call lets go of the interpreter.
     """
     with contextlib.suppress(OSError, AttributeError):
-        fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-        fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+        fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
     def wait() -> None:
         with contextlib.suppress(OSError):
-            os.read(0, 1)
+            os.read(pipe, 1)
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
@@ -384,6 +391,7 @@ def _main(request: Path, answer: Path) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--converse":
+        _exit_with_parent(int(sys.argv[3]))
         code = _converse(sys.argv[2])
     else:
         code = _main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -16,6 +16,7 @@ import pytest
 from edgezoo import process
 from edgezoo.errors import CrashError, DataError
 from tests.conftest import ROOT, environment
+from tests.support.processes import alive
 
 # Children find these as edgezoo.faults: only EdgeZoo's own functions may be called.
 _FAULTS = '''
@@ -38,6 +39,7 @@ class Counter:
         print("noise"); os.write(1, b"native"); self.sum += x
         return {"sum": self.sum}
     def refuse(self): return refuse()
+    def hold(self): import re; re.match("(a+)+$", "a" * 99 + "b")
     def abort(self): abort()
     def defect(self): defect()
 def environment(): return {"ci": os.environ.get("CI"), "stdin": os.isatty(0)}
@@ -191,19 +193,21 @@ def test_conversation_with_one_that_hangs() -> None:
         assert talk._child.wait(10) == -signal.SIGKILL
 
 
-def test_conversation_ends_with_its_parent(tmp_path: Path) -> None:
+@pytest.mark.parametrize("then", ["", "talk._child.stdin.write(HOLD); talk._child.stdin.flush()"])
+def test_conversation_ends_with_its_parent(then: str, tmp_path: Path) -> None:
+    """Also within a library's call that does not let go of the interpreter."""
     program = (
-        "import os, edgezoo.process as p; talk = p.Conversation('edgezoo.faults:Counter'); "
-        "talk.ask('add', x=1); print(talk._child.pid, flush=True); os.kill(os.getpid(), 9)"
+        "import os, time, edgezoo.process as p; talk = p.Conversation('edgezoo.faults:Counter')\n"
+        'HOLD = b\'{"method": "hold", "arguments": {}}\\n\'\n'
+        f"talk.ask('add', x=1); {then or 'pass'}; time.sleep(0.3)\n"
+        "print(talk._child.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                            env={**os.environ, "TMPDIR": str(tmp_path)})  # fmt: skip
     pid = int(ended.stdout)
     for _ in range(1000):
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-        except FileNotFoundError:
+        if not alive(pid):
             return
         time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
     raise AssertionError("the child outlived its parent")
