@@ -41,6 +41,8 @@ NOT_RUN = {
     r"edgezoo (finetune |\w+ \S*flowers)": "trains a network or wants one of one's own; "
     "tests/finetuning, tests/cli/test_own_models.py",
     r"edgezoo (samples fetch|.*--calibration samples)": "needs a network; tests/samples",
+    r"edgezoo report .*manifest\.json": "wants a manifest; tests/reporting/test_card.py",
+    r"edgezoo cache clear exports": "wants a filled cache; tests/test_cache.py",
     r"wget |python3 -m http": "a server of one's own; tests/downloads",
     r"dask |ssh |edgezoo .*--(cluster|workers) ": "needs a cluster; its own tests make one",
 }
