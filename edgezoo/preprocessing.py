@@ -89,6 +89,7 @@ def _decoded(image: Path | Member | IO[bytes]) -> Image.Image:
             return _decoded(stream)
     source = image.open() if isinstance(image, Member) else image
     # Pillow would try all that it knows, PostScript's interpreter among them.
+    source.seek(0)  # where a stream stands does not matter to Pillow either
     kind = _kind(source.read(_MAGIC_BYTES))
     source.seek(0)
     with Image.open(source, formats=[kind]) as opened:

@@ -40,7 +40,8 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dic
         suffix = {"openvino": ".xml"}.get(file.format, f".{file.format}")
         path = request.output / "artifacts" / f"{file.name}{suffix}"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(file.name)
+        # A protobuf of one string, as an ONNX file may begin: what is in a file is looked through.
+        path.write_bytes(b"\x12" + bytes([len(file.name)]) + file.name.encode())
         path.with_suffix(".bin").write_text(file.name)
         time.sleep(NAP / 4)
         made[file] = {"path": str(path), "verification": {"verdict": "passed"}}

@@ -100,7 +100,7 @@ def test_a_changed_file_or_calibration_is_made_anew(store: Path) -> None:
     _sweep(store)
     calls = len(_calls(store))
     changed = next(iter((store / "artifacts").glob("*0.25_32_float32_tflite*.tflite")))
-    changed.write_text("damaged")
+    changed.write_bytes(b"\x12\x07damaged")
     for path in (store / "records").glob("*0.25_32_float32_tflite*"):
         path.unlink()
     _sweep(store)
