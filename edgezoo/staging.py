@@ -10,6 +10,7 @@ A kill leaves the hidden folder behind, unlocked; whoever works in DIR next remo
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -18,8 +19,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from edgezoo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike
 
 _PREFIX = ".edgezoo-"
 # Whoever sweeps up, or is just done, holds a lock for milliseconds.
@@ -57,9 +63,11 @@ def staging(output: Path, name: str) -> Iterator[Path]:
     try:
         yield Path(tempfile.mkdtemp(dir=place))
     except OSError as error:
+        # numpy tells only how much it could write of what.
+        short = "requested and" in str(error)
+        reason = os.strerror(errno.ENOSPC) if short else error.strerror or str(error)
         raise DataError(
-            f"{error.filename or output / name} cannot be read or written: "
-            f"{error.strerror or error}.",
+            f"{error.filename or output / name} cannot be read or written: {reason}.",
             "Free some space or choose another folder with --output.",
         ) from error
     finally:
@@ -116,6 +124,29 @@ def _remove_orphans(output: Path) -> None:
                 shutil.rmtree(place, ignore_errors=True)
             finally:
                 os.close(opened)
+
+
+def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
+    """A new array in an .npy file, mapped into memory, with room on the disk for all of it.
+
+    Without that a full disk is found out when a page of the file is first written to, and the
+    kernel ends the process (SIGBUS).
+
+    Raises:
+        OSError: the disk is full.
+    """
+    import numpy as np
+
+    mapped = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError:
+            del mapped
+            path.unlink()
+            raise
+    return mapped
 
 
 def publish(steps: Sequence[tuple[Path | None, Path]]) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgezoo.errors import DataError, UsageError
-from edgezoo.staging import publish, staging
+from edgezoo.staging import new_array, publish, staging
 from tests.conftest import ROOT, environment
+from tests.support.disks import small_disk
 
 HOLD = (
     "import sys; from pathlib import Path; from edgezoo.staging import staging\n"
@@ -82,6 +85,20 @@ def test_swept_up_after_a_kill(tmp_path: Path) -> None:
     with staging(tmp_path, "another"):
         assert not list(tmp_path.glob(".edgezoo-m"))
     assert [path.name for path in tmp_path.iterdir()] == [".edgezoo-link"], "not followed"
+
+
+def test_a_new_array_has_its_room(tmp_path: Path) -> None:
+    """Or an error at once; later, a full disk would end the process."""
+    with small_disk(tmp_path / "disk", 10 * resource.getpagesize()) as disk:
+        with pytest.raises(OSError, match="No space left"):
+            new_array(disk / "large.npy", np.uint8, (20 * resource.getpagesize(),))
+        rows = new_array(disk / "small.npy", np.float32, (3, 2))
+        rows[:] = 7
+        del rows
+        assert np.load(disk / "small.npy").tolist() == [[7, 7]] * 3
+        with pytest.raises(DataError, match="No space left"), staging(disk, "m") as stage:
+            np.save(stage / "large.npy", np.zeros(20 * resource.getpagesize(), np.uint8))
+        assert [path.name for path in disk.iterdir()] == ["small.npy"]
 
 
 class _Interrupt(BaseException):

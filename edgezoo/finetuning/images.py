@@ -17,6 +17,7 @@ from edgezoo.calibration import fingerprints
 from edgezoo.errors import DataError
 from edgezoo.preprocessing import find_images, load_many
 from edgezoo.spec import Resize
+from edgezoo.staging import new_array
 
 FEWEST_IMAGES = 3  # of a class: one to train on, one to stop by, one to score
 VALIDATION = 0.15
@@ -148,7 +149,7 @@ def store(
     wide = Resize(side / resize.shorter_side(size), resize.filter)
     folders = [data] if apart is None else [data, apart]
     total = sum(len(folder.paths) for folder in folders)
-    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (total, side, side, 3))
+    pixels = new_array(path, np.uint8, (total, side, side, 3))
     gathered = _Gathered(pixels, progress, total)
     for number, folder in enumerate(folders):
         gathered.take(folder, data.labels, number, side, wide)

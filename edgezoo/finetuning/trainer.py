@@ -16,6 +16,7 @@ from edgezoo.errors import RefusedError
 from edgezoo.finetuning import surgery
 from edgezoo.keras_files.loading import values_hash
 from edgezoo.preprocessing import normalize
+from edgezoo.staging import new_array
 
 if TYPE_CHECKING:
     import keras
@@ -236,9 +237,8 @@ class Trainer:
         places = {name: Path(self._settings["scratch"], f"{name}.npy")
                   for name in ("train", "validation")}  # fmt: skip
         found = {
-            name: np.lib.format.open_memmap(
+            name: new_array(
                 places[name],
-                "w+",
                 np.float32,
                 (len(self._rows(name)) * (views if name == "train" else 1), width),
             )

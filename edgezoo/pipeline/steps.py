@@ -17,6 +17,7 @@ from edgezoo.inference import predict
 from edgezoo.keras_files.loading import values_hash
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import ModelSpec
+from edgezoo.staging import new_array
 
 if TYPE_CHECKING:
     import keras
@@ -190,8 +191,7 @@ def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) ->
     rows, done = None, 0
     for part in parts:
         if rows is None:
-            shape = (count, *part.shape[1:])
-            rows = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+            rows = new_array(path, np.float32, (count, *part.shape[1:]))
         rows[done : done + len(part)] = part
         done += len(part)
 

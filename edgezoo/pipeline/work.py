@@ -21,6 +21,7 @@ from edgezoo.pipeline import steps
 from edgezoo.pipeline.plan import Plan
 from edgezoo.preprocessing import load_many
 from edgezoo.rounding import Grid
+from edgezoo.staging import new_array
 
 Progress = Callable[[str], None]
 
@@ -104,7 +105,7 @@ class Work:
                 )
         path = self.stage / "labelled.npy"
         kept: list[int] = []
-        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(found.paths), size, size, 3))
+        pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
         decoded_images = load_many(found.paths, size, self.plan.spec.resize)
         for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
             if decoded is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgezoo.artifact import CONTRACT_KEY
-from edgezoo.errors import RefusedError
+from edgezoo.errors import DataError, RefusedError
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same file gives the same bytes
 
@@ -21,6 +22,7 @@ def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
 
     Raises:
         RefusedError: it did not end in time; it and its children are killed.
+        DataError: the disk is full.
     """
     with subprocess.Popen(
         command,
@@ -41,6 +43,11 @@ def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
+    if child.returncode and os.strerror(errno.ENOSPC) in printed:
+        raise DataError(
+            f"{name} could not write its files: {os.strerror(errno.ENOSPC)}.",
+            "Free some space or choose another folder with --output.",
+        )
     return child.returncode, printed
 
 

@@ -9,11 +9,8 @@ import contextlib
 import os
 import random
 import resource
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +18,7 @@ import pytest
 from edgezoo import cache
 from edgezoo.errors import DataError
 from tests.support import fake_export
+from tests.support.disks import small_disk
 
 KILLS = 40
 
@@ -79,24 +77,6 @@ def test_two_at_once_do_not_mix(folder: Path) -> None:
     assert any(fake_export.complete(folder, seed) == [] for seed in (7, 8, 9))
 
 
-@contextlib.contextmanager
-def _small_disk(place: Path, size: int) -> Iterator[Path]:
-    """A file system of so many bytes."""
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)],
-        capture_output=True, text=True, check=False,
-    ) if shutil.which("mount") else None  # fmt: skip
-    if mounted is None or mounted.returncode:
-        place.rmdir()
-        pytest.skip("file systems cannot be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-        place.rmdir()
-
-
 def _filled(folder: Path, seed: int) -> bool:
     """Export in a process that says whether the disk was full; asserts that it said so well."""
     child_says, parent_hears = os.pipe()[::-1]
@@ -123,7 +103,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = resource.getpagesize()
     ended = []
     for pages in range(1, 60, 3):
-        with _small_disk(tmp_path / "disk", pages * page) as disk:
+        with small_disk(tmp_path / "disk", pages * page) as disk:
             (disk / "mine.txt").write_text("keep")
             full = _filled(disk / "made", 1)
             first = fake_export.faults(disk / "made")

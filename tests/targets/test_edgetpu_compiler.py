@@ -86,6 +86,7 @@ CASES = {
     "float": (HEAD + "Invalid model: x.tflite\nModel not quantized\n", 1, False),
     "internal": (HEAD + "Internal compiler error. Aborting! \n", 1, False),
     "silent": (HEAD + "Compilation succeeded!\n", 0, False),
+    "full": (HEAD + "write: No space left on device\n", 1, False),
     "unknown": (HEAD + "ERROR: Attempting to use a delegate\n", 1, False),
 }
 Compile = Callable[..., Ended]
@@ -158,6 +159,11 @@ def test_offload_below_what_was_asked(compile_as: Compile) -> None:
 )
 def test_failures_leave_nothing(compile_as: Compile, tmp_path: Path, case: str, words: str) -> None:
     assert words in compile_as(case).error(3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_full_disk(compile_as: Compile, tmp_path: Path) -> None:
+    assert "could not write its files" in compile_as("full").error(5)
     assert not (tmp_path / "out").exists()
 
 
