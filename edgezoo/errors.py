@@ -14,11 +14,14 @@ Every message says what was asked and why it cannot be; `hint` says what to do n
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
 _MANY = 40  # layers of a network, of which a list helps nobody
 _TOLD = 300  # characters of another library's words
+# As onnxruntime begins: file, line, signature and condition of a check that failed.
+_CHECKED = re.compile(r"/\S+\.(?:cc|cpp|h):\d+ .* was false\. ")
 
 
 class EdgeZooError(Exception):
@@ -99,9 +102,13 @@ def defect(error: Exception) -> EdgeZooError:
 
 
 def words_of(error: Exception, line: int = 0) -> str:
-    """One line of what another library said, cut where it is long, without a full stop."""
+    """One line of what another library said, cut where it is long, without a full stop.
+
+    Where in its C++ sources that was said tells a user nothing, and is left out.
+    """
     lines = str(error).strip().splitlines() or ["no reason given"]
-    return lines[line].strip()[:_TOLD].rstrip(".")
+    said = lines[line].strip()
+    return (_CHECKED.sub("", said, count=1) or said)[:_TOLD].rstrip(".")
 
 
 @contextlib.contextmanager

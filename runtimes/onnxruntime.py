@@ -255,7 +255,7 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
             try:
                 session = session_of(str(path), path, threads, provider)
             except DataError as error:
-                raise MissingError(str(error), _GPU_HINT) from error
+                raise MissingError(error.message, _GPU_HINT) from error
     if session.get_providers()[0] != provider:
         raise MissingError(
             f"onnxruntime took {session.get_providers()[0]} in place of {provider}.", _GPU_HINT

@@ -196,6 +196,9 @@ def compile_model(
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "cpu":
         settings["INFERENCE_NUM_THREADS"] = threads
+        # Where a CPU multiplies bfloat16 in hardware (AMX, avx512_bf16), the plugin would compute a
+        # float32 file in it without a word: 8 bits of mantissa, and other answers.
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
     try:
         compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:

@@ -249,7 +249,12 @@ class _Cluster:
             find(registry.load_artifact(path).required_contract())
             return self._joined([self._result(future) for future in begun[Path(path)]])
 
-        facts = evaluation.assess(files, find, ranker, reference, ranker)
+        try:
+            facts = evaluation.assess(files, find, ranker, reference, ranker)
+        except BaseException:
+            # What is left of a file that kills workers would take the next file's tasks along.
+            self._client.cancel([future for shards in begun.values() for future in shards])
+            raise
         entries: list[dict[str, Any]] = facts["results"]
         return entries
 

@@ -140,9 +140,16 @@ def started(*arguments: Any) -> Any:
     """A process of `main`, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.fake_export"])
-    child = context.Process(target=main, args=arguments)
+    # A fork has the variables of the day on which its server was started, maybe by another test.
+    own = {name: value for name, value in os.environ.items() if name.startswith("EDGEZOO_")}
+    child = context.Process(target=_main_with, args=(own, arguments))
     child.start()
     return child
+
+
+def _main_with(variables: dict[str, str], arguments: tuple[Any, ...]) -> None:
+    os.environ.update(variables)
+    main(*arguments)
 
 
 def finish(*arguments: Any) -> None:
