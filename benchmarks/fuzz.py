@@ -39,7 +39,7 @@ TOTAL = 10_000
 MAX_SECONDS = 30.0
 COLD_EVERY = 200
 GOOD_EXITS = {0, 2, 3, 5}
-SETTLED = 300  # inputs of a kind of work after which memory should not grow
+SETTLED = 300  # inputs of a kind after which memory should not grow: libraries come late
 MAX_GROWTH = 1.10
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DEATH = re.compile(r"died \((SIG\w+)\)|came no further|was killed|needs more memory")
@@ -182,10 +182,10 @@ def run(kinds: dict[Kind, range], bases: Path) -> dict[str, Any]:
                 continue
             warm = _warm.Warm(modules)
             with _warm.installed(warm):
-                settled, count = state(), 0
                 for kind, numbers in chosen.items():
                     kind.prepare(bases)
-                    for number in numbers:
+                    settled = state()
+                    for count, number in enumerate(numbers, 1):
                         wrong = one(kind, number, place, seen[kind.name])
                         wrong += [f"left {name}" for name in left_over(scratch, watched)]
                         if children_of(warm.process.pid):
@@ -195,12 +195,12 @@ def run(kinds: dict[Kind, range], bases: Path) -> dict[str, Any]:
                             print(f"{kind.name}:{number}", *wrong, sep="\n    ", file=sys.stderr)
                         shutil.rmtree(place)
                         place.mkdir()
-                        count += 1
                         if count == SETTLED:
                             settled = state()
+                    growth.append({"kind": kind.name, "inputs": len(numbers), "settled": settled,
+                                   "end": state()})  # fmt: skip
                     print(f"{kind.name:12} {dict(seen[kind.name].exits)} "
                           f"{dict(seen[kind.name].child_deaths)}", file=sys.stderr)  # fmt: skip
-                growth.append({"inputs": count, "settled": settled, "end": state()})
             warm.close()
         os.chdir(common.ROOT)
     return {"kinds": seen, "failures": failures, "main_process": growth}
@@ -212,8 +212,8 @@ def leaks(growth: list[dict[str, Any]]) -> list[str]:
     for part in growth:
         before, after = part["settled"], part["end"]
         if part["inputs"] > 2 * SETTLED and after["rss_kb"] > MAX_GROWTH * before["rss_kb"]:
-            found.append(f"memory grew from {before['rss_kb']} to {after['rss_kb']} kB")
-        found += [f"{n} grew" for n in ("files", "threads") if after[n] > before[n]]
+            found.append(f"{part['kind']}: {before['rss_kb']} kB grew to {after['rss_kb']} kB")
+        found += [f"{part['kind']}: {n} grew" for n in ("files", "threads") if after[n] > before[n]]
     return found
 
 

@@ -71,6 +71,7 @@ def one_model(model: str, folder: Path) -> None:
     work = Work(resolve(request), folder, lambda _: None, False)
     work.choose_images()
     work.make_source()
+    work.correct_half()
     work.prepare()
     assert work.calibration is not None
     assert work.verification is not None

@@ -7,6 +7,7 @@ that TFLite has is covered, and its weights can be exchanged between two runs.
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,11 @@ class StepwiseNetwork:
     def last_uses(self) -> dict[int, int]:
         """For each computed tensor, the last operation that reads it."""
         return {i: step.index for step in self.steps for i in step.computed_inputs}
+
+    def fitting_images(self, most: int, bytes_: int) -> int:
+        """How many images may be run at once: at least 4, the largest tensor of all in `bytes_`."""
+        largest = max(math.prod(map(int, self.graph.tensors[s.output].shape)) for s in self.steps)
+        return min(most, max(4, bytes_ // (4 * largest)))
 
     def run(
         self,

@@ -87,7 +87,7 @@ def _run_rounded(
         return network.run(step, values, weights)
     low, high = network.activation(step)
     linear = network.run(step, values, weights, linear=True)
-    shift = _mean_shift(exact, linear, low, high)
+    shift = mean_shift(exact, linear, low, high)
     network.set_constant(step.bias, network.constant(step.bias) + shift)
     linear += shift
     return np.clip(linear, low, high, out=linear)
@@ -110,7 +110,7 @@ def _rounded_weights(
     return round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
 
 
-def _mean_shift(
+def mean_shift(
     exact: NDArray[np.float32], linear: NDArray[np.float32], low: float, high: float
 ) -> NDArray[np.float32]:
     """Mean of exact minus linear per channel (the last axis), where exact does not clip."""

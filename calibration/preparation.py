@@ -121,7 +121,8 @@ def prepare(
     corrected = 0
     scales: dict[str, list[float]] = {}
     if recipe.effort != "fast":
-        inputs = feed(_correction_images(path, pixels, recipe.correction_images))
+        count = StepwiseNetwork(path).fitting_images(recipe.correction_images, _CORRECTION_BYTES)
+        inputs = feed(pixels[:count])
         corrected, scales = correct_layers(path, inputs, ranges, recipe)
         methods += ["GPTQ rounding", "bias correction"]
     return Preparation(
@@ -141,18 +142,3 @@ def _after_last_layer(path: Path, ranges: Ranges) -> Ranges:
     last = max(step.index for step in network.steps if step.weights is not None)
     outputs = [network.name(step.output) for step in network.steps if step.index >= last]
     return {name: ranges[name] for name in outputs}
-
-
-def _correction_images(path: Path, pixels: NDArray[np.uint8], most: int) -> NDArray[Any]:
-    """As many images as memory allows."""
-    network = StepwiseNetwork(path)
-    largest = max(_volume(network.graph.tensors[step.output]) for step in network.steps)
-    fit = max(4, _CORRECTION_BYTES // (largest * 4))
-    return pixels[: min(most, fit)]
-
-
-def _volume(tensor: Any) -> int:
-    volume = 1
-    for n in tensor.shape:
-        volume *= int(n)
-    return volume

@@ -15,12 +15,19 @@ def parse_json(text: str | bytes) -> Any:
     """`json.loads` for text of strangers.
 
     Raises:
-        ValueError: it is no JSON, or holds lists in lists that end the walks of everyone after us.
+        ValueError: it is no JSON, or holds what everyone after us fails on: lists in lists without
+            end, or half of a character, which cannot be written anywhere.
     """
     try:
         value = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    escaped = b"\\ud" if isinstance(text, bytes) else "\\ud"
+    if escaped in text.lower():  # type: ignore[operator]
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise ValueError("it holds half of a character") from error
     layer = [value]
     for _ in range(_DEEPEST):
         layer = [

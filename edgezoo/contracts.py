@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # The float forms of one frozen network. "base" is what the conversion gave; exporters start from
-# the others: "float" takes what the job's input kind says, "prepared" has been made ready for
-# 8 bits and takes pixel - 128, scaled.
+# the others: "float" takes what the job's input kind says; "half" is the same with biases that
+# make up for weights in float16; "prepared" has been made ready for 8 bits and takes pixel - 128,
+# scaled.
 Form = Literal[
-    "base.tflite", "base.onnx", "float.tflite", "float.onnx", "prepared.tflite", "prepared.onnx"
-]
+    "base.tflite", "base.onnx", "float.tflite", "float.onnx", "half.tflite", "half.onnx",
+    "prepared.tflite", "prepared.onnx",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgezoo.contracts import ExportJob
+from edgezoo.contracts import ExportJob, Form
+from edgezoo.spec import Precision
+
+_ONNX_FORMS: dict[Precision, Form] = {
+    "float32": "float.onnx", "float16": "half.onnx", "int8": "prepared.onnx"
+}  # fmt: skip
+
+
+def onnx_form(job: ExportJob) -> Form:
+    """The form that ONNX and OpenVINO files of a precision start from."""
+    return _ONNX_FORMS[job.precision]
 
 
 def border_refusal(job: ExportJob, allowed: tuple[str, ...], what: str) -> str | None:

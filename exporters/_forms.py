@@ -6,6 +6,7 @@ its first operation normalises them channel by channel. `float` takes what the c
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,18 +17,19 @@ from edgezoo.exporters import _onnx_graph, _tflite_graph
 if TYPE_CHECKING:
     import keras
 
-_ONNX = {"float.onnx", "prepared.onnx"}
+_ONNX = {"float.onnx", "half.onnx", "prepared.onnx"}
 
 
 def write(network: keras.Model, source: Source, forms: set[str]) -> None:
     """Convert a Keras network, and write the forms that need no calibration.
 
-    Needs TensorFlow. A form "prepared.…" leaves its base behind, for `prepare`.
+    Needs TensorFlow.
 
     Args:
         network: float32 NHWC, normalised as its family expects.
         source: where the forms go, and what the contract says of the input.
-        forms: names, as `contracts.Form` has them.
+        forms: names, as `contracts.Form` has them. "half.…" and "prepared.…" leave their base
+            behind, for `write_half` and `fill`.
     """
     from edgezoo.exporters import _graph
 
@@ -36,22 +38,51 @@ def write(network: keras.Model, source: Source, forms: set[str]) -> None:
     in_network = None if how.uniform or not pixels else how
     base = source.form("base.tflite")
     _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
-    in_front = pixels and how.uniform
     if "float.tflite" in forms:
-        model = flatbuffer.read_model(base)
-        if in_front:
-            _tflite_graph.normalize_in_front(model, how)
-        flatbuffer.write_model(model, source.form("float.tflite"))
+        _write_float_tflite(source, base, "float.tflite")
     if not forms & _ONNX:
         return
     _graph.write_onnx(base, source.form("base.onnx"))
     if "float.onnx" in forms:
-        import onnx
+        _write_float_onnx(source, None, "float.onnx")
 
-        converted = onnx.load(str(source.form("base.onnx")))
-        if in_front:
-            _onnx_graph.normalize_in_front(converted, how)
-        onnx.save(converted, str(source.form("float.onnx")))
+
+def write_half(source: Source, corrected: Path, forms: set[str]) -> None:
+    """Write the forms whose weights are to become float16.
+
+    Args:
+        source: its bases are there.
+        corrected: `base.tflite` with biases that make up for the rounding.
+        forms: "half.tflite", "half.onnx" or both.
+    """
+    if "half.tflite" in forms:
+        _write_float_tflite(source, corrected, "half.tflite")
+    if "half.onnx" in forms:
+        _write_float_onnx(source, corrected, "half.onnx")
+
+
+def _write_float_tflite(source: Source, base: Path, form: Form) -> None:
+    """A base that takes what the contract says."""
+    how = source.contract.normalization
+    if source.contract.input_kind != "pixels" or not how.uniform:
+        shutil.copyfile(base, source.form(form))
+        return
+    model = flatbuffer.read_model(base)
+    _tflite_graph.normalize_in_front(model, how)
+    flatbuffer.write_model(model, source.form(form))
+
+
+def _write_float_onnx(source: Source, constants: Path | None, form: Form) -> None:
+    """`base.onnx`, with the constants of a TFLite form, that takes what the contract says."""
+    import onnx
+
+    model = onnx.load(str(source.form("base.onnx")))
+    if constants is not None:
+        _onnx_graph.take_constants(model, constants)
+    how = source.contract.normalization
+    if source.contract.input_kind == "pixels" and how.uniform:
+        _onnx_graph.normalize_in_front(model, how)
+    onnx.save(model, str(source.form(form)))
 
 
 def fill(source: Source, form: Form, prepared: Path) -> None:

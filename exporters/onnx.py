@@ -20,6 +20,7 @@ from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
 from edgezoo.exporters import _onnx_resize
 from edgezoo.exporters._common import (
     border_refusal,
+    onnx_form,
     per_tensor_refusal,
     quantization_record,
     takes_float,
@@ -61,7 +62,7 @@ class OnnxExporter:
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
-        return ("prepared.onnx",) if job.precision == "int8" else ("float.onnx",)
+        return (onnx_form(job),)
 
     def export(
         self,
@@ -91,7 +92,7 @@ class OnnxExporter:
                 ),
             )
         else:
-            model = onnx.load(str(source.form("float.onnx")))
+            model = onnx.load(str(source.form(onnx_form(job))))
             if job.precision == "float16":
                 model = _to_float16(model)
         name_output(model, contract.output_kind)

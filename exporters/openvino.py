@@ -18,6 +18,7 @@ from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
 from edgezoo.exporters._common import (
     border_refusal,
+    onnx_form,
     per_tensor_refusal,
     quantization_record,
     resize_refusal,
@@ -51,7 +52,7 @@ class OpenVinoExporter:
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
-        return ("prepared.onnx",) if job.precision == "int8" else ("float.onnx",)
+        return (onnx_form(job),)
 
     def export(
         self,
@@ -81,7 +82,7 @@ class OpenVinoExporter:
                 quantization=quantization_record("nncf placement", "uint8", preparation),
             )
         else:
-            model = ov.convert_model(str(source.form("float.onnx")))
+            model = ov.convert_model(str(source.form(onnx_form(job))))
         _name_output(model, contract.output_kind)
         if job.layout == "NCHW":
             model = _take_nchw(model)

@@ -31,6 +31,9 @@ from edgezoo.exporters._tflite_graph import (
 from edgezoo.rounding import PIXEL_ZERO
 from edgezoo.spec import IO_TYPES, ModelSpec, Precision
 
+_FORMS: dict[Precision, Form] = {
+    "float32": "float.tflite", "float16": "half.tflite", "int8": "prepared.tflite"
+}  # fmt: skip
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model gives the same bytes
 
 
@@ -52,7 +55,7 @@ class TfliteExporter:
 
     def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
         """See `Exporter`."""
-        return ("prepared.tflite",) if job.precision == "int8" else ("float.tflite",)
+        return (_FORMS[job.precision],)
 
     def export(
         self,
@@ -88,7 +91,7 @@ def _to_float16(source: Source) -> Any:
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer.algorithm_manager import AlgorithmName
 
-    form = source.form("float.tflite")
+    form = source.form("half.tflite")
     casting = quantizer.Quantizer(str(form))
     casting.add_weight_only_config(
         ".*",

@@ -99,6 +99,7 @@ def _make(work: Work) -> dict[str, Any]:
     plan = work.plan
     work.choose_images()
     work.make_source()
+    work.correct_half()
     if plan.needs_calibration:
         work.prepare()
     work.export_files()

@@ -78,6 +78,30 @@ def make_source(
     return {"weights_sha256": digest, "output_shape": list(built.output_shape[1:])}
 
 
+def correct_half(directory: str, contract: dict[str, Any], forms: list[str]) -> dict[str, Any]:
+    """Write the forms whose weights are to become float16, their biases making up for it.
+
+    Args:
+        forms: "half.tflite", "half.onnx" or both.
+    """
+    from edgezoo.calibration import half_precision
+    from edgezoo.exporters import _forms
+
+    source = Source(Path(directory), InputContract.from_json(contract))
+    how = source.contract.normalization
+    takes_pixels = source.contract.input_kind == "pixels" and not how.uniform
+
+    def feed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return pixels.astype("float32") if takes_pixels else normalize(pixels, how)
+
+    corrected = source.directory / "half.base.tflite"
+    size = source.contract.input_size
+    layers = half_precision.round_to_half(source.form("base.tflite"), corrected, size, feed)
+    _forms.write_half(source, corrected, set(forms))
+    corrected.unlink()
+    return {"corrected_layers": layers}
+
+
 def observe_network(directory: str, contract: dict[str, Any], calibration: str) -> dict[str, Any]:
     """Turn the base into the plain network that takes pixel - 128, and note its ranges.
 

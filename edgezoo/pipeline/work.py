@@ -149,6 +149,14 @@ class Work:
             forms.update(exporter.forms(self.contract, job))
         return forms
 
+    def correct_half(self) -> None:
+        """Let biases make up for weights in float16, where a job has such."""
+        forms = sorted(form for form in self._forms() if form.startswith("half."))
+        if forms:
+            self.progress("Correcting biases for float16")
+            self._call("correct_half", directory=str(self.stage), forms=forms,
+                       contract=self.contract.to_json())  # fmt: skip
+
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""
         self.progress("Observing ranges, choosing roundings, correcting biases")

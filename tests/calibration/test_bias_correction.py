@@ -91,8 +91,8 @@ def test_what_clips_does_not_count() -> None:
     linear = exact.copy()
     linear[:, :, :2] -= 100
     linear[:, :, 2:] -= 0.25
-    assert bias_correction._mean_shift(exact, linear, 0.0, 6.0) == pytest.approx([0.25])
-    assert bias_correction._mean_shift(exact[:4], linear[:4], 0.0, 6.0) == pytest.approx([0.0])
+    assert bias_correction.mean_shift(exact, linear, 0.0, 6.0) == pytest.approx([0.25])
+    assert bias_correction.mean_shift(exact[:4], linear[:4], 0.0, 6.0) == pytest.approx([0.0])
 
 
 def test_a_spoilt_layer_is_the_most_harmful(plain: Path, inputs: NDArray[np.float32]) -> None:
