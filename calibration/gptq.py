@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _MOST_INPUTS = 4608
 # Numbers that the patches of one layer may hold; of large kernels fewer positions are taken.
 _PATCH_VALUES = 2**25
-# From this many inputs on, errors are passed on block by block, and in single precision.
-_LARGE, _BLOCK = 1025, 128
+# Errors are passed on to a block of inputs at once; from many inputs on, in single precision.
+_BLOCK, _LARGE = 128, 1025
 # Share of the mean diagonal that is added to it, as in the paper.
 _DAMPING = 0.01
 
@@ -121,41 +121,63 @@ def _round_rows(
     """
     import numpy as np
 
-    work = rows.astype(np.float64)
-    largest = np.abs(work).argmax(1)
+    # Inputs first: what is worked on at a time lies side by side in memory.
+    rows = np.ascontiguousarray(rows.astype(np.float64).T)
+    work = rows.copy()
+    width, channels = work.shape
+    largest = np.abs(work).argmax(0)
     upper = _error_spread(moments)
-    levels = np.empty_like(work)
-    width = work.shape[1]
-    block = _BLOCK if width >= _LARGE else width
-    for start in range(0, width, block):
-        end = min(start + block, width)
-        errors = np.empty((len(work), end - start))
+    shared = len(upper) == 1  # one matrix for all channels
+    levels, errors = np.empty_like(work), np.empty((min(_BLOCK, width), channels))
+    for start in range(0, width, _BLOCK):
+        end = min(start + _BLOCK, width)
         for j in range(start, end):
-            low = np.full(len(work), -127.0)
-            high = np.full(len(work), 127.0)
+            low, high = -127.0, 127.0
             if pair_levels is not None and j % 2:
-                low = np.maximum(low, -pair_levels - np.minimum(levels[:, j - 1], 0))
-                high = np.minimum(high, pair_levels - np.maximum(levels[:, j - 1], 0))
-            wanted = np.where(largest == j, rows[:, j], work[:, j])
-            levels[:, j] = np.clip(np.rint(wanted), low, high)
-            error = (work[:, j] - levels[:, j]) / upper[:, j, j]
-            work[:, j + 1 : end] -= error[:, None] * upper[:, j, j + 1 : end]
-            errors[:, j - start] = error
-        if end < width:  # only large layers, which have one matrix of moments for all rows
-            work[:, end:] -= errors @ upper[0, start:end, end:]
-    return levels
+                low = np.maximum(low, -pair_levels - np.minimum(levels[j - 1], 0))
+                high = np.minimum(high, pair_levels - np.maximum(levels[j - 1], 0))
+            wanted = np.where(largest == j, rows[j], work[j])
+            levels[j] = np.clip(np.rint(wanted), low, high)
+            error = (work[j] - levels[j]) / upper[:, j, j]
+            spread = upper[:, j, j + 1 : end].T  # (inputs, 1 or channels)
+            work[j + 1 : end] -= spread * error
+            errors[j - start] = error
+        if end < width:
+            if not shared:
+                raise ValueError("a matrix for each channel is for kernels of few taps")
+            work[end:] -= upper[0, start:end, end:].T @ errors[: end - start]
+    return levels.T
 
 
 def _error_spread(moments: NDArray[np.float32]) -> NDArray[Any]:
-    """Upper Cholesky factor of the inverse of the damped second moments."""
+    """Upper Cholesky factor of the inverse of the damped second moments.
+
+    Without the inverse: turned round, the lower factor of the moments is the upper one that the
+    inverse is made of. That is a third of the work.
+    """
     import numpy as np
 
     large = moments.shape[1] >= _LARGE
     damped: Any = moments.astype(np.float32 if large else np.float64)
     diagonal = np.einsum("cii->ci", damped)
     diagonal += _DAMPING * diagonal.mean(1, keepdims=True) + 1e-12
+    turned = damped[:, ::-1, ::-1]
     try:
-        lower: Any = np.linalg.cholesky(np.linalg.inv(damped))
+        lower: Any = np.linalg.cholesky(turned)
     except np.linalg.LinAlgError:
-        lower = np.linalg.cholesky(np.linalg.inv(damped.astype(np.float64)))
-    return np.asarray(lower.transpose(0, 2, 1))
+        lower = np.linalg.cholesky(turned.astype(np.float64))
+    return np.asarray(_inverse(lower)[:, ::-1, ::-1])
+
+
+def _inverse(lower: NDArray[Any]) -> NDArray[Any]:
+    """Of lower triangular matrices, shape (n, size, size)."""
+    import numpy as np
+    from scipy.linalg.lapack import dtrtri, strtri
+
+    if len(lower) > 1:  # many small ones
+        return np.linalg.inv(lower)
+    invert = strtri if lower.dtype == np.float32 else dtrtri
+    inverse, fault = invert(lower[0], lower=1)
+    if fault:
+        raise np.linalg.LinAlgError("singular matrix")
+    return np.asarray(inverse)[None]
