@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import flatbuffer
-from edgezoo.calibration import synthetic
 from edgezoo.calibration._stepwise import WEIGHTED, Step, StepwiseNetwork
 from edgezoo.calibration.bias_correction import mean_shift
 
@@ -27,23 +26,27 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Drawn pictures do: only means matter. So no photographs are needed, and none change the file.
-_PICTURES = 32
+# More do not change the means of layers.
+PICTURES = 32
 _BYTES = 256 * 2**20
 # Weights of a channel that may take the other neighbour; about eight do in ResNet50.
 _CANDIDATES = 256
 
 
 def round_to_half(
-    base: Path, path: Path, size: int, feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    base: Path,
+    path: Path,
+    pixels: NDArray[np.uint8],
+    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
 ) -> int:
     """Round the weights and biases of a float TFLite network to float16 numbers.
 
     Args:
         base: the network.
         path: where the rounded one goes, its numbers in float32.
-        size: height and width in pixels.
-        feed: turns uint8 RGB pixels, shape (n, size, size, 3), into what the network takes.
+        pixels: RGB pictures like those that the network will see, shape (n, size, size, 3); at
+            most 32 are looked at.
+        feed: turns them into what the network takes.
 
     Returns:
         How many layers have a bias that was corrected.
@@ -54,8 +57,7 @@ def round_to_half(
     flatbuffer.own_constants(model, WEIGHTED)
     flatbuffer.write_model(model, path)
     network = StepwiseNetwork(path)
-    count = network.fitting_images(_PICTURES, _BYTES)
-    inputs = feed(np.stack(list(synthetic.pictures(count, size, 0))))
+    inputs = feed(np.asarray(pixels[: network.fitting_images(PICTURES, _BYTES)]))
     last = network.last_uses()
     exact, rounded = {network.input: inputs}, {network.input: inputs}
     corrected = 0

@@ -25,6 +25,8 @@ LARGE = ("vgg16", "vgg19")
 # Three precisions and more images take these two ways, which differ most: linear bottlenecks at
 # another width, and what is hardest for 8 bits (squeeze-and-excitation, normalisation inside).
 PRECISIONS = {"mobilenetv2": "float32,float16,int8", "mobilenetv3small": "float32,float16,int8"}
+# Ranges of squeeze-and-excitation behind a swish depend on which pictures there are.
+COUNTS = {"efficientnetb0": 32, "efficientnetv2b0": 32}
 
 BUILD = """
 import json, sys
@@ -62,7 +64,8 @@ def test_all_models_are_built() -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "precisions", "count"),
-    [*((name, PRECISIONS.get(name, "float32,int8"), 8) for name in FAMILIES if name not in LARGE),
+    [*((name, PRECISIONS.get(name, "float32,int8"), COUNTS.get(name, 8))
+       for name in FAMILIES if name not in LARGE),
      *(pytest.param(name, "float32,float16,int8", 32, marks=pytest.mark.slow)
        for name in FAMILIES)],
 )  # fmt: skip

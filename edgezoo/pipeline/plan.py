@@ -12,6 +12,7 @@ from typing import Any
 
 from edgezoo import arguments, own_models, process, registry
 from edgezoo.building import BuildJob
+from edgezoo.calibration.half_precision import PICTURES
 from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
@@ -119,6 +120,18 @@ class Plan:
         coarse = "_per-tensor" if job.granularity == "per-tensor" else ""
         resizes = "_resizes" if job.embed_resize else ""
         return f"{self.stem}_{job.precision}{coarse}{border}{resizes}"
+
+    @property
+    def chosen_images(self) -> int:
+        """Images that shape a file, or at least one to see that there are such."""
+        if self.needs_calibration:
+            return self.request.calibration_count
+        return min(PICTURES, self.request.calibration_count) if self.needs_means else 1
+
+    @property
+    def needs_means(self) -> bool:
+        """Whether a file keeps the means of layers: those in float16 do."""
+        return any(job.precision == "float16" for _, job in self.jobs)
 
     @property
     def needs_calibration(self) -> bool:

@@ -188,7 +188,7 @@ def _images(plan: Plan) -> object:
     place = Path(request.calibration).expanduser()
     if not place.is_dir():
         return file_sha256(place)
-    wanted = request.verify_count + (request.calibration_count if plan.needs_calibration else 1)
+    wanted = request.verify_count + plan.chosen_images
     chosen = sources.spread(place, find_images(place), request.seed)[:wanted]
     return [(path.relative_to(place).as_posix(), file_sha256(path)) for path in chosen]
 

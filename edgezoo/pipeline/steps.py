@@ -78,12 +78,17 @@ def make_source(
     return {"weights_sha256": digest, "output_shape": list(built.output_shape[1:])}
 
 
-def correct_half(directory: str, contract: dict[str, Any], forms: list[str]) -> dict[str, Any]:
-    """Write the forms whose weights are to become float16, their biases making up for it.
+def correct_half(
+    directory: str, contract: dict[str, Any], pictures: str, forms: list[str]
+) -> dict[str, Any]:
+    """Write the forms whose numbers are float16 ones that keep each layer's mean.
 
     Args:
+        pictures: an array of pixels, like those that the file will see.
         forms: "half.tflite", "half.onnx" or both.
     """
+    import numpy as np
+
     from edgezoo.calibration import half_precision
     from edgezoo.exporters import _forms
 
@@ -95,8 +100,8 @@ def correct_half(directory: str, contract: dict[str, Any], forms: list[str]) -> 
         return pixels.astype("float32") if takes_pixels else normalize(pixels, how)
 
     corrected = source.directory / "half.base.tflite"
-    size = source.contract.input_size
-    layers = half_precision.round_to_half(source.form("base.tflite"), corrected, size, feed)
+    pixels = np.load(pictures, mmap_mode="r")
+    layers = half_precision.round_to_half(source.form("base.tflite"), corrected, pixels, feed)
     _forms.write_half(source, corrected, set(forms))
     corrected.unlink()
     return {"corrected_layers": layers}

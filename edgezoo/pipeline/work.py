@@ -42,6 +42,7 @@ class Work:
         # What libraries leave when they are killed goes with the stage.
         self._scratch = stage.resolve()
         self.calibration: sources.StoredImages | None = None
+        self.means: Path | None = None
         self.verification: Path | None = None
         self.labelled: LabelledPixels | None = None
         self.paths: dict[str, list[Path]] = {}
@@ -55,15 +56,17 @@ class Work:
         """Decode calibration and verification images once, for all steps."""
         request = self.plan.request
         self.progress("Choosing images")
-        count = request.calibration_count if self.plan.needs_calibration else 1
         chosen, held_out = sources.choose(
-            request.calibration, self.plan.size, count, request.verify_count, request.seed,
-            self.plan.spec.resize,
+            request.calibration, self.plan.size, self.plan.chosen_images, request.verify_count,
+            request.seed, self.plan.spec.resize,
         )  # fmt: skip
         self.unreadable = chosen.unreadable
         if self.plan.needs_calibration:
             self.calibration = sources.store(chosen, self.plan.size, self.stage, "calibration")
             self._warn_about(chosen)
+            self.means = self.calibration.path
+        elif self.plan.needs_means:
+            self.means = sources.store(chosen, self.plan.size, self.stage, "means").path
         if request.verify:
             self.verification = sources.store(
                 held_out, self.plan.size, self.stage, "verification"
@@ -153,9 +156,9 @@ class Work:
         """Let biases make up for weights in float16, where a job has such."""
         forms = sorted(form for form in self._forms() if form.startswith("half."))
         if forms:
-            self.progress("Correcting biases for float16")
+            self.progress("Choosing float16 numbers")
             self._call("correct_half", directory=str(self.stage), forms=forms,
-                       contract=self.contract.to_json())  # fmt: skip
+                       contract=self.contract.to_json(), pictures=str(self.means))  # fmt: skip
 
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""

@@ -72,4 +72,8 @@ def test_nests_are_no_json(depth: int) -> None:
         parse_json("[" * depth + "]" * depth)
     with pytest.raises(ValueError, match="nested too deeply"):
         parse_json('{"a":' * depth + "1" + "}" * depth)
+    for escaped in ('["\\ud800"]', b'{"\\uDFFF": 1}'):
+        with pytest.raises(ValueError, match="half of a character"):
+            parse_json(escaped)
+    assert parse_json('["\\ud83d\\ude00"]') == ["\U0001f600"]
     assert parse_json("[" * 20 + "]" * 20) and parse_json(b'{"a": [1]}') == {"a": [1]}
