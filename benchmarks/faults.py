@@ -33,8 +33,8 @@ sys.path.insert(0, str(common.ROOT))
 from tests.support import fake_export
 from tests.support.processes import alive, children_of
 
-EXPORT = ["export", "mobilenet", "--alpha", "0.25", "--input-size", "96", "--weights", "random",
-          "--int8", "--calibration-count", "16", "--verify-images", "4"]  # fmt: skip
+EXPORT = ["export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--weights", "random",
+          "--int8", "--calibration-count", "8", "--verify-images", "4"]  # fmt: skip
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "a child")
 # A command that has not ended by then hangs.
 PATIENCE_S = 1800

@@ -83,7 +83,8 @@ def bare_onnx(path: str) -> Callable[[], object]:
 def bare_openvino(path: str) -> Callable[[], object]:
     import openvino
 
-    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
     model = openvino.Core().compile_model(path, "CPU", settings)
     port = model.inputs[0]
     kind = "uint8" if port.get_element_type().get_type_name() == "u8" else "float32"
@@ -120,6 +121,7 @@ def benchmark_app(path: Path, runs: int) -> float:
         [sys.executable, "-c", "from openvino.tools.benchmark.main import main; main()", "-m",
          path, "-d", "CPU",
          "-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", "1",
+         "-infer_precision", "f32",
          "-niter", str(runs)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip

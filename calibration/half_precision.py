@@ -6,8 +6,9 @@ It goes back into the bias. A bias is a float16 number too in ONNX and OpenVINO 
 loses is made up for by weights that lie near the middle of two float16 numbers, and take the other.
 
 Source: the bias as in `bias_correction`, with float16 in place of 8 bits and activations as they
-are. Weights that share out an error which rounding left: Nagel et al., Up or Down? Adaptive Rounding
-for Post-Training Quantization, 2020, https://arxiv.org/abs/2004.10568, section 3, for the mean alone.
+are. Weights that share out an error which rounding left: Nagel et al., Up or Down? Adaptive
+Rounding for Post-Training Quantization, 2020, https://arxiv.org/abs/2004.10568, section 3, for the
+mean alone.
 """
 
 from __future__ import annotations
@@ -130,10 +131,11 @@ class _Inputs:
         if weights.ndim == 2:  # dense, maybe behind a map that is flattened on the way in
             inputs = inputs.reshape(-1, weights.shape[1])
         axes = tuple(range(inputs.ndim - 1))
-        found = inputs.mean(axes, np.float64), inputs.var(axes, np.float64)
+        means, variances = inputs.mean(axes, np.float64), inputs.var(axes, np.float64)
         if weights.ndim == 4 and channel_axis == 3:  # depthwise: channel times multiplier
-            found = tuple(np.repeat(x, weights.shape[3] // len(x)) for x in found)
-        return cls(*found)
+            times = weights.shape[3] // len(means)
+            means, variances = np.repeat(means, times), np.repeat(variances, times)
+        return cls(means, variances)
 
 
 def _shared_out(
@@ -145,8 +147,8 @@ def _shared_out(
 ) -> NDArray[np.float16]:
     """Let some weights take their other neighbour, so that each channel's mean gains `rest`.
 
-    One does where the mean's error that it takes away is more, squared, than the noise that it adds:
-    weights of inputs that vary more than their mean is large help nobody.
+    One does where the mean's error that it takes away is more, squared, than the noise that it
+    adds: weights of inputs that vary more than their mean is large help nobody.
 
     Args:
         weights, half: as they are, and as the nearest float16 numbers.
