@@ -110,6 +110,20 @@ def _lite_rows(model: dict[str, Any]) -> list[list[object]]:
     return rows
 
 
+def _openvino_precision(result: dict[str, Any]) -> list[str]:
+    rows = [
+        [f"{row['alpha']}/{row['input_size']}", row["precision"],
+         f"{row['default_session']:.3f}", f"{row['edgezoo_session']:.3f}"]
+        for row in result["files"]
+    ]  # fmt: skip
+    return [
+        f"## OpenVINO's default session\n\n{origin(result)}\n",
+        "Top-1 agreement with Keras on 650 images. A default session computes float32 in bfloat16\n"
+        "where the CPU multiplies it; EdgeZoo's sessions do not.\n",
+        table(["mobilenet", "precision", "default session", "EdgeZoo's session"], rows),
+    ]
+
+
 def _conversion(result: dict[str, Any]) -> list[str]:
     rows = [
         [
@@ -342,6 +356,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "int8-families": _int8_families,
     "int8-latency": _int8_latency,
     "efficientnet-lite": _efficientnet_lite,
+    "openvino-precision": _openvino_precision,
     "conversion": _conversion,
     "cost": _cost_section,
     "explain": _explained,
