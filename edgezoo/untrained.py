@@ -77,22 +77,23 @@ def _settle_norms(network: keras.Model, batch: NDArray[np.float32]) -> None:
 def _calm_branches(network: keras.Model) -> None:
     """Let residual branches add little to what they branch off, as in trained networks.
 
-    Scales the batch norm that ends a branch: of all that an addition takes, the one that is
-    computed last.
+    Scales the batch norm that ends a branch, where an addition takes it and what it comes from.
     """
     import keras
 
-    depth: dict[str, int] = {}
+    sources: dict[str, set[str]] = {}  # of each layer, all that it is computed from
     for layer in network.layers:
         before = _before(layer)
-        depth[layer.name] = 1 + max((depth[x.name] for x in before), default=0)
+        sources[layer.name] = {x.name for x in before}.union(*(sources[x.name] for x in before))
         if not isinstance(layer, keras.layers.Add):
             continue
-        last = max(before, key=lambda x: depth[x.name])
-        while isinstance(last, (keras.layers.Dropout, keras.layers.Activation)):
-            (last,) = _before(last)
-        if isinstance(last, keras.layers.BatchNormalization) and last.scale:
-            last.gamma.assign(last.gamma * _BRANCH_GAIN)
+        for end in before:
+            last = end
+            while isinstance(last, (keras.layers.Dropout, keras.layers.Activation)):
+                (last,) = _before(last)
+            branches_off = any(other.name in sources[end.name] for other in before)
+            if branches_off and isinstance(last, keras.layers.BatchNormalization) and last.scale:
+                last.gamma.assign(last.gamma * _BRANCH_GAIN)
 
 
 def _before(layer: keras.Layer) -> list[keras.Layer]:
