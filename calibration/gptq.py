@@ -16,10 +16,14 @@ from edgezoo.calibration._stepwise import Step, StepwiseNetwork
 from edgezoo.rounding import PAIR_LEVELS, weight_scales
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from edgezoo.calibration.recipe import Recipe
+
+    Nearest = Callable[[int, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 # More inputs than this make the matrix of second moments too large (85 MB at 4608).
 _MOST_INPUTS = 4608
@@ -55,11 +59,7 @@ def choose_levels(
     if step.kind == "DEPTHWISE_CONV_2D":
         if weights.shape[3] != inputs.shape[-1]:
             return None
-        patches = _patches(
-            network, step, inputs, weights.shape[1:3], recipe.positions
-        )  # (n, taps, channels)
-        channels = np.ascontiguousarray(patches.transpose(2, 1, 0))
-        moments = channels @ channels.transpose(0, 2, 1)
+        moments = moments_of(network, step, inputs, recipe.positions)
         rows = weights[0].reshape(-1, weights.shape[3]).T  # (channels, taps)
         levels = _round_rows(rows / scales.reshape(-1, 1), moments, None)
         rounded = (levels * scales.reshape(-1, 1)).T.reshape(weights.shape)
@@ -68,15 +68,37 @@ def choose_levels(
     paired = recipe.grid == "pair-safe"
     if rows.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
         return None
-    if step.kind == "CONV_2D":
-        patches = _patches(network, step, inputs, weights.shape[1:3], recipe.positions)
-        columns = patches.reshape(len(patches), -1)
-    else:
-        columns = inputs.reshape(-1, rows.shape[1])
-    moments = (columns.T @ columns)[None]
+    moments = moments_of(network, step, inputs, recipe.positions)
     levels = _round_rows(rows / scales.reshape(-1, 1), moments, PAIR_LEVELS if paired else None)
     rounded = (levels * scales.reshape(-1, 1)).reshape(weights.shape)
     return rounded.astype(np.float32), scales.reshape(-1)
+
+
+def moments_of(
+    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], positions: int
+) -> NDArray[np.float32]:
+    """Second moments of what each output of a layer is summed from.
+
+    Args:
+        network, step, inputs: as of `choose_levels`.
+        positions: of a convolution's output, at the most.
+
+    Returns:
+        Shape (1, inputs, inputs); of a depthwise convolution (channels, taps, taps).
+    """
+    import numpy as np
+
+    assert step.weights is not None
+    shape = network.graph.tensors[step.weights].shape
+    if step.kind == "FULLY_CONNECTED":
+        columns = inputs.reshape(-1, int(shape[1]))
+        return (columns.T @ columns)[None]
+    patches = _patches(network, step, inputs, [int(n) for n in shape[1:3]], positions)
+    if step.kind == "DEPTHWISE_CONV_2D":
+        channels = np.ascontiguousarray(patches.transpose(2, 1, 0))
+        return np.asarray(channels @ channels.transpose(0, 2, 1))
+    columns = patches.reshape(len(patches), -1)
+    return (columns.T @ columns)[None]
 
 
 def _patches(
@@ -116,37 +138,59 @@ def _round_rows(
 
     Args:
         rows: shape (channels, inputs).
-        moments: second moments of the inputs, one matrix for all rows or one for each.
+        moments: as of `spread_errors`.
         pair_levels: the most that two neighbouring levels of equal sign may add up to.
     """
     import numpy as np
 
+    largest = np.abs(rows).argmax(1)
+
+    def nearest(
+        j: int, wanted: NDArray[np.float64], levels: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        low: Any = -127.0
+        high: Any = 127.0
+        if pair_levels is not None and j % 2:
+            low = np.maximum(low, -pair_levels - np.minimum(levels[j - 1], 0))
+            high = np.minimum(high, pair_levels - np.maximum(levels[j - 1], 0))
+        return np.clip(np.rint(np.where(largest == j, rows[:, j], wanted)), low, high)
+
+    return spread_errors(rows, moments, nearest)
+
+
+def spread_errors(
+    rows: NDArray[Any], moments: NDArray[np.float32], nearest: Nearest
+) -> NDArray[np.float64]:
+    """Round rows input by input; those to come take up what rounding loses.
+
+    Args:
+        rows: shape (channels, inputs).
+        moments: second moments of the inputs, one matrix for all rows or one for each, which is for
+            kernels of few taps.
+        nearest: rounds what all channels want of input j, given what was rounded before it, shape
+            (inputs, channels).
+
+    Returns:
+        Shape (channels, inputs).
+    """
+    import numpy as np
+
     # Inputs first: what is worked on at a time lies side by side in memory.
-    rows = np.ascontiguousarray(rows.astype(np.float64).T)
-    work = rows.copy()
+    work = np.ascontiguousarray(rows.astype(np.float64).T)
     width, channels = work.shape
-    largest = np.abs(work).argmax(0)
     upper = _error_spread(moments)
-    shared = len(upper) == 1  # one matrix for all channels
-    levels, errors = np.empty_like(work), np.empty((min(_BLOCK, width), channels))
-    for start in range(0, width, _BLOCK):
-        end = min(start + _BLOCK, width)
+    block = _BLOCK if len(upper) == 1 else width
+    rounded, errors = np.empty_like(work), np.empty((min(block, width), channels))
+    for start in range(0, width, block):
+        end = min(start + block, width)
         for j in range(start, end):
-            low, high = -127.0, 127.0
-            if pair_levels is not None and j % 2:
-                low = np.maximum(low, -pair_levels - np.minimum(levels[j - 1], 0))
-                high = np.minimum(high, pair_levels - np.maximum(levels[j - 1], 0))
-            wanted = np.where(largest == j, rows[j], work[j])
-            levels[j] = np.clip(np.rint(wanted), low, high)
-            error = (work[j] - levels[j]) / upper[:, j, j]
-            spread = upper[:, j, j + 1 : end].T  # (inputs, 1 or channels)
-            work[j + 1 : end] -= spread * error
+            rounded[j] = nearest(j, work[j], rounded)
+            error = (work[j] - rounded[j]) / upper[:, j, j]
+            work[j + 1 : end] -= upper[:, j, j + 1 : end].T * error
             errors[j - start] = error
         if end < width:
-            if not shared:
-                raise ValueError("a matrix for each channel is for kernels of few taps")
             work[end:] -= upper[0, start:end, end:].T @ errors[: end - start]
-    return levels.T
+    return rounded.T
 
 
 def _error_spread(moments: NDArray[np.float32]) -> NDArray[Any]:

@@ -5,6 +5,8 @@ add up to a shift of the output that is the same for all pictures, and grows fro
 It goes back into the bias. A bias is a float16 number too in ONNX and OpenVINO files; what that
 loses is made up for by weights that lie near the middle of two float16 numbers, and take the other.
 
+Kernels of few inputs are rounded by GPTQ before that.
+
 Source: the bias as in `bias_correction`, with float16 in place of 8 bits and activations as they
 are. Weights that share out an error which rounding left: Nagel et al., Up or Down? Adaptive
 Rounding for Post-Training Quantization, 2020, https://arxiv.org/abs/2004.10568, section 3, for the
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo import flatbuffer
+from edgezoo.calibration import gptq
 from edgezoo.calibration._stepwise import WEIGHTED, Step, StepwiseNetwork
 from edgezoo.calibration.bias_correction import mean_shift
 
@@ -32,6 +35,8 @@ PICTURES = 32
 _BYTES = 256 * 2**20
 # Weights of a channel that may take the other neighbour; about eight do in ResNet50.
 _CANDIDATES = 256
+# Of a 7x7 kernel on three colours 147.
+_FEW_INPUTS, _POSITIONS = 160, 20_000
 
 
 def round_to_half(
@@ -89,17 +94,45 @@ def _round_layer(
 
     assert step.weights is not None
     weights = network.constant(step.weights)
-    half = weights.astype(np.float16)
+    inputs = values[step.computed_inputs[0]]
+    spread = _spread(network, step, weights, inputs)
+    half = weights.astype(np.float16) if spread is None else spread
     if step.bias is not None:
         low, high = network.activation(step)
         linear = network.run(step, values, half.astype(np.float32), linear=True)
         wanted = network.constant(step.bias) + mean_shift(exact, linear, low, high)
         bias = wanted.astype(np.float16).astype(np.float32)
         network.set_constant(step.bias, bias)
-        rest = wanted.astype(np.float64) - bias
-        inputs = _Inputs.of(values[step.computed_inputs[0]], weights, step.channel_axis)
-        half = _shared_out(weights, half, rest, inputs, step.channel_axis)
+        if spread is None:
+            rest = wanted.astype(np.float64) - bias
+            seen = _Inputs.of(inputs, weights, step.channel_axis)
+            half = _shared_out(weights, half, rest, seen, step.channel_axis)
     network.set_constant(step.weights, half.astype(np.float32))
+
+
+def _spread(
+    network: StepwiseNetwork, step: Step, weights: NDArray[np.float32], inputs: NDArray[np.float32]
+) -> NDArray[np.float16] | None:
+    """Weights of a layer with few inputs, by GPTQ; None for others.
+
+    The taps of a first or a depthwise convolution see nearly the same, so their errors do not
+    cancel: they add up to one that follows a picture's brightness and colours, and no average over
+    positions takes it away.
+    """
+    import numpy as np
+
+    depthwise = step.kind == "DEPTHWISE_CONV_2D"
+    channels = weights.shape[step.channel_axis]
+    if weights.size // channels > _FEW_INPUTS or (depthwise and channels != inputs.shape[-1]):
+        return None
+    moments = gptq.moments_of(network, step, inputs, _POSITIONS)
+
+    def nearest(j: int, wanted: NDArray[Any], before: NDArray[Any]) -> NDArray[Any]:
+        return wanted.astype(np.float16).astype(np.float64)
+
+    moved = np.moveaxis(weights, step.channel_axis, 0)
+    rounded = gptq.spread_errors(moved.reshape(channels, -1), moments, nearest)
+    return np.moveaxis(rounded.reshape(moved.shape), 0, step.channel_axis).astype(np.float16)
 
 
 def _round_constants(network: StepwiseNetwork, step: Step) -> None:

@@ -81,19 +81,31 @@ def _calm_branches(network: keras.Model) -> None:
     """
     import keras
 
-    sources: dict[str, set[str]] = {}  # of each layer, all that it is computed from
     for layer in network.layers:
-        before = _before(layer)
-        sources[layer.name] = {x.name for x in before}.union(*(sources[x.name] for x in before))
         if not isinstance(layer, keras.layers.Add):
             continue
+        before = _before(layer)
         for end in before:
             last = end
             while isinstance(last, (keras.layers.Dropout, keras.layers.Activation)):
                 (last,) = _before(last)
-            branches_off = any(other.name in sources[end.name] for other in before)
-            if branches_off and isinstance(last, keras.layers.BatchNormalization) and last.scale:
+            if not (isinstance(last, keras.layers.BatchNormalization) and last.scale):
+                continue
+            if any(other is not end and _comes_from(end, other) for other in before):
                 last.gamma.assign(last.gamma * _BRANCH_GAIN)
+
+
+def _comes_from(layer: keras.Layer, source: keras.Layer) -> bool:
+    """Whether a layer is computed from another one."""
+    seen, waiting = set[str](), [layer]
+    while waiting:
+        for found in _before(waiting.pop()):
+            if found is source:
+                return True
+            if found.name not in seen:
+                seen.add(found.name)
+                waiting.append(found)
+    return False
 
 
 def _before(layer: keras.Layer) -> list[keras.Layer]:
