@@ -20,7 +20,7 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
     """Read stores and write report.html, .csv, .md and .json, as `kinds` says.
 
     Returns:
-        {"reports", "variants", "failed", "machines", "damaged", "comparison"}; the comparison is
+        {"reports", "variants", "failed", "with_accuracy", "machines", "damaged", "comparison"}; the comparison is
         None unless there are exactly two stores.
 
     Raises:
@@ -44,6 +44,7 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
     facts = {
         "variants": len(found),
         "failed": len(failed),
+        "with_accuracy": sum(row["top1"] is not None for row in found),
         "machines": list(dict.fromkeys(row["machine"] for row in found)),
         "damaged": damaged,
         "comparison": comparison,

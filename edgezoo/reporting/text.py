@@ -45,10 +45,13 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
         parts += [f"## {machine}\n", _table(own)]
     if failed:
         parts += ["## Failed\n", *(f"- {_name(r)}: {r['error']['message']}" for r in failed), ""]
-    parts.append(
-        "Bold: no variant here is both faster and more accurate. *Italic*: one is, but within the "
-        "noise.\nIntervals are 95 %; the drop is that of top-1 against float32, in points.\n"
-    )
+    if any(row["top1"] is not None for row in found):
+        parts.append(
+            "Bold: no variant here is both faster and more accurate. *Italic*: one is, but within "
+            "the noise.\nIntervals are 95 %; the drop is that of top-1 against float32, in points.\n"
+        )
+    else:
+        parts.append("Intervals are 95 %.\n")
     return "\n".join(parts)
 
 
