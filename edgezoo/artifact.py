@@ -31,6 +31,22 @@ CONTRACT_KEY = "edgezoo_contract"
 LABELS_FILE = "labels.txt"
 
 
+def not_a_file(path: Path) -> DataError:
+    """What to say of a path that should be a file and is none."""
+    if path.is_dir():
+        return DataError(f"{path} is a folder, not a file.", "Name a file.")
+    if path.exists():
+        return DataError(f"{path} is a device or a pipe, not a file.", "Name a file.")
+    return DataError(f"There is no file {path}.", "Check the path.")
+
+
+def not_a_folder(path: Path, hint: str) -> DataError:
+    """What to say of a path that should be a folder and is none."""
+    if path.is_file():
+        return DataError(f"{path} is a file, not a folder.", hint)
+    return DataError(f"There is no folder {path}.", hint)
+
+
 @dataclass(frozen=True, slots=True)
 class WeightsRecord:
     """Where the weights came from: "imagenet", "file" or "random", with their hash."""

@@ -12,10 +12,9 @@ from types import ModuleType
 from typing import Any
 
 from edgezoo.anatomy import AnatomyReader
-from edgezoo.artifact import Artifact, InputContract
+from edgezoo.artifact import Artifact, InputContract, not_a_file
 from edgezoo.contracts import DEVICES, Exporter, Runtime, Target
 from edgezoo.errors import (
-    DataError,
     MissingError,
     RefusedError,
     UsageError,
@@ -204,7 +203,7 @@ def load_artifact(
     if (path / saved_model.FILE).is_file():
         path /= saved_model.FILE
     if not path.is_file():
-        raise DataError(f"There is no file {path}.", "Check the path.")
+        raise not_a_file(path)
     runtime = runtime_for(path)
     with interpreting(path):
         facts = runtime.read_contract(path)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from edgezoo.artifact import CONTRACT_KEY
+from edgezoo.artifact import CONTRACT_KEY, not_a_file
 from edgezoo.checks import parse_json
 from edgezoo.errors import DataError, MissingError, RefusedError
 from edgezoo.keras_files import saved_model
@@ -70,7 +70,7 @@ def read(path: Path) -> KerasFile:
     if path.is_dir():
         return _of_saved_model(path)
     if not path.is_file():
-        raise DataError(f"There is no file {path}.", "Check the path.")
+        raise not_a_file(path)
     try:
         # By the ending, as Keras does: a file can be a zip and an HDF5 file at once.
         return _of_zip(path) if path.suffix.lower() == ".keras" else _of_hdf5(path)

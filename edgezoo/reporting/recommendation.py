@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from edgezoo.errors import DataError, UsageError
+from edgezoo.errors import DataError, UsageError, counted
 from edgezoo.measurement import statistics, verdicts
 from edgezoo.reporting.rows import Row, difference95, on_front
 
@@ -136,7 +136,7 @@ def _why(
 ) -> list[str]:
     """Sentences that an engineer can check."""
     best = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}[prefer]
-    texts = [f"It is the {best} of {len(fitting)} variants within the budgets, "
+    texts = [f"It is the {best} of {counted(len(fitting), 'variant')} within the budgets, "
              f"of {len(considered)} that were measured."]  # fmt: skip
     if choice["top1"] is not None:
         place = on_front(choice, sum(1 << row["id"] for row in considered))

@@ -48,7 +48,8 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
     if any(row["top1"] is not None for row in found):
         parts.append(
             "Bold: no variant here is both faster and more accurate. *Italic*: one is, but within "
-            "the noise.\nIntervals are 95 %; the drop is that of top-1 against float32, in points.\n"
+            "the noise.\n"
+            "Intervals are 95 %; the drop is that of top-1 against float32, in points.\n"
         )
     else:
         parts.append("Intervals are 95 %.\n")

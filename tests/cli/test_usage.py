@@ -51,6 +51,16 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         ((*EXPORT, "--input", "pixel"), ("pixel", "pixels")),
         ((*EXPORT, "--int8", "--calibration-count", "0"), ("--calibration-count",)),
         ((*EXPORT, "--verify-images", "1"), ("--verify-images",)),
+        ((*EXPORT, "--min-agreement", "0.9", "--no-verify"), ("--min-agreement", "--no-verify")),
+        ((*EXPORT, "--ground-truth", "a.txt"), ("--ground-truth", "--images")),
+        ((*EXPORT, "--effort", "best"), ("--effort best", "Add --int8.")),
+        ((*EXPORT, "--granularity", "per-tensor"), ("--granularity per-tensor", "--int8")),
+        (("benchmark", "mobilenet", "--limit", "9", "--dry-run"), ("--limit", "--images")),
+        (("benchmark", "mobilnet"), ("mobilnet", "Did you mean mobilenet, mobilenetv2 or")),
+        (("benchmark", "mobilenet", "--threads", "9999", "--dry-run"), ("9999", "1 to 256")),
+        (("classify", "a.tflite", "a.jpg", "--threads", "9999"), ("9999", "1<=x<=256")),
+        (("finetune", "mobilnet", "--data", "nowhere"), ("mobilnet", "mobilenet")),
+        (("finetune", "mobilenet", "--data", "nowhere", "-o", "a.h5"), ("a.h5.keras",)),
         ((*EXPORT, "--min-agreement", "90"), ("--min-agreement", "90")),
         (("export", "vgg16", "--weights", "random", "--alpha", "0.5"), ("vgg16", "--alpha")),
         (("export", "xception", "--weights", "random", "--input-size", "64"), ("64", "71")),
@@ -89,6 +99,31 @@ def test_no_imagenet_weights_for_that(arguments: tuple[str, ...], words: tuple[s
 def test_refused_combination(arguments: tuple[str, ...]) -> None:
     message = run_cli(*EXPORT, *arguments).error(3)
     assert "--io" in message and "mobilenet" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "docs"), "docs is a folder, not a file. Name a file."),
+        (("inspect", "/dev/null"), "/dev/null is a device or a pipe, not a file. Name a file."),
+        (("inspect", "no.tflite"), "There is no file no.tflite. Check the path."),
+        (
+            ("finetune", "mobilenet", "--data", "README.md"),
+            "README.md is a file, not a folder. Give a folder with a folder a class.",
+        ),
+        (
+            (*EXPORT, "--classes", "9", "--labels", "no.txt"),
+            "The labels file no.txt cannot be read: No such file or directory. "
+            "Give a text file with a class name a line.",
+        ),
+        (
+            ("benchmark", "no.toml"),
+            "no.toml cannot be read: No such file or directory. See docs/benchmarking.md.",
+        ),
+    ],
+)
+def test_wrong_path(arguments: tuple[str, ...], message: str) -> None:
+    assert run_cli(*arguments).error(5) == message
 
 
 def test_errors_are_json_too() -> None:
