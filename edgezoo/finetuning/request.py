@@ -129,6 +129,10 @@ def _check_values(request: FinetuneRequest) -> None:
             f"--output {request.output} does not end in {_SUFFIX}.",
             f"Write {request.output.name}{_SUFFIX}.",
         )
+    if request.output is not None and request.output.is_dir():
+        raise UsageError(
+            f"--output {request.output} is a folder.", "Name a file in it, or another one."
+        )
     for option, value, least in (
         ("epochs", request.epochs, 1),
         ("batch-size", request.batch_size, 1),

@@ -19,6 +19,9 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         (("export", "resnet-50"), ("resnet-50", "resnet50")),
         (("export", "zebra"), ("zebra", "Known: ", "mobilenet", "vgg16")),
         (("show", "densnet121"), ("densenet121",)),
+        (("show", "README.md"), ("README.md", "`edgezoo inspect README.md`")),
+        (("export", "docs"), ("The folder of that name holds no SavedModel (saved_model.pb).",)),
+        (("export", "a" * 300), ("There is no model 'aaa",)),
         (("list", "qqq"), ("qqq",)),
         (("exprt", "mobilenet"), ("exprt", "export")),
         (("export", "mobilenet", "--alhpa", "0.5"), ("--alhpa", "--alpha")),
@@ -107,6 +110,8 @@ def test_refused_combination(arguments: tuple[str, ...]) -> None:
         (("inspect", "docs"), "docs is a folder, not a file. Name a file."),
         (("inspect", "/dev/null"), "/dev/null is a device or a pipe, not a file. Name a file."),
         (("inspect", "no.tflite"), "There is no file no.tflite. Check the path."),
+        (("inspect", "a" * 300), f"There is no file {'a' * 300}. Check the path."),
+        (("export", f"{'a' * 300}.h5"), f"There is no file {'a' * 300}.h5. Check the path."),
         (
             ("finetune", "mobilenet", "--data", "README.md"),
             "README.md is a file, not a folder. Give a folder with a folder a class.",
@@ -124,6 +129,12 @@ def test_refused_combination(arguments: tuple[str, ...]) -> None:
 )
 def test_wrong_path(arguments: tuple[str, ...], message: str) -> None:
     assert run_cli(*arguments).error(5) == message
+
+
+def test_training_into_a_folder_is_refused_before_it_begins(tmp_path: Path) -> None:
+    place = tmp_path / "net.keras"
+    place.mkdir()
+    assert "is a folder" in run_cli("finetune", "mobilenet", "--data", "docs", "-o", place).error(2)
 
 
 def test_errors_are_json_too() -> None:
