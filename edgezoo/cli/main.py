@@ -9,9 +9,10 @@ import pkgutil
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import click
-from click.types import StringParamType
+from click.types import FloatParamType, StringParamType
 
 from edgezoo import cli, console
 from edgezoo.cli.options import COMPLETED
@@ -37,6 +38,8 @@ class _Commands(click.Group):
         for parameter in command.params:
             if isinstance(parameter.type, StringParamType):
                 parameter.type = COMPLETED.get(parameter.name or "", parameter.type)
+            if isinstance(parameter.type, FloatParamType) and parameter.callback is None:
+                parameter.callback = _a_number
         return command
 
     def resolve_command(
@@ -47,6 +50,13 @@ class _Commands(click.Group):
                 f"There is no command {args[0]!r}.", did_you_mean(args[0], self.list_commands(ctx))
             )
         return super().resolve_command(ctx, args)
+
+
+def _a_number(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse "nan", which click takes for a number within every bound."""
+    if value is not None and value != value:
+        raise click.BadParameter("nan is no number.", ctx, param)
+    return value
 
 
 @click.group(

@@ -82,7 +82,12 @@ def _of_one_machine(measured: list[Row], machine: str | None) -> list[Row]:
         raise DataError("There are no measurements.", "Run edgezoo benchmark first.")
     names = list(dict.fromkeys(row["machine"] for row in measured))
     chosen = [name for name in names if machine is None or machine.lower() in name.lower()]
-    if len(chosen) != 1:
+    if not chosen:
+        raise UsageError(
+            f"No machine in the results matches {machine!r}.",
+            f"Give --machine a part of one of these: {'; '.join(names)}.",
+        )
+    if len(chosen) > 1:
         which = f"match {machine!r}" if machine else "are in the results"
         raise UsageError(
             f"{len(chosen)} machines {which}; figures of different machines are not mixed.",

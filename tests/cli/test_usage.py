@@ -23,6 +23,8 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         (("export", "docs"), ("The folder of that name holds no SavedModel (saved_model.pb).",)),
         (("export", "a" * 300), ("There is no model 'aaa",)),
         (("list", "qqq"), ("qqq",)),
+        (("list", "--min-top1", "nan"), ("--min-top1", "nan is no number")),
+        (("recommend", "a", "--max-latency-ms", "nan"), ("--max-latency-ms", "nan is no number")),
         (("exprt", "mobilenet"), ("exprt", "export")),
         (("export", "mobilenet", "--alhpa", "0.5"), ("--alhpa", "--alpha")),
         (("export", "mobilenet", "--int4"), ("--int4", "--int8")),
