@@ -1,5 +1,16 @@
-"""`python -m edgezoo`."""
+"""`python -m edgezoo`, and the installed command."""
 
-from edgezoo.cli.main import run
+import sys
 
-run()
+
+def run() -> None:
+    """What `edgezoo` runs: Ctrl-C ends it without a traceback also while modules are loaded."""
+    try:
+        from edgezoo.cli.main import run as begin
+    except KeyboardInterrupt:
+        sys.exit(130)
+    begin()
+
+
+if __name__ == "__main__":
+    run()

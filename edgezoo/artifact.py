@@ -6,6 +6,7 @@ JSON of `to_json`; runtimes read it back; nothing below this seam needs the expo
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,22 @@ SCHEMA = 1
 CONTRACT_KEY = "edgezoo_contract"
 # One label a line, in a file that can carry other files.
 LABELS_FILE = "labels.txt"
+
+
+def not_a_file(path: Path) -> DataError:
+    """What to say of a path that should be a file and is none."""
+    if os.path.isdir(path):
+        return DataError(f"{path} is a folder, not a file.", "Name a file.")
+    if os.path.exists(path):
+        return DataError(f"{path} is a device or a pipe, not a file.", "Name a file.")
+    return DataError(f"There is no file {path}.", "Check the path.")
+
+
+def not_a_folder(path: Path, hint: str) -> DataError:
+    """What to say of a path that should be a folder and is none."""
+    if os.path.isfile(path):
+        return DataError(f"{path} is a file, not a folder.", hint)
+    return DataError(f"There is no folder {path}.", hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 _MANY = 40  # layers of a network, of which a list helps nobody
@@ -94,7 +94,10 @@ BY_NAME: dict[str, type[EdgeZooError]] = {
 def defect(error: Exception) -> EdgeZooError:
     """What to tell a user of an exception that nobody foresaw."""
     if isinstance(error, OSError):
-        return DataError(f"{error.filename or 'A file'}: {error.strerror or error}.")
+        return DataError(
+            f"{error.filename or 'A file or the output'}: {error.strerror or error}.",
+            "" if error.filename else "Look for room on the disk, or send the output elsewhere.",
+        )
     return EdgeZooError(
         f"EdgeZoo failed unexpectedly ({type(error).__name__}: {error}).",
         "This is a defect: please report it with the output of the same command and --debug.",
@@ -106,7 +109,10 @@ def words_of(error: Exception, line: int = 0) -> str:
 
     Where in its C++ sources that was said tells a user nothing, and is left out.
     """
-    lines = str(error).strip().splitlines() or ["no reason given"]
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no UTF-8 text"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    lines = text.strip().splitlines() or ["no reason given"]
     said = lines[line].strip()
     return (_CHECKED.sub("", said, count=1) or said)[:_TOLD].rstrip(".")
 
@@ -133,13 +139,23 @@ def interpreting(what: object) -> Iterator[None]:
         ) from error
 
 
+def either(words: Sequence[str]) -> str:
+    """Words to choose from: "a", "a or b", "a, b or c"."""
+    return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 image", "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
     """A sentence that names the nearest known words, or all of them when none is near."""
     import difflib
 
     near = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)
     if near:
-        return f"Did you mean {' or '.join(near)}?"
+        return f"Did you mean {either(near)}?"
     if len(known) > _MANY:
         return f"Known: {', '.join(known[:5])}, … {', '.join(known[-5:])} ({len(known)} in all)."
     return f"Known: {', '.join(known)}."

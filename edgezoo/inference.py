@@ -10,7 +10,15 @@ from edgezoo import registry
 from edgezoo.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.contract_fields import LARGEST_SIDE, MOST_CLASSES
 from edgezoo.contracts import Session, TensorInfo
-from edgezoo.errors import DataError, RefusedError, UsageError, did_you_mean, interpreting
+from edgezoo.errors import (
+    DataError,
+    RefusedError,
+    UsageError,
+    counted,
+    did_you_mean,
+    interpreting,
+    words_of,
+)
 from edgezoo.limits import alive
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import NORMALIZATIONS
@@ -216,7 +224,9 @@ def foreign_contract(
     if len(names) == outputs == classes + 1:
         names = names[1:]
     if names and len(names) != classes:
-        raise DataError(f"{labels} has {len(names)} labels, the file has {outputs} outputs.")
+        raise DataError(
+            f"{labels} has {counted(len(names), 'label')}, and the file has {outputs} outputs."
+        )
     return InputContract(
         model=artifact.path.stem,
         precision="int8" if tensor.dtype in ("uint8", "int8") else "float32",
@@ -243,7 +253,10 @@ def read_labels(path: Path) -> tuple[str, ...]:
             data = stream.read(_LARGEST_LABELS + 1)
         lines = data.decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"The labels file {path} cannot be read: {error}.") from error
+        raise DataError(
+            f"The labels file {path} cannot be read: {words_of(error)}.",
+            "Give a text file with a class name a line.",
+        ) from error
     if len(data) > _LARGEST_LABELS:
         raise DataError(f"The labels file {path} has more than {_LARGEST_LABELS >> 20} MiB.")
     return tuple(line.strip() for line in lines if line.strip())

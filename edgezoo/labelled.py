@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgezoo import registry, samples, shards
-from edgezoo.artifact import InputContract
-from edgezoo.errors import DataError, RefusedError
+from edgezoo.artifact import InputContract, not_a_folder
+from edgezoo.errors import DataError, RefusedError, words_of
 from edgezoo.models import _imagenet
 from edgezoo.preprocessing import IMAGE_SUFFIXES, find_images
 from edgezoo.shards import Member
@@ -64,9 +64,7 @@ def image_files(place: Path) -> list[Path]:
             "says next to nothing.",
             "Give --images other labelled images; the samples calibrate (--calibration samples).",
         )
-    raise DataError(
-        f"There is no folder {place}.", "Give --images a folder of images, or a .tar file."
-    )
+    raise not_a_folder(place, "Give --images a folder of images, or a .tar file.")
 
 
 def wanted_files(
@@ -220,7 +218,7 @@ def _by_file(folder: Path, paths: Sequence[Path | Member], ground_truth: Path) -
     try:
         lines = ground_truth.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{ground_truth} cannot be read: {error}.") from error
+        raise DataError(f"{ground_truth} cannot be read: {words_of(error)}.") from error
     rows = [re.split(r"[\s,]+", line.strip()) for line in lines if line.strip()]
     if all(len(row) == 1 and row[0].isdigit() for row in rows):
         order = _devkit_order(ground_truth)

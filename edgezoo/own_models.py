@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.artifact import InputContract
-from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.errors import DataError, RefusedError, UsageError, counted
 from edgezoo.inference import preprocessing_mode, read_labels
 from edgezoo.keras_files import loading, reading
 from edgezoo.keras_files.reading import KerasFile
@@ -240,7 +240,7 @@ def check_labels(labels: tuple[str, ...], outputs: int, where: Path | str) -> No
     """
     if labels and len(labels) != outputs:
         raise DataError(
-            f"{where} has {len(labels)} labels, and the network has {outputs} outputs.",
+            f"{where} has {counted(len(labels), 'label')}, and the network has {outputs} outputs.",
             "Give a file with one label a line, in the order of the outputs.",
         )
 

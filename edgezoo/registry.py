@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 from collections.abc import Iterator
 from functools import lru_cache
@@ -12,10 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from edgezoo.anatomy import AnatomyReader
-from edgezoo.artifact import Artifact, InputContract
+from edgezoo.artifact import Artifact, InputContract, not_a_file
 from edgezoo.contracts import DEVICES, Exporter, Runtime, Target
 from edgezoo.errors import (
-    DataError,
     MissingError,
     RefusedError,
     UsageError,
@@ -104,8 +104,17 @@ def model(name: str) -> ModelSpec:
     known = models()
     spec = known.get(name.lower())
     if spec is None:
-        raise UsageError(f"There is no model {name!r}.", did_you_mean(name, list(known)))
+        raise UsageError(f"There is no model {name!r}.", _hint(name, list(known)))
     return spec
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """What else a word may mean that is no model's name: often a path."""
+    if os.path.isfile(name) or os.path.isfile(os.path.join(name, saved_model.FILE)):
+        return f"`edgezoo inspect {name}` tells what is in a file."
+    if os.path.isdir(name):
+        return f"The folder of that name holds no SavedModel ({saved_model.FILE})."
+    return did_you_mean(name, known)
 
 
 def describe_model(name: str) -> dict[str, Any]:
@@ -201,10 +210,11 @@ def load_artifact(
         MissingError: the package that reads the format is not installed.
     """
     path = Path(path)
-    if (path / saved_model.FILE).is_file():
+    # Path.is_file raises where a name is too long to be one.
+    if os.path.isfile(path / saved_model.FILE):
         path /= saved_model.FILE
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.", "Check the path.")
+    if not os.path.isfile(path):
+        raise not_a_file(path)
     runtime = runtime_for(path)
     with interpreting(path):
         facts = runtime.read_contract(path)

@@ -18,6 +18,7 @@ IO_TYPES: tuple[str, ...] = ("uint8", "int8", "float32")
 LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
 POOLINGS: tuple[str, ...] = ("avg", "max")
 IMAGENET_CLASSES = 1000
+MOST_THREADS = 256  # runtimes fail at more, in words that name another reason
 RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 _FILE_OVERHEAD = 60_000  # labels, contract, graph

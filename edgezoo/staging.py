@@ -79,15 +79,26 @@ def staging(output: Path, name: str) -> Iterator[Path]:
 
 
 def _claimed(place: Path) -> int | None:
-    """Make a folder and lock it; None where another process holds it."""
+    """Make a folder and lock it; None where another process holds it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    gone = None
     for _ in range(_TRIES):
-        with contextlib.suppress(FileNotFoundError):  # its last holder removed it just now
+        try:
             place.mkdir(exist_ok=True)
             lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as error:  # its last holder removed it just now
+            gone = error
+        else:
+            gone = None
             if _lock(lock) and _still_there(place, lock):
                 return lock
             os.close(lock)
         time.sleep(_PAUSE_S)
+    if gone is not None:  # nor can it be made, as in /proc
+        raise gone
     return None
 
 

@@ -120,7 +120,7 @@ def test_metadata(built: Path) -> None:
         assert f"Provides-Extra: {extra}" in metadata
     assert "License-Expression: Apache-2.0" in metadata
     (points,) = (d.decode() for n, d in wheel.items() if n.endswith("/entry_points.txt"))
-    assert "edgezoo = edgezoo.cli.main:run" in points
+    assert "edgezoo = edgezoo.__main__:run" in points
 
 
 def test_wheel_runs_by_itself(built: Path, tmp_path: Path) -> None:

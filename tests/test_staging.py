@@ -58,6 +58,12 @@ def test_an_error_of_the_disk_is_ours(tmp_path: Path) -> None:
         pass
 
 
+def test_a_stage_that_cannot_be_made_is_nobodys() -> None:
+    """Linux answers ENOENT in /proc, as where the last holder has just removed the stage."""
+    with pytest.raises(DataError, match="/proc cannot be written"), staging(Path("/proc"), "x"):
+        pass
+
+
 def test_one_at_a_time_for_a_name(tmp_path: Path) -> None:
     with _holder(tmp_path):
         with (

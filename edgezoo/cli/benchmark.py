@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, F, common, quiet, remote, split
-from edgezoo.errors import UsageError
+from edgezoo.cli.options import PATH, F, common, quiet, recommendation, remote, split
+from edgezoo.errors import UsageError, counted
 
 _LISTS = {"alpha": float, "input_size": int, "format": str, "precision": str, "threads": str,
           "device": str, "target": str}  # fmt: skip
@@ -126,7 +126,7 @@ def _show_plan(request: Any, as_json: bool) -> int:
         console.print_json({"dry_run": True, **plan})
         return 0
     console.table(
-        f"{len(plan['variants'])} variants, about {_duration(plan['seconds_about'])}",
+        f"{counted(len(plan['variants']), 'variant')}, about {_duration(plan['seconds_about'])}",
         ("variant",),
         [(entry["name"],) for entry in plan["variants"]],
     )
@@ -251,7 +251,7 @@ def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[s
         console.print_json(facts)
         return 0
     if facts["done_before"]:
-        console.note(f"{facts['done_before']} variants had been done before.")
+        console.note(f"Done before: {counted(facts['done_before'], 'variant')}.")
     _show_records(facts["results"])
     _show_estimates(facts)
     for entry in facts["failed"]:
@@ -265,7 +265,8 @@ def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[s
         print(facts["report"])
     else:
         console.note('No page was made. For one: pip install "edgezoo[report]"')
-    console.next_command(f"edgezoo recommend {request.output} --max-latency-ms 10")
+    scored = any(result["accuracy"] for result in facts["results"])
+    console.next_command(recommendation(request.output, scored))
     return 0
 
 

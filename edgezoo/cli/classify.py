@@ -9,6 +9,7 @@ import click
 
 from edgezoo import console
 from edgezoo.cli.options import PATH, common, foreign, limited, place, remote, trusted
+from edgezoo.spec import MOST_THREADS
 
 
 @click.command("classify")
@@ -17,7 +18,7 @@ from edgezoo.cli.options import PATH, common, foreign, limited, place, remote, t
 @click.option(
     "--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to name."
 )
-@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True)
 @place
 @foreign
 @trusted

@@ -6,6 +6,7 @@ import click
 
 from edgezoo import console
 from edgezoo.cli.options import common, remote
+from edgezoo.errors import counted
 
 
 @click.command("doctor", short_help="Tell what this machine has, and what clashes.")
@@ -28,8 +29,9 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
         console.print_json(facts)
         return 0
     machine = facts["machine"]
+    cores = counted(machine["cores"], "core")
     console.table(
-        f"{machine['board'] or machine['cpu']}, {machine['cores']} cores, {machine['system']}",
+        f"{machine['board'] or machine['cpu']}, {cores}, {machine['system']}",
         ("", ""),
         [
             ("Python", f"{machine['python']}, {machine['architecture']}, {machine['bits']} bits"),

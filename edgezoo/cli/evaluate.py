@@ -11,6 +11,7 @@ import click
 
 from edgezoo import console
 from edgezoo.cli.options import PATH, common, foreign, limited, place, quiet, remote, trusted
+from edgezoo.spec import MOST_THREADS
 
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
@@ -52,7 +53,7 @@ from edgezoo.cli.options import PATH, common, foreign, limited, place, quiet, re
 )
 @click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_THREADS),
     default=1,
     show_default=True,
     help="Of the runtime, for one image.",

@@ -9,6 +9,7 @@ import click
 
 from edgezoo import console
 from edgezoo.cli.options import PATH, common, quiet, trusted
+from edgezoo.errors import counted
 
 
 @click.command("finetune", short_help="Teach MODEL the classes of a folder.")
@@ -127,6 +128,6 @@ def _show(facts: dict[str, Any]) -> None:
     )
     for name in ("unreadable", "repeated"):
         if counts[name]:
-            console.warn(f"{counts[name]} {name} images were left out.")
+            console.warn(f"Left out: {counted(counts[name], f'{name} image')}.")
     console.note(f"Curve: {facts['curve']}")
     console.next_command(f"edgezoo export {facts['path']} --int8 --calibration FOLDER")

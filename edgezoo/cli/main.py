@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import click
-from click.types import StringParamType
+from click.types import FloatParamType, StringParamType
 
 from edgezoo import cli, console
 from edgezoo.cli.options import COMPLETED
@@ -36,6 +38,8 @@ class _Commands(click.Group):
         for parameter in command.params:
             if isinstance(parameter.type, StringParamType):
                 parameter.type = COMPLETED.get(parameter.name or "", parameter.type)
+            if isinstance(parameter.type, FloatParamType) and parameter.callback is None:
+                parameter.callback = _a_number
         return command
 
     def resolve_command(
@@ -46,6 +50,13 @@ class _Commands(click.Group):
                 f"There is no command {args[0]!r}.", did_you_mean(args[0], self.list_commands(ctx))
             )
         return super().resolve_command(ctx, args)
+
+
+def _a_number(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """Refuse "nan", which click takes for a number within every bound."""
+    if value is not None and value != value:
+        raise click.BadParameter("nan is no number.", ctx, param)
+    return value
 
 
 @click.group(
@@ -76,12 +87,14 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: see `edgezoo.errors`; 130 after Ctrl-C, 143 after SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     console.follow_log(quiet=not {"-q", "--quiet"}.isdisjoint(arguments))
     try:
         code = edgezoo.main(
             args=arguments, prog_name="edgezoo", standalone_mode=False, color=console.colour()
         )
+        _flush()
         return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, click.Abort):
         console.note("Interrupted: nothing half-written was left.")
@@ -101,14 +114,28 @@ def main(arguments: list[str] | None = None) -> int:
         return _report(defect(error), arguments)
 
 
+def _open_streams() -> None:
+    """Give standard streams that whoever started us has closed a place that takes everything.
+
+    Python leaves them None, and the next file to be opened would get their number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+
+
 def _click_words(error: click.ClickException) -> tuple[str, str]:
-    message = error.format_message()
+    message = error.format_message().rstrip(".") + "."
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         return f"There is no option {error.option_name}.", f"Did you mean {error.possibilities[0]}?"
-    choices = getattr(getattr(error, "param", None), "type", None)
-    if isinstance(error, click.BadParameter) and isinstance(choices, click.Choice):
+    parameter = getattr(error, "param", None)
+    if parameter is not None and isinstance(parameter.type, click.Choice):
+        known = [str(word) for word in parameter.type.choices]
+        name = parameter.name if isinstance(parameter, click.Argument) else parameter.opts[-1]
+        if isinstance(error, click.MissingParameter):
+            return f"No {name} was named.", f"Known: {', '.join(known)}."
         typed = error.message.split("'")[1]  # the one place where click names it
-        return message, did_you_mean(typed, [str(word) for word in choices.choices])
+        return f"There is no {name} {typed!r}.", did_you_mean(typed, known)
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "edgezoo"
     return message, f"See {path} --help."
@@ -116,9 +143,13 @@ def _click_words(error: click.ClickException) -> tuple[str, str]:
 
 def _report(error: EdgeZooError, arguments: list[str]) -> int:
     """One clear message on standard error; with --json also an object on standard output."""
-    if "--json" in arguments:
-        facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-        sys.stdout.write(json.dumps({"error": facts}, indent=1) + "\n")
+    facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+    try:
+        if "--json" in arguments:
+            sys.stdout.write(json.dumps({"error": facts}, indent=1) + "\n")
+        sys.stdout.flush()
+    except OSError:
+        _give_up_output()
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=console.colour())
     console.note(str(error))
     if "--debug" in arguments:
@@ -126,6 +157,19 @@ def _report(error: EdgeZooError, arguments: list[str]) -> int:
 
         traceback.print_exception(error)
     return error.exit_code
+
+
+def _flush() -> None:
+    """Write what is left of the output, as long as somebody reads it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_output()
+
+
+def _give_up_output() -> None:
+    """Let go of what could not be written, which Python would try once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:

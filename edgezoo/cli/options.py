@@ -156,3 +156,10 @@ def remote(function: F) -> F:
 def split(values: tuple[str, ...]) -> tuple[str, ...]:
     """Lists may be given by commas or by repeating the option."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def recommendation(store: Path, scored: bool) -> str:
+    """The command that chooses from a results store; without accuracies the fastest is wanted."""
+    return f"edgezoo recommend {store} --max-latency-ms 10" + (
+        "" if scored else " --prefer latency"
+    )

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, split
-from edgezoo.errors import UsageError, did_you_mean
+from edgezoo.cli.options import PATH, common, recommendation, split
+from edgezoo.errors import UsageError, counted, did_you_mean
 from edgezoo.manifest import SUFFIX
 
 KINDS = ("html", "csv", "md", "json")
@@ -66,7 +66,7 @@ def COMMAND(
     if as_json:
         console.print_json(facts)
     else:
-        _show(facts)
+        _show(facts, stores[-1])
     worse = facts["comparison"] is not None and facts["comparison"]["regressions"]
     return 6 if fail_on_regression and worse else 0
 
@@ -80,10 +80,10 @@ def _show_paths(facts: dict[str, Any], as_json: bool, manifests: tuple[Path, ...
     console.next_command(f"edgezoo verify {manifests[0]}")
 
 
-def _show(facts: dict[str, Any]) -> None:
-    machines = len(facts["machines"])
-    print(f"{facts['variants']} variants on {machines} {'machine' if machines == 1 else 'machines'}"
-          f", {facts['failed']} failed.")  # fmt: skip
+def _show(facts: dict[str, Any], store: Path) -> None:
+    variants = counted(facts["variants"], "variant")
+    machines = counted(len(facts["machines"]), "machine")
+    print(f"{variants} on {machines}, {facts['failed']} failed.")
     if facts["comparison"] is not None:
         for word in ("regressions", "improvements", "not_compared"):
             texts = facts["comparison"][word]
@@ -92,4 +92,4 @@ def _show(facts: dict[str, Any]) -> None:
                 print(f"  {text}")
     for path in facts["reports"]:
         print(path)
-    console.next_command("edgezoo recommend RESULTS --max-latency-ms 10")
+    console.next_command(recommendation(store, facts["with_accuracy"] > 0))

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgezoo.artifact import not_a_folder
 from edgezoo.calibration import fingerprints
-from edgezoo.errors import DataError
+from edgezoo.errors import DataError, counted
 from edgezoo.preprocessing import find_images, load_many
 from edgezoo.spec import Resize
 from edgezoo.staging import new_array
@@ -75,7 +76,7 @@ def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
         DataError: no such folder, fewer classes, or a class with too few images.
     """
     if not root.is_dir():
-        raise DataError(f"There is no folder {root}.", "Give a folder with a folder a class.")
+        raise not_a_folder(root, "Give a folder with a folder a class.")
     paths = find_images(root)
     loose = [path for path in paths if path.parent == root]
     if loose:
@@ -86,13 +87,15 @@ def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
     labels = tuple(sorted(set(names)))
     if len(labels) < classes:
         raise DataError(
-            f"{root} has {len(labels)} folders with images, and classes are told apart by folder.",
+            f"{root} has {counted(len(labels), 'folder')} with images, and classes are told apart "
+            "by folder.",
             "Give a folder with a folder a class.",
         )
     few = [label for label in labels if names.count(label) < fewest]
     if few:
         raise DataError(
-            f"The class {few[0]} has {names.count(few[0])} images, and {fewest} are the fewest.",
+            f"The class {few[0]} has {counted(names.count(few[0]), 'image')}, and {fewest} are "
+            "the fewest.",
             "Add images, or take the folder away.",
         )
     return Folder(root, labels, tuple(paths), tuple(labels.index(name) for name in names))

@@ -86,10 +86,6 @@ def resolve(request: FinetuneRequest) -> Plan:
     job = _job(request)
     share = request.held_out if isinstance(request.held_out, float) else 0.0
     output = request.output or Path("finetuned", f"{_stem(job, request.data)}{_SUFFIX}")
-    if output.suffix != _SUFFIX:
-        raise UsageError(
-            f"--output {output} does not end in {_SUFFIX}.", f"Write {output.name}{_SUFFIX}."
-        )
     return Plan(request, job, data, apart, share, output)
 
 
@@ -126,6 +122,17 @@ def _job(request: FinetuneRequest) -> BuildJob:
 
 
 def _check_values(request: FinetuneRequest) -> None:
+    if not is_own_model(request.model):
+        registry.model(request.model)
+    if request.output is not None and request.output.suffix != _SUFFIX:
+        raise UsageError(
+            f"--output {request.output} does not end in {_SUFFIX}.",
+            f"Write {request.output.name}{_SUFFIX}.",
+        )
+    if request.output is not None and request.output.is_dir():
+        raise UsageError(
+            f"--output {request.output} is a folder.", "Name a file in it, or another one."
+        )
     for option, value, least in (
         ("epochs", request.epochs, 1),
         ("batch-size", request.batch_size, 1),

@@ -7,13 +7,14 @@ anything is unpacked, and HDF5 files that would read other files are refused.
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from edgezoo.artifact import CONTRACT_KEY
+from edgezoo.artifact import CONTRACT_KEY, not_a_file
 from edgezoo.checks import parse_json
 from edgezoo.errors import DataError, MissingError, RefusedError
 from edgezoo.keras_files import saved_model
@@ -58,7 +59,9 @@ class KerasFile:
 def is_own_model(word: str | Path) -> bool:
     """Whether a word stands for a network file or a SavedModel's folder, not for a name."""
     path = Path(word).expanduser()
-    return path.suffix.lower() in (".keras", ".h5", ".hdf5") or (path / saved_model.FILE).is_file()
+    return path.suffix.lower() in (".keras", ".h5", ".hdf5") or os.path.isfile(
+        path / saved_model.FILE
+    )
 
 
 def read(path: Path) -> KerasFile:
@@ -67,10 +70,10 @@ def read(path: Path) -> KerasFile:
     Raises:
         DataError: no such file, a damaged one, or one that is larger inside than it may be.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return _of_saved_model(path)
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.", "Check the path.")
+    if not os.path.isfile(path):
+        raise not_a_file(path)
     try:
         # By the ending, as Keras does: a file can be a zip and an HDF5 file at once.
         return _of_zip(path) if path.suffix.lower() == ".keras" else _of_hdf5(path)

@@ -13,21 +13,18 @@ from typing import Any
 from edgezoo import arguments, own_models, process, registry
 from edgezoo.building import BuildJob
 from edgezoo.calibration.half_precision import PICTURES
-from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES, Effort
+from edgezoo.calibration.recipe import Effort
 from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
-from edgezoo.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.errors import RefusedError, UsageError
 from edgezoo.inference import read_labels
 from edgezoo.keras_files.reading import is_own_model
 from edgezoo.models import _imagenet
 from edgezoo.pipeline.for_target import completed
+from edgezoo.pipeline.words import check_words
 from edgezoo.rounding import Granularity
 from edgezoo.spec import (
     IMAGENET_CLASSES,
-    INPUT_KINDS,
-    IO_TYPES,
-    LAYOUTS,
-    PRECISIONS,
     BuildArguments,
     InputKind,
     Layout,
@@ -154,7 +151,7 @@ def resolve(request: ExportRequest) -> Plan:
     chosen = own.arguments if own else arguments.complete(spec, request.arguments)
     labels = own.labels if own else _labels(request, chosen)
     _check_features(request, chosen)
-    _check_words(request)
+    check_words(request)
     jobs, skipped = _jobs(request, spec)
     for exporter in {exporter.name: exporter for exporter, _ in jobs}.values():
         registry.require_packages(
@@ -235,68 +232,6 @@ def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
             )
 
 
-def _check_words(request: ExportRequest) -> None:
-    for precision in request.precisions or ():
-        if precision not in PRECISIONS:
-            raise UsageError(
-                f"There is no precision {precision!r}.", did_you_mean(precision, PRECISIONS)
-            )
-    for option, value, known in (
-        ("effort", request.effort, EFFORTS),
-        ("granularity", request.granularity, GRANULARITIES),
-    ):
-        if value not in known:
-            raise UsageError(f"There is no --{option} {value!r}.", did_you_mean(value, known))
-    if request.input_kind not in INPUT_KINDS:
-        raise UsageError(
-            f"There is no input kind {request.input_kind!r}.",
-            did_you_mean(request.input_kind, INPUT_KINDS),
-        )
-    layouts = tuple(layout.lower() for layout in LAYOUTS)
-    if request.input_layout.lower() not in layouts:
-        raise UsageError(
-            f"There is no --input-layout {request.input_layout!r}.",
-            did_you_mean(request.input_layout, layouts),
-        )
-    if request.io is not None and request.io not in IO_TYPES:
-        raise UsageError(f"There is no --io {request.io!r}.", did_you_mean(request.io, IO_TYPES))
-    if request.io is not None and request.input_kind == "normalized":
-        raise UsageError(
-            "--io and --input normalized contradict each other: normalised input is float32.",
-            "Leave one of them out.",
-        )
-    if not request.formats or not request.precisions:
-        raise UsageError("No format or no precision was named.", "Leave the option out for all.")
-    if request.seed < 0:
-        raise UsageError(f"--seed {request.seed} is illegal.", "Give 0 or more.")
-    if request.calibration_count < 1 or request.verify_count < 2:
-        raise UsageError(
-            "Too few images were asked for.",
-            "--calibration-count takes 1 or more, --verify-images 2 or more.",
-        )
-    _check_guard(request)
-    if request.min_agreement is not None and not 0 <= request.min_agreement <= 1:
-        raise UsageError(
-            f"--min-agreement {request.min_agreement:g} is not a share.", "Give 0 to 1."
-        )
-
-
-def _check_guard(request: ExportRequest) -> None:
-    if (request.max_drop is None) != (request.images is None):
-        raise UsageError(
-            "--max-drop and --images belong together.",
-            "Give a limit in percentage points, and labelled images to hold it on.",
-        )
-    if request.max_drop is None:
-        return
-    if request.max_drop <= 0:
-        raise UsageError(f"--max-drop {request.max_drop:g} is not above 0.", "Give points, as 1.0.")
-    if "int8" not in (request.precisions or ()):
-        raise UsageError("--max-drop guards int8 files, and none is asked for.", "Add --int8.")
-    if request.weights == "random":
-        raise UsageError("Untrained weights have no accuracy to guard.", "Leave --max-drop out.")
-
-
 def _jobs(
     request: ExportRequest, spec: ModelSpec
 ) -> tuple[tuple[tuple[Exporter, ExportJob], ...], tuple[str, ...]]:
@@ -310,7 +245,7 @@ def _jobs(
         if every
         else [registry.exporter(name) for name in dict.fromkeys(request.formats)]
     )
-    jobs, refused = [], []  # _check_words has seen that the words below are known ones
+    jobs, refused = [], []  # check_words has seen that the words below are known ones
     for exporter, precision in itertools.product(
         exporters, dict.fromkeys(request.precisions or ())
     ):
@@ -330,7 +265,9 @@ def _jobs(
         else:
             jobs.append((exporter, job))
     if refused and not (every and jobs):
-        raise RefusedError(refused[0], "Choose other formats, precisions or --io.")
+        raise RefusedError(
+            refused[0], "Choose another format or precision, or leave out what stands in the way."
+        )
     return tuple(jobs), tuple(refused)
 
 

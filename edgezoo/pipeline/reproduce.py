@@ -115,7 +115,7 @@ def _request(
         facts[name] = _found(str(word), option, folder, given.get(option))
     for name in ("images", "ground_truth", "labels"):
         facts[name] = facts.get(name) and Path(facts[name])
-    facts |= {"verify": False, "cache": False, "trust": trust}
+    facts |= {"verify": False, "min_agreement": None, "cache": False, "trust": trust}
     try:
         facts |= {name: tuple(facts[name]) for name in ("formats", "precisions")}
         return ExportRequest(arguments=BuildArguments.from_json(recorded), **facts)

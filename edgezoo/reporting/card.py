@@ -6,9 +6,10 @@ manifest does not know is not on the card.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+from edgezoo.reporting.text import plain
 
 Facts = dict[str, Any]
 
@@ -32,7 +33,7 @@ def to_markdown(manifest: Facts) -> str:
 
 def _title(manifest: Facts, entry: Facts) -> str:
     width = "" if entry["alpha"] is None else f" {entry['alpha']:g}"
-    return f"{_plain(manifest['model'])}{width} at {entry['input_size']} px"
+    return f"{plain(manifest['model'])}{width} at {entry['input_size']} px"
 
 
 def _summary(manifest: Facts, entry: Facts) -> str:
@@ -48,16 +49,8 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([_plain(cell) for cell in row] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([plain(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _plain(value: object) -> str:
-    """Text that is neither HTML nor Markdown, whatever a name holds."""
-    if value is None:
-        return "-"
-    text = html.escape(" ".join(str(value).split()))
-    return "".join(f"\\{char}" if char in r"\`*[]|#" else char for char in text)
 
 
 def _files(entries: list[Facts]) -> str:
@@ -80,9 +73,9 @@ def _borders(entries: list[Facts]) -> str:
     contract = entries[0]["contract"]
     resize, how = contract["resize"], contract["normalization"]
     steps = (
-        f"Shorter side resized to {resize['shorter_side']} px ({_plain(resize['filter'])}), then "
+        f"Shorter side resized to {resize['shorter_side']} px ({plain(resize['filter'])}), then "
         f"{contract['input_size']} x {contract['input_size']} px cut out of the centre. "
-        f"Normalisation `{_plain(how['mode'])}`, inside files that take pixels."
+        f"Normalisation `{plain(how['mode'])}`, inside files that take pixels."
     )
     return f"{_table(('file', 'tensor', 'values', 'output'), rows)}\n\n{steps}"
 
@@ -107,7 +100,7 @@ def _evidence(entries: list[Facts]) -> str:
     columns = ("file", "verdict", "images", "from", "same top-1 as the source", "SQNR dB")
     guards = [(e["path"], e["guard"]) for e in entries if "guard" in e]
     words = [
-        f"- {_plain(path)}: top-1 drops by {100 * guard['drop']:.2f} points on {guard['images']} "
+        f"- {plain(path)}: top-1 drops by {100 * guard['drop']:.2f} points on {guard['images']} "
         f"labelled images, by at most {100 * guard['drop_bound']:.2f} with "
         f"{guard['confidence']:.0%} confidence; {len(guard['float_layers'])} layers are in float."
         for path, guard in guards
@@ -144,7 +137,7 @@ def _limits(manifest: Facts, entries: list[Facts]) -> str:
         "Agreement with the source is no accuracy. Measure that on labelled images of the task, "
         "with `edgezoo evaluate`."
     )
-    found += [_plain(text) for text in manifest.get("reproducible_within", [])]
+    found += [plain(text) for text in manifest.get("reproducible_within", [])]
     return "\n".join(f"- {text}" for text in found)
 
 

@@ -20,8 +20,8 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
     """Read stores and write report.html, .csv, .md and .json, as `kinds` says.
 
     Returns:
-        {"reports", "variants", "failed", "machines", "damaged", "comparison"}; the comparison is
-        None unless there are exactly two stores.
+        {"reports", "variants", "failed", "with_accuracy", "machines", "damaged",
+        "comparison"}; the comparison is None unless there are exactly two stores.
 
     Raises:
         DataError: no store, an empty one, or one of a newer schema.
@@ -44,6 +44,7 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
     facts = {
         "variants": len(found),
         "failed": len(failed),
+        "with_accuracy": sum(row["top1"] is not None for row in found),
         "machines": list(dict.fromkeys(row["machine"] for row in found)),
         "damaged": damaged,
         "comparison": comparison,
@@ -105,6 +106,8 @@ def _write(path: Path, content: str) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{path.parent} cannot be made: {error.strerror}.") from error
+        raise DataError(
+            f"{path.parent} cannot be made: {error.strerror}.", "Choose another --output."
+        ) from error
     write_text_atomically(path, content)
     return str(path)

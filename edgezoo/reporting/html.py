@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
+from edgezoo.errors import counted
 from edgezoo.registry import require_packages
 from edgezoo.reporting.rows import Row, machine_name, title
 from edgezoo.store import Record
@@ -50,6 +51,7 @@ def to_html(
     ).from_string((here / "page.html.j2").read_text())
     page: str = template.render(
         heading=heading,
+        counted=counted,
         style=(here / "page.css").read_text(),
         script=(here / "page.js").read_text(),
         plotly=get_plotlyjs(),

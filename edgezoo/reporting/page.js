@@ -138,6 +138,11 @@
     const log = medians.length > 0 && Math.max(...medians) > 20 * Math.min(...medians);
     byId("chart-title").textContent = accuracy ? "Accuracy against latency" :
       "Size against latency";
+    byId("front").setAttribute("aria-label", "Chart of " + (accuracy ? "accuracy" : "size") +
+      " against latency; the table below holds the same figures.");
+    for (const part of document.querySelectorAll("#front-note [data-axis]")) {
+      part.hidden = (part.dataset.axis === "accuracy") !== accuracy;
+    }
     Plotly.react("front", traces, {...LAYOUT,
       xaxis: {title: {text: "median latency, ms"}, type: log ? "log" : "linear",
         rangemode: log ? "normal" : "tozero", automargin: true},
@@ -244,7 +249,8 @@
   };
   buildFilters();
   buildHead();
-  byId("headline").textContent = rows.length + " variants, " + distinct("machine").length +
+  byId("headline").textContent = rows.length +
+    (rows.length === 1 ? " variant, " : " variants, ") + distinct("machine").length +
     (distinct("machine").length === 1 ? " machine" : " machines, shown one at a time");
   byId("reset").addEventListener("click", () => {
     for (const input of document.querySelectorAll("#filters input[type=checkbox]")) {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from edgezoo.errors import DataError, UsageError
+from edgezoo.errors import DataError, UsageError, counted
 from edgezoo.measurement import statistics, verdicts
 from edgezoo.reporting.rows import Row, difference95, on_front
 
@@ -82,7 +82,12 @@ def _of_one_machine(measured: list[Row], machine: str | None) -> list[Row]:
         raise DataError("There are no measurements.", "Run edgezoo benchmark first.")
     names = list(dict.fromkeys(row["machine"] for row in measured))
     chosen = [name for name in names if machine is None or machine.lower() in name.lower()]
-    if len(chosen) != 1:
+    if not chosen:
+        raise UsageError(
+            f"No machine in the results matches {machine!r}.",
+            f"Give --machine a part of one of these: {'; '.join(names)}.",
+        )
+    if len(chosen) > 1:
         which = f"match {machine!r}" if machine else "are in the results"
         raise UsageError(
             f"{len(chosen)} machines {which}; figures of different machines are not mixed.",
@@ -136,7 +141,7 @@ def _why(
 ) -> list[str]:
     """Sentences that an engineer can check."""
     best = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}[prefer]
-    texts = [f"It is the {best} of {len(fitting)} variants within the budgets, "
+    texts = [f"It is the {best} of {counted(len(fitting), 'variant')} within the budgets, "
              f"of {len(considered)} that were measured."]  # fmt: skip
     if choice["top1"] is not None:
         place = on_front(choice, sum(1 << row["id"] for row in considered))

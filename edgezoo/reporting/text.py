@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,14 @@ from edgezoo.reporting.rows import Row, mark, on_front
 from edgezoo.store import Record
 
 _LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session")
+
+
+def plain(value: object) -> str:
+    """Text that is neither HTML nor Markdown, whatever a name holds."""
+    if value is None:
+        return "-"
+    text = html.escape(" ".join(str(value).split()))
+    return "".join(f"\\{char}" if char in r"\`*[]|#" else char for char in text)
 
 
 def to_csv(found: Sequence[Row]) -> str:
@@ -42,13 +51,18 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
     parts = ["# EdgeZoo report\n"]
     for machine in dict.fromkeys(row["machine"] for row in found):
         own = sorted((r for r in found if r["machine"] == machine), key=lambda r: r["median_ms"])
-        parts += [f"## {machine}\n", _table(own)]
+        parts += [f"## {plain(machine)}\n", _table(own)]
     if failed:
-        parts += ["## Failed\n", *(f"- {_name(r)}: {r['error']['message']}" for r in failed), ""]
-    parts.append(
-        "Bold: no variant here is both faster and more accurate. *Italic*: one is, but within the "
-        "noise.\nIntervals are 95 %; the drop is that of top-1 against float32, in points.\n"
-    )
+        told = (f"- {plain(_name(r))}: {plain(r['error']['message'])}" for r in failed)
+        parts += ["## Failed\n", *told, ""]
+    if any(row["top1"] is not None for row in found):
+        parts.append(
+            "Bold: no variant here is both faster and more accurate. *Italic*: one is, but within "
+            "the noise.\n"
+            "Intervals are 95 %; the drop is that of top-1 against float32, in points.\n"
+        )
+    else:
+        parts.append("Intervals are 95 %.\n")
     return "\n".join(parts)
 
 
@@ -71,7 +85,7 @@ def _cells(row: Row, visible: int) -> tuple[str, ...]:
         ends = row["drop_ci95"]
         drop = f"{100 * row['drop']:.1f} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
     return (
-        f"{stars}{row['name']}{stars}{kind}",
+        f"{stars}{plain(row['name'])}{stars}{kind}",
         str(row["device"]),
         str(row["threads"]),
         f"{row['median_ms']:.3f}",

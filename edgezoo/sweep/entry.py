@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import compilation, labelled, registry, remote
-from edgezoo.errors import DataError, EdgeZooError, UsageError
+from edgezoo.artifact import not_a_file
+from edgezoo.errors import EdgeZooError, UsageError
 from edgezoo.measurement import comparisons, session
 from edgezoo.measurement.protocol import Settings
 from edgezoo.reporting import files, html
@@ -78,6 +79,8 @@ def measure_files(
         UsageError: what needs a place for its results.
         EdgeZooError: the first thing that stands in the way of a file.
     """
+    for name in request.models:
+        registry.model(name)
     if request.models:
         raise UsageError("A sweep needs a place for its results.", "Give --output DIR (or -o DIR).")
     if on is not None:
@@ -124,7 +127,7 @@ def _measure_there(request: SweepRequest, on: str) -> dict[str, Any]:
         images = remote.Tree(request.images, paths)
     for path in request.files:
         if not path.is_file():
-            raise DataError(f"There is no file {path}.", "Check the path.")
+            raise not_a_file(path)
     return remote.call(
         on, "edgezoo.sweep.entry:measure_here", files=list(request.files), images=images,
         ground_truth=truth, limit=request.limit, threads=list(request.threads),

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import arguments, registry
+from edgezoo.artifact import not_a_file
 from edgezoo.contracts import ExportJob
-from edgezoo.errors import DataError, EdgeZooError, RefusedError, UsageError, did_you_mean
+from edgezoo.errors import DataError, EdgeZooError, RefusedError, UsageError, did_you_mean, words_of
 from edgezoo.machine import usable_cores
 from edgezoo.measurement.protocol import Settings
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
-from edgezoo.spec import PRECISIONS, BuildArguments
+from edgezoo.spec import MOST_THREADS, PRECISIONS, BuildArguments
 
 # What compilers that estimate take, of int8 precision.
 _ESTIMATED_FORMAT = "tflite"
@@ -122,6 +123,12 @@ def expand(request: SweepRequest) -> list[Network]:
     """
     threads = thread_counts(request.threads)
     _check_targets(request)
+    if request.images is None and (request.limit or request.ground_truth):
+        option = "--limit" if request.limit else "--ground-truth"
+        raise UsageError(
+            f"{option} is about --images, and there are none.",
+            f"Add --images, or leave {option} out.",
+        )
     for device in request.device:
         registry.require_device(device)
     if request.files:
@@ -163,8 +170,8 @@ def thread_counts(words: Iterable[str]) -> tuple[int, ...]:
     """
     counts = []
     for word in words:
-        if word != "all" and not (word.isdigit() and int(word)):
-            raise UsageError(f"--threads {word} is illegal.", "Give 1 or more, or all.")
+        if word != "all" and not (word.isdecimal() and 1 <= int(word) <= MOST_THREADS):
+            raise UsageError(f"--threads {word} is illegal.", f"Give 1 to {MOST_THREADS}, or all.")
         counts.append(usable_cores() if word == "all" else int(word))
     return tuple(dict.fromkeys(counts))
 
@@ -172,7 +179,7 @@ def thread_counts(words: Iterable[str]) -> tuple[int, ...]:
 def _existing(request: SweepRequest, threads: tuple[int, ...]) -> Network:
     for path in request.files:
         if not path.is_file():
-            raise DataError(f"There is no file {path}.", "Check the path.")
+            raise not_a_file(path)
     variants = [
         Variant(None, None, None, None, registry.runtime_for(path).format, device, count, path)
         for count in threads
@@ -283,7 +290,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}.", "See docs/benchmarking.md.") from error
+        raise DataError(
+            f"{path} cannot be read: {words_of(error)}.", "See docs/benchmarking.md."
+        ) from error
     known = {f.name.replace("_", "-"): f for f in fields(SweepRequest) if f.name != "settings"}
     values: dict[str, Any] = {}
     for key, value in facts.items():

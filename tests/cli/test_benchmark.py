@@ -169,6 +169,18 @@ def test_report_of_two_stores(cli: Cli, tmp_path: Path) -> None:
     cli("report", before, "--as", "md", "--fail-on-regression").error(2)
 
 
+def test_next_is_a_command_that_works(cli: Cli, tmp_path: Path) -> None:
+    """Without accuracies `edgezoo recommend` cannot prefer them."""
+    for hits, more in ((400, ""), (None, " --prefer latency")):
+        store = write_store(tmp_path / str(hits), [record(hits=hits)])
+        ended = cli("report", store, "--as", "md")
+        assert ended.stdout.startswith("1 variant on 1 machine, 0 failed.")
+        told = ended.stderr.strip().removeprefix("Next: edgezoo ")
+        assert told == f"recommend {store} --max-latency-ms 10{more}"
+        assert cli(*told.split()).code == 0
+        assert ("more accurate" in (store / "report.md").read_text()) == (hits is not None)
+
+
 def test_what_is_no_store(cli: Cli, tmp_path: Path) -> None:
     assert "no results store" in cli("report", tmp_path / "x").error(5)
     empty = write_store(tmp_path / "empty", [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -116,14 +117,16 @@ def test_library_that_aborts(tmp_path: Path, output: Path) -> None:
     assert not output.exists()
 
 
-def test_closed_pipe_is_no_error() -> None:
-    """`edgezoo list | head -1`."""
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+@pytest.mark.parametrize(("words", "code"), [(("list", "--json"), 0), (("show", "x", "--json"), 2)])
+def test_closed_pipe_is_no_error(words: tuple[str, ...], code: int, unbuffered: str) -> None:
+    """`edgezoo list | head -1`; what went wrong is told also where nobody reads its JSON."""
     reader, writer = os.pipe()
     os.close(reader)
     ended = subprocess.run(
-        [sys.executable, "-m", "edgezoo", "list", "--json"],
+        [sys.executable, "-m", "edgezoo", *words],
         cwd=ROOT,
-        env=environment(PYTHONUNBUFFERED="1"),
+        env=environment(PYTHONUNBUFFERED=unbuffered),
         stdout=writer,
         stderr=subprocess.PIPE,
         text=True,
@@ -131,4 +134,32 @@ def test_closed_pipe_is_no_error() -> None:
     )
     os.close(writer)
     assert "Traceback" not in ended.stderr
-    assert ended.returncode == 0
+    assert "Exception ignored" not in ended.stderr
+    assert ended.returncode == code
+
+
+@pytest.mark.parametrize("words", ["list --json", "show mobilenet", "show x --json"])
+@pytest.mark.parametrize(
+    ("where", "code"), [(">&-", 0), (">/dev/full", 5), ("2>&-", 0), ("<&- >&- 2>&-", 0)]
+)
+def test_output_that_goes_nowhere(words: str, where: str, code: int) -> None:
+    """Closed by the shell: no more is said. A full disk: one sentence."""
+    ended = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m edgezoo {words} {where}",
+        shell=True,
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+    assert ended.returncode == (2 if "show x" in words else code), ended.stderr
+
+
+def test_interrupt_while_modules_are_loaded(tmp_path: Path) -> None:
+    """Ctrl-C in the first tenth of a second."""
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    ended = run_cli("list", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (ended.code, ended.stdout, ended.stderr) == (130, "", "")

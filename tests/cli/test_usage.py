@@ -19,11 +19,22 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         (("export", "resnet-50"), ("resnet-50", "resnet50")),
         (("export", "zebra"), ("zebra", "Known: ", "mobilenet", "vgg16")),
         (("show", "densnet121"), ("densenet121",)),
+        (("show", "README.md"), ("README.md", "`edgezoo inspect README.md`")),
+        (("export", "docs"), ("The folder of that name holds no SavedModel (saved_model.pb).",)),
+        (("export", "a" * 300), ("There is no model 'aaa",)),
         (("list", "qqq"), ("qqq",)),
+        (("list", "--min-top1", "nan"), ("--min-top1", "nan is no number")),
+        (("recommend", "a", "--max-latency-ms", "nan"), ("--max-latency-ms", "nan is no number")),
         (("exprt", "mobilenet"), ("exprt", "export")),
         (("export", "mobilenet", "--alhpa", "0.5"), ("--alhpa", "--alpha")),
         (("export", "mobilenet", "--int4"), ("--int4", "--int8")),
         (("export",), ("MODEL",)),
+        (("cache",), ("No action was named. Known: info, clear.",)),
+        (("samples",), ("No action was named. Known: fetch, info.",)),
+        (("completion",), ("No shell was named.", "bash")),
+        (("cache", "empty"), ("There is no action 'empty'. Known: info, clear.",)),
+        (("list", "--sort", "top"), ("There is no --sort 'top'. Did you mean top1?",)),
+        (("doctor", "please"), ("extra argument (please). See edgezoo doctor --help.",)),
         (("export", "mobilenet", "--alpha"), ("--alpha",)),
         (("export", "mobilenet", "--alpha", "half"), ("--alpha", "half")),
         (("export", "mobilenet", "mobilenet"), ("twice",)),
@@ -45,6 +56,16 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         ((*EXPORT, "--input", "pixel"), ("pixel", "pixels")),
         ((*EXPORT, "--int8", "--calibration-count", "0"), ("--calibration-count",)),
         ((*EXPORT, "--verify-images", "1"), ("--verify-images",)),
+        ((*EXPORT, "--min-agreement", "0.9", "--no-verify"), ("--min-agreement", "--no-verify")),
+        ((*EXPORT, "--ground-truth", "a.txt"), ("--ground-truth", "--images")),
+        ((*EXPORT, "--effort", "best"), ("--effort best", "Add --int8.")),
+        ((*EXPORT, "--granularity", "per-tensor"), ("--granularity per-tensor", "--int8")),
+        (("benchmark", "mobilenet", "--limit", "9", "--dry-run"), ("--limit", "--images")),
+        (("benchmark", "mobilnet"), ("mobilnet", "Did you mean mobilenet, mobilenetv2 or")),
+        (("benchmark", "mobilenet", "--threads", "9999", "--dry-run"), ("9999", "1 to 256")),
+        (("classify", "a.tflite", "a.jpg", "--threads", "9999"), ("9999", "1<=x<=256")),
+        (("finetune", "mobilnet", "--data", "nowhere"), ("mobilnet", "mobilenet")),
+        (("finetune", "mobilenet", "--data", "nowhere", "-o", "a.h5"), ("a.h5.keras",)),
         ((*EXPORT, "--min-agreement", "90"), ("--min-agreement", "90")),
         (("export", "vgg16", "--weights", "random", "--alpha", "0.5"), ("vgg16", "--alpha")),
         (("export", "xception", "--weights", "random", "--input-size", "64"), ("64", "71")),
@@ -83,6 +104,39 @@ def test_no_imagenet_weights_for_that(arguments: tuple[str, ...], words: tuple[s
 def test_refused_combination(arguments: tuple[str, ...]) -> None:
     message = run_cli(*EXPORT, *arguments).error(3)
     assert "--io" in message and "mobilenet" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "docs"), "docs is a folder, not a file. Name a file."),
+        (("inspect", "/dev/null"), "/dev/null is a device or a pipe, not a file. Name a file."),
+        (("inspect", "no.tflite"), "There is no file no.tflite. Check the path."),
+        (("inspect", "a" * 300), f"There is no file {'a' * 300}. Check the path."),
+        (("export", f"{'a' * 300}.h5"), f"There is no file {'a' * 300}.h5. Check the path."),
+        (
+            ("finetune", "mobilenet", "--data", "README.md"),
+            "README.md is a file, not a folder. Give a folder with a folder a class.",
+        ),
+        (
+            (*EXPORT, "--classes", "9", "--labels", "no.txt"),
+            "The labels file no.txt cannot be read: No such file or directory. "
+            "Give a text file with a class name a line.",
+        ),
+        (
+            ("benchmark", "no.toml"),
+            "no.toml cannot be read: No such file or directory. See docs/benchmarking.md.",
+        ),
+    ],
+)
+def test_wrong_path(arguments: tuple[str, ...], message: str) -> None:
+    assert run_cli(*arguments).error(5) == message
+
+
+def test_training_into_a_folder_is_refused_before_it_begins(tmp_path: Path) -> None:
+    place = tmp_path / "net.keras"
+    place.mkdir()
+    assert "is a folder" in run_cli("finetune", "mobilenet", "--data", "docs", "-o", place).error(2)
 
 
 def test_errors_are_json_too() -> None:

@@ -174,4 +174,4 @@ def test_classes_of_one_image(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         Image.new("RGB", (40, 50)).save(tmp_path / name / "1.png")
     ended = run_cli("finetune", "mobilenet", "--weights", "random", "--data", tmp_path)
-    assert "has 1 images, and 3 are the fewest" in ended.error(5)
+    assert "has 1 image, and 3 are the fewest" in ended.error(5)

@@ -109,7 +109,7 @@ def test_folders_that_are_no_classes(data: Path, tmp_path: Path) -> None:
     (data / "loose.png").unlink()
     (data / "rare").mkdir()
     (data / "rare/1.png").write_bytes((data / "cat/3.png").read_bytes())
-    with pytest.raises(DataError, match="The class rare has 1 images"):
+    with pytest.raises(DataError, match="The class rare has 1 image,"):
         images.find(data)
     with pytest.raises(DataError, match="has a class dog"):
         images.check_same_classes(images.find(_two_classes(tmp_path)), images.find(data, 1))

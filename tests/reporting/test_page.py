@@ -96,6 +96,8 @@ def test_machines_are_shown_one_at_a_time(page: Page) -> None:
 
 
 def test_filters(page: Page) -> None:
+    note = page.page.locator("#front-note").inner_text()
+    assert note.startswith("Up and to the left is better.") and "more accurate" in note
     page.choose("format", "onnx")
     page.drawn(6)
     assert not [name for name in page.column(2) if "onnx" in name]
@@ -139,6 +141,19 @@ def test_front_follows_the_filters(page: Page) -> None:
     page.choose("threads", "1")
     page.drawn(1)
     assert places() == {"9.000": "front measurement"}
+
+
+def test_sizes_where_no_accuracy_was_measured(browser: Any, tmp_path: Path) -> None:
+    """Of sizes less is better, and nobody is on a front of accuracies."""
+    one = [record(hits=None)]
+    (tmp_path / "report.html").write_text(to_html(one, rows(one), None))
+    opened = Page(browser, tmp_path / "report.html")
+    note = opened.page.locator("#front-note").inner_text()
+    assert note.startswith("Down and to the left is better.") and "accurate" not in note
+    assert "size against latency" in str(opened.page.locator("#front").get_attribute("aria-label"))
+    assert opened.page.locator("#headline").inner_text() == "1 variant, 1 machine"
+    opened.page.close()
+    assert opened.complaints == []
 
 
 def test_estimate_is_marked(page: Page) -> None:

@@ -100,10 +100,16 @@ def test_markdown_has_a_table_a_machine() -> None:
     records = [record(median=1.0), record(median=3.0, hits=100), record(machine="b" * 12),
                record(kind="estimate", median=0.1)]  # fmt: skip
     text = to_markdown(rows(records), [failed(format="onnx")])
-    assert text.count("## Box 1 (") == 2 and "It cannot be <made>." in text
+    assert text.count("## Box 1 (") == 2 and "It cannot be &lt;made&gt;." in text
     lines = text.splitlines()
     assert any(line.startswith("| **mobilenet 0.25 128 int8 tflite** |") for line in lines)
     assert any(
         line.startswith("| mobilenet 0.25 128 int8 tflite | cpu | 1 | 3.000") for line in lines
     )
     assert any("(Vela estimate)" in line for line in lines)
+
+
+def test_markdown_of_hostile_names() -> None:
+    """A name in a store or a file may be anything: it ends no cell and is no HTML."""
+    text = to_markdown(rows([record(model="<b>|x", alpha=None, hits=None)]), [])
+    assert "| &lt;b&gt;\\|x 128 int8 tflite |" in text
