@@ -90,8 +90,8 @@ def one_model(model: str, folder: Path) -> dict[str, Any]:
                 place = folder / f"{name}-{number}-{side.replace(' ', '_')}"
                 if side == "edgezoo":
                     command = [*common.EDGEZOO, "export", model, "--weights", str(weights),
-                               "--format", name, "--precision", "float32", "--no-verify", "--no-cache",
-                               "-o", str(place), "--json"]  # fmt: skip
+                               "--format", name, "--precision", "float32", "--no-verify",
+                               "--no-cache", "-o", str(place), "--json"]  # fmt: skip
                 else:
                     command = [sys.executable, __file__, "--by-hand", side, model, str(weights),
                                str(place)]  # fmt: skip

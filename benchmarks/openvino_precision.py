@@ -1,4 +1,4 @@
-"""What OpenVINO's default session makes of a file on a CPU with bfloat16, against EdgeZoo's session.
+"""What OpenVINO's default session makes of a file where a CPU has bfloat16, and EdgeZoo's session.
 
 Top-1 agreement with Keras on 650 photographs: by ../shared/tools/score.py, which opens a file as
 OpenVINO does by itself, and by `edgezoo evaluate`, which asks for float32. Where a CPU has no
