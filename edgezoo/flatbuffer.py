@@ -65,7 +65,7 @@ def parse(data: bytes) -> Any:
     import numpy as np
 
     _check_counts(data)
-    model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
+    model = schema().ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
             buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
@@ -100,9 +100,12 @@ def write_model(model: Any, path: Path) -> None:
     """Pack a `ModelT` and write it; the same tree gives the same bytes."""
     import flatbuffers
 
-    builder = flatbuffers.Builder(1 << 20)
+    # Room for all at once: a builder that grows holds the file twice, and of VGG16 that is 1.5 GB.
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = flatbuffers.Builder(size + (1 << 20))
     builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(bytes(builder.Output()))
+    with path.open("wb") as stream:
+        stream.write(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def text(value: bytes | str | None) -> str:
@@ -137,8 +140,8 @@ def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
     data = model.buffers[tensor.buffer].data
     if data is None or len(data) == 0:
         return None
-    values = np.frombuffer(bytes(data), tensor_dtype(tensor))
-    return values.reshape([int(n) for n in tensor.shape]).copy()
+    values = np.array(data, np.uint8).view(tensor_dtype(tensor))
+    return values.reshape([int(n) for n in tensor.shape])
 
 
 def set_constant(model: Any, tensor: Any, values: NDArray[Any]) -> None:

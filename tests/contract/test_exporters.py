@@ -75,8 +75,8 @@ def test_names_the_forms_it_starts_from(name: str) -> None:
     for precision in EXPORTERS[name].precisions:
         forms = EXPORTERS[name].forms(contract, ExportJob(name, precision))
         assert forms
-        assert all(form.split(".")[0] in ("float", "prepared") for form in forms)
-        assert all(form.startswith("prepared") == (precision == "int8") for form in forms)
+        kind = {"float32": "float", "float16": "half", "int8": "prepared"}[precision]
+        assert {form.split(".")[0] for form in forms} == {kind}
 
 
 @each_file
