@@ -21,9 +21,49 @@ def matrix() -> str:
         "Networks without ImageNet weights on that machine have seeded random ones and estimated\n"
         "batch norm: their SQNR says how well a file follows, nothing of a trained one's top-1.\n",
     ]
+    parts += _surprises([cell for cell in cells if "failed" not in cell])
     for model in sorted({cell["model"] for cell in cells}):
         parts += _matrix_model([cell for cell in cells if cell["model"] == model])
     return "\n".join(parts)
+
+
+def _surprises(cells: list[dict[str, Any]]) -> list[str]:
+    """What nobody would have guessed, worked out of the cells."""
+    by_name = {(c["model"], c["format"], c["precision"]): c for c in cells}
+    machines = sorted({_machine(cell) for cell in cells})
+    lines = []
+    for name in sorted({cell["format"] for cell in cells}):
+        ratios = sorted(
+            (_ms(cell) / _ms(by_name[model, name, "float32"]), model)
+            for (model, form, precision), cell in by_name.items()
+            if form == name and precision == "int8" and (model, name, "float32") in by_name
+        )
+        (least, quick), (most, slow) = ratios[0], ratios[-1]
+        lines.append(
+            f"- int8 takes {least:.2f} ({quick}) to {most:.2f} ({slow}) of the time of float32 "
+            f"in {name}: what it brings depends on the network, not on the format alone."
+        )
+    halves = [
+        _ms(cell) / _ms(by_name[model, name, "float32"])
+        for (model, name, precision), cell in by_name.items()
+        if precision == "float16" and (model, name, "float32") in by_name
+    ]
+    lines.append(
+        f"- float16 files take {min(halves):.2f} to {max(halves):.2f} of float32's time on a CPU: "
+        "they are half the size, and no faster."
+    )
+    least_db = min((c["sqnr_db"], c["model"]) for c in cells if c["precision"] == "float16")
+    lines.append(f"- float16 keeps {least_db[0]:.0f} dB at the least ({least_db[1]}).")
+    return ["## What surprised\n", f"Measured on {'; '.join(machines)}.\n", "\n".join(lines) + "\n"]
+
+
+def _machine(cell: dict[str, Any]) -> str:
+    facts = cell["environment"]["machine"]
+    return f"{facts['cpu']} ({', '.join(facts['features'])})"
+
+
+def _ms(cell: dict[str, Any]) -> float:
+    return float(cell["latency"]["cpu_ms"])
 
 
 def _matrix_model(cells: list[dict[str, Any]]) -> list[str]:
