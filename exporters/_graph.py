@@ -18,7 +18,9 @@ from edgezoo.spec import Normalization
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import tensorflow as tf
+    from numpy.typing import NDArray
 
 INPUT_NAME = "image"
 # Numbers of a dense kernel, 16 MB, from which on the converter does not get to see it.
@@ -149,11 +151,16 @@ def write_onnx(tflite: Path, path: Path) -> None:
     gc.freeze()
     gc.set_threshold(300, 1, 1)
     try:
-        tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(path))
+        kernels = _write_with_kernels_as_inputs(tflite, path.with_suffix(".part"))
+        tf2onnx.convert.from_tflite(
+            str(path.with_suffix(".part")), opset=OPSET, output_path=str(path)
+        )
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
+    path.with_suffix(".part").unlink()
     model = onnx.load(str(path))
+    _take_kernels(model, kernels)
     source = flatbuffer.read_model(tflite)
     known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
     _name_behind_turn(model)
@@ -163,6 +170,48 @@ def write_onnx(tflite: Path, path: Path) -> None:
     _name_constants(model)
     _name_nodes(model, known)
     onnx.save(model, str(path))
+
+
+def _write_with_kernels_as_inputs(tflite: Path, path: Path) -> dict[str, NDArray[np.float32]]:
+    """Write a file for tf2onnx, which copies constants more often still than TensorFlow.
+
+    Returns:
+        Large dense kernels, (outputs, inputs), by the name of the input that they have become.
+    """
+    model = flatbuffer.read_model(tflite)
+    graph = model.subgraphs[0]
+    kernels: dict[str, NDArray[np.float32]] = {}
+    for op in graph.operators:
+        if flatbuffer.op_name(model, op) != "FULLY_CONNECTED":
+            continue
+        tensor = graph.tensors[op.inputs[1]]
+        values = flatbuffer.constant(model, tensor)
+        if values is not None and values.size >= _LARGE_KERNEL:
+            kernels[flatbuffer.text(tensor.name)] = values
+            model.buffers[tensor.buffer].data = None
+            tensor.buffer = 0
+            graph.inputs = [*graph.inputs, op.inputs[1]]
+    flatbuffer.write_model(model, path)
+    return kernels
+
+
+def _take_kernels(model: Any, kernels: dict[str, NDArray[np.float32]]) -> None:
+    """Make constants of inputs again, turned as their layers take them."""
+    import numpy as np
+    import onnx
+
+    inputs = set(kernels)
+    for name in sorted(inputs):
+        kernel = kernels.pop(name)  # one copy less of what is large
+        readers = [node for node in model.graph.node if name in node.input]
+        turned = [node for node in readers if node.op_type == "Transpose"]
+        if len(readers) == len(turned) == 1:
+            model.graph.node.remove(turned[0])
+            name, kernel = turned[0].output[0], np.ascontiguousarray(kernel.T)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(kernel, name))
+    kept = [value for value in model.graph.input if value.name not in inputs]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
 
 
 def _name_behind_turn(model: Any) -> None:

@@ -27,6 +27,7 @@ answer = np.asarray(network(picture))[0].tolist()
 for name, large in (("seen", 2**22), ("unseen", 64 * 192)):
     _graph._LARGE_KERNEL = large
     _graph.write_tflite(network, 8, None, "probabilities", folder / f"{name}.tflite")
+    _graph.write_onnx(folder / f"{name}.tflite", folder / f"{name}.onnx")
 assert np.asarray(network(picture))[0].tolist() == answer
 np.save(folder / "picture.npy", picture)
 print(json.dumps(answer))
@@ -35,6 +36,7 @@ print(json.dumps(answer))
 
 def test_same_file_as_with_all_kernels_seen(tmp_path: Path) -> None:
     import numpy as np
+    import onnx
     from ai_edge_litert.interpreter import Interpreter
 
     ended = subprocess.run(
@@ -43,6 +45,12 @@ def test_same_file_as_with_all_kernels_seen(tmp_path: Path) -> None:
     )  # fmt: skip
     answer = json.loads(ended.stdout.splitlines()[-1])
     assert (tmp_path / "unseen.tflite").read_bytes() == (tmp_path / "seen.tflite").read_bytes()
+    seen, unseen = (onnx.load(tmp_path / f"{name}.onnx").graph for name in ("seen", "unseen"))
+    assert [str(node) for node in unseen.node] == [str(node) for node in seen.node]
+    assert [str(value) for value in unseen.input] == [str(value) for value in seen.input]
+    for mine, theirs in zip(unseen.initializer, seen.initializer, strict=True):
+        assert mine.name == theirs.name
+        assert (onnx.numpy_helper.to_array(mine) == onnx.numpy_helper.to_array(theirs)).all()
     interpreter = Interpreter(str(tmp_path / "unseen.tflite"))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"],
