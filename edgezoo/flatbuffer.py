@@ -49,7 +49,9 @@ def read_model(path: Path) -> Any:
         DataError: not a TFLite flatbuffer, or a damaged one.
         MissingError: see `schema`.
     """
-    data = path.read_bytes()
+    data = bytearray(path.stat().st_size)  # one copy, and lists of numbers in it can be changed
+    with path.open("rb") as stream:
+        del data[stream.readinto(data) :]
     if data[4:8] != b"TFL3":
         raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
     try:
@@ -60,11 +62,12 @@ def read_model(path: Path) -> Any:
         raise DataError(f"{path} is a damaged TFLite file: {error}.") from error
 
 
-def parse(data: bytes) -> Any:
+def parse(data: bytes | bytearray) -> Any:
     """A `ModelT` of a file's bytes; buffers that stand behind the flatbuffer are drawn in."""
     import numpy as np
 
     _check_counts(data)
+    data = data if isinstance(data, bytearray) else bytearray(data)
     model = schema().ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
@@ -73,7 +76,7 @@ def parse(data: bytes) -> Any:
     return model
 
 
-def _check_counts(data: bytes) -> None:
+def _check_counts(data: bytes | bytearray) -> None:
     """Look whether a file holds as many parts as it says, before an object is made of each.
 
     Many places of a flatbuffer may refer to the same bytes, so that a small file could stand for
