@@ -43,6 +43,23 @@ def write_tflite(
         output: what the signature calls the output.
         path: where to write; input (1, size, size, 3).
     """
+    kernels = {1.0 + i: layer for i, layer in enumerate(_large_layers(model))}
+    converted = _converted(model, size, how, kernels, path)
+    if not _put_back(converted, kernels):
+        converted = _converted(model, size, how, {}, path)
+    flatbuffer.add_signature(converted, INPUT_NAME, output)
+    flatbuffer.rename_layers(converted)
+    flatbuffer.write_model(converted, path)
+
+
+def _converted(
+    model: keras.Model,
+    size: int,
+    how: Normalization | None,
+    kernels: dict[float, keras.Layer],
+    path: Path,
+) -> Any:
+    """What TensorFlow's converter makes of a network, with numbers in place of some kernels."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -50,8 +67,6 @@ def write_tflite(
 
     before = _normalizer(how) if how else lambda x: x
     signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
-
-    kernels = {1.0 + i: layer for i, layer in enumerate(_large_layers(model))}
 
     def inference(image: tf.Tensor) -> tf.Tensor:
         with _stand_ins(kernels):
@@ -62,11 +77,7 @@ def write_tflite(
     del traced
     path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
     del frozen
-    converted = flatbuffer.read_model(path)
-    _put_back(converted, kernels)
-    flatbuffer.add_signature(converted, INPUT_NAME, output)
-    flatbuffer.rename_layers(converted)
-    flatbuffer.write_model(converted, path)
+    return flatbuffer.read_model(path)
 
 
 def _large_layers(model: keras.Model) -> list[keras.Layer]:
@@ -99,25 +110,24 @@ def _stand_ins(layers: dict[float, keras.Layer]) -> Iterator[None]:
             layer._kernel = kept[value]
 
 
-def _put_back(converted: Any, layers: dict[float, keras.Layer]) -> None:
+def _put_back(converted: Any, layers: dict[float, keras.Layer]) -> bool:
     """Give each dense layer the kernel that a value stood in for; TFLite has outputs first.
 
-    Raises:
-        ValueError: one of them is not found; the converter has made something else of it.
+    Returns:
+        Whether all were found: of a layer before a batch norm the converter makes something else.
     """
-    waiting = dict(layers)
-    for tensor in converted.subgraphs[0].tensors if waiting else ():
+    found = set[float]()
+    for tensor in converted.subgraphs[0].tensors if layers else ():
         values = flatbuffer.constant(converted, tensor)
         if values is None or values.ndim != 2 or values.dtype != "float32":
             continue
         value = float(values[0, 0])
-        if value in waiting and (values == value).all():
-            kernel = waiting[value].kernel.numpy().T
+        if value in layers and (values == value).all():
+            kernel = layers[value].kernel.numpy().T
             if kernel.shape == values.shape:
                 flatbuffer.set_constant(converted, tensor, kernel)
-                del waiting[value]
-    if waiting:
-        raise ValueError(f"{len(waiting)} dense kernels are lost")
+                found.add(value)
+    return found == layers.keys()
 
 
 def _normalizer(how: Normalization) -> Callable[[Any], Any]:

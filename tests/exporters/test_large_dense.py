@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import environment
 
 # Two kernels of one shape, one of another; the third layer stays as it is.
@@ -21,6 +23,9 @@ image = keras.Input((8, 8, 3))
 x = keras.layers.Flatten()(image)
 for units in (192, 192, 64):
     x = keras.layers.Dense(units, "relu", bias_initializer="normal")(x)
+    if units == 64 and sys.argv[2] == "folded":
+        x = keras.layers.Dense(192)(x)
+        x = keras.layers.BatchNormalization(gamma_initializer="normal")(x)
 network = keras.Model(image, keras.layers.Dense(10, "softmax")(x))
 picture = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")
 answer = np.asarray(network(picture))[0].tolist()
@@ -34,13 +39,16 @@ print(json.dumps(answer))
 """
 
 
-def test_same_file_as_with_all_kernels_seen(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["plain", "folded"])
+def test_same_file_as_with_all_kernels_seen(kind: str, tmp_path: Path) -> None:
+    """Also where a batch norm behind it is folded into a kernel, which nobody finds again."""
     import numpy as np
     import onnx
     from ai_edge_litert.interpreter import Interpreter
 
     ended = subprocess.run(
-        [sys.executable, "-c", CONVERT, str(tmp_path)], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", CONVERT, str(tmp_path), kind],
+        capture_output=True, text=True, check=True,
         env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
     )  # fmt: skip
     answer = json.loads(ended.stdout.splitlines()[-1])
