@@ -114,7 +114,7 @@ def _put_back(converted: Any, layers: dict[float, keras.Layer]) -> bool:
     """Give each dense layer the kernel that a value stood in for; TFLite has outputs first.
 
     Returns:
-        Whether all were found: of a layer before a batch norm the converter makes something else.
+        Whether all were found: the converter may have folded something into one of them.
     """
     found = set[float]()
     for tensor in converted.subgraphs[0].tensors if layers else ():
