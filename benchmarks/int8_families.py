@@ -69,10 +69,10 @@ def by_hand(model: str, folder: Path, what: str) -> None:
         parts = [scored[i : i + 8] for i in range(0, len(scored), 8)]
         rows = [np.asarray(network(part, training=False)) for part in parts]
         np.save(folder / "reference.npy", np.concatenate(rows))
-        from edgezoo.exporters import _graph
+        from edgezoo.exporters import _graph, _onnx_conversion
 
         _graph.write_tflite(network, images.shape[1], None, "logits", folder / "float.tflite")
-        _graph.write_onnx(folder / "float.tflite", folder / "float.onnx")
+        _onnx_conversion.write_onnx(folder / "float.tflite", folder / "float.onnx")
     elif what == "tflite":
         _by_hand_tflite(logits_network(model), images, folder / "hand.tflite")
     elif what == "onnx":

@@ -31,7 +31,7 @@ def write(network: keras.Model, source: Source, forms: set[str]) -> None:
         forms: names, as `contracts.Form` has them. "half.…" and "prepared.…" leave their base
             behind, for `write_half` and `fill`.
     """
-    from edgezoo.exporters import _graph
+    from edgezoo.exporters import _graph, _onnx_conversion
 
     contract = source.contract
     how, pixels = contract.normalization, contract.input_kind == "pixels"
@@ -42,7 +42,7 @@ def write(network: keras.Model, source: Source, forms: set[str]) -> None:
         _write_float_tflite(source, base, "float.tflite")
     if not forms & _ONNX:
         return
-    _graph.write_onnx(base, source.form("base.onnx"))
+    _onnx_conversion.write_onnx(base, source.form("base.onnx"))
     if "float.onnx" in forms:
         _write_float_onnx(source, None, "float.onnx")
 

@@ -1,15 +1,15 @@
-"""One trace, one frozen graph, one conversion: the float forms that all exporters start from.
+"""One trace, one frozen graph, one conversion: what all exporters start from.
 
-Needs TensorFlow; everything after it does not.
+Needs TensorFlow.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import gc
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INPUT_NAME = "image"
-# Numbers of a dense kernel, 16 MB, from which on the converter does not get to see it.
-_LARGE_KERNEL = 2**22
-# Per-channel QuantizeLinear came with opset 13, HardSwish with 14; onnxruntime 1.8
-# and newer load it.
-OPSET = 14
+# Numbers of a kernel, 16 KB, from which on the converter does not get to see it.
+_LARGE_KERNEL = 2**12
+# From here on, 16 MB, it had better not see more than one number of it either.
+_HUGE_KERNEL = 2**22
+# Powers of two that mark stand-ins: products with them are exact, and far from over- or underflow.
+_MARKS = [sign * power for power in range(1, 61) for sign in (1, -1)]
 
 
 def write_tflite(
@@ -43,10 +44,10 @@ def write_tflite(
         output: what the signature calls the output.
         path: where to write; input (1, size, size, 3).
     """
-    kernels = {1.0 + i: layer for i, layer in enumerate(_large_layers(model))}
+    kernels = _large_kernels(model)
     converted = _converted(model, size, how, kernels, path)
     if not _put_back(converted, kernels):
-        converted = _converted(model, size, how, {}, path)
+        converted = _converted(model, size, how, [], path)
     flatbuffer.add_signature(converted, INPUT_NAME, output)
     flatbuffer.rename_layers(converted)
     flatbuffer.write_model(converted, path)
@@ -56,10 +57,10 @@ def _converted(
     model: keras.Model,
     size: int,
     how: Normalization | None,
-    kernels: dict[float, keras.Layer],
+    kernels: list[_Kernel],
     path: Path,
 ) -> Any:
-    """What TensorFlow's converter makes of a network, with numbers in place of some kernels."""
+    """What TensorFlow's converter makes of a network, with stand-ins in place of some kernels."""
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import (
         convert_variables_to_constants_v2,
@@ -80,54 +81,152 @@ def _converted(
     return flatbuffer.read_model(path)
 
 
-def _large_layers(model: keras.Model) -> list[keras.Layer]:
-    """Dense layers whose kernels the converter does not get to see.
+@dataclass(frozen=True, slots=True)
+class _Kernel:
+    """A kernel that the converter does not get to see.
 
-    It copies a graph's constants some twenty times: with VGG16's dense kernels, 500 MB, it took
-    11 GB and 95 CPU seconds, with numbers in their place 5 GB and 20.
+    It copies a graph's constants some twenty times: ResNet50 took 8.5 CPU seconds and 3.7 GB so,
+    with stand-ins 4 and 1.8, VGG16 74 and 12, with stand-ins 14 and 4.6. They are ones, but for
+    the last input channel, which has a power of two: whatever batch norm an output channel is
+    multiplied with is what the ones become, and which kernel it was, shape and power tell. Huge
+    ones have the power everywhere, which costs least, and are not found where a batch norm
+    follows: no classifier has one behind its dense layers.
+
+    Attributes:
+        layer, attribute: where the network has it; (…, inputs, outputs).
+        mark: the exponent, other than 0; kernels of one shape have different ones.
     """
+
+    layer: keras.Layer
+    attribute: str
+    mark: int
+
+    @property
+    def variable(self) -> keras.Variable:
+        """What the layer really has there."""
+        return vars(self.layer)[self.attribute]
+
+    @property
+    def huge(self) -> bool:
+        """Whether its stand-in is one number."""
+        return math.prod(self.shape) >= _HUGE_KERNEL
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As TFLite has it: outputs first."""
+        return (self.variable.shape[-1], *self.variable.shape[:-1])
+
+
+def _large_kernels(model: keras.Model) -> list[_Kernel]:
+    """Kernels that stand-ins can replace; as many of each shape as there are marks."""
     import keras
 
-    return [
-        layer
-        for layer in model.layers
-        if type(layer) is keras.layers.Dense and math.prod(layer.kernel.shape) >= _LARGE_KERNEL
-    ]
+    attributes = {
+        keras.layers.Conv2D: "_kernel",
+        keras.layers.Dense: "_kernel",
+        keras.layers.SeparableConv2D: "pointwise_kernel",
+    }
+    kernels: list[_Kernel] = []
+    alike: Counter[tuple[int, ...]] = Counter()
+    for layer in _layers(model):
+        attribute = attributes.get(type(layer), "")
+        kernel = vars(layer).get(attribute)
+        if kernel is None or kernel.dtype != "float32" or kernel.shape[-2] < 2:
+            continue
+        shape = tuple(kernel.shape)
+        if math.prod(shape) >= _LARGE_KERNEL and alike[shape] < len(_MARKS):
+            kernels.append(_Kernel(layer, attribute, _MARKS[alike[shape]]))
+            alike[shape] += 1
+    return kernels
+
+
+def _layers(model: keras.Model) -> Iterator[keras.Layer]:
+    """Each layer once, also of networks inside the network."""
+    import keras
+
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        else:
+            yield layer
 
 
 @contextlib.contextmanager
-def _stand_ins(layers: dict[float, keras.Layer]) -> Iterator[None]:
-    """While a graph is traced, let a kernel of one value, which it holds as that, stand in."""
+def _stand_ins(kernels: list[_Kernel]) -> Iterator[None]:
+    """While a graph is traced, let stand-ins take the place of kernels.
+
+    They are computed in the graph, which holds a few numbers of each.
+    """
     import tensorflow as tf
 
-    kept = {value: layer._kernel for value, layer in layers.items()}
+    kept = [kernel.variable for kernel in kernels]
     try:
-        for value, layer in layers.items():
-            layer._kernel = tf.fill(layer.kernel.shape, tf.constant(value, tf.float32))
+        for kernel in kernels:
+            *space, inputs, outputs = kernel.variable.shape
+            ones, mark = tf.constant(1.0), tf.constant(2.0**kernel.mark)
+            if kernel.huge:
+                stand_in = tf.fill((*space, inputs, outputs), mark)
+            else:
+                parts = [
+                    tf.fill((*space, inputs - 1, outputs), ones),
+                    tf.fill((*space, 1, outputs), mark),
+                ]
+                stand_in = tf.concat(parts, len(space))
+            # Not by setattr: Keras counts what it is given among the layer's variables.
+            vars(kernel.layer)[kernel.attribute] = stand_in
         yield
     finally:
-        for value, layer in layers.items():
-            layer._kernel = kept[value]
+        for kernel, variable in zip(kernels, kept, strict=True):
+            vars(kernel.layer)[kernel.attribute] = variable
 
 
-def _put_back(converted: Any, layers: dict[float, keras.Layer]) -> bool:
-    """Give each dense layer the kernel that a value stood in for; TFLite has outputs first.
+def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
+    """Give each layer its kernel, times what the converter multiplied the stand-in with.
 
     Returns:
-        Whether all were found: the converter may have folded something into one of them.
+        Whether all were found: the converter may have made something else of one.
     """
-    found = set[float]()
-    for tensor in converted.subgraphs[0].tensors if layers else ():
-        values = flatbuffer.constant(converted, tensor)
-        if values is None or values.ndim != 2 or values.dtype != "float32":
+    import numpy as np
+
+    wanted = {(kernel.shape, kernel.mark): kernel for kernel in kernels}
+    shapes = {kernel.shape for kernel in kernels}
+    found = set[tuple[tuple[int, ...], int]]()
+    for tensor in converted.subgraphs[0].tensors:
+        if tuple(tensor.shape) not in shapes or flatbuffer.tensor_dtype(tensor) != "float32":
             continue
-        value = float(values[0, 0])
-        if value in layers and (values == value).all():
-            kernel = layers[value].kernel.numpy().T
-            if kernel.shape == values.shape:
-                flatbuffer.set_constant(converted, tensor, kernel)
-                found.add(value)
-    return found == layers.keys()
+        values = flatbuffer.constant(converted, tensor)
+        if values is None:
+            continue
+        mark, factors = _read_stand_in(values)
+        key = (values.shape, mark)
+        if key in wanted:
+            kernel = np.moveaxis(wanted[key].variable.numpy(), -1, 0)
+            if factors is not None:
+                kernel = kernel * factors
+            flatbuffer.set_constant(converted, tensor, kernel)
+            found.add(key)
+    return found == wanted.keys()
+
+
+def _read_stand_in(values: NDArray[np.float32]) -> tuple[int, NDArray[np.float32] | None]:
+    """The mark of a stand-in, outputs first, and what each output was multiplied with, if it was.
+
+    The mark is 0 where the values are no stand-in.
+    """
+    import numpy as np
+
+    factors = values[(slice(None), *[slice(1)] * (values.ndim - 1))]
+    if (values == factors.flat[0]).all():
+        fraction, exponent = math.frexp(float(factors.flat[0]))
+        return (exponent - 1 if fraction == 0.5 else 0), None
+    (there,) = factors.reshape(-1).nonzero()
+    if not there.size:
+        return 0, None
+    ratio = values[there[0]].flat[-1] / factors.flat[there[0]]
+    fraction, exponent = math.frexp(float(ratio))
+    same = (values[..., :-1] == factors).all()
+    marked = (values[..., -1:] == factors * np.float32(ratio)).all()
+    return (exponent - 1 if fraction == 0.5 and same and marked else 0), factors
 
 
 def _normalizer(how: Normalization) -> Callable[[Any], Any]:
@@ -143,250 +242,3 @@ def _normalizer(how: Normalization) -> Callable[[Any], Any]:
     return lambda x: tf.nn.bias_add(
         tf.nn.conv2d(x, kernel4d, 1, "VALID"), bias, name="normalize/BiasAdd"
     )
-
-
-def write_onnx(tflite: Path, path: Path) -> None:
-    """Convert a float32 TFLite form to ONNX; tensors keep their names.
-
-    An activation that TFLite has inside its convolution is a node of its own here. It takes the
-    layer's name, so that one name means the same values in all formats; the convolution's own
-    output becomes `layer/linear`, its constants `layer/weights` and `layer/bias`.
-    """
-    import onnx
-    import tf2onnx
-
-    # The converter copies its whole graph for each of its passes, in reference cycles that the
-    # collector's own thresholds notice too late: 70 copies of ResNet50's weights, 7 GB.
-    thresholds = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(300, 1, 1)
-    try:
-        kernels = _write_with_kernels_as_inputs(tflite, path.with_suffix(".part"))
-        tf2onnx.convert.from_tflite(
-            str(path.with_suffix(".part")), opset=OPSET, output_path=str(path)
-        )
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
-    path.with_suffix(".part").unlink()
-    model = onnx.load(str(path))
-    _take_kernels(model, kernels)
-    source = flatbuffer.read_model(tflite)
-    known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
-    _name_behind_turn(model)
-    _restore_dense_names(model, source)
-    _name_activations(model, known)
-    _give_dense_layers_a_bias(model, source)
-    _name_constants(model)
-    _name_nodes(model, known)
-    onnx.save(model, str(path))
-
-
-def _write_with_kernels_as_inputs(tflite: Path, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Write a file for tf2onnx, which copies constants more often still than TensorFlow.
-
-    Returns:
-        Large dense kernels, (outputs, inputs), by the name of the input that they have become.
-    """
-    model = flatbuffer.read_model(tflite)
-    graph = model.subgraphs[0]
-    kernels: dict[str, NDArray[np.float32]] = {}
-    for op in graph.operators:
-        if flatbuffer.op_name(model, op) != "FULLY_CONNECTED":
-            continue
-        tensor = graph.tensors[op.inputs[1]]
-        values = flatbuffer.constant(model, tensor)
-        if values is not None and values.size >= _LARGE_KERNEL:
-            kernels[flatbuffer.text(tensor.name)] = values
-            model.buffers[tensor.buffer].data = None
-            tensor.buffer = 0
-            graph.inputs = [*graph.inputs, op.inputs[1]]
-    flatbuffer.write_model(model, path)
-    return kernels
-
-
-def _take_kernels(model: Any, kernels: dict[str, NDArray[np.float32]]) -> None:
-    """Make constants of inputs again, turned as their layers take them."""
-    import numpy as np
-    import onnx
-
-    inputs = set(kernels)
-    for name in sorted(inputs):
-        kernel = kernels.pop(name)  # one copy less of what is large
-        readers = [node for node in model.graph.node if name in node.input]
-        turned = [node for node in readers if node.op_type == "Transpose"]
-        if len(readers) == len(turned) == 1:
-            model.graph.node.remove(turned[0])
-            name, kernel = turned[0].output[0], np.ascontiguousarray(kernel.T)
-        model.graph.initializer.append(onnx.numpy_helper.from_array(kernel, name))
-    kept = [value for value in model.graph.input if value.name not in inputs]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-
-
-def _name_behind_turn(model: Any) -> None:
-    """Let a feature map have its name where it is computed, before it is turned back to NHWC.
-
-    The turned one is called `name/nhwc`, until `_onnx_graph.name_output`.
-    """
-    (output,) = model.graph.output
-    (last,) = (node for node in model.graph.node if output.name in node.output)
-    if last.op_type == "Transpose":
-        name, inner = output.name, last.input[0]
-        output.name = last.output[0] = f"{name}/nhwc"
-        _rename_tensor(model, inner, name)
-
-
-def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
-    """Write dense layers that came without a bias as ones with it, or with zeros.
-
-    The converter loses the bias of a layer whose input it flattens itself, as TFLite has it where
-    a 1x1 map is flattened before `Dense`. One of zeros it drops, but a later correction needs its
-    place.
-    """
-    import numpy as np
-    import onnx
-
-    tensors = source.subgraphs[0].tensors
-    biases = {
-        node.output[0]: flatbuffer.constant(source, tensors[op.inputs[2]])
-        for node, op in _dense_layers(model, source)
-        if len(op.inputs) > 2 and op.inputs[2] >= 0
-    }
-    widths = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    added = {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
-    for node in model.graph.node:
-        shape = widths.get(node.input[1]) if node.op_type == "MatMul" else None
-        if shape is None or len(shape) != 2:
-            continue
-        bias = None if node.output[0] in added else biases.get(node.output[0])
-        values = np.zeros(shape[1], np.float32) if bias is None else bias.reshape(-1)
-        name = f"{node.output[0]}/bias_of_its_own"
-        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
-        node.op_type = "Gemm"
-        node.input.append(name)
-
-
-def _dense_layers(model: Any, source: Any) -> list[tuple[Any, Any]]:
-    """Each dense layer as ONNX node and TFLite operation, matched by order.
-
-    Empty where the converter made more or fewer of them.
-    """
-    operators = source.subgraphs[0].operators
-    ops = [op for op in operators if flatbuffer.op_name(source, op) == "FULLY_CONNECTED"]
-    nodes = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
-    return list(zip(nodes, ops, strict=True)) if len(nodes) == len(ops) else []
-
-
-def _restore_dense_names(model: Any, source: Any) -> None:
-    """Give dense layers their TFLite names back, which the converter loses."""
-    tensors = source.subgraphs[0].tensors
-    taken = {name for node in model.graph.node for name in node.output}
-    for node, op in _dense_layers(model, source):
-        name = flatbuffer.text(tensors[op.outputs[0]].name)
-        if name not in taken:
-            _rename_tensor(model, node.output[0], name)
-
-
-def _name_activations(model: Any, known: set[str]) -> None:
-    """Let an activation take the name of the layer that it was fused into.
-
-    Where it has it, as the network's output, the layer is called after it.
-    """
-    readers: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    for node in list(model.graph.node):
-        layer, after = node.output[0], readers.get(node.output[0], [])
-        if len(after) != 1 or after[0].op_type not in ("Clip", "Relu"):
-            continue
-        activation = after[0]
-        if (layer in known) == (activation.output[0] in known):
-            continue
-        if layer not in known:
-            _rename_tensor(model, layer, f"{activation.output[0]}/linear")
-            continue
-        _rename(node.output, layer, f"{layer}/linear")
-        _rename(activation.input, layer, f"{layer}/linear")
-        _rename_tensor(model, activation.output[0], layer)
-
-
-def _name_constants(model: Any) -> None:
-    """Give each layer weights and bias of its own, and all other constants of one value one name.
-
-    The converter merges equal constants, but not always the same ones.
-    """
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    kept: dict[str, Any] = {}
-    first: dict[bytes, str] = {}
-    ordered = []
-    for node in _ordered_nodes(model):
-        layer = node.output[0].removesuffix("/linear")
-        weighted = node.op_type in ("Conv", "Gemm", "MatMul")
-        for place, name in enumerate(node.input):
-            if name not in constants:
-                continue
-            tensor = copy.deepcopy(constants[name])
-            if weighted and place in (1, 2):
-                tensor.name = f"{layer}/{'weights' if place == 1 else 'bias'}"
-            else:
-                tensor.name = ""
-                tensor.name = first.setdefault(tensor.SerializeToString(), f"constant_{len(first)}")
-            node.input[place] = tensor.name
-            kept[tensor.name] = tensor
-        ordered.append(node)
-    del model.graph.initializer[:], model.graph.node[:]
-    model.graph.initializer.extend(kept[name] for name in sorted(kept))
-    model.graph.node.extend(ordered)
-
-
-def _name_nodes(model: Any, known: set[str]) -> None:
-    """Name nodes and the tensors that TFLite does not have by their place in the graph."""
-    names: dict[str, str] = {}
-    fixed = known | {value.name for value in (*model.graph.input, *model.graph.output)}
-    fixed |= {tensor.name for tensor in model.graph.initializer}
-    for number, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{number}"
-        for place, name in enumerate(node.output):
-            if name not in fixed and not name.endswith("/linear"):
-                names[name] = f"{node.name}:{place}"
-        for ends in (node.input, node.output):
-            for place, name in enumerate(ends):
-                ends[place] = names.get(name, name)
-    del model.graph.value_info[:]  # of tensors that have other names now
-
-
-def _ordered_nodes(model: Any) -> list[Any]:
-    """Copies of all nodes in the order in which the outputs need them, depth first."""
-    producers = {name: node for node in model.graph.node for name in node.output}
-    ordered: list[Any] = []
-    placed: set[int] = set()
-    stack = [producers[value.name] for value in reversed(model.graph.output)]
-    while stack:
-        node = stack[-1]
-        waiting = [
-            producers[name]
-            for name in node.input
-            if name in producers and id(producers[name]) not in placed
-        ]
-        if waiting:
-            stack.append(waiting[0])
-            continue
-        stack.pop()
-        if id(node) not in placed:
-            placed.add(id(node))
-            ordered.append(node)
-    return [copy.deepcopy(node) for node in ordered]
-
-
-def _rename_tensor(model: Any, old: str, new: str) -> None:
-    for node in model.graph.node:
-        _rename(node.input, old, new)
-        _rename(node.output, old, new)
-
-
-def _rename(names: Any, old: str, new: str) -> None:
-    for place, name in enumerate(names):
-        if name == old:
-            names[place] = new

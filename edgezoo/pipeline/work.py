@@ -55,6 +55,8 @@ class Work:
     def choose_images(self) -> None:
         """Decode calibration and verification images once, for all steps."""
         request = self.plan.request
+        if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
+            return  # drawing or decoding them costs a CPU second
         self.progress("Choosing images")
         chosen, held_out = sources.choose(
             request.calibration, self.plan.size, self.plan.chosen_images, request.verify_count,

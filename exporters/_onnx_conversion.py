@@ -1,0 +1,313 @@
+"""The float32 TFLite form as ONNX: one conversion by tf2onnx, then names by layers.
+
+Needs TensorFlow, which tf2onnx imports.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo import flatbuffer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    from numpy.typing import NDArray
+
+# Per-channel QuantizeLinear came with opset 13, HardSwish with 14; onnxruntime 1.8
+# and newer load it.
+OPSET = 14
+# Numbers of a kernel, 16 KB, from which on the converter does not get to see it.
+_LARGE_KERNEL = 2**12
+_KERNEL_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+
+
+def write_onnx(tflite: Path, path: Path) -> None:
+    """Convert a float32 TFLite form to ONNX; tensors keep their names.
+
+    An activation that TFLite has inside its convolution is a node of its own here. It takes the
+    layer's name, so that one name means the same values in all formats; the convolution's own
+    output becomes `layer/linear`, its constants `layer/weights` and `layer/bias`.
+    """
+    import onnx
+
+    source = flatbuffer.read_model(tflite)
+    model = _converted_lean(tflite, path) or _converted(tflite, path)
+    known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
+    _name_behind_turn(model)
+    _restore_dense_names(model, source)
+    _name_activations(model, known)
+    _give_dense_layers_a_bias(model, source)
+    _name_constants(model)
+    _name_nodes(model, known)
+    onnx.save(model, str(path))
+
+
+def _converted(tflite: Path, path: Path) -> onnx.ModelProto:
+    """What tf2onnx makes of a file."""
+    import onnx
+    import tf2onnx
+
+    tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(path))
+    return onnx.load(str(path))
+
+
+def _converted_lean(tflite: Path, path: Path) -> onnx.ModelProto | None:
+    """The same, with a third of the CPU seconds and no copies of the weights.
+
+    tf2onnx copies its whole graph before each of its passes, to go back where one fails: 70
+    copies of ResNet50's weights, 7 GB. Here a pass that fails ends the attempt, and kernels are
+    inputs of the graph, which have a shape but no values, until they are put back.
+
+    Returns:
+        None where a pass failed, or a kernel is no longer just the weights of a layer.
+    """
+    from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
+
+    part = path.with_suffix(".part")
+    kernels = _write_with_kernels_as_inputs(tflite, part)
+    before = os.environ.get(ENV_TF2ONNX_CATCH_ERRORS)
+    os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
+    try:
+        model = _converted(part, path)
+    except Exception:  # whatever a pass fails on, the usual way logs it and goes on
+        return None
+    finally:
+        del os.environ[ENV_TF2ONNX_CATCH_ERRORS]
+        if before is not None:
+            os.environ[ENV_TF2ONNX_CATCH_ERRORS] = before
+        part.unlink()
+    return model if _take_kernels(model, kernels) else None
+
+
+def _write_with_kernels_as_inputs(tflite: Path, path: Path) -> dict[str, NDArray[np.float32]]:
+    """Write a copy of a file whose large kernels are inputs of the graph.
+
+    Returns:
+        The kernels as TFLite has them, by the name of the input that they have become.
+    """
+    model = flatbuffer.read_model(tflite)
+    graph = model.subgraphs[0]
+    kernels: dict[str, NDArray[np.float32]] = {}
+    for op in graph.operators:
+        if flatbuffer.op_name(model, op) not in _KERNEL_OPS:
+            continue
+        tensor = graph.tensors[op.inputs[1]]
+        values = flatbuffer.constant(model, tensor)
+        if values is not None and values.size >= _LARGE_KERNEL:
+            kernels[flatbuffer.text(tensor.name)] = values
+            model.buffers[tensor.buffer].data = None
+            tensor.buffer = 0
+            graph.inputs = [*graph.inputs, op.inputs[1]]
+    flatbuffer.write_model(model, path)
+    return kernels
+
+
+def _take_kernels(model: onnx.ModelProto, kernels: dict[str, NDArray[np.float32]]) -> bool:
+    """Make constants of inputs again, turned and shaped as their layers take them.
+
+    Returns:
+        Whether each one is now the weights of a layer.
+    """
+    import numpy as np
+    import onnx
+
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    inputs = set(kernels)
+    for name in sorted(inputs):
+        kernel = kernels.pop(name)  # one copy less of what is large
+        while len(readers.get(name, ())) == 1:
+            (node,) = readers[name]
+            if node.op_type == "Transpose":
+                kernel = kernel.transpose(onnx.helper.get_node_attr_value(node, "perm"))
+            elif node.op_type == "Reshape" and node.input[1] in constants:
+                kernel = kernel.reshape(onnx.numpy_helper.to_array(constants[node.input[1]]))
+            else:
+                break
+            model.graph.node.remove(node)
+            name = node.output[0]
+        layers = readers.get(name, ())
+        if any(node.op_type not in _WEIGHTED or node.input[1] != name for node in layers):
+            return False
+        turned = np.ascontiguousarray(kernel)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(turned, name))
+    kept = [value for value in model.graph.input if value.name not in inputs]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    return True
+
+
+def _name_behind_turn(model: Any) -> None:
+    """Let a feature map have its name where it is computed, before it is turned back to NHWC.
+
+    The turned one is called `name/nhwc`, until `_onnx_graph.name_output`.
+    """
+    (output,) = model.graph.output
+    (last,) = (node for node in model.graph.node if output.name in node.output)
+    if last.op_type == "Transpose":
+        name, inner = output.name, last.input[0]
+        output.name = last.output[0] = f"{name}/nhwc"
+        _rename_tensor(model, inner, name)
+
+
+def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
+    """Write dense layers that came without a bias as ones with it, or with zeros.
+
+    The converter loses the bias of a layer whose input it flattens itself, as TFLite has it where
+    a 1x1 map is flattened before `Dense`. One of zeros it drops, but a later correction needs its
+    place.
+    """
+    import numpy as np
+    import onnx
+
+    tensors = source.subgraphs[0].tensors
+    biases = {
+        node.output[0]: flatbuffer.constant(source, tensors[op.inputs[2]])
+        for node, op in _dense_layers(model, source)
+        if len(op.inputs) > 2 and op.inputs[2] >= 0
+    }
+    widths = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    added = {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
+    for node in model.graph.node:
+        shape = widths.get(node.input[1]) if node.op_type == "MatMul" else None
+        if shape is None or len(shape) != 2:
+            continue
+        bias = None if node.output[0] in added else biases.get(node.output[0])
+        values = np.zeros(shape[1], np.float32) if bias is None else bias.reshape(-1)
+        name = f"{node.output[0]}/bias_of_its_own"
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+        node.op_type = "Gemm"
+        node.input.append(name)
+
+
+def _dense_layers(model: Any, source: Any) -> list[tuple[Any, Any]]:
+    """Each dense layer as ONNX node and TFLite operation, matched by order.
+
+    Empty where the converter made more or fewer of them.
+    """
+    operators = source.subgraphs[0].operators
+    ops = [op for op in operators if flatbuffer.op_name(source, op) == "FULLY_CONNECTED"]
+    nodes = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
+    return list(zip(nodes, ops, strict=True)) if len(nodes) == len(ops) else []
+
+
+def _restore_dense_names(model: Any, source: Any) -> None:
+    """Give dense layers their TFLite names back, which the converter loses."""
+    tensors = source.subgraphs[0].tensors
+    taken = {name for node in model.graph.node for name in node.output}
+    for node, op in _dense_layers(model, source):
+        name = flatbuffer.text(tensors[op.outputs[0]].name)
+        if name not in taken:
+            _rename_tensor(model, node.output[0], name)
+
+
+def _name_activations(model: Any, known: set[str]) -> None:
+    """Let an activation take the name of the layer that it was fused into.
+
+    Where it has it, as the network's output, the layer is called after it.
+    """
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in list(model.graph.node):
+        layer, after = node.output[0], readers.get(node.output[0], [])
+        if len(after) != 1 or after[0].op_type not in ("Clip", "Relu"):
+            continue
+        activation = after[0]
+        if (layer in known) == (activation.output[0] in known):
+            continue
+        if layer not in known:
+            _rename_tensor(model, layer, f"{activation.output[0]}/linear")
+            continue
+        _rename(node.output, layer, f"{layer}/linear")
+        _rename(activation.input, layer, f"{layer}/linear")
+        _rename_tensor(model, activation.output[0], layer)
+
+
+def _name_constants(model: Any) -> None:
+    """Give each layer weights and bias of its own, and all other constants of one value one name.
+
+    The converter merges equal constants, but not always the same ones.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    kept: dict[str, Any] = {}
+    first: dict[bytes, str] = {}
+    ordered = []
+    for node in _ordered_nodes(model):
+        layer = node.output[0].removesuffix("/linear")
+        weighted = node.op_type in _WEIGHTED
+        for place, name in enumerate(node.input):
+            if name not in constants:
+                continue
+            tensor = copy.deepcopy(constants[name])
+            if weighted and place in (1, 2):
+                tensor.name = f"{layer}/{'weights' if place == 1 else 'bias'}"
+            else:
+                tensor.name = ""
+                tensor.name = first.setdefault(tensor.SerializeToString(), f"constant_{len(first)}")
+            node.input[place] = tensor.name
+            kept[tensor.name] = tensor
+        ordered.append(node)
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept[name] for name in sorted(kept))
+    model.graph.node.extend(ordered)
+
+
+def _name_nodes(model: Any, known: set[str]) -> None:
+    """Name nodes and the tensors that TFLite does not have by their place in the graph."""
+    names: dict[str, str] = {}
+    fixed = known | {value.name for value in (*model.graph.input, *model.graph.output)}
+    fixed |= {tensor.name for tensor in model.graph.initializer}
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
+        for place, name in enumerate(node.output):
+            if name not in fixed and not name.endswith("/linear"):
+                names[name] = f"{node.name}:{place}"
+        for ends in (node.input, node.output):
+            for place, name in enumerate(ends):
+                ends[place] = names.get(name, name)
+    del model.graph.value_info[:]  # of tensors that have other names now
+
+
+def _ordered_nodes(model: Any) -> list[Any]:
+    """Copies of all nodes in the order in which the outputs need them, depth first."""
+    producers = {name: node for node in model.graph.node for name in node.output}
+    ordered: list[Any] = []
+    placed: set[int] = set()
+    stack = [producers[value.name] for value in reversed(model.graph.output)]
+    while stack:
+        node = stack[-1]
+        waiting = [
+            producers[name]
+            for name in node.input
+            if name in producers and id(producers[name]) not in placed
+        ]
+        if waiting:
+            stack.append(waiting[0])
+            continue
+        stack.pop()
+        if id(node) not in placed:
+            placed.add(id(node))
+            ordered.append(node)
+    return [copy.deepcopy(node) for node in ordered]
+
+
+def _rename_tensor(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        _rename(node.input, old, new)
+        _rename(node.output, old, new)
+
+
+def _rename(names: Any, old: str, new: str) -> None:
+    for place, name in enumerate(names):
+        if name == old:
+            names[place] = new
