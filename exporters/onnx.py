@@ -26,6 +26,7 @@ from edgezoo.exporters._common import (
     takes_float,
 )
 from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
+from edgezoo.exporters._onnx_norms import join_norms
 from edgezoo.rounding import weight_scales
 from edgezoo.spec import ModelSpec, Precision
 
@@ -93,6 +94,7 @@ class OnnxExporter:
             )
         else:
             model = onnx.load(str(source.form(onnx_form(job))))
+            join_norms(model)
             if job.precision == "float16":
                 model = _to_float16(model)
         name_output(model, contract.output_kind)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _CPU_PROVIDER = "CPUExecutionProvider"
 _MAIN_DOMAIN = ("", "ai.onnx")
-_FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "Add", "Mul", "Sub"}
+_FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Sub"}
 # The release of onnxruntime that first knew an IR version and an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
 _FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}
