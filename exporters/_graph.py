@@ -62,9 +62,6 @@ def _converted(
 ) -> Any:
     """What TensorFlow's converter makes of a network, with stand-ins in place of some kernels."""
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
 
     before = _normalizer(how) if how else lambda x: x
     signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
@@ -74,10 +71,10 @@ def _converted(
             return model(before(image), training=False)
 
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
-    frozen = convert_variables_to_constants_v2(traced)
+    # Without the object that has the variables the converter freezes the graph itself. With it,
+    # it takes a saved model instead, whose variables it loses.
+    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert())
     del traced
-    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert())
-    del frozen
     return flatbuffer.read_model(path)
 
 
