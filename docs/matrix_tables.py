@@ -22,6 +22,7 @@ def matrix() -> str:
         "batch norm: their SQNR says how well a file follows, nothing of a trained one's top-1.\n",
     ]
     parts += _surprises([cell for cell in cells if "failed" not in cell])
+    parts += _norms(cells)
     for model in sorted({cell["model"] for cell in cells}):
         parts += _matrix_model([cell for cell in cells if cell["model"] == model])
     return "\n".join(parts)
@@ -55,6 +56,36 @@ def _surprises(cells: list[dict[str, Any]]) -> list[str]:
     least_db = min((c["sqnr_db"], c["model"]) for c in cells if c["precision"] == "float16")
     lines.append(f"- float16 keeps {least_db[0]:.0f} dB at the least ({least_db[1]}).")
     return ["## What surprised\n", f"Measured on {'; '.join(machines)}.\n", "\n".join(lines) + "\n"]
+
+
+def _norms(cells: list[dict[str, Any]]) -> list[str]:
+    """What became of batch norms that follow no convolution."""
+    kinds = {"tflite": ("MUL", "ADD"), "onnx": ("BatchNormalization",), "openvino": ("Multiply",)}
+    rows = []
+    for model in sorted({cell["model"] for cell in cells if cell["model"].startswith("densenet")}):
+        found = {
+            cell["format"]: cell["operations"]["ops"]
+            for cell in cells
+            if cell["model"] == model and cell["precision"] == "float32"
+        }
+        counts = (
+            ", ".join(f"{found[name].get(kind, 0)} {kind}" for kind in named)
+            for name, named in kinds.items()
+        )
+        rows.append([model, *counts])
+    return [
+        "## Batch norms\n",
+        "A batch norm behind a convolution becomes part of its weights and bias, in every\n"
+        "format, and costs nothing. Half of a DenseNet's stand behind a concatenation and before\n"
+        "a ReLU: the values go to several layers, so no layer before can take the norm, and the\n"
+        "ReLU keeps the convolution behind it from it. These are what is left, in float32:\n",
+        table(["model", "tflite", "onnx", "openvino"], rows) + "\n",
+        "In TFLite the ReLU is part of the ADD. An ONNX BatchNormalization is computed by\n"
+        "onnxruntime in the layout of the convolutions around it, together with its ReLU.\n"
+        "OpenVINO's plugin makes one kernel of Multiply, Add and Relu when it loads the file.\n"
+        "In int8 all of them are integer operations in TFLite; ONNX has Mul and Add between\n"
+        "quantizers.\n",
+    ]
 
 
 def _machine(cell: dict[str, Any]) -> str:
