@@ -69,10 +69,13 @@ def by_hand(model: str, folder: Path, what: str) -> None:
         parts = [scored[i : i + 8] for i in range(0, len(scored), 8)]
         rows = [np.asarray(network(part, training=False)) for part in parts]
         np.save(folder / "reference.npy", np.concatenate(rows))
+        import onnx
+
         from edgezoo.exporters import _graph, _onnx_conversion
 
         _graph.write_tflite(network, images.shape[1], None, "logits", folder / "float.tflite")
-        _onnx_conversion.write_onnx(folder / "float.tflite", folder / "float.onnx")
+        converted = _onnx_conversion.to_onnx(folder / "float.tflite")
+        onnx.save(converted, str(folder / "float.onnx"))
     elif what == "tflite":
         _by_hand_tflite(logits_network(model), images, folder / "hand.tflite")
     elif what == "onnx":

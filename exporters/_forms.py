@@ -16,8 +16,10 @@ from edgezoo.exporters import _onnx_graph, _tflite_graph
 
 if TYPE_CHECKING:
     import keras
+    import onnx
 
-_ONNX = {"float.onnx", "half.onnx", "prepared.onnx"}
+_FROM_BASE = {"half.onnx", "prepared.onnx"}
+_ONNX = {"float.onnx", *_FROM_BASE}
 
 
 def write(network: keras.Model, source: Source, forms: set[str]) -> None:
@@ -42,9 +44,13 @@ def write(network: keras.Model, source: Source, forms: set[str]) -> None:
         _write_float_tflite(source, base, "float.tflite")
     if not forms & _ONNX:
         return
-    _onnx_conversion.write_onnx(base, source.form("base.onnx"))
+    import onnx
+
+    model = _onnx_conversion.to_onnx(base)
+    if forms & _FROM_BASE:
+        onnx.save(model, str(source.form("base.onnx")))
     if "float.onnx" in forms:
-        _write_float_onnx(source, None, "float.onnx")
+        _write_float_onnx(source, model, "float.onnx")
 
 
 def write_half(source: Source, corrected: Path, forms: set[str]) -> None:
@@ -58,7 +64,11 @@ def write_half(source: Source, corrected: Path, forms: set[str]) -> None:
     if "half.tflite" in forms:
         _write_float_tflite(source, corrected, "half.tflite")
     if "half.onnx" in forms:
-        _write_float_onnx(source, corrected, "half.onnx")
+        import onnx
+
+        model = onnx.load(str(source.form("base.onnx")))
+        _onnx_graph.take_constants(model, corrected)
+        _write_float_onnx(source, model, "half.onnx")
 
 
 def _write_float_tflite(source: Source, base: Path, form: Form) -> None:
@@ -72,13 +82,10 @@ def _write_float_tflite(source: Source, base: Path, form: Form) -> None:
     flatbuffer.write_model(model, source.form(form))
 
 
-def _write_float_onnx(source: Source, constants: Path | None, form: Form) -> None:
-    """`base.onnx`, with the constants of a TFLite form, that takes what the contract says."""
+def _write_float_onnx(source: Source, model: onnx.ModelProto, form: Form) -> None:
+    """A base that takes what the contract says; it is changed."""
     import onnx
 
-    model = onnx.load(str(source.form("base.onnx")))
-    if constants is not None:
-        _onnx_graph.take_constants(model, constants)
     how = source.contract.normalization
     if source.contract.input_kind == "pixels" and how.uniform:
         _onnx_graph.normalize_in_front(model, how)

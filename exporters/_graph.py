@@ -45,20 +45,16 @@ def write_tflite(
         path: where to write; input (1, size, size, 3).
     """
     kernels = _large_kernels(model)
-    converted = _converted(model, size, how, kernels, path)
+    converted = _converted(model, size, how, kernels)
     if not _put_back(converted, kernels):
-        converted = _converted(model, size, how, [], path)
+        converted = _converted(model, size, how, [])
     flatbuffer.add_signature(converted, INPUT_NAME, output)
     flatbuffer.rename_layers(converted)
     flatbuffer.write_model(converted, path)
 
 
 def _converted(
-    model: keras.Model,
-    size: int,
-    how: Normalization | None,
-    kernels: list[_Kernel],
-    path: Path,
+    model: keras.Model, size: int, how: Normalization | None, kernels: list[_Kernel]
 ) -> Any:
     """What TensorFlow's converter makes of a network, with stand-ins in place of some kernels."""
     import tensorflow as tf
@@ -73,9 +69,7 @@ def _converted(
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
     # Without the object that has the variables the converter freezes the graph itself. With it,
     # it takes a saved model instead, whose variables it loses.
-    path.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert())
-    del traced
-    return flatbuffer.read_model(path)
+    return flatbuffer.parse(tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert())
 
 
 @dataclass(frozen=True, slots=True)

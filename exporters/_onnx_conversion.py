@@ -26,17 +26,16 @@ _KERNEL_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
-def write_onnx(tflite: Path, path: Path) -> None:
+def to_onnx(tflite: Path) -> onnx.ModelProto:
     """Convert a float32 TFLite form to ONNX; tensors keep their names.
 
     An activation that TFLite has inside its convolution is a node of its own here. It takes the
     layer's name, so that one name means the same values in all formats; the convolution's own
     output becomes `layer/linear`, its constants `layer/weights` and `layer/bias`.
     """
-    import onnx
-
     source = flatbuffer.read_model(tflite)
-    model = _converted_lean(tflite, path) or _converted(tflite, path)
+    part = tflite.with_suffix(".part")
+    model = _converted_lean(source, part) or _converted(tflite, part)
     known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
     _name_behind_turn(model)
     _restore_dense_names(model, source)
@@ -44,36 +43,42 @@ def write_onnx(tflite: Path, path: Path) -> None:
     _give_dense_layers_a_bias(model, source)
     _name_constants(model)
     _name_nodes(model, known)
-    onnx.save(model, str(path))
+    return model
 
 
-def _converted(tflite: Path, path: Path) -> onnx.ModelProto:
-    """What tf2onnx makes of a file."""
+def _converted(tflite: Path, part: Path) -> onnx.ModelProto:
+    """What tf2onnx makes of a file; `part` is written on the way."""
     import onnx
     import tf2onnx
 
-    tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(path))
-    return onnx.load(str(path))
+    tf2onnx.convert.from_tflite(str(tflite), opset=OPSET, output_path=str(part))
+    model = onnx.load(str(part))
+    part.unlink()
+    return model
 
 
-def _converted_lean(tflite: Path, path: Path) -> onnx.ModelProto | None:
+def _converted_lean(source: Any, part: Path) -> onnx.ModelProto | None:
     """The same, with a third of the CPU seconds and no copies of the weights.
 
     tf2onnx copies its whole graph before each of its passes, to go back where one fails: 70
     copies of ResNet50's weights, 7 GB. Here a pass that fails ends the attempt, and kernels are
     inputs of the graph, which have a shape but no values, until they are put back.
 
+    Args:
+        source: the file, whose kernels are taken from it.
+        part: written on the way.
+
     Returns:
         None where a pass failed, or a kernel is no longer just the weights of a layer.
     """
     from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
 
-    part = path.with_suffix(".part")
-    kernels = _write_with_kernels_as_inputs(tflite, part)
+    kernels = _make_inputs_of_kernels(source)
+    flatbuffer.write_model(source, part)
     before = os.environ.get(ENV_TF2ONNX_CATCH_ERRORS)
     os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
     try:
-        model = _converted(part, path)
+        model = _converted(part, part.with_suffix(".part.onnx"))
     except Exception:  # whatever a pass fails on, the usual way logs it and goes on
         return None
     finally:
@@ -84,13 +89,12 @@ def _converted_lean(tflite: Path, path: Path) -> onnx.ModelProto | None:
     return model if _take_kernels(model, kernels) else None
 
 
-def _write_with_kernels_as_inputs(tflite: Path, path: Path) -> dict[str, NDArray[np.float32]]:
-    """Write a copy of a file whose large kernels are inputs of the graph.
+def _make_inputs_of_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
+    """Let a TFLite graph take its large kernels as inputs.
 
     Returns:
         The kernels as TFLite has them, by the name of the input that they have become.
     """
-    model = flatbuffer.read_model(tflite)
     graph = model.subgraphs[0]
     kernels: dict[str, NDArray[np.float32]] = {}
     for op in graph.operators:
@@ -100,10 +104,13 @@ def _write_with_kernels_as_inputs(tflite: Path, path: Path) -> dict[str, NDArray
         values = flatbuffer.constant(model, tensor)
         if values is not None and values.size >= _LARGE_KERNEL:
             kernels[flatbuffer.text(tensor.name)] = values
-            model.buffers[tensor.buffer].data = None
             tensor.buffer = 0
             graph.inputs = [*graph.inputs, op.inputs[1]]
-    flatbuffer.write_model(model, path)
+    read = {tensor.buffer for tensor in graph.tensors}
+    read |= {entry.buffer for entry in model.metadata or []}
+    for number, buffer in enumerate(model.buffers):
+        if number not in read:
+            buffer.data = None
     return kernels
 
 
