@@ -246,10 +246,13 @@ class Conversation:
             self._child.stdin.write(request.encode())
             self._child.stdin.flush()
         timer = threading.Timer(patience_s or threading.TIMEOUT_MAX, _kill, [self._child])
+        timer.daemon = True  # an interrupt may come before it can be cancelled
         timer.start()
-        line = self._child.stdout.readline()
-        hung = timer.finished.is_set()
-        timer.cancel()
+        try:
+            line = self._child.stdout.readline()
+            hung = timer.finished.is_set()
+        finally:
+            timer.cancel()
         if hung and not line.endswith(b"\n"):
             raise CrashError(
                 f"The process for the step '{method}' gave no sign of life for {patience_s:.0f} s "

@@ -193,6 +193,24 @@ def test_conversation_with_one_that_hangs() -> None:
         assert talk._child.wait(10) == -signal.SIGKILL
 
 
+def test_interrupt_while_a_child_is_asked() -> None:
+    """The process ends, whatever still waits for the child."""
+    program = (
+        "import os, signal, edgezoo.process as p\n"
+        "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "with p.Conversation('edgezoo.faults:Counter') as talk:\n"
+        "    talk.ask('add', x=1)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.5)\n"
+        "    try:\n"
+        "        talk.ask('hold')\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                           timeout=60)  # fmt: skip
+    assert (ended.stdout, ended.returncode) == ("interrupted\n", 0)
+
+
 @pytest.mark.parametrize("then", ["", "talk._child.stdin.write(HOLD); talk._child.stdin.flush()"])
 def test_conversation_ends_with_its_parent(then: str, tmp_path: Path) -> None:
     """Also within a library's call that does not let go of the interpreter."""
