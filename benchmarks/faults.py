@@ -38,6 +38,8 @@ EXPORT = ["export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--wei
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "a child")
 # A command that has not ended by then hangs.
 PATIENCE_S = 1800
+# What a command may take to end once it was told to.
+END_S = 60
 Facts = dict[str, Any]
 
 
@@ -94,12 +96,18 @@ def _hit(process: subprocess.Popen[bytes], way: str) -> list[str]:
             os.kill(pid, signal.SIGKILL)
     else:
         process.send_signal(getattr(signal, way))
-    _, said = process.communicate(timeout=PATIENCE_S)
+    wrong = []
+    try:
+        _, said = process.communicate(timeout=PATIENCE_S if way == "a child" else END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        _, said = process.communicate()
+        wrong.append(f"{way}: it did not end within {END_S} s")
     end = time.monotonic() + 20
     while any(map(alive, family)) and time.monotonic() < end:
         time.sleep(0.05)
     left = [str(pid) for pid in family if alive(pid)]
-    wrong = [f"{way}: children {', '.join(left)} live on"] if left else []
+    wrong += [f"{way}: children {', '.join(left)} live on"] if left else []
     if b"Traceback" in said:
         wrong.append(f"{way}: {said.decode()[-300:]}")
     return wrong
