@@ -138,10 +138,10 @@ def _conversion(result: dict[str, Any]) -> list[str]:
                "cheapest route by hand", "ratio"]  # fmt: skip
     return [
         f"## Conversion\n\n{origin(result)}\n",
-        "Float32, CPU seconds of whole processes from the import of TensorFlow to the file, and the\n"
-        "most memory. The ratio is that of seconds; at most 1.2 is wanted. OpenVINO's own reader of\n"
-        "Keras networks leaves no layer its name, so EdgeZoo goes by way of TFLite and ONNX: see\n"
-        "[decision 73](decisions/0073-converters-without-kernels.md).\n",
+        "Float32, CPU seconds of whole processes from the import of TensorFlow to the file, and\n"
+        "the most memory. The ratio is that of seconds; at most 1.2 is wanted. OpenVINO's own\n"
+        "reader of Keras networks leaves no layer its name, so EdgeZoo goes by way of TFLite and\n"
+        "ONNX ([why](decisions/0073-converters-without-kernels.md)).\n",
         table(columns, rows),
     ]
 
