@@ -5,9 +5,11 @@ The names below are imported at first use, so that `import edgezoo` costs next t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Not typing's: what is loaded here is loaded before Ctrl-C can be caught.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from edgezoo.api import (
         benchmark,
         build,
