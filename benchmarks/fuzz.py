@@ -169,6 +169,7 @@ def children_of(process: int) -> int:
 def run(kinds: dict[Kind, range], bases: Path) -> dict[str, Any]:
     """Run inputs of every kind; one warm process for each sort of runtime."""
     seen, failures, growth = {kind.name: Seen() for kind in kinds}, [], []
+    before, where = dict(os.environ), tempfile.tempdir
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         place, scratch, watched = (Path(folder, n) for n in ("case", "tmp", "cwd"))
         for made in (place, scratch, watched):
@@ -203,6 +204,9 @@ def run(kinds: dict[Kind, range], bases: Path) -> dict[str, Any]:
                           f"{dict(seen[kind.name].child_deaths)}", file=sys.stderr)  # fmt: skip
             warm.close()
         os.chdir(common.ROOT)
+    os.environ.clear()
+    os.environ |= before
+    tempfile.tempdir = where
     return {"kinds": seen, "failures": failures, "main_process": growth}
 
 
