@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -127,15 +128,20 @@ def _client(address: str) -> Iterator[Any]:
 
 
 def _require_workers(client: Any, address: str, device: str | None) -> None:
+    begun = time.monotonic()
     with contextlib.suppress(TimeoutError):
         client.wait_for_workers(1, timeout=_WORKERS_S)
-    known = client.scheduler_info(n_workers=-1)["workers"].values()
+    while True:  # the device's worker may be the last to come
+        known = client.scheduler_info(n_workers=-1)["workers"].values()
+        named = [entry for entry in known if device in entry["resources"]]
+        if named or device is None or time.monotonic() - begun > _CONNECT_S:
+            break
+        time.sleep(0.1)
     if not known:
         raise MissingError(
             f"The scheduler at {address} has no workers.",
             f"Start some on each machine with `dask worker {address}`.",
         )
-    named = [entry for entry in known if device in entry["resources"]]
     if device is not None and len(named) != 1:
         raise MissingError(
             f"{len(named)} workers of {address} have the resource {device!r}; it must be one.",
