@@ -134,7 +134,7 @@ def _require_workers(client: Any, address: str, device: str | None) -> None:
     while True:  # the device's worker may be the last to come
         known = client.scheduler_info(n_workers=-1)["workers"].values()
         named = [entry for entry in known if device in entry["resources"]]
-        if named or device is None or time.monotonic() - begun > _CONNECT_S:
+        if named or device is None or time.monotonic() - begun > _WORKERS_S:
             break
         time.sleep(0.1)
     if not known:

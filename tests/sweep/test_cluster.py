@@ -263,3 +263,19 @@ def test_real_sweep_with_a_killed_worker(dask: Cluster, trained: Trained, tmp_pa
     assert dask.dead == 1 and (tmp_path / "died").exists()
     local, many = (timeless(tmp_path / name) for name in ("local", "many"))
     assert len(local) == 8 and many == local
+
+
+def test_the_worker_that_measures_may_come_last() -> None:
+    """The scheduler names it only when it is asked for the third time."""
+    plain, board = {"resources": {}}, {"resources": {"board": 1}}
+    known = [{"a": plain}, {"a": plain}, {"a": plain, "b": board}]
+
+    class Client:
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            assert count == 1
+
+        def scheduler_info(self, n_workers: int) -> dict[str, dict[str, dict[str, object]]]:
+            return {"workers": known.pop(0)}  # type: ignore[dict-item]
+
+    cluster._require_workers(Client(), "tcp://here:1", "board")
+    assert not known
