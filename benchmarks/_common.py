@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,13 @@ def environment() -> dict[str, Any]:
     }
 
 
+def has_vnni() -> bool:
+    """Whether this CPU multiplies int8 with instructions that do not saturate."""
+    from edgezoo.diagnosis import diagnose
+
+    return any(name.endswith("vnni") for name in diagnose()["machine"]["features"])
+
+
 def keras_environment() -> dict[str, str]:
     """The environment in which Keras finds the weights of ../shared."""
     return {**os.environ, "KERAS_HOME": str(SHARED / "keras")}
@@ -79,10 +87,14 @@ def measure(command: list[str]) -> dict[str, Any]:
         }
 
 
-def score(artifact: Path, alpha: float, size: int) -> dict[str, Any]:
-    """The arbiter's verdict: the bare runtime's default session on the validation images."""
+def score(artifact: Path, alpha: float, size: int, emulator: Sequence[str] = ()) -> dict[str, Any]:
+    """The arbiter's verdict: the bare runtime's default session on the validation images.
+
+    `emulator` is a command that runs Python as another processor would.
+    """
+    python = [*emulator, sys.executable]
     done = subprocess.run(
-        [sys.executable, SHARED / "tools" / "score.py", artifact, str(alpha), str(size)],
+        [*python, SHARED / "tools" / "score.py", artifact, str(alpha), str(size)],
         capture_output=True,
         text=True,
         check=True,

@@ -2,8 +2,12 @@
 
 Every file is scored by ../shared/tools/score.py: the bare runtime in its default session on 650
 ImageNet validation images. The peers are made by ../shared/tools/by_hand.py with the libraries'
-defaults. Writes results/int8-accuracy.json and exits 1 where a bound does not hold. A network that
-is not named keeps the rows that are there, with the machine and the commit that they came from.
+defaults. ONNX files of both are scored on a CPU without VNNI too, where a default session
+multiplies with instructions that saturate: on an emulated Haswell where this CPU has VNNI (Debian's
+qemu-user-static). OpenVINO's default session computes float32 files in bfloat16 where the CPU has
+it; openvino_precision.py is about that, and such a row is not held against the bound of float32.
+Writes results/int8-accuracy.json and exits 1 where a bound does not hold. A network that is not
+named keeps the rows that are there, with the machine and the commit that they came from.
 
     python benchmarks/int8_accuracy.py [ALPHA/SIZE...]
 """
@@ -27,12 +31,14 @@ BOUNDS = {
     (0.5, 160): (0.955, 0.008, 0.64),
     (1.0, 224): (0.965, 0.008, 0.0),
 }
-# What an ONNX file in a default session without VNNI may have less.
-ONNX_ALLOWANCE = 0.015
+# What an ONNX file may have less of agreement.
+ONNX_ALLOWANCE = {(0.25, 224): 0.0, (0.5, 160): 0.015, (1.0, 224): 0.015}
 # What procedural pictures may lose against images, in top-1.
 SYNTHETIC_LOSS = 0.015
 # (source, how many images)
 CALIBRATIONS = (("images", 100), ("images", 500), ("synthetic", 200))
+WITHOUT_VNNI = ("qemu-x86_64-static", "-cpu", "Haswell")
+FIGURES = ("images", "float_top1", "top1", "drop", "agreement")
 
 
 def export(
@@ -49,7 +55,8 @@ def export(
         sys.exit(done["stderr"])
     rows = []
     for entry in json.loads(done["stdout"])["artifacts"]:
-        facts = common.score(Path(entry["path"]), alpha, size)
+        path = Path(entry["path"])
+        facts = common.score(path, alpha, size)
         checked = {k: entry["verification"][k] for k in ("verdict", "sqnr_db", "agreement_top1")}
         rows.append(
             {
@@ -59,12 +66,32 @@ def export(
                 "count": count,
                 "options": list(options),
                 "bytes": entry["bytes"],
-                **{k: facts[k] for k in ("images", "float_top1", "top1", "drop", "agreement")},
+                **{k: facts[k] for k in FIGURES},
                 "verification": checked,
+                "floats": computes_in(entry["format"]),
             }
         )
+        bounded = "--precision" in options and source == "images"
+        if bounded and path.suffix == ".onnx" and entry["precision"] == "int8":
+            rows[-1]["without_vnni"] = without_vnni(path, alpha, size, facts)
         print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def without_vnni(path: Path, alpha: float, size: int, here: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a default session on a CPU whose int8 products saturate."""
+    if not common.has_vnni():
+        return {"cpu": "this one", **{k: here[k] for k in FIGURES}}
+    facts = common.score(path, alpha, size, WITHOUT_VNNI)
+    return {"cpu": "Haswell, emulated", **{k: facts[k] for k in FIGURES}}
+
+
+def computes_in(format: str) -> str:
+    """What a default session multiplies floats in."""
+    import openvino
+
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "bfloat16" if format == "openvino" and "BF16" in capabilities else "float32"
 
 
 def by_hand(alpha: float, size: int, output: Path) -> list[dict[str, Any]]:
@@ -76,7 +103,14 @@ def by_hand(alpha: float, size: int, output: Path) -> list[dict[str, Any]]:
         check=True,
         env=common.keras_environment(),
     )
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    if common.has_vnni():
+        script = Path(__file__).with_name("_onnx_by_hand.py")
+        command = [*WITHOUT_VNNI, sys.executable, script, output / "i8.onnx", str(alpha), str(size)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        row = {"name": "onnx, default session, Haswell emulated", "alpha": alpha, "size": size}
+        rows.append({**row, **json.loads(done.stdout)})
+    return rows
 
 
 def failures(alpha: float, size: int, rows: list[dict[str, Any]]) -> list[str]:
@@ -86,9 +120,10 @@ def failures(alpha: float, size: int, rows: list[dict[str, Any]]) -> list[str]:
     real = {row["format"]: row["top1"] for row in rows if row["count"] == 500}
     for row in rows:
         name = f"mobilenet {alpha}/{size} {row['format']} {row['options']} {row['count']}"
-        least = agreement - (ONNX_ALLOWANCE if row["format"] == "onnx" else 0)
+        allowance = ONNX_ALLOWANCE[alpha, size] if row["format"] == "onnx" else 0
+        least = agreement - allowance
         if row["precision"] == "float32":
-            if row["agreement"] < 1:
+            if row["agreement"] < 1 and row.get("floats", "float32") == "float32":
                 found.append(f"{name}: agreement {row['agreement']} on float32")
         elif "per-tensor" in row["options"]:
             if row["top1"] < coarse:
@@ -97,10 +132,11 @@ def failures(alpha: float, size: int, rows: list[dict[str, Any]]) -> list[str]:
             if row["top1"] < real[row["format"]] - SYNTHETIC_LOSS:
                 found.append(f"{name}: top-1 {row['top1']}, with images {real[row['format']]}")
         elif "--effort" not in row["options"]:
-            if row["agreement"] < least:
-                found.append(f"{name}: agreement {row['agreement']} is below {least:g}")
-            if row["drop"] > drop:
-                found.append(f"{name}: drop {row['drop']} is above {drop}")
+            for where, facts in (("", row), (" without VNNI", row.get("without_vnni", row))):
+                if facts["agreement"] < least:
+                    found.append(f"{name}{where}: agreement {facts['agreement']}, not {least:g}")
+                if facts["drop"] > drop:
+                    found.append(f"{name}{where}: drop {facts['drop']} is above {drop}")
     return found
 
 
