@@ -1,4 +1,4 @@
-"""Writes the raw answers of a .tflite file of bytes by one set of kernels; run by kernels.py.
+"""Writes the raw answers of an int8 .tflite file by one set of kernels; run by kernels.py.
 
 python _kernel_outputs.py FILE PIXELS.npy default|reference|gpu|tflite_micro COUNT OUTPUT.npy
 """
@@ -48,8 +48,16 @@ def on_micro(file: str, batch: np.ndarray) -> np.ndarray:
         return session.run(batch)
 
 
+def taken_by(file: str, batch: np.ndarray) -> np.ndarray:
+    """Pixels in the file's type: as they are, or less 128."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    (taken,) = Interpreter(model_path=file).get_input_details()
+    return batch if taken["dtype"] == np.uint8 else (batch.astype(np.int16) - 128).astype(np.int8)
+
+
 def main(file: str, pixels: str, kernels: str, count: str, output: str) -> None:
-    batch = np.load(pixels)[: int(count)]
+    batch = taken_by(file, np.load(pixels)[: int(count)])
     if kernels == "gpu":
         answers = on_gpu(file, batch)
     elif kernels == "tflite_micro":

@@ -3,9 +3,10 @@
 LiteRT's default kernels (XNNPACK) on this CPU are held against those on an emulated Raspberry Pi 4
 and on a GPU (SwiftShader, where there is none), and against TFLite's reference kernels; these are
 held against those of the Pi and of TFLite Micro. So are files by hand: TensorFlow's documented
-conversion with 100 calibration images and bytes at the border. Answers are bytes, so a step is
-1/256 of probability. Needs qemu-user-static, mmdebstrap and Vulkan (chromium-common and libvulkan1
-bring SwiftShader). Writes results/kernels.json and exits 1 where a bound does not hold.
+conversion with 100 calibration images and int8 at the border (LiteRT's GPU does not take its files
+of uint8). Answers have 256 steps of probability. Needs qemu-user-static, mmdebstrap and Vulkan
+(chromium-common and libvulkan1 bring SwiftShader). Writes results/kernels.json and exits 1 where a
+bound does not hold.
 
     python benchmarks/kernels.py
 """
@@ -84,7 +85,7 @@ def convert(path: Path, alpha: float, size: int) -> None:
         [one[None].astype(np.float32) / 127.5 - 1] for one in chosen
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    converter.inference_input_type = converter.inference_output_type = tf.int8
     path.write_bytes(converter.convert())
 
 

@@ -24,7 +24,7 @@ from edgezoo.pipeline.verify import verify_files
 from edgezoo.reporting import files, recommendation
 from edgezoo.reporting.recommendation import Budgets
 from edgezoo.reporting.rows import rows
-from edgezoo.store import read_records
+from edgezoo.store import read_stores
 from edgezoo.sweep import entry
 
 __all__ = [
@@ -149,7 +149,8 @@ def recommend(
         machine: part of its name, where there are several.
         **budgets: fields of `Budgets`, such as max_latency_ms=20, max_bytes=2_000_000.
     """
-    records = [record for store in stores for record in read_records(Path(store))[0]]
+    parts, _ = read_stores([Path(store) for store in stores])
+    records = [record for records in parts for record in records]
     return recommendation.recommend(rows(records), Budgets(**budgets), prefer, machine)
 
 

@@ -15,7 +15,7 @@ import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,3 +189,19 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
                 raise
             damaged.append(error.message)
     return records, damaged
+
+
+def read_stores(folders: Sequence[Path]) -> tuple[list[list[Record]], list[str]]:
+    """The records of several stores, a list each, and what could not be read, in words.
+
+    Raises:
+        UsageError: one store is named twice; its records would count twice.
+        DataError: as `read_records` raises it.
+    """
+    known: set[Path] = set()
+    for folder in folders:
+        if folder.resolve() in known:
+            raise UsageError(f"{folder} is named twice.", "Name each results store once.")
+        known.add(folder.resolve())
+    read = [read_records(folder) for folder in folders]
+    return [records for records, _ in read], [text for _, damaged in read for text in damaged]

@@ -14,6 +14,7 @@ from edgezoo.errors import UsageError, counted
 
 _LISTS = {"alpha": float, "input_size": int, "format": str, "precision": str, "threads": str,
           "device": str, "target": str}  # fmt: skip
+_EXAMPLES = {"alpha": ("--alpha", "0.25,0.5"), "input_size": ("--input-size", "128,160")}
 
 
 def _list(name: str, help: str) -> Callable[[F], F]:
@@ -107,11 +108,17 @@ def _check_place(
 def _values(name: str, value: Any) -> Any:
     if name not in _LISTS:
         return value
+    return tuple(_value(name, word) for word in split(value))
+
+
+def _value(name: str, word: str) -> Any:
     try:
-        return tuple(_LISTS[name](word) for word in split(value))
+        return _LISTS[name](word)
     except ValueError as error:
-        option = f"--{name.replace('_', '-')}"
-        raise UsageError(f"{option} takes numbers, by commas.", f"{error}.") from error
+        option, example = _EXAMPLES[name]
+        raise UsageError(
+            f"{option} takes numbers, and {word!r} is none.", f"Give some as in {option} {example}."
+        ) from error
 
 
 def _show_plan(request: Any, as_json: bool) -> int:

@@ -67,14 +67,12 @@ def COMMAND(
     """
     from edgezoo.reporting.recommendation import Budgets, recommend
     from edgezoo.reporting.rows import rows
-    from edgezoo.store import read_records
+    from edgezoo.store import read_stores
 
-    records = []
-    for store in stores:
-        found, damaged = read_records(store)
-        records += found
-        for text in damaged:
-            console.warn(text)
+    parts, damaged = read_stores(stores)
+    for text in damaged:
+        console.warn(text)
+    records = [record for records in parts for record in records]
     facts = recommend(rows(records), Budgets(**budgets), prefer, machine)
     if as_json:
         console.print_json(facts)

@@ -13,7 +13,7 @@ from edgezoo.errors import DataError
 from edgezoo.reporting import card, html, sbom, text
 from edgezoo.reporting.comparison import compare
 from edgezoo.reporting.rows import rows
-from edgezoo.store import Record, read_records
+from edgezoo.store import read_stores
 
 
 def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[str, Any]:
@@ -24,17 +24,13 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
         "comparison"}; the comparison is None unless there are exactly two stores.
 
     Raises:
+        UsageError: one store is named twice.
         DataError: no store, an empty one, or one of a newer schema.
         MissingError: an HTML report without jinja2 and plotly.
     """
     if "html" in kinds:
         html.require()
-    parts: list[list[Record]] = []
-    damaged: list[str] = []
-    for store in stores:
-        records, broken = read_records(store)
-        parts.append(records)
-        damaged += broken
+    parts, damaged = read_stores(stores)
     every = [record for records in parts for record in records]
     if not every:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")

@@ -181,6 +181,23 @@ def test_next_is_a_command_that_works(cli: Cli, tmp_path: Path) -> None:
         assert ("more accurate" in (store / "report.md").read_text()) == (hits is not None)
 
 
+def test_a_store_named_twice(cli: Cli, tmp_path: Path) -> None:
+    """Its records would count twice, and a comparison would find nothing."""
+    store = write_store(tmp_path / "store", [record(hits=400)])
+    for command in ("report", "recommend"):
+        assert "named twice" in cli(command, store, f"{store}/../store").error(2)
+    assert list(store.glob("report.*")) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "wrong"), [("--alpha", "0.25,a", "'a'"), ("--input-size", "1.5", "'1.5'")]
+)
+def test_what_is_no_number(cli: Cli, tmp_path: Path, option: str, value: str, wrong: str) -> None:
+    message = cli("benchmark", "mobilenet", option, value, "-o", tmp_path / "store").error(2)
+    assert f"{option} takes numbers, and {wrong} is none. Give some as in {option} " in message
+    assert not (tmp_path / "store").exists()
+
+
 def test_what_is_no_store(cli: Cli, tmp_path: Path) -> None:
     assert "no results store" in cli("report", tmp_path / "x").error(5)
     empty = write_store(tmp_path / "empty", [])
