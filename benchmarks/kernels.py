@@ -3,10 +3,9 @@
 LiteRT's default kernels (XNNPACK) on this CPU are held against those on an emulated Raspberry Pi 4
 and on a GPU (SwiftShader, where there is none), and against TFLite's reference kernels; these are
 held against those of the Pi and of TFLite Micro. So are files by hand: TensorFlow's documented
-conversion with 100 calibration images and int8 at the border (LiteRT's GPU does not take its files
-of uint8). Answers have 256 steps of probability. Needs qemu-user-static, mmdebstrap and Vulkan
-(chromium-common and libvulkan1 bring SwiftShader). Writes results/kernels.json and exits 1 where a
-bound does not hold.
+conversion with 100 calibration images, a batch of one and int8 at the border. Answers have 256
+steps of probability. Needs qemu-user-static, mmdebstrap and Vulkan (chromium-common and libvulkan1
+bring SwiftShader). Writes results/kernels.json and exits 1 where a bound does not hold.
 
     python benchmarks/kernels.py
 """
@@ -73,13 +72,17 @@ def convert(path: Path, alpha: float, size: int) -> None:
     """Write the file by hand."""
     import keras
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     from edgezoo.preprocessing import find_images, load_pixels
 
     images = find_images(common.SHARED / "imagenet" / "calibration")
     chosen = [load_pixels(one, size) for one in images[:: len(images) // 100][:100]]
     network = keras.applications.MobileNet(input_shape=(size, size, 3), alpha=alpha)
-    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    taken = tf.TensorSpec((1, size, size, 3), tf.float32)  # LiteRT's GPU takes no open batch axis
+    traced = tf.function(lambda x: network(x, training=False)).get_concrete_function(taken)
+    frozen = convert_variables_to_constants_v2(traced)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: (
         [one[None].astype(np.float32) / 127.5 - 1] for one in chosen

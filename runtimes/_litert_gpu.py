@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _ADAPTER = re.compile(r"Selected adapter: (?P<name>[^,\n]+).*?adapterType=(?P<kind>[^\n]+)")
+_OPEN_SIZE = "only supports static-sized tensors"
 INSTALL = "Install the GPU's Vulkan driver and libvulkan1, or use --device cpu."
 
 
@@ -91,10 +92,16 @@ def _compile(path: Path) -> tuple[Any, str]:
         return model, text
     if "No adapters found" in text or not _ADAPTER.search(text):
         raise MissingError(f"LiteRT finds no GPU to run {path} on.", INSTALL) from failure
-    lines = [line for line in text.splitlines() if "ERROR" in line] or [str(failure)]
+    if _OPEN_SIZE in text:
+        raise DataError(
+            f"{path} cannot be compiled for the GPU: it leaves a size open, such as its batch.",
+            "Convert it for a batch of 1, or use --device cpu.",
+        ) from failure
+    # Others speak of errors too, such as plugins for devices that nobody asked for.
+    told = [line for line in text.splitlines() if line.startswith("ERROR")]
+    reason = (told or str(failure).splitlines())[-1].lstrip("└ ").rstrip(". ")
     raise DataError(
-        f"{path} cannot be compiled for the GPU: {lines[-1].strip()}.",
-        "Use --device cpu.",
+        f"{path} cannot be compiled for the GPU: {reason}.", "Use --device cpu."
     ) from failure
 
 

@@ -52,6 +52,29 @@ def test_litert_on_photographs(
     assert quantized["within_4"] >= 70 and quantized["same_top1"] >= 98
 
 
+OPEN_BATCH = """
+import sys, keras, tensorflow as tf
+layers = [keras.layers.Conv2D(4, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
+network = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+open(sys.argv[1], "wb").write(tf.lite.TFLiteConverter.from_keras_model(network).convert())
+"""
+
+
+def test_a_file_with_an_open_batch_is_told_so(
+    cli: Callable[..., Ended], trained: Trained, tmp_path: Path, software_gpu: dict[str, str]
+) -> None:
+    """As TensorFlow converts a network of Keras unless told otherwise."""
+    path, picture = tmp_path / "open.tflite", next(trained.test.rglob("*.png"))
+    subprocess.run(
+        [sys.executable, "-c", OPEN_BATCH, str(path)],
+        check=True, capture_output=True, env=environment(KERAS_BACKEND="tensorflow"),
+    )  # fmt: skip
+    options = (path, picture, "--preprocessing", "tf")
+    assert cli("classify", *options, "--top", "1").code == 0
+    message = cli("classify", *options, "--device", "gpu", **software_gpu).error(5)
+    assert "leaves a size open" in message and "batch of 1" in message
+
+
 def test_onnxruntime(
     exported: Exported, digits: Path, on: On, software_gpu: dict[str, str], webgpu_package: Path
 ) -> None:
