@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,11 @@ from edgezoo import portability
 from edgezoo.contracts import IntegerKernels, IntegerLayer
 from edgezoo.inspection import inspect
 from edgezoo.runtimes._onnx_layers import integer_layers
-from tests.conftest import FORMATS, Exported, run_cli
+from tests.conftest import FORMATS, ROOT, Exported, environment, run_cli
 from tests.support import single_layer
+from tests.support.devices import require
 from tests.support.onnx_forms import onnx_forms
-from tests.support.vpmaddubsw import kernel, overflows, vpmaddubsw, why_no_saturation
+from tests.support.vpmaddubsw import EMULATED, kernel, overflows, vpmaddubsw, why_no_saturation
 
 on_avx2 = pytest.mark.skipif(why_no_saturation() is not None, reason=str(why_no_saturation()))
 
@@ -177,6 +180,21 @@ def test_tflite_adds_exactly(kind: Any, delegate: bool, tmp_path: Path) -> None:
     assert facts is not None and facts["verdict"] == "does not apply" and not facts["remedies"]
     (entry,) = facts["layers"]
     assert (entry["kind"], entry["can_overflow"], entry["channels"]) == (kind, False, 16)
+
+
+@pytest.mark.skipif(why_no_saturation() is None, reason="the tests above run on this processor")
+@pytest.mark.timeout(600)
+def test_the_same_on_an_emulated_haswell() -> None:
+    """A processor with AVX2 alone, where this one has VNNI: none of the tests above is left out."""
+    require("qemu-x86_64-static")
+    ended = subprocess.run(
+        ["qemu-x86_64-static", "-cpu", "Haswell", sys.executable, "-m", "pytest", __file__,
+         "-q", "-p", "no:cacheprovider", "-k", "as_assumed or forms_that or by_hand"],
+        env=environment(**{EMULATED: "1"}), capture_output=True, text=True, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout[-2000:]
+    summary = ended.stdout.splitlines()[-1]
+    assert "skipped" not in summary and int(summary.split(" passed")[0].split()[-1]) > 50, summary
 
 
 def _byte(difference: np.ndarray) -> np.ndarray:
