@@ -48,6 +48,7 @@ benchmarks: $(READY)  ## the figures of benchmarks/results, on this machine
 	$(BIN)/python benchmarks/int8_latency.py
 	$(BIN)/python benchmarks/explain.py
 	$(BIN)/python benchmarks/device.py
+	$(BIN)/python benchmarks/kernels.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
