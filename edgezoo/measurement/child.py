@@ -12,6 +12,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from statistics import median
@@ -46,8 +47,9 @@ class Stopwatch:
         """Load the runtime, then the file, and run it once.
 
         Returns:
-            {"import_ms", "open_ms", "first_inference_ms", "backend", "cpu_s"}: the runtime's
-            import, what cold start consists of, what runs it, and CPU seconds so far.
+            {"import_ms", "open_ms", "first_inference_ms", "backend", "ran_on", "cpu_s"}: the
+            runtime's import, what cold start consists of, what runs it and on which device (see
+            `edgezoo.contracts.RanOn`), and CPU seconds so far.
         """
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
@@ -73,6 +75,7 @@ class Stopwatch:
             "open_ms": (opened - start) / _MS,
             "first_inference_ms": (after - before) / _MS,
             "backend": self._session.backend,
+            "ran_on": asdict(self._session.ran_on),
             "cpu_s": time.process_time(),
         }
 

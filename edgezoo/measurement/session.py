@@ -176,6 +176,7 @@ def _result(
     latency = statistics.summary(series.wall_ms)
     opened, finished = child.opened, child.finished
     own = trust.of_series(series, latency, child.subject.device, child.subject.threads)
+    own += trust.of_place(opened["ran_on"])
     file = finished["file"]
     return {
         "artifact": str(child.subject.path),
@@ -183,6 +184,7 @@ def _result(
         "runtime": registry.runtime_for(child.subject.path).version(),
         "backend": opened["backend"],
         "device": child.subject.device,
+        "ran_on": opened["ran_on"],
         "threads": child.subject.threads,
         "latency_ms": _rounded(latency),
         "cpu_ms": round(series.cpu_ms, 4),

@@ -151,6 +151,18 @@ def _cpu_remarks(threads: int, series: Series) -> list[Remark]:
     return found
 
 
+def of_place(ran_on: dict[str, Any]) -> list[Remark]:
+    """What the device that really ran says against its times; `ran_on` is a `RanOn`'s fields."""
+    found = []
+    device = ran_on["device"]
+    if device != "cpu" and ran_on["kind"] == "software":
+        name = f" ({ran_on['name']})" if ran_on["name"] else ""
+        found.append(Remark("poor", f"A CPU played the {device}{name}: no {device} has its times."))
+    if ran_on["fully_accelerated"] is False:
+        found.append(Remark("caution", f"The {device} left some operations to the CPU."))
+    return found
+
+
 def of_check(check: Ratio | None) -> list[Remark]:
     """What the A/A check says."""
     floor = verdicts.noise_floor(check)

@@ -104,6 +104,19 @@ def test_commands_say_what_ran(
     assert {r["name"]: r["devices"] for r in doctor["runtimes"]}["litert"] == ["cpu", "gpu"]
 
 
+def test_a_latency_of_software_is_told_as_such(
+    exported: Exported, cli: Callable[..., Ended], software_gpu: dict[str, str]
+) -> None:
+    ended = cli("benchmark", exported.path("tflite", "float32"), "--device", "gpu",
+                "--no-self-check", "--json", **software_gpu)  # fmt: skip
+    check("benchmark", ended.json)
+    (result,) = ended.json["results"]
+    assert (result["ran_on"]["kind"], result["ran_on"]["fully_accelerated"]) == ("software", True)
+    assert result["trust"]["level"] == "poor"
+    (reason,) = [text for text in result["trust"]["reasons"] if "played" in text]
+    assert "A CPU played the gpu (SwiftShader" in reason
+
+
 @pytest.mark.parametrize(
     ("format", "words"), [("tflite", "Vulkan"), ("onnx", "onnxruntime"), ("openvino", "Intel")]
 )

@@ -88,6 +88,8 @@ def _result(subject: Subject) -> dict[str, Any]:
         "cold_start": {"import_ms": 1.0, "open_ms": 1.0, "first_inference_ms": 1.0},
         "apart_ms": None, "peak_rss_mb": 1.0, "memory_over_runtime_mb": 1.0,
         "warm_up": {"runs": 1, "stable": True}, "backend": None,
+        "ran_on": {"device": "cpu", "kind": "hardware", "name": None, "fully_accelerated": True,
+                   "details": {}},
         "trust": {"level": "good", "reasons": [], "host": {}},
     }  # fmt: skip
 
