@@ -89,20 +89,25 @@ def _show(artifact: Path, facts: dict[str, Any]) -> None:
 
 
 def _show_target(facts: dict[str, Any]) -> None:
+    from edgezoo import registry
+
     streamed = facts["streamed_bytes"]
+    there, elsewhere = "accelerated", "on the CPU"
+    if registry.targets()[facts["name"]].compile is None:  # a CPU is all that it has
+        there, elsewhere = "with a kernel", "without one"
     console.table(
         f"On {facts['name']}",
         ("", ""),
         [
-            ("accelerated", f"{facts['mapped']} operations, {facts['subgraphs']} subgraph(s)"),
-            ("on the CPU", f"{len(facts['cpu_ops'])} operations"),
+            (there, f"{facts['mapped']} operations, {facts['subgraphs']} subgraph(s)"),
+            (elsewhere, f"{len(facts['cpu_ops'])} operations"),
             ("parameters", f"about {console.size(facts['parameter_bytes'])} (estimate)"),
             ("streamed", f"about {console.size(streamed)} at every inference (estimate)"),
         ],
     )
     if facts["cpu_ops"]:
         rows = [(op["index"], op["op"], op["reason"]) for op in facts["cpu_ops"]]
-        console.table("On the CPU", ("place", "operation", "why"), rows)
+        console.table(elsewhere.capitalize(), ("place", "operation", "why"), rows)
 
 
 def _show_runtime(facts: dict[str, Any]) -> None:

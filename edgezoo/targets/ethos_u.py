@@ -14,6 +14,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+from edgezoo import flatbuffer
 from edgezoo.contracts import Compilation, CpuOp, Estimate, Placement, Target
 from edgezoo.errors import DataError, MissingError, RefusedError
 from edgezoo.staging import publish, staging
@@ -41,11 +42,12 @@ def _compile(
         RefusedError: no operation maps, Vela fails, or it did not end in time.
         DataError: not a TFLite file.
     """
-    _network.read(path)
+    count = len(_network.read(path))
+    path = path.absolute()  # a name that begins with a dash would be an option
     final = output / f"{path.stem}_{accelerator}.tflite"
     with staging(output, final.name) as folder:
         log, facts = _vela(accelerator, system, memory, path, folder, timeout)
-        npu, cpu = _counts(log)
+        npu, cpu = _counts(log, count)
         remarks = tuple(f"{op.op}: {op.reason}" for op in _cpu_ops(log, path))
         if not npu:
             why = remarks[0] if remarks else "Vela gives no reason"
@@ -62,15 +64,18 @@ def _compile(
 def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     """Where each operation would run: Vela tells, and what it writes is thrown away."""
     count = len(_network.read(path))
+    path = path.absolute()
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
         log, facts = _vela(accelerator, system, memory, path, Path(folder), _TIMEOUT)
+        made = flatbuffer.read_model(Path(folder, f"{path.stem}_vela.tflite"))
+    names = [flatbuffer.op_name(made, op) for op in made.subgraphs[0].operators]
     cpu_ops = _cpu_ops(log, path)
-    npu, _ = _counts(log)
+    npu, _ = _counts(log, count)
     streamed = ("off_chip_flash_weight_read_bytes", "dram_weight_read_bytes")
     return Placement(
-        count - len(cpu_ops),
+        npu,
         cpu_ops,
-        int(bool(npu)),
+        names.count("ethos-u"),
         int(float(facts["total_npu_encoded_weights"])),
         sum(int(float(facts[name])) for name in streamed),
     )
@@ -98,12 +103,15 @@ def _vela(
         return printed, next(csv.DictReader(stream))
 
 
-def _counts(log: str) -> tuple[int, int]:
-    """Operations on the NPU and on the CPU."""
+def _counts(log: str, count: int) -> tuple[int, int]:
+    """Which of a file's `count` operations run on the NPU and on the CPU.
+
+    Vela counts operations after it has split them; only those of the CPU stay what they were.
+    """
     found = {match["place"]: int(match["count"]) for match in _COUNT.finditer(log)}
     if found.keys() != {"CPU", "NPU"}:
         raise DataError("Vela printed no operator counts.", "Check its version.")
-    return found["NPU"], found["CPU"]
+    return (count - found["CPU"] if found["NPU"] else 0), found["CPU"]
 
 
 def _cpu_ops(log: str, path: Path) -> tuple[CpuOp, ...]:

@@ -25,6 +25,7 @@ _KERNELS = {
     "STRIDED_SLICE", "SUB", "SUM", "SVDF", "TANH", "TRANSPOSE", "TRANSPOSE_CONV",
     "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNPACK", "VAR_HANDLE", "WHILE", "ZEROS_LIKE",
 }  # fmt: skip
+_QUANTIZED = ("int8", "uint8", "int16")
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
@@ -49,6 +50,8 @@ def place(path: Path) -> Placement:
 def _refusal(op: Operation) -> str | None:
     if op.name not in _KERNELS:
         return "has no kernel in TensorFlow Lite for Microcontrollers"
+    if op.name == "DEQUANTIZE" and op.inputs[0] and op.inputs[0].dtype not in _QUANTIZED:
+        return f"takes {op.inputs[0].dtype}; its kernel takes int8, uint8 and int16"
     if op.name in _WEIGHTED and any(t.dtype == "uint8" for t in op.constants):
         return "has uint8 weights of the old scheme; microcontroller kernels take int8"
     if any(length < 0 for tensor in op.activations for length in tensor.shape):

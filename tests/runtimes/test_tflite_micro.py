@@ -68,6 +68,16 @@ def test_old_uint8_files_are_refused_in_words() -> None:
     assert reasons == {"has uint8 weights of the old scheme; microcontroller kernels take int8"}
 
 
+def test_float16_files_are_foreseen_to_fail(exported: Exported, cli: Callable[..., Ended]) -> None:
+    path = exported.path("tflite", "float16")
+    reasons = {op.reason for op in registry.target("tflite-micro").place(path).cpu_ops}
+    assert reasons == {"takes float16; its kernel takes int8, uint8 and int16"}
+    table = cli("inspect", path, "--target", "tflite-micro").stdout
+    assert "with a kernel" in table and "without one" in table and "accelerated" not in table
+    with pytest.raises(DataError):
+        registry.runtimes()["tflite_micro"].open(registry.load_artifact(path))
+
+
 def test_compiled_files_are_refused() -> None:
     require()
     path = CORAL / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
