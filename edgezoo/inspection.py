@@ -10,8 +10,11 @@ from typing import Any
 from edgezoo import portability, registry
 from edgezoo.artifact import Artifact
 from edgezoo.contracts import Description
-from edgezoo.errors import UsageError, interpreting
+from edgezoo.errors import MissingError, UsageError, interpreting
 from edgezoo.releases import release_numbers
+
+# Packages that stand beside a runtime of the same file: what they lack says nothing of it.
+_APART = {"edgetpu-runtime"}
 
 
 def inspect(
@@ -71,30 +74,46 @@ def _placement(artifact: Artifact, name: str) -> dict[str, Any]:
 def _loading(description: Description, words: str) -> dict[str, Any]:
     """Whether a release of a package loads the file, and what it would lack.
 
-    "loads" is null where it is not known, since an operation is in no table.
+    "loads" is null where it is not known: an operation is in no table, or in none of this package.
     """
-    package, _, release = (part.strip() for part in words.partition("=="))
+    name, _, release = (part.strip() for part in words.partition("=="))
+    package = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
+    # What a build or a mend is called behind its numbers does not change what it loads.
+    release = re.sub(r"(\.post\d+)?(\+[\w.]+)?$", "", release)
     if not package or not re.fullmatch(r"\d+(\.\d+)*", release):
         raise UsageError(
             f"--runtime {words} is not a package with its release.",
             "Write it as pip does, such as --runtime tflite-runtime==2.14.0 (no ranges).",
         )
-    needs = [need for need in description.requirements if package in need.since or not need.since]
+    apart = package in _APART
+    needs = [
+        need
+        for need in description.requirements
+        if not need.since or apart == bool(_APART & need.since.keys())
+    ]
     known = sorted({name for need in description.requirements for name in need.since})
     if package not in known:
+        if not known and not registry.has_package("ai_edge_litert"):
+            raise MissingError(
+                "What a .tflite file asks of a runtime is read by ai-edge-litert, which is not "
+                "installed.",
+                "Ask on a machine that has it.",
+            )
         raise UsageError(
             f"Nothing is known of {package} and this file.",
             f"Known: {', '.join(known)}." if known else "No release of any package is known.",
         )
     lacking = [need for need in needs if not need.met_by(package, release)]
-    unknown = bool(lacking) and all(not need.since for need in lacking)
+    unknown = bool(lacking) and all(package not in need.since for need in lacking)
     oldest = max(
-        (need.since[package] for need in needs if need.since), key=release_numbers, default=None
+        (need.since[package] for need in needs if package in need.since),
+        key=release_numbers,
+        default=None,
     )
     return {
         "package": package,
         "version": release,
         "loads": None if unknown else not lacking,
-        "needs": oldest,
+        "needs": None if unknown else oldest,
         "lacking": [{"what": need.what, "since": need.since.get(package)} for need in lacking],
     }

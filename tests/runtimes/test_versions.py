@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from edgezoo import flatbuffer
+from edgezoo.errors import MissingError
 from edgezoo.inspection import inspect
 from edgezoo.releases import Requirement, minimum_releases, release_numbers
-from edgezoo.runtimes import _tflite_versions
+from edgezoo.runtimes import _tflite_versions, litert
 from tests.conftest import Ended, Exported, Trained, environment
 from tests.docs.test_schemas import check
 from tests.support.coral import CORAL, PAIRS, require
@@ -98,6 +99,30 @@ def test_unknown_operations_are_not_guessed(exported: Exported) -> None:
     assert minimum_releases(needs) == {}
 
 
+def test_newer_than_what_is_known_of_a_package(exported: Exported, tmp_path: Path) -> None:
+    """Of TensorFlow 2.18's DEQUANTIZE no release of ai-edge-litert is known to have it."""
+    model = flatbuffer.read_model(exported.path("tflite", "float16"))
+    for code in model.operatorCodes:
+        code.version = 6 if code.builtinCode == 6 else code.version
+    path = tmp_path / "newer.tflite"
+    flatbuffer.write_model(model, path)
+    assert "ai-edge-litert" not in inspect(path)["minimum_runtime"]
+    facts = inspect(path, runtime="ai-edge-litert==1.0.1")["runtime"]
+    assert facts["loads"] is None
+    assert [need["what"] for need in facts["lacking"]] == ["DEQUANTIZE version 6"]
+    assert inspect(path, runtime="tensorflow==2.17.0")["runtime"]["loads"] is False
+
+
+def test_a_device_that_cannot_read_what_a_file_asks(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With tflite-runtime alone: nothing tells versions of operations."""
+    monkeypatch.setattr(litert, "_requirements", lambda path: ())
+    monkeypatch.setattr("edgezoo.inspection.registry.has_package", lambda name: False)
+    with pytest.raises(MissingError, match="read by ai-edge-litert"):
+        inspect(exported.path("tflite", "int8"), runtime="tflite-runtime==2.5")
+
+
 def test_onnx_and_openvino(exported: Exported) -> None:
     onnx = inspect(exported.path("onnx", "int8"))["minimum_runtime"]
     assert onnx["onnxruntime"] == {"8": "1.10", "9": "1.15", "10": "1.18"}[onnx["ir_version"]]
@@ -129,6 +154,12 @@ def test_will_it_load_there(
     assert bool(facts["lacking"]) is (code == 6)
     package, release = runtime.split("==")
     assert (facts["package"], facts["version"]) == (package, release)
+
+
+def test_names_as_pip_reads_them(exported: Exported) -> None:
+    facts = inspect(exported.path("tflite", "int8"), runtime="TFLite_Runtime==2.5.0.post1")
+    told = facts["runtime"]
+    assert (told["package"], told["version"], told["loads"]) == ("tflite-runtime", "2.5.0", True)
 
 
 @pytest.mark.parametrize(
