@@ -36,12 +36,14 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> dict[str, Any]:
     if on is not None:
         return remote.call(on, "edgezoo.diagnosis:diagnose")
     host = hardware.this_host(Path(root))
+    lacking = registry.lacking_for_files()
     runtimes = [
         {
             "name": runtime.name,
             "version": runtime.version(),
             "suffixes": list(runtime.suffixes),
-            "devices": list(runtime.devices()),
+            # A runtime without numpy cannot be asked.
+            "devices": [] if lacking else list(runtime.devices()),
         }
         for runtime in registry.runtimes().values()
     ]
@@ -55,11 +57,16 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> dict[str, Any]:
     coral = hardware.corals(host)
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
     found = [
-        *package_clashes(versions),
+        *(
+            (error.message, f"{error.hint}.")
+            for error in [registry.needed_error(lacking)]
+            if lacking
+        ),
+        *package_clashes(versions, host.bits == 32 and host.machine.startswith(("arm", "aarch64"))),
         *python_clashes(host, versions, sys.version_info[:2]),
         *coral_problems(host, coral, versions),
     ]
-    if not any(runtime["devices"] for runtime in runtimes):
+    if not lacking and not any(runtime["devices"] for runtime in runtimes):
         found.append(
             ("No runtime is installed: no file can be run.", 'Run: pip install "edgezoo[tflite]"')
         )
@@ -86,13 +93,14 @@ def _version(name: str) -> str | None:
 Problem = tuple[str, str]
 
 
-def package_clashes(versions: Mapping[str, str]) -> Iterator[Problem]:
+def package_clashes(versions: Mapping[str, str], arm_32_bit: bool = False) -> Iterator[Problem]:
     """Packages that pip lays side by side and that do not work together."""
     numpy, lite = versions.get("numpy"), versions.get("tflite-runtime")
     if numpy and lite and numbers(numpy) >= (2,) and "ai-edge-litert" not in versions:
         yield (
             f"tflite-runtime {lite} was built for numpy 1 and numpy {numpy} is here.",
-            'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
+            'Run: pip install "numpy<2"'
+            + ("" if arm_32_bit else ", or pip install ai-edge-litert instead."),
         )
     if "tf-keras" in versions and "tensorflow-cpu" in versions:
         yield (
@@ -132,7 +140,13 @@ def coral_problems(
 ) -> Iterator[Problem]:
     """Why a Coral that is plugged in would not be used."""
     have = {library["name"] for library in hardware.libraries(host)}
-    if coral and "libedgetpu.so.1" not in have:
+    named = hardware.named_edgetpu()
+    if named and hardware.EDGETPU not in have:
+        yield (
+            f"{hardware.EDGETPU_VARIABLE} names {named}, which is not there.",
+            "Name libedgetpu.so.1 with it, or unset it.",
+        )
+    elif coral and "libedgetpu.so.1" not in have:
         yield (
             "A Coral is here, and its library libedgetpu.so.1 is not.",
             f"Install libedgetpu1-std: {_CORAL_PACKAGES}, or, for a new runtime, {_NEW_EDGETPU}.",
@@ -158,6 +172,11 @@ def _one_coral(host: hardware.Host, device: dict[str, Any], have: set[str]) -> I
         yield (
             f"{name} has no driver: /dev/apex_0 is not there.",
             f"Install gasket-dkms and load gasket and apex: {_CORAL_PACKAGES}.",
+        )
+    elif device["node"] is None:
+        yield (
+            f"{name} has no file in /dev/bus/usb.",
+            "In a container, pass it in: docker run --device /dev/bus/usb.",
         )
     elif not device["allowed"]:
         group = "plugdev" if device["bus"] == "usb" else "apex"

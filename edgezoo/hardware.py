@@ -24,6 +24,7 @@ _LIBRARIES = {
     "libvulkan.so.1": "GPU",
     "libOpenCL.so.1": "GPU",
 }
+EDGETPU, EDGETPU_VARIABLE = "libedgetpu.so.1", "EDGEZOO_EDGETPU_LIBRARY"
 _FOLDERS = ("usr/lib", "usr/local/lib", "lib", "opt/vc/lib")
 # CPU features that decide how fast and how exactly int8 runs.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "neon",
@@ -111,14 +112,24 @@ def _coral(
         "id": identity,
         "state": state,
         "node": f"/{node.relative_to(host.root)}" if there else None,
-        "allowed": bool(everyone or {group, "root"} & host.groups),
+        "allowed": bool(there and (everyone or {group, "root"} & host.groups)),
     }
+
+
+def named_edgetpu() -> str | None:
+    """The library that the user names for the Edge TPU in place of the usual one."""
+    return os.environ.get(EDGETPU_VARIABLE) or None
 
 
 def libraries(host: Host) -> list[dict[str, str]]:
     """[{"name", "path", "serves"}] of the delegate libraries in the usual folders."""
     found = []
+    named = named_edgetpu()
+    if named and ("/" not in named or (host.root / named.lstrip("/")).exists()):
+        found.append({"name": EDGETPU, "path": named, "serves": _LIBRARIES[EDGETPU]})
     for name, serves in _LIBRARIES.items():
+        if named and name == EDGETPU:
+            continue
         for folder in _FOLDERS:
             places = sorted((host.root / folder).glob(f"*-linux-*/{name}"))
             places += [path for path in [host.root / folder / name] if path.exists()]

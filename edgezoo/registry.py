@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -242,3 +242,22 @@ def has_package(name: str) -> bool:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         return False
+
+
+# What every file needs to run, by the name that Python imports, as pip calls it.
+_NEEDED = {"numpy": "numpy", "PIL": "pillow"}
+
+
+def lacking_for_files() -> list[str]:
+    """Packages that every file needs to run and that are not installed, as Python imports them."""
+    return [name for name in _NEEDED if not has_package(name)]
+
+
+def needed_error(lacking: Sequence[str]) -> MissingError:
+    """What to say where packages of `lacking_for_files` are not installed."""
+    names = " and ".join(_NEEDED[name] for name in lacking)
+    verb = "is" if len(lacking) == 1 else "are"
+    return MissingError(
+        f"Running a file needs {names}, which {verb} not installed.",
+        f"Run: pip install {' '.join(_NEEDED[name] for name in lacking)}",
+    )

@@ -18,8 +18,9 @@ from typing import Any
 
 from edgezoo import process
 from edgezoo.errors import CrashError, DataError, EdgeZooError, MissingError
+from edgezoo.hardware import EDGETPU_VARIABLE
 
-LIBRARY_VARIABLE = "EDGEZOO_EDGETPU_LIBRARY"
+LIBRARY_VARIABLE = EDGETPU_VARIABLE
 _IDENTIFIER = b"DWN1"
 # Places of the fields in their tables, counted from 0.
 _PACKAGE = {"min_runtime": 0, "executables": 1, "compiler": 4}
@@ -149,6 +150,11 @@ def check_opens(path: Path, name: str) -> None:
 
 
 def _guarded(function: str, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+    if "/" in name and not Path(name).exists():
+        raise MissingError(
+            f"{LIBRARY_VARIABLE} names {name}, which is not there.",
+            "Name libedgetpu.so.1 with it, or unset it.",
+        )
     try:
         return process.call(f"edgezoo.runtimes._edgetpu:{function}", payload)
     except CrashError as error:

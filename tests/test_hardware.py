@@ -84,6 +84,11 @@ def test_coral_on_pcie(tmp_path: Path) -> None:
         (USB, {}, ["libedgetpu.so.1", "libusb-1.0-0"]),
         (USB | LIBRARIES, {"groups": frozenset({"pi"})}, ["usermod -aG plugdev"]),
         (USB | LIBRARIES, {"groups": frozenset({"root"})}, []),
+        (
+            {k: v for k, v in (USB | LIBRARIES).items() if "dev/bus" not in k},
+            {"groups": frozenset({"root"})},
+            ["--device /dev/bus/usb"],
+        ),
         (PCI | LIBRARIES, {"groups": frozenset({"pi"})}, ["usermod -aG apex"]),
         (PCI | LIBRARIES, {"page_size": 16384}, ["kernel=kernel8.img"]),
         (USB | LIBRARIES, {"page_size": 16384}, []),
@@ -97,6 +102,18 @@ def test_coral_problems(
     found = _problems(_host(tmp_path, tree, **changes))
     assert len(found) == len(said), found
     assert all(word in text for word, text in zip(said, found, strict=True))
+
+
+def test_a_library_that_the_user_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"opt/own/libedgetpu.so.1": ""}
+    others = {name: text for name, text in LIBRARIES.items() if "edgetpu" not in name}
+    host = _host(tmp_path, USB | others | own)
+    monkeypatch.setenv(hardware.EDGETPU_VARIABLE, "/opt/own/libedgetpu.so.1")
+    assert _problems(host) == []
+    assert hardware.libraries(host)[0]["path"] == "/opt/own/libedgetpu.so.1"
+    monkeypatch.setenv(hardware.EDGETPU_VARIABLE, "/opt/other/libedgetpu.so.1")
+    (problem,) = _problems(_host(tmp_path, {}))
+    assert "names /opt/other/libedgetpu.so.1, which is not there" in problem
 
 
 @pytest.mark.parametrize(
@@ -170,6 +187,7 @@ def test_package_clashes(versions: dict[str, str], word: str | None) -> None:
     found = list(package_clashes(versions))
     assert [word in mend for _, mend in found if word] == ([True] if word else [])
     assert len(found) == (word is not None)
+    assert "ai-edge-litert instead" not in "".join(m for _, m in package_clashes(versions, True))
 
 
 @pytest.mark.parametrize(

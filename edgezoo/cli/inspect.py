@@ -51,12 +51,15 @@ def COMMAND(
         "edgezoo.inspection:inspect", [artifact], limits,
         debug=debug, path=artifact, target=target, runtime=runtime,
     )  # fmt: skip
+    refused = runtime is not None and facts["runtime"]["loads"] is False
     if as_json:
         console.print_json(facts)
     else:
         _show(artifact, facts)
-        console.next_command(f"edgezoo classify {artifact} PHOTO.jpg")
-    return 6 if runtime is not None and facts["runtime"]["loads"] is False else 0
+        if (facts["compiled"] or {}).get("target") != "ethos-u" and not refused:
+            device = " --device coral" if facts["compiled"] else ""
+            console.next_command(f"edgezoo classify {artifact} PHOTO.jpg{device}")
+    return 6 if refused else 0
 
 
 def _show(artifact: Path, facts: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ _CAUSES = (
     ("Host key verification failed", "the device's host key is unknown or has changed",
      "Connect once by hand with `{ssh}` and compare the fingerprint."),
     ("Permission denied (", "the device does not accept our key",
-     "Bring it there: ssh-copy-id {target}. Passwords are not asked for."),
+     "Bring it there: `{copy_id}`. Passwords are not asked for."),
     ("Could not resolve hostname", "the name is unknown", "Check the name, or use the address."),
     ("Connection refused", "nothing listens there", "Start the ssh server there; check the port."),
     ("timed out", "it does not answer", "Check with `{ssh}` that it is on and in this network."),
@@ -48,6 +48,13 @@ _CAUSES = (
     ("Is a directory", "{python} is a folder",
      "Name the interpreter itself, such as /path/to/venv/bin/python."),
 )  # fmt: skip
+
+
+_SSH_FAILED = 255  # ssh's own exit code; others are those of what ran there
+
+
+class _SilentError(EOFError):
+    """The far end ended before the agent spoke."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,12 @@ def parse(url: str) -> Device:
     except ValueError as error:
         raise UsageError(f"{url!r} is no address of a device: {error}.", _FORM) from error
     odd = parts.scheme != "ssh" or not parts.hostname or parts.query or parts.fragment
-    if odd or parts.hostname is None or parts.netloc.rpartition("@")[2].startswith("-"):
+    if (
+        odd
+        or port == 0
+        or parts.hostname is None
+        or parts.netloc.rpartition("@")[2].startswith("-")
+    ):
         raise UsageError(f"{url!r} is no address of a device.", _FORM)
     if parts.password is not None:
         raise UsageError("Passwords are not taken.", "Use a key: ssh-copy-id brings it there.")
@@ -127,9 +139,10 @@ def call(url: str, function: str, **arguments: Any) -> dict[str, Any]:
     with tempfile.TemporaryFile() as said, _connected(device, said) as child:
         try:
             here, copied, reply = _converse(child, request, contents)
-        except (BrokenPipeError, EOFError):
+        except (BrokenPipeError, EOFError) as error:
             child.wait()
-            raise _lost(device, child.returncode, _words(said)) from None
+            silent = isinstance(error, _SilentError) and child.returncode != _SSH_FAILED
+            raise _lost(device, child.returncode, _words(said), silent) from None
     if "error" in reply:
         raise _error(device, names.homeward(reply["error"]))
     answer = names.homeward(reply["answer"])
@@ -188,11 +201,7 @@ def _converse(
         BrokenPipeError, EOFError: the connection ended before that.
     """
     assert child.stdin is not None and child.stdout is not None
-    for _ in range(_NOISE_LINES):
-        if _line(child.stdout).strip() == agent.MARK.encode():
-            break
-    else:
-        raise EOFError
+    _wait_for_agent(child.stdout)
     child.stdin.write(json.dumps(request).encode() + b"\n")
     child.stdin.flush()
     first = json.loads(_line(child.stdout))
@@ -204,6 +213,17 @@ def _converse(
             shutil.copyfileobj(stream, child.stdin)
     child.stdin.flush()
     return first["here"], lacked, json.loads(_line(child.stdout))
+
+
+def _wait_for_agent(stream: IO[bytes]) -> None:
+    """Past what a login script prints."""
+    for _ in range(_NOISE_LINES):
+        line = stream.readline()
+        if line.strip() == agent.MARK.encode():
+            return
+        if not line:
+            break
+    raise _SilentError
 
 
 def _line(stream: IO[bytes]) -> bytes:
@@ -219,12 +239,12 @@ def _words(said: IO[bytes]) -> str:
     return said.read().decode(errors="replace").strip()
 
 
-def _lost(device: Device, code: int, words: str) -> MissingError:
+def _lost(device: Device, code: int, words: str, silent: bool) -> MissingError:
     """Why there is no connection, in one sentence."""
+    port = ["-p", str(device.port)] if device.port else []
     facts = {
-        "ssh": shlex.join(["ssh", *(["-p", str(device.port)] if device.port else []),
-                           device.target]),
-        "target": device.target,
+        "ssh": shlex.join(["ssh", *port, device.target]),
+        "copy_id": shlex.join(["ssh-copy-id", *port, device.target]),
         "python": device.python,
     }  # fmt: skip
     for text, cause, hint in _CAUSES:
@@ -232,6 +252,11 @@ def _lost(device: Device, code: int, words: str) -> MissingError:
             return MissingError(
                 f"{device} cannot be used: {cause.format(**facts)}.", hint.format(**facts)
             )
+    if silent:
+        return MissingError(
+            f"{device} cannot be used: {device.python} there does not answer as a Python does.",
+            "Name its Python, as in ssh://user@host/path/to/python.",
+        )
     last = f" ({words.splitlines()[-1].rstrip('.')})" if words else f" (ssh's exit code {code})"
     return MissingError(
         f"The connection to {device} was lost{last}: there is no result.",

@@ -18,6 +18,9 @@ def run(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
     module, _, name = function.partition(":")
     if not module.startswith("edgezoo."):
         raise UsageError(f"{module} is not part of EdgeZoo.")
+    lacking = registry.lacking_for_files()
+    if lacking and module != "edgezoo.diagnosis":  # which tells of it itself
+        raise registry.needed_error(lacking)
     value = getattr(importlib.import_module(module), name)(**arguments)
     versions = {runtime.name: runtime.version() for runtime in registry.runtimes().values()}
     return {"value": value, "runtimes": {name: text for name, text in versions.items() if text}}

@@ -83,8 +83,9 @@ def measure_files(
         registry.model(name)
     if request.models:
         raise UsageError("A sweep needs a place for its results.", "Give --output DIR (or -o DIR).")
+    estimates = _estimates(request)  # first: where none can be made, nothing is measured in vain
     if on is not None:
-        return {**_measure_there(request, on), **_estimates(request)}
+        return {**_measure_there(request, on), **estimates}
     (network,) = expand(request)
     subjects = [
         session.Subject(v.path, v.device, v.threads)
@@ -106,7 +107,7 @@ def measure_files(
             raise result
         results.append({**result, "accuracy": accuracies.get(result["artifact"])})
     return {
-        "results": results, **comparisons.to_json(measured), "report": None, **_estimates(request)
+        "results": results, **comparisons.to_json(measured), "report": None, **estimates
     }  # fmt: skip
 
 

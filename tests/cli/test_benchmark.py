@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edgezoo.errors import RefusedError
+from edgezoo.sweep import entry
+from edgezoo.sweep.grid import SweepRequest
 from tests.conftest import Ended, Exported, Trained, run_cli
 from tests.docs.test_schemas import check
 from tests.support.fake_records import failed, record, write_store
@@ -179,6 +182,15 @@ def test_next_is_a_command_that_works(cli: Cli, tmp_path: Path) -> None:
         assert told == f"recommend {store} --max-latency-ms 10{more}"
         assert cli(*told.split()).code == 0
         assert ("more accurate" in (store / "report.md").read_text()) == (hits is not None)
+
+
+def test_what_no_compiler_estimates_is_not_measured_first(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry.session, "measure", lambda *_, **__: pytest.fail("measured"))
+    request = SweepRequest(files=(exported.path("tflite", "float32"),), target=("ethos-u55-128",))
+    with pytest.raises(RefusedError, match="No operation"):
+        entry.measure_files(request)
 
 
 def test_a_store_named_twice(cli: Cli, tmp_path: Path) -> None:

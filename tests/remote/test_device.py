@@ -185,6 +185,24 @@ def test_device_without_a_runtime(
     assert 'pip install "edgezoo[tflite]"' in ended.error(4)
 
 
+@pytest.mark.parametrize(("package", "pip"), [("PIL", "pillow"), ("numpy", "numpy")])
+def test_device_without_what_every_file_needs(
+    package: str, pip: str, machine: Machine, exported: Exported, pictures: list[Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    """A TFLite runtime does not bring Pillow."""
+    from tests.support.hidden import SITECUSTOMIZE
+
+    python = _program(
+        tmp_path, f"export HIDDEN_PACKAGES={package}", sitecustomize=SITECUSTOMIZE
+    )  # fmt: skip
+    ended = _on(machine, "classify", exported.path("tflite", "int8"), *pictures, python=python)
+    assert f"pip install {pip}" in ended.error(4)
+    facts = _on(machine, "doctor", "--json", python=python).json
+    (problem,) = facts["problems"]
+    assert pip in problem["what"] and problem["mend"] == f"Run: pip install {pip}."
+
+
 def _wrong_key(machine: Machine) -> str:
     machine.configure(key="stranger")
     return machine.url()
@@ -196,7 +214,8 @@ def _unknown_host(machine: Machine) -> str:
 
 
 WRONG: dict[str, tuple[Callable[[Machine], str], str]] = {
-    "key": (_wrong_key, "ssh-copy-id"),
+    "key": (_wrong_key, "ssh-copy-id -p "),
+    "no Python": (lambda m: m.url("/bin/true"), "does not answer as a Python does"),
     "host key": (_unknown_host, "fingerprint"),
     "port": (lambda m: m.url().replace(f":{m.port}", ":1"), "nothing listens"),
     "python": (lambda m: m.url("/no/such/python"), "it has no /no/such/python"),

@@ -29,7 +29,7 @@ def test_address(url: str, device: Device) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["raspberrypi", "pi@raspberrypi", "http://pi@board", "ssh://", "ssh://pi@board:port",
+    ["raspberrypi", "pi@raspberrypi", "http://pi@board", "ssh://", "ssh://pi@board:port", "ssh://board:0",
      "ssh://-oProxyCommand=sh", "ssh://-oProxyCommand=sh@board", "ssh://pi:secret@board",
      "ssh://pi@board?x=1", "ssh://pi@board#x"],
 )  # fmt: skip

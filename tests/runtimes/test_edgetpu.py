@@ -57,7 +57,7 @@ def library(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("missing file", "is not installed"),
+        ("missing file", "which is not there"),
         ("no library", "is no shared library"),
         ("other library", "but not libedgetpu"),
         ("no device", "found no Edge TPU"),

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import ROOT, Ended, Exported, Trained, environment
 from tests.docs.test_schemas import check
+from tests.support import coral
 
 On = Callable[..., dict[str, Any]]
 FLOAT_BOUND = 1e-5  # float32 in another order of sums
@@ -73,6 +74,17 @@ def test_a_file_with_an_open_batch_is_told_so(
     assert cli("classify", *options, "--top", "1").code == 0
     message = cli("classify", *options, "--device", "gpu", **software_gpu).error(5)
     assert "leaves a size open" in message and "batch of 1" in message
+
+
+def test_a_file_that_litert_does_not_take_is_no_missing_gpu(
+    cli: Callable[..., Ended], trained: Trained, software_gpu: dict[str, str]
+) -> None:
+    coral.require()
+    path = coral.CORAL / "keras_lstm_mnist_ptq.tflite"
+    picture = next(trained.test.rglob("*.png"))
+    ended = cli("classify", path, picture, "--preprocessing", "tf", "--device", "gpu",
+                **software_gpu)  # fmt: skip
+    assert "cannot be compiled for the GPU" in ended.error(5)
 
 
 def test_onnxruntime(
