@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgezoo.bundling.place import check_folder
+from edgezoo.errors import UsageError
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, made_once, run_cli
 from tests.support.foreign import strip_contract
 from tests.support.hidden import SITECUSTOMIZE
@@ -224,6 +226,66 @@ def test_places_that_are_taken(exported: Exported, tmp_path: Path) -> None:
     for arguments in ((file, "--c-array"), (file,)):
         assert run_cli("bundle", *arguments, "-o", made).code == 0
     assert not (made / "c").exists(), "an earlier bundle is replaced as a whole"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", "no JSON", '{"schema": 1, "models": [], "sha256": {}}',
+     '{"schema": 1, "models": [], "sha256": {}, "others": {}}', "[" * 100_000],
+)  # fmt: skip
+def test_folder_with_a_list_of_its_own_is_kept(
+    text: str, exported: Exported, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "bundle.json").write_text(text)
+    (project / "thesis.txt").write_text("keep")
+    run_cli("bundle", exported.path("tflite", "int8"), "-o", project).error(2)
+    assert _tree(project) == {"bundle.json": text.encode(), "thesis.txt": b"keep"}
+
+
+@pytest.mark.parametrize(
+    ("added", "named"),
+    [("v/bin/python", "v/"), ("golden/mine.png", "golden/mine.png"), ("my.py", "my.py"),
+     ("classify.py", "classify.py"), ("README.md", "README.md"), ("c/mine.c", "c/mine.c")],
+)  # fmt: skip
+def test_what_a_user_added_or_changed_is_kept(
+    added: str, named: str, bundle: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    (copy / added).parent.mkdir(parents=True, exist_ok=True)
+    (copy / added).write_text("mine")
+    with pytest.raises(UsageError) as refused:
+        check_folder(copy)
+    assert f"{named} in it is not as EdgeZoo wrote it" in refused.value.message
+    assert f"Move {named} out of it" in refused.value.hint
+
+
+def test_links_in_a_bundle_are_foreign(bundle: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    check_folder(copy)
+    shutil.move(copy / "golden", tmp_path / "golden")
+    (copy / "golden").symlink_to(tmp_path / "golden")
+    with pytest.raises(UsageError, match="golden/ in it"):
+        check_folder(copy)
+    (copy / "golden").unlink()
+    (copy / "README.md").rename(tmp_path / "README.md")
+    (copy / "README.md").symlink_to(tmp_path / "README.md")
+    with pytest.raises(UsageError, match="README.md in it"):
+        check_folder(copy)
+
+
+def test_bundle_that_was_used_is_replaced(exported: Exported, tmp_path: Path) -> None:
+    file, made = exported.path("tflite", "int8"), tmp_path / "made"
+    assert run_cli("bundle", file, "-o", made).code == 0
+    before = _tree(made)
+    (made / "__pycache__").mkdir()
+    (made / "__pycache__" / "classify.cpython-311.pyc").write_bytes(b"")
+    (made / "README.md").unlink()
+    assert run_cli("bundle", file, "-o", made).code == 0
+    assert _tree(made) == before
 
 
 def test_file_of_another_tool(exported: Exported, trained: Trained, tmp_path: Path) -> None:
