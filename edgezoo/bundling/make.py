@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import platform
 import zipfile
 from collections.abc import Sequence
@@ -67,8 +68,9 @@ def bundle(
         RefusedError: a file of another format than TFLite, or one that names no classes.
         DataError, MissingError: a file cannot be read, run or written.
     """
-    paths, output = [Path(path) for path in artifacts], Path(output)
-    _check(paths, output)
+    paths, asked = [Path(path) for path in artifacts], output
+    output = resolved(output)
+    _check(paths, output, c_array)
     for path in paths:
         require_classes(registry.load_artifact(path))
     opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in paths]
@@ -81,12 +83,18 @@ def bundle(
     files = _files(models, pictures, c_array)
     write = _write_zip if output.suffix.lower() == ".zip" else _write_folder
     write(files, output)
-    return _facts(models, files, output, c_array)
+    return _facts(models, files, Path(asked), c_array)
 
 
-def _check(paths: list[Path], output: Path) -> None:
+def resolved(output: Path | str) -> Path:
+    """Where a bundle really comes to stand: a link to a folder keeps to its folder."""
+    output = Path(output).absolute()
+    return output if output.suffix.lower() == ".zip" else Path(os.path.realpath(output))
+
+
+def _check(paths: list[Path], output: Path, c_array: bool) -> None:
     for path in paths:
-        if path.is_file() and path.suffix != ".tflite":
+        if path.is_file() and path.suffix.lower() != ".tflite":
             raise RefusedError(
                 f"{path} cannot be bundled: the programs of a bundle run .tflite files.",
                 "Export with --format tflite, or install edgezoo with the runtime of this format "
@@ -95,6 +103,12 @@ def _check(paths: list[Path], output: Path) -> None:
     stems = [path.stem for path in paths]
     if len(set(stems)) < len(stems):
         raise UsageError("Two files have the same name.", "Bundle files of different names.")
+    clash = c_source.clash(stems) if c_array else None
+    if clash:
+        raise UsageError(
+            f"{clash[0]}.tflite and {clash[1]}.tflite lead to the same name in C, {clash[2]}.",
+            "Rename one of them, or leave out --c-array.",
+        )
     if output.suffix.lower() == ".zip":
         if output.is_dir():
             raise UsageError(f"{output} is a folder.", "Name a file, or a folder without .zip.")

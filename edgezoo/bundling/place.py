@@ -41,6 +41,11 @@ def check_folder(output: Path) -> None:
                 "wrote it: it would be lost.",
                 f"Move {foreign} out of it, or name a new folder with --output.",
             )
+    if Path.cwd().is_relative_to(output):
+        raise UsageError(
+            f"{output} is the folder that you are in, and a bundle replaces its folder.",
+            f"Go out of it first (cd {output.parent}), or name a new folder with --output.",
+        )
 
 
 def _hashes(path: Path) -> dict[str, str] | None:

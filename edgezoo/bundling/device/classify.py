@@ -147,7 +147,7 @@ def classify(model: Path, pictures: list[Path], top: int, threads: int) -> dict[
 
 def only_model(folder: Path) -> Path:
     """The one .tflite file of a folder."""
-    found = sorted(folder.glob("*.tflite"))
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".tflite")
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise SystemExit(f"Say which model with --model: {folder} has {names}.")
