@@ -135,6 +135,28 @@ def _not_turned(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
         return np.asarray(_cropped(opened.convert("RGB"), Image.Resampling.BILINEAR))[None]
 
 
+def _less(program: Prepare) -> Prepare:
+    """The same for an int8 model: pixel - 128."""
+    return lambda path, contract: (program(path, contract).astype(np.int16) - 128).astype(np.int8)
+
+
+def _with(value: float) -> Prepare:
+    """The right float values but for one."""
+
+    def program(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
+        values = _right(path, contract).astype(np.float32)
+        values[0, 3, 4, 1] = value
+        return values
+
+    return program
+
+
+def _one_off(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
+    """What a decoder gives that rounds otherwise."""
+    noise = np.random.default_rng(0).integers(-1, 2, (1, SIZE, SIZE, 3))
+    return np.clip(_right(path, contract) + noise, 0, 255)
+
+
 FILTERS = Image.Resampling
 PROGRAMS: dict[str, tuple[Prepare, str, set[str], str]] = {
     # what the program does: the program, input type, faults, a word that must be said
@@ -175,6 +197,18 @@ PROGRAMS: dict[str, tuple[Prepare, str, set[str], str]] = {
         _own(lambda i: Image.fromarray(np.asarray(_cropped(i, FILTERS.NEAREST))[..., ::-1])),
         "uint8", {"colours", "resize"}, "nearest pixel",
     ),
+    "not a number": (_with(np.nan), "float32", {"scale"}, "no numbers"),
+    "infinite": (_with(np.inf), "float32", {"scale"}, "no numbers"),
+    "int8, all right": (_less(_right), "int8", set(), ""),
+    "int8, one level off": (_less(_one_off), "int8", set(), ""),
+    "int8, BGR": (_less(lambda p, c: _right(p, c)[..., ::-1]), "int8", {"colours"}, "BGR"),
+    "int8, not less 128": (
+        lambda p, c: _right(p, c).view(np.int8), "int8", {"scale"}, "-128 to 127",
+    ),
+    "int8, squeezed, nearest": (
+        _less(_own(lambda i: i.resize((SIZE, SIZE), FILTERS.NEAREST))), "int8", {"resize"},
+        "squeezed to a square, nearest pixel",
+    ),
     "no batch": (lambda p, c: _right(p, c)[0], "uint8", {"layout"}, "(48, 48, 3)"),
     "channels first": (
         lambda p, c: np.moveaxis(_right(p, c), -1, 1), "uint8", {"layout"}, "(1, 3, 48, 48)",
@@ -189,7 +223,8 @@ def test_fault_is_named(case: str, pictures: list[Path]) -> None:
     contract = CONTRACT.to_json()
     faults = []
     for picture in pictures:
-        wanted = _right(picture, contract).astype(dtype)
+        right = _less(_right) if dtype == "int8" else _right
+        wanted = right(picture, contract).astype(dtype)
         others = lambda picture=picture: selftest.other_resizes(picture, contract)  # noqa: E731
         faults += selftest.compare_input(program(picture, contract), wanted, others)
     assert {fault["kind"] for fault in faults} == kinds

@@ -119,6 +119,10 @@ def compare_input(
         fault("type", f"the values are {got.dtype}, the model takes {wanted.dtype}")
     if faults or np.array_equal(got, wanted):
         return faults
+    got, wanted = got.astype(np.float64), wanted.astype(np.float64)  # int8 overflows
+    if not np.isfinite(got).all():
+        fault("scale", "some values are no numbers: NaN or infinite")
+        return faults
     if wanted.shape[-1] != 3:  # NCHW
         got, wanted = np.moveaxis(got, 1, -1), np.moveaxis(wanted, 1, -1)
     low, high = wanted.min(), wanted.max()
