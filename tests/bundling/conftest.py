@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Ended, Exported, environment, made_once, run_cli
+from tests.conftest import Ended, Exported, Trained, environment, made_once, run_cli
 from tests.support.hidden import SITECUSTOMIZE
 
 # A device has numpy, Pillow and one TFLite runtime, and nothing of EdgeZoo.
 ABSENT = "edgezoo,click,tensorflow,keras,onnx,onnxruntime,openvino,nncf,scipy,h5py,rich,flatbuffers"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle(common: Path, exported: Exported) -> Path:
     """The int8 and the float32 file of the trained network, with their C sources."""
 
@@ -48,3 +48,20 @@ def tree(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+@pytest.fixture(scope="session")
+def bordered(common: Path, trained: Trained) -> Path:
+    """A bundle of two files that are int8 inside, with int8 and with float32 at the border."""
+
+    def make(folder: Path) -> None:
+        files = []
+        for border in ("int8", "float32"):
+            ended = run_cli("export", *trained.options, "--format", "tflite", "--int8", "--io",
+                            border, "--effort", "fast", "--no-verify", "-o", folder / border,
+                            "--json")  # fmt: skip
+            assert ended.code == 0, ended.stderr
+            files.append(ended.json["artifacts"][0]["path"])
+        assert run_cli("bundle", *files, "-o", folder / "made").code == 0
+
+    return made_once(common / "bordered", make) / "made"

@@ -99,6 +99,35 @@ def test_broken_program_is_named(
     assert all(f"FAILED: {kind}: " in line and word in line for line in failures)
 
 
+def test_int8_at_the_border(bordered: Path, tmp_path: Path) -> None:
+    passed = on_device(tmp_path, bordered / "selftest.py", "--exact", "--json")
+    assert passed.code == 0 and len(passed.json["models"]) == 2, passed.stdout + passed.stderr
+    broken = tmp_path / "mine.py"
+    for change, kinds in (("[..., ::-1]", {"colours"}), ("[::-1]", {"resize"})):
+        source = (bordered / "classify.py").read_text()
+        broken.write_text(source.replace("np.uint8)\n", f"np.uint8){change}\n"))
+        ended = on_device(tmp_path, bordered / "selftest.py", "--using", broken, "--json")
+        for model in ended.json["models"]:
+            faults = [fault for entry in model["pictures"] for fault in entry["faults"]]
+            assert {fault["kind"] for fault in faults} == kinds, faults
+
+
+def test_other_kernels_of_an_int8_file_that_gives_floats(bordered: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bordered, copy)
+    facts = json.loads((copy / "bundle.json").read_text())
+    name = facts["models"][1]["golden"]
+    del facts["sha256"][name]
+    (copy / "bundle.json").write_text(json.dumps(facts))
+    right = dict(np.load(copy / name))
+    assert right["output/leaves.jpg"].dtype == np.float32
+    for steps, code in ((3, 0), (40, 1)):
+        moved = right["output/leaves.jpg"].copy()
+        moved[0] += np.float32(steps / 256)
+        np.savez_compressed(copy / name, **{**right, "output/leaves.jpg": moved})
+        assert on_device(tmp_path, copy / "selftest.py").code == code
+
+
 def test_damage_and_other_outputs_are_found(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)

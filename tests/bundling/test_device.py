@@ -241,11 +241,23 @@ def test_decoder_that_rounds_otherwise_is_no_fault(pictures: list[Path]) -> None
 
 @pytest.mark.parametrize(
     ("steps", "exact", "passed"),
-    [(0, True, True), (1, True, False), (1, False, True), (40, False, False)],
+    [(0, True, True), (1, True, False), (1, False, True), (16, False, True), (40, False, False)],
 )
-def test_outputs(steps: int, exact: bool, passed: bool) -> None:
-    wanted = np.full(10, 100, np.uint8)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_outputs_of_int8_files(dtype: str, steps: int, exact: bool, passed: bool) -> None:
+    """A float border gives the same steps, of 1/256."""
+    step = 1 if dtype == "uint8" else 1 / 256
+    wanted = (np.full(10, 100) * step).astype(dtype)
     raw = wanted.copy()
-    raw[3] += steps
-    facts = selftest.compare_output(raw, wanted, exact)
-    assert facts == {"equal": steps == 0, "max_difference": steps, "passed": passed}
+    raw[3] += steps * step
+    facts = selftest.compare_output(raw, wanted, selftest.allowed("int8", wanted.dtype, exact))
+    assert facts == {"equal": steps == 0, "max_difference": steps * step, "passed": passed}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(("difference", "passed"), [(0.0005, True), (0.002, False)])
+def test_outputs_of_float_files(difference: float, passed: bool, exact: bool) -> None:
+    wanted = np.full(10, 0.1, np.float32)
+    raw = wanted + np.float32(difference)
+    limit = selftest.allowed("float32", wanted.dtype, exact)
+    assert selftest.compare_output(raw, wanted, limit)["passed"] == passed
