@@ -69,6 +69,32 @@ def test_pixels(mode: str, shape: tuple[int, int], tmp_path: Path) -> None:
     assert np.array_equal(given, load_pixels(path, SIZE))
 
 
+@pytest.mark.parametrize(("turned", "turns"), [(1, 0), (3, 2), (6, -1)])
+@pytest.mark.parametrize("name", ["8.png", "8.tif", "16.png", "16.tif", "big-endian.tif"])
+def test_grey(name: str, turned: int, turns: int, tmp_path: Path) -> None:
+    """As 8 bits of the same picture, upright: Pillow cuts 16 bits off, and leaves TIFFs turned."""
+    values = np.random.default_rng(0).integers(0, 65536, (97, 60)).astype(np.uint16)
+    upper = (values >> 8).astype(np.uint8)
+    path, upright, exif = tmp_path / name, tmp_path / "upright.png", Image.Exif()
+    exif[0x0112] = turned
+    picture = Image.fromarray(upper if name.startswith("8") else values)
+    if name == "big-endian.tif":
+        picture = Image.frombytes("I;16B", (60, 97), values.astype(">u2").tobytes())
+    picture.save(path, exif=exif)
+    Image.fromarray(np.rot90(upper, turns)).save(upright)
+    given = classify.load_pixels(path, CONTRACT.to_json())
+    assert np.array_equal(given, load_pixels(path, SIZE))
+    assert np.array_equal(given, load_pixels(upright, SIZE))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bits_a_pixel_are_refused(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture.tif"
+    Image.new(mode, (60, 60)).save(path)
+    with pytest.raises(ValueError, match=r"picture\.tif is not a readable image: its 32 bits"):
+        classify.load_pixels(path, CONTRACT.to_json())
+
+
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("preprocessing", NORMALIZATIONS)
 @pytest.mark.parametrize("kind", ["pixels", "normalized"])
