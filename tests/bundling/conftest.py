@@ -28,14 +28,14 @@ def bundle(common: Path, exported: Exported) -> Path:
     return made_once(common / "bundle", make) / "made"
 
 
-def on_device(folder: Path, program: Path, *arguments: str | Path) -> Ended:
+def on_device(folder: Path, program: Path, *arguments: str | Path, absent: str = "") -> Ended:
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
     ended = subprocess.run(
         [sys.executable, str(program), *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**environment(), "PYTHONPATH": str(folder), "HIDDEN_PACKAGES": ABSENT},
+        env={**environment(), "PYTHONPATH": str(folder), "HIDDEN_PACKAGES": f"{ABSENT},{absent}"},
         timeout=120,
         check=False,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.bundling.conftest import on_device, tree
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
@@ -126,6 +127,76 @@ def test_other_kernels_of_an_int8_file_that_gives_floats(bordered: Path, tmp_pat
         moved[0] += np.float32(steps / 256)
         np.savez_compressed(copy / name, **{**right, "output/leaves.jpg": moved})
         assert on_device(tmp_path, copy / "selftest.py").code == code
+
+
+def _last_words(ended: Ended) -> str:
+    """What a program said; the runtime greets in lines of its own."""
+    (said,) = [line for line in ended.stderr.splitlines() if not line.startswith("INFO: ")]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def prepare(picture, contract, tensor):\n    return 1 // 0\n",
+         "ZeroDivisionError: integer division or modulo by zero ({}, line 2)."),
+        ("def prepare(picture, contract, tensor):\n    return int('x')\n",
+         "ValueError: invalid literal for int() with base 10: 'x' ({}, line 2)."),
+        ("import sys\nsys.exit(1)\n", "SystemExit: 1 ({}, line 2)."),
+        ("\nx = = 1\n", "SyntaxError: invalid syntax ({}, line 2)."),
+        ("import cv3\n", "ModuleNotFoundError: No module named 'cv3' ({}, line 1)."),
+        ("x = 1\n", "{} has no function prepare(picture, contract, tensor)."),
+        ("def prepare(picture):\n    return None\n", "takes 1 positional argument but 3"),
+        (None, "There is no Python file {}."),
+    ],
+)  # fmt: skip
+def test_program_that_fails(source: str | None, words: str, bundle: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    if source is not None:
+        mine.write_text(source)
+    ended = on_device(tmp_path, bundle / "selftest.py", "--using", mine)
+    assert ended.code == 2 and ended.stdout == ""
+    said = _last_words(ended)
+    assert said.startswith("The test could not run: ") and words.format(mine) in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{}", "", "null", '{"models": [], "sha256": {}}', '{"models": [1], "sha256": {}}',
+     '{"models": [{"file": "m.tflite"}], "sha256": {}}', '{"models": 3, "sha256": {}}'],
+)  # fmt: skip
+def test_list_that_is_damaged(text: str, bundle: Path, tmp_path: Path) -> None:
+    shutil.copy(bundle / "selftest.py", tmp_path)
+    (tmp_path / "bundle.json").write_text(text)
+    ended = on_device(tmp_path, tmp_path / "selftest.py")
+    assert ended.code == 2
+    said = _last_words(ended)
+    assert said.endswith("bundle.json is not as EdgeZoo wrote it: copy the bundle again.")
+
+
+@pytest.mark.parametrize(("module", "package"), [("numpy", "numpy"), ("PIL", "pillow")])
+def test_package_that_is_missing(module: str, package: str, bundle: Path, tmp_path: Path) -> None:
+    words = f"{package} is not installed: pip install numpy pillow"
+    picture, model = bundle / "golden" / "leaves.jpg", next(bundle.glob("*.tflite"))
+    for arguments in (("classify.py", picture, "--model", model), ("selftest.py",)):
+        program, *more = arguments
+        ended = on_device(tmp_path, bundle / program, *more, absent=module)
+        assert ended.code == (1 if more else 2)
+        assert words in _last_words(ended)
+
+
+def test_picture_that_cannot_be_read(bundle: Path, tmp_path: Path) -> None:
+    short, bomb, text = (tmp_path / name for name in ("short.jpg", "bomb.png", "text.jpg"))
+    text.write_text("no picture")
+    whole = (bundle / "golden" / "leaves.jpg").read_bytes()
+    short.write_bytes(whole[: len(whole) // 2])
+    Image.new("1", (20_000, 10_000)).save(bomb)
+    model = next(bundle.glob("*.tflite"))
+    for picture, word in ((short, "truncated"), (bomb, "pixels"), (text, "unknown.")):
+        ended = on_device(tmp_path, bundle / "classify.py", picture, "--model", model)
+        assert ended.code == 1
+        said = _last_words(ended)
+        assert said.startswith(f"Error: {picture} is not a readable image: ") and word in said
 
 
 def test_damage_and_other_outputs_are_found(bundle: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import importlib.util
 import json
 import platform
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,38 @@ def load_program(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def read_list() -> dict[str, Any]:
+    """What bundle.json says."""
+    path = HERE / "bundle.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kinds = {"file": str, "golden": str, "pictures": list}
+        right = isinstance(facts["sha256"], dict) and all(
+            isinstance(model[key], kind) for model in facts["models"] for key, kind in kinds.items()
+        )
+        right = right and len(facts["models"]) > 0
+    except (ValueError, TypeError, LookupError):
+        right = False
+    if not right:
+        raise SystemExit(f"{path} is not as EdgeZoo wrote it: copy the bundle again.")
+    return facts
+
+
+def reason(error: BaseException, program: Path | None) -> str:
+    """Why the test could not run; where Python code is at fault, also the place in it."""
+    text = (str(error).strip() or "no reason given").splitlines()[0]
+    frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    own = [place for place in frames if program and place[0].resolve() == program.resolve()]
+    if isinstance(error, SyntaxError):
+        text, own = error.msg, [(Path(error.filename or "?"), error.lineno)]
+    elif not own and isinstance(error, SystemExit):
+        return text
+    elif not own and isinstance(error, (OSError, ValueError, RuntimeError, ImportError)):
+        return f"{text.rstrip('.')}."
+    file, line = (own or frames)[-1]
+    return f"{type(error).__name__}: {text.rstrip('.')} ({file}, line {line})."
 
 
 def changed_files(facts: dict[str, Any]) -> list[str]:
@@ -279,16 +312,20 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
     try:
-        facts = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
+        facts = read_list()
         device = load_program(HERE / "classify.py")
-        prepare = (load_program(asked.using) if asked.using else device).prepare
+        device.require_packages()
+        program = load_program(asked.using) if asked.using else device
+        prepare = getattr(program, "prepare", None)
+        if not callable(prepare):
+            raise SystemExit(f"{asked.using} has no function prepare(picture, contract, tensor).")
         changed = changed_files(facts)
         models = [] if changed else [
             check_model(model, prepare, device, asked.exact, asked.threads)
             for model in facts["models"]
         ]  # fmt: skip
-    except (OSError, ValueError, RuntimeError, ImportError, AttributeError, SystemExit) as error:
-        print(f"The test could not run: {error}", file=sys.stderr)
+    except (Exception, SystemExit) as error:  # a program of the user's raises anything
+        print(f"The test could not run: {reason(error, asked.using)}", file=sys.stderr)
         return 2
     result = {
         "passed": not changed and all(model["passed"] for model in models),
