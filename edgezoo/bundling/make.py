@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
 import zipfile
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from typing import Any
 from edgezoo import registry
 from edgezoo.artifact import Artifact
 from edgezoo.bundling import c_source, golden
-from edgezoo.bundling.place import LIST, SCHEMA, check_folder
+from edgezoo.bundling.place import LIST, SCHEMA, check_folder, resolved
 from edgezoo.contracts import TensorInfo
 from edgezoo.errors import RefusedError, UsageError
 from edgezoo.inference import open_artifact, require_classes, to_input
@@ -84,12 +83,6 @@ def bundle(
     write = _write_zip if output.suffix.lower() == ".zip" else _write_folder
     write(files, output)
     return _facts(models, files, Path(asked), c_array)
-
-
-def resolved(output: Path | str) -> Path:
-    """Where a bundle really comes to stand: a link to a folder keeps to its folder."""
-    output = Path(output).absolute()
-    return output if output.suffix.lower() == ".zip" else Path(os.path.realpath(output))
 
 
 def _check(paths: list[Path], output: Path, c_array: bool) -> None:

@@ -17,6 +17,12 @@ _CACHE = "__pycache__"
 _ELSEWHERE = "Name a new folder with --output."
 
 
+def resolved(output: Path | str) -> Path:
+    """Where a bundle comes to stand: a link to a folder stays, what it leads to is replaced."""
+    output = Path(output).absolute()
+    return output if output.suffix.lower() == ".zip" else Path(os.path.realpath(output))
+
+
 def check_folder(output: Path) -> None:
     """Check that nothing is lost where a folder is replaced by a bundle.
 

@@ -41,7 +41,7 @@ def COMMAND(
       edgezoo bundle m.tflite -o firmware/ --c-array
     """
     from edgezoo import sandbox
-    from edgezoo.bundling.make import resolved
+    from edgezoo.bundling.place import resolved
 
     limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
     facts = sandbox.call(
