@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import Artifact
+from edgezoo.artifact import Artifact, InputContract
 from edgezoo.contracts import TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _C_TYPES = {"uint8": "uint8_t", "int8": "int8_t", "float32": "float"}
-_LABEL_COMMENT = "/* Class names in the order of the output. */"
+# Of C and of C++, and what gcc defines: a model of that name does not compile.
+_KEYWORDS = """
+auto break case char const continue default do double else enum extern float for goto if inline int
+long register restrict return short signed sizeof static struct switch typedef union unsigned void
+volatile while _Alignas _Alignof _Atomic _Bool _Complex _Generic _Imaginary _Noreturn
+_Static_assert _Thread_local alignas alignof and and_eq asm bitand bitor bool catch char8_t char16_t
+char32_t class co_await co_return co_yield compl concept const_cast consteval constexpr constinit
+decltype delete dynamic_cast explicit export false friend linux main mutable namespace new noexcept
+not not_eq nullptr operator or or_eq private protected public reinterpret_cast requires
+static_assert static_cast template this thread_local throw true try typeid typename typeof
+typeof_unqual unix using virtual wchar_t xor xor_eq
+"""
+# Of the files and arrays of a model, behind its name.
+_ENDS = ("len", "labels", "golden", "golden_input", "golden_output")
+_BACKGROUND = "background"
 
 
 def identifier(stem: str) -> str:
-    """A C name out of a file's: mobilenet_0.5_160 becomes mobilenet_0_5_160."""
+    """A C name out of a file's: mobilenet_0.5_160 becomes mobilenet_0_5_160, int int_model."""
     name = re.sub(r"\W", "_", stem, flags=re.ASCII)
+    if name in _KEYWORDS.split():
+        return f"{name}_model"
     return f"_{name}" if name[:1].isdigit() else name
+
+
+def clash(stems: Sequence[str]) -> tuple[str, str, str] | None:
+    """Two models, of which one would overwrite files or names of the other, and such a name."""
+    owners: dict[str, str] = {}
+    for stem in stems:
+        name = identifier(stem)
+        for part in (name, *(f"{name}_{end}" for end in _ENDS)):
+            # Macros and guards are in capitals, and some disks do not tell them apart.
+            other = owners.setdefault(part.upper(), stem)
+            if other != stem:
+                return other, stem, part
+    return None
 
 
 def names(stem: str) -> tuple[str, str, str, str]:
@@ -55,7 +84,7 @@ def write(
     )
     return {
         header: _header(name, artifact, taken, given),
-        source: _source(name, artifact),
+        source: _source(name, artifact, given),
         golden_header: _guarded(
             f"{name}_golden", f"/* {picture}: what goes in, and what comes out. */\n{declared}\n"
         ),
@@ -81,6 +110,7 @@ def _header(name: str, artifact: Artifact, taken: TensorInfo, given: TensorInfo)
         *_quantization("OUTPUT", given),
         ("CLASSES", contract.classes),
     ]
+    background = _has_background(contract, given)
     words = [
         f"{contract.model}, {contract.precision}. Made by EdgeZoo; do not edit.",
         f"Takes {contract.color_order} {contract.input_kind}, {contract.layout}, batch "
@@ -89,6 +119,7 @@ def _header(name: str, artifact: Artifact, taken: TensorInfo, given: TensorInfo)
         _rule(contract.input_kind, taken.dtype, how.channel_order),
         f"Gives {contract.output_kind} as {_C_TYPES[given.dtype]}"
         + (": (value - zero point) * scale." if given.scale else "."),
+        *(["The first output is a background class, which is none of CLASSES."] * background),
     ]
     lines = ["/*", *(f" * {line}" for line in words), " */"]
     lines += [f"#define {upper}_{key} {value}" for key, value in defines]
@@ -98,8 +129,13 @@ def _header(name: str, artifact: Artifact, taken: TensorInfo, given: TensorInfo)
             lines.append(f"#define {upper}_NORMALIZATION_{key} {{{text}}}")
     lines += ["", f"extern const unsigned char {name}[];", f"extern const unsigned int {name}_len;"]
     if contract.labels:
-        lines += [_LABEL_COMMENT, f"extern const char *const {name}_labels[{upper}_CLASSES];"]
+        lines += ["/* A name for each output, in the same order. */",
+                  f"extern const char *const {name}_labels[{upper}_OUTPUT_COUNT];"]  # fmt: skip
     return _guarded(name, "\n".join(lines) + "\n")
+
+
+def _has_background(contract: InputContract, given: TensorInfo) -> bool:
+    return given.shape[-1] == contract.classes + 1
 
 
 def _quantization(side: str, tensor: TensorInfo) -> list[tuple[str, object]]:
@@ -115,15 +151,17 @@ def _rule(kind: str, dtype: str, order: str) -> str:
             dtype, "Feed values 0 to 255."
         )
     rule = f"Feed pixel * NORMALIZATION_SCALE + NORMALIZATION_OFFSET, channels in {order} order"
-    return rule + (
-        "." if dtype == "float32" else ", divided by INPUT_SCALE, plus INPUT_ZERO_POINT."
+    if dtype == "float32":
+        return f"{rule}."
+    limits = "-128 to 127" if dtype == "int8" else "0 to 255"
+    return (
+        f"{rule}, divided by INPUT_SCALE, rounded, plus INPUT_ZERO_POINT, and limited to {limits}."
     )
 
 
-def _source(name: str, artifact: Artifact) -> str:
-    data = artifact.path.read_bytes()
+def _source(name: str, artifact: Artifact, given: TensorInfo) -> str:
+    contract, data = artifact.required_contract(), artifact.path.read_bytes()
     rows = "".join(f"{','.join(map(str, data[i : i + 24]))},\n" for i in range(0, len(data), 24))
-    labels = artifact.required_contract().labels
     text = (
         f'#include "{name}.h"\n\n'
         "/* The flatbuffer must start at a multiple of 16 bytes. */\n"
@@ -131,9 +169,10 @@ def _source(name: str, artifact: Artifact) -> str:
         f"const unsigned char {name}[] = {{\n{rows}}};\n"
         f"const unsigned int {name}_len = {len(data)};\n"
     )
-    if labels:
-        listed = "".join(f"  {_string(label)},\n" for label in labels)
-        text += f"const char *const {name}_labels[{name.upper()}_CLASSES] = {{\n{listed}}};\n"
+    if contract.labels:
+        front = (_BACKGROUND,) if _has_background(contract, given) else ()
+        listed = "".join(f"  {_string(label)},\n" for label in front + contract.labels)
+        text += f"const char *const {name}_labels[{name.upper()}_OUTPUT_COUNT] = {{\n{listed}}};\n"
     return text
 
 

@@ -16,16 +16,15 @@ from typing import Any
 from edgezoo import registry
 from edgezoo.artifact import Artifact
 from edgezoo.bundling import c_source, golden
+from edgezoo.bundling.place import LIST, SCHEMA, check_folder, resolved
 from edgezoo.contracts import TensorInfo
 from edgezoo.errors import RefusedError, UsageError
 from edgezoo.inference import open_artifact, require_classes, to_input
 from edgezoo.preprocessing import load_pixels
 from edgezoo.staging import publish, staging
 
-SCHEMA = 1
 _DEVICE = Path(__file__).with_name("device")
 _COPIED = ("classify.py", "selftest.py", "requirements.txt", "requirements-tflite-runtime.txt")
-_LIST = "bundle.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def bundle(
     Args:
         artifacts: .tflite files of different names.
         output: a path that ends in .zip, or a folder: a new one, an empty one, or an earlier
-            bundle, which is replaced.
+            bundle to which nothing was added, which is replaced.
         c_array: also write each model as C source with its contract as a header.
         preprocessing, labels: for files that carry no contract.
 
@@ -64,12 +63,13 @@ def bundle(
         What `edgezoo bundle --json` prints.
 
     Raises:
-        UsageError: an output that is something else, two files of one name.
+        UsageError: an output that is or holds something else, two files of one name.
         RefusedError: a file of another format than TFLite, or one that names no classes.
         DataError, MissingError: a file cannot be read, run or written.
     """
-    paths, output = [Path(path) for path in artifacts], Path(output)
-    _check(paths, output)
+    paths, asked = [Path(path) for path in artifacts], output
+    output = resolved(output)
+    _check(paths, output, c_array)
     for path in paths:
         require_classes(registry.load_artifact(path))
     opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in paths]
@@ -82,12 +82,12 @@ def bundle(
     files = _files(models, pictures, c_array)
     write = _write_zip if output.suffix.lower() == ".zip" else _write_folder
     write(files, output)
-    return _facts(models, files, output, c_array)
+    return _facts(models, files, Path(asked), c_array)
 
 
-def _check(paths: list[Path], output: Path) -> None:
+def _check(paths: list[Path], output: Path, c_array: bool) -> None:
     for path in paths:
-        if path.is_file() and path.suffix != ".tflite":
+        if path.is_file() and path.suffix.lower() != ".tflite":
             raise RefusedError(
                 f"{path} cannot be bundled: the programs of a bundle run .tflite files.",
                 "Export with --format tflite, or install edgezoo with the runtime of this format "
@@ -96,17 +96,17 @@ def _check(paths: list[Path], output: Path) -> None:
     stems = [path.stem for path in paths]
     if len(set(stems)) < len(stems):
         raise UsageError("Two files have the same name.", "Bundle files of different names.")
+    clash = c_source.clash(stems) if c_array else None
+    if clash:
+        raise UsageError(
+            f"{clash[0]}.tflite and {clash[1]}.tflite lead to the same name in C, {clash[2]}.",
+            "Rename one of them, or leave out --c-array.",
+        )
     if output.suffix.lower() == ".zip":
         if output.is_dir():
             raise UsageError(f"{output} is a folder.", "Name a file, or a folder without .zip.")
-    elif output.exists() and not _replaceable(output):
-        raise UsageError(
-            f"{output} is there already and is no bundle.", "Name a new folder with --output."
-        )
-
-
-def _replaceable(output: Path) -> bool:
-    return output.is_dir() and ((output / _LIST).is_file() or not any(output.iterdir()))
+    else:
+        check_folder(output)
 
 
 def _answer(artifact: Artifact, session: Any, pictures: dict[str, bytes]) -> _Model:
@@ -135,7 +135,7 @@ def _files(models: list[_Model], pictures: dict[str, bytes], c_array: bool) -> d
             example = (name, model.inputs[name], model.outputs[name])
             sources = c_source.write(model.artifact, model.taken, model.given, example)
             files |= {f"c/{file}": text.encode() for file, text in sources.items()}
-    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(proved.items())}
+    files["README.md"] = _readme(models, c_array)
     entries = [
         {
             "file": f"{model.stem}.tflite",
@@ -144,9 +144,14 @@ def _files(models: list[_Model], pictures: dict[str, bytes], c_array: bool) -> d
         }
         for model in models
     ]
-    files[_LIST] = _json({"schema": SCHEMA, "models": entries, "sha256": hashes})
-    files["README.md"] = _readme(models, c_array)
+    # selftest.py demands what it proves by; the others are known to tell what a user changed.
+    facts = {"schema": SCHEMA, "models": entries, "sha256": _hashes(proved)}
+    files[LIST] = _json(facts | {"others": _hashes(files)})
     return dict(sorted((files | proved).items()))
+
+
+def _hashes(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
 
 
 def _json(facts: dict[str, Any]) -> bytes:

@@ -41,11 +41,12 @@ def COMMAND(
       edgezoo bundle m.tflite -o firmware/ --c-array
     """
     from edgezoo import sandbox
+    from edgezoo.bundling.place import resolved
 
     limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
     facts = sandbox.call(
         "edgezoo.bundling.make:bundle", artifacts, limits,
-        writable=[output.absolute().parent], debug=debug, artifacts=artifacts, output=output,
+        writable=[resolved(output).parent], debug=debug, artifacts=artifacts, output=output,
         c_array=c_array, preprocessing=preprocessing, labels=labels,
     )  # fmt: skip
     if as_json:

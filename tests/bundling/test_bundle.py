@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import subprocess
@@ -14,66 +13,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.conftest import ROOT, Ended, Exported, Trained, environment, made_once, run_cli
+from tests.bundling.conftest import on_device, tree
+from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
 from tests.support.foreign import strip_contract
-from tests.support.hidden import SITECUSTOMIZE
-
-# A device has numpy, Pillow and one TFLite runtime, and nothing of EdgeZoo.
-ABSENT = "edgezoo,click,tensorflow,keras,onnx,onnxruntime,openvino,nncf,scipy,h5py,rich,flatbuffers"
-
-
-@pytest.fixture(scope="module")
-def bundle(common: Path, exported: Exported) -> Path:
-    """The int8 and the float32 file of the trained network, with their C sources."""
-
-    def make(folder: Path) -> None:
-        files = [exported.path("tflite", precision) for precision in ("int8", "float32")]
-        ended = run_cli("bundle", *files, "-o", folder / "made", "--c-array", "--json")
-        assert ended.code == 0, ended.stderr
-        (folder / "bundle.json").write_text(ended.stdout)
-
-    return made_once(common / "bundle", make) / "made"
-
-
-def _on_device(folder: Path, program: Path, *arguments: str | Path) -> Ended:
-    (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    ended = subprocess.run(
-        [sys.executable, str(program), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env={**environment(), "PYTHONPATH": str(folder), "HIDDEN_PACKAGES": ABSENT},
-        timeout=120,
-        check=False,
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
-
-
-def _tree(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
 
 
 def test_holds_what_it_says(bundle: Path, exported: Exported) -> None:
     facts = json.loads((bundle.parent / "bundle.json").read_text())
-    tree = _tree(bundle)
+    held = tree(bundle)
     assert {file["path"]: file["bytes"] for file in facts["files"]} == {
-        name: len(data) for name, data in tree.items()
+        name: len(data) for name, data in held.items()
     }
-    assert facts["bytes"] == sum(map(len, tree.values()))
+    assert facts["bytes"] == sum(map(len, held.values()))
     for precision in ("int8", "float32"):
         file = exported.path("tflite", precision)
-        assert tree[file.name] == file.read_bytes()
-        contract = json.loads(tree[f"{file.stem}.contract.json"])
+        assert held[file.name] == file.read_bytes()
+        contract = json.loads(held[f"{file.stem}.contract.json"])
         assert contract["precision"] == precision
-        labels = tree[f"{file.stem}.labels.txt"].decode().splitlines()
+        labels = held[f"{file.stem}.labels.txt"].decode().splitlines()
         assert labels == contract["labels"] and len(labels) == contract["classes"]
-        assert f"| `{file.name}` | RGB pixels" in tree["README.md"].decode()
-    bounded = [line for line in tree["requirements.txt"].decode().splitlines() if line[0] != "#"]
+        assert f"| `{file.name}` | RGB pixels" in held["README.md"].decode()
+    bounded = [line for line in held["requirements.txt"].decode().splitlines() if line[0] != "#"]
     assert all(">=" in line and "<" in line for line in bounded) and len(bounded) == 3
 
 
@@ -81,25 +43,25 @@ def test_same_bytes_as_folder_and_as_zip(exported: Exported, tmp_path: Path) -> 
     file = exported.path("tflite", "int8")
     for name in ("one", "two", "one.zip", "two.zip"):
         assert run_cli("bundle", file, "-o", tmp_path / name).code == 0
-    assert _tree(tmp_path / "one") == _tree(tmp_path / "two")
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert (tmp_path / "one.zip").read_bytes() != (tmp_path / "two.zip").read_bytes(), "folder name"
     again = tmp_path / "elsewhere" / "one.zip"
     assert run_cli("bundle", file, "-o", again).code == 0
     assert again.read_bytes() == (tmp_path / "one.zip").read_bytes()
     with zipfile.ZipFile(again) as archive:
         inside = {name.removeprefix("one/"): archive.read(name) for name in archive.namelist()}
-    assert inside == _tree(tmp_path / "one")
+    assert inside == tree(tmp_path / "one")
 
 
 def test_selftest_passes_without_edgezoo(bundle: Path, tmp_path: Path) -> None:
-    ended = _on_device(tmp_path, bundle / "selftest.py", "--exact", "--json")
+    ended = on_device(tmp_path, bundle / "selftest.py", "--exact", "--json")
     assert ended.code == 0, ended.stdout + ended.stderr
     facts = ended.json
     assert facts["passed"] and len(facts["models"]) == 2
     for model in facts["models"]:
         assert model["runtime"] == "ai-edge-litert"
         assert [p["faults"] for p in model["pictures"]] == [[]] * 4
-    shown = _on_device(tmp_path, bundle / "selftest.py")
+    shown = on_device(tmp_path, bundle / "selftest.py")
     assert shown.code == 0 and shown.stdout.endswith("PASSED\n")
 
 
@@ -108,11 +70,11 @@ def test_classify_answers_as_edgezoo_does(
 ) -> None:
     pictures = sorted(trained.test.rglob("*.png"))[:20]
     model = bundle / exported.path("tflite", "int8").name
-    ended = _on_device(tmp_path, bundle / "classify.py", *pictures, "--model", model, "--json")
+    ended = on_device(tmp_path, bundle / "classify.py", *pictures, "--model", model, "--json")
     assert ended.code == 0, ended.stderr
     ours = run_cli("classify", model, *pictures, "--json").json
     assert ended.json["results"] == ours["results"]
-    which = _on_device(tmp_path, bundle / "classify.py", pictures[0])
+    which = on_device(tmp_path, bundle / "classify.py", pictures[0])
     assert which.code == 1 and "--model" in which.stderr
 
 
@@ -131,11 +93,110 @@ def test_broken_program_is_named(
     assert before in source
     broken = tmp_path / "mine.py"
     broken.write_text(source.replace(before, after))
-    ended = _on_device(tmp_path, bundle / "selftest.py", "--using", broken)
+    ended = on_device(tmp_path, bundle / "selftest.py", "--using", broken)
     assert ended.code == 1
     failures = [line for line in ended.stdout.splitlines() if "FAILED: " in line]
     assert len(failures) == 2, ended.stdout  # one a model
     assert all(f"FAILED: {kind}: " in line and word in line for line in failures)
+
+
+def test_int8_at_the_border(bordered: Path, tmp_path: Path) -> None:
+    passed = on_device(tmp_path, bordered / "selftest.py", "--exact", "--json")
+    assert passed.code == 0 and len(passed.json["models"]) == 2, passed.stdout + passed.stderr
+    broken = tmp_path / "mine.py"
+    for change, kinds in (("[..., ::-1]", {"colours"}), ("[::-1]", {"resize"})):
+        source = (bordered / "classify.py").read_text()
+        broken.write_text(source.replace("np.uint8)\n", f"np.uint8){change}\n"))
+        ended = on_device(tmp_path, bordered / "selftest.py", "--using", broken, "--json")
+        for model in ended.json["models"]:
+            faults = [fault for entry in model["pictures"] for fault in entry["faults"]]
+            assert {fault["kind"] for fault in faults} == kinds, faults
+
+
+def test_other_kernels_of_an_int8_file_that_gives_floats(bordered: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bordered, copy)
+    facts = json.loads((copy / "bundle.json").read_text())
+    name = facts["models"][1]["golden"]
+    del facts["sha256"][name]
+    (copy / "bundle.json").write_text(json.dumps(facts))
+    right = dict(np.load(copy / name))
+    assert right["output/leaves.jpg"].dtype == np.float32
+    for steps, code in ((3, 0), (40, 1)):
+        moved = right["output/leaves.jpg"].copy()
+        moved[0] += np.float32(steps / 256)
+        np.savez_compressed(copy / name, **{**right, "output/leaves.jpg": moved})
+        assert on_device(tmp_path, copy / "selftest.py").code == code
+
+
+def _last_words(ended: Ended) -> str:
+    """What a program said; the runtime greets in lines of its own."""
+    (said,) = [line for line in ended.stderr.splitlines() if not line.startswith("INFO: ")]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def prepare(picture, contract, tensor):\n    return 1 // 0\n",
+         "ZeroDivisionError: integer division or modulo by zero ({}, line 2)."),
+        ("def prepare(picture, contract, tensor):\n    return int('x')\n",
+         "ValueError: invalid literal for int() with base 10: 'x' ({}, line 2)."),
+        ("import sys\nsys.exit(1)\n", "SystemExit: 1 ({}, line 2)."),
+        ("\nx = = 1\n", "SyntaxError: invalid syntax ({}, line 2)."),
+        ("import cv3\n", "ModuleNotFoundError: No module named 'cv3' ({}, line 1)."),
+        ("x = 1\n", "{} has no function prepare(picture, contract, tensor)."),
+        ("def prepare(picture):\n    return None\n", "takes 1 positional argument but 3"),
+        (None, "There is no Python file {}."),
+    ],
+)  # fmt: skip
+def test_program_that_fails(source: str | None, words: str, bundle: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    if source is not None:
+        mine.write_text(source)
+    ended = on_device(tmp_path, bundle / "selftest.py", "--using", mine)
+    assert ended.code == 2 and ended.stdout == ""
+    said = _last_words(ended)
+    assert said.startswith("The test could not run: ") and words.format(mine) in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{}", "", "null", '{"models": [], "sha256": {}}', '{"models": [1], "sha256": {}}',
+     '{"models": [{"file": "m.tflite"}], "sha256": {}}', '{"models": 3, "sha256": {}}'],
+)  # fmt: skip
+def test_list_that_is_damaged(text: str, bundle: Path, tmp_path: Path) -> None:
+    shutil.copy(bundle / "selftest.py", tmp_path)
+    (tmp_path / "bundle.json").write_text(text)
+    ended = on_device(tmp_path, tmp_path / "selftest.py")
+    assert ended.code == 2
+    said = _last_words(ended)
+    assert said.endswith("bundle.json is not as EdgeZoo wrote it: copy the bundle again.")
+
+
+@pytest.mark.parametrize(("module", "package"), [("numpy", "numpy"), ("PIL", "pillow")])
+def test_package_that_is_missing(module: str, package: str, bundle: Path, tmp_path: Path) -> None:
+    words = f"{package} is not installed: pip install numpy pillow"
+    picture, model = bundle / "golden" / "leaves.jpg", next(bundle.glob("*.tflite"))
+    for arguments in (("classify.py", picture, "--model", model), ("selftest.py",)):
+        program, *more = arguments
+        ended = on_device(tmp_path, bundle / program, *more, absent=module)
+        assert ended.code == (1 if more else 2)
+        assert words in _last_words(ended)
+
+
+def test_picture_that_cannot_be_read(bundle: Path, tmp_path: Path) -> None:
+    short, bomb, text = (tmp_path / name for name in ("short.jpg", "bomb.png", "text.jpg"))
+    text.write_text("no picture")
+    whole = (bundle / "golden" / "leaves.jpg").read_bytes()
+    short.write_bytes(whole[: len(whole) // 2])
+    Image.new("1", (20_000, 10_000)).save(bomb)
+    model = next(bundle.glob("*.tflite"))
+    for picture, word in ((short, "truncated"), (bomb, "pixels"), (text, "unknown.")):
+        ended = on_device(tmp_path, bundle / "classify.py", picture, "--model", model)
+        assert ended.code == 1
+        said = _last_words(ended)
+        assert said.startswith(f"Error: {picture} is not a readable image: ") and word in said
 
 
 def test_damage_and_other_outputs_are_found(bundle: Path, tmp_path: Path) -> None:
@@ -146,63 +207,13 @@ def test_damage_and_other_outputs_are_found(bundle: Path, tmp_path: Path) -> Non
     arrays = dict(np.load(golden))
     arrays["output/leaves.jpg"][0] ^= 1  # one bit
     np.savez_compressed(golden, **arrays)
-    ended = _on_device(tmp_path, copy / "selftest.py")
+    ended = on_device(tmp_path, copy / "selftest.py")
     assert ended.code == 1 and f"{golden.name} is missing or was changed" in ended.stdout
     del facts["sha256"][facts["models"][0]["golden"]]
     (copy / "bundle.json").write_text(json.dumps(facts))
-    assert _on_device(tmp_path, copy / "selftest.py").code == 0, "one step is within reason"
-    ended = _on_device(tmp_path, copy / "selftest.py", "--exact")
+    assert on_device(tmp_path, copy / "selftest.py").code == 0, "one step is within reason"
+    ended = on_device(tmp_path, copy / "selftest.py", "--exact")
     assert ended.code == 1 and "FAILED: runtime" in ended.stdout
-
-
-# C
-
-
-def test_c_sources_hold_the_model(bundle: Path, exported: Exported, tmp_path: Path) -> None:
-    """Compiled strictly; a program prints model, labels and golden picture back."""
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("gcc is missing")
-        pytest.skip("needs gcc")
-    file = exported.path("tflite", "int8")
-    name = file.stem.replace(".", "_")
-    (tmp_path / "main.c").write_text(
-        f'#include <stdio.h>\n#include "{name}.h"\n#include "{name}_golden.h"\n'
-        "int main(void) {\n"
-        f"  fwrite({name}, 1, {name}_len, stdout);\n"
-        f"  fwrite({name}_golden_input, 1, sizeof {name}_golden_input, stdout);\n"
-        f"  fwrite({name}_golden_output, 1, sizeof {name}_golden_output, stdout);\n"
-        f"  for (int i = 0; i < {name.upper()}_CLASSES; i++) puts({name}_labels[i]);\n"
-        f'  printf("%d %d %.9g %d %lu\\n", {name.upper()}_INPUT_WIDTH, '
-        f"{name.upper()}_RESIZE_SHORTER_SIDE,\n    {name.upper()}_OUTPUT_SCALE, "
-        f"{name.upper()}_OUTPUT_ZERO_POINT, (unsigned long)(((uintptr_t){name}) % 16));\n"
-        "  return 0;\n}\n"
-    )
-    program = tmp_path / "main"
-    sources = [str(bundle / "c" / f"{name}{end}.c") for end in ("", "_golden")]
-    subprocess.run(
-        [compiler, "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror",
-         f"-I{bundle / 'c'}", "main.c", *sources, "-o", str(program)],
-        cwd=tmp_path, check=True,
-    )  # fmt: skip
-    printed = subprocess.run([str(program)], capture_output=True, check=True).stdout
-    golden = np.load(bundle / "golden" / f"{file.stem}.npz")
-    data = file.read_bytes()
-    data += golden["input/stripes.png"].tobytes() + golden["output/stripes.png"].tobytes()
-    assert printed[: len(data)] == data
-    *labels, numbers = printed[len(data) :].decode().splitlines()
-    assert labels == (bundle / f"{file.stem}.labels.txt").read_text().splitlines()
-    assert numbers == "32 37 0.00390625 0 0"
-
-
-@pytest.mark.parametrize(
-    ("text", "literal"), [('a"b\\', '"a\\042b\\134"'), ("é?", '"\\303\\251\\077"'), ("", '""')]
-)
-def test_c_strings(text: str, literal: str) -> None:
-    from edgezoo.bundling import c_source
-
-    assert c_source._string(text) == literal
 
 
 # Refusals
@@ -213,17 +224,31 @@ def test_other_formats_are_refused(exported: Exported, output: Path) -> None:
     assert ".tflite" in message and not output.exists()
 
 
-def test_places_that_are_taken(exported: Exported, tmp_path: Path) -> None:
-    file = exported.path("tflite", "int8")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "notes.txt").write_text("keep")
-    assert "no bundle" in run_cli("bundle", file, "-o", tmp_path / "mine").error(2)
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
-    assert "same name" in run_cli("bundle", file, file, "-o", tmp_path / "x").error(2)
+def test_ending_in_capitals(exported: Exported, trained: Trained, tmp_path: Path) -> None:
+    file = tmp_path / "UP.TFLITE"
+    shutil.copy(exported.path("tflite", "int8"), file)
     made = tmp_path / "made"
-    for arguments in ((file, "--c-array"), (file,)):
-        assert run_cli("bundle", *arguments, "-o", made).code == 0
-    assert not (made / "c").exists(), "an earlier bundle is replaced as a whole"
+    assert run_cli("bundle", file, "-o", made).code == 0
+    assert on_device(tmp_path, made / "selftest.py", "--exact").code == 0
+    (made / "UP.tflite").rename(made / "UP.TFLITE")
+    picture = sorted(trained.test.rglob("*.png"))[0]
+    assert on_device(tmp_path, made / "classify.py", picture).code == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "name"),
+    [("a.b", "a_b", "a_b"), ("m", "M", "M"), ("m", "m_golden", "m_golden"),
+     ("m_labels", "m", "m_labels")],
+)  # fmt: skip
+def test_same_name_in_c(
+    first: str, second: str, name: str, exported: Exported, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{stem}.tflite" for stem in (first, second)]
+    for file in files:
+        shutil.copy(exported.path("tflite", "int8"), file)
+    message = run_cli("bundle", *files, "-o", tmp_path / "made", "--c-array").error(2)
+    assert files[0].name in message and files[1].name in message and f"in C, {name}." in message
+    assert not (tmp_path / "made").exists()
 
 
 def test_file_of_another_tool(exported: Exported, trained: Trained, tmp_path: Path) -> None:
@@ -231,10 +256,10 @@ def test_file_of_another_tool(exported: Exported, trained: Trained, tmp_path: Pa
     assert "--preprocessing" in run_cli("bundle", file, "-o", tmp_path / "b").error(5)
     told = ("--preprocessing", "tf", "-o", tmp_path / "b")
     assert run_cli("bundle", file, *told).code == 0
-    ended = _on_device(tmp_path, tmp_path / "b" / "selftest.py", "--exact")
+    ended = on_device(tmp_path, tmp_path / "b" / "selftest.py", "--exact")
     assert ended.code == 0, ended.stdout + ended.stderr
     picture = sorted(trained.test.rglob("*.png"))[0]
-    given = _on_device(tmp_path, tmp_path / "b" / "classify.py", picture, "--json").json
+    given = on_device(tmp_path, tmp_path / "b" / "classify.py", picture, "--json").json
     ours = run_cli("classify", file, picture, "--preprocessing", "tf", "--json").json
     assert given["results"] == ours["results"]
 

@@ -69,6 +69,32 @@ def test_pixels(mode: str, shape: tuple[int, int], tmp_path: Path) -> None:
     assert np.array_equal(given, load_pixels(path, SIZE))
 
 
+@pytest.mark.parametrize(("turned", "turns"), [(1, 0), (3, 2), (6, -1)])
+@pytest.mark.parametrize("name", ["8.png", "8.tif", "16.png", "16.tif", "big-endian.tif"])
+def test_grey(name: str, turned: int, turns: int, tmp_path: Path) -> None:
+    """As 8 bits of the same picture, upright: Pillow cuts 16 bits off, and leaves TIFFs turned."""
+    values = np.random.default_rng(0).integers(0, 65536, (97, 60)).astype(np.uint16)
+    upper = (values >> 8).astype(np.uint8)
+    path, upright, exif = tmp_path / name, tmp_path / "upright.png", Image.Exif()
+    exif[0x0112] = turned
+    picture = Image.fromarray(upper if name.startswith("8") else values)
+    if name == "big-endian.tif":
+        picture = Image.frombytes("I;16B", (60, 97), values.astype(">u2").tobytes())
+    picture.save(path, exif=exif)
+    Image.fromarray(np.rot90(upper, turns)).save(upright)
+    given = classify.load_pixels(path, CONTRACT.to_json())
+    assert np.array_equal(given, load_pixels(path, SIZE))
+    assert np.array_equal(given, load_pixels(upright, SIZE))
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bits_a_pixel_are_refused(mode: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture.tif"
+    Image.new(mode, (60, 60)).save(path)
+    with pytest.raises(ValueError, match=r"picture\.tif is not a readable image: its 32 bits"):
+        classify.load_pixels(path, CONTRACT.to_json())
+
+
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("preprocessing", NORMALIZATIONS)
 @pytest.mark.parametrize("kind", ["pixels", "normalized"])
@@ -135,6 +161,28 @@ def _not_turned(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
         return np.asarray(_cropped(opened.convert("RGB"), Image.Resampling.BILINEAR))[None]
 
 
+def _less(program: Prepare) -> Prepare:
+    """The same for an int8 model: pixel - 128."""
+    return lambda path, contract: (program(path, contract).astype(np.int16) - 128).astype(np.int8)
+
+
+def _with(value: float) -> Prepare:
+    """The right float values but for one."""
+
+    def program(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
+        values = _right(path, contract).astype(np.float32)
+        values[0, 3, 4, 1] = value
+        return values
+
+    return program
+
+
+def _one_off(path: Path, contract: dict[str, Any]) -> NDArray[Any]:
+    """What a decoder gives that rounds otherwise."""
+    noise = np.random.default_rng(0).integers(-1, 2, (1, SIZE, SIZE, 3))
+    return np.clip(_right(path, contract) + noise, 0, 255)
+
+
 FILTERS = Image.Resampling
 PROGRAMS: dict[str, tuple[Prepare, str, set[str], str]] = {
     # what the program does: the program, input type, faults, a word that must be said
@@ -175,6 +223,18 @@ PROGRAMS: dict[str, tuple[Prepare, str, set[str], str]] = {
         _own(lambda i: Image.fromarray(np.asarray(_cropped(i, FILTERS.NEAREST))[..., ::-1])),
         "uint8", {"colours", "resize"}, "nearest pixel",
     ),
+    "not a number": (_with(np.nan), "float32", {"scale"}, "no numbers"),
+    "infinite": (_with(np.inf), "float32", {"scale"}, "no numbers"),
+    "int8, all right": (_less(_right), "int8", set(), ""),
+    "int8, one level off": (_less(_one_off), "int8", set(), ""),
+    "int8, BGR": (_less(lambda p, c: _right(p, c)[..., ::-1]), "int8", {"colours"}, "BGR"),
+    "int8, not less 128": (
+        lambda p, c: _right(p, c).view(np.int8), "int8", {"scale"}, "-128 to 127",
+    ),
+    "int8, squeezed, nearest": (
+        _less(_own(lambda i: i.resize((SIZE, SIZE), FILTERS.NEAREST))), "int8", {"resize"},
+        "squeezed to a square, nearest pixel",
+    ),
     "no batch": (lambda p, c: _right(p, c)[0], "uint8", {"layout"}, "(48, 48, 3)"),
     "channels first": (
         lambda p, c: np.moveaxis(_right(p, c), -1, 1), "uint8", {"layout"}, "(1, 3, 48, 48)",
@@ -189,7 +249,8 @@ def test_fault_is_named(case: str, pictures: list[Path]) -> None:
     contract = CONTRACT.to_json()
     faults = []
     for picture in pictures:
-        wanted = _right(picture, contract).astype(dtype)
+        right = _less(_right) if dtype == "int8" else _right
+        wanted = right(picture, contract).astype(dtype)
         others = lambda picture=picture: selftest.other_resizes(picture, contract)  # noqa: E731
         faults += selftest.compare_input(program(picture, contract), wanted, others)
     assert {fault["kind"] for fault in faults} == kinds
@@ -206,11 +267,23 @@ def test_decoder_that_rounds_otherwise_is_no_fault(pictures: list[Path]) -> None
 
 @pytest.mark.parametrize(
     ("steps", "exact", "passed"),
-    [(0, True, True), (1, True, False), (1, False, True), (40, False, False)],
+    [(0, True, True), (1, True, False), (1, False, True), (16, False, True), (40, False, False)],
 )
-def test_outputs(steps: int, exact: bool, passed: bool) -> None:
-    wanted = np.full(10, 100, np.uint8)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_outputs_of_int8_files(dtype: str, steps: int, exact: bool, passed: bool) -> None:
+    """A float border gives the same steps, of 1/256."""
+    step = 1 if dtype == "uint8" else 1 / 256
+    wanted = (np.full(10, 100) * step).astype(dtype)
     raw = wanted.copy()
-    raw[3] += steps
-    facts = selftest.compare_output(raw, wanted, exact)
-    assert facts == {"equal": steps == 0, "max_difference": steps, "passed": passed}
+    raw[3] += steps * step
+    facts = selftest.compare_output(raw, wanted, selftest.allowed("int8", wanted.dtype, exact))
+    assert facts == {"equal": steps == 0, "max_difference": steps * step, "passed": passed}
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(("difference", "passed"), [(0.0005, True), (0.002, False)])
+def test_outputs_of_float_files(difference: float, passed: bool, exact: bool) -> None:
+    wanted = np.full(10, 0.1, np.float32)
+    raw = wanted + np.float32(difference)
+    limit = selftest.allowed("float32", wanted.dtype, exact)
+    assert selftest.compare_output(raw, wanted, limit)["passed"] == passed

@@ -59,14 +59,44 @@ def open_interpreter(model: Path, threads: int = 1) -> tuple[Any, str]:
     raise SystemExit("No TFLite runtime is installed: pip install -r requirements.txt")
 
 
+def require_packages() -> None:
+    """Say how to bring what every step needs, where it is missing."""
+    for module, package in (("numpy", "numpy"), ("PIL", "pillow")):
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError:
+            raise SystemExit(f"{package} is not installed: pip install numpy pillow") from None
+
+
+def decode(picture: Path) -> Any:
+    """A picture, upright, as RGB; 16 bits of grey become the upper 8."""
+    import numpy as np
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        # Of a name in place of a stream, Pillow garbles grey TIFFs that are turned.
+        with picture.open("rb") as stream, Image.open(stream) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode.startswith("I;16") or (image.mode, opened.format) == ("I", "PNG"):
+                # Pillow would cut them off at 255.
+                grey = (np.asarray(image.convert("I")) >> 8).astype(np.uint8)
+                image = Image.fromarray(grey)
+            elif image.mode in ("I", "F"):
+                raise ValueError("its 32 bits a pixel have no known range")
+            return image.convert("RGB")
+    except Exception as error:  # decoders raise whatever a damaged file leads to
+        unknown = isinstance(error, UnidentifiedImageError)
+        words = "its kind is unknown" if unknown else str(error).rstrip(".") or type(error).__name__
+        raise ValueError(f"{picture} is not a readable image: {words}.") from error
+
+
 def load_pixels(picture: Path, contract: dict[str, Any]) -> Any:
     """Decode, turn upright, resize and crop: RGB values 0 to 255, uint8 (size, size, 3)."""
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     size, shorter = contract["input_size"], contract["resize"]["shorter_side"]
-    with Image.open(picture) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
+    image = decode(picture)
     scale = shorter / min(image.size)
     width, height = (max(shorter, round(side * scale)) for side in image.size)
     image = image.resize((width, height), Image.Resampling[contract["resize"]["filter"].upper()])
@@ -147,7 +177,7 @@ def classify(model: Path, pictures: list[Path], top: int, threads: int) -> dict[
 
 def only_model(folder: Path) -> Path:
     """The one .tflite file of a folder."""
-    found = sorted(folder.glob("*.tflite"))
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".tflite")
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise SystemExit(f"Say which model with --model: {folder} has {names}.")
@@ -163,13 +193,15 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
+    require_packages()
     model = asked.model or only_model(Path(__file__).resolve().parent)
     for path in (model, *asked.pictures):
         if not path.is_file():
             raise SystemExit(f"There is no file {path}.")
     try:
         facts = classify(model, asked.pictures, max(1, asked.top), asked.threads)
-    except (OSError, ValueError, RuntimeError) as error:  # Pillow's and the runtime's own words
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        # In the runtime's own words, or in those of `decode`.
         raise SystemExit(f"Error: {error}") from None
     if asked.json:
         print(json.dumps(facts, indent=1))

@@ -19,6 +19,7 @@ import importlib.util
 import json
 import platform
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ HERE = Path(__file__).resolve().parent
 # Other decoders and other roundings of the same resize stay within this many of 255 levels.
 CLOSE_MEAN, CLOSE_MAX = 1.0, 5.0
 # Kernels of another processor or runtime round an 8-bit activation now and then the other way,
-# and a softmax turns that into a few steps of 1/256; float kernels differ in the last bits.
+# and a softmax turns that into a few steps of 1/256, which a file may give as floats; float kernels
+# differ in the last bits.
 CLOSE_STEPS, CLOSE_FLOAT = 16, 1e-3
 
 
@@ -39,6 +41,38 @@ def load_program(path: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def read_list() -> dict[str, Any]:
+    """What bundle.json says."""
+    path = HERE / "bundle.json"
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        kinds = {"file": str, "golden": str, "pictures": list}
+        right = isinstance(facts["sha256"], dict) and all(
+            isinstance(model[key], kind) for model in facts["models"] for key, kind in kinds.items()
+        )
+        right = right and len(facts["models"]) > 0
+    except (ValueError, TypeError, LookupError):
+        right = False
+    if not right:
+        raise SystemExit(f"{path} is not as EdgeZoo wrote it: copy the bundle again.")
+    return facts
+
+
+def reason(error: BaseException, program: Path | None) -> str:
+    """Why the test could not run; where Python code is at fault, also the place in it."""
+    text = (str(error).strip() or "no reason given").splitlines()[0]
+    frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    own = [place for place in frames if program and place[0].resolve() == program.resolve()]
+    if isinstance(error, SyntaxError):
+        text, own = error.msg, [(Path(error.filename or "?"), error.lineno)]
+    elif not own and isinstance(error, SystemExit):
+        return text
+    elif not own and isinstance(error, (OSError, ValueError, RuntimeError, ImportError)):
+        return f"{text.rstrip('.')}."
+    file, line = (own or frames)[-1]
+    return f"{type(error).__name__}: {text.rstrip('.')} ({file}, line {line})."
 
 
 def changed_files(facts: dict[str, Any]) -> list[str]:
@@ -119,6 +153,10 @@ def compare_input(
         fault("type", f"the values are {got.dtype}, the model takes {wanted.dtype}")
     if faults or np.array_equal(got, wanted):
         return faults
+    got, wanted = got.astype(np.float64), wanted.astype(np.float64)  # int8 overflows
+    if not np.isfinite(got).all():
+        fault("scale", "some values are no numbers: NaN or infinite")
+        return faults
     if wanted.shape[-1] != 3:  # NCHW
         got, wanted = np.moveaxis(got, 1, -1), np.moveaxis(wanted, 1, -1)
     low, high = wanted.min(), wanted.max()
@@ -193,12 +231,20 @@ def other_resizes(picture: Path, contract: dict[str, Any]) -> dict[str, Any]:
 # What the model answers
 
 
-def compare_output(raw: Any, wanted: Any, exact: bool) -> dict[str, Any]:
+def allowed(precision: str, dtype: Any, exact: bool) -> float:
+    """How far a raw output of `dtype` may be from the right one."""
+    if exact and precision == "int8":
+        return 0.0
+    if dtype.kind in "iu":
+        return float(CLOSE_STEPS)
+    return CLOSE_STEPS / 256 if precision == "int8" else CLOSE_FLOAT
+
+
+def compare_output(raw: Any, wanted: Any, limit: float) -> dict[str, Any]:
     """Equality of two raw outputs, their largest difference, and whether that is in order."""
     import numpy as np
 
     difference = float(np.abs(raw.astype(np.float64) - wanted).max())
-    limit = 0 if exact else (CLOSE_STEPS if wanted.dtype.kind in "iu" else CLOSE_FLOAT)
     return {
         "equal": bool(np.array_equal(raw, wanted)),
         "max_difference": difference,
@@ -226,8 +272,8 @@ def check_model(
             wanted,
             lambda picture=picture: other_resizes(picture, contract),  # type: ignore[misc]
         )
-        demanded = exact and contract["precision"] == "int8"
-        output = compare_output(device.run(interpreter, wanted), answer, demanded)
+        limit = allowed(contract["precision"], answer.dtype, exact)
+        output = compare_output(device.run(interpreter, wanted), answer, limit)
         pictures.append({"picture": name, "faults": faults, "output": output})
     return {
         "file": facts["file"],
@@ -266,16 +312,20 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
     try:
-        facts = json.loads((HERE / "bundle.json").read_text(encoding="utf-8"))
+        facts = read_list()
         device = load_program(HERE / "classify.py")
-        prepare = (load_program(asked.using) if asked.using else device).prepare
+        device.require_packages()
+        program = load_program(asked.using) if asked.using else device
+        prepare = getattr(program, "prepare", None)
+        if not callable(prepare):
+            raise SystemExit(f"{asked.using} has no function prepare(picture, contract, tensor).")
         changed = changed_files(facts)
         models = [] if changed else [
             check_model(model, prepare, device, asked.exact, asked.threads)
             for model in facts["models"]
         ]  # fmt: skip
-    except (OSError, ValueError, RuntimeError, ImportError, AttributeError, SystemExit) as error:
-        print(f"The test could not run: {error}", file=sys.stderr)
+    except (Exception, SystemExit) as error:  # a program of the user's raises anything
+        print(f"The test could not run: {reason(error, asked.using)}", file=sys.stderr)
         return 2
     result = {
         "passed": not changed and all(model["passed"] for model in models),
