@@ -8,19 +8,19 @@ from statistics import NormalDist
 from typing import Any
 
 from edgezoo.measurement import statistics
-from edgezoo.reporting.rows import Row, difference95, rows, title
+from edgezoo.reporting.matching import failed_label, label, match
+from edgezoo.reporting.rows import Row, difference95, rows
 from edgezoo.store import Record
 
 LEVEL = 0.05
 # Processes, memory and clock differ from session to session, and the A/A check within one cannot
 # see it. MLPerf Mobile too takes repeats within 5 % for equal.
 BETWEEN_SESSIONS = 0.05
-_IDENTITY = ("model", "alpha", "input_size", "precision", "format", "device", "threads", "kind")
 _Z = NormalDist().inv_cdf(0.975)
 
 
 def compare(before: Sequence[Record], after: Sequence[Record]) -> dict[str, Any]:
-    """Match variants of two stores and judge what changed.
+    """Match variants of two stores, see `matching.match`, and judge what changed.
 
     Latencies are compared on the same machine only, accuracies on the same images only. With many
     variants some differ by chance, so p-values are adjusted as S. Holm does (Scandinavian Journal
@@ -33,36 +33,22 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> dict[str, Any]
         {"variants": [...], "regressions": [text], "improvements": [text], "warnings": [text],
         "not_compared": [text]}
     """
-    all_old, all_new = rows(before), rows(after)
-    old, new = ({_identity(r): r for r in found} for found in (all_old, all_new))
-    pairs = [(old[key], new[key]) for key in old if key in new]
-    repeats = max(_repeats(all_old), _repeats(all_new))
-    entries = [_entry(a, b, repeats) for a, b in pairs]
+    found = match(before, after)
+    repeats = max(_repeats(rows(before)), _repeats(rows(after)))
+    entries = [_entry(a, b, repeats) for a, b in found.pairs]
     _adjust([change for entry in entries for change in _changes(entry)])
     told: dict[str, list[str]] = {"worse": [], "better": [], "cannot tell": [], "same": []}
     for entry in entries:
         for change in _changes(entry):
             told[change["verdict"]].append(f"{entry['name']}: {_say(change)}")
-    regressions = told["worse"]
-    broken = [r for r in after if r["status"] == "failed" and _identity_of(r) in old]
-    regressions += [f"{title(r['variant'])}: {r['error']['message']}" for r in broken]
+    broken = [f"{failed_label(r)}: {r['error']['message']}" for r in found.broken]
     return {
         "variants": entries,
-        "regressions": regressions,
+        "regressions": told["worse"] + broken,
         "improvements": told["better"],
         "warnings": told["cannot tell"],
-        "not_compared": _alone(old, new, {_identity_of(r) for r in broken}),
+        "not_compared": found.alone,
     }
-
-
-def _identity(row: Row) -> tuple[Any, ...]:
-    return (*(row[name] for name in _IDENTITY), row["name"] if row["model"] is None else None)
-
-
-def _identity_of(record: Record) -> tuple[Any, ...]:
-    """Of a record that failed, and so has no row."""
-    variant = {**record["variant"], "kind": record["kind"]}
-    return (*(variant[name] for name in _IDENTITY), None)
 
 
 def _repeats(found: Sequence[Row]) -> float:
@@ -88,7 +74,7 @@ def _entry(a: Row, b: Row, repeats: float) -> dict[str, Any]:
         else:
             reasons.append("scored on other images")
     return {
-        "name": f"{b['name']} {b['device']} threads {b['threads']}",
+        "name": label(b),
         "latency": latency,
         "accuracy": accuracy,
         "bytes": [a["bytes"], b["bytes"]],
@@ -175,10 +161,3 @@ def _say(change: dict[str, Any]) -> str:
         f"top-1 changed by {100 * change['change']:+.1f} points "
         f"(95 %: {100 * low:+.1f} to {100 * high:+.1f})"
     )
-
-
-def _alone(
-    old: dict[tuple[Any, ...], Row], new: dict[tuple[Any, ...], Row], broken: set[tuple[Any, ...]]
-) -> list[str]:
-    gone = [f"{old[key]['name']}: only before" for key in old if key not in {*new, *broken}]
-    return gone + [f"{new[key]['name']}: only after" for key in new if key not in old]

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgezoo.errors import counted
 from edgezoo.registry import require_packages
-from edgezoo.reporting.rows import Row, machine_name, title
+from edgezoo.reporting.rows import Row, failed_name, machine_name
 from edgezoo.store import Record
 
 PACKAGES = ("jinja2", "plotly")
@@ -101,7 +101,7 @@ def _failed(records: Sequence[Record]) -> dict[str, list[str]]:
         if record["status"] == "failed":
             variant, error = record["variant"], record["error"]
             reason = f"{error['step'].capitalize()}: {error['message']}"
-            name = f"{title(variant)} on {variant['device']}, threads {variant['threads']}"
+            name = f"{failed_name(record)} on {variant['device']}, threads {variant['threads']}"
             found.setdefault(reason, []).append(name)
     return found
 

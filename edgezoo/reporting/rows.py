@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from edgezoo.measurement import statistics, verdicts
@@ -24,9 +25,11 @@ def rows(records: Iterable[Record]) -> list[Row]:
     `drop` is the top-1 of the float32 twin on the same images minus the own one, `drop_ci95` its
     interval: the paired one of the evaluation where it was found there. `beaten_by` and
     `clearly_beaten_by` are bit masks of row numbers: those that are as fast and as accurate and
-    better in one, and those for which that is no accident.
+    better in one, and those for which that is no accident. `name` says no more than is needed to
+    tell the rows of one store apart: the file, its hash, the images.
     """
     found = [_row(i, r) for i, r in enumerate(r for r in records if r["status"] == "measured")]
+    _tell_apart(found)
     _find_drops(found)
     by_place: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in found:
@@ -47,6 +50,21 @@ def title(variant: dict[str, Any]) -> str:
     return " ".join(f"{w:g}" if isinstance(w, float) else str(w) for w in words if w is not None)
 
 
+def file_of(record: Record) -> str | None:
+    """Name of the file that somebody gave; None for a variant of a grid."""
+    if "file" in record:
+        return record["file"]  # type: ignore[no-any-return]
+    path = (record.get("artifact") or {}).get("path")  # of a version that did not write "file"
+    if path is None or path.startswith("artifacts/"):
+        return None
+    return PurePosixPath(path).name
+
+
+def failed_name(record: Record) -> str:
+    """What a variant without figures is called: its file, or else its place in the grid."""
+    return file_of(record) or title(record["variant"])
+
+
 def _row(number: int, record: Record) -> Row:
     variant, latency = record["variant"], record["latency"]
     accuracy, figures = record.get("accuracy") or {}, latency["latency_ms"]
@@ -55,6 +73,7 @@ def _row(number: int, record: Record) -> Row:
         "kind": record["kind"],
         "estimated_by": record["estimate"]["source"] if record["kind"] == "estimate" else None,
         "name": title(variant) if variant["model"] else record["artifact"]["path"],
+        "file": file_of(record),
         **{name: variant[name] for name in (*_IDENTITY, "runtime")},
         "machine": machine_name(record["environment"]),
         "store": record.get("store"),
@@ -87,6 +106,30 @@ def _row(number: int, record: Record) -> Row:
         "beaten_by": "0",
         "clearly_beaten_by": "0",
     }
+
+
+_APART: tuple[tuple[str, Any], ...] = (
+    ("file", lambda row: row["file"]),
+    ("sha256", lambda row: f"file {row['sha256'][:6]}"),
+    ("images_hash", lambda row: f"{row['images'] or 'no'} images"),
+    ("created", lambda row: row["created"]),
+)
+
+
+def _tell_apart(found: list[Row]) -> None:
+    """Give rows of one store that would be called the same what they differ in."""
+    alike: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in found:
+        place = ("name", "store", "machine", "device", "threads", "kind")
+        alike[tuple(row[name] for name in place)].append(row)
+    for group in alike.values():
+        words: list[list[str]] = [[] for _ in group]
+        for name, say in _APART:
+            if len({row[name] for row in group}) > 1 and len({*map(tuple, words)}) < len(group):
+                for own, row in zip(words, group, strict=True):
+                    own.append(str(say(row)))
+        for own, row in zip(words, group, strict=True):
+            row["name"] += f" ({', '.join(own)})" if own else ""
 
 
 def machine_name(environment: dict[str, Any]) -> str:

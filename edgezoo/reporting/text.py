@@ -8,6 +8,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from edgezoo.reporting.matching import failed_label
 from edgezoo.reporting.rows import Row, mark, on_front
 from edgezoo.store import Record
 
@@ -53,7 +54,7 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
         own = sorted((r for r in found if r["machine"] == machine), key=lambda r: r["median_ms"])
         parts += [f"## {plain(machine)}\n", _table(own)]
     if failed:
-        told = (f"- {plain(_name(r))}: {plain(r['error']['message'])}" for r in failed)
+        told = (f"- {plain(failed_label(r))}: {plain(r['error']['message'])}" for r in failed)
         parts += ["## Failed\n", *told, ""]
     if any(row["top1"] is not None for row in found):
         parts.append(
@@ -96,9 +97,3 @@ def _cells(row: Row, visible: int) -> tuple[str, ...]:
         f"{row['bytes'] / 1000:.0f}",
         row["trust"],
     )
-
-
-def _name(record: Record) -> str:
-    variant = record["variant"]
-    words = [str(value) for value in variant.values() if value is not None]
-    return " ".join(words)

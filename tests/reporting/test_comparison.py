@@ -64,14 +64,14 @@ def test_what_is_only_on_one_side_is_told() -> None:
 
 
 def test_many_variants_do_not_make_false_alarms() -> None:
-    """Of 200 stores of 10 unchanged variants, few may raise an alarm.
+    """Of 100 stores of 10 unchanged variants, few may raise an alarm.
 
     Medians scatter as their interval of 0.1 % says, and with each session by 1.5 % more, of which
     neither the interval nor the A/A check knows.
     """
     dice = np.random.default_rng(0)
     alarms = 0
-    for _ in range(200):
+    for _ in range(100):
         within = dice.normal(0, 0.001 / 1.96, (2, 10))
         medians = 2 * np.exp(within + dice.normal(0, 0.015, (2, 1)))
         sides = [
@@ -82,7 +82,7 @@ def test_many_variants_do_not_make_false_alarms() -> None:
             for side in medians
         ]
         alarms += bool(compare(*sides)["regressions"])
-    assert alarms <= 10
+    assert alarms <= 5
 
 
 @pytest.mark.parametrize(("before", "after"), [("poor", "good"), ("good", "poor")])
