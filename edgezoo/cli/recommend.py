@@ -48,11 +48,16 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     show_default=True,
 )
 @click.option("--machine", metavar="TEXT", help="Part of its name, where there are several.")
+@click.option(
+    "--image-list", metavar="HASH",
+    help="Beginning of the hash of the images of the accuracies, where there are several lists.",
+)  # fmt: skip
 @common
 def COMMAND(
     stores: tuple[Path, ...],
     prefer: str,
     machine: str | None,
+    image_list: str | None,
     as_json: bool,
     debug: bool,
     **budgets: Any,
@@ -73,7 +78,7 @@ def COMMAND(
     for text in damaged:
         console.warn(text)
     records = [record for records in parts for record in records]
-    facts = recommend(rows(records), Budgets(**budgets), prefer, machine)
+    facts = recommend(rows(records), Budgets(**budgets), prefer, machine, image_list)
     if as_json:
         console.print_json(facts)
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgezoo.errors import counted
 from edgezoo.registry import require_packages
-from edgezoo.reporting.rows import Row, failed_name, machine_name
+from edgezoo.reporting.rows import Row, failed_name, image_list, machine_name
 from edgezoo.store import Record
 
 PACKAGES = ("jinja2", "plotly")
@@ -60,7 +60,7 @@ def to_html(
         protocols=_protocols(records),
         failed=_failed(records),
         comparison=comparison,
-        images=sorted({(row["images"], row["images_hash"]) for row in found if row["images"]}),
+        images=sorted({name for name in map(image_list, found) if name}),
         untrained=any(row["trained"] is False for row in found),
         estimates=any(row["kind"] == "estimate" for row in found),
     )

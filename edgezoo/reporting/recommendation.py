@@ -8,7 +8,7 @@ from typing import Any
 
 from edgezoo.errors import DataError, UsageError, counted
 from edgezoo.measurement import statistics, verdicts
-from edgezoo.reporting.rows import Row, difference95, on_front
+from edgezoo.reporting.rows import Row, difference95, image_list, on_front
 
 PREFERENCES = ("accuracy", "latency", "size")
 STATISTICS = ("median", "p90", "p95")
@@ -35,7 +35,11 @@ _BOUNDS = tuple(f.name for f in fields(Budgets) if f.name not in ("statistic", "
 
 
 def recommend(
-    found: Sequence[Row], budgets: Budgets, prefer: str = "accuracy", machine: str | None = None
+    found: Sequence[Row],
+    budgets: Budgets,
+    prefer: str = "accuracy",
+    machine: str | None = None,
+    images: str | None = None,
 ) -> dict[str, Any]:
     """The best variant under budgets, the runner-up, and why.
 
@@ -44,6 +48,8 @@ def recommend(
         budgets: what to keep to.
         prefer: what is best among those that keep to them.
         machine: part of the name of the machine, where there are several.
+        images: how the hash of the images begins that accuracies were found on, where there
+            are several; variants without an accuracy stay.
 
     Returns:
         {"choice", "runner_up", "why", "fitting", "considered", "misses", "alternatives"}: `choice`
@@ -51,11 +57,14 @@ def recommend(
         `alternatives` tells what one would get without one bound.
 
     Raises:
-        UsageError: figures of several machines, and none was named.
+        UsageError: figures of several machines, or accuracies on several lists of images that
+            would be compared, and none was named.
         DataError: no figures, or none of accuracy where those decide.
     """
     considered = _of_one_machine([r for r in found if r["kind"] == "measurement"], machine)
     needs_top1 = prefer == "accuracy" or budgets.min_top1 is not None
+    counts = needs_top1 or budgets.max_drop is not None
+    considered = _of_one_list(considered, images, counts)
     if needs_top1 and all(row["top1"] is None for row in considered):
         raise DataError(
             "No variant has an accuracy to choose by.",
@@ -94,6 +103,33 @@ def _of_one_machine(measured: list[Row], machine: str | None) -> list[Row]:
             f"Give --machine a part of one of these: {'; '.join(names)}.",
         )
     return [row for row in measured if row["machine"] == chosen[0]]
+
+
+def _of_one_list(measured: list[Row], wanted: str | None, counts: bool) -> list[Row]:
+    """Variants scored on one list of images, and those without an accuracy.
+
+    Args:
+        wanted: how the hash of the list begins; None where none was named.
+        counts: whether accuracies of several lists would be compared.
+    """
+    lists = {row["images_hash"]: image_list(row) for row in measured if row["top1"] is not None}
+    known = "; ".join(f"{hash} ({name})" for hash, name in lists.items())
+    chosen = [hash for hash in lists if wanted is None or str(hash).startswith(wanted.lower())]
+    if wanted is not None and not chosen:
+        raise UsageError(
+            f"No list of images in the results begins with {wanted!r}.",
+            f"Give --image-list the beginning of one of these: {known or 'there is none'}.",
+        )
+    if len(chosen) > 1 and (counts or wanted is not None):
+        which = f"begin with {wanted!r}" if wanted else "are in the results"
+        raise UsageError(
+            f"{len(chosen)} lists of images {which}; accuracies on different images are not mixed.",
+            f"Give --image-list the beginning of one of these: {known}. "
+            "Or choose with --prefer latency or size, without a bound for accuracy.",
+        )
+    if len(chosen) > 1:
+        return measured
+    return [r for r in measured if r["top1"] is None or r["images_hash"] in chosen]
 
 
 def _misses(row: Row, budgets: Budgets) -> list[str]:
@@ -163,7 +199,10 @@ def _against(choice: Row, other: Row) -> list[str]:
     floor = max(choice["noise_floor"], other["noise_floor"])
     texts = [verdicts.judge("It", "the runner-up", ratio, floor).text.replace(
         "than It", "than it") + "."]  # fmt: skip
-    if choice["top1"] is not None and other["top1"] is not None:
+    both = choice["top1"] is not None and other["top1"] is not None
+    if both and choice["images_hash"] != other["images_hash"]:
+        texts.append("Their accuracies were found on different images, and are not compared.")
+    elif both:
         low, high = difference95(
             choice["top1"], choice["top1_ci95"], other["top1"], other["top1_ci95"]
         )
@@ -204,8 +243,8 @@ def _nearest(bound: str) -> Any:
 
 _PUBLIC = ("name", "model", "alpha", "input_size", "precision", "format", "runtime", "device",
            "threads", "machine", "store", "sha256", "bytes", "median_ms", "median_ci95", "p90_ms",
-           "p95_ms", "peak_rss_mb", "top1", "top1_ci95", "drop", "drop_ci95", "trust",
-           "reasons")  # fmt: skip
+           "p95_ms", "peak_rss_mb", "top1", "top1_ci95", "drop", "drop_ci95",
+           "images", "images_hash", "trust", "reasons")  # fmt: skip
 
 
 def _public(row: Row | None) -> dict[str, Any] | None:

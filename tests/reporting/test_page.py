@@ -156,6 +156,28 @@ def test_sizes_where_no_accuracy_was_measured(browser: Any, tmp_path: Path) -> N
     assert opened.complaints == []
 
 
+def test_lists_of_images_are_shown_one_at_a_time(browser: Any, tmp_path: Path) -> None:
+    easy = record(alpha=0.5, median=1.0, hits=40, images=40, images_hash="5" * 16)
+    other = record(median=7.0, hits=30, images=40, images_hash="5" * 16, machine="b" * 12)
+    every = [record(), easy, record(hits=None, median=3.0), other]
+    (tmp_path / "report.html").write_text(to_html(every, rows(every)))
+    opened = Page(browser, tmp_path / "report.html")
+    assert opened.column(5) == ["2.000", "3.000"] and opened.points() == 1
+    assert opened.column(17) == ["650 images, list eeeeee", "\u2013"]
+    assert "2 lists of images" in opened.page.locator("#headline").inner_text()
+    assert "one list at a time" in opened.page.locator("main").inner_text()
+    opened.choose("images_hash", "5" * 16)
+    opened.page.wait_for_function("document.querySelector('#table td:nth-child(5)').textContent"
+                                  " === '1.000'")  # fmt: skip
+    assert opened.column(5) == ["1.000", "3.000"]
+    opened.choose("images_hash", "e" * 16)
+    opened.choose("machine", "Box 1 (bbbbbb)")
+    opened.drawn(1)
+    assert opened.column(5) == ["7.000"], "that machine has scored on the other list only"
+    opened.page.close()
+    assert opened.complaints == []
+
+
 def test_estimate_is_marked(page: Page) -> None:
     (name,) = [text for text in page.column(2) if "estimate" in text]
     assert name.endswith("(Vela estimate)")

@@ -70,6 +70,28 @@ def test_machines_are_not_mixed() -> None:
         recommend(every, Budgets(), machine="zz")
 
 
+def test_lists_of_images_are_not_mixed() -> None:
+    """An accuracy on 40 images that happen to be easy wins over none on 650."""
+    easy = record(alpha=0.5, median=1.0, hits=40, images=40, images_hash="5" * 16)
+    every = rows([SMALL, easy, record(alpha=1.0, hits=None, median=0.5)])
+    for prefer, budgets in (
+        ("accuracy", Budgets()),
+        ("latency", Budgets(min_top1=0.5)),
+        ("size", Budgets(max_drop=0.1)),
+    ):
+        with pytest.raises(UsageError, match="2 lists of images are in the results") as caught:
+            recommend(every, budgets, prefer)
+        assert "5555555555555555 (40 images, list 555555)" in caught.value.hint
+    facts = recommend(every, Budgets(), images="55")
+    assert facts["choice"]["images_hash"] == "5" * 16 and facts["considered"] == 2
+    assert recommend(every, Budgets(), images="E")["choice"]["median_ms"] == 2.0
+    with pytest.raises(UsageError, match="No list of images in the results begins with '77'"):
+        recommend(every, Budgets(), images="77")
+    assert recommend(every, Budgets(), "latency")["choice"]["median_ms"] == 0.5
+    words = " ".join(recommend(rows([SMALL, easy]), Budgets(), "latency")["why"])
+    assert "found on different images" in words and "Its top-1 is" not in words
+
+
 def test_estimates_are_left_aside() -> None:
     estimate = record(alpha=1.0, median=0.1, hits=600, kind="estimate")
     assert recommend(rows([SMALL, estimate]), Budgets())["considered"] == 1

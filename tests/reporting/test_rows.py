@@ -56,6 +56,15 @@ def test_machines_kinds_and_devices_do_not_meet() -> None:
     assert _place(record(median=1.0, hits=600), slow)[1] == "behind"
 
 
+def test_lists_of_images_do_not_meet() -> None:
+    easy = record(median=1.0, hits=40, images=40, images_hash="5" * 16)
+    assert _place(easy, record(median=9.0, hits=400)) == ["front", "front"]
+    text = to_markdown(rows([easy, record(hits=400)]), [])
+    assert "| trust | images |" in text and "several lists of images" in text
+    assert "| 40 images, list 555555 |" in text and "| 650 images, list eeeeee |" in text
+    assert "| images |" not in to_markdown(rows([record()]), [])
+
+
 def test_drop_is_against_float32_of_the_same_network() -> None:
     other_size = record(precision="float32", input_size=224, hits=600)
     onnx = record(precision="float32", format="onnx", hits=420)
