@@ -16,6 +16,8 @@ LEVEL = 0.05
 # Processes, memory and clock differ from session to session, and the A/A check within one cannot
 # see it. MLPerf Mobile too takes repeats within 5 % for equal.
 BETWEEN_SESSIONS = 0.05
+# Less is metadata: a label, a version, another name of a layer.
+GROWTH = 0.03
 _Z = NormalDist().inv_cdf(0.975)
 
 
@@ -27,7 +29,8 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> dict[str, Any]
     of Statistics 6, 1979) over all comparisons. A latency must also change by more than both noise
     floors and than what two sessions of one file differ by: `BETWEEN_SESSIONS`, or more where a
     store holds repeats that differ by more. Where the trust in one of two latencies is poor, nobody
-    can tell: such a change is a warning, neither a regression nor an improvement.
+    can tell: such a change is a warning, neither a regression nor an improvement. A file counts as
+    larger or smaller beyond `GROWTH`. Memory is not judged.
 
     Returns:
         {"variants": [...], "regressions": [text], "improvements": [text], "warnings": [text],
@@ -41,6 +44,10 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> dict[str, Any]
     for entry in entries:
         for change in _changes(entry):
             told[change["verdict"]].append(f"{entry['name']}: {_say(change)}")
+        small, large = entry["bytes"]
+        if abs(large - small) > GROWTH * small:
+            word = "worse" if large > small else "better"
+            told[word].append(f"{entry['name']}: the file has {large} bytes after {small}")
     broken = [f"{failed_label(r)}: {r['error']['message']}" for r in found.broken]
     return {
         "variants": entries,

@@ -117,3 +117,11 @@ def test_sessions_differ() -> None:
 def test_estimates_are_compared_with_estimates() -> None:
     facts = compare([record()], [record(kind="estimate", median=9.0)])
     assert facts["variants"] == [] and len(facts["not_compared"]) == 2
+
+
+def test_sizes_of_files() -> None:
+    (text,) = compare([record()], [record(size=1_800_000)])["regressions"]
+    assert text.endswith("the file has 1800000 bytes after 600000")
+    assert len(compare([record(size=1_800_000)], [record()])["improvements"]) == 1
+    facts = compare([record()], [record(size=606_000)])
+    assert facts["regressions"] == facts["improvements"] == []
