@@ -40,7 +40,9 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     show_default=True,
     help="Which latency must keep to its bound.",
 )
-@click.option("--sure", is_flag=True, help="Whole 95 % intervals must keep to the bounds.")
+@click.option(
+    "--sure", is_flag=True, help="Whole 95 % intervals must keep to the bounds; p90, p95 have none."
+)
 @click.option(
     "--prefer",
     type=click.Choice(("accuracy", "latency", "size")),
@@ -86,7 +88,13 @@ def COMMAND(
     return 0 if facts["choice"] else 6
 
 
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
 def _show(facts: dict[str, Any]) -> None:
+    figure = f"{facts['statistic']}_ms"
+    heading = "ms" if facts["statistic"] == "median" else f"{facts['statistic']} ms"
     if facts["choice"] is None:
         console.note(f"None of {facts['considered']} variants keeps to all bounds.")
         for name, count in facts["misses"].items():
@@ -95,7 +103,7 @@ def _show(facts: dict[str, Any]) -> None:
             variant = entry["variant"]
             console.note(
                 f"Without --{entry['without'].replace('_', '-')}: {variant['name']}, "
-                f"{variant['median_ms']:.2f} ms, {console.size(variant['bytes'])}, "
+                f"{_ms(variant[figure])} {heading}, {console.size(variant['bytes'])}, "
                 f"top-1 {console.percent(variant['top1'])}"
             )
         return
@@ -105,14 +113,14 @@ def _show(facts: dict[str, Any]) -> None:
             word,
             entry["name"],
             entry["threads"],
-            f"{entry['median_ms']:.2f}",
+            _ms(entry[figure]),
             console.percent(entry["top1"]),
             console.size(entry["bytes"]),
         )
         for word, entry in entries
         if entry
     ]
-    console.table(entries[0][1]["machine"], ("", "variant", "thr", "ms", "top-1", "size"), rows)
+    console.table(entries[0][1]["machine"], ("", "variant", "thr", heading, "top-1", "size"), rows)
     for text in facts["why"]:
         click.echo(click.wrap_text(text, 80))
     console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgezoo.errors import DataError, UsageError, counted
 from edgezoo.measurement import statistics, verdicts
-from edgezoo.reporting.rows import Row, difference95, image_list, on_front
+from edgezoo.reporting.rows import Row, difference95, image_list
 
 PREFERENCES = ("accuracy", "latency", "size")
 STATISTICS = ("median", "p90", "p95")
@@ -52,15 +52,21 @@ def recommend(
             are several; variants without an accuracy stay.
 
     Returns:
-        {"choice", "runner_up", "why", "fitting", "considered", "misses", "alternatives"}: `choice`
+        {"statistic", "choice", "runner_up", "why", "fitting", "considered", "misses",
+        "alternatives"}: `statistic` is the latency that the bound is about, `choice`
         is None where nothing fits; `misses` counts variants by the bound that they break, and
         `alternatives` tells what one would get without one bound.
 
     Raises:
-        UsageError: figures of several machines, or accuracies on several lists of images that
-            would be compared, and none was named.
+        UsageError: a statistic without an interval is to be sure; figures of several machines, or
+            accuracies on several lists of images that would be compared, and none was named.
         DataError: no figures, or none of accuracy where those decide.
     """
+    if budgets.sure and budgets.statistic != "median":
+        raise UsageError(
+            f"--sure asks for whole intervals, and the {budgets.statistic} has none.",
+            "Leave --sure out, or bound the median.",
+        )
     considered = _of_one_machine([r for r in found if r["kind"] == "measurement"], machine)
     needs_top1 = prefer == "accuracy" or budgets.min_top1 is not None
     counts = needs_top1 or budgets.max_drop is not None
@@ -76,6 +82,7 @@ def recommend(
     choice, runner_up = (*fitting, None, None)[:2]
     broken = [name for row in considered for name in _misses(row, budgets)]
     return {
+        "statistic": budgets.statistic,
         "choice": _public(choice),
         "runner_up": _public(runner_up),
         "why": _why(choice, runner_up, considered, fitting, prefer) if choice else [],
@@ -180,9 +187,7 @@ def _why(
     texts = [f"It is the {best} of {counted(len(fitting), 'variant')} within the budgets, "
              f"of {len(considered)} that were measured."]  # fmt: skip
     if choice["top1"] is not None:
-        place = on_front(choice, sum(1 << row["id"] for row in considered))
-        if place != "front":
-            texts.append("Another variant is both faster and more accurate, but breaks a bound.")
+        texts += _better(choice, considered, fitting)
     if runner_up is not None:
         texts += _against(choice, runner_up)
     if choice["trust"] != "good":
@@ -190,6 +195,16 @@ def _why(
     if not choice["trained"] and choice["trained"] is not None:
         texts.append("Its weights are untrained: its accuracy means nothing.")
     return texts
+
+
+def _better(choice: Row, considered: list[Row], fitting: list[Row]) -> list[str]:
+    """Why a variant that is ahead in latency and accuracy was not chosen."""
+    ahead = int(choice["beaten_by"], 16)
+    if any(ahead >> row["id"] & 1 for row in fitting):
+        return ["Another variant is at least as fast and as accurate, but its file is larger."]
+    if any(ahead >> row["id"] & 1 for row in considered):
+        return ["Another variant is at least as fast and as accurate, but breaks a bound."]
+    return []
 
 
 def _against(choice: Row, other: Row) -> list[str]:
@@ -223,22 +238,24 @@ def _alternatives(considered: list[Row], budgets: Budgets, prefer: str) -> list[
         if getattr(budgets, name) is not None:
             without: Any = {name: None}
             wider = replace(budgets, **without)
-            fitting = sorted((r for r in considered if not _misses(r, wider)), key=_nearest(name))
+            nearest = _nearest(name, budgets.statistic)
+            fitting = sorted((r for r in considered if not _misses(r, wider)), key=nearest)
             if fitting:
                 found.append({"without": name, "variant": _public(fitting[0])})
     return found
 
 
-def _nearest(bound: str) -> Any:
-    """Order by how little the dropped bound would have to give."""
-    keys = {
-        "max_latency_ms": lambda row: row["median_ms"],
-        "max_bytes": lambda row: row["bytes"],
-        "max_memory_mb": lambda row: row["peak_rss_mb"],
-        "min_top1": lambda row: -row["top1"] if row["top1"] is not None else 1.0,
-        "max_drop": lambda row: row["drop"] if row["drop"] is not None else 1.0,
-    }
-    return keys[bound]
+def _nearest(bound: str, statistic: str) -> Any:
+    """Order by how little the dropped bound would have to give; what is unknown comes last."""
+    name = {
+        "max_latency_ms": f"{statistic}_ms",
+        "max_bytes": "bytes",
+        "max_memory_mb": "peak_rss_mb",
+        "min_top1": "top1",
+        "max_drop": "drop",
+    }[bound]
+    sign = -1 if bound == "min_top1" else 1
+    return lambda row: (row[name] is None, sign * (row[name] or 0))
 
 
 _PUBLIC = ("name", "model", "alpha", "input_size", "precision", "format", "runtime", "device",

@@ -109,3 +109,31 @@ def test_without_accuracies() -> None:
 def test_little_trust_is_told() -> None:
     poor = rows([record(trust="poor")])
     assert "Trust in its latency: poor. Others were busy." in recommend(poor, Budgets())["why"]
+
+
+def test_a_better_variant_that_was_not_chosen_is_explained() -> None:
+    small, better = record(median=5.0, size=500_000), record(median=2.0, hits=450, size=900_000)
+    why = recommend(rows([small, better]), Budgets(), "size")["why"]
+    assert "Another variant is at least as fast and as accurate, but its file is larger." in why
+    why = recommend(rows([small, better]), Budgets(max_bytes=600_000), "size")["why"]
+    assert "Another variant is at least as fast and as accurate, but breaks a bound." in why
+    why = recommend(rows([small, better]), Budgets())["why"]
+    assert [text for text in why if "Another" in text] == []
+
+
+def test_the_statistic_that_was_asked_for() -> None:
+    """The one of 3 ms at the median has the longer tail."""
+    steady, jumpy = record(alpha=0.5, median=4.0), record(median=3.0)
+    steady["latency"]["latency_ms"]["p95"], jumpy["latency"]["latency_ms"]["p95"] = 4.5, 30.0
+    facts = recommend(rows([steady, jumpy]), Budgets(max_latency_ms=1, statistic="p95"))
+    assert facts["statistic"] == "p95"
+    assert facts["alternatives"][0]["variant"]["p95_ms"] == 4.5
+    with pytest.raises(UsageError, match="the p95 has none"):
+        recommend(rows([steady]), Budgets(statistic="p95", sure=True))
+
+
+def test_memory_that_is_unknown_comes_last() -> None:
+    unknown, known = record(size=1), record(alpha=0.5)
+    unknown["latency"]["peak_rss_mb"] = None
+    facts = recommend(rows([unknown, known]), Budgets(max_memory_mb=1))
+    assert facts["alternatives"][0]["variant"]["peak_rss_mb"] == 52.0
