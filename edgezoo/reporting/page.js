@@ -213,11 +213,17 @@
     }
     document.querySelector("#table thead").append(line);
   };
+  // Reasons open by mouse, finger or keyboard.
+  const trustOf = (row) => {
+    const word = element("span", {class: "trust " + row.trust}, row.trust);
+    if (!row.reasons.length) return word;
+    return element("details", {class: "why"}, element("summary", {}, word),
+      element("ul", {}, ...row.reasons.map((reason) => element("li", {}, reason))));
+  };
   const cell = (row, [key, , text, number]) => {
     const made = element("td", {class: number ? "number" : ""});
     if (row[key] === null) made.textContent = "\u2013";
-    else if (key === "trust") made.append(element("span", {class: "trust " + row.trust,
-      title: row.reasons.join(" ")}, row.trust));
+    else if (key === "trust") made.append(trustOf(row));
     else made.textContent = text(row);
     return made;
   };

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
+from edgezoo.errors import counted
 from edgezoo.measurement import statistics, verdicts
 from edgezoo.store import Record
 
@@ -104,6 +105,7 @@ def _row(number: int, record: Record) -> Row:
         "reasons": record["trust"]["reasons"],
         "session": record["session"]["id"],
         "noise_floor": record["session"]["noise_floor"],
+        "self_checked": record["session"].get("self_check") is not None,
         "beaten_by": "0",
         "clearly_beaten_by": "0",
     }
@@ -131,6 +133,20 @@ def _tell_apart(found: list[Row]) -> None:
                     own.append(str(say(row)))
         for own, row in zip(words, group, strict=True):
             row["name"] += f" ({', '.join(own)})" if own else ""
+
+
+def noise_floors(found: Iterable[Row]) -> list[str]:
+    """The noise floor of each session and what it is from, the highest first, in words."""
+    sessions: dict[str, list[Row]] = defaultdict(list)
+    for row in found:
+        if row["kind"] == "measurement":
+            sessions[row["session"]].append(row)
+    return [
+        f"{100 * own[0]['noise_floor']:.1f} % "
+        f"({'A/A' if own[0]['self_checked'] else 'assumed, no A/A check'}; session {name}, "
+        f"{counted(len(own), 'variant')})"
+        for name, own in sorted(sessions.items(), key=lambda item: -item[1][0]["noise_floor"])
+    ]
 
 
 def image_list(row: Row) -> str | None:

@@ -9,10 +9,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgezoo.reporting.matching import failed_label
-from edgezoo.reporting.rows import Row, image_list, mark, on_front
+from edgezoo.reporting.rows import Row, image_list, mark, noise_floors, on_front
 from edgezoo.store import Record
 
-_LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session")
+_LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session",
+             "self_checked")  # fmt: skip
+
+
+MOST_SESSIONS = 10
+
+
+def shortened(texts: Sequence[str], most: int) -> str:
+    """A list in words that says how much of it is left out."""
+    more = len(texts) - most
+    return "; ".join(texts[:most]) + (f"; and {more} more" if more > 0 else "")
 
 
 def plain(value: object) -> str:
@@ -54,6 +64,8 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
     for machine in dict.fromkeys(row["machine"] for row in found):
         own = sorted((r for r in found if r["machine"] == machine), key=lambda r: r["median_ms"])
         parts += [f"## {plain(machine)}\n", _table(own, several)]
+        if floors := noise_floors(own):
+            parts.append(f"Noise floor: {plain(shortened(floors, MOST_SESSIONS))}.\n")
     if failed:
         told = (f"- {plain(failed_label(r))}: {plain(r['error']['message'])}" for r in failed)
         parts += ["## Failed\n", *told, ""]

@@ -235,6 +235,40 @@ def test_comparison_and_host(page: Page) -> None:
     assert "Each file ran in a process of its own" in text
 
 
+def test_noise_floors_are_visible(page: Page) -> None:
+    text = page.page.locator("main").inner_text()
+    assert "2.0 % (assumed, no A/A check; session 0123456789ab, 6 variants)" in text
+
+
+def test_reasons_open_without_a_mouse(page: Page) -> None:
+    poor = page.page.locator("#table tbody tr", has_text="float32")
+    reason = poor.get_by_text("Others were busy.")
+    assert not reason.is_visible()
+    poor.locator("summary").focus()
+    page.page.keyboard.press("Enter")
+    assert reason.is_visible()
+    assert page.page.locator("#table [title]").count() == 0
+
+
+def test_reasons_that_are_left_out_are_counted(browser: Any, tmp_path: Path) -> None:
+    one = record(trust="poor")
+    one["trust"]["reasons"] = [f"Reason {i}." for i in range(23)]
+    (tmp_path / "report.html").write_text(to_html([one], rows([one])))
+    opened = Page(browser, tmp_path / "report.html")
+    opened.page.get_by_text("What speaks against figures of this machine").click()
+    assert "and 3 more" in opened.page.locator("main").inner_text()
+    opened.page.close()
+
+
+def test_nothing_but_failures(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(to_html([failed(file="a.tflite")], []))
+    opened = Page(browser, tmp_path / "report.html")
+    assert opened.page.locator("#headline").inner_text() == "No variant has figures."
+    assert "a.tflite on cpu, threads 1" in opened.page.locator("main").inner_text()
+    opened.page.close()
+    assert opened.complaints == []
+
+
 def test_phone(browser: Any, small: Path) -> None:
     opened = Page(browser, small, viewport={"width": 390, "height": 844})
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -122,3 +122,18 @@ def test_markdown_of_hostile_names() -> None:
     """A name in a store or a file may be anything: it ends no cell and is no HTML."""
     text = to_markdown(rows([record(model="<b>|x", alpha=None, hits=None)]), [])
     assert "| &lt;b&gt;\\|x 128 int8 tflite |" in text
+
+
+def test_noise_floors_are_told() -> None:
+    checked = record(floor=0.071)
+    checked["session"] |= {"id": "c" * 12, "self_check": {"estimate": 1.06}}
+    every = [record(), record(alpha=0.5), checked, record(kind="estimate")]
+    text = to_markdown(rows(every), [])
+    assert (
+        "Noise floor: 7.1 % (A/A; session cccccccccccc, 1 variant); "
+        "2.0 % (assumed, no A/A check; session 0123456789ab, 2 variants).\n"
+    ) in text
+    sessions = [record() for _ in range(12)]
+    for i, facts in enumerate(sessions):
+        facts["session"] |= {"id": f"{i:012}"}
+    assert "; and 2 more.\n" in to_markdown(rows(sessions), [])
