@@ -28,10 +28,12 @@ def rows(records: Iterable[Record]) -> list[Row]:
     interval: the paired one of the evaluation where it was found there. `beaten_by` and
     `clearly_beaten_by` are bit masks of row numbers: those that are as fast and as accurate and
     better in one, and those for which that is no accident. `name` says no more than is needed to
-    tell the rows of one store apart: the file, its hash, the images.
+    tell files, and then the rows of one store, apart: the file, its hash, the images.
     """
     found = [_row(i, r) for i, r in enumerate(r for r in records if r["status"] == "measured")]
-    _tell_apart(found)
+    place = ("machine", "device", "threads", "kind")
+    _tell_apart(found, place, _FILES)
+    _tell_apart(found, (*place, "store"), _APART)
     _find_drops(found)
     by_place: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in found:
@@ -111,23 +113,28 @@ def _row(number: int, record: Record) -> Row:
     }
 
 
-_APART: tuple[tuple[str, Any], ...] = (
-    ("file", lambda row: row["file"]),
+_Says = tuple[tuple[str, Any], ...]
+_FILES: _Says = (("file", lambda row: row["file"] or "of a sweep"),)
+_APART: _Says = (
     ("sha256", lambda row: f"file {row['sha256'][:6]}"),
     ("images_hash", lambda row: f"{row['images'] or 'no'} images"),
     ("created", lambda row: row["created"]),
 )
 
 
-def _tell_apart(found: list[Row]) -> None:
-    """Give rows of one store that would be called the same what they differ in."""
+def _tell_apart(found: list[Row], place: Sequence[str], apart: _Says) -> None:
+    """Give rows that would be called the same what they differ in.
+
+    Args:
+        place: what alike rows share beside their names.
+        apart: names of what they may differ in, and how it is said; the first that suffice.
+    """
     alike: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in found:
-        place = ("name", "store", "machine", "device", "threads", "kind")
-        alike[tuple(row[name] for name in place)].append(row)
+        alike[tuple(row[name] for name in ("name", *place))].append(row)
     for group in alike.values():
         words: list[list[str]] = [[] for _ in group]
-        for name, say in _APART:
+        for name, say in apart:
             if len({row[name] for row in group}) > 1 and len({*map(tuple, words)}) < len(group):
                 for own, row in zip(words, group, strict=True):
                     own.append(str(say(row)))

@@ -35,6 +35,8 @@ def test_files_of_one_network_are_told_apart() -> None:
 
 def test_a_name_says_no_more_than_it_must() -> None:
     assert rows([record(file="a.tflite")])[0]["name"] == "mobilenet 0.25 128 int8 tflite"
+    stores = [{**record(file=f"{name}.tflite"), "store": store} for name, store in ("as", "bt")]
+    assert [row["name"][-9:] for row in rows(stores)] == ["a.tflite)", "b.tflite)"]
     two = rows([record(images=650), record(images=40, hits=30, images_hash="f" * 16)])
     assert [row["name"][-13:] for row in two] == [" (650 images)", "e (40 images)"]
     two = rows([record(sha256="1" * 64), record(sha256="2" * 64, created=LATER)])
