@@ -80,6 +80,7 @@ _PROTOCOL = ("min_rounds", "block_runs", "min_runs", "min_seconds", "warm_up_sec
              "cap_seconds")  # fmt: skip
 _FIELDS: dict[str, Check] = {
     "created": text,
+    "file": _NAME,
     "variant": _VARIANT,
     "artifact": having(
         {"path": text, "sha256": text, "bytes": whole(0, 2**60), "trained": or_none(flag)}

@@ -32,6 +32,10 @@ _SCRATCH = re.compile(r"\..+\.(\d+)")
 Record = dict[str, Any]
 
 
+class SchemaError(DataError):
+    """A record or a store that another EdgeZoo wrote: it is whole, but cannot be read here."""
+
+
 def content_key(facts: dict[str, Any]) -> str:
     """A hash of what can be written as JSON, the order of keys left aside."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -132,7 +136,7 @@ def check_schema(folder: Path) -> None:
 
 def _check_version(schema: object, path: Path) -> None:
     if schema != SCHEMA:
-        raise DataError(
+        raise SchemaError(
             f"{path} has schema {schema!r}; this EdgeZoo reads schema {SCHEMA}.",
             "Upgrade EdgeZoo." if isinstance(schema, int) and schema > SCHEMA else "",
         )
@@ -150,7 +154,8 @@ def read_record(path: Path) -> Record:
     """One record.
 
     Raises:
-        DataError: it is damaged, or of a newer schema.
+        DataError: it is damaged.
+        SchemaError: it is of a newer schema.
     """
     try:
         facts = parse_json(path.read_text(encoding="utf-8"))
@@ -184,9 +189,9 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
     for path in sorted((folder / "records").glob("*.json")):
         try:
             records.append(read_record(path))
+        except SchemaError:
+            raise
         except DataError as error:
-            if "schema" in error.message:
-                raise
             damaged.append(error.message)
     return records, damaged
 

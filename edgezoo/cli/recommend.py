@@ -40,7 +40,9 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     show_default=True,
     help="Which latency must keep to its bound.",
 )
-@click.option("--sure", is_flag=True, help="Whole 95 % intervals must keep to the bounds.")
+@click.option(
+    "--sure", is_flag=True, help="Whole 95 % intervals must keep to the bounds; p90, p95 have none."
+)
 @click.option(
     "--prefer",
     type=click.Choice(("accuracy", "latency", "size")),
@@ -48,11 +50,16 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     show_default=True,
 )
 @click.option("--machine", metavar="TEXT", help="Part of its name, where there are several.")
+@click.option(
+    "--image-list", metavar="HASH",
+    help="Beginning of the hash of the images of the accuracies, where there are several lists.",
+)  # fmt: skip
 @common
 def COMMAND(
     stores: tuple[Path, ...],
     prefer: str,
     machine: str | None,
+    image_list: str | None,
     as_json: bool,
     debug: bool,
     **budgets: Any,
@@ -73,7 +80,7 @@ def COMMAND(
     for text in damaged:
         console.warn(text)
     records = [record for records in parts for record in records]
-    facts = recommend(rows(records), Budgets(**budgets), prefer, machine)
+    facts = recommend(rows(records), Budgets(**budgets), prefer, machine, image_list)
     if as_json:
         console.print_json(facts)
     else:
@@ -81,7 +88,13 @@ def COMMAND(
     return 0 if facts["choice"] else 6
 
 
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
 def _show(facts: dict[str, Any]) -> None:
+    figure = f"{facts['statistic']}_ms"
+    heading = "ms" if facts["statistic"] == "median" else f"{facts['statistic']} ms"
     if facts["choice"] is None:
         console.note(f"None of {facts['considered']} variants keeps to all bounds.")
         for name, count in facts["misses"].items():
@@ -90,7 +103,7 @@ def _show(facts: dict[str, Any]) -> None:
             variant = entry["variant"]
             console.note(
                 f"Without --{entry['without'].replace('_', '-')}: {variant['name']}, "
-                f"{variant['median_ms']:.2f} ms, {console.size(variant['bytes'])}, "
+                f"{_ms(variant[figure])} {heading}, {console.size(variant['bytes'])}, "
                 f"top-1 {console.percent(variant['top1'])}"
             )
         return
@@ -100,14 +113,14 @@ def _show(facts: dict[str, Any]) -> None:
             word,
             entry["name"],
             entry["threads"],
-            f"{entry['median_ms']:.2f}",
+            _ms(entry[figure]),
             console.percent(entry["top1"]),
             console.size(entry["bytes"]),
         )
         for word, entry in entries
         if entry
     ]
-    console.table(entries[0][1]["machine"], ("", "variant", "thr", "ms", "top-1", "size"), rows)
+    console.table(entries[0][1]["machine"], ("", "variant", "thr", heading, "top-1", "size"), rows)
     for text in facts["why"]:
         click.echo(click.wrap_text(text, 80))
     console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")

@@ -85,9 +85,12 @@ def _show(facts: dict[str, Any], store: Path) -> None:
     machines = counted(len(facts["machines"]), "machine")
     print(f"{variants} on {machines}, {facts['failed']} failed.")
     if facts["comparison"] is not None:
-        for word in ("regressions", "improvements", "not_compared"):
+        for word, heading in (
+            ("regressions", "Regressions"), ("improvements", "Improvements"),
+            ("warnings", "Cannot tell, the trust is poor"), ("not_compared", "Not compared"),
+        ):  # fmt: skip
             texts = facts["comparison"][word]
-            print(f"{word.replace('_', ' ').capitalize()}: {len(texts)}")
+            print(f"{heading}: {len(texts)}")
             for text in texts:
                 print(f"  {text}")
     for path in facts["reports"]:

@@ -8,61 +8,71 @@ from statistics import NormalDist
 from typing import Any
 
 from edgezoo.measurement import statistics
-from edgezoo.reporting.rows import Row, difference95, rows, title
+from edgezoo.reporting.matching import failed_label, label, match
+from edgezoo.reporting.rows import Row, difference95, rows
 from edgezoo.store import Record
 
 LEVEL = 0.05
-_IDENTITY = ("model", "alpha", "input_size", "precision", "format", "device", "threads", "kind")
+# Processes, memory and clock differ from session to session, and the A/A check within one cannot
+# see it. MLPerf Mobile too takes repeats within 5 % for equal.
+BETWEEN_SESSIONS = 0.05
+# Less is metadata: a label, a version, another name of a layer.
+GROWTH = 0.03
 _Z = NormalDist().inv_cdf(0.975)
 
 
 def compare(before: Sequence[Record], after: Sequence[Record]) -> dict[str, Any]:
-    """Match variants of two stores and judge what changed.
+    """Match variants of two stores, see `matching.match`, and judge what changed.
 
     Latencies are compared on the same machine only, accuracies on the same images only. With many
     variants some differ by chance, so p-values are adjusted as S. Holm does (Scandinavian Journal
-    of Statistics 6, 1979) over all comparisons, and a latency must also change by more than both
-    noise floors.
+    of Statistics 6, 1979) over all comparisons. A latency must also change by more than both noise
+    floors and than what two sessions of one file differ by: `BETWEEN_SESSIONS`, or more where a
+    store holds repeats that differ by more. Where the trust in one of two latencies is poor, nobody
+    can tell: such a change is a warning, neither a regression nor an improvement. A file counts as
+    larger or smaller beyond `GROWTH`. Memory is not judged.
 
     Returns:
-        {"variants": [...], "regressions": [text], "improvements": [text], "not_compared": [text]}
+        {"variants": [...], "regressions": [text], "improvements": [text], "warnings": [text],
+        "not_compared": [text]}
     """
-    old, new = ({_identity(r): r for r in rows(rs)} for rs in (before, after))
-    pairs = [(old[key], new[key]) for key in old if key in new]
-    entries = [_entry(a, b) for a, b in pairs]
+    found = match(before, after)
+    repeats = max(_repeats(rows(before)), _repeats(rows(after)))
+    entries = [_entry(a, b, repeats) for a, b in found.pairs]
     _adjust([change for entry in entries for change in _changes(entry)])
-    regressions: list[str] = []
-    improvements: list[str] = []
+    told: dict[str, list[str]] = {"worse": [], "better": [], "cannot tell": [], "same": []}
     for entry in entries:
         for change in _changes(entry):
-            if change["verdict"] != "same":
-                worse = change["verdict"] == "worse"
-                (regressions if worse else improvements).append(f"{entry['name']}: {_say(change)}")
-    broken = [r for r in after if r["status"] == "failed" and _identity_of(r) in old]
-    regressions += [f"{title(r['variant'])}: {r['error']['message']}" for r in broken]
+            told[change["verdict"]].append(f"{entry['name']}: {_say(change)}")
+        small, large = entry["bytes"]
+        if abs(large - small) > GROWTH * small:
+            word = "worse" if large > small else "better"
+            told[word].append(f"{entry['name']}: the file has {large} bytes after {small}")
+    broken = [f"{failed_label(r)}: {r['error']['message']}" for r in found.broken]
     return {
         "variants": entries,
-        "regressions": regressions,
-        "improvements": improvements,
-        "not_compared": _alone(old, new, {_identity_of(r) for r in broken}),
+        "regressions": told["worse"] + broken,
+        "improvements": told["better"],
+        "warnings": told["cannot tell"],
+        "not_compared": found.alone,
     }
 
 
-def _identity(row: Row) -> tuple[Any, ...]:
-    return (*(row[name] for name in _IDENTITY), row["name"] if row["model"] is None else None)
+def _repeats(found: Sequence[Row]) -> float:
+    """By how much sessions of one file in one store differed at most, as a share."""
+    medians: dict[tuple[Any, ...], dict[str, float]] = {}
+    for row in found:
+        if row["kind"] == "measurement" and row["trust"] != "poor":
+            place = tuple(row[n] for n in ("sha256", "machine", "device", "threads", "runtime"))
+            medians.setdefault(place, {})[row["session"]] = row["median_ms"]
+    return max((max(m.values()) / min(m.values()) - 1 for m in medians.values()), default=0.0)
 
 
-def _identity_of(record: Record) -> tuple[Any, ...]:
-    """Of a record that failed, and so has no row."""
-    variant = {**record["variant"], "kind": record["kind"]}
-    return (*(variant[name] for name in _IDENTITY), None)
-
-
-def _entry(a: Row, b: Row) -> dict[str, Any]:
+def _entry(a: Row, b: Row, repeats: float) -> dict[str, Any]:
     reasons = []
     latency = accuracy = None
     if a["machine"] == b["machine"]:
-        latency = _latency(a, b)
+        latency = _latency(a, b, repeats)
     else:
         reasons.append(f"measured on {a['machine']} and {b['machine']}")
     if a["top1"] is not None and b["top1"] is not None:
@@ -71,7 +81,7 @@ def _entry(a: Row, b: Row) -> dict[str, Any]:
         else:
             reasons.append("scored on other images")
     return {
-        "name": f"{b['name']} {b['device']} threads {b['threads']}",
+        "name": label(b),
         "latency": latency,
         "accuracy": accuracy,
         "bytes": [a["bytes"], b["bytes"]],
@@ -80,10 +90,13 @@ def _entry(a: Row, b: Row) -> dict[str, Any]:
     }
 
 
-def _latency(a: Row, b: Row) -> dict[str, Any]:
+def _latency(a: Row, b: Row, repeats: float) -> dict[str, Any]:
     ratio = statistics.apart(b["median_ms"], b["median_ci95"], a["median_ms"], a["median_ci95"])
     spread = (math.log(ratio.high) - math.log(ratio.low)) / (2 * _Z)
     floor = max(a["noise_floor"], b["noise_floor"])
+    if a["kind"] == "measurement":
+        floor = max(floor, BETWEEN_SESSIONS, repeats)
+    trust = [a["trust"], b["trust"]]
     return {
         "what": "latency",
         "before": a["median_ms"],
@@ -91,7 +104,10 @@ def _latency(a: Row, b: Row) -> dict[str, Any]:
         "change": ratio.estimate,
         "ci95": [ratio.low, ratio.high],
         "p": _p(math.log(ratio.estimate), spread),
-        "counts": abs(ratio.estimate - 1) > floor,
+        "floor": floor,
+        "trust": trust,
+        "counts": abs(math.log(ratio.estimate)) > math.log1p(floor),
+        "trusted": "poor" not in trust,
         "worse": ratio.estimate > 1,
     }
 
@@ -107,6 +123,7 @@ def _accuracy(a: Row, b: Row) -> dict[str, Any]:
         "ci95": [low, high],
         "p": _p(gap, (high - low) / (2 * _Z)),
         "counts": True,
+        "trusted": True,
         "worse": gap < 0,
     }
 
@@ -128,27 +145,26 @@ def _adjust(changes: list[dict[str, Any]]) -> None:
     for rank, change in enumerate(sorted(changes, key=lambda change: float(change["p"]))):
         highest = max(highest, min(1.0, change["p"] * (len(changes) - rank)))
         change["p_adjusted"] = highest
-        real = highest < LEVEL and change.pop("counts")
-        change.pop("counts", None)
-        worse = change.pop("worse")
-        change["verdict"] = ("worse" if worse else "better") if real else "same"
+        counts, trusted, worse = (change.pop(name) for name in ("counts", "trusted", "worse"))
+        if highest >= LEVEL or not counts:
+            change["verdict"] = "same"
+        elif not trusted:
+            change["verdict"] = "cannot tell"
+        else:
+            change["verdict"] = "worse" if worse else "better"
 
 
 def _say(change: dict[str, Any]) -> str:
     low, high = change["ci95"]
     if change["what"] == "latency":
+        first, second = change["trust"]
+        unsure = ": cannot tell" if change["verdict"] == "cannot tell" else ""
         return (
             f"{change['change']:.2f} times the latency (95 %: {low:.2f} to {high:.2f}), "
-            f"{change['before']:.3f} to {change['after']:.3f} ms"
+            f"{change['before']:.3f} to {change['after']:.3f} ms; "
+            f"trust {first} before, {second} after{unsure}"
         )
     return (
         f"top-1 changed by {100 * change['change']:+.1f} points "
         f"(95 %: {100 * low:+.1f} to {100 * high:+.1f})"
     )
-
-
-def _alone(
-    old: dict[tuple[Any, ...], Row], new: dict[tuple[Any, ...], Row], broken: set[tuple[Any, ...]]
-) -> list[str]:
-    gone = [f"{old[key]['name']}: only before" for key in old if key not in {*new, *broken}]
-    return gone + [f"{new[key]['name']}: only after" for key in new if key not in old]

@@ -12,15 +12,15 @@ from edgezoo.artifact import write_text_atomically
 from edgezoo.errors import DataError
 from edgezoo.reporting import card, html, sbom, text
 from edgezoo.reporting.comparison import compare
-from edgezoo.reporting.rows import rows
-from edgezoo.store import read_stores
+from edgezoo.reporting.rows import failed_name, file_of, rows
+from edgezoo.store import Record, read_stores
 
 
 def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[str, Any]:
     """Read stores and write report.html, .csv, .md and .json, as `kinds` says.
 
     Returns:
-        {"reports", "variants", "failed", "with_accuracy", "machines", "damaged",
+        {"reports", "variants", "failed", "failures", "with_accuracy", "machines", "damaged",
         "comparison"}; the comparison is None unless there are exactly two stores.
 
     Raises:
@@ -40,6 +40,7 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
     facts = {
         "variants": len(found),
         "failed": len(failed),
+        "failures": [_failure(record) for record in failed],
         "with_accuracy": sum(row["top1"] is not None for row in found),
         "machines": list(dict.fromkeys(row["machine"] for row in found)),
         "damaged": damaged,
@@ -57,6 +58,21 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
             content = json.dumps({**facts, "rows": found}, indent=1, allow_nan=False) + "\n"
         paths.append(_write(folder / f"report.{kind}", content))
     return {"reports": paths, **facts}
+
+
+def _failure(record: Record) -> dict[str, Any]:
+    """A variant without figures: what it is, and why."""
+    variant, error = record["variant"], record["error"]
+    return {
+        "name": failed_name(record),
+        "file": file_of(record),
+        "kind": record["kind"],
+        "device": variant["device"],
+        "threads": variant["threads"],
+        "store": record.get("store"),
+        "step": error["step"],
+        "message": error["message"],
+    }
 
 
 def write_of_manifests(

@@ -9,9 +9,11 @@ from typing import Any
 
 from edgezoo.errors import counted
 from edgezoo.registry import require_packages
-from edgezoo.reporting.rows import Row, machine_name, title
+from edgezoo.reporting.rows import Row, failed_name, image_list, machine_name, noise_floors
+from edgezoo.reporting.text import MOST_SESSIONS, shortened
 from edgezoo.store import Record
 
+MOST_REASONS = 20
 PACKAGES = ("jinja2", "plotly")
 
 
@@ -56,11 +58,12 @@ def to_html(
         script=(here / "page.js").read_text(),
         plotly=get_plotlyjs(),
         data=_for_script({"rows": list(found)}),
-        machines=_machines(records),
+        machines=_machines(records, found),
+        most_reasons=MOST_REASONS,
         protocols=_protocols(records),
         failed=_failed(records),
         comparison=comparison,
-        images=sorted({(row["images"], row["images_hash"]) for row in found if row["images"]}),
+        images=sorted({name for name in map(image_list, found) if name}),
         untrained=any(row["trained"] is False for row in found),
         estimates=any(row["kind"] == "estimate" for row in found),
     )
@@ -73,13 +76,13 @@ def _for_script(value: dict[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _machines(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+def _machines(records: Sequence[Record], found: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Environments by the name of the machine, with what spoke against its figures."""
-    found: dict[str, dict[str, Any]] = {}
+    machines: dict[str, dict[str, Any]] = {}
     for record in records:
         if record["status"] != "measured":
             continue
-        entry = found.setdefault(
+        entry = machines.setdefault(
             machine_name(record["environment"]),
             {"environment": record["environment"], "levels": {}, "reasons": {}, "runtimes": {}},
         )
@@ -88,10 +91,11 @@ def _machines(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
         entry["runtimes"][record["variant"]["runtime"]] = None
         for reason in record["trust"]["reasons"]:
             entry["reasons"][reason] = entry["reasons"].get(reason, 0) + 1
-    for entry in found.values():
-        often = sorted(entry["reasons"].items(), key=lambda item: -item[1])
-        entry["reasons"] = often[:20]
-    return found
+    for name, entry in machines.items():
+        entry["reasons"] = sorted(entry["reasons"].items(), key=lambda item: -item[1])
+        floors = noise_floors(row for row in found if row["machine"] == name)
+        entry["floors"] = shortened(floors, MOST_SESSIONS)
+    return machines
 
 
 def _failed(records: Sequence[Record]) -> dict[str, list[str]]:
@@ -101,7 +105,7 @@ def _failed(records: Sequence[Record]) -> dict[str, list[str]]:
         if record["status"] == "failed":
             variant, error = record["variant"], record["error"]
             reason = f"{error['step'].capitalize()}: {error['message']}"
-            name = f"{title(variant)} on {variant['device']}, threads {variant['threads']}"
+            name = f"{failed_name(record)} on {variant['device']}, threads {variant['threads']}"
             found.setdefault(reason, []).append(name)
     return found
 

@@ -1,8 +1,8 @@
 "use strict";
 (() => {
   const rows = JSON.parse(document.getElementById("data").textContent).rows;
-  const FILTERS = [["machine", "Machine"], ["model", "Model"], ["alpha", "Width"],
-    ["input_size", "Input size"], ["precision", "Precision"], ["format", "Format"],
+  const FILTERS = [["machine", "Machine"], ["images_hash", "Images"], ["model", "Model"],
+    ["alpha", "Width"], ["input_size", "Input size"], ["precision", "Precision"], ["format", "Format"],
     ["runtime", "Runtime"], ["device", "Device"], ["threads", "Threads"], ["store", "Store"],
     ["kind", "Kind"], ["trust", "Trust"]];
   const estimateOf = (r) => r.estimated_by ? r.estimated_by.split(" (")[0] : "";
@@ -39,28 +39,53 @@
   };
   const byId = (id) => document.getElementById(id);
   const shown = (value) => value === null ? "unknown" : String(value);
+  // Accuracies on different images are never compared, so one list is shown at a time; a variant
+  // without an accuracy goes with every list.
+  const imageList = (r) => r.images + " images, list " + (r.images_hash || "unknown").slice(0, 6);
+  const imageLists = new Map(rows.filter((r) => r.top1 !== null)
+    .map((r) => [shown(r.images_hash), imageList(r)]));
+  if (imageLists.size > 1) COLUMNS.push(["images_hash", "Images", imageList]);
+  const SINGLE = ["machine", "images_hash"];
+  const valuesOf = (key) => key === "images_hash" ? [...imageLists.keys()] : distinct(key).map(shown);
   const distinct = (key) => [...new Set(rows.map((r) => r[key]))].sort((a, b) =>
     typeof a === "number" && typeof b === "number" ? a - b : shown(a).localeCompare(shown(b)));
 
-  // Filters: one machine and one store at a time are one choice, all others any number.
+  // Filters: of machines and of lists of images one is chosen, of all others any number.
   const chosen = {};
   const buildFilters = () => {
     const form = byId("filters");
     for (const [key, heading] of FILTERS) {
-      const values = distinct(key);
+      const values = valuesOf(key);
       if (values.length < 2) continue;
-      const single = key === "machine";
-      chosen[key] = new Set(single ? [shown(values[0])] : values.map(shown));
+      const single = SINGLE.includes(key);
+      chosen[key] = new Set(single ? [values[0]] : values);
       const box = element("fieldset", {}, element("legend", {}, heading));
-      for (const value of values.map(shown)) {
+      for (const value of values) {
         const input = element("input", {type: single ? "radio" : "checkbox", name: key, value});
         input.checked = chosen[key].has(value);
-        box.append(element("label", {}, input, " " + value));
+        box.append(element("label", {}, input,
+          " " + (key === "images_hash" ? imageLists.get(value) : value)));
       }
       form.append(box);
     }
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("change", () => { readFilters(); draw(); });
+    form.addEventListener("change", (event) => {
+      readFilters();
+      if (event.target.name === "machine") chooseImages();
+      draw();
+    });
+    chooseImages();
+  };
+  // A machine may have scored on another list than the one that is shown.
+  const chooseImages = () => {
+    if (!chosen.images_hash) return;
+    const own = new Set(rows.filter((r) => r.top1 !== null && (!chosen.machine ||
+      chosen.machine.has(shown(r.machine)))).map((r) => shown(r.images_hash)));
+    if (!own.size || own.has([...chosen.images_hash][0])) return;
+    for (const input of document.querySelectorAll("#filters input[name=images_hash]")) {
+      if (own.has(input.value)) { input.checked = true; break; }
+    }
+    readFilters();
   };
   const readFilters = () => {
     for (const key of Object.keys(chosen)) {
@@ -69,7 +94,8 @@
     }
   };
   const visibleRows = () => rows.filter((row) => Object.entries(chosen).every(
-    ([key, values]) => values.has(shown(row[key]))));
+    ([key, values]) => values.has(shown(row[key])) ||
+      (key === "images_hash" && row.top1 === null)));
 
   // Bit masks say who beats whom; only visible variants count.
   const stand = (visible) => {
@@ -187,11 +213,17 @@
     }
     document.querySelector("#table thead").append(line);
   };
+  // Reasons open by mouse, finger or keyboard.
+  const trustOf = (row) => {
+    const word = element("span", {class: "trust " + row.trust}, row.trust);
+    if (!row.reasons.length) return word;
+    return element("details", {class: "why"}, element("summary", {}, word),
+      element("ul", {}, ...row.reasons.map((reason) => element("li", {}, reason))));
+  };
   const cell = (row, [key, , text, number]) => {
     const made = element("td", {class: number ? "number" : ""});
     if (row[key] === null) made.textContent = "\u2013";
-    else if (key === "trust") made.append(element("span", {class: "trust " + row.trust,
-      title: row.reasons.join(" ")}, row.trust));
+    else if (key === "trust") made.append(trustOf(row));
     else made.textContent = text(row);
     return made;
   };
@@ -249,9 +281,12 @@
   };
   buildFilters();
   buildHead();
-  byId("headline").textContent = rows.length +
-    (rows.length === 1 ? " variant, " : " variants, ") + distinct("machine").length +
-    (distinct("machine").length === 1 ? " machine" : " machines, shown one at a time");
+  const several = (count, word) => count + " " + word + (count === 1 ? "" : "s") +
+    (count > 1 ? ", shown one at a time" : "");
+  byId("headline").textContent = !rows.length ? "No variant has figures." : rows.length +
+    (rows.length === 1 ? " variant, " : " variants, ") +
+    several(distinct("machine").length, "machine") +
+    (imageLists.size > 1 ? "; " + imageLists.size + " lists of images, shown one at a time" : "");
   byId("reset").addEventListener("click", () => {
     for (const input of document.querySelectorAll("#filters input[type=checkbox]")) {
       input.checked = true;

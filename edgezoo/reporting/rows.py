@@ -1,6 +1,7 @@
 """From records to the rows of a report: one flat dict a variant, and how variants stand to others.
 
-Records of different machines never meet in one ratio or on one front.
+Records of different machines never meet in one ratio or on one front, nor accuracies on different
+images.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
+from edgezoo.errors import counted
 from edgezoo.measurement import statistics, verdicts
 from edgezoo.store import Record
 
@@ -24,13 +27,17 @@ def rows(records: Iterable[Record]) -> list[Row]:
     `drop` is the top-1 of the float32 twin on the same images minus the own one, `drop_ci95` its
     interval: the paired one of the evaluation where it was found there. `beaten_by` and
     `clearly_beaten_by` are bit masks of row numbers: those that are as fast and as accurate and
-    better in one, and those for which that is no accident.
+    better in one, and those for which that is no accident. `name` says no more than is needed to
+    tell files, and then the rows of one store, apart: the file, its hash, the images.
     """
     found = [_row(i, r) for i, r in enumerate(r for r in records if r["status"] == "measured")]
+    place = ("machine", "device", "threads", "kind")
+    _tell_apart(found, place, _FILES)
+    _tell_apart(found, (*place, "store"), _APART)
     _find_drops(found)
-    by_place: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    by_place: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in found:
-        by_place[row["machine"], row["device"], row["kind"]].append(row)
+        by_place[row["machine"], row["device"], row["kind"], row["images_hash"]].append(row)
     for group in by_place.values():
         _find_order(group)
     return found
@@ -47,6 +54,21 @@ def title(variant: dict[str, Any]) -> str:
     return " ".join(f"{w:g}" if isinstance(w, float) else str(w) for w in words if w is not None)
 
 
+def file_of(record: Record) -> str | None:
+    """Name of the file that somebody gave; None for a variant of a grid."""
+    if "file" in record:
+        return record["file"]  # type: ignore[no-any-return]
+    path = (record.get("artifact") or {}).get("path")  # of a version that did not write "file"
+    if path is None or path.startswith("artifacts/"):
+        return None
+    return PurePosixPath(path).name
+
+
+def failed_name(record: Record) -> str:
+    """What a variant without figures is called: its file, or else its place in the grid."""
+    return file_of(record) or title(record["variant"])
+
+
 def _row(number: int, record: Record) -> Row:
     variant, latency = record["variant"], record["latency"]
     accuracy, figures = record.get("accuracy") or {}, latency["latency_ms"]
@@ -55,6 +77,7 @@ def _row(number: int, record: Record) -> Row:
         "kind": record["kind"],
         "estimated_by": record["estimate"]["source"] if record["kind"] == "estimate" else None,
         "name": title(variant) if variant["model"] else record["artifact"]["path"],
+        "file": file_of(record),
         **{name: variant[name] for name in (*_IDENTITY, "runtime")},
         "machine": machine_name(record["environment"]),
         "store": record.get("store"),
@@ -84,9 +107,60 @@ def _row(number: int, record: Record) -> Row:
         "reasons": record["trust"]["reasons"],
         "session": record["session"]["id"],
         "noise_floor": record["session"]["noise_floor"],
+        "self_checked": record["session"].get("self_check") is not None,
         "beaten_by": "0",
         "clearly_beaten_by": "0",
     }
+
+
+_Says = tuple[tuple[str, Any], ...]
+_FILES: _Says = (("file", lambda row: row["file"] or "of a sweep"),)
+_APART: _Says = (
+    ("sha256", lambda row: f"file {row['sha256'][:6]}"),
+    ("images_hash", lambda row: f"{row['images'] or 'no'} images"),
+    ("created", lambda row: row["created"]),
+)
+
+
+def _tell_apart(found: list[Row], place: Sequence[str], apart: _Says) -> None:
+    """Give rows that would be called the same what they differ in.
+
+    Args:
+        place: what alike rows share beside their names.
+        apart: names of what they may differ in, and how it is said; the first that suffice.
+    """
+    alike: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in found:
+        alike[tuple(row[name] for name in ("name", *place))].append(row)
+    for group in alike.values():
+        words: list[list[str]] = [[] for _ in group]
+        for name, say in apart:
+            if len({row[name] for row in group}) > 1 and len({*map(tuple, words)}) < len(group):
+                for own, row in zip(words, group, strict=True):
+                    own.append(str(say(row)))
+        for own, row in zip(words, group, strict=True):
+            row["name"] += f" ({', '.join(own)})" if own else ""
+
+
+def noise_floors(found: Iterable[Row]) -> list[str]:
+    """The noise floor of each session and what it is from, the highest first, in words."""
+    sessions: dict[str, list[Row]] = defaultdict(list)
+    for row in found:
+        if row["kind"] == "measurement":
+            sessions[row["session"]].append(row)
+    return [
+        f"{100 * own[0]['noise_floor']:.1f} % "
+        f"({'A/A' if own[0]['self_checked'] else 'assumed, no A/A check'}; session {name}, "
+        f"{counted(len(own), 'variant')})"
+        for name, own in sorted(sessions.items(), key=lambda item: -item[1][0]["noise_floor"])
+    ]
+
+
+def image_list(row: Row) -> str | None:
+    """The images of an accuracy, such as "650 images, list 0f3a52"; None without an accuracy."""
+    if row["top1"] is None:
+        return None
+    return f"{row['images']} images, list {(row['images_hash'] or 'unknown')[:6]}"
 
 
 def machine_name(environment: dict[str, Any]) -> str:

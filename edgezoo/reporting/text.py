@@ -8,10 +8,21 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from edgezoo.reporting.rows import Row, mark, on_front
+from edgezoo.reporting.matching import failed_label
+from edgezoo.reporting.rows import Row, image_list, mark, noise_floors, on_front
 from edgezoo.store import Record
 
-_LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session")
+_LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session",
+             "self_checked")  # fmt: skip
+
+
+MOST_SESSIONS = 10
+
+
+def shortened(texts: Sequence[str], most: int) -> str:
+    """A list in words that says how much of it is left out."""
+    more = len(texts) - most
+    return "; ".join(texts[:most]) + (f"; and {more} more" if more > 0 else "")
 
 
 def plain(value: object) -> str:
@@ -49,11 +60,14 @@ def _flat(row: Row) -> dict[str, Any]:
 def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
     """A table for each machine, fastest first, the front in bold."""
     parts = ["# EdgeZoo report\n"]
+    several = len({row["images_hash"] for row in found if row["top1"] is not None}) > 1
     for machine in dict.fromkeys(row["machine"] for row in found):
         own = sorted((r for r in found if r["machine"] == machine), key=lambda r: r["median_ms"])
-        parts += [f"## {plain(machine)}\n", _table(own)]
+        parts += [f"## {plain(machine)}\n", _table(own, several)]
+        if floors := noise_floors(own):
+            parts.append(f"Noise floor: {plain(shortened(floors, MOST_SESSIONS))}.\n")
     if failed:
-        told = (f"- {plain(_name(r))}: {plain(r['error']['message'])}" for r in failed)
+        told = (f"- {plain(failed_label(r))}: {plain(r['error']['message'])}" for r in failed)
         parts += ["## Failed\n", *told, ""]
     if any(row["top1"] is not None for row in found):
         parts.append(
@@ -61,16 +75,22 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
             "the noise.\n"
             "Intervals are 95 %; the drop is that of top-1 against float32, in points.\n"
         )
+        if several:
+            parts.append(
+                "Accuracies were found on several lists of images; "
+                "those of different lists are not compared.\n"
+            )
     else:
         parts.append("Intervals are 95 %.\n")
     return "\n".join(parts)
 
 
-def _table(own: list[Row]) -> str:
+def _table(own: list[Row], images: bool) -> str:
     columns = ("variant", "device", "threads", "median ms", "95 %", "p95 ms", "top-1 %",
-               "drop", "size kB", "trust")  # fmt: skip
+               "drop", "size kB", "trust", *(("images",) if images else ()))  # fmt: skip
     visible = sum(1 << row["id"] for row in own)
-    lines = [columns, ("---",) * len(columns), *(_cells(row, visible) for row in own)]
+    cells = ((*_cells(row, visible), *((image_list(row) or "-",) if images else ())) for row in own)
+    lines = [columns, ("---",) * len(columns), *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -96,9 +116,3 @@ def _cells(row: Row, visible: int) -> tuple[str, ...]:
         f"{row['bytes'] / 1000:.0f}",
         row["trust"],
     )
-
-
-def _name(record: Record) -> str:
-    variant = record["variant"]
-    words = [str(value) for value in variant.values() if value is not None]
-    return " ".join(words)

@@ -38,6 +38,7 @@ def measured(
         "kind": "measurement",
         "status": "measured",
         "created": _now(),
+        "file": _file(variant),
         "variant": {**asked, **told, "runtime": result["runtime"]},
         "artifact": {
             "path": result["artifact"],
@@ -82,6 +83,7 @@ def estimated(
         "kind": "estimate",
         "status": "measured",
         "created": _now(),
+        "file": _file(variant),
         "variant": {**_variant(variant), "runtime": facts["source"]},
         "artifact": {**artifact, "verification": evidence["verification"]},
         "accuracy": evidence["accuracy"],
@@ -95,11 +97,15 @@ def estimated(
 
 
 def failed(variant: Variant, error: EdgeZooError, step: str) -> Record:
-    """A variant that could not be made, scored, measured or estimated."""
+    """A variant that could not be made, scored, measured or estimated.
+
+    What a broken file holds is unknown; its name says which variant failed.
+    """
     return {
-        "kind": "estimate" if step == "estimate" else "measurement",
+        "kind": "estimate" if variant.estimated else "measurement",
         "status": "failed",
         "created": _now(),
+        "file": _file(variant),
         "variant": {**_variant(variant), "runtime": None},
         "error": {
             "class": type(error).__name__,
@@ -119,6 +125,11 @@ def accuracy(entry: dict[str, Any], images: str | None) -> dict[str, Any]:
         "images_hash": images,
         "outcomes_sha256": entry.get("outcomes_sha256"),
     }
+
+
+def _file(variant: Variant) -> str | None:
+    """Its name alone: a store tells nothing of the folders of a machine."""
+    return None if variant.path is None else variant.path.name
 
 
 def _variant(variant: Variant) -> dict[str, Any]:

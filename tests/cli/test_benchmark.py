@@ -172,6 +172,32 @@ def test_report_of_two_stores(cli: Cli, tmp_path: Path) -> None:
     cli("report", before, "--as", "md", "--fail-on-regression").error(2)
 
 
+def test_failures_are_in_the_json(cli: Cli, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", [record(), failed(file="a.tflite")])
+    ended = cli("report", store, "--as", "json", "--json")
+    check("report", ended.json)
+    written = json.loads((store / "report.json").read_text())
+    for facts in (ended.json, written):
+        (entry,) = facts["failures"]
+        assert (entry["name"], entry["message"]) == ("a.tflite", "It cannot be <made>.")
+        assert (entry["file"], entry["device"], entry["step"]) == ("a.tflite", "cpu", "plan")
+
+
+def test_poor_trust_does_not_fail_a_report(cli: Cli, tmp_path: Path) -> None:
+    before = write_store(tmp_path / "before", [record()])
+    after = write_store(tmp_path / "after", [record(median=2.2, trust="poor")])
+    ended = cli("report", before, after, "--as", "md", "--fail-on-regression")
+    assert ended.code == 0
+    assert "Cannot tell, the trust is poor: 1" in ended.stdout and "1.10 times" in ended.stdout
+
+
+def test_a_damaged_record_in_a_folder_called_schema(cli: Cli, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "schema", [record()])
+    (store / "records" / "half.json").write_text('{"kind": "measurem')
+    ended = cli("report", store, "--as", "md")
+    assert ended.code == 0 and "half.json is damaged" in ended.stderr
+
+
 def test_next_is_a_command_that_works(cli: Cli, tmp_path: Path) -> None:
     """Without accuracies `edgezoo recommend` cannot prefer them."""
     for hits, more in ((400, ""), (None, " --prefer latency")):
@@ -232,12 +258,16 @@ def test_recommend(cli: Cli, tmp_path: Path) -> None:
     none = cli("recommend", store, "--max-latency-ms", "0.5", "--json")
     check("recommend", none.json)
     assert none.code == 6 and none.json["alternatives"][0]["without"] == "max_latency_ms"
+    asked = ("recommend", store, "--max-latency-ms", "0.5", "--statistic", "p95")
+    entry = cli(*asked, "--json").json["alternatives"][0]["variant"]
+    assert f"{entry['p95_ms']:.2f} p95 ms" in cli(*asked).stderr
+    assert "--sure" in cli(*asked, "--sure").error(2)
     assert "no size" in cli("recommend", store, "--max-bytes", "2 buckets").error(2)
 
 
 def test_records_of_tests_are_real_ones() -> None:
     """What other tests build by hand has the shape of what a sweep writes."""
-    for facts in (record(), record(hits=None), failed()):
+    for facts in (record(), record(hits=None), failed(), failed(file="a.tflite")):
         facts = {"schema": 1, "key": "0" * 16, **facts}
         if "trust" in facts:
             health = {"load": 0.1, "governors": [], "frequency_mhz": None, "temperature_c": None,

@@ -156,6 +156,28 @@ def test_sizes_where_no_accuracy_was_measured(browser: Any, tmp_path: Path) -> N
     assert opened.complaints == []
 
 
+def test_lists_of_images_are_shown_one_at_a_time(browser: Any, tmp_path: Path) -> None:
+    easy = record(alpha=0.5, median=1.0, hits=40, images=40, images_hash="5" * 16)
+    other = record(median=7.0, hits=30, images=40, images_hash="5" * 16, machine="b" * 12)
+    every = [record(), easy, record(hits=None, median=3.0), other]
+    (tmp_path / "report.html").write_text(to_html(every, rows(every)))
+    opened = Page(browser, tmp_path / "report.html")
+    assert opened.column(5) == ["2.000", "3.000"] and opened.points() == 1
+    assert opened.column(17) == ["650 images, list eeeeee", "\u2013"]
+    assert "2 lists of images" in opened.page.locator("#headline").inner_text()
+    assert "one list at a time" in opened.page.locator("main").inner_text()
+    opened.choose("images_hash", "5" * 16)
+    opened.page.wait_for_function("document.querySelector('#table td:nth-child(5)').textContent"
+                                  " === '1.000'")  # fmt: skip
+    assert opened.column(5) == ["1.000", "3.000"]
+    opened.choose("images_hash", "e" * 16)
+    opened.choose("machine", "Box 1 (bbbbbb)")
+    opened.drawn(1)
+    assert opened.column(5) == ["7.000"], "that machine has scored on the other list only"
+    opened.page.close()
+    assert opened.complaints == []
+
+
 def test_estimate_is_marked(page: Page) -> None:
     (name,) = [text for text in page.column(2) if "estimate" in text]
     assert name.endswith("(Vela estimate)")
@@ -211,6 +233,40 @@ def test_comparison_and_host(page: Page) -> None:
     text = page.page.locator("main").inner_text()
     assert "1.33 times the latency" in text and "Box 1 (aaaaaa)" in text
     assert "Each file ran in a process of its own" in text
+
+
+def test_noise_floors_are_visible(page: Page) -> None:
+    text = page.page.locator("main").inner_text()
+    assert "2.0 % (assumed, no A/A check; session 0123456789ab, 6 variants)" in text
+
+
+def test_reasons_open_without_a_mouse(page: Page) -> None:
+    poor = page.page.locator("#table tbody tr", has_text="float32")
+    reason = poor.get_by_text("Others were busy.")
+    assert not reason.is_visible()
+    poor.locator("summary").focus()
+    page.page.keyboard.press("Enter")
+    assert reason.is_visible()
+    assert page.page.locator("#table [title]").count() == 0
+
+
+def test_reasons_that_are_left_out_are_counted(browser: Any, tmp_path: Path) -> None:
+    one = record(trust="poor")
+    one["trust"]["reasons"] = [f"Reason {i}." for i in range(23)]
+    (tmp_path / "report.html").write_text(to_html([one], rows([one])))
+    opened = Page(browser, tmp_path / "report.html")
+    opened.page.get_by_text("What speaks against figures of this machine").click()
+    assert "and 3 more" in opened.page.locator("main").inner_text()
+    opened.page.close()
+
+
+def test_nothing_but_failures(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text(to_html([failed(file="a.tflite")], []))
+    opened = Page(browser, tmp_path / "report.html")
+    assert opened.page.locator("#headline").inner_text() == "No variant has figures."
+    assert "a.tflite on cpu, threads 1" in opened.page.locator("main").inner_text()
+    opened.page.close()
+    assert opened.complaints == []
 
 
 def test_phone(browser: Any, small: Path) -> None:

@@ -70,6 +70,28 @@ def test_machines_are_not_mixed() -> None:
         recommend(every, Budgets(), machine="zz")
 
 
+def test_lists_of_images_are_not_mixed() -> None:
+    """An accuracy on 40 images that happen to be easy wins over none on 650."""
+    easy = record(alpha=0.5, median=1.0, hits=40, images=40, images_hash="5" * 16)
+    every = rows([SMALL, easy, record(alpha=1.0, hits=None, median=0.5)])
+    for prefer, budgets in (
+        ("accuracy", Budgets()),
+        ("latency", Budgets(min_top1=0.5)),
+        ("size", Budgets(max_drop=0.1)),
+    ):
+        with pytest.raises(UsageError, match="2 lists of images are in the results") as caught:
+            recommend(every, budgets, prefer)
+        assert "5555555555555555 (40 images, list 555555)" in caught.value.hint
+    facts = recommend(every, Budgets(), images="55")
+    assert facts["choice"]["images_hash"] == "5" * 16 and facts["considered"] == 2
+    assert recommend(every, Budgets(), images="E")["choice"]["median_ms"] == 2.0
+    with pytest.raises(UsageError, match="No list of images in the results begins with '77'"):
+        recommend(every, Budgets(), images="77")
+    assert recommend(every, Budgets(), "latency")["choice"]["median_ms"] == 0.5
+    words = " ".join(recommend(rows([SMALL, easy]), Budgets(), "latency")["why"])
+    assert "found on different images" in words and "Its top-1 is" not in words
+
+
 def test_estimates_are_left_aside() -> None:
     estimate = record(alpha=1.0, median=0.1, hits=600, kind="estimate")
     assert recommend(rows([SMALL, estimate]), Budgets())["considered"] == 1
@@ -87,3 +109,31 @@ def test_without_accuracies() -> None:
 def test_little_trust_is_told() -> None:
     poor = rows([record(trust="poor")])
     assert "Trust in its latency: poor. Others were busy." in recommend(poor, Budgets())["why"]
+
+
+def test_a_better_variant_that_was_not_chosen_is_explained() -> None:
+    small, better = record(median=5.0, size=500_000), record(median=2.0, hits=450, size=900_000)
+    why = recommend(rows([small, better]), Budgets(), "size")["why"]
+    assert "Another variant is at least as fast and as accurate, but its file is larger." in why
+    why = recommend(rows([small, better]), Budgets(max_bytes=600_000), "size")["why"]
+    assert "Another variant is at least as fast and as accurate, but breaks a bound." in why
+    why = recommend(rows([small, better]), Budgets())["why"]
+    assert [text for text in why if "Another" in text] == []
+
+
+def test_the_statistic_that_was_asked_for() -> None:
+    """The one of 3 ms at the median has the longer tail."""
+    steady, jumpy = record(alpha=0.5, median=4.0), record(median=3.0)
+    steady["latency"]["latency_ms"]["p95"], jumpy["latency"]["latency_ms"]["p95"] = 4.5, 30.0
+    facts = recommend(rows([steady, jumpy]), Budgets(max_latency_ms=1, statistic="p95"))
+    assert facts["statistic"] == "p95"
+    assert facts["alternatives"][0]["variant"]["p95_ms"] == 4.5
+    with pytest.raises(UsageError, match="the p95 has none"):
+        recommend(rows([steady]), Budgets(statistic="p95", sure=True))
+
+
+def test_memory_that_is_unknown_comes_last() -> None:
+    unknown, known = record(size=1), record(alpha=0.5)
+    unknown["latency"]["peak_rss_mb"] = None
+    facts = recommend(rows([unknown, known]), Budgets(max_memory_mb=1))
+    assert facts["alternatives"][0]["variant"]["peak_rss_mb"] == 52.0

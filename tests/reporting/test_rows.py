@@ -56,6 +56,15 @@ def test_machines_kinds_and_devices_do_not_meet() -> None:
     assert _place(record(median=1.0, hits=600), slow)[1] == "behind"
 
 
+def test_lists_of_images_do_not_meet() -> None:
+    easy = record(median=1.0, hits=40, images=40, images_hash="5" * 16)
+    assert _place(easy, record(median=9.0, hits=400)) == ["front", "front"]
+    text = to_markdown(rows([easy, record(hits=400)]), [])
+    assert "| trust | images |" in text and "several lists of images" in text
+    assert "| 40 images, list 555555 |" in text and "| 650 images, list eeeeee |" in text
+    assert "| images |" not in to_markdown(rows([record()]), [])
+
+
 def test_drop_is_against_float32_of_the_same_network() -> None:
     other_size = record(precision="float32", input_size=224, hits=600)
     onnx = record(precision="float32", format="onnx", hits=420)
@@ -113,3 +122,18 @@ def test_markdown_of_hostile_names() -> None:
     """A name in a store or a file may be anything: it ends no cell and is no HTML."""
     text = to_markdown(rows([record(model="<b>|x", alpha=None, hits=None)]), [])
     assert "| &lt;b&gt;\\|x 128 int8 tflite |" in text
+
+
+def test_noise_floors_are_told() -> None:
+    checked = record(floor=0.071)
+    checked["session"] |= {"id": "c" * 12, "self_check": {"estimate": 1.06}}
+    every = [record(), record(alpha=0.5), checked, record(kind="estimate")]
+    text = to_markdown(rows(every), [])
+    assert (
+        "Noise floor: 7.1 % (A/A; session cccccccccccc, 1 variant); "
+        "2.0 % (assumed, no A/A check; session 0123456789ab, 2 variants).\n"
+    ) in text
+    sessions = [record() for _ in range(12)]
+    for i, facts in enumerate(sessions):
+        facts["session"] |= {"id": f"{i:012}"}
+    assert "; and 2 more.\n" in to_markdown(rows(sessions), [])

@@ -35,8 +35,12 @@ def record(
     floor: float = 0.02,
     runtime: str = "ai-edge-litert 2.3.0",
     seed: int = 0,
+    file: str | None = None,
+    created: str = "2026-01-01T00:00:00+00:00",
+    images_hash: str = "e" * 16,
+    sha256: str = "0" * 64,
 ) -> Record:
-    """A measured variant."""
+    """A measured variant; with `file` one of a file that somebody gave."""
     dice = np.random.default_rng(seed)
     blocks = (median * np.exp(dice.normal(0, spread, (24, 10)))).tolist()
     half = median * spread / 10
@@ -47,18 +51,19 @@ def record(
     return {
         "kind": kind,
         "status": "measured",
-        "created": "2026-01-01T00:00:00+00:00",
+        "created": created,
+        "file": file,
         "variant": {"model": model, "alpha": alpha, "input_size": input_size,
                     "precision": precision, "format": format, "device": "cpu",
                     "threads": threads, "runtime": runtime},
-        "artifact": {"path": f"artifacts/{model}_{alpha}_{input_size}_{precision}.{format}",
-                     "sha256": "0" * 64, "bytes": size, "trained": True,
+        "artifact": {"path": file or f"artifacts/{model}_{alpha}_{input_size}_{precision}.{format}",
+                     "sha256": sha256, "bytes": size, "trained": True,
                      "verification": {"verdict": "passed"}},
         "accuracy": None if hits is None else {
             "images": images, "unreadable": 0, "top1": hits / images, "top5": 0.9,
             "top1_ci95": list(share_interval(hits, images)), "top5_ci95": [0.88, 0.92],
             "agreement_top1": 0.95, "preprocessing": "f" * 16, "reference": "x.tflite",
-            "images_hash": "e" * 16, "outcomes_sha256": None, "drop": None,
+            "images_hash": images_hash, "outcomes_sha256": None, "drop": None,
             "drop_ci95": None, "verdict": None},
         "latency": {"latency_ms": facts, "cpu_ms": median, "cold_start_ms": 12.0,
                     "cold_start": {"import_ms": 90.0, "open_ms": 10.0, "first_inference_ms": 2.0},
@@ -78,12 +83,13 @@ def record(
 
 
 def failed(**variant: Any) -> Record:
-    """A variant that could not be made."""
+    """A variant that could not be made, or a file that could not be read."""
     facts = record(**variant)
     error = {"class": "RefusedError", "message": "It cannot be <made>.", "hint": "",
              "exit_code": 3, "step": "plan"}  # fmt: skip
-    return {**{k: facts[k] for k in ("kind", "created")}, "status": "failed",
-            "variant": {**facts["variant"], "runtime": None}, "error": error}  # fmt: skip
+    unknown = ("runtime", *(("model", "alpha", "input_size", "precision") if facts["file"] else ()))
+    return {**{k: facts[k] for k in ("kind", "created", "file")}, "status": "failed",
+            "variant": {**facts["variant"], **dict.fromkeys(unknown)}, "error": error}  # fmt: skip
 
 
 def grid(count: int) -> list[Record]:

@@ -1,0 +1,129 @@
+"""Which records of two stores are of one variant, and what is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgezoo.reporting.rows import Row, failed_name, file_of, rows
+from edgezoo.store import Record
+
+_GRID = ("model", "alpha", "input_size", "precision", "format", "device", "threads", "kind")
+_FILE = ("file", "device", "threads", "kind")
+Identity = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """What of two stores belongs together.
+
+    Attributes:
+        pairs: rows of one variant before and after.
+        broken: records of variants that had figures before, and failed.
+        alone: what is not compared, with the reason.
+    """
+
+    pairs: list[tuple[Row, Row]]
+    broken: list[Record]
+    alone: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The newest records of a store: rows by machine, and failures newer than all of them."""
+
+    measured: dict[Identity, dict[str, Row]]
+    failed: dict[Identity, Record]
+    older: list[str]
+
+
+def match(before: Sequence[Record], after: Sequence[Record]) -> Matches:
+    """Match variants by their place in the grid, files by their names, on one machine if possible.
+
+    Where a store holds several records of a variant, such as of two sweeps with another `--limit`,
+    the newest counts.
+    """
+    old, new = _side(before), _side(after)
+    pairs, alone = [], [*old.older, *new.older]
+    for identity, first in old.measured.items():
+        second = new.measured.get(identity)
+        if second is None:
+            if identity not in new.failed:
+                alone += [f"{label(row)}: only before" for row in first.values()]
+        elif common := [machine for machine in first if machine in second]:
+            pairs += [(first[machine], second[machine]) for machine in common]
+            alone += _elsewhere(first, common, "before") + _elsewhere(second, common, "after")
+        else:
+            pairs.append((_newest(first), _newest(second)))
+    for identity, second in new.measured.items():
+        if identity not in old.measured:
+            word = "failed before" if identity in old.failed else "only after"
+            alone += [f"{label(row)}: {word}" for row in second.values()]
+    broken = [record for identity, record in new.failed.items() if identity in old.measured]
+    return Matches(pairs, broken, alone + _failures(old, new))
+
+
+def label(row: Row) -> str:
+    """Name, device and threads of a row, and its file where somebody gave one."""
+    file = row["file"]
+    own = f"{row['name']} ({file})" if file and file not in row["name"] else row["name"]
+    return f"{own} {row['device']} threads {row['threads']}"
+
+
+def failed_label(record: Record) -> str:
+    """The same of a record without figures."""
+    variant = record["variant"]
+    return f"{failed_name(record)} {variant['device']} threads {variant['threads']}"
+
+
+def _identity(facts: dict[str, Any]) -> Identity:
+    return tuple(facts[name] for name in (_FILE if facts["file"] else _GRID))
+
+
+def _side(records: Sequence[Record]) -> _Side:
+    measured: dict[Identity, dict[str, Row]] = {}
+    failed: dict[Identity, Record] = {}
+    older = []
+    for row in sorted(rows(records), key=lambda row: row["created"]):
+        place = measured.setdefault(_identity(row), {})
+        if row["machine"] in place:
+            older.append(label(place[row["machine"]]))
+        place[row["machine"]] = row
+    for record in sorted(_failures_of(records), key=lambda record: record.get("created", "")):
+        facts = {**record["variant"], "kind": record["kind"], "file": file_of(record)}
+        identity = _identity(facts)
+        known = measured.get(identity, {}).values()
+        if any(row["created"] >= record.get("created", "") for row in known):
+            continue  # it works by now
+        older += [label(row) for row in known]
+        measured.pop(identity, None)
+        failed[identity] = record
+    return _Side(measured, failed, [f"{name}: the store holds a newer record" for name in older])
+
+
+def _failures_of(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record["status"] == "failed"]
+
+
+def _newest(found: dict[str, Row]) -> Row:
+    return max(found.values(), key=lambda row: str(row["created"]))
+
+
+def _elsewhere(found: dict[str, Row], common: list[str], side: str) -> list[str]:
+    return [
+        f"{label(row)}: on {machine} only {side}"
+        for machine, row in found.items()
+        if machine not in common
+    ]
+
+
+def _failures(old: _Side, new: _Side) -> list[str]:
+    texts = []
+    for identity, record in new.failed.items():
+        if identity not in old.measured:
+            word = "before and after" if identity in old.failed else "only after"
+            texts.append(f"{failed_label(record)}: failed {word}")
+    known = {*new.failed, *new.measured}
+    gone = (record for identity, record in old.failed.items() if identity not in known)
+    return texts + [f"{failed_label(record)}: failed only before" for record in gone]
