@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import process, registry, sandbox
+from edgezoo import portability, process, registry, sandbox
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.calibration import sources
 from edgezoo.contracts import ExportJob
@@ -296,7 +296,8 @@ def analyse_file(
         _scores(folder / _FLOAT_SCORES),
         np.asarray(labels) if labels is not None else None,
     )
-    findings = find(analysis, told, registry.models().get(told.model))
+    overflows = portability.check(artifact.path)
+    findings = find(analysis, told, registry.models().get(told.model), overflows)
     return record(analysis, findings, conclude(analysis, findings))
 
 
