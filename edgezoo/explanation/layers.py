@@ -143,7 +143,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     exact = simulation.alignment.expected(simulation.exact, simulation.names, step)
     alive = simulation.alive(step)
     if simulation.alignment.factors:
-        alive = alive * _kept(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
+        alive *= _kept(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
     exact, axis = exact * alive, step.channel_axis
     found = replace(found, weights=found.weights * alive)
     ratio = _channel_sqnr(exact, found.weights, axis)
@@ -158,16 +158,16 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
 
 
 def _kept(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
-    """1 for weights of channels that hold anything, 0 for others; in a shape that broadcasts.
+    """1 for weights of channels that hold anything, 0 for others; in the weights' shape.
 
     Equalization takes the weights of channels away that no calibration image made use of.
     """
     import numpy as np
 
-    kept = np.ones((1,) * weights.ndim, np.float32)
+    kept = np.ones_like(weights)
     for axis in axes:
         others = tuple(i for i in range(weights.ndim) if i != axis)
-        kept = kept * along(weights.any(others).astype(np.float32), axis, weights.ndim)
+        kept *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
     return kept
 
 

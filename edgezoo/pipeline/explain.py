@@ -163,7 +163,7 @@ def _identified(
 ) -> Explained:
     artifact = registry.load_artifact(path)
     require_classes(artifact)
-    registry.anatomy_reader(artifact.path)
+    reader = registry.anatomy_reader(artifact.path)
     with interpreting(path):
         quantized = registry.runtime_for(artifact.path).describe(artifact.path).quantized
     if not quantized:
@@ -171,6 +171,8 @@ def _identified(
             f"{path} is not quantized, so there is no loss of quantization to explain.",
             "Explain an int8 file; `edgezoo verify` compares a float file with its source.",
         )
+    with interpreting(path):
+        reader.read(artifact.path)  # says what cannot be looked into
     if artifact.contract is None and (float_file is None or preprocessing is None):
         raise DataError(
             f"{path} carries no EdgeZoo contract, so neither its preprocessing nor the network "
