@@ -235,7 +235,7 @@ def test_weights_that_are_rounded_when_the_file_loads(tmp_path: Path) -> None:
 
 
 def test_dynamically_quantized(tmp_path: Path) -> None:
-    """Ranges of activations are found as the file runs; its products are of integers all the same."""
+    """Ranges of activations are found as the file runs; its products are of integers."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     single_layer.quantize_by_hand(tmp_path)

@@ -124,7 +124,11 @@ def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
             f"{worst.below_median_db:.1f} dB below the median"
         )
     if kept / images >= LOW_AGREEMENT:
-        return Verdict(True, None, None, None, f"Nothing is wrong: {loss}. {rest}.")
+        sure = low >= LOW_AGREEMENT
+        seen = (
+            "Nothing is wrong" if sure else f"No fault is seen on {images} images, too few to tell"
+        )
+        return Verdict(True, None, None, None, f"{seen}: {loss}. {rest}.")
     text = f"{FAULTS['rounding']}: {loss}, and no single fault stands out. {rest}. "
     if high >= LOW_AGREEMENT:
         text += "So few images may say so by chance: run more with --count."

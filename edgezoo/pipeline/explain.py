@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import portability, process, registry, sandbox
+from edgezoo import portability, process, registry, samples, sandbox
 from edgezoo.artifact import Artifact, InputContract
-from edgezoo.calibration import sources
+from edgezoo.calibration import fingerprints, sources
 from edgezoo.contracts import ExportJob
 from edgezoo.errors import DataError, RefusedError, UsageError, interpreting
 from edgezoo.explanation.analysis import analyse
@@ -104,9 +104,16 @@ def explain_file(
 
     Raises:
         RefusedError: the file is not quantized, or of a format that cannot be looked into.
-        UsageError: the float file belongs to another network.
+        UsageError: the float file belongs to another network, or weights are given beside it.
         DataError: a damaged file, images or weights that are not here.
     """
+    if float_file is not None and weights is not None:
+        raise UsageError(
+            f"--weights {weights} does nothing beside --float, in whose place the Keras network "
+            "would be built.",
+            "Give one of the two.",
+        )
+    _require_images(images)
     files = [path, *([float_file] if float_file is not None else [])]
     explained = Explained.from_json(
         sandbox.call(
@@ -117,7 +124,7 @@ def explain_file(
     contract = explained.contract
     with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
         folder = Path(scratch)
-        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed)
+        chosen = _choose(images, contract, count, seed)
         labels, why_not = _labels(chosen, images, contract)
         pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
         if explained.float_file is None:
@@ -144,6 +151,7 @@ def explain_file(
         "reference": str(float_file) if float_file is not None else "keras",
         "image_source": images,
         "unlabelled": why_not,
+        "overlap": _overlap(chosen, images, contract),
         **facts,
     }
 
@@ -200,6 +208,40 @@ def _identified(
     return Explained(artifact, beside.path, kind)
 
 
+def _require_images(images: str) -> None:
+    """Check that there is something at the place of the images."""
+    if images in ("synthetic", samples.WORD) or sources.place_of(images).exists():
+        return
+    raise DataError(
+        f"There are no images at {images}.",
+        "Give a folder of images, an .npz file, samples or synthetic.",
+    )
+
+
+def _choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:
+    """The images to run; drawn ones are others than those that the same seed calibrates on."""
+    size, resize = contract.input_size, contract.resize
+    if images == "synthetic":
+        return sources.choose(images, size, 1, count, seed, resize)[1]
+    return sources.choose(images, size, count, 2, seed, resize)[0]
+
+
+def _overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> int | None:
+    """How many of the images calibrated the file; None where it cannot tell."""
+    passport = contract.calibration
+    if passport is None:
+        return None
+    if chosen.source == "synthetic":
+        same = passport.get("source") == "synthetic" and passport.get("seed") == chosen.seed
+        return min(len(chosen.names), int(passport.get("count", 0))) if same else 0
+    if chosen.source == "npz":
+        return fingerprints.overlapping_pixels(passport, chosen.prints)
+    folder = sources.place_of(images)
+    paths = [folder / name for name in chosen.names]
+    shared = fingerprints.overlapping(passport, paths, contract.input_size, contract.resize)
+    return len(shared) if shared is not None else None
+
+
 def _labels(
     chosen: sources.ImageSet, images: str, contract: InputContract
 ) -> tuple[list[int] | None, str | None]:
@@ -226,7 +268,7 @@ def _rebuild(
     """Build the Keras network again, note its answers, and export and run its float file."""
     contract = explained.contract.for_file(
         precision="float32", input_dtype="float32", output_dtype="float32",
-        calibration=None, quantization=None,
+        calibration=None, quantization=None, resizes=False,
     )  # fmt: skip
     job = ExportJob(explained.artifact.format, "float32", contract.input_kind)
     forms = registry.exporter(job.format).forms(contract, job)

@@ -181,8 +181,13 @@ class _Graph:
         return Grid(np.asarray(scale), np.asarray(offset), int(limits.min), int(limits.max))
 
     def first_input(self) -> str:
-        """What the first weighted layer reads, before any transposing."""
-        name = next(n.input[0] for n in self.nodes if n.op_type in _WEIGHTED)
+        """What the first layer with weights reads, before any transposing.
+
+        A file that resizes by itself multiplies with matrices before, which it computes.
+        """
+        weighted = [node for node in self.nodes if node.op_type in _WEIGHTED]
+        layers = [node for node in weighted if self.dequantized(node.input[1])[0] is not None]
+        name = (layers or weighted)[0].input[0]
         while name in self.producers and self.producers[name].op_type in _MOVING:
             name = self.producers[name].input[0]
         return str(name)

@@ -47,8 +47,8 @@ def onnx_forms() -> dict[str, Any]:
     scales = ["one", "zero"]
     return {
         "conv": between("conv", "Conv", "conv.weight", [quantized]),
-        "conv, weights rounded when it loads": _rounded_late(between("conv", "Conv", "conv.weight", [
-            quantized])),
+        "conv, weights rounded when it loads": _rounded_late(
+            between("conv", "Conv", "conv.weight", [quantized])),
         "conv, float behind": between("conv", "Conv", "conv.weight", []),
         "conv, relu": between("conv", "Conv", "conv.weight", [("Relu", []), quantized]),
         "conv, relu that matters": between("conv", "Conv", "conv.weight", [
