@@ -9,17 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import portability, process, registry, samples, sandbox
+from edgezoo import portability, process, registry, sandbox
 from edgezoo.artifact import Artifact, InputContract
-from edgezoo.calibration import fingerprints, sources
+from edgezoo.calibration import sources
 from edgezoo.contracts import ExportJob
 from edgezoo.errors import DataError, RefusedError, UsageError, interpreting
 from edgezoo.explanation.analysis import analyse
-from edgezoo.explanation.findings import conclude, find
+from edgezoo.explanation.findings import find
 from edgezoo.explanation.record import record
 from edgezoo.explanation.reference import Reference, centred
+from edgezoo.explanation.verdict import conclude
 from edgezoo.inference import open_artifact, require_classes
-from edgezoo.labelled import find_labelled
+from edgezoo.pipeline import explain_images
 from edgezoo.pipeline.verify import check_weights, common_contract, source_network
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import InputKind
@@ -113,7 +114,7 @@ def explain_file(
             "would be built.",
             "Give one of the two.",
         )
-    _require_images(images)
+    explain_images.require(images)
     files = [path, *([float_file] if float_file is not None else [])]
     explained = Explained.from_json(
         sandbox.call(
@@ -124,8 +125,8 @@ def explain_file(
     contract = explained.contract
     with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
         folder = Path(scratch)
-        chosen = _choose(images, contract, count, seed)
-        labels, why_not = _labels(chosen, images, contract)
+        chosen = explain_images.choose(images, contract, count, seed)
+        labels, why_not = explain_images.labels_of(chosen, images, contract)
         pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
         if explained.float_file is None:
             _rebuild(explained, weights, folder, pixels, progress, debug)
@@ -151,7 +152,7 @@ def explain_file(
         "reference": str(float_file) if float_file is not None else "keras",
         "image_source": images,
         "unlabelled": why_not,
-        "overlap": _overlap(chosen, images, contract),
+        "overlap": explain_images.overlap(chosen, images, contract),
         **facts,
     }
 
@@ -206,55 +207,6 @@ def _identified(
         common_contract([artifact, beside])
     kind = beside.contract.input_kind if beside.contract is not None else None
     return Explained(artifact, beside.path, kind)
-
-
-def _require_images(images: str) -> None:
-    """Check that there is something at the place of the images."""
-    if images in ("synthetic", samples.WORD) or sources.place_of(images).exists():
-        return
-    raise DataError(
-        f"There are no images at {images}.",
-        "Give a folder of images, an .npz file, samples or synthetic.",
-    )
-
-
-def _choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:
-    """The images to run; drawn ones are others than those that the same seed calibrates on."""
-    size, resize = contract.input_size, contract.resize
-    if images == "synthetic":
-        return sources.choose(images, size, 1, count, seed, resize)[1]
-    return sources.choose(images, size, count, 2, seed, resize)[0]
-
-
-def _overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> int | None:
-    """How many of the images calibrated the file; None where it cannot tell."""
-    passport = contract.calibration
-    if passport is None:
-        return None
-    if chosen.source == "synthetic":
-        same = passport.get("source") == "synthetic" and passport.get("seed") == chosen.seed
-        return min(len(chosen.names), int(passport.get("count", 0))) if same else 0
-    if chosen.source == "npz":
-        return fingerprints.overlapping_pixels(passport, chosen.prints)
-    folder = sources.place_of(images)
-    paths = [folder / name for name in chosen.names]
-    shared = fingerprints.overlapping(passport, paths, contract.input_size, contract.resize)
-    return len(shared) if shared is not None else None
-
-
-def _labels(
-    chosen: sources.ImageSet, images: str, contract: InputContract
-) -> tuple[list[int] | None, str | None]:
-    """The classes of the images, or why there are none."""
-    if chosen.source not in ("folder", "samples"):
-        return None, f"{images} has no classes"
-    folder = sources.place_of(images)
-    try:
-        found = find_labelled(folder, contract)
-    except DataError as error:
-        return None, error.message
-    known = dict(zip(found.paths, found.labels, strict=True))
-    return [known[folder / name] for name in chosen.names], None
 
 
 def _rebuild(

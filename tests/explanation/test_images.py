@@ -13,9 +13,10 @@ from edgezoo.calibration import sources
 from edgezoo.errors import DataError, UsageError
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.causes import CAUSES, Cause
-from edgezoo.explanation.findings import conclude
 from edgezoo.explanation.input_view import InputView
-from edgezoo.pipeline.explain import _choose, _overlap, explain_file
+from edgezoo.explanation.verdict import conclude
+from edgezoo.pipeline.explain import explain_file
+from edgezoo.pipeline.explain_images import choose, overlap
 from edgezoo.preprocessing import load_pixels
 from edgezoo.spec import Resize
 from tests.conftest import Exported, Trained
@@ -28,25 +29,25 @@ def contract(exported: Exported) -> InputContract:
 
 def test_drawn_pictures_are_not_those_of_the_calibration(contract: InputContract) -> None:
     calibrated, _ = sources.choose("synthetic", 32, 8, 2, 0)
-    chosen = _choose("synthetic", contract, 8, 0)
+    chosen = choose("synthetic", contract, 8, 0)
     assert len(chosen.pixels) == 8
     for picture in chosen.pixels:
         assert not (calibrated.pixels == picture).all((1, 2, 3)).any()
     drawn = contract.for_file(calibration=sources.passport(calibrated, 32))
-    assert _overlap(chosen, "synthetic", drawn) == 0
+    assert overlap(chosen, "synthetic", drawn) == 0
     same = sources.passport(chosen, 32)
-    assert _overlap(chosen, "synthetic", contract.for_file(calibration=same)) == 8
+    assert overlap(chosen, "synthetic", contract.for_file(calibration=same)) == 8
 
 
 def test_images_that_calibrated_the_file_are_counted(
     contract: InputContract, trained: Trained
 ) -> None:
     for folder, few in ((trained.calibration, 1), (trained.test, 0)):
-        chosen = _choose(str(folder), contract, 16, 0)
-        found = _overlap(chosen, str(folder), contract)
+        chosen = choose(str(folder), contract, 16, 0)
+        found = overlap(chosen, str(folder), contract)
         assert found is not None and few <= found <= 16 * few
-    chosen = _choose(str(trained.test), contract, 4, 0)
-    assert _overlap(chosen, str(trained.test), contract.for_file(calibration=None)) is None
+    chosen = choose(str(trained.test), contract, 4, 0)
+    assert overlap(chosen, str(trained.test), contract.for_file(calibration=None)) is None
 
 
 def test_arrays_that_calibrated_the_file_are_counted(
@@ -57,16 +58,16 @@ def test_arrays_that_calibrated_the_file_are_counted(
     np.savez(tmp_path / "half.npz", images=pixels[:3])
     half, _ = sources.choose(str(tmp_path / "half.npz"), 32, 6, 2, 0)
     told = contract.for_file(calibration=sources.passport(half, 32))
-    chosen = _choose(str(tmp_path / "all.npz"), told, 6, 0)
-    assert _overlap(chosen, str(tmp_path / "all.npz"), told) == 3
-    assert _overlap(chosen, str(tmp_path / "all.npz"), contract) is None, "it knows files only"
+    chosen = choose(str(tmp_path / "all.npz"), told, 6, 0)
+    assert overlap(chosen, str(tmp_path / "all.npz"), told) == 3
+    assert overlap(chosen, str(tmp_path / "all.npz"), contract) is None, "it knows files only"
 
 
 def test_pictures_are_resized_as_the_contract_says(
     contract: InputContract, trained: Trained
 ) -> None:
     bicubic = contract.for_file(crop_fraction=0.5, resize_filter="bicubic")
-    chosen = _choose(str(trained.test), bicubic, 2, 0)
+    chosen = choose(str(trained.test), bicubic, 2, 0)
     for name, picture in zip(chosen.names, chosen.pixels, strict=True):
         wanted = load_pixels(trained.test / name, 32, Resize(0.5, "bicubic"))
         np.testing.assert_array_equal(picture, wanted)
