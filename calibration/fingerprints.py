@@ -60,12 +60,10 @@ def overlapping(
     """
     if passport.get("source") == "synthetic":
         return []
-    facts = passport.get("fingerprints")
-    if facts is None:
+    found = _known(passport)
+    if found is None:
         return None
-    with interpreting("The passport of the calibration in the file"):
-        data, step, kind = base64.b64decode(facts["sha256"]), int(facts["bytes"]), str(facts["of"])
-        known = {data[i : i + step] for i in range(0, len(data), step)}
+    known, step, kind = found
 
     def fingerprint(path: Path | Member) -> bytes | None:
         try:
@@ -76,3 +74,27 @@ def overlapping(
             return None  # whoever scores it will say so
 
     return [path for path in paths if fingerprint(path) in known]
+
+
+def overlapping_pixels(passport: dict[str, Any], prints: Iterable[bytes]) -> int | None:
+    """How many decoded pictures, by their fingerprints (`of_pixels`), calibrated an artifact.
+
+    None where the passport cannot tell: that of image files knows no pixels.
+    """
+    if passport.get("source") == "synthetic":
+        return 0
+    found = _known(passport)
+    if found is None or found[2] != "pixels":
+        return None
+    known, step, _ = found
+    return sum(fingerprint[:step] in known for fingerprint in prints)
+
+
+def _known(passport: dict[str, Any]) -> tuple[set[bytes], int, str] | None:
+    """Fingerprints, the length of each, and what they are of; None in earlier versions' files."""
+    facts = passport.get("fingerprints")
+    if facts is None:
+        return None
+    with interpreting("The passport of the calibration in the file"):
+        data, step, kind = base64.b64decode(facts["sha256"]), int(facts["bytes"]), str(facts["of"])
+        return {data[i : i + step] for i in range(0, len(data), step)}, step, kind

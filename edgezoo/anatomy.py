@@ -77,11 +77,14 @@ class Anatomy:
         layers: constants of each weighted layer, by the layer's name.
         grids: of each activation that is quantized, by the tensor's name.
         input_grid: of what enters the first layer; None where that is floating point.
+        readings: of float tensors that a layer rounds as it reads them, by the layer's name and
+            the tensor's.
     """
 
     layers: dict[str, LayerConstants] = field(default_factory=dict)
     grids: dict[str, Grid] = field(default_factory=dict)
     input_grid: Grid | None = None
+    readings: dict[tuple[str, str], Grid] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def inspect(
     artifact = registry.load_artifact(path)
     with interpreting(path):
         description = registry.runtime_for(artifact.path).describe(artifact.path)
-        overflows = portability.check(artifact.path) if description.quantized else None
+        overflows = portability.check(artifact.path)
     facts = {
         "path": str(path),
         "format": artifact.format,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Operations that carry integers themselves: places of the weights and of the zero point that
 # tells the activations' type. Without a place, activations are uint8.
-_INTEGER: dict[str, tuple[int, int | None]] = {
+INTEGER: dict[str, tuple[int, int | None]] = {
     "QLinearConv": (3, 2),
     "QLinearMatMul": (3, 2),
     "QGemm": (3, 2),
@@ -57,6 +57,18 @@ class _Graph:
         node = self.producers.get(name)
         return node if node is not None and node.op_type == "DequantizeLinear" else None
 
+    def integers(self, name: str) -> NDArray[Any] | None:
+        """A constant's values, also of a float one that a QuantizeLinear rounds when it loads."""
+        node = self.producers.get(name)
+        if node is None or node.op_type != "QuantizeLinear":
+            return self.constant(name)
+        values, scale = self.constant(node.input[0]), self.constant(node.input[1])
+        zero = self.constant(node.input[2]) if len(node.input) > 2 else None
+        options = {entry.name: entry.i for entry in node.attribute}
+        if values is None or scale is None or options.get("block_size") or scale.ndim > 1:
+            return None
+        return _quantize(values, scale, zero, options.get("axis", 1))
+
     def consumers(self, name: str) -> list[onnx.NodeProto]:
         """Operations that read a tensor."""
         return [node for node in self.nodes if name in node.input]
@@ -68,6 +80,25 @@ class _Graph:
         return str(values.dtype) if values is not None else "uint8"
 
 
+def _quantize(
+    values: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int
+) -> NDArray[Any] | None:
+    """What QuantizeLinear makes of a constant; None for types other than 8 bits."""
+    import numpy as np
+
+    dtype = np.dtype(np.uint8) if zero is None else zero.dtype
+    if dtype not in (np.int8, np.uint8):
+        return None
+    shape = [1] * values.ndim
+    if scale.size > 1:
+        shape[axis] = -1
+    levels = np.rint(values / scale.reshape(shape))
+    if zero is not None:
+        levels += zero.reshape(shape if zero.size > 1 else [1] * values.ndim)
+    limits = np.iinfo(dtype)
+    return np.asarray(np.clip(levels, limits.min, limits.max).astype(dtype))
+
+
 def integer_layers(model: onnx.ModelProto) -> tuple[IntegerLayer, ...]:
     """Convolutions and dense layers that run on integers, in the file's order."""
     graph = _Graph(model)
@@ -76,8 +107,8 @@ def integer_layers(model: onnx.ModelProto) -> tuple[IntegerLayer, ...]:
 
 
 def _layer(graph: _Graph, node: onnx.NodeProto) -> IntegerLayer | None:
-    if node.op_type in _INTEGER:
-        place, zero = _INTEGER[node.op_type]
+    if node.op_type in INTEGER:
+        place, zero = INTEGER[node.op_type]
         name, activations = node.input[place], graph.dtype(node, zero)
     elif node.op_type in _FLOAT:
         data, kernel = graph.dequantizer(node.input[0]), graph.dequantizer(node.input[1])
@@ -86,7 +117,7 @@ def _layer(graph: _Graph, node: onnx.NodeProto) -> IntegerLayer | None:
         name, activations = kernel.input[0], graph.dtype(data, 2)
     else:
         return None
-    weights = graph.constant(name)
+    weights = graph.integers(name)
     if weights is None or not {str(weights.dtype), activations} <= {"int8", "uint8"}:
         return None
     return _describe(node, name, weights, activations)
@@ -126,7 +157,9 @@ def _describe(
 
 def _readable(weights: str, node: onnx.NodeProto) -> str:
     """A layer's name out of that of its weights, where there is one in it."""
-    name = weights.removesuffix("_quantized")
+    name = weights
+    for suffix in ("_quantized", "_QuantizeLinear_Output", "_Transposed"):
+        name = name.removesuffix(suffix)
     otherwise: str = node.name or node.output[0]
     for suffix in ("/weights", ".weight", "/kernel"):
         if name.endswith(suffix):

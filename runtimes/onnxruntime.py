@@ -17,7 +17,7 @@ from edgezoo.errors import DataError, MissingError, words_of
 from edgezoo.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._onnx_external import external_files
-from edgezoo.runtimes._onnx_layers import integer_layers
+from edgezoo.runtimes._onnx_layers import INTEGER, integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 from edgezoo.runtimes._silent import load
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _CPU_PROVIDER = "CPUExecutionProvider"
 _MAIN_DOMAIN = ("", "ai.onnx")
+_QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
+# The runtime makes integers of a constant bias when it loads a layer of these.
+_BIASED = ("Conv", "Gemm")
 _FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Sub"}
 # The release of onnxruntime that first knew an IR version and an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
@@ -94,7 +97,8 @@ class OnnxRuntime:
         session = OnnxSession(session_of(str(path), path))  # says what is wrong with a damaged file
         model = load_model(path)
         ops = Counter(node.op_type for node in model.graph.node)
-        floating = _float_ops(model) if "QuantizeLinear" in ops else ()
+        quantized = bool({*_QUANTIZERS, *INTEGER} & set(ops))
+        floating = _float_ops(model) if quantized else ()
         opset = next(entry.version for entry in model.opset_import if entry.domain in _MAIN_DOMAIN)
         needs = (
             _requirement(f"IR version {model.ir_version}", _FIRST_IR.get(model.ir_version)),
@@ -110,7 +114,7 @@ class OnnxRuntime:
                 "opset": str(opset),
                 "ir_version": str(model.ir_version),
             },
-            "QuantizeLinear" in ops or "DequantizeLinear" in ops,
+            quantized,
             needs,
         )
 
@@ -279,14 +283,21 @@ def _info(value: Any) -> TensorInfo:
 
 
 def _float_ops(model: Any) -> tuple[str, ...]:
-    """Arithmetic of a QDQ file that does not stand between dequantizers: it runs in float."""
+    """Arithmetic of a quantized file that does not stand between dequantizers: it runs in float."""
     dequantized = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    stored = {tensor.name for tensor in model.graph.initializer}
+
+    def in_integers(node: Any) -> bool:
+        factors = [name for name in node.input if name]
+        if node.op_type in _BIASED:
+            factors = [*factors[:2], *(name for name in factors[2:] if name not in stored)]
+        return all(name in dequantized for name in factors)
+
     return tuple(
         sorted(
             node.op_type
             for node in model.graph.node
-            if node.op_type in _FLOAT_ARITHMETIC
-            and not all(name in dequantized for name in node.input if name)
+            if node.op_type in _FLOAT_ARITHMETIC and not in_integers(node)
         )
     )
 

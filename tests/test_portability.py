@@ -225,6 +225,57 @@ def test_files_quantized_by_hand(tmp_path: Path) -> None:
     assert single_layer.layers_that_differ(file) == flagged
 
 
+def test_weights_that_are_rounded_when_the_file_loads(tmp_path: Path) -> None:
+    """AddQDQPairToWeight keeps them in float; onnxruntime computes in the same integers."""
+    plain = inspect(single_layer.quantize_by_hand(tmp_path))
+    pairs = inspect(single_layer.quantize_by_hand(tmp_path, AddQDQPairToWeight=True))
+    assert pairs["ops"]["QuantizeLinear"] == plain["ops"]["QuantizeLinear"] + 5
+    assert pairs["portability"] == plain["portability"] and plain["portability"] is not None
+    assert pairs["float_ops"] == []
+
+
+def test_dynamically_quantized(tmp_path: Path) -> None:
+    """Ranges of activations are found as the file runs; its products are of integers."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    single_layer.quantize_by_hand(tmp_path)
+    file = tmp_path / "dynamic.onnx"
+    quantize_dynamic(tmp_path / "float.onnx", file, weight_type=QuantType.QInt8)
+    facts = inspect(file)
+    assert facts["quantized"] and not {"Conv", "MatMul", "Gemm"} & set(facts["float_ops"])
+    layers = {layer["name"]: layer for layer in facts["portability"]["layers"]}
+    assert set(layers) == {"first", "depthwise", "alternating", "same_sign", "dense"}
+    assert [name for name, layer in layers.items() if layer["can_overflow"]] == ["dense"]
+    said = run_cli("inspect", file).stdout
+    assert "1 of 5 8-bit layers can overflow" in " ".join(said.split())
+    refused = run_cli("explain", file, "--float", file, "--preprocessing", "tf").error(3)
+    assert "computes with ConvInteger, MatMulInteger" in refused
+
+
+def test_layers_with_a_bias_in_float(tmp_path: Path) -> None:
+    """onnxruntime rounds it when it loads the file: such layers compute in integers."""
+    import onnx
+    import onnxruntime
+    from onnx import numpy_helper
+
+    file = single_layer.quantize_by_hand(tmp_path)
+    model = onnx.load(file)
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            width = 16 if node.op_type == "Conv" else 10
+            bias = numpy_helper.from_array(np.full(width, 0.1, np.float32), f"{node.output[0]}/b")
+            model.graph.initializer.append(bias)
+            node.input.append(bias.name)
+    onnx.save(model, file)
+    facts = inspect(file)
+    assert facts["float_ops"] == [] and len(facts["portability"]["layers"]) == 5
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "o.onnx"), 3
+    onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "o.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 4 and not {"Conv", "Gemm"} & set(kinds)
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_our_own_files(exported: Exported, format: str) -> None:
     facts = inspect(exported.path(format, "int8"))["portability"]

@@ -11,6 +11,12 @@ from edgezoo import console
 from edgezoo.cli.options import PATH, common, quiet
 
 _WORST = 10
+# What the table and the first line may differ by, of all images, without a word.
+_TIES = 5e-4
+_TIED = (
+    "In the table, equal best classes of the file share an image; the first line counts the one "
+    "that comes first, as evaluate does."
+)
 
 
 @click.command("explain")
@@ -87,6 +93,11 @@ def COMMAND(
             progress=progress,
             debug=debug,
         )
+    if facts["overlap"]:
+        console.warn(
+            f"{facts['overlap']} of {facts['images']} images calibrated {artifact}: it may lose "
+            "more on others."
+        )
     facts["page"] = str(html) if html is not None else None
     if html is not None:
         page.write(facts, html)
@@ -120,6 +131,8 @@ def _print(facts: dict[str, Any]) -> None:
         ]
         + [("all", _points(facts["lost_agreement"]), _points(facts["lost_top1"]), "100 %")],
     )
+    if abs(facts["agreement_top1"] + facts["lost_agreement"] - 1) > _TIES:
+        console.say(click.wrap_text(_TIED, 80))
     click.echo()
     console.table(
         f"The {min(_WORST, len(facts['layers']))} layers of {len(facts['layers'])} that lose most",

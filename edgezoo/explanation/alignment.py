@@ -30,6 +30,8 @@ _SAME_SIZE = 0.05
 _SAME_CHANNEL = 0.1
 # So many channels of a layer must have another size; one alone is an error.
 _EQUALIZED = 0.2
+# Rounds of a fit of two unknowns by turns; float weights are met to 100 dB in a few.
+_ROUNDS = 30
 # The axis of the weights that counts input channels.
 IN_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1}
 
@@ -139,10 +141,30 @@ def align(
 def _factors(
     network: StepwiseNetwork, names: list[str], anatomy: Anatomy
 ) -> dict[str, NDArray[np.float32]]:
-    """Channels' factors, layer by layer; what moves or pools values passes them on."""
+    """Channels' factors of all tensors that have any."""
+    found = _forward(network, names, anatomy, {})
+    exact = _of_float_layers(network, names, anatomy, found) if found else {}
+    return _forward(network, names, anatomy, exact) if exact else found
+
+
+def _forward(
+    network: StepwiseNetwork,
+    names: list[str],
+    anatomy: Anatomy,
+    told: dict[str, NDArray[np.float32]],
+) -> dict[str, NDArray[np.float32]]:
+    """Channels' factors, layer by layer; what moves or pools values passes them on.
+
+    Args:
+        network, names, anatomy: see `align`.
+        told: factors of some tensors that are known already.
+    """
     found: dict[str, NDArray[np.float32]] = {}
     for step in network.steps:
         name, before = names[step.output], names[step.computed_inputs[0]]
+        if name in told:
+            found[name] = told[name]
+            continue
         if step.weights is None:
             shape = network.graph.tensors[step.output].shape
             passes = len(step.computed_inputs) == 1 and before in found
@@ -160,6 +182,96 @@ def _factors(
         if (factors != 1).any():
             found[name] = factors
     return found
+
+
+def _of_float_layers(
+    network: StepwiseNetwork,
+    names: list[str],
+    anatomy: Anatomy,
+    found: dict[str, NDArray[np.float32]],
+) -> dict[str, NDArray[np.float32]]:
+    """Factors of what float layers read and give: their weights hold both without rounding.
+
+    Args:
+        network, names, anatomy: see `align`.
+        found: factors as far as all layers' own rounded weights tell them.
+    """
+    import numpy as np
+
+    exact: dict[str, NDArray[np.float32]] = {}
+    for step in reversed(network.steps):
+        name, layer = names[step.output], anatomy.layers.get(names[step.output])
+        before = _maker(network, step)
+        if step.weights is None or layer is None or layer.scales is not None or before is None:
+            continue
+        wanted, source = network.constant(step.weights), names[before.output]
+        axes = step.channel_axis, IN_AXIS[step.kind]
+        width = int(network.graph.tensors[before.output].shape[-1])
+        if layer.weights.shape != wanted.shape or wanted.shape[axes[1]] != width:
+            continue
+        start = exact.get(name, found.get(name, np.ones(wanted.shape[axes[0]], np.float32)))
+        taken = found.get(source, np.ones(width, np.float32))
+        fit = _two_sided(wanted, layer.weights, axes, start, taken, name in exact)
+        if fit is not None:
+            exact[name], exact[source] = fit
+    return exact
+
+
+def _maker(network: StepwiseNetwork, step: Step) -> Step | None:
+    """The layer whose channels a layer reads, also through what passes them on."""
+    makers = {other.output: other for other in network.steps}
+    maker = makers.get(step.computed_inputs[0])
+    while maker is not None and maker.weights is None:
+        maker = makers.get(maker.computed_inputs[0]) if len(maker.computed_inputs) == 1 else None
+    return maker
+
+
+def _two_sided(
+    wanted: NDArray[np.float32],
+    got: NDArray[np.float32],
+    axes: tuple[int, int],
+    given: NDArray[np.float32],
+    taken: NDArray[np.float32],
+    fixed: bool,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Fit got = wanted * given / taken by turns; None where that does not explain the weights.
+
+    Args:
+        wanted, got: weights of the float network and of the file.
+        axes: that count the output's and the input's channels.
+        given, taken: factors of output and input to start from. Their common size, which the
+            weights do not tell, stays that of `taken`.
+        fixed: `given` is known already; so it is for a depthwise layer, which tells the quotient
+            alone.
+    """
+    import numpy as np
+
+    rank, (out, into) = wanted.ndim, axes
+    fixed = fixed or out == into
+    outer, before = given, taken
+    for _ in range(1 if fixed else _ROUNDS):
+        before = _sizes(wanted * along(outer, out, rank), got, into, before)
+        if not fixed:
+            before *= np.exp(np.mean(np.log(taken / before)))
+            outer = _sizes(got, wanted / along(before, into, rank), out, outer)
+    explained = wanted * along(outer, out, rank) / along(before, into, rank)
+    if sqnr_db(explained, got) < _CLEARLY_DB:
+        return None
+    return outer, before
+
+
+def _sizes(
+    many: NDArray[np.float32], one: NDArray[np.float32], axis: int, otherwise: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """How many times `one` is `many`, by channels of an axis; `otherwise` where nothing tells."""
+    import numpy as np
+
+    rows, units = _rows(many, axis), _rows(one, axis)
+    power = np.square(units, dtype=np.float64).sum(1)
+    product = (rows * units).sum(1, dtype=np.float64)
+    clear = (power > 0) & (product > 0)
+    found = np.where(clear, product, otherwise) / np.where(clear, power, 1)
+    return found.astype(np.float32)
 
 
 def _channel_factors(

@@ -1,16 +1,15 @@
-"""From figures to words: what is wrong, where, how one can tell, and what to do next."""
+"""From figures to findings: what is wrong, where, how one can tell, and what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from edgezoo.artifact import InputContract
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.layers import LayerReport, WeightsReport
 from edgezoo.spec import ModelSpec
-from edgezoo.statistics import share_interval
-from edgezoo.verification import LOW_AGREEMENT
 
 # A float file that is right answers with 60 dB and more; below this something was changed.
 _CONVERSION_DB = 40.0
@@ -29,7 +28,6 @@ _FLOAT_WEIGHTS_DB = 40.0
 _MOST = 0.5
 # Corrected biases gain up to 7 dB; one that is made for weights as coarse as these may lose some.
 _BIAS_DB = 12.0
-_NOUNS = {"kernel": "the kernels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +49,6 @@ class Finding:
     next: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The conclusion in one paragraph, with the cause that it names (None where all is well)."""
-
-    healthy: bool
-    cause: str | None
-    fault: str | None
-    layer: str | None
-    text: str
-
-
 FAULTS: dict[str, str] = {
     "channel order": "The colour channels are swapped",
     "input range": "The input has the wrong range",
@@ -78,54 +65,26 @@ FAULTS: dict[str, str] = {
 }
 
 
-def find(analysis: Analysis, contract: InputContract, spec: ModelSpec | None) -> list[Finding]:
+def find(
+    analysis: Analysis,
+    contract: InputContract,
+    spec: ModelSpec | None,
+    overflows: dict[str, Any] | None = None,
+) -> list[Finding]:
     """All findings, those first whose cause has the largest share of the error.
 
     Args:
         analysis: the figures.
         contract: of the file.
         spec: of the model that the contract names, where the zoo has it.
+        overflows: what `portability.check` says of the file.
     """
+    equalized = any("equalization" in m for m in (contract.quantization or {}).get("methods", ()))
     found = [*_preprocessing(analysis, contract, spec), *_conversion(analysis)]
-    found += [*_weights(analysis), *_activations(analysis), *_kernel(analysis)]
+    found += [*_weights(analysis, equalized), *_activations(analysis)]
+    found += _kernel(analysis, overflows)
     share = {cause.cause: cause.error_share for cause in analysis.causes}
     return sorted(found, key=lambda finding: -round(share[finding.cause], 2))
-
-
-def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
-    """The verdict: the first finding, or that nothing is wrong."""
-    kept, images = analysis.kept, analysis.images
-    low, high = share_interval(kept, images)
-    loss = (
-        f"{kept} of {images} images keep the source's top-1 "
-        f"({100 * kept / images:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f})"
-    )
-    if findings:
-        first = findings[0]
-        where = f" ({first.layer})" if first.layer else ""
-        text = f"{FAULTS[first.fault]}{where}: {first.evidence} {loss}. {first.next}"
-        return Verdict(False, first.cause, first.fault, first.layer, text)
-    largest = max(analysis.causes, key=lambda cause: cause.error_share)
-    worst = next((layer for layer in analysis.layers if layer.weights is not None), None)
-    source = _NOUNS.get(largest.cause, largest.cause)
-    rest = f"{100 * largest.error_share:.0f} % of the logits' error comes from {source}"
-    if worst is not None and worst.below_median_db is not None:
-        rest += (
-            f"; the layer that loses most is {worst.name}, "
-            f"{worst.below_median_db:.1f} dB below the median"
-        )
-    if kept / images >= LOW_AGREEMENT:
-        return Verdict(True, None, None, None, f"Nothing is wrong: {loss}. {rest}.")
-    text = f"{FAULTS['rounding']}: {loss}, and no single fault stands out. {rest}. "
-    if high >= LOW_AGREEMENT:
-        text += "So few images may say so by chance: run more with --count."
-    else:
-        text += (
-            "Calibrate on more images like those of the application, or keep the worst layers in "
-            "higher precision."
-        )
-    layer = worst.name if worst is not None else None
-    return Verdict(False, largest.cause, "rounding", layer, text)
 
 
 def _preprocessing(
@@ -177,7 +136,7 @@ def _conversion(analysis: Analysis) -> Iterator[Finding]:
         )
 
 
-def _weights(analysis: Analysis) -> Iterator[Finding]:
+def _weights(analysis: Analysis, equalized: bool) -> Iterator[Finding]:
     weighted = [(layer, layer.weights) for layer in analysis.layers if layer.weights is not None]
     changed = [pair for pair in weighted if _is_changed(pair[1])]
     if len(changed) > len(weighted) / 2:
@@ -196,14 +155,14 @@ def _weights(analysis: Analysis) -> Iterator[Finding]:
     share = next(cause.error_share for cause in analysis.causes if cause.cause == "weights")
     coarse = [pair for pair in weighted if _is_coarse(pair[1]) and share >= _MOST]
     for layer, weights in coarse[:1]:
-        yield _per_tensor(layer.name, weights, len(coarse))
+        yield _per_tensor(layer.name, weights, len(coarse), equalized)
     biased = [x for x in analysis.layers if (x.bias_gain_db or 0) < -_BIAS_DB]
     yield from map(_bias, biased[:1])
 
 
 def _is_changed(weights: WeightsReport) -> bool:
-    if weights.granularity == "float":
-        return weights.sqnr_db is not None and weights.sqnr_db < _FLOAT_WEIGHTS_DB
+    if weights.granularity == "float" and (weights.sqnr_db or 0) >= _FLOAT_WEIGHTS_DB:
+        return False
     return weights.far > 0
 
 
@@ -215,18 +174,25 @@ def _is_coarse(weights: WeightsReport) -> bool:
 
 
 def _corrupt(layer: str, weights: WeightsReport) -> Finding:
+    sound = f"rounding gives {weights.per_channel_sqnr_db or 0:.1f}"
+    if weights.granularity == "float":
+        sound = f"float weights have more than {_FLOAT_WEIGHTS_DB:.0f}"
     return Finding(
         "weights",
         "corrupt weights",
         layer,
         f"{weights.far} of its weights are far away from the source's, more than 8 steps, which no "
-        f"rounding does; the weights have {weights.sqnr_db:.1f} dB where rounding gives "
-        f"{weights.per_channel_sqnr_db:.1f}.",
+        f"rounding does; the weights have {weights.sqnr_db or 0:.1f} dB where {sound}.",
         "Copy or export the file again, and compare its hash with the manifest's.",
     )
 
 
-def _per_tensor(layer: str, weights: WeightsReport, count: int) -> Finding:
+def _per_tensor(layer: str, weights: WeightsReport, count: int, equalized: bool) -> Finding:
+    advice = (
+        "Quantize per channel, or equalize the channels first where the target needs one scale."
+    )
+    if equalized:
+        advice = "The channels are equalized already: quantize per channel where the target can."
     return Finding(
         "weights",
         "per-tensor weights",
@@ -234,7 +200,7 @@ def _per_tensor(layer: str, weights: WeightsReport, count: int) -> Finding:
         f"this is the worst of {count} such layers; {100 * weights.coarse_channels:.0f} % of its "
         f"channels reach fewer than 8 levels; its weights have {weights.sqnr_db:.1f} dB, and "
         f"{weights.per_channel_sqnr_db:.1f} with a scale a channel.",
-        "Quantize per channel, or equalize the channels first where the target needs one scale.",
+        advice,
     )
 
 
@@ -295,21 +261,31 @@ def _too_wide(layer: LayerReport) -> Finding:
     )
 
 
-def _kernel(analysis: Analysis) -> Iterator[Finding]:
+def _kernel(analysis: Analysis, overflows: dict[str, Any] | None) -> Iterator[Finding]:
     # Softmax is looked up in a table: some tenths of a step are its nature.
     exact = [layer for layer in analysis.layers if layer.kind != "SOFTMAX"]
     wrong = [layer for layer in exact if (layer.kernel_steps or 0) > _KERNEL_STEPS]
     wrong.sort(key=lambda layer: -(layer.kernel_steps or 0))
-    yield from map(_wrong_kernel, wrong[:1])
+    for layer in wrong[:1]:
+        yield Finding(
+            "kernel",
+            "kernel",
+            layer.name,
+            f"its output is {layer.kernel_steps:.1f} steps away from exact arithmetic on the same "
+            "inputs.",
+            _kernel_advice(layer.name, overflows),
+        )
 
 
-def _wrong_kernel(layer: LayerReport) -> Finding:
-    return Finding(
-        "kernel",
-        "kernel",
-        layer.name,
-        f"its output is {layer.kernel_steps:.1f} steps away from exact arithmetic on the same "
-        "inputs.",
-        "On x86 without VNNI this is 16-bit saturation: see `edgezoo inspect`, and export with "
-        "pair-safe weights as EdgeZoo does.",
+def _kernel_advice(layer: str, overflows: dict[str, Any] | None) -> str:
+    """What to do about a kernel, by what the lint says of 16-bit overflow in that layer."""
+    lint = {} if overflows is None else {entry["name"]: entry for entry in overflows["layers"]}
+    if any(entry["can_overflow"] for entry in ([lint[layer]] if layer in lint else lint.values())):
+        return (
+            "On x86 without VNNI this is 16-bit saturation: see `edgezoo inspect`, and export with "
+            "pair-safe weights as EdgeZoo does."
+        )
+    return (
+        "It is no 16-bit saturation, which this layer's kernel or weights rule out (see `edgezoo "
+        "inspect`): try another release of the runtime, or another machine."
     )

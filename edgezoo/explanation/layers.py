@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from edgezoo.anatomy import Grid, LayerConstants
+from edgezoo.explanation.alignment import IN_AXIS, along
 from edgezoo.explanation.simulation import Simulation
 from edgezoo.explanation.sums import LayerSums
 from edgezoo.rounding import round_weights
@@ -37,6 +38,7 @@ class WeightsReport:
         granularity: "per-channel", "per-tensor" or "float".
         coarse_channels: share of output channels whose weights reach less than 8 levels.
         far: how many weights are more than 8 steps and a quarter of their size from the source's.
+            Steps of a float layer are those that int8 would have.
     """
 
     sqnr_db: float | None
@@ -132,20 +134,41 @@ def _range_use(grid: Grid, sums: LayerSums) -> float:
 
 
 def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
+    import numpy as np
+
     step = simulation.step_of(name)
     found = simulation.anatomy.layers.get(name)
     if step.weights is None or found is None or name in simulation.unmatched:
         return None
     exact = simulation.alignment.expected(simulation.exact, simulation.names, step)
     alive = simulation.alive(step)
+    if simulation.alignment.factors:
+        alive *= _kept(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
     exact, axis = exact * alive, step.channel_axis
     found = replace(found, weights=found.weights * alive)
     ratio = _channel_sqnr(exact, found.weights, axis)
     best = _channel_sqnr(exact, round_weights(exact, axis), axis)
     if found.scales is None:
-        return WeightsReport(ratio, best, "float")
+        reach = np.abs(exact).max(tuple(i for i in range(exact.ndim) if i != axis))
+        found = replace(found, limit=127)
+        _, far = _levels(exact, found, np.maximum(reach / 127, _TINY), axis)
+        return WeightsReport(ratio, best, "float", 0.0, far)
     granularity = "per-channel" if found.per_channel else "per-tensor"
     return WeightsReport(ratio, best, granularity, *_levels(exact, found, found.scales, axis))
+
+
+def _kept(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
+    """1 for weights of channels that hold anything, 0 for others; in the weights' shape.
+
+    Equalization takes the weights of channels away that no calibration image made use of.
+    """
+    import numpy as np
+
+    kept = np.ones_like(weights)
+    for axis in axes:
+        others = tuple(i for i in range(weights.ndim) if i != axis)
+        kept *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
+    return kept
 
 
 def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: int) -> float | None:

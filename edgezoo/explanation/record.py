@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from edgezoo.explanation.analysis import Analysis
-from edgezoo.explanation.findings import Finding, Verdict
+from edgezoo.explanation.findings import Finding
+from edgezoo.explanation.verdict import Verdict
 
 
 def record(analysis: Analysis, findings: list[Finding], verdict: Verdict) -> dict[str, Any]:

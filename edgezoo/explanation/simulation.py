@@ -57,7 +57,7 @@ class Simulation:
             file's biases are good for.
         names: of its tensors.
         anatomy, alignment: of the file; see `align`.
-        grids: of the file's activations, in the sizes of the float network.
+        grids, readings: as of the anatomy, in the sizes of the float network.
         peaks: the largest absolute value of each channel in "base", by tensor.
         unmatched: weighted layers that the file does not have, or in another shape.
     """
@@ -69,6 +69,9 @@ class Simulation:
         self.names = [flatbuffer.text(t.name) for t in self.exact.graph.tensors]
         self.anatomy, self.alignment = align(self.exact, self.names, anatomy)
         self.grids = {name: self.alignment.grid(name, grid) for name, grid in anatomy.grids.items()}
+        self.readings = {
+            names: self.alignment.grid(names[1], grid) for names, grid in anatomy.readings.items()
+        }
         self.unmatched = [
             self.names[step.output]
             for step in self.rounded.steps
@@ -176,11 +179,20 @@ class Simulation:
                         values.pop(tensor, None)
 
     def _value(self, stream: str, step: Step, values: Values) -> NDArray[np.float32]:
+        if stream in ("activations", "both"):
+            values = self._read(step, values)
         if stream in ("weights", "both"):
             result = self._run(self.rounded, step, values)
         else:
             result = self.exact.run(step, values)
         return self._round(step.output, result) if stream in ("activations", "both") else result
+
+    def _read(self, step: Step, values: Values) -> Values:
+        """What a layer makes of its inputs: 8-bit ones round what float ones before them give."""
+        name = self.names[step.output]
+        found = {tensor: self.readings.get((name, self.names[tensor])) for tensor in values}
+        rounded = {i: grid.round(values[i]) for i, grid in found.items() if grid is not None}
+        return {**values, **rounded} if rounded else values
 
     def _run(self, network: StepwiseNetwork, step: Step, values: Values) -> NDArray[np.float32]:
         """A layer with the file's weights, whose activation clips in the file's own sizes."""
@@ -218,6 +230,7 @@ class Simulation:
         if step.output not in real or not all(i in real for i in step.computed_inputs):
             return
         sums.add_real(exact, real[step.output])
+        real = self._read(step, real)
         simulated = self._round(step.output, self._run(self.rounded, step, real))
         sums.add_kernel(real[step.output], simulated)
         if step.bias is not None:

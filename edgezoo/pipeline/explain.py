@@ -9,17 +9,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import process, registry, sandbox
+from edgezoo import portability, process, registry, sandbox
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.calibration import sources
 from edgezoo.contracts import ExportJob
 from edgezoo.errors import DataError, RefusedError, UsageError, interpreting
 from edgezoo.explanation.analysis import analyse
-from edgezoo.explanation.findings import conclude, find
+from edgezoo.explanation.findings import find
 from edgezoo.explanation.record import record
 from edgezoo.explanation.reference import Reference, centred
+from edgezoo.explanation.verdict import conclude
 from edgezoo.inference import open_artifact, require_classes
-from edgezoo.labelled import find_labelled
+from edgezoo.pipeline import explain_images
 from edgezoo.pipeline.verify import check_weights, common_contract, source_network
 from edgezoo.preprocessing import normalize
 from edgezoo.spec import InputKind
@@ -104,9 +105,16 @@ def explain_file(
 
     Raises:
         RefusedError: the file is not quantized, or of a format that cannot be looked into.
-        UsageError: the float file belongs to another network.
+        UsageError: the float file belongs to another network, or weights are given beside it.
         DataError: a damaged file, images or weights that are not here.
     """
+    if float_file is not None and weights is not None:
+        raise UsageError(
+            f"--weights {weights} does nothing beside --float, in whose place the Keras network "
+            "would be built.",
+            "Give one of the two.",
+        )
+    explain_images.require(images)
     files = [path, *([float_file] if float_file is not None else [])]
     explained = Explained.from_json(
         sandbox.call(
@@ -117,8 +125,8 @@ def explain_file(
     contract = explained.contract
     with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
         folder = Path(scratch)
-        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed)
-        labels, why_not = _labels(chosen, images, contract)
+        chosen = explain_images.choose(images, contract, count, seed)
+        labels, why_not = explain_images.labels_of(chosen, images, contract)
         pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
         if explained.float_file is None:
             _rebuild(explained, weights, folder, pixels, progress, debug)
@@ -144,6 +152,7 @@ def explain_file(
         "reference": str(float_file) if float_file is not None else "keras",
         "image_source": images,
         "unlabelled": why_not,
+        "overlap": explain_images.overlap(chosen, images, contract),
         **facts,
     }
 
@@ -163,7 +172,7 @@ def _identified(
 ) -> Explained:
     artifact = registry.load_artifact(path)
     require_classes(artifact)
-    registry.anatomy_reader(artifact.path)
+    reader = registry.anatomy_reader(artifact.path)
     with interpreting(path):
         quantized = registry.runtime_for(artifact.path).describe(artifact.path).quantized
     if not quantized:
@@ -171,6 +180,8 @@ def _identified(
             f"{path} is not quantized, so there is no loss of quantization to explain.",
             "Explain an int8 file; `edgezoo verify` compares a float file with its source.",
         )
+    with interpreting(path):
+        reader.read(artifact.path)  # says what cannot be looked into
     if artifact.contract is None and (float_file is None or preprocessing is None):
         raise DataError(
             f"{path} carries no EdgeZoo contract, so neither its preprocessing nor the network "
@@ -198,21 +209,6 @@ def _identified(
     return Explained(artifact, beside.path, kind)
 
 
-def _labels(
-    chosen: sources.ImageSet, images: str, contract: InputContract
-) -> tuple[list[int] | None, str | None]:
-    """The classes of the images, or why there are none."""
-    if chosen.source not in ("folder", "samples"):
-        return None, f"{images} has no classes"
-    folder = sources.place_of(images)
-    try:
-        found = find_labelled(folder, contract)
-    except DataError as error:
-        return None, error.message
-    known = dict(zip(found.paths, found.labels, strict=True))
-    return [known[folder / name] for name in chosen.names], None
-
-
 def _rebuild(
     explained: Explained,
     weights: str | None,
@@ -224,7 +220,7 @@ def _rebuild(
     """Build the Keras network again, note its answers, and export and run its float file."""
     contract = explained.contract.for_file(
         precision="float32", input_dtype="float32", output_dtype="float32",
-        calibration=None, quantization=None,
+        calibration=None, quantization=None, resizes=False,
     )  # fmt: skip
     job = ExportJob(explained.artifact.format, "float32", contract.input_kind)
     forms = registry.exporter(job.format).forms(contract, job)
@@ -296,7 +292,8 @@ def analyse_file(
         _scores(folder / _FLOAT_SCORES),
         np.asarray(labels) if labels is not None else None,
     )
-    findings = find(analysis, told, registry.models().get(told.model))
+    overflows = portability.check(artifact.path)
+    findings = find(analysis, told, registry.models().get(told.model), overflows)
     return record(analysis, findings, conclude(analysis, findings))
 
 

@@ -44,7 +44,7 @@ class LiteRtAnatomy:
                 grid = _grid(graph.tensors[int(op.inputs[0] if dequantizes else i)])
                 if grid is not None:
                     grids[_name(graph, int(i))] = grid
-        return Anatomy(layers, grids, _grid(graph.tensors[_entrance(model)]))
+        return Anatomy(layers, grids, _grid(graph.tensors[_entrance(model)]), _readings(model))
 
     @contextmanager
     def trace(self, path: Path, names: Collection[str]) -> Iterator[LiteRtTracer]:
@@ -94,6 +94,25 @@ class LiteRtTracer:
         values = raw.astype(np.float32)
         grid = self.grids[index]
         return values if grid is None else (values - grid.zero_point) * grid.scale
+
+
+def _readings(model: Any) -> dict[tuple[str, str], Grid]:
+    """See `Anatomy`: behind a float layer stands a QUANTIZE, whose output has another name."""
+    graph = model.subgraphs[0]
+    given = {int(i) for i in graph.inputs}
+    rounded = {
+        int(op.outputs[0]): int(op.inputs[0])
+        for op in graph.operators
+        if flatbuffer.op_name(model, op) == "QUANTIZE" and int(op.inputs[0]) not in given
+    }
+    found = {}
+    for op in graph.operators:
+        for i in map(int, op.inputs):
+            grid = _grid(graph.tensors[i]) if i in rounded else None
+            if grid is not None and _grid(graph.tensors[rounded[i]]) is None:
+                names = _name(graph, int(op.outputs[0])), _name(graph, rounded[i])
+                found[names] = grid
+    return found
 
 
 def _name(graph: Any, index: int) -> str:

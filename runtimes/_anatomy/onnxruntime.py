@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
-from edgezoo.errors import MissingError
+from edgezoo.errors import MissingError, RefusedError
 from edgezoo.runtimes import onnxruntime as runtime
+from edgezoo.runtimes._onnx_layers import INTEGER
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,7 @@ class OnnxAnatomy:
     def read(self, path: Path) -> Anatomy:
         """See `AnatomyReader`."""
         graph = _Graph(path)
+        graph.require_levels(path)
         layers = {}
         for node in graph.nodes:
             if node.op_type not in _WEIGHTED:
@@ -115,6 +117,23 @@ class _Graph:
         self._constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
         self.producers = {name: node for node in self.nodes for name in node.output}
 
+    def require_levels(self, path: Path) -> None:
+        """Check that the file is float layers between quantizers.
+
+        Raises:
+            RefusedError: it has operations that compute in integers themselves, or no layer.
+        """
+        kinds = {node.op_type for node in self.nodes}
+        integer = sorted(kinds & set(INTEGER))
+        if integer or not kinds & _WEIGHTED:
+            raise RefusedError(
+                f"{path} cannot be explained: "
+                + (f"it computes with {', '.join(integer)}" if integer else "it has no layer")
+                + ", and only float layers between QuantizeLinear and DequantizeLinear can be set "
+                "beside their float network.",
+                "Explain a file in QDQ form, such as quantize_static or EdgeZoo makes.",
+            )
+
     def constant(self, name: str) -> NDArray[Any] | None:
         """Values of an initializer."""
         from onnx import numpy_helper
@@ -162,8 +181,13 @@ class _Graph:
         return Grid(np.asarray(scale), np.asarray(offset), int(limits.min), int(limits.max))
 
     def first_input(self) -> str:
-        """What the first weighted layer reads, before any transposing."""
-        name = next(n.input[0] for n in self.nodes if n.op_type in _WEIGHTED)
+        """What the first layer with weights reads, before any transposing.
+
+        A file that resizes by itself multiplies with matrices before, which it computes.
+        """
+        weighted = [node for node in self.nodes if node.op_type in _WEIGHTED]
+        layers = [node for node in weighted if self.dequantized(node.input[1])[0] is not None]
+        name = (layers or weighted)[0].input[0]
         while name in self.producers and self.producers[name].op_type in _MOVING:
             name = self.producers[name].input[0]
         return str(name)

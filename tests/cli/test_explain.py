@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edgezoo.cli.explain import _print
 from tests.conftest import Exported, Trained, run_cli
+from tests.explanation.test_page import _facts
 from tests.support.faults import Spoilt
 from tests.support.foreign import strip_contract
 
@@ -47,6 +49,31 @@ def test_table_fits_and_names_the_fault(
     said = " ".join(ended.stdout.split())
     assert said.startswith("A weight tensor is corrupt (conv_pw_6_relu): ")
     assert "kernel" in said and "error/step" in said
+
+
+def test_file_that_resizes_by_itself(trained: Trained, tmp_path: Path) -> None:
+    """It takes pictures of any size; its float file and its first layer do not."""
+    made = run_cli("export", *trained.options, "--int8", "--format", "onnx", "--effort", "fast",
+                   "--embed-resize", "--no-verify", "-o", tmp_path, "--json")  # fmt: skip
+    (entry,) = made.json["artifacts"]
+    ended = run_cli("explain", entry["path"], "--weights", trained.weights, "--images",
+                    trained.calibration, "--count", "24", "--json")  # fmt: skip
+    assert ended.code == 0, ended.stderr
+    facts = ended.json
+    assert facts["findings"] == [] and facts["input"]["distance"] < 0.1
+    assert 0 < facts["overlap"] <= 24
+    assert f"{facts['overlap']} of 24 images calibrated" in ended.stderr
+
+
+@pytest.mark.parametrize(("lost", "said"), [(0.25, False), (0.27, True)])
+def test_two_ways_to_count_are_told_apart(
+    lost: float, said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first line takes the first of equal classes, the table shares them."""
+    _print(_facts() | {"lost_agreement": lost})
+    output = capsys.readouterr().out
+    assert ("equal best classes of the file share an image" in output) == said
+    assert max(map(len, output.splitlines())) <= 80
 
 
 def test_float_file_is_refused(exported: Exported) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from edgezoo import flatbuffer, registry
 from edgezoo.calibration import sources
+from edgezoo.calibration._stepwise import StepwiseNetwork
 from edgezoo.pipeline.explain import analyse_file
 from tests.conftest import FORMATS, Exported, Trained
 from tests.support.faults import Spoilt
@@ -178,6 +180,64 @@ def test_coarse_channels_are_not_taken_for_equalized(
     facts = explain(file.save(tmp_path / "spoilt.tflite"))
     assert [finding["fault"] for finding in facts["findings"]] == ["per-tensor weights"]
     assert sum(layer["weights"]["far"] for layer in facts["layers"] if layer["weights"]) == 0
+
+
+def _guarded(exported: Exported, folder: Path, spoil: Callable[[Any], None] | None = None) -> Path:
+    """An equalized per-tensor file in which two layers stay in float, as the guard makes it."""
+    file = Spoilt(exported.path("tflite", "int8"))
+    network = StepwiseNetwork(exported.path("tflite", "float32"))
+    file.share_out("conv_dw_5_relu", "conv_pw_5_relu", 0.5)
+    file.quantize_per_tensor(reach=16)
+    for layer, size in (("conv_pw_5_relu", 2.0), ("conv_dw_9_relu", 1.0)):
+        (step,) = [s for s in network.steps if network.name(s.output) == layer]
+        assert step.weights is not None and step.bias is not None
+        weights, bias = network.constant(step.weights) * size, network.constant(step.bias)
+        if spoil is not None and size != 1:
+            spoil(weights)
+        file.keep_float(layer, weights, bias)
+    return file.save(folder / "guarded.tflite")
+
+
+def test_float_layers_beside_equalized_ones_are_not_corrupt(
+    exported: Exported, explain: Callable[[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    """Their weights tell the factors that rounding hid; who reads them rounds."""
+    facts = explain(_guarded(exported, tmp_path))
+    found = {finding["fault"] for finding in facts["findings"]}
+    assert found <= {"per-tensor weights"}, facts["findings"]
+    layers = {layer["name"]: layer for layer in facts["layers"]}
+    for name in ("conv_pw_5_relu", "conv_dw_9_relu"):
+        assert layers[name]["weights"]["granularity"] == "float"
+        assert (layers[name]["weights"]["sqnr_db"] or math.inf) > 60  # None: nothing differs
+        assert layers[name]["weights"]["far"] == 0
+    for name in ("conv_dw_6_relu", "conv_pw_9_relu"):  # they read what float layers give
+        assert layers[name]["kernel_steps"] < 0.1
+
+
+def test_corrupt_float_layer_is_named(
+    exported: Exported, explain: Callable[[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    def spoil(weights: Any) -> None:
+        weights.reshape(-1)[::50] += abs(weights).max()
+
+    facts = explain(_guarded(exported, tmp_path, spoil))
+    (corrupt,) = [finding for finding in facts["findings"] if finding["fault"] == "corrupt weights"]
+    assert corrupt["layer"] == "conv_pw_5_relu"
+    assert "where float weights have more than 40" in corrupt["evidence"]
+    assert not corrupt["evidence"].startswith("0 ")
+
+
+def test_advice_on_a_kernel_follows_the_lint() -> None:
+    """16-bit saturation is named where it can be, and ruled out where it cannot."""
+    from edgezoo.explanation.findings import _kernel_advice
+
+    def lint(**layers: bool) -> dict[str, Any]:
+        return {"layers": [{"name": n, "can_overflow": v} for n, v in layers.items()]}
+
+    assert _kernel_advice("a", lint(a=True, b=False)).startswith("On x86 without VNNI")
+    assert _kernel_advice("other name", lint(a=True)).startswith("On x86 without VNNI")
+    for facts in (None, lint(a=False, b=True), lint(b=False)):
+        assert _kernel_advice("a", facts).startswith("It is no 16-bit saturation")
 
 
 def test_weights_of_another_network(

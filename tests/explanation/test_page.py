@@ -37,6 +37,7 @@ def _facts(name: str = "conv", image_source: str = "synthetic") -> dict[str, Any
     return {
         "artifact": f"{name}.tflite", "format": "tflite", "model": name, "reference": "keras",
         "image_source": image_source, "unlabelled": "no labels", "images": 8,
+        "overlap": 3,
         "agreement_top1": 0.75,
         "verdict": {"healthy": False, "cause": "weights", "fault": "corrupt weights",
                     "layer": name, "text": f"A weight tensor is corrupt ({name})."},
@@ -85,6 +86,7 @@ def test_page_says_all() -> None:
     facts = _facts()
     said = " ".join(_parse(page.render(facts)).text)
     assert facts["verdict"]["text"] in said and "No top-1: no labels" in said
+    assert "3 of the images calibrated the file" in said
     for layer in facts["layers"]:
         assert layer["name"] in said
     for plot in plots.all_plots(facts):

@@ -107,3 +107,46 @@ class Spoilt:
         bias = self.tensor(f"{layer}/bias").quantization
         shift = share * 255 * float(output.scale[0]) / np.asarray(bias.scale, np.float64)
         self.set_levels(f"{layer}/bias", self.levels(f"{layer}/bias") + np.rint(shift))
+
+    def keep_float(self, layer: str, weights: np.ndarray, bias: np.ndarray) -> None:
+        """No fault: a layer computes in float, as those do that a guard keeps."""
+        place, op = next(
+            (i, op)
+            for i, op in enumerate(self.graph.operators)
+            if flatbuffer.text(self.graph.tensors[op.outputs[0]].name) == layer
+        )
+        taken, given = int(op.inputs[0]), int(op.outputs[0])
+        before = self._float_tensor(f"{self._name(taken)}/float", self.graph.tensors[taken].shape)
+        after = self._float_tensor(layer, self.graph.tensors[given].shape)
+        self.graph.tensors[given].name = f"{layer}/int8"
+        constants = [self._float_tensor(f"{layer}/{n}/float", v.shape, v)
+                     for n, v in (("weights", weights), ("bias", bias))]  # fmt: skip
+        op.inputs, op.outputs = [before, *constants], [after]
+        self.graph.operators.insert(place + 1, self._operator("QUANTIZE", after, given))
+        self.graph.operators.insert(place, self._operator("DEQUANTIZE", taken, before))
+
+    def _name(self, index: int) -> str:
+        return flatbuffer.text(self.graph.tensors[index].name)
+
+    def _float_tensor(self, name: str, shape: Any, values: np.ndarray | None = None) -> int:
+        api = flatbuffer.schema()
+        tensor = api.TensorT()
+        tensor.name, tensor.shape, tensor.type = name, list(shape), api.TensorType.FLOAT32
+        tensor.buffer = 0
+        if values is not None:
+            buffer = api.BufferT()
+            buffer.data = np.frombuffer(values.astype("<f4").tobytes(), np.uint8)
+            self.model.buffers.append(buffer)
+            tensor.buffer = len(self.model.buffers) - 1
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def _operator(self, kind: str, taken: int, given: int) -> Any:
+        api = flatbuffer.schema()
+        code, op = api.OperatorCodeT(), api.OperatorT()
+        code.builtinCode = code.deprecatedBuiltinCode = getattr(api.BuiltinOperator, kind)
+        code.version = 1
+        self.model.operatorCodes.append(code)
+        op.opcodeIndex = len(self.model.operatorCodes) - 1
+        op.inputs, op.outputs = [taken], [given]
+        return op

@@ -47,6 +47,8 @@ def onnx_forms() -> dict[str, Any]:
     scales = ["one", "zero"]
     return {
         "conv": between("conv", "Conv", "conv.weight", [quantized]),
+        "conv, weights rounded when it loads": _rounded_late(
+            between("conv", "Conv", "conv.weight", [quantized])),
         "conv, float behind": between("conv", "Conv", "conv.weight", []),
         "conv, relu": between("conv", "Conv", "conv.weight", [("Relu", []), quantized]),
         "conv, relu that matters": between("conv", "Conv", "conv.weight", [
@@ -77,3 +79,18 @@ def onnx_forms() -> dict[str, Any]:
         "ConvInteger": make("conv", [("ConvInteger", ["x", "conv.weight", "zero", "none"], "y", {},
                                       "")], byte, whole),
     }  # fmt: skip
+
+
+def _rounded_late(model: Any) -> Any:
+    """The same with weights in float and a QuantizeLinear, as AddQDQPairToWeight leaves them."""
+    from onnx import helper, numpy_helper
+
+    (stored,) = [t for t in model.graph.initializer if t.name == "conv.weight"]
+    real = numpy_helper.to_array(stored).astype(np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(real, "conv.weight/real"))
+    model.graph.initializer.remove(stored)
+    rounding = helper.make_node(
+        "QuantizeLinear", ["conv.weight/real", "one", "none"], ["conv.weight"]
+    )
+    model.graph.node.insert(0, rounding)
+    return model

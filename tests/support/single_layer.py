@@ -92,8 +92,11 @@ def run_onnx(model: Any, batch: np.ndarray, precise: str) -> list[np.ndarray]:
     return outputs
 
 
-def quantize_by_hand(folder: Path) -> Path:
-    """A small network by quantize_static, per channel, int8 weights, uint8 activations."""
+def quantize_by_hand(folder: Path, **extra: Any) -> Path:
+    """A small network by quantize_static, per channel, int8 weights, uint8 activations.
+
+    The float network lies beside it as float.onnx.
+    """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -137,7 +140,8 @@ def quantize_by_hand(folder: Path) -> Path:
             return next(self._left, None)
 
     quantize_static(folder / "float.onnx", folder / "by_hand.onnx", Pictures(), per_channel=True,
-                    weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8)  # fmt: skip
+                    weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
+                    extra_options=extra)  # fmt: skip
     return folder / "by_hand.onnx"
 
 

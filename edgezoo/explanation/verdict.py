@@ -1,0 +1,63 @@
+"""From findings to a verdict: the first of them, or that nothing is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgezoo.explanation.analysis import Analysis
+from edgezoo.explanation.findings import FAULTS, Finding
+from edgezoo.statistics import share_interval
+from edgezoo.verification import LOW_AGREEMENT
+
+_NOUNS = {"kernel": "the kernels"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The conclusion in one paragraph, with the cause that it names (None where all is well)."""
+
+    healthy: bool
+    cause: str | None
+    fault: str | None
+    layer: str | None
+    text: str
+
+
+def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
+    """The verdict: the first finding, or that nothing is wrong."""
+    kept, images = analysis.kept, analysis.images
+    low, high = share_interval(kept, images)
+    loss = (
+        f"{kept} of {images} images keep the source's top-1 "
+        f"({100 * kept / images:.1f} %, 95 % interval {100 * low:.1f} to {100 * high:.1f})"
+    )
+    if findings:
+        first = findings[0]
+        where = f" ({first.layer})" if first.layer else ""
+        text = f"{FAULTS[first.fault]}{where}: {first.evidence} {loss}. {first.next}"
+        return Verdict(False, first.cause, first.fault, first.layer, text)
+    largest = max(analysis.causes, key=lambda cause: cause.error_share)
+    worst = next((layer for layer in analysis.layers if layer.weights is not None), None)
+    source = _NOUNS.get(largest.cause, largest.cause)
+    rest = f"{100 * largest.error_share:.0f} % of the logits' error comes from {source}"
+    if worst is not None and worst.below_median_db is not None:
+        rest += (
+            f"; the layer that loses most is {worst.name}, "
+            f"{worst.below_median_db:.1f} dB below the median"
+        )
+    if kept / images >= LOW_AGREEMENT:
+        sure = low >= LOW_AGREEMENT
+        seen = (
+            "Nothing is wrong" if sure else f"No fault is seen on {images} images, too few to tell"
+        )
+        return Verdict(True, None, None, None, f"{seen}: {loss}. {rest}.")
+    text = f"{FAULTS['rounding']}: {loss}, and no single fault stands out. {rest}. "
+    if high >= LOW_AGREEMENT:
+        text += "So few images may say so by chance: run more with --count."
+    else:
+        text += (
+            "Calibrate on more images like those of the application, or keep the worst layers in "
+            "higher precision."
+        )
+    layer = worst.name if worst is not None else None
+    return Verdict(False, largest.cause, "rounding", layer, text)

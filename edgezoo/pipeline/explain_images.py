@@ -1,0 +1,58 @@
+"""Which images `edgezoo explain` runs, and what is known of them."""
+
+from __future__ import annotations
+
+from edgezoo import samples
+from edgezoo.artifact import InputContract
+from edgezoo.calibration import fingerprints, sources
+from edgezoo.errors import DataError
+from edgezoo.labelled import find_labelled
+
+
+def require(images: str) -> None:
+    """Check that there is something at the place of the images."""
+    if images in ("synthetic", samples.WORD) or sources.place_of(images).exists():
+        return
+    raise DataError(
+        f"There are no images at {images}.",
+        "Give a folder of images, an .npz file, samples or synthetic.",
+    )
+
+
+def choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:
+    """The images to run; drawn ones are others than those that the same seed calibrates on."""
+    size, resize = contract.input_size, contract.resize
+    if images == "synthetic":
+        return sources.choose(images, size, 1, count, seed, resize)[1]
+    return sources.choose(images, size, count, 2, seed, resize)[0]
+
+
+def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> int | None:
+    """How many of the images calibrated the file; None where it cannot tell."""
+    passport = contract.calibration
+    if passport is None:
+        return None
+    if chosen.source == "synthetic":
+        same = passport.get("source") == "synthetic" and passport.get("seed") == chosen.seed
+        return min(len(chosen.names), int(passport.get("count", 0))) if same else 0
+    if chosen.source == "npz":
+        return fingerprints.overlapping_pixels(passport, chosen.prints)
+    folder = sources.place_of(images)
+    paths = [folder / name for name in chosen.names]
+    shared = fingerprints.overlapping(passport, paths, contract.input_size, contract.resize)
+    return len(shared) if shared is not None else None
+
+
+def labels_of(
+    chosen: sources.ImageSet, images: str, contract: InputContract
+) -> tuple[list[int] | None, str | None]:
+    """The classes of the images, or why there are none."""
+    if chosen.source not in ("folder", "samples"):
+        return None, f"{images} has no classes"
+    folder = sources.place_of(images)
+    try:
+        found = find_labelled(folder, contract)
+    except DataError as error:
+        return None, error.message
+    known = dict(zip(found.paths, found.labels, strict=True))
+    return [known[folder / name] for name in chosen.names], None

@@ -1,0 +1,98 @@
+"""Which images an explanation runs, and what it says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgezoo import registry
+from edgezoo.artifact import InputContract
+from edgezoo.calibration import sources
+from edgezoo.errors import DataError, UsageError
+from edgezoo.explanation.analysis import Analysis
+from edgezoo.explanation.causes import CAUSES, Cause
+from edgezoo.explanation.input_view import InputView
+from edgezoo.explanation.verdict import conclude
+from edgezoo.pipeline.explain import explain_file
+from edgezoo.pipeline.explain_images import choose, overlap
+from edgezoo.preprocessing import load_pixels
+from edgezoo.spec import Resize
+from tests.conftest import Exported, Trained
+
+
+@pytest.fixture
+def contract(exported: Exported) -> InputContract:
+    return registry.load_artifact(exported.path("tflite", "int8")).required_contract()
+
+
+def test_drawn_pictures_are_not_those_of_the_calibration(contract: InputContract) -> None:
+    calibrated, _ = sources.choose("synthetic", 32, 8, 2, 0)
+    chosen = choose("synthetic", contract, 8, 0)
+    assert len(chosen.pixels) == 8
+    for picture in chosen.pixels:
+        assert not (calibrated.pixels == picture).all((1, 2, 3)).any()
+    drawn = contract.for_file(calibration=sources.passport(calibrated, 32))
+    assert overlap(chosen, "synthetic", drawn) == 0
+    same = sources.passport(chosen, 32)
+    assert overlap(chosen, "synthetic", contract.for_file(calibration=same)) == 8
+
+
+def test_images_that_calibrated_the_file_are_counted(
+    contract: InputContract, trained: Trained
+) -> None:
+    for folder, few in ((trained.calibration, 1), (trained.test, 0)):
+        chosen = choose(str(folder), contract, 16, 0)
+        found = overlap(chosen, str(folder), contract)
+        assert found is not None and few <= found <= 16 * few
+    chosen = choose(str(trained.test), contract, 4, 0)
+    assert overlap(chosen, str(trained.test), contract.for_file(calibration=None)) is None
+
+
+def test_arrays_that_calibrated_the_file_are_counted(
+    contract: InputContract, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "all.npz", images=pixels)
+    np.savez(tmp_path / "half.npz", images=pixels[:3])
+    half, _ = sources.choose(str(tmp_path / "half.npz"), 32, 6, 2, 0)
+    told = contract.for_file(calibration=sources.passport(half, 32))
+    chosen = choose(str(tmp_path / "all.npz"), told, 6, 0)
+    assert overlap(chosen, str(tmp_path / "all.npz"), told) == 3
+    assert overlap(chosen, str(tmp_path / "all.npz"), contract) is None, "it knows files only"
+
+
+def test_pictures_are_resized_as_the_contract_says(
+    contract: InputContract, trained: Trained
+) -> None:
+    bicubic = contract.for_file(crop_fraction=0.5, resize_filter="bicubic")
+    chosen = choose(str(trained.test), bicubic, 2, 0)
+    for name, picture in zip(chosen.names, chosen.pixels, strict=True):
+        wanted = load_pixels(trained.test / name, 32, Resize(0.5, "bicubic"))
+        np.testing.assert_array_equal(picture, wanted)
+
+
+def test_place_without_images(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        explain_file("any.tflite", images=str(tmp_path / "none"))
+    assert caught.value.message == f"There are no images at {tmp_path / 'none'}."
+
+
+def test_weights_beside_a_float_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--weights none\.h5 does nothing beside --float"):
+        explain_file("any.tflite", float_file="float.tflite", weights="none.h5")
+
+
+def _verdict(kept: int, images: int) -> str:
+    causes = tuple(Cause(name, 0.0, None, 0.2) for name in CAUSES)
+    view = InputView(False, (-1, 1), (-1, 1), 0.0)
+    verdict = conclude(Analysis(images, kept, {}, causes, (), view, (), 0.0), [])
+    assert verdict.healthy
+    return verdict.text
+
+
+def test_few_images_prove_nothing() -> None:
+    assert _verdict(1, 1).startswith("No fault is seen on 1 images, too few to tell: 1 of 1")
+    assert _verdict(19, 20).startswith("No fault is seen on 20 images")
+    assert _verdict(95, 100).startswith("Nothing is wrong: 95 of 100")
