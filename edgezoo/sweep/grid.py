@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo import arguments, registry
+from edgezoo import arguments, registry, samples
 from edgezoo.artifact import not_a_file
 from edgezoo.contracts import ExportJob
 from edgezoo.errors import DataError, EdgeZooError, RefusedError, UsageError, did_you_mean, words_of
@@ -276,8 +276,9 @@ def export_request(request: SweepRequest, variants: Iterable[Variant]) -> Export
 
 _TUPLES = ("models", "files", "alpha", "input_size", "format", "precision", "threads", "device",
            "target")  # fmt: skip
-_PATHS = ("images", "ground_truth", "output", "calibration", "weights")
-_WORDS = ("synthetic", "samples", "imagenet", "random")
+_PATHS = ("images", "ground_truth", "output")
+# A path or one of these words; a folder of images may well be called imagenet.
+_WORDS = {"calibration": ("synthetic", samples.WORD), "weights": ("imagenet", "random")}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -315,7 +316,8 @@ def _toml_value(name: str, value: Any, path: Path) -> Any:
     kinds = {"limit": int, "seed": int, "calibration_count": int, "pin": bool, "self_check": bool}
     if not isinstance(value, kinds.get(name, str)):
         raise UsageError(f"{path}: {name} cannot be {value!r}.", "See --help.")
-    if name in _PATHS and value not in _WORDS:
-        resolved = path.parent / str(value)
-        return str(resolved) if name in ("calibration", "weights") else resolved
+    if name in _PATHS:
+        return path.parent / str(value)
+    if name in _WORDS and value not in _WORDS[name]:
+        return str(path.parent / str(value))
     return value
