@@ -82,6 +82,11 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
     }
     request = request_for(what, given)
     _check_place(request, **place)
+    if retry and request.output is None:
+        raise UsageError(
+            "--retry-failed is about a sweep's records, and nothing is kept here.",
+            "Give --output DIR (or -o DIR), or leave --retry-failed out.",
+        )
     if dry_run:
         return _show_plan(request, as_json)
     if request.output is None:

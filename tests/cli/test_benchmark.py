@@ -115,6 +115,10 @@ def test_an_option_overrules_the_file(cli: Cli, tmp_path: Path) -> None:
         ((*RANDOM, "a.tflite"), 2, ("mixed",)),
         (("a.tflite",), 5, ("a.tflite",)),
         (("a.tflite", "--alpha", "0.5"), 2, ("--alpha",)),
+        (("a.tflite", "--seed", "3"), 2, ("--seed",)),
+        (("a.tflite", "--calibration-count", "9"), 2, ("--calibration-count",)),
+        (("a.tflite", "--retry-failed"), 2, ("--retry-failed", "--output")),
+        ((*RANDOM, "--precision", "", "-o", "x"), 2, ("--precision",)),
         ((*RANDOM, "--threads", "0", "-o", "x"), 2, ("--threads 0",)),
         ((*RANDOM, "--threads", "many", "-o", "x"), 2, ("--threads many",)),
         ((*RANDOM, "--alpha", "half", "-o", "x"), 2, ("--alpha", "half")),
@@ -146,6 +150,7 @@ def test_wrong_usage(
         ('models = ["mobilenet"]\nalpha = "wide"', ("alpha",)),
         ('models = ["mobilenet"]\nlimit = "ten"', ("limit",)),
         ('models = ["mobilenet"]\nimages = 3', ("images",)),
+        ('models = ["mobilenet"]\nlimit = true', ("sweep.toml", "limit", "true")),
     ],
 )
 def test_wrong_toml(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
