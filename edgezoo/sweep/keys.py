@@ -42,6 +42,11 @@ def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
     """What an exported file depends on; for a file that exists, its content."""
     if variant.path is not None:
         return artifact_sha256(variant.path)[:16]
+    return content_key(file_facts(request, network, variant))
+
+
+def file_facts(request: SweepRequest, network: Network, variant: Variant) -> dict[str, Any]:
+    """What is behind the key of a file that a sweep exports."""
     facts: dict[str, Any] = {
         "model": variant.model,
         "alpha": variant.alpha,
@@ -55,7 +60,7 @@ def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
     if variant.precision == "int8":
         facts["calibration"] = _calibration_hash(request.calibration)
         facts["calibration_count"] = request.calibration_count
-    return content_key(facts)
+    return facts
 
 
 def artifact_sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import registry
-from edgezoo.errors import CrashError, EdgeZooError, MissingError, RefusedError
+from edgezoo.errors import CrashError, EdgeZooError, MissingError, RefusedError, UsageError
 from edgezoo.machine import environment
 from edgezoo.store import Store, content_key
 from edgezoo.sweep import keys, records
@@ -35,6 +35,45 @@ def prepare(
             if item.variant.estimated:
                 _estimate(sweep, item)
     return items
+
+
+def require_same_files(sweep: Sweep, networks: list[Network], every: list[list[Item]]) -> None:
+    """Look, before anything is made, whether files of another sweep would be overwritten.
+
+    Files are named by what they are, not by how they were calibrated, and the records of the other
+    sweep tell of the files as they are.
+
+    Raises:
+        UsageError: with what differs.
+    """
+    for network, items in zip(networks, every, strict=True):
+        made = network.error is None and any(True for _ in open_items(items))
+        for file in network.files if made else ():
+            note = None if file.path else sweep.store.note(_note_name(file))
+            if note is None or not (sweep.store.folder / note["path"]).is_file():
+                continue
+            if note["key"] != keys.file_key(sweep.request, network, file):
+                facts = keys.file_facts(sweep.request, network, file)
+                raise UsageError(
+                    f"{sweep.store.folder / note['path']} is another sweep's: "
+                    f"{_differences(note.get('made_from'), facts)}. Records there tell of it.",
+                    "Take another --output for this sweep; edgezoo report reads several stores.",
+                )
+
+
+_HASHES = ("weights", "calibration")
+
+
+def _differences(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    """What differs between two files of one name, by the names of options."""
+    if before is None:  # kept by an EdgeZoo that did not tell
+        return "it was made with other settings"
+    told = []
+    for name in (name for name in now if before.get(name) != now[name]):
+        option = "the version of EdgeZoo" if name == "edgezoo" else f"--{name.replace('_', '-')}"
+        told.append(f"{option} was another" if name in _HASHES else
+                    f"{option} was {before.get(name)} and is {now[name]}")  # fmt: skip
+    return ", ".join(told)
 
 
 def _estimate(sweep: Sweep, item: Item) -> None:
@@ -91,7 +130,12 @@ def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
             continue
         for file, facts in made.items():
             path = Path(facts["path"])
-            facts = {**facts, "key": missing[file], "sha256": keys.artifact_sha256(path)}
+            facts = {
+                **facts,
+                "key": missing[file],
+                "made_from": keys.file_facts(sweep.request, network, file),
+                "sha256": keys.artifact_sha256(path),
+            }
             facts["path"] = path.relative_to(sweep.store.folder).as_posix()
             sweep.store.keep(_note_name(file), facts)
             _assign(items, file, {**facts, "path": path})
@@ -116,7 +160,10 @@ def _kept(store: Store, file: Variant, key: str) -> dict[str, Any] | None:
     if facts is None or facts.get("key") != key:
         return None
     path = store.folder / facts["path"]
-    if not path.is_file() or keys.artifact_sha256(path) != facts["sha256"]:
+    belonging = registry.runtime_for(path).files(path) if path.is_file() else ()
+    if not belonging or not all(file.is_file() for file in belonging):
+        return None
+    if keys.artifact_sha256(path) != facts["sha256"]:
         return None
     return {**facts, "path": path}
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,62 @@ def test_a_changed_file_or_calibration_is_made_anew(store: Path) -> None:
     assert not [line for line in again if line.startswith("export") and "int8_onnx" not in line]
     assert sum(line.startswith("evaluate") for line in again) == 23, "other images, other accuracy"
     assert len(list((store / "records").iterdir())) > 24, "records of the other images stay"
+
+
+def _hashes(store: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (store / "artifacts").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"calibration_count": 32}, "--calibration-count was 200 and is 32"),
+        ({"seed": 7}, "--seed was 0 and is 7"),
+        ({"calibration": "images"}, "--calibration was another"),
+    ],
+)
+def test_files_that_records_tell_of_are_not_overwritten(
+    store: Path, change: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are named by what they are, not by how they were calibrated."""
+    monkeypatch.chdir(store.parent)
+    _sweep(store)
+    files, calls, found = _hashes(store), _calls(store), _records(store)
+    request = replace(fake_sweep.request(store, store.parent / "images"), **change)
+    with pytest.raises(UsageError, match=words) as caught:
+        run(request, steps=FAKE)
+    assert str(store) in caught.value.message and "--output" in caught.value.hint
+    assert (_hashes(store), _calls(store), _records(store)) == (files, calls, found)
+    shutil.rmtree(store / "artifacts")
+    assert len(run(request, steps=FAKE).records) == 24, "nothing is lost then"
+
+
+def test_other_sweeps_of_an_older_store(store: Path) -> None:
+    """Its notes do not say what files were made from; what it has records of is done."""
+    _sweep(store)
+    for path in (store / "notes").glob("file-*.json"):
+        facts = json.loads(path.read_text())
+        del facts["made_from"]
+        path.write_text(json.dumps(facts))
+    assert _sweep(store).done_before == 24
+    request = replace(fake_sweep.request(store, store.parent / "images"), seed=7)
+    with pytest.raises(UsageError, match="other settings"):
+        run(request, steps=FAKE)
+    floats = replace(fake_sweep.request(store, store.parent / "images"), calibration_count=9,
+                     precision=("float32",), threads=("2",))  # fmt: skip
+    assert {r["status"] for r in run(floats, steps=FAKE).records} == {"measured", "failed"}
+
+
+def test_a_lost_file_of_weights_is_made_anew(store: Path) -> None:
+    """An OpenVINO artifact is two files; the sweep goes on whichever is lost."""
+    _sweep(store)
+    calls, whole = len(_calls(store)), _records(store)
+    (store / "artifacts" / "mobilenet_0.25_32_float32_openvino__t0.bin").unlink()
+    for path in (store / "records").glob("*0.25_32_float32_openvino*"):
+        path.unlink()
+    _sweep(store)
+    assert "export mobilenet_0.25_32_float32_openvino__t0" in _calls(store)[calls:]
+    assert _records(store) == whole
 
 
 def test_half_written_record_is_made_anew(store: Path) -> None:
