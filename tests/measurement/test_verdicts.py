@@ -43,3 +43,4 @@ def test_why_int8_is_no_faster() -> None:
     assert "dot product" in str(int8_remark("slower", ["asimd"], "aarch64"))
     assert "although" in str(int8_remark("same", ["avx2", "avx512_vnni"], "x86_64"))
     assert int8_remark("faster", [], "x86_64") is None
+    assert int8_remark("unknown", ["avx2"], "x86_64") is None
