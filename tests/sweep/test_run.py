@@ -18,10 +18,12 @@ from PIL import Image
 
 from edgezoo.errors import DataError, UsageError
 from edgezoo.store import open_store, read_records
+from edgezoo.sweep.keys import images_hash
 from edgezoo.sweep.run import run
 from edgezoo.sweep.steps import Steps
 from tests.conftest import environment
 from tests.support import fake_sweep
+from tests.test_evaluation import write_kit
 
 FAKE = Steps(fake_sweep.export, fake_sweep.evaluate, fake_sweep.measure)
 MOMENTS = 20
@@ -182,6 +184,36 @@ def test_half_written_record_is_made_anew(store: Path) -> None:
     assert len(damaged) == 1 and victim.name in damaged[0]
     _sweep(store)
     assert _records(store) == whole
+
+
+def test_another_list_of_classes_is_noticed(store: Path) -> None:
+    """Whether it was named, or found beside the images; with the order that it counts in."""
+    images = store.parent / "images"
+    Image.new("RGB", (8, 8)).save(images / "ILSVRC2012_val_00000001.png")
+    request, (folder, beside) = (
+        fake_sweep.request(store, images),
+        (images, store.parent / "val.txt"),
+    )
+    hashes = {images_hash(request)}
+    beside.write_text("ILSVRC2012_val_00000001.png 4\n")
+    hashes |= {images_hash(request)}
+    assert images_hash(replace(request, ground_truth=beside)) in hashes
+    beside.write_text("ILSVRC2012_val_00000001.png 5\n")
+    hashes |= {images_hash(request)}
+    beside.unlink()
+    write_kit(folder, "1\n")
+    hashes |= {images_hash(request)}
+    write_kit(folder, "1\n", (80, 70))
+    assert len(hashes | {images_hash(request)}) == 5
+    assert len({record["accuracy"]["images_hash"] for record in _scored(store)}) == 1
+    beside.write_text("a 6\n")
+    (folder / "ILSVRC2012_validation_ground_truth.txt").unlink()
+    assert len({record["accuracy"]["images_hash"] for record in _scored(store)}) == 2
+
+
+def _scored(store: Path) -> list[Any]:
+    _sweep(store)
+    return [record for record in read_records(store)[0] if record["status"] == "measured"]
 
 
 def test_missing_images_stop_a_resumed_sweep(store: Path) -> None:
