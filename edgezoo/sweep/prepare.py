@@ -189,12 +189,7 @@ def _score(sweep: Sweep, items: list[Item]) -> None:
     """Accuracy of each file once; a float32 file of the network is the reference."""
     paths = list(dict.fromkeys(item.path for item in open_items(items) if item.path))
     reference = next((i.path for i in items if i.path and i.variant.precision == "float32"), None)
-    hashes = {path: keys.artifact_sha256(path) for path in (*paths, reference) if path}
-    names = {
-        path: "accuracy-" + content_key({"file": hashes[path], "images": sweep.images,
-                                         "reference": hashes.get(reference) if reference else None})
-        for path in paths
-    }  # fmt: skip
+    names = {path: _score_name(sweep, path, reference) for path in paths}
     entries = {path: sweep.store.note(names[path]) for path in paths}
     open_paths = [path for path in paths if entries[path] is None]
     for group in ([open_paths] if len(open_paths) > 1 else []) + [[p] for p in open_paths]:
@@ -214,3 +209,12 @@ def _score(sweep: Sweep, items: list[Item]) -> None:
     for item in open_items(items):
         if item.path:
             item.accuracy = entries[item.path]
+
+
+def _score_name(sweep: Sweep, path: Path, reference: Path | None) -> str:
+    """Of the note of an accuracy: it holds for these files, images and runtimes."""
+    facts: dict[str, Any] = {"images": sweep.images}
+    for name, file in (("file", path), ("reference", reference)):
+        facts[name] = keys.artifact_sha256(file) if file else None
+        facts[f"{name}_runtime"] = registry.runtime_for(file).version() if file else None
+    return "accuracy-" + content_key(facts)

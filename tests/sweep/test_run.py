@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import random
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from edgezoo import registry
 from edgezoo.errors import DataError, UsageError
 from edgezoo.store import open_store, read_records
 from edgezoo.sweep.keys import images_hash
@@ -231,6 +233,51 @@ def test_newer_store_is_refused(store: Path) -> None:
         _sweep(store)
     assert "Upgrade" in caught.value.hint
     assert not (store / "records").exists()
+
+
+def test_newer_record_is_not_overwritten(store: Path) -> None:
+    _sweep(store)
+    victim = sorted((store / "records").iterdir())[3]
+    text = json.dumps({**json.loads(victim.read_text()), "schema": 2})
+    victim.write_text(text)
+    with pytest.raises(DataError, match="schema 2") as caught:
+        _sweep(store)
+    assert "Upgrade" in caught.value.hint and victim.name in caught.value.message
+    assert victim.read_text() == text
+
+
+@pytest.mark.parametrize("file", ["store.json", ".lock"])
+def test_read_only_store(store: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """As a read-only disk has it (permissions do not stop root): the store is named."""
+    store.mkdir()
+
+    def refuse(path: Path, *given: Any, **named: Any) -> Any:
+        if file in path.name:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return usual["open"](path, *given, **named)
+
+    usual = {"open": Path.open}
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **_: refuse(path, "w").close())
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(DataError) as caught, open_store(store):
+        pass
+    words = f"Nothing can be written to the results store {store}: Read-only file system."
+    assert caught.value.message == words
+    assert "--output" in caught.value.hint
+
+
+def test_accuracy_of_another_runtime_is_found_anew(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Latency is; a record must not tell of two runtimes."""
+    _sweep(store)
+    calls = len(_calls(store))
+    runtime = type(registry.runtime_for(Path("a.onnx")))
+    monkeypatch.setattr(runtime, "version", lambda self: "onnxruntime 99")
+    _sweep(store)
+    again = [line for line in _calls(store)[calls:] if line.startswith("evaluate")]
+    assert len(again) == 7 and all("onnx" in line for line in again), "one cannot be made"
 
 
 def test_two_sweeps_do_not_write_to_one_store(store: Path) -> None:
