@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -158,6 +159,33 @@ def test_wrong_toml(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     ended = run_cli("benchmark", tmp_path / "sweep.toml", "--dry-run")
     assert ended.code in (2, 5)
     assert [word for word in words if word not in ended.error(ended.code)] == []
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_sweep_in_which_all_fails(cli: Cli, tmp_path: Path, as_json: bool) -> None:
+    """It ends as the same file does without --output, the second time too."""
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(b"\x1c\0\0\0TFL3 and then nothing")
+    sweep = ("benchmark", broken, "-o", tmp_path / "store", "--no-self-check")
+    assert "broken.tflite" in cli("benchmark", broken).error(5)
+    for _ in range(2):
+        ended = cli(*sweep, *(["--json"] if as_json else []))
+        assert ended.code == 5
+        if as_json:
+            assert [entry["error"]["exit_code"] for entry in ended.json["failed"]] == [5]
+        else:
+            assert "Nothing was measured." in ended.stderr and "--retry-failed" in ended.stderr
+            assert "recommend" not in ended.stderr and "median" not in ended.stdout
+
+
+def test_files_of_one_name(cli: Cli, exported: Exported, tmp_path: Path) -> None:
+    for folder in ("v1", "v2"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(exported.path("tflite", "int8"), tmp_path / folder / "m.tflite")
+    files = (tmp_path / "v1" / "m.tflite", tmp_path / "v2" / "m.tflite")
+    ended = cli("benchmark", *files, "--no-self-check", "-q")
+    assert ended.code == 0 and _narrow(ended.stdout)
+    assert ended.stdout.count("v1/m.tflite") == ended.stdout.count("v2/m.tflite") == 2
 
 
 def test_report_of_two_stores(cli: Cli, tmp_path: Path) -> None:
