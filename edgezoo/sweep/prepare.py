@@ -49,7 +49,7 @@ def require_same_files(sweep: Sweep, networks: list[Network], every: list[list[I
     for network, items in zip(networks, every, strict=True):
         made = network.error is None and any(True for _ in open_items(items))
         for file in network.files if made else ():
-            note = None if file.path else sweep.store.note(_note_name(file))
+            note = None if file.path else sweep.store.note(_note_name(network, file))
             if note is None or not (sweep.store.folder / note["path"]).is_file():
                 continue
             if note["key"] != keys.file_key(sweep.request, network, file):
@@ -113,7 +113,7 @@ def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
     # Files of finished variants too: one of them is what the others are compared with.
     for file in dict.fromkeys(item.variant.file for item in items if _is_wanted(item)):
         key = keys.file_key(sweep.request, network, file)
-        kept = _kept(sweep.store, file, key)
+        kept = _kept(sweep.store, _note_name(network, file), key)
         if kept is None:
             missing[file] = key
         else:
@@ -137,7 +137,7 @@ def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
                 "sha256": keys.artifact_sha256(path),
             }
             facts["path"] = path.relative_to(sweep.store.folder).as_posix()
-            sweep.store.keep(_note_name(file), facts)
+            sweep.store.keep(_note_name(network, file), facts)
             _assign(items, file, {**facts, "path": path})
     for item in open_items(items):
         if item.path is None:
@@ -150,13 +150,15 @@ def _attempts(files: list[Variant]) -> Iterator[list[Variant]]:
         yield from ([file] for file in files)
 
 
-def _note_name(file: Variant) -> str:
-    return f"file-{file.name.removesuffix('__t0')}"
+def _note_name(network: Network, file: Variant) -> str:
+    """Of the note of a file; untrained files have names of their own, as on disk."""
+    untrained = network.plan is not None and network.plan.weights.source == "random"
+    return f"file-{file.name.removesuffix('__t0')}{'_untrained' if untrained else ''}"
 
 
-def _kept(store: Store, file: Variant, key: str) -> dict[str, Any] | None:
+def _kept(store: Store, name: str, key: str) -> dict[str, Any] | None:
     """A file that an earlier run made, if it is still what it was."""
-    facts = store.note(_note_name(file))
+    facts = store.note(name)
     if facts is None or facts.get("key") != key:
         return None
     path = store.folder / facts["path"]

@@ -23,7 +23,7 @@ from edgezoo.store import open_store, read_records
 from edgezoo.sweep.keys import images_hash
 from edgezoo.sweep.run import run
 from edgezoo.sweep.steps import Steps
-from tests.conftest import environment
+from tests.conftest import Trained, environment
 from tests.support import fake_sweep
 from tests.test_evaluation import write_kit
 
@@ -147,6 +147,18 @@ def test_files_that_records_tell_of_are_not_overwritten(
     assert (_hashes(store), _calls(store), _records(store)) == (files, calls, found)
     shutil.rmtree(store / "artifacts")
     assert len(run(request, steps=FAKE).records) == 24, "nothing is lost then"
+
+
+def test_trained_and_untrained_files_lie_side_by_side(store: Path, trained: Trained) -> None:
+    """Their names differ on disk, so neither sweep stands in the other's way."""
+    request = replace(fake_sweep.request(store, store.parent / "images"), alpha=(0.25,),
+                      input_size=(32,))  # fmt: skip
+    run(request, steps=FAKE)
+    both = replace(request, weights=str(trained.weights))
+    assert {record["status"] for record in run(both, steps=FAKE).records} == {"measured"}
+    with pytest.raises(UsageError, match="--seed was 0 and is 1"):
+        run(replace(both, seed=1), steps=FAKE)
+    assert run(request, steps=FAKE).done_before == 6
 
 
 def test_other_sweeps_of_an_older_store(store: Path) -> None:
