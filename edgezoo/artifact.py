@@ -6,6 +6,7 @@ JSON of `to_json`; runtimes read it back; nothing below this seam needs the expo
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -281,7 +282,8 @@ def write_text_atomically(path: Path, text: str) -> None:
         scratch.write_text(text, encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk refuses that too
+            scratch.unlink(missing_ok=True)
         raise DataError(
             f"{path} could not be written: {error.strerror or error}.",
             "Free some space or choose another folder with --output.",

@@ -23,7 +23,7 @@ from typing import Any
 from edgezoo import record_fields
 from edgezoo.artifact import write_text_atomically
 from edgezoo.checks import parse_json
-from edgezoo.errors import DataError, UsageError
+from edgezoo.errors import DataError, UsageError, words_of
 
 SCHEMA = 1
 KINDS = ("measurement", "estimate")
@@ -33,7 +33,7 @@ Record = dict[str, Any]
 
 
 class SchemaError(DataError):
-    """A record or a store that another EdgeZoo wrote: it is whole, but cannot be read here."""
+    """A record or a store that another EdgeZoo wrote: it is neither read nor overwritten."""
 
 
 def content_key(facts: dict[str, Any]) -> str:
@@ -65,9 +65,15 @@ class Store:
         _write(self.record_path(name, key), {"schema": SCHEMA, "key": key, **facts})
 
     def find(self, name: str, key: str) -> Record | None:
-        """A whole record of that variant, None where there is none."""
+        """A whole record of that variant, None where there is none.
+
+        Raises:
+            SchemaError: another EdgeZoo wrote it.
+        """
         try:
             return read_record(self.record_path(name, key))
+        except SchemaError:
+            raise
         except DataError:
             return None  # a damaged record is made anew
 
@@ -103,8 +109,12 @@ def open_store(folder: Path) -> Iterator[Store]:
         UsageError: another process writes to it.
     """
     check_schema(folder)
-    _write(folder / "store.json", {"kind": "edgezoo-results", "schema": SCHEMA})
-    with (folder / ".lock").open("w") as lock:
+    with contextlib.ExitStack() as stack:
+        try:
+            _write(folder / "store.json", {"kind": "edgezoo-results", "schema": SCHEMA})
+            lock = stack.enter_context((folder / ".lock").open("w"))
+        except (OSError, DataError) as error:
+            raise _unwritable(folder, error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -113,6 +123,15 @@ def open_store(folder: Path) -> Iterator[Store]:
             ) from error
         _remove_scratch(folder)
         yield Store(folder)
+
+
+def _unwritable(folder: Path, error: OSError | DataError) -> DataError:
+    cause = error.__cause__ if isinstance(error, DataError) else error
+    return DataError(
+        f"Nothing can be written to the results store {folder}: "
+        f"{words_of(cause if isinstance(cause, OSError) else error)}.",
+        "Look at its rights and for room on the disk, or choose another folder with --output.",
+    )
 
 
 def check_schema(folder: Path) -> None:
@@ -136,9 +155,11 @@ def check_schema(folder: Path) -> None:
 
 def _check_version(schema: object, path: Path) -> None:
     if schema != SCHEMA:
-        raise SchemaError(
+        newer = isinstance(schema, int) and schema > SCHEMA
+        # What is no number was never written as one: that is damage.
+        raise (SchemaError if type(schema) is int else DataError)(
             f"{path} has schema {schema!r}; this EdgeZoo reads schema {SCHEMA}.",
-            "Upgrade EdgeZoo." if isinstance(schema, int) and schema > SCHEMA else "",
+            "Upgrade EdgeZoo." if newer else "",
         )
 
 

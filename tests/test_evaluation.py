@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,17 +141,70 @@ def test_list_of_the_development_kit_needs_its_order(tmp_path: Path) -> None:
     assert "wnid" in caught.value.hint
 
 
-def test_list_of_the_development_kit(tmp_path: Path) -> None:
+def write_kit(folder: Path, lines: str, classes: tuple[int, ...] = (50, 60, 70, 80)) -> Path:
+    """The development kit's list, and its order: classes by Keras' index."""
     import numpy as np
     from scipy.io import savemat
 
-    folder = _flat(tmp_path / "val")
-    (tmp_path / "ILSVRC2012_validation_ground_truth.txt").write_text("2\n1\n4\n3\n")
-    kit = [WNIDS[i] for i in (50, 60, 70, 80)]
-    entries = [(i + 1, wnid) for i, wnid in enumerate(kit)]
+    entries = [(i + 1, WNIDS[index]) for i, index in enumerate(classes)]
     kinds = [("ILSVRC2012_ID", "i4"), ("WNID", "O")]
-    savemat(tmp_path / "meta.mat", {"synsets": np.array(entries, kinds)})
+    savemat(folder / "meta.mat", {"synsets": np.array(entries, kinds)})
+    truth = folder / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text(lines)
+    return truth
+
+
+def test_list_of_the_development_kit(tmp_path: Path) -> None:
+    folder = _flat(tmp_path / "val")
+    write_kit(tmp_path, "2\n1\n4\n3\n")
     assert list(_labels(folder).values()) == [60, 50, 80, 70]
+
+
+@pytest.mark.parametrize("wrong", ["0", "5", "999999999"])
+def test_list_of_the_development_kit_out_of_range(tmp_path: Path, wrong: str) -> None:
+    folder = _flat(tmp_path / "val")
+    write_kit(tmp_path, f"2\n1\n\n{wrong}\n3\n")
+    with pytest.raises(DataError, match=rf"class {wrong} in line 4; .* counts from 1 to 4\."):
+        _labels(folder)
+
+
+def test_damaged_order_of_the_development_kit(tmp_path: Path) -> None:
+    folder = _flat(tmp_path / "val")
+    write_kit(tmp_path, "2\n1\n4\n3\n")
+    (tmp_path / "meta.mat").write_bytes(b"MATLAB" * 40)
+    with pytest.raises(DataError, match=r"meta\.mat"):
+        _labels(folder)
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_empty_list(tmp_path: Path, text: str) -> None:
+    (tmp_path / "val.txt").write_text(text)
+    with pytest.raises(DataError, match=r"val\.txt, .*, is empty\."):
+        _labels(_flat(tmp_path / "val"))
+
+
+OWN = replace(CONTRACT, classes=3, labels=("cat", "dog", "polar bear"))
+
+
+@pytest.mark.parametrize(
+    ("word", "index"), [("dog", 1), ("polar bear", 2), ("0", 0), ("polar bear ", 2)]
+)
+def test_flat_list_for_a_network_of_ones_own(tmp_path: Path, word: str, index: int) -> None:
+    folder = _flat(tmp_path / "val", 1)
+    (tmp_path / "val.txt").write_text(f"{FILES[0]}.JPEG {word}\n")
+    assert find_labelled(folder, OWN).labels == (index,)
+
+
+@pytest.mark.parametrize("word", ["700", "3", WNIDS[2], "cow"])
+def test_flat_list_of_other_classes(tmp_path: Path, word: str) -> None:
+    folder = _flat(tmp_path / "val", 1)
+    (tmp_path / "val.txt").write_text(f"{FILES[0]}.JPEG {word}\n")
+    with pytest.raises(DataError, match=word) as caught:
+        find_labelled(folder, OWN)
+    assert "0 to 2" in caught.value.hint and "wnid" not in caught.value.hint
+    write_kit(tmp_path, "1\n")
+    with pytest.raises(DataError, match="1000 classes of ImageNet, and the model has 3"):
+        find_labelled(folder, OWN)
 
 
 def test_list_that_misses_an_image(tmp_path: Path) -> None:

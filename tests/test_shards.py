@@ -14,9 +14,11 @@ from PIL import Image
 
 from edgezoo import shards
 from edgezoo.errors import DataError
-from edgezoo.labelled import find_labelled, finder, wanted_files
+from edgezoo.labelled import count_images, find_labelled, finder, lists_behind, wanted_files
 from edgezoo.preprocessing import file_sha256, load_pixels
 from edgezoo.shards import Member
+from edgezoo.sweep.estimate import estimate
+from edgezoo.sweep.grid import SweepRequest, expand
 from tests.test_evaluation import CONTRACT, WNIDS
 
 
@@ -88,6 +90,27 @@ def test_folder_a_class_and_flat(tmp_path: Path) -> None:
     assert list(_labels(flat, tmp_path / "val.txt").values()) == [900, 4]
     assert wanted_files(flat, None, 1) == ((flat,), tmp_path / "val.txt")
     assert wanted_files(sorted_ones, None, 1) == ((sorted_ones,), None), "needs no list"
+
+
+def test_list_beside_a_tar_that_is_sorted_in_part(tmp_path: Path) -> None:
+    """The list is used as soon as one image lies in no folder; a device must get it then."""
+    tar = _tar(tmp_path / "a.tar", {f"{WNIDS[3]}/x.JPEG": _jpeg(1), "y.JPEG": _jpeg(2)})
+    (tmp_path / "val.txt").write_text("x 5\ny 6\n")
+    assert list(_labels(tar).values()) == [5, 6]
+    assert wanted_files(tar, None, None) == ((tar,), tmp_path / "val.txt")
+    assert lists_behind(tar) == (tmp_path / "val.txt",)
+
+
+def test_images_are_counted_in_their_tar_files(tmp_path: Path) -> None:
+    _tar(tmp_path / "0.tar", {"1.jpg": b"x", "1.cls": b"1", "2.jpg": b"x", "a/.3.jpg": b"x"})
+    _tar(tmp_path / "1.tar", {"1.png": b"x", "LICENSE": b"x"})
+    assert (count_images(tmp_path), count_images(tmp_path / "1.tar")) == (3, 1)
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "1.png").write_bytes(b"x")
+    assert count_images(images) == 1
+    request = SweepRequest(models=("mobilenet",), weights="random", images=tmp_path / "0.tar")
+    assert estimate(request, expand(request))["images"] == 2
 
 
 def test_hostile_members(tmp_path: Path) -> None:

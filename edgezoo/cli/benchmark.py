@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -82,6 +81,11 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
     }
     request = request_for(what, given)
     _check_place(request, **place)
+    if retry and request.output is None:
+        raise UsageError(
+            "--retry-failed is about a sweep's records, and nothing is kept here.",
+            "Give --output DIR (or -o DIR), or leave --retry-failed out.",
+        )
     if dry_run:
         return _show_plan(request, as_json)
     if request.output is None:
@@ -165,15 +169,23 @@ def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool, on: s
     return 0
 
 
+def _names(entries: list[dict[str, Any]]) -> dict[str, str]:
+    """What each artifact of a table is called."""
+    from edgezoo.measurement.comparisons import short_names
+
+    return short_names([entry["artifact"] for entry in entries])
+
+
 def _show_accuracies(results: list[dict[str, Any]]) -> None:
     scored = {result["artifact"]: result["accuracy"] for result in results if result["accuracy"]}
+    names = _names(results)
     if scored:
         console.table(
             "Accuracy",
             ("file", "images", "top-1", "95 % interval"),
             [
                 (
-                    Path(artifact).name,
+                    names[artifact],
                     entry["images"],
                     console.percent(entry["top1"]),
                     "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
@@ -185,13 +197,14 @@ def _show_accuracies(results: list[dict[str, Any]]) -> None:
 
 def _show_estimates(facts: dict[str, Any]) -> None:
     """Apart from what was measured."""
+    names = _names([*facts["results"], *facts.get("estimates", ())])
     if facts.get("estimates"):
         console.table(
             "Vela estimates: computed by a model of the hardware, not measured",
             ("file", "target", "ms", "on NPU", "on CPU"),
             [
                 (
-                    Path(entry["artifact"]).name,
+                    names[entry["artifact"]],
                     entry["target"],
                     f"{entry['inference_ms']:.3f}",
                     entry["npu_ops"],
@@ -205,13 +218,13 @@ def _show_estimates(facts: dict[str, Any]) -> None:
 
 
 def _show_results(results: list[dict[str, Any]]) -> None:
-    rows = []
+    rows, names = [], _names(results)
     for result in results:
         latency = result["latency_ms"]
         low, high = latency["ci95"]
         rows.append(
             (
-                Path(result["artifact"]).name,
+                names[result["artifact"]],
                 result["threads"],
                 f"{latency['median']:.3f}",
                 f"{low:.2f}-{high:.2f}",
@@ -238,12 +251,13 @@ def _show_verdicts(facts: dict[str, Any]) -> None:
 
 def _show_trust(results: list[dict[str, Any]]) -> None:
     """What speaks against all figures once, what speaks against one with its name."""
+    names = _names(results)
     reasons = [dict.fromkeys(result["trust"]["reasons"]) for result in results]
     common = [text for text in (reasons[0] if reasons else ()) if all(text in r for r in reasons)]
     for text in common:
         console.warn(text)
     for result, own in zip(results, reasons, strict=True):
-        name = f"{Path(result['artifact']).name}, threads {result['threads']}"
+        name = f"{names[result['artifact']]}, threads {result['threads']}"
         for text in own:
             if text not in common:
                 console.warn(f"{name}: {text}")
@@ -254,12 +268,15 @@ def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[s
 
     with console.share(not silent) as progress:
         facts = sweep(request, progress, retry_failed=retry, **place)
+    first = None if facts["results"] or facts["estimates"] else next(iter(facts["failed"]), None)
+    code = first["error"]["exit_code"] if first else 0
     if as_json:
         console.print_json(facts)
-        return 0
+        return code
     if facts["done_before"]:
         console.note(f"Done before: {counted(facts['done_before'], 'variant')}.")
-    _show_records(facts["results"])
+    if facts["results"]:
+        _show_records(facts["results"])
     _show_estimates(facts)
     for entry in facts["failed"]:
         console.warn(f"{entry['name']} failed: {entry['error']['message']}")
@@ -272,18 +289,22 @@ def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[s
         print(facts["report"])
     else:
         console.note('No page was made. For one: pip install "edgezoo[report]"')
-    scored = any(result["accuracy"] for result in facts["results"])
-    console.next_command(recommendation(request.output, scored))
-    return 0
+    if first:
+        console.warn(f"Nothing was measured. {first['error']['hint']}".strip())
+        console.next_command("mend that, and run the same command again with --retry-failed.")
+    else:
+        scored = any(result["accuracy"] for result in facts["results"])
+        console.next_command(recommendation(request.output, scored))
+    return code
 
 
 def _show_records(results: list[dict[str, Any]]) -> None:
-    rows = []
+    rows, names = [], _names(results)
     for result in sorted(results, key=lambda r: r["latency_ms"]["median"]):
         accuracy = result["accuracy"]
         rows.append(
             (
-                Path(result["artifact"]).name,
+                names[result["artifact"]],
                 result["threads"],
                 f"{result['latency_ms']['median']:.2f}",
                 console.percent(accuracy["top1"] if accuracy else None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,9 @@ def _compare(session: Session, i: int, j: int) -> dict[str, Any]:
     assert isinstance(result, dict) and isinstance(base, dict) and mine and theirs
     ratio = statistics.ratio(mine, theirs)
     threads = result["threads"] != base["threads"]
+    short = short_names([r["artifact"] for r in session.results if isinstance(r, dict)])
     names = [
-        Path(r["artifact"]).name + (f" (threads {r['threads']})" if threads else "")
+        short[r["artifact"]] + (f" (threads {r['threads']})" if threads else "")
         for r in (result, base)
     ]
     verdict = verdicts.judge(names[0], names[1], ratio, session.noise_floor)
@@ -69,6 +71,19 @@ def _compare(session: Session, i: int, j: int) -> dict[str, Any]:
         "verdict": verdict.word,
         "text": verdict.text + (f"; {why}" if why else ""),
     }
+
+
+def short_names(paths: Sequence[str]) -> dict[str, str]:
+    """The end of each path that no other one has: mostly the file's name, else with folders."""
+    parts = {path: Path(path).parts for path in paths}
+    names = {}
+    for path, own in parts.items():
+        count = 1
+        others = [other for other in parts.values() if other != own]
+        while count < len(own) and any(other[-count:] == own[-count:] for other in others):
+            count += 1
+        names[path] = str(Path(*own[-count:]))
+    return names
 
 
 def to_json(session: Session) -> dict[str, Any]:

@@ -136,6 +136,9 @@ def measure(
         found = protocol.measure(children, settings, progress)
         after, own = host.look(), time.process_time() - own
         for name, child in children.items():
+            # One that failed has been told of already: to ask it again would only find it dead.
+            if isinstance(found[name], EdgeZooError):
+                continue
             try:
                 child.finish()
             except EdgeZooError as error:
@@ -146,7 +149,7 @@ def measure(
     check = None
     if _CHECK in series and "0" in series:
         check = statistics.ratio(series[_CHECK].wall_ms, series["0"].wall_ms)
-    remarks = [*trust.of_host(before, after, own), *trust.of_check(check)]
+    remarks = [*trust.of_host(before, after, own), *trust.of_check(check, errors.get(_CHECK))]
     results = tuple(
         errors.get(name) or _result(children[name], series[name], remarks, before, after)
         for name in named if name != _CHECK

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from edgezoo.errors import EdgeZooError
 from edgezoo.machine import usable_cores
 from edgezoo.measurement import verdicts
 from edgezoo.measurement.host import Health
@@ -163,9 +164,17 @@ def of_place(ran_on: dict[str, Any]) -> list[Remark]:
     return found
 
 
-def of_check(check: Ratio | None) -> list[Remark]:
-    """What the A/A check says."""
+def of_check(check: Ratio | None, error: EdgeZooError | None = None) -> list[Remark]:
+    """What the A/A check says, or that it failed: then nobody knows the noise of this machine."""
     floor = verdicts.noise_floor(check)
+    if error is not None:
+        return [
+            Remark(
+                "caution",
+                f"The A/A check failed, so a noise floor of {100 * floor:.1f} % is assumed: "
+                f"{error.message}",
+            )
+        ]
     if check is None or floor <= _NOISY:
         return []
     return [Remark("caution", verdicts.self_check_text(check, floor) + ".")]

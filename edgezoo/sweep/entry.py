@@ -17,11 +17,12 @@ from edgezoo.reporting import files, html
 from edgezoo.store import Record
 from edgezoo.sweep import cluster as clusters
 from edgezoo.sweep import records, steps
-from edgezoo.sweep.grid import SweepRequest, expand, read_toml
+from edgezoo.sweep.grid import SweepRequest, expand
 from edgezoo.sweep.keys import images_hash
 from edgezoo.sweep.run import Outcome, run
 from edgezoo.sweep.state import Progress
 from edgezoo.sweep.steps import REAL
+from edgezoo.sweep.sweep_file import read_toml, strange_to_files
 
 
 def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepRequest:
@@ -46,17 +47,17 @@ def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepReque
             "Files, models and sweeps cannot be mixed.", "Name one kind, and one TOML file only."
         )
     (kind,) = kinds
-    if kind == "toml":
-        return SweepRequest(**{**read_toml(Path(words[0])), **given})
-    if kind == "files":
-        strange = {"alpha", "input_size", "format", "precision", "weights", "calibration"} & set(
-            given
-        )
+    asked = read_toml(Path(words[0])) if kind == "toml" else {}
+    if kind == "files" or "files" in asked:
+        strange = strange_to_files(given)
         if strange:
             raise UsageError(
-                f"--{min(strange).replace('_', '-')} says how files are made; these exist already.",
+                f"--{strange.replace('_', '-')} says how files are made; these exist already.",
                 "Leave it out, or name a model.",
             )
+    if kind == "toml":
+        return SweepRequest(**{**asked, **given})
+    if kind == "files":
         return SweepRequest(files=tuple(map(Path, words)), **given)
     return SweepRequest(models=tuple(words), **given)
 

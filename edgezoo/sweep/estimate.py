@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgezoo import registry
-from edgezoo.labelled import image_files
+from edgezoo.labelled import count_images
 from edgezoo.pipeline import plan as plans
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
@@ -21,7 +21,7 @@ def estimate(request: SweepRequest, networks: list[Network]) -> dict[str, Any]:
         {"variants": [...], "failing": [...], "seconds_about", "images"}; the time is that of a
         sweep from nothing, a rough fit to one machine.
     """
-    images = len(image_files(request.images)) if request.images is not None else 0
+    images = count_images(request.images) if request.images is not None else 0
     if request.limit is not None:
         images = min(images, request.limit)
     seconds = 0.0

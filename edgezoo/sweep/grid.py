@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from edgezoo import arguments, registry
 from edgezoo.artifact import not_a_file
 from edgezoo.contracts import ExportJob
-from edgezoo.errors import DataError, EdgeZooError, RefusedError, UsageError, did_you_mean, words_of
+from edgezoo.errors import EdgeZooError, RefusedError, UsageError, did_you_mean
 from edgezoo.machine import usable_cores
 from edgezoo.measurement.protocol import Settings
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
@@ -121,6 +119,9 @@ def expand(request: SweepRequest) -> list[Network]:
     Raises:
         UsageError: unknown names, illegal values; nothing is started then.
     """
+    for name in ("format", "precision", "threads", "device"):
+        if not getattr(request, name):
+            raise UsageError(f"--{name} names nothing.", f"Name some, or leave --{name} out.")
     threads = thread_counts(request.threads)
     _check_targets(request)
     if request.images is None and (request.limit or request.ground_truth):
@@ -272,50 +273,3 @@ def export_request(request: SweepRequest, variants: Iterable[Variant]) -> Export
         calibration_count=request.calibration_count,
         output=(request.output or Path()) / "artifacts",
     )
-
-
-_TUPLES = ("models", "files", "alpha", "input_size", "format", "precision", "threads", "device",
-           "target")  # fmt: skip
-_PATHS = ("images", "ground_truth", "output", "calibration", "weights")
-_WORDS = ("synthetic", "samples", "imagenet", "random")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """The fields of a `SweepRequest` that a TOML file sets; paths are relative to the file.
-
-    Raises:
-        DataError: no such file, or no TOML.
-        UsageError: an unknown key or a value of the wrong type.
-    """
-    try:
-        facts = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DataError(
-            f"{path} cannot be read: {words_of(error)}.", "See docs/benchmarking.md."
-        ) from error
-    known = {f.name.replace("_", "-"): f for f in fields(SweepRequest) if f.name != "settings"}
-    values: dict[str, Any] = {}
-    for key, value in facts.items():
-        if key not in known:
-            raise UsageError(f"{path} has an unknown key {key!r}.", did_you_mean(key, list(known)))
-        values[known[key].name] = _toml_value(known[key].name, value, path)
-    return values
-
-
-def _toml_value(name: str, value: Any, path: Path) -> Any:
-    if name in _TUPLES:
-        entries: list[Any] = value if isinstance(value, list) else [value]
-        kind: Any = {"alpha": float, "input_size": int}.get(name, str)
-        try:
-            if name == "files":
-                return tuple(path.parent / str(entry) for entry in entries)
-            return tuple(kind(entry) for entry in entries)
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{path}: {name} cannot be {value!r}.", "See --help.") from error
-    kinds = {"limit": int, "seed": int, "calibration_count": int, "pin": bool, "self_check": bool}
-    if not isinstance(value, kinds.get(name, str)):
-        raise UsageError(f"{path}: {name} cannot be {value!r}.", "See --help.")
-    if name in _PATHS and value not in _WORDS:
-        resolved = path.parent / str(value)
-        return str(resolved) if name in ("calibration", "weights") else resolved
-    return value

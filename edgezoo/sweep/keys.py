@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import registry, samples
-from edgezoo.labelled import image_files
+from edgezoo.labelled import image_files, lists_behind
 from edgezoo.measurement import protocol
 from edgezoo.preprocessing import file_sha256
 from edgezoo.releases import own_version
@@ -32,16 +32,24 @@ def images_hash(request: SweepRequest) -> str | None:
     """The images that accuracy is found on; None where none are."""
     if request.images is None:
         return None
-    truth = file_sha256(request.ground_truth) if request.ground_truth else None
-    return content_key(
-        {"folder": folder_hash(request.images), "truth": truth, "limit": request.limit}
-    )
+    facts: dict[str, Any] = {"folder": folder_hash(request.images), "limit": request.limit}
+    # A list that lies beside the images tells their classes as one that is named does.
+    hashes = [file_sha256(path) for path in lists_behind(request.images, request.ground_truth)]
+    facts["truth"] = hashes[0] if hashes else None
+    if hashes[1:]:
+        facts["order"] = hashes[1]
+    return content_key(facts)
 
 
 def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
     """What an exported file depends on; for a file that exists, its content."""
     if variant.path is not None:
         return artifact_sha256(variant.path)[:16]
+    return content_key(file_facts(request, network, variant))
+
+
+def file_facts(request: SweepRequest, network: Network, variant: Variant) -> dict[str, Any]:
+    """What is behind the key of a file that a sweep exports."""
     facts: dict[str, Any] = {
         "model": variant.model,
         "alpha": variant.alpha,
@@ -55,7 +63,7 @@ def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
     if variant.precision == "int8":
         facts["calibration"] = _calibration_hash(request.calibration)
         facts["calibration_count"] = request.calibration_count
-    return content_key(facts)
+    return facts
 
 
 def artifact_sha256(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo import registry
-from edgezoo.errors import CrashError, EdgeZooError, MissingError, RefusedError
+from edgezoo.errors import CrashError, EdgeZooError, MissingError, RefusedError, UsageError
 from edgezoo.machine import environment
 from edgezoo.store import Store, content_key
 from edgezoo.sweep import keys, records
@@ -35,6 +35,45 @@ def prepare(
             if item.variant.estimated:
                 _estimate(sweep, item)
     return items
+
+
+def require_same_files(sweep: Sweep, networks: list[Network], every: list[list[Item]]) -> None:
+    """Look, before anything is made, whether files of another sweep would be overwritten.
+
+    Files are named by what they are, not by how they were calibrated, and the records of the other
+    sweep tell of the files as they are.
+
+    Raises:
+        UsageError: with what differs.
+    """
+    for network, items in zip(networks, every, strict=True):
+        made = network.error is None and any(True for _ in open_items(items))
+        for file in network.files if made else ():
+            note = None if file.path else sweep.store.note(_note_name(network, file))
+            if note is None or not (sweep.store.folder / note["path"]).is_file():
+                continue
+            if note["key"] != keys.file_key(sweep.request, network, file):
+                facts = keys.file_facts(sweep.request, network, file)
+                raise UsageError(
+                    f"{sweep.store.folder / note['path']} is another sweep's: "
+                    f"{_differences(note.get('made_from'), facts)}. Records there tell of it.",
+                    "Take another --output for this sweep; edgezoo report reads several stores.",
+                )
+
+
+_HASHES = ("weights", "calibration")
+
+
+def _differences(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    """What differs between two files of one name, by the names of options."""
+    if before is None:  # kept by an EdgeZoo that did not tell
+        return "it was made with other settings"
+    told = []
+    for name in (name for name in now if before.get(name) != now[name]):
+        option = "the version of EdgeZoo" if name == "edgezoo" else f"--{name.replace('_', '-')}"
+        told.append(f"{option} was another" if name in _HASHES else
+                    f"{option} was {before.get(name)} and is {now[name]}")  # fmt: skip
+    return ", ".join(told)
 
 
 def _estimate(sweep: Sweep, item: Item) -> None:
@@ -74,7 +113,7 @@ def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
     # Files of finished variants too: one of them is what the others are compared with.
     for file in dict.fromkeys(item.variant.file for item in items if _is_wanted(item)):
         key = keys.file_key(sweep.request, network, file)
-        kept = _kept(sweep.store, file, key)
+        kept = _kept(sweep.store, _note_name(network, file), key)
         if kept is None:
             missing[file] = key
         else:
@@ -91,9 +130,14 @@ def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
             continue
         for file, facts in made.items():
             path = Path(facts["path"])
-            facts = {**facts, "key": missing[file], "sha256": keys.artifact_sha256(path)}
+            facts = {
+                **facts,
+                "key": missing[file],
+                "made_from": keys.file_facts(sweep.request, network, file),
+                "sha256": keys.artifact_sha256(path),
+            }
             facts["path"] = path.relative_to(sweep.store.folder).as_posix()
-            sweep.store.keep(_note_name(file), facts)
+            sweep.store.keep(_note_name(network, file), facts)
             _assign(items, file, {**facts, "path": path})
     for item in open_items(items):
         if item.path is None:
@@ -106,17 +150,22 @@ def _attempts(files: list[Variant]) -> Iterator[list[Variant]]:
         yield from ([file] for file in files)
 
 
-def _note_name(file: Variant) -> str:
-    return f"file-{file.name.removesuffix('__t0')}"
+def _note_name(network: Network, file: Variant) -> str:
+    """Of the note of a file; untrained files have names of their own, as on disk."""
+    untrained = network.plan is not None and network.plan.weights.source == "random"
+    return f"file-{file.name.removesuffix('__t0')}{'_untrained' if untrained else ''}"
 
 
-def _kept(store: Store, file: Variant, key: str) -> dict[str, Any] | None:
+def _kept(store: Store, name: str, key: str) -> dict[str, Any] | None:
     """A file that an earlier run made, if it is still what it was."""
-    facts = store.note(_note_name(file))
+    facts = store.note(name)
     if facts is None or facts.get("key") != key:
         return None
     path = store.folder / facts["path"]
-    if not path.is_file() or keys.artifact_sha256(path) != facts["sha256"]:
+    belonging = registry.runtime_for(path).files(path) if path.is_file() else ()
+    if not belonging or not all(file.is_file() for file in belonging):
+        return None
+    if keys.artifact_sha256(path) != facts["sha256"]:
         return None
     return {**facts, "path": path}
 
@@ -142,12 +191,7 @@ def _score(sweep: Sweep, items: list[Item]) -> None:
     """Accuracy of each file once; a float32 file of the network is the reference."""
     paths = list(dict.fromkeys(item.path for item in open_items(items) if item.path))
     reference = next((i.path for i in items if i.path and i.variant.precision == "float32"), None)
-    hashes = {path: keys.artifact_sha256(path) for path in (*paths, reference) if path}
-    names = {
-        path: "accuracy-" + content_key({"file": hashes[path], "images": sweep.images,
-                                         "reference": hashes.get(reference) if reference else None})
-        for path in paths
-    }  # fmt: skip
+    names = {path: _score_name(sweep, path, reference) for path in paths}
     entries = {path: sweep.store.note(names[path]) for path in paths}
     open_paths = [path for path in paths if entries[path] is None]
     for group in ([open_paths] if len(open_paths) > 1 else []) + [[p] for p in open_paths]:
@@ -167,3 +211,12 @@ def _score(sweep: Sweep, items: list[Item]) -> None:
     for item in open_items(items):
         if item.path:
             item.accuracy = entries[item.path]
+
+
+def _score_name(sweep: Sweep, path: Path, reference: Path | None) -> str:
+    """Of the note of an accuracy: it holds for these files, images and runtimes."""
+    facts: dict[str, Any] = {"images": sweep.images}
+    for name, file in (("file", path), ("reference", reference)):
+        facts[name] = keys.artifact_sha256(file) if file else None
+        facts[f"{name}_runtime"] = registry.runtime_for(file).version() if file else None
+    return "accuracy-" + content_key(facts)

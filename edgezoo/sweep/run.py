@@ -15,7 +15,7 @@ from edgezoo.measurement.session import Subject
 from edgezoo.store import Record, open_store
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, SweepRequest, Variant, expand
-from edgezoo.sweep.prepare import prepare
+from edgezoo.sweep.prepare import prepare, require_same_files
 from edgezoo.sweep.state import (
     Item,
     Progress,
@@ -70,6 +70,7 @@ def run(
     with open_store(request.output) as store:
         sweep = Sweep(request, store, steps, progress, images, steps.machine_id())
         every = [[_item(sweep, n, v, retry_failed) for v in n.every] for n in networks]
+        require_same_files(sweep, networks, every)
         before = sum(item.record is not None for items in every for item in items)
         for place, items in enumerate(_prepared(sweep, networks, every)):
             _measure_open(sweep, items, (place, len(networks)))

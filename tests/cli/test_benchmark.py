@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,10 @@ def test_an_option_overrules_the_file(cli: Cli, tmp_path: Path) -> None:
         ((*RANDOM, "a.tflite"), 2, ("mixed",)),
         (("a.tflite",), 5, ("a.tflite",)),
         (("a.tflite", "--alpha", "0.5"), 2, ("--alpha",)),
+        (("a.tflite", "--seed", "3"), 2, ("--seed",)),
+        (("a.tflite", "--calibration-count", "9"), 2, ("--calibration-count",)),
+        (("a.tflite", "--retry-failed"), 2, ("--retry-failed", "--output")),
+        ((*RANDOM, "--precision", "", "-o", "x"), 2, ("--precision",)),
         ((*RANDOM, "--threads", "0", "-o", "x"), 2, ("--threads 0",)),
         ((*RANDOM, "--threads", "many", "-o", "x"), 2, ("--threads many",)),
         ((*RANDOM, "--alpha", "half", "-o", "x"), 2, ("--alpha", "half")),
@@ -149,6 +154,7 @@ def test_wrong_usage(
         ('models = ["mobilenet"]\nalpha = "wide"', ("alpha",)),
         ('models = ["mobilenet"]\nlimit = "ten"', ("limit",)),
         ('models = ["mobilenet"]\nimages = 3', ("images",)),
+        ('models = ["mobilenet"]\nlimit = true', ("sweep.toml", "limit", "true")),
     ],
 )
 def test_wrong_toml(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
@@ -156,6 +162,33 @@ def test_wrong_toml(tmp_path: Path, text: str, words: tuple[str, ...]) -> None:
     ended = run_cli("benchmark", tmp_path / "sweep.toml", "--dry-run")
     assert ended.code in (2, 5)
     assert [word for word in words if word not in ended.error(ended.code)] == []
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_sweep_in_which_all_fails(cli: Cli, tmp_path: Path, as_json: bool) -> None:
+    """It ends as the same file does without --output, the second time too."""
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(b"\x1c\0\0\0TFL3 and then nothing")
+    sweep = ("benchmark", broken, "-o", tmp_path / "store", "--no-self-check")
+    assert "broken.tflite" in cli("benchmark", broken).error(5)
+    for _ in range(2):
+        ended = cli(*sweep, *(["--json"] if as_json else []))
+        assert ended.code == 5
+        if as_json:
+            assert [entry["error"]["exit_code"] for entry in ended.json["failed"]] == [5]
+        else:
+            assert "Nothing was measured." in ended.stderr and "--retry-failed" in ended.stderr
+            assert "recommend" not in ended.stderr and "median" not in ended.stdout
+
+
+def test_files_of_one_name(cli: Cli, exported: Exported, tmp_path: Path) -> None:
+    for folder in ("v1", "v2"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(exported.path("tflite", "int8"), tmp_path / folder / "m.tflite")
+    files = (tmp_path / "v1" / "m.tflite", tmp_path / "v2" / "m.tflite")
+    ended = cli("benchmark", *files, "--no-self-check", "-q")
+    assert ended.code == 0 and _narrow(ended.stdout)
+    assert ended.stdout.count("v1/m.tflite") == ended.stdout.count("v2/m.tflite") == 2
 
 
 def test_report_of_two_stores(cli: Cli, tmp_path: Path) -> None:

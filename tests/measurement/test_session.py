@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from edgezoo.errors import CrashError, DataError, MissingError
 from edgezoo.measurement import comparisons, session
-from edgezoo.measurement.protocol import Settings
+from edgezoo.measurement.protocol import Block, Settings
 from edgezoo.measurement.session import Subject, measure
 from tests.conftest import Exported
 from tests.support.foreign import strip_contract
@@ -86,6 +88,47 @@ def test_pinned_process_stays_on_its_core(exported: Exported) -> None:
         status = Path(f"/proc/{child.talk._child.pid}/status").read_text()
     allowed = status.partition("Cpus_allowed_list:")[2].split()[0]
     assert allowed == str(session._cpus(1)[0])
+
+
+class _Silent(session._Child):
+    """Its process stops, as one does that waits for a driver; the one of a number stops alone."""
+
+    opened_before: ClassVar[int] = 0
+    stopping: ClassVar[int] = 0
+
+    def block(self, runs: int, lead_in: int) -> Block:
+        if self.number == self.stopping:
+            os.kill(self.talk._child.pid, signal.SIGSTOP)
+        return super().block(runs, lead_in)
+
+    def _open(self, cpus: list[int] | None) -> dict[str, Any]:
+        self.number = _Silent.opened_before
+        _Silent.opened_before += 1
+        return super()._open(cpus)
+
+    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
+        patience = 1.0 if self.number == self.stopping and method != "open" else 60.0
+        return self.talk.ask(method, patience_s=patience, **arguments)
+
+
+@pytest.mark.parametrize("stopping", [0, 1])
+def test_a_process_that_hangs(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch, stopping: int
+) -> None:
+    """It is told as such, not as out of memory; without an A/A check the trust says so."""
+    monkeypatch.setattr(session, "_Child", _Silent)
+    monkeypatch.setattr(_Silent, "opened_before", 0)
+    monkeypatch.setattr(_Silent, "stopping", stopping)
+    measured = measure([Subject(exported.path("tflite", "int8"))], QUICK)
+    assert measured.self_check is None
+    (result,) = measured.results
+    if stopping == 0:
+        assert isinstance(result, CrashError) and "no sign of life" in result.message
+    else:
+        assert isinstance(result, dict) and result["trust"]["level"] != "good"
+        (told,) = [text for text in result["trust"]["reasons"] if "A/A" in text]
+        assert told.startswith("The A/A check failed, so a noise floor of 2.0 % is assumed: ")
+        assert "no sign of life" in told and told.endswith(".")
 
 
 def test_a_process_that_dies_is_told_in_words(exported: Exported) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgezoo.measurement.comparisons import compare, short_names
+from edgezoo.measurement.protocol import Settings
+from edgezoo.measurement.session import Session
 from edgezoo.measurement.statistics import Ratio
 from edgezoo.measurement.verdicts import int8_remark, judge, noise_floor
 
@@ -30,6 +33,28 @@ def test_judge(ratio: Ratio, word: str, text: str) -> None:
     assert (verdict.word, verdict.text) == (word, text)
 
 
+def test_files_of_one_name_are_told_apart() -> None:
+    assert short_names(["x/a.onnx", "y/b.onnx", "x/a.onnx"]) == {
+        "x/a.onnx": "a.onnx", "y/b.onnx": "b.onnx",
+    }  # fmt: skip
+    assert short_names(["v1/m.tflite", "v2/m.tflite", "v2/n.tflite"]) == {
+        "v1/m.tflite": "v1/m.tflite", "v2/m.tflite": "v2/m.tflite", "v2/n.tflite": "n.tflite",
+    }  # fmt: skip
+    assert short_names(["/r/1/out/m.onnx", "/r/2/out/m.onnx", "m.onnx"]) == {
+        "/r/1/out/m.onnx": "1/out/m.onnx", "/r/2/out/m.onnx": "2/out/m.onnx", "m.onnx": "m.onnx",
+    }  # fmt: skip
+
+
+def test_verdict_on_files_of_one_name() -> None:
+    results = tuple(
+        {"artifact": f"{folder}/m.tflite", "threads": 1, "model": None} for folder in ("v1", "v2")
+    )
+    where = {"machine": {"features": [], "architecture": "x86_64"}}
+    blocks = ([[2.0] * 10] * 24, [[1.0] * 10] * 24)
+    (told,) = compare(Session(results, blocks, None, where, Settings()))
+    assert told["text"].startswith("v2/m.tflite is 2.00 times faster than v1/m.tflite")
+
+
 def test_noise_floor() -> None:
     assert noise_floor(None) == 0.02
     assert noise_floor(Ratio(1.0, 0.999, 1.001, 12)) == 0.02, "processes differ, whatever one saw"
@@ -43,3 +68,4 @@ def test_why_int8_is_no_faster() -> None:
     assert "dot product" in str(int8_remark("slower", ["asimd"], "aarch64"))
     assert "although" in str(int8_remark("same", ["avx2", "avx512_vnni"], "x86_64"))
     assert int8_remark("faster", [], "x86_64") is None
+    assert int8_remark("unknown", ["avx2"], "x86_64") is None

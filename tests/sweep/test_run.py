@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import random
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from edgezoo import registry
 from edgezoo.errors import DataError, UsageError
 from edgezoo.store import open_store, read_records
+from edgezoo.sweep.keys import images_hash
 from edgezoo.sweep.run import run
 from edgezoo.sweep.steps import Steps
-from tests.conftest import environment
+from tests.conftest import Trained, environment
 from tests.support import fake_sweep
+from tests.test_evaluation import write_kit
 
 FAKE = Steps(fake_sweep.export, fake_sweep.evaluate, fake_sweep.measure)
 MOMENTS = 20
@@ -115,6 +121,74 @@ def test_a_changed_file_or_calibration_is_made_anew(store: Path) -> None:
     assert len(list((store / "records").iterdir())) > 24, "records of the other images stay"
 
 
+def _hashes(store: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (store / "artifacts").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"calibration_count": 32}, "--calibration-count was 200 and is 32"),
+        ({"seed": 7}, "--seed was 0 and is 7"),
+        ({"calibration": "images"}, "--calibration was another"),
+    ],
+)
+def test_files_that_records_tell_of_are_not_overwritten(
+    store: Path, change: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are named by what they are, not by how they were calibrated."""
+    monkeypatch.chdir(store.parent)
+    _sweep(store)
+    files, calls, found = _hashes(store), _calls(store), _records(store)
+    request = replace(fake_sweep.request(store, store.parent / "images"), **change)
+    with pytest.raises(UsageError, match=words) as caught:
+        run(request, steps=FAKE)
+    assert str(store) in caught.value.message and "--output" in caught.value.hint
+    assert (_hashes(store), _calls(store), _records(store)) == (files, calls, found)
+    shutil.rmtree(store / "artifacts")
+    assert len(run(request, steps=FAKE).records) == 24, "nothing is lost then"
+
+
+def test_trained_and_untrained_files_lie_side_by_side(store: Path, trained: Trained) -> None:
+    """Their names differ on disk, so neither sweep stands in the other's way."""
+    request = replace(fake_sweep.request(store, store.parent / "images"), alpha=(0.25,),
+                      input_size=(32,))  # fmt: skip
+    run(request, steps=FAKE)
+    both = replace(request, weights=str(trained.weights))
+    assert {record["status"] for record in run(both, steps=FAKE).records} == {"measured"}
+    with pytest.raises(UsageError, match="--seed was 0 and is 1"):
+        run(replace(both, seed=1), steps=FAKE)
+    assert run(request, steps=FAKE).done_before == 6
+
+
+def test_other_sweeps_of_an_older_store(store: Path) -> None:
+    """Its notes do not say what files were made from; what it has records of is done."""
+    _sweep(store)
+    for path in (store / "notes").glob("file-*.json"):
+        facts = json.loads(path.read_text())
+        del facts["made_from"]
+        path.write_text(json.dumps(facts))
+    assert _sweep(store).done_before == 24
+    request = replace(fake_sweep.request(store, store.parent / "images"), seed=7)
+    with pytest.raises(UsageError, match="other settings"):
+        run(request, steps=FAKE)
+    floats = replace(fake_sweep.request(store, store.parent / "images"), calibration_count=9,
+                     precision=("float32",), threads=("2",))  # fmt: skip
+    assert {r["status"] for r in run(floats, steps=FAKE).records} == {"measured", "failed"}
+
+
+def test_a_lost_file_of_weights_is_made_anew(store: Path) -> None:
+    """An OpenVINO artifact is two files; the sweep goes on whichever is lost."""
+    _sweep(store)
+    calls, whole = len(_calls(store)), _records(store)
+    (store / "artifacts" / "mobilenet_0.25_32_float32_openvino__t0.bin").unlink()
+    for path in (store / "records").glob("*0.25_32_float32_openvino*"):
+        path.unlink()
+    _sweep(store)
+    assert "export mobilenet_0.25_32_float32_openvino__t0" in _calls(store)[calls:]
+    assert _records(store) == whole
+
+
 def test_half_written_record_is_made_anew(store: Path) -> None:
     _sweep(store)
     whole = _records(store)
@@ -124,6 +198,36 @@ def test_half_written_record_is_made_anew(store: Path) -> None:
     assert len(damaged) == 1 and victim.name in damaged[0]
     _sweep(store)
     assert _records(store) == whole
+
+
+def test_another_list_of_classes_is_noticed(store: Path) -> None:
+    """Whether it was named, or found beside the images; with the order that it counts in."""
+    images = store.parent / "images"
+    Image.new("RGB", (8, 8)).save(images / "ILSVRC2012_val_00000001.png")
+    request, (folder, beside) = (
+        fake_sweep.request(store, images),
+        (images, store.parent / "val.txt"),
+    )
+    hashes = {images_hash(request)}
+    beside.write_text("ILSVRC2012_val_00000001.png 4\n")
+    hashes |= {images_hash(request)}
+    assert images_hash(replace(request, ground_truth=beside)) in hashes
+    beside.write_text("ILSVRC2012_val_00000001.png 5\n")
+    hashes |= {images_hash(request)}
+    beside.unlink()
+    write_kit(folder, "1\n")
+    hashes |= {images_hash(request)}
+    write_kit(folder, "1\n", (80, 70))
+    assert len(hashes | {images_hash(request)}) == 5
+    assert len({record["accuracy"]["images_hash"] for record in _scored(store)}) == 1
+    beside.write_text("a 6\n")
+    (folder / "ILSVRC2012_validation_ground_truth.txt").unlink()
+    assert len({record["accuracy"]["images_hash"] for record in _scored(store)}) == 2
+
+
+def _scored(store: Path) -> list[Any]:
+    _sweep(store)
+    return [record for record in read_records(store)[0] if record["status"] == "measured"]
 
 
 def test_missing_images_stop_a_resumed_sweep(store: Path) -> None:
@@ -141,6 +245,51 @@ def test_newer_store_is_refused(store: Path) -> None:
         _sweep(store)
     assert "Upgrade" in caught.value.hint
     assert not (store / "records").exists()
+
+
+def test_newer_record_is_not_overwritten(store: Path) -> None:
+    _sweep(store)
+    victim = sorted((store / "records").iterdir())[3]
+    text = json.dumps({**json.loads(victim.read_text()), "schema": 2})
+    victim.write_text(text)
+    with pytest.raises(DataError, match="schema 2") as caught:
+        _sweep(store)
+    assert "Upgrade" in caught.value.hint and victim.name in caught.value.message
+    assert victim.read_text() == text
+
+
+@pytest.mark.parametrize("file", ["store.json", ".lock"])
+def test_read_only_store(store: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    """As a read-only disk has it (permissions do not stop root): the store is named."""
+    store.mkdir()
+
+    def refuse(path: Path, *given: Any, **named: Any) -> Any:
+        if file in path.name:
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return usual["open"](path, *given, **named)
+
+    usual = {"open": Path.open}
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **_: refuse(path, "w").close())
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(DataError) as caught, open_store(store):
+        pass
+    words = f"Nothing can be written to the results store {store}: Read-only file system."
+    assert caught.value.message == words
+    assert "--output" in caught.value.hint
+
+
+def test_accuracy_of_another_runtime_is_found_anew(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Latency is; a record must not tell of two runtimes."""
+    _sweep(store)
+    calls = len(_calls(store))
+    runtime = type(registry.runtime_for(Path("a.onnx")))
+    monkeypatch.setattr(runtime, "version", lambda self: "onnxruntime 99")
+    _sweep(store)
+    again = [line for line in _calls(store)[calls:] if line.startswith("evaluate")]
+    assert len(again) == 7 and all("onnx" in line for line in again), "one cannot be made"
 
 
 def test_two_sweeps_do_not_write_to_one_store(store: Path) -> None:

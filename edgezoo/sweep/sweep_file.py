@@ -1,0 +1,111 @@
+"""A sweep's TOML file: the fields of a `SweepRequest`, held to what the command line allows."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from edgezoo import samples
+from edgezoo.errors import DataError, UsageError, did_you_mean, words_of
+from edgezoo.sweep.grid import SweepRequest
+
+_LISTS = {"models": str, "files": str, "alpha": float, "input_size": int, "format": str,
+          "precision": str, "threads": str, "device": str, "target": str}  # fmt: skip
+_LEAST = {"limit": 1, "seed": 0, "calibration_count": 1}
+_SWITCHES = ("pin", "self_check")
+_PATHS = ("images", "ground_truth", "output")
+# A path or one of these words; a folder of images may well be called imagenet.
+_WORDS = {"calibration": ("synthetic", samples.WORD), "weights": ("imagenet", "random")}
+# What says how files are made, in the order of docs/cli.md.
+_OF_MODELS = ("models", "alpha", "input_size", "format", "precision", "weights", "seed",
+              "calibration", "calibration_count")  # fmt: skip
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The fields of a `SweepRequest` that a TOML file sets; paths are relative to the file.
+
+    Raises:
+        DataError: no such file, or no TOML.
+        UsageError: an unknown key, a value of the wrong type or out of its range, or files with
+            what says how files are made.
+    """
+    try:
+        facts = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read: {words_of(error)}.", "See docs/benchmarking.md."
+        ) from error
+    known = {_key(f.name): f.name for f in fields(SweepRequest) if f.name != "settings"}
+    for key in facts:
+        if key not in known:
+            raise UsageError(f"{path} has an unknown key {key!r}.", did_you_mean(key, list(known)))
+    values = {known[key]: _value(path, known[key], value) for key, value in facts.items()}
+    strange = strange_to_files(values) if "files" in values else None
+    if strange:
+        raise UsageError(
+            f"{path}: {_key(strange)} says how files are made, and those of files exist already.",
+            f"Leave {_key(strange)} or files out.",
+        )
+    return values
+
+
+def strange_to_files(given: dict[str, Any]) -> str | None:
+    """The first field among those given that is of no use to files that exist already."""
+    return next((name for name in _OF_MODELS if name in given), None)
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _value(path: Path, name: str, value: Any) -> Any:
+    """One field; what a command line would not take is refused."""
+    if name in _LISTS:
+        entries: list[Any] = value if isinstance(value, list) else [value]
+        if not entries:
+            raise _wrong(path, name, value, "one or more")
+        found = tuple(_entry(path, name, entry) for entry in entries)
+        return tuple(path.parent / entry for entry in found) if name == "files" else found
+    if name in _LEAST:
+        if type(value) is not int or value < _LEAST[name]:
+            raise _wrong(path, name, value, f"a whole number of {_LEAST[name]} or more")
+        return value
+    if name in _SWITCHES:
+        if not isinstance(value, bool):
+            raise _wrong(path, name, value, "true or false")
+        return value
+    if not isinstance(value, str) or not value:
+        raise _wrong(path, name, value, "a text")
+    if name in _PATHS:
+        return path.parent / value
+    return value if value in _WORDS[name] else str(path.parent / value)
+
+
+def _entry(path: Path, name: str, entry: Any) -> Any:
+    """One entry of a list. Python counts true as 1 and cuts 160.7 to 160; a user means neither."""
+    kind = _LISTS[name]
+    if kind is str:
+        if isinstance(entry, str) and entry:
+            return entry
+        if name == "threads" and type(entry) is int:
+            return str(entry)
+        raise _wrong(path, name, entry, 'numbers of threads or "all"' if name == "threads" else
+                     "names")  # fmt: skip
+    wanted = "numbers above 0" if kind is float else "whole numbers of 1 or more"
+    whole = not isinstance(entry, float) or kind is float or entry.is_integer()
+    if isinstance(entry, bool) or not isinstance(entry, int | float | str) or not whole:
+        raise _wrong(path, name, entry, wanted)
+    try:
+        number = kind(entry)
+    except (ValueError, OverflowError) as error:
+        raise _wrong(path, name, entry, wanted) from error
+    if not 0 < number < float("inf"):
+        raise _wrong(path, name, entry, wanted)
+    return number
+
+
+def _wrong(path: Path, name: str, value: Any, wanted: str) -> UsageError:
+    told = str(value).lower() if isinstance(value, bool) else repr(value)
+    return UsageError(f"{path}: {_key(name)} cannot be {told}.", f"Give {wanted}.")
