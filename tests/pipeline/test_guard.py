@@ -235,6 +235,17 @@ def test_images_that_calibrate_prove_nothing(
     assert "calibrated on too" in message
 
 
+@pytest.mark.parametrize("missing", ["--images", "--ground-truth"])
+def test_images_that_are_not_there_are_found_missing_at_once(
+    cli: Callable[..., Ended], trained: Trained, output: Path, missing: str
+) -> None:
+    """A dry run says that all is well only where it is."""
+    given = {"--images": trained.test, missing: output / "none"}
+    options = [word for pair in given.items() for word in pair]
+    ended = cli("export", *trained.options, "--int8", "--max-drop", "1", *options, "--dry-run")
+    assert str(output / "none") in ended.error(5)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
