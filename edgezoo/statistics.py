@@ -43,7 +43,7 @@ def above_chance(successes: int, n: int, chance: float) -> bool:
     is then above chance. Wilson's is not exact where one success is expected or less.
     """
     if not 0 < chance < 1:
-        return True
+        return chance <= 0
     fewer = sum(
         math.exp(
             math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)

@@ -44,9 +44,8 @@ from edgezoo.statistics import EQUAL_WITHIN
 @click.option(
     "--equal-within",
     type=click.FloatRange(0, 100, min_open=True),
-    show_default="1.0",
     metavar="POINTS",
-    help="A difference of top-1 that does not matter, for the verdict.",
+    help="A difference of top-1 that does not matter, for the verdict (default: 1).",
 )
 @click.option(
     "--max-drop",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgezoo import cache, registry
 from edgezoo.artifact import InputContract
@@ -18,6 +18,10 @@ from edgezoo.pipeline.work import Progress, Work, answers_to
 from edgezoo.staging import staging
 from edgezoo.statistics import Drop, above_chance, paired_drop
 from edgezoo.verification import Comparison, compare
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +138,9 @@ def _guard(work: Work, max_drop: float) -> list[Guarded]:
     assert work.labelled is not None
     labelled = work.labelled
     classes = np.asarray(labelled.classes)
-    right = np.load(answers_to(labelled.pixels)).argmax(1) == classes
-    _require_knowledge(int(right.sum()), len(right), work)
+    answers = np.load(answers_to(labelled.pixels)).argmax(1)
+    right = answers == classes
+    _require_knowledge(answers, classes, work)
     ranked: list[str] = []
 
     def ranking() -> list[str]:
@@ -179,14 +184,24 @@ def _only_int8(plan: Plan) -> str | None:
     return f"--target {target}"
 
 
-def _require_knowledge(right: int, images: int, work: Work) -> None:
+def _require_knowledge(answers: NDArray[np.int64], classes: NDArray[np.int64], work: Work) -> None:
     """Refuse to guard a network that knows nothing of the images: it can lose nothing.
 
+    Chance is the agreement of answers with classes that have nothing to do with them, in the same
+    shares (J. Cohen, Educational and Psychological Measurement 20, 1960), and 1 / classes at least.
+    Images of a single class always agree by it: of those, half must be named rightly.
+
     Raises:
-        DataError: its answers are not better than guesses.
+        DataError: its answers are not better than by chance.
     """
-    chance = 1 / max(1, work.contract.classes)
-    if above_chance(right, images, chance):
+    import numpy as np
+
+    images, count = len(classes), max(2, work.contract.classes)
+    right = int((answers == classes).sum())
+    shares = np.bincount(answers, minlength=count) * np.bincount(classes, minlength=count)
+    chance = max(1 / count, float(shares.sum()) / images**2)
+    alone = len(set(classes.tolist())) == 1 and 2 * right >= images
+    if alone or above_chance(right, images, chance):
         return
     raise DataError(
         f"The float network names {right} of {counted(images, 'image')} in "

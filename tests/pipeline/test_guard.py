@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edgezoo.errors import DataError
 from edgezoo.pipeline.guard import Guarded, keep_within, line
+from edgezoo.pipeline.run import _require_knowledge
 from edgezoo.statistics import Drop, above_chance, paired_interval
 from tests.conftest import Ended, Trained
 from tests.docs.test_schemas import check
@@ -181,8 +186,8 @@ def test_a_target_of_int8_gets_no_float_layers(
 def test_a_network_that_knows_nothing_of_the_images_proves_nothing(
     cli: Callable[..., Ended], trained: Trained, output: Path
 ) -> None:
-    """All pictures with a class that none of them shows: int8 would lose nothing."""
-    wrong = output.parent / "wrong" / "n02110341"
+    """All pictures in the folder of one class, which few of them show: int8 would lose nothing."""
+    wrong = output.parent / "wrong" / min(folder.name for folder in trained.test.iterdir())
     wrong.mkdir(parents=True)
     for picture in trained.test.glob("*/*0.png"):
         shutil.copy(picture, wrong / f"{picture.parent.name}_{picture.name}")
@@ -200,11 +205,33 @@ def test_a_network_that_knows_nothing_of_the_images_proves_nothing(
         (55, 100, 0.5, False),
         (65, 100, 0.5, True),
         (400, 50_000, 0.001, True),
-        (3, 3, 1.0, True),
+        (3, 3, 1.0, False),
     ],
 )
 def test_better_than_guesses(right: int, images: int, chance: float, known: bool) -> None:
     assert above_chance(right, images, chance) == known
+
+
+@pytest.mark.parametrize(
+    ("answers", "classes", "known"),
+    [
+        ([1, 1, 2, 2, 3, 3] * 5, [2, 3, 1, 3, 1, 2] * 5, False),  # folders with others' names
+        ([1, 1, 2, 2, 3, 3] * 5, [1, 2, 2, 2, 3, 3] * 5, True),
+        ([1, 2, 3, 4, 5, 6] * 5, [1] * 30, False),  # one of six shows it
+        ([1, 1, 1, 1, 5, 6] * 5, [1] * 30, True),  # one class alone, and the network knows it
+        ([1] * 30, [1, 2] * 15, False),  # a network that names one class alone
+    ],
+)
+def test_knowledge_is_more_than_chance(answers: list[int], classes: list[int], known: bool) -> None:
+    work = SimpleNamespace(
+        contract=SimpleNamespace(classes=1000),
+        plan=SimpleNamespace(request=SimpleNamespace(images=Path("val"))),
+    )
+    expected: Any = (
+        contextlib.nullcontext() if known else pytest.raises(DataError, match="by chance")
+    )
+    with expected:
+        _require_knowledge(np.array(answers), np.array(classes), work)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
