@@ -80,8 +80,8 @@ class Guarded:
         outcome = self.kept.outcome
         text = (
             f"the drop is proved only to be below {outcome.high * 100:.2f} points with "
-            f"{CONFIDENCE:.0%} confidence on {counted(outcome.images, 'image')}, above --max-drop "
-            f"{self.max_drop:g} ({_seen(outcome.drop)})"
+            f"{100 * CONFIDENCE:.0f} % confidence on {counted(outcome.images, 'image')}, above "
+            f"--max-drop {self.max_drop:g} ({_seen(outcome.drop)})"
         )
         needed = images_to_prove(outcome, self.max_drop / 100, self.kept.confidence)
         if needed is not None:
@@ -133,8 +133,8 @@ def line(file: str, facts: dict[str, Any]) -> str:
     layers = f"{kept} of {facts['layers']} layers" if facts["layers"] else "no layer"
     return (
         f"{file}: {_seen(facts['drop'])}, proved to be below {facts['drop_bound'] * 100:.2f} "
-        f"({facts['confidence']:.0%} confidence, {counted(facts['images'], 'image')}, float top-1 "
-        f"{facts['reference_top1']:.1%}); {layers} in float."
+        f"({100 * facts['confidence']:.0f} % confidence, {counted(facts['images'], 'image')}, "
+        f"float top-1 {100 * facts['reference_top1']:.1f} %); {layers} in float."
     )
 
 

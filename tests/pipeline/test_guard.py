@@ -64,8 +64,8 @@ def test_a_file_that_holds_is_not_touched() -> None:
     assert guarded.met and not guarded.float_layers
     assert not made
     told = line("a.tflite", guarded.to_json())
-    assert told.startswith("a.tflite: drop seen 0.50 points, proved to be below 0.66 (95% confid")
-    assert "float top-1 70.0%" in told and told.endswith("no layer in float.")
+    assert told.startswith("a.tflite: drop seen 0.50 points, proved to be below 0.66 (95 % confid")
+    assert "float top-1 70.0 %" in told and told.endswith("no layer in float.")
 
 
 def test_leaves_the_best_try_where_nothing_helps() -> None:
