@@ -144,8 +144,9 @@ def stability_of(
         lows, highs: per image and tensor, shape (images, tensors).
 
     Returns:
-        {"halves": images in each, "score": 1 less the largest relative difference of the halves'
-        widths, "median": the median difference, "worst_tensor"}; None with fewer than two images.
+        {"halves": images in each, "score": the smallest overlap of the halves' ranges, as a share
+        of the range of both, "median": the median of what is missing from 1, "worst_tensor"}; None
+        with fewer than two images.
     """
     import numpy as np
 
@@ -153,9 +154,11 @@ def stability_of(
     if half < 1:
         return None
     first, second = slice(0, half), slice(half, 2 * half)
-    widths = [highs[part].max(0) - lows[part].min(0) for part in (first, second)]
-    wider = np.maximum(*widths)
-    difference = np.abs(widths[0] - widths[1]) / np.where(wider > 0, wider, 1)
+    starts = [lows[part].min(0) for part in (first, second)]
+    ends = [highs[part].max(0) for part in (first, second)]
+    joint = np.maximum(*ends) - np.minimum(*starts)
+    overlap = np.maximum(np.minimum(*ends) - np.maximum(*starts), 0)
+    difference = np.where(joint > 0, 1 - overlap / np.where(joint > 0, joint, 1), 0)
     worst = int(difference.argmax())
     return {
         "halves": half,

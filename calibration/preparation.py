@@ -109,15 +109,8 @@ def prepare(
         observation: of the plain network on these images.
         recipe: what to do.
     """
-    path.write_bytes(plain.read_bytes())
-    ranges, methods = observation.ranges, ["min/max ranges"]
-    if recipe.granularity == "per-tensor":
-        equalized = equalize(path, pixels, feed)
-        # What was made of the ranges before (see `widen_logits`) holds for the last layer, whose
-        # output no equalization touches.
-        ranges = {**observe(path, pixels, feed).ranges, **_after_last_layer(path, ranges)}
-        methods.append(f"cross-layer equalization of {equalized} pairs")
-    lift_tiny_weights(path, ranges)
+    ranges, equalized = rescale(plain, path, pixels, feed, observation, recipe)
+    methods = ["min/max ranges", *equalized]
     corrected = 0
     scales: dict[str, list[float]] = {}
     if recipe.effort != "fast":
@@ -134,6 +127,34 @@ def prepare(
         scales,
         asdict(recipe),
     )
+
+
+def rescale(
+    plain: Path,
+    path: Path,
+    pixels: NDArray[np.uint8],
+    feed: NetworkInput,
+    observation: Observation,
+    recipe: Recipe,
+) -> tuple[Ranges, list[str]]:
+    """Write the network whose weights are to be rounded; it answers as the plain one does.
+
+    Args:
+        plain, path, pixels, feed, observation, recipe: see `prepare`.
+
+    Returns:
+        The ranges of its activations, and what was done, in the terms of the literature.
+    """
+    path.write_bytes(plain.read_bytes())
+    ranges, methods = observation.ranges, []
+    if recipe.granularity == "per-tensor":
+        equalized = equalize(path, pixels, feed)
+        # What was made of the ranges before (see `widen_logits`) holds for the last layer, whose
+        # output no equalization touches.
+        ranges = {**observe(path, pixels, feed).ranges, **_after_last_layer(path, ranges)}
+        methods.append(f"cross-layer equalization of {equalized} pairs")
+    lift_tiny_weights(path, ranges)
+    return ranges, methods
 
 
 def _after_last_layer(path: Path, ranges: Ranges) -> Ranges:

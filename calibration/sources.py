@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FEW_IMAGES = 100
 MAX_UNREADABLE = 0.10
+# An agreement on fewer says nothing: they are filled up with images that calibrate, and it is told.
+LEAST_HELD_OUT = 16
 _LARGEST_ARRAYS = 8 << 30  # 50,000 pictures of 224 px take 7 GiB
 # Verification draws its procedural pictures far from those of calibration.
 _VERIFICATION_SEED = 1_000_003
@@ -41,6 +43,7 @@ class ImageSet:
         source: "folder", "npz", "samples" or "synthetic".
         names: what was chosen, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source knows none.
+        note: what verification must do with, in words, where too few images are left for it.
         prints: a fingerprint of each image; none for drawn pictures.
         resize: how files became pixels.
     """
@@ -143,7 +146,7 @@ def choose(
         where: "synthetic", "samples", a folder, or an .npz/.npy file of pixels.
         size: height and width in pixels.
         count: images to calibrate on, at the most.
-        verify_count: images to verify with; held out where there are enough.
+        verify_count: images to verify with; held out where there are enough, see `_apart`.
         seed: makes the choice repeatable.
         resize: how image files become pixels.
 
@@ -256,9 +259,8 @@ def _from_folder(
             f"{unreadable} of {tried} files in {folder} are not readable images.",
             "Up to a tenth is skipped; check the folder.",
         )
-    # With too few images to hold some out, a quarter verifies and is calibrated on as well.
     n = min(count, len(good))
-    held_out = slice(n, wanted) if len(good) > n else slice(0, verify_count)
+    held_out, note = _apart(len(good), n, verify_count)
     names = tuple(path.relative_to(folder).as_posix() for path in good)
     prints = tuple(fingerprints.of_file(path) for path in good)
     classes = {path.parent for path in good[:n]}
@@ -270,13 +272,37 @@ def _from_folder(
         seed,
         len(classes) if classes != {folder} else None,
         unreadable,
-        None if len(good) > n else "verified on images that it was calibrated on",
+        note,
         prints[:n],
         resize,
     )
     return chosen, replace(
-        chosen, pixels=stack[held_out], names=names[held_out], prints=prints[held_out]
+        chosen,
+        pixels=stack[held_out],
+        names=tuple(names[i] for i in held_out),
+        prints=tuple(prints[i] for i in held_out),
     )
+
+
+def _apart(total: int, calibrating: int, verify_count: int) -> tuple[list[int], str | None]:
+    """Which images verify: those that do not calibrate, filled up with such where they are few.
+
+    Args:
+        total: images at hand; the first `calibrating` of them calibrate.
+
+    Returns:
+        Indices, and what is to be said of them.
+    """
+    spare = list(range(calibrating, total))[:verify_count]
+    if len(spare) == verify_count:
+        return spare, None
+    if len(spare) >= LEAST_HELD_OUT:
+        return spare, f"verified on {len(spare)}, not on {verify_count}"
+    if not spare:
+        note = "verified on images that it was calibrated on"
+    else:
+        note = f"verified on {len(spare)} and on images that it was calibrated on"
+    return [*spare, *range(min(calibrating, verify_count - len(spare)))], note
 
 
 def _from_array(
@@ -288,16 +314,16 @@ def _from_array(
     check_pixels(pixels, size, str(path))
     order = np.random.default_rng(seed).permutation(len(pixels))
     n = min(count, len(order))
-    held_out = order[n : n + verify_count] if len(order) > n else order[:verify_count]
+    held_out, note = _apart(len(order), n, verify_count)
     digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
     def part(indices: NDArray[np.int64]) -> ImageSet:
         names = tuple(f"{digest}:{i}" for i in indices)
         taken = np.ascontiguousarray(pixels[indices])
         prints = tuple(fingerprints.of_pixels(picture) for picture in taken)
-        return ImageSet(taken, "npz", names, seed, prints=prints)
+        return ImageSet(taken, "npz", names, seed, note=note, prints=prints)
 
-    return part(order[:n]), part(held_out)
+    return part(order[:n]), part(order[held_out])
 
 
 def _read_array(path: Path) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from edgezoo import labelled, registry, remote, scoring, statistics
 from edgezoo.artifact import Artifact, InputContract
 from edgezoo.calibration import fingerprints
 from edgezoo.errors import DataError, RefusedError, UsageError
-from edgezoo.inference import require_classes
+from edgezoo.inference import require_classes, require_foreign
 from edgezoo.labelled import LabelledImages
 from edgezoo.preprocessing import recipe_hash
 from edgezoo.scoring import Ranks
@@ -81,7 +81,7 @@ def evaluate(
         threads: of the runtime, for one image.
         jobs: images that are worked on at a time; by default as many as use all cores.
         resume: go on where the same evaluation was interrupted.
-        preprocessing, labels: for files that carry no contract.
+        preprocessing, labels: of those files that carry no contract.
         trust: code in a network of Keras may run.
         on: a device to run it on, as ssh://user@host; see `remote.device.call`.
         progress: called with numbers of images that are done; not from a device.
@@ -110,20 +110,48 @@ def evaluate(
             runtime=runtime, threads=threads, jobs=jobs, resume=resume,
             preprocessing=preprocessing, labels=labels and Path(labels), trust=trust,
         )  # fmt: skip
+    told: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
     common: dict[str, Any] = {
-        "threads": threads, "preprocessing": preprocessing, "labels": labels, "jobs": jobs,
-        "resume": resume, "trust": trust, "progress": progress,
+        "threads": threads, "jobs": jobs, "resume": resume, "trust": trust, "progress": progress,
+        "foreign": _foreign([*artifacts, *([reference] if reference else [])], told, trust),
+        "told": told,
     }  # fmt: skip
     return assess(
         artifacts,
         labelled.finder(Path(images), truth, limit),
-        partial(scoring.rank, device=device, runtime=runtime, **common),
+        partial(_rank, device=device, runtime=runtime, **common),
         reference,
-        partial(scoring.rank, **common),
+        partial(_rank, **common),
         equal_within=equal_within,
         max_drop=max_drop,
         allow_overlap=allow_overlap,
     )
+
+
+def _foreign(
+    paths: Sequence[Path | str], told: dict[str, Any], trust: bool
+) -> frozenset[Path | str]:
+    """The files without a contract, of which alone `told` speaks.
+
+    Raises:
+        UsageError: something is told, and there is no such file.
+    """
+    loaded = [registry.load_artifact(path, trust=trust) for path in paths]
+    require_foreign(loaded, **told)
+    found = zip(paths, loaded, strict=True)
+    return frozenset(path for path, artifact in found if artifact.contract is None)
+
+
+def _rank(
+    path: Path | str,
+    find: Callable[[InputContract], Sequence[Path | Member]],
+    *,
+    foreign: frozenset[Path | str],
+    told: dict[str, Any],
+    **options: Any,
+) -> Ranks:
+    """`scoring.rank`, told of a file only what its own contract does not tell."""
+    return scoring.rank(path, find, **(told if path in foreign else {}), **options)
 
 
 def assess(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,7 @@ def open_artifact(
     preprocessing = preprocessing_mode(preprocessing)
     registry.require_device(device)
     artifact = registry.load_artifact(path, trust=trust)
+    require_foreign([artifact], preprocessing, labels)
     alive()
     opener = registry.runtime_for(artifact.path, runtime)
     with interpreting(path):
@@ -156,16 +158,34 @@ def open_artifact(
     if artifact.contract is None and preprocessing is not None:
         contract = foreign_contract(artifact, session, preprocessing, labels)
         artifact = replace(artifact, contract=contract)
-    elif artifact.contract is not None and preprocessing is not None:
-        session.close()
-        raise UsageError(
-            f"{path} carries its own preprocessing ({artifact.contract.preprocessing}).",
-            "Leave --preprocessing out.",
-        )
     if artifact.contract is None:
         session.close()
     artifact.required_contract()
     return artifact, session
+
+
+def require_foreign(
+    artifacts: Sequence[Artifact], preprocessing: str | None, labels: Path | str | None
+) -> None:
+    """Check that some file needs what its user says of it.
+
+    Raises:
+        UsageError: each carries a contract, which says it already.
+    """
+    if any(artifact.contract is None for artifact in artifacts):
+        return
+    carry = "carries its" if len(artifacts) == 1 else "carry their"
+    names = ", ".join(str(artifact.path) for artifact in artifacts)
+    if preprocessing is not None:
+        modes = {a.contract.preprocessing: None for a in artifacts if a.contract is not None}
+        raise UsageError(
+            f"{names} {carry} own preprocessing ({', '.join(modes)}).",
+            "Leave --preprocessing out.",
+        )
+    if labels is not None:
+        raise UsageError(
+            f"{names} {carry} own contract, which tells the labels.", "Leave --labels out."
+        )
 
 
 def require_classes(artifact: Artifact) -> None:

@@ -186,16 +186,27 @@ def _plain(value: Any) -> Any:
 
 
 _TOO_MUCH = "{what} needs more memory than the {gib} that such files get."
+# How Python, the loader, OpenBLAS and C++ say that they were given no memory.
+_OUT_OF_MEMORY = (
+    "memoryerror", "memory allocation", "allocate memory", "map segment", "bad_alloc"
+)  # fmt: skip
 _MORE_MEMORY = "If you trust the files, allow more with --max-memory."
 
 
 def _gib(memory: int | None) -> str:
-    return "machine's" if memory is None else f"{memory / 2**30:.1f} GiB"
+    if memory is None:
+        return "machine's"
+    return f"{memory / 2**30:.1f} GiB" if memory >= 2**28 else f"{memory / 2**20:.1f} MiB"
 
 
 def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> EdgeZooError:
     """What a dead process says of the files that it worked on."""
     code, names = error.returncode, ", ".join(map(str, paths))
+    said = f"{error.message} {error.hint}".lower()
+    if limits.memory is not None and any(word in said for word in _OUT_OF_MEMORY):
+        # Below some 100 MiB Python or a library ends before the file is looked at.
+        what = f"Working on {names}"
+        return DataError(_TOO_MUCH.format(what=what, gib=_gib(limits.memory)), _MORE_MEMORY)
     if code is None or code >= 0:
         return error  # it ended by itself, which no file should bring about
     if code == -signal.SIGALRM:

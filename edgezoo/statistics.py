@@ -9,6 +9,8 @@ too. Verdicts are read off this one interval.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +36,24 @@ def share_interval(successes: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def above_chance(successes: int, n: int, chance: float) -> bool:
+    """Whether so many successes are more than guessing gives, by an exact binomial test.
+
+    As 97.5 % one-sided; the lower end of Clopper's and Pearson's interval (Biometrika 26, 1934)
+    is then above chance. Wilson's is not exact where one success is expected or less.
+    """
+    if not 0 < chance < 1:
+        return chance <= 0
+    fewer = sum(
+        math.exp(
+            math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
+            + i * math.log(chance) + (n - i) * math.log1p(-chance)
+        )
+        for i in range(successes)
+    )  # fmt: skip
+    return 1 - fewer <= 0.025
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """What a candidate loses against a reference on the same images; a gain is negative.
@@ -55,6 +75,16 @@ class Drop:
     def drop(self) -> float:
         """Accuracy of the reference minus that of the candidate."""
         return (self.lost - self.won) / self.images
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
+
+    def at(self, confidence: float) -> Drop:
+        """The same with the two-sided interval of another confidence."""
+        low, high = paired_interval(self.lost, self.won, self.images, confidence)
+        return Drop(self.lost, self.won, self.images, low, high)
 
 
 def paired_drop(
@@ -136,14 +166,39 @@ def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) 
     Returns:
         None where the images at hand suffice, or ten million would not.
     """
-    shares = outcome.lost / outcome.images, outcome.won / outcome.images
 
-    def decided(images: int) -> bool:
-        low, high = paired_interval(shares[0] * images, shares[1] * images, images, confidence)
+    def decided(low: float, high: float) -> bool:
         return judge(low, high, equal_within, True) != "cannot tell"
 
+    return _fewest(outcome, confidence, decided)
+
+
+def images_to_prove(outcome: Drop, limit: float, confidence: float) -> int | None:
+    """About how many images would prove a drop below a limit, if answered in the same shares.
+
+    Args:
+        limit: of the one-sided upper bound, a share.
+        confidence: of that bound.
+
+    Returns:
+        None where the images at hand suffice, or ten million would not.
+    """
+    if outcome.drop >= limit:
+        return None
+    return _fewest(outcome, 2 * confidence - 1, lambda low, high: high <= limit)
+
+
+def _fewest(
+    outcome: Drop, confidence: float, decided: Callable[[float, float], bool]
+) -> int | None:
+    """The least number of images whose interval decides; None as in `images_needed`."""
+    shares = outcome.lost / outcome.images, outcome.won / outcome.images
+
+    def enough(images: int) -> bool:
+        return decided(*paired_interval(shares[0] * images, shares[1] * images, images, confidence))
+
     few, many = outcome.images, outcome.images
-    while not decided(many):
+    while not enough(many):
         few, many = many, 2 * many
         if many > _MOST_IMAGES:
             return None
@@ -151,7 +206,7 @@ def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) 
         return None
     while many - few > 1:
         middle = (few + many) // 2
-        few, many = (few, middle) if decided(middle) else (middle, many)
+        few, many = (few, middle) if enough(middle) else (middle, many)
     return many
 
 

@@ -137,3 +137,74 @@ def test_foreign_file_cannot_tell(exported: Exported, mixed: Path, tmp_path: Pat
     labels.write_text("\n".join(name for _, name in classes()))
     (result,) = evaluate([file], mixed, preprocessing="tf", labels=labels, limit=5)["results"]
     assert result["overlap"] is None
+
+
+# Files of others
+
+
+@pytest.fixture(scope="module")
+def foreign(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return strip_contract(exported.path("tflite", "int8"), tmp_path_factory.mktemp("foreign"))
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("names") / "labels.txt"
+    path.write_text("\n".join(name for _, name in classes()))
+    return path
+
+
+def test_a_foreign_file_is_compared_with_one_of_edgezoo(
+    exported: Exported, trained: Trained, foreign: Path, names: Path
+) -> None:
+    """What is told is told of the file that does not tell it itself."""
+    reference, own = exported.path("tflite", "float32"), exported.path("tflite", "int8")
+    options: dict[str, Any] = {"preprocessing": "tf", "labels": names, "limit": 60}
+    mine, theirs = evaluate([own, foreign], trained.test, reference=reference, **options)["results"]
+    assert mine["top1"] == theirs["top1"] and mine["drop"] == theirs["drop"] is not None
+    (turned,) = evaluate([own], trained.test, reference=foreign, **options)["results"]
+    assert turned["agreement_top1"] == 1
+    # A normalisation that is another one shows: the words reach the foreign file.
+    options["preprocessing"] = "raw"
+    (wrong,) = evaluate([foreign], trained.test, reference=reference, **options)["results"]
+    assert wrong["agreement_top1"] < 0.9
+
+
+@pytest.mark.parametrize("option", ["--preprocessing", "--labels"])
+def test_what_no_file_needs_is_refused(
+    exported: Exported, trained: Trained, names: Path, option: str
+) -> None:
+    """Even a labels file that is not there was let pass."""
+    own, reference = exported.path("tflite", "int8"), exported.path("tflite", "float32")
+    value = "tf" if option == "--preprocessing" else names.with_name("none.txt")
+    asked = ("evaluate", own, "--images", trained.test, "--reference", reference, option, value)
+    message = run_cli(*asked).error(2)
+    assert f"Leave {option} out" in message and str(own) in message and str(reference) in message
+    picture = next(trained.test.rglob("*.png"))
+    assert f"Leave {option} out" in run_cli("classify", own, picture, option, value).error(2)
+
+
+def test_options_that_would_do_nothing(exported: Exported, trained: Trained) -> None:
+    asked = ("evaluate", exported.path("tflite", "int8"), "--images", trained.test)
+    assert "--reference" in run_cli(*asked, "--equal-within", "1").error(2)
+    on = ("--on", "ssh://nobody@127.0.0.1:1")
+    assert "--max-memory is not carried" in run_cli(*asked, *on, "--max-memory", "1").error(2)
+    picture = next(trained.test.rglob("*.png"))
+    asked = ("classify", asked[1], picture)
+    assert "--max-seconds is not carried" in run_cli(*asked, *on, "--max-seconds", "9").error(2)
+
+
+def test_unreadable_files_are_told(exported: Exported, trained: Trained, tmp_path: Path) -> None:
+    folder = tmp_path / "some"
+    for wnid in trained.test.iterdir():
+        (folder / wnid.name).mkdir(parents=True)
+        for path in sorted(wnid.iterdir())[:3]:
+            shutil.copy(path, folder / wnid.name)
+    (folder / wnid.name / "bad.jpg").write_bytes(b"no picture")
+    (folder / wnid.name / "worse.jpg").write_bytes(b"")
+    files = (exported.path("tflite", "int8"), exported.path("onnx", "int8"))
+    ended = run_cli("evaluate", *files, "--images", folder)
+    assert ended.code == 0
+    warnings = [line for line in ended.stderr.splitlines() if line.startswith("Warning: ")]
+    assert warnings == [f"Warning: 2 files in {folder} could not be read as images and were left "
+                        "out."]  # fmt: skip

@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, limited, place, remote, trusted
+from edgezoo.cli.options import (
+    PATH,
+    common,
+    foreign,
+    limited,
+    place,
+    refuse_remote_limits,
+    remote,
+    trusted,
+)
 from edgezoo.spec import MOST_THREADS
 
 
@@ -53,6 +62,7 @@ def COMMAND(
           --labels labels.txt
       edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """
+    refuse_remote_limits(on, max_memory, max_seconds)
     options: dict[str, Any] = {
         "artifact": artifact,
         "images": images,

@@ -10,8 +10,20 @@ from typing import Any
 import click
 
 from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, limited, place, quiet, remote, trusted
+from edgezoo.cli.options import (
+    PATH,
+    common,
+    foreign,
+    limited,
+    place,
+    quiet,
+    refuse_remote_limits,
+    remote,
+    trusted,
+)
+from edgezoo.errors import UsageError, counted
 from edgezoo.spec import MOST_THREADS
+from edgezoo.statistics import EQUAL_WITHIN
 
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
@@ -32,10 +44,8 @@ from edgezoo.spec import MOST_THREADS
 @click.option(
     "--equal-within",
     type=click.FloatRange(0, 100, min_open=True),
-    default=1.0,
-    show_default=True,
     metavar="POINTS",
-    help="A difference of top-1 that does not matter, for the verdict.",
+    help="A difference of top-1 that does not matter, for the verdict (default: 1).",
 )
 @click.option(
     "--max-drop",
@@ -76,7 +86,7 @@ def COMMAND(
     images: Path,
     ground_truth: Path | None,
     reference: Path | None,
-    equal_within: float,
+    equal_within: float | None,
     max_drop: float | None,
     allow_overlap: bool,
     limit: int | None,
@@ -110,12 +120,18 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
+    if equal_within is not None and reference is None:
+        raise UsageError(
+            "--equal-within is for the verdict on a drop, and there is nothing to drop from.",
+            "Add --reference with the float file, or leave it out.",
+        )
+    refuse_remote_limits(on, max_memory, max_seconds)
     options: dict[str, Any] = {
         "artifacts": artifacts,
         "images": images,
         "ground_truth": ground_truth,
         "reference": reference,
-        "equal_within": equal_within / 100,
+        "equal_within": EQUAL_WITHIN if equal_within is None else equal_within / 100,
         "max_drop": None if max_drop is None else max_drop / 100,
         "allow_overlap": allow_overlap,
         "limit": limit,
@@ -147,6 +163,12 @@ def COMMAND(
             )
         if entry["overlap"]:
             console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")
+    unreadable = max(entry["unreadable"] for entry in facts["results"])
+    if unreadable:
+        console.warn(
+            f"{counted(unreadable, 'file')} in {images} could not be read as images and "
+            f"{'was' if unreadable == 1 else 'were'} left out."
+        )
     for text in facts["failures"]:
         console.note(f"Failed: {text}")
     if not as_json:

@@ -277,6 +277,11 @@ def _show_result(plan: Any, result: Any) -> None:
         ("file", "size", "verified", agree, "SQNR dB"),
         rows,
     )
+    from edgezoo.pipeline import guard
+
+    for entry in result.artifacts:
+        if "guard" in entry:
+            console.say(guard.line(Path(entry["path"]).name, entry["guard"]))
 
 
 def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:

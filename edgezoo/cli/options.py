@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from edgezoo import console, registry
 from edgezoo.calibration.recipe import EFFORTS, GRANULARITIES
+from edgezoo.errors import UsageError
 from edgezoo.spec import INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -126,6 +127,22 @@ def limited(function: F) -> F:
         metavar="S",
         help="How long it may take without a sign of life (default: by its size).",
     )(function)
+
+
+def refuse_remote_limits(
+    on: str | None, max_memory: float | None, max_seconds: float | None
+) -> None:
+    """Refuse limits that a device would not hear of: it works within its own usual ones.
+
+    Raises:
+        UsageError: one is given together with --on.
+    """
+    for option, value in (("--max-memory", max_memory), ("--max-seconds", max_seconds)):
+        if on is not None and value is not None:
+            raise UsageError(
+                f"{option} is not carried to {on}, which works within its own usual limits.",
+                f"Leave {option} or --on out.",
+            )
 
 
 def place(function: F) -> F:

@@ -1,4 +1,10 @@
-"""The accuracy guard: layers stay in float until a drop is proved to be small enough."""
+"""The accuracy guard: layers stay in float until a drop is proved to be small enough.
+
+The first file, without float layers, and every file that is made after it are tested on the same
+images. Were each tested at 5 %, the chance that one of them passes by luck would be far larger: so
+the 5 % are divided among all tests that can be made (the Bonferroni correction; O. J. Dunn, JASA
+56, 1961). The first file, which usually holds, gets half of them, the search shares the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +12,36 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgezoo.statistics import Drop
+from edgezoo.errors import counted
+from edgezoo.statistics import EQUAL_WITHIN, Drop, images_to_prove, judge
 
 CONFIDENCE = 0.95
-# A one-sided bound of 95 % is the upper end of a two-sided interval of 90 %.
-INTERVAL = 2 * CONFIDENCE - 1
 
 Attempt = Callable[[tuple[str, ...]], Drop]
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One file that was measured.
+
+    Attributes:
+        float_layers: how many layers it computes in float.
+        outcome: its drop; `outcome.high` is the one-sided bound at `confidence`.
+        confidence: of this one bound, so that all together hold at `CONFIDENCE`.
+    """
+
+    float_layers: int
+    outcome: Drop
+    confidence: float
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "float_layers": self.float_layers,
+            "drop": self.outcome.drop,
+            "drop_bound": self.outcome.high,
+            "confidence": self.confidence,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,56 +50,112 @@ class Guarded:
 
     Attributes:
         max_drop: the limit, in percentage points.
-        outcome: of the file that was kept; its interval is two-sided at `INTERVAL`.
+        kept: the file that was kept.
         float_layers: what the kept file computes in float.
-        tries: (number of float layers, drop, upper bound) of each file that was measured.
+        layers: layers that could stay in float; None where none had to be looked for.
+        tries: every file that was measured.
+        reference_top1: accuracy of the float network on the same images, a share.
+        only_int8: what takes no float layers, in words, so that none was tried.
     """
 
     file: str
     max_drop: float
-    outcome: Drop
+    kept: Try
     float_layers: tuple[str, ...]
-    tries: tuple[tuple[int, float, float], ...]
+    layers: int | None
+    tries: tuple[Try, ...]
+    reference_top1: float
+    only_int8: str | None = None
 
     @property
     def met(self) -> bool:
         """Whether the bound holds."""
-        return self.outcome.high * 100 <= self.max_drop
+        return _holds(self.kept, self.max_drop)
 
     @property
     def failure(self) -> str | None:
         """What is wrong, in words."""
         if self.met:
             return None
-        return (
-            f"the drop is {self.outcome.drop * 100:.2f} points, and up to "
-            f"{self.outcome.high * 100:.2f} with {CONFIDENCE:.0%} confidence on "
-            f"{self.outcome.images} images, above --max-drop {self.max_drop:g}"
+        outcome = self.kept.outcome
+        text = (
+            f"the drop is proved only to be below {outcome.high * 100:.2f} points with "
+            f"{100 * CONFIDENCE:.0f} % confidence on {counted(outcome.images, 'image')}, above "
+            f"--max-drop {self.max_drop:g} ({_seen(outcome.drop)})"
         )
+        needed = images_to_prove(outcome, self.max_drop / 100, self.kept.confidence)
+        if needed is not None:
+            text += f"; about {_rounded(needed)} such images would prove it"
+        if self.only_int8 is not None:
+            text += f"; {self.only_int8} takes no layers in float, and none was tried"
+        return text
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should know of the kept file, in sentences."""
+        found = []
+        kept = len(self.float_layers)
+        if self.layers is not None and 2 * kept > self.layers:
+            found.append(
+                f"{kept} of {self.layers} layers are in float: little is left of the size and "
+                "speed of int8. A larger --max-drop, more --images or --effort best keep more."
+            )
+        low, high = self.kept.outcome.at(CONFIDENCE).interval
+        if judge(low, high, EQUAL_WITHIN, True) == "suspicious gain":
+            found.append(
+                f"suspicious gain of {-high * 100:.2f} to {-low * 100:.2f} points: quantization "
+                "teaches a network nothing, so the images are few or special, or were learned."
+            )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest and `export --json`."""
+        outcome = self.kept.outcome
         return {
             "max_drop": self.max_drop,
             "met": self.met,
             "confidence": CONFIDENCE,
-            "images": self.outcome.images,
-            "drop": self.outcome.drop,
-            "drop_bound": self.outcome.high,
+            "bound_confidence": self.kept.confidence,
+            "images": outcome.images,
+            "reference_top1": self.reference_top1,
+            "top1": self.reference_top1 - outcome.drop,
+            "drop": outcome.drop,
+            "drop_bound": outcome.high,
             "float_layers": list(self.float_layers),
-            "tries": [
-                {"float_layers": layers, "drop": drop, "drop_bound": bound}
-                for layers, drop, bound in self.tries
-            ],
+            "layers": self.layers,
+            "tries": [attempt.to_json() for attempt in self.tries],
         }
+
+
+def line(file: str, facts: dict[str, Any]) -> str:
+    """What `Guarded.to_json` says, for people."""
+    kept = len(facts["float_layers"])
+    layers = f"{kept} of {facts['layers']} layers" if facts["layers"] else "no layer"
+    return (
+        f"{file}: {_seen(facts['drop'])}, proved to be below {facts['drop_bound'] * 100:.2f} "
+        f"({100 * facts['confidence']:.0f} % confidence, {counted(facts['images'], 'image')}, "
+        f"float top-1 {100 * facts['reference_top1']:.1f} %); {layers} in float."
+    )
+
+
+def _seen(drop: float) -> str:
+    """A drop that was seen, or a gain."""
+    return f"{'gain' if drop < 0 else 'drop'} seen {abs(drop) * 100:.2f} points"
+
+
+def _rounded(count: int) -> int:
+    """Two digits say enough of a guess."""
+    return round(count, 2 - len(str(count)))
 
 
 def keep_within(
     name: str,
     max_drop: float,
+    reference_top1: float,
     first: Drop,
     ranking: Callable[[], Sequence[str]],
     attempt: Attempt,
+    only_int8: str | None = None,
 ) -> Guarded:
     """Keep the worst layers in float, as few as needed.
 
@@ -79,15 +164,27 @@ def keep_within(
     Args:
         name: of the file.
         max_drop: limit of the upper bound of the drop, in percentage points.
+        reference_top1: accuracy of the float network on the same images.
         first: of the file without float layers, which is there.
         ranking: layers, the most harmful first; asked for only where it is needed.
         attempt: makes the file anew with these layers in float, and measures it.
+        only_int8: what takes no float layers, so that none may be tried.
     """
-    tries = {0: first}
-    order = [] if _holds(first, max_drop) else list(ranking())
-    made = best = _search(tries, order, max_drop, attempt)
+    if only_int8 is not None:
+        alone = _tried(0, first, CONFIDENCE)
+        return Guarded(name, max_drop, alone, (), None, (alone,), reference_top1, only_int8)
+    half = (1 - CONFIDENCE) / 2
+    tries = {0: _tried(0, first, 1 - half)}
+    order = [] if _holds(tries[0], max_drop) else list(ranking())
+    confidence = 1 - half / max(1, most_tries(len(order)))
+
+    def measured(count: int) -> Try:
+        return _tried(count, attempt(tuple(order[:count])), confidence)
+
+    made = best = _search(tries, len(order), max_drop, measured)
     if not _holds(tries[best], max_drop):
-        best = min(tries, key=lambda n: (tries[n].high, n))
+        # By bounds of one confidence: the first file's own is the narrowest.
+        best = min(tries, key=lambda n: (tries[n].outcome.at(confidence).high, n))
     if best != made:
         attempt(tuple(order[:best]))
     return Guarded(
@@ -95,25 +192,63 @@ def keep_within(
         max_drop,
         tries[best],
         tuple(order[:best]),
-        tuple((n, outcome.drop, outcome.high) for n, outcome in tries.items()),
+        len(order) or None,
+        tuple(tries.values()),
+        reference_top1,
     )
 
 
-def _search(tries: dict[int, Drop], order: Sequence[str], max_drop: float, attempt: Attempt) -> int:
+def most_tries(layers: int) -> int:
+    """How many files the search can make at the most, whatever they turn out to be."""
+    found = []
+    for needed in range(1, layers + 1):
+        seen: set[int] = set()
+
+        def holds(count: int, needed: int = needed, seen: set[int] = seen) -> bool:
+            seen.add(count)
+            return count >= needed
+
+        _least(layers, holds)
+        found.append(len(seen))
+    return max(found, default=0)
+
+
+def _search(
+    tries: dict[int, Try], layers: int, max_drop: float, measured: Callable[[int], Try]
+) -> int:
     """Find the least number of float layers that holds; the number that was made last."""
-    count, below = 0, 0
-    while not _holds(tries[count], max_drop) and count < len(order):
-        below, count = count, min(max(1, 2 * count), len(order))
-        tries[count] = attempt(tuple(order[:count]))
-    made = count
-    while _holds(tries[count], max_drop) and count - below > 1:
-        made = (below + count) // 2
-        tries[made] = attempt(tuple(order[:made]))
-        below, count = (below, made) if _holds(tries[made], max_drop) else (made, count)
+    if _holds(tries[0], max_drop) or not layers:
+        return 0
+    made = 0
+
+    def holds(count: int) -> bool:
+        nonlocal made
+        tries[count], made = measured(count), count
+        return _holds(tries[count], max_drop)
+
+    count = _least(layers, holds)
     if made != count:
-        attempt(tuple(order[:count]))
+        measured(count)
     return count
 
 
-def _holds(outcome: Drop, max_drop: float) -> bool:
-    return outcome.high * 100 <= max_drop
+def _least(layers: int, holds: Callable[[int], bool]) -> int:
+    """The least count above 0 for which `holds`, by doubling and halving; else all layers."""
+    below, count = 0, 1
+    good = holds(count)
+    while not good and count < layers:
+        below, count = count, min(2 * count, layers)
+        good = holds(count)
+    while good and count - below > 1:
+        middle = (below + count) // 2
+        below, count = (below, middle) if holds(middle) else (middle, count)
+    return count
+
+
+def _tried(count: int, outcome: Drop, confidence: float) -> Try:
+    """With the one-sided bound of that confidence: the upper end of a wider interval."""
+    return Try(count, outcome.at(2 * confidence - 1), confidence)
+
+
+def _holds(attempt: Try, max_drop: float) -> bool:
+    return attempt.outcome.high * 100 <= max_drop

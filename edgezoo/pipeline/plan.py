@@ -16,9 +16,10 @@ from edgezoo.calibration.half_precision import PICTURES
 from edgezoo.calibration.recipe import Effort
 from edgezoo.calibration.sources import check_source
 from edgezoo.contracts import Exporter, ExportJob
-from edgezoo.errors import RefusedError, UsageError
+from edgezoo.errors import DataError, RefusedError, UsageError
 from edgezoo.inference import read_labels
 from edgezoo.keras_files.reading import is_own_model
+from edgezoo.labelled import image_files
 from edgezoo.models import _imagenet
 from edgezoo.pipeline.for_target import completed
 from edgezoo.pipeline.words import check_words
@@ -157,8 +158,9 @@ def resolve(request: ExportRequest) -> Plan:
         registry.require_packages(
             exporter.packages, exporter.extra, f"Exporting to {exporter.name}"
         )
-    if any(job.precision == "int8" for _, job in jobs):
+    if request.verify or any(job.precision != "float32" for _, job in jobs):
         check_source(request.calibration)
+    _check_labelled(request)
     if own is not None:
         network = BuildJob(spec.name, chosen, own.weights, request.seed, own.own, labels)
         return Plan(request, _examined(network, request), jobs, skipped)
@@ -169,6 +171,22 @@ def resolve(request: ExportRequest) -> Plan:
     weights = locate(spec, chosen, request.weights)
     network = BuildJob(spec.name, chosen, weights, request.seed, labels=labels)
     return Plan(request, network, jobs, skipped)
+
+
+def _check_labelled(request: ExportRequest) -> None:
+    """See that the images of the accuracy guard and their list are there, without reading them.
+
+    Raises:
+        DataError: they are not.
+    """
+    if request.images is not None and not image_files(request.images):
+        raise DataError(
+            f"{request.images} holds no images.", "Endings such as .jpg and .png count."
+        )
+    if request.ground_truth is not None and not request.ground_truth.is_file():
+        raise DataError(
+            f"There is no ground-truth file {request.ground_truth}.", "Give --ground-truth FILE."
+        )
 
 
 def _own(request: ExportRequest) -> own_models.Chosen | None:

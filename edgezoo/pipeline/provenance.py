@@ -18,7 +18,7 @@ from typing import Any
 from edgezoo import hardware, own_models
 from edgezoo.artifact import WeightsRecord
 from edgezoo.calibration import sources
-from edgezoo.labelled import image_files
+from edgezoo.labelled import wanted_files
 from edgezoo.machine import commit
 from edgezoo.pipeline.plan import ExportRequest, Plan
 from edgezoo.pipeline.steps import versions
@@ -38,6 +38,8 @@ _OPTIONS = {
     "verify_count": "--verify-images",
     "input_kind": "--input",
 }
+# What the ILSVRC2012 development kit tells the order of its classes by, beside its list.
+KIT_ORDER = "meta.mat"
 _NAME = re.compile(r"[\w.-]+")
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
 
@@ -185,7 +187,7 @@ def _images(plan: Plan) -> object:
     sources.check_source(request.calibration)
     if request.calibration == "synthetic":
         return None
-    place = Path(request.calibration).expanduser()
+    place = sources.place_of(request.calibration)
     if not place.is_dir():
         return file_sha256(place)
     wanted = request.verify_count + plan.chosen_images
@@ -197,9 +199,12 @@ def _labelled(request: ExportRequest) -> object:
     """The same for the images that a drop is measured on."""
     if request.images is None:
         return None
-    truth = file_sha256(request.ground_truth) if request.ground_truth else None
-    found = image_files(request.images)
-    return truth, [(p.relative_to(request.images).as_posix(), file_sha256(p)) for p in found]
+    found, truth = wanted_files(request.images, request.ground_truth, None)
+    # A list that counts classes as the development kit does is read with the kit's order.
+    lists = [truth, truth.with_name(KIT_ORDER)] if truth else []
+    told = [(p.name, file_sha256(p)) for p in lists if p.is_file()]
+    root = request.images if request.images.is_dir() else request.images.parent
+    return told, [(p.relative_to(root).as_posix(), file_sha256(p)) for p in found]
 
 
 def unknown_fields(facts: Facts) -> set[str]:

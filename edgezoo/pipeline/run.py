@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgezoo import cache, registry
 from edgezoo.artifact import InputContract
-from edgezoo.errors import ThresholdError
+from edgezoo.errors import DataError, ThresholdError, counted
 from edgezoo.manifest import SUFFIX, publish_with_manifest
 from edgezoo.pipeline import provenance
-from edgezoo.pipeline.guard import INTERVAL, Guarded, keep_within
+from edgezoo.pipeline.guard import Guarded, keep_within
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
 from edgezoo.pipeline.work import Progress, Work, answers_to
 from edgezoo.staging import staging
-from edgezoo.statistics import Drop, paired_drop
+from edgezoo.statistics import Drop, above_chance, paired_drop
 from edgezoo.verification import Comparison, compare
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,9 @@ def _guard(work: Work, max_drop: float) -> list[Guarded]:
     assert work.labelled is not None
     labelled = work.labelled
     classes = np.asarray(labelled.classes)
-    right = np.load(answers_to(labelled.pixels)).argmax(1) == classes
+    answers = np.load(answers_to(labelled.pixels)).argmax(1)
+    right = answers == classes
+    _require_knowledge(answers, classes, work)
     ranked: list[str] = []
 
     def ranking() -> list[str]:
@@ -143,22 +150,66 @@ def _guard(work: Work, max_drop: float) -> list[Guarded]:
 
     def measure(name: str, path: Path) -> Drop:
         output = work.answers({name: [path]}, labelled.pixels)[path]
-        return paired_drop(right, np.load(output).argmax(1) == classes, INTERVAL)
+        return paired_drop(right, np.load(output).argmax(1) == classes)
 
     found = []
+    for name, path in _int8_files(work):
+
+        def attempt(layers: tuple[str, ...], name: str = name, path: Path = path) -> Drop:
+            work.progress(f"{name}: {len(layers)} layers in float")
+            work.remake(name, layers)
+            return measure(name, path)
+
+        work.progress(f"{name}: measuring the drop on {len(right)} images")
+        first, top1 = measure(name, path), float(right.mean())
+        found.append(
+            keep_within(path.name, max_drop, top1, first, ranking, attempt, _only_int8(work.plan))
+        )
+    return found
+
+
+def _int8_files(work: Work) -> Iterator[tuple[str, Path]]:
+    """Each int8 file with the name of its format."""
     for name, paths in work.paths.items():
         for path in paths:
-            if registry.load_artifact(path).required_contract().precision != "int8":
-                continue
+            if registry.load_artifact(path).required_contract().precision == "int8":
+                yield name, path
 
-            def attempt(layers: tuple[str, ...], name: str = name, path: Path = path) -> Drop:
-                work.progress(f"{name}: {len(layers)} layers in float")
-                work.remake(name, layers)
-                return measure(name, path)
 
-            work.progress(f"{name}: measuring the drop on {len(right)} images")
-            found.append(keep_within(path.name, max_drop, measure(name, path), ranking, attempt))
-    return found
+def _only_int8(plan: Plan) -> str | None:
+    """What takes no float layers, as its user called it; None where they may be tried."""
+    target = plan.request.target
+    if target is None or set(registry.target(target).precisions) != {"int8"}:
+        return None
+    return f"--target {target}"
+
+
+def _require_knowledge(answers: NDArray[np.int64], classes: NDArray[np.int64], work: Work) -> None:
+    """Refuse to guard a network that knows nothing of the images: it can lose nothing.
+
+    Chance is the agreement of answers with classes that have nothing to do with them, in the same
+    shares (J. Cohen, Educational and Psychological Measurement 20, 1960), and 1 / classes at least.
+    Images of a single class always agree by it: of those, half must be named rightly.
+
+    Raises:
+        DataError: its answers are not better than by chance.
+    """
+    import numpy as np
+
+    images, count = len(classes), max(2, work.contract.classes)
+    right = int((answers == classes).sum())
+    shares = np.bincount(answers, minlength=count) * np.bincount(classes, minlength=count)
+    chance = max(1 / count, float(shares.sum()) / images**2)
+    alone = len(set(classes.tolist())) == 1 and 2 * right >= images
+    if alone or above_chance(right, images, chance):
+        return
+    raise DataError(
+        f"The float network names {right} of {counted(images, 'image')} in "
+        f"{work.plan.request.images} rightly, no more than by chance: no drop can be proved on "
+        "them.",
+        "Check their classes (the folders' names, or --ground-truth), the weights and the "
+        "preprocessing; edgezoo evaluate scores the float file.",
+    )
 
 
 def _described(
@@ -168,6 +219,8 @@ def _described(
     request = work.plan.request
     entries = []
     failures = [f"{guard.file}: {guard.failure}" for guard in guarded if guard.failure]
+    for guard in guarded:
+        work.warnings += [f"{guard.file}: {text}" for text in _told(guard, request)]
     by_name = {guard.file: guard for guard in guarded}
     for path in (path for paths in work.paths.values() for path in paths):
         staged = registry.load_artifact(path)
@@ -186,6 +239,18 @@ def _described(
         entries.append(_relative(entry))
     facts = {"entries": entries, "facts": _facts(work), "failures": failures}
     return {**facts, "warnings": work.warnings}
+
+
+def _told(guard: Guarded, request: ExportRequest) -> list[str]:
+    """What a user should know of a guarded file."""
+    found = guard.warnings
+    if guard.float_layers and request.granularity == "per-tensor":
+        found.append(
+            f"{counted(len(guard.float_layers), 'layer')} in float: a device that needs "
+            "per-tensor scales often takes int8 alone. Name it with --target, or leave --max-drop "
+            "out."
+        )
+    return found
 
 
 def _facts(work: Work) -> dict[str, Any]:

@@ -164,15 +164,18 @@ def rank_layers(
     Returns:
         {"layers": names, the most harmful first}.
     """
-    from edgezoo.calibration import observation, sensitivity, sources
+    from edgezoo.calibration import observation, preparation, sensitivity, sources
     from edgezoo.calibration.recipe import Recipe
 
     folder = Path(directory)
     pixels = sources.open_images(Path(calibration)).array()
     seen = observation.Observation.load(folder / _OBSERVATION)
-    ranked = sensitivity.rank_layers(
-        folder / _PLAIN, _network_input(contract)(pixels[:8]), seen.ranges, Recipe.from_json(recipe)
-    )
+    feed, how = _network_input(contract), Recipe.from_json(recipe)
+    rescaled = folder / "ranked.tflite"
+    # Layers lose in the network that the file is made from: its channels may be equalized.
+    ranges, _ = preparation.rescale(folder / _PLAIN, rescaled, pixels, feed, seen, how)
+    ranked = sensitivity.rank_layers(rescaled, feed(pixels[:8]), ranges, how)
+    rescaled.unlink()
     return {"layers": [name for name, _ in ranked]}
 
 

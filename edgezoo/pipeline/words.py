@@ -76,6 +76,13 @@ def _check_used(request: ExportRequest) -> None:
             "--ground-truth tells the classes of --images, and there are none.",
             "Add --images and --max-drop, or leave it out.",
         )
+    plain = set(request.precisions or ()) <= {"float32"}
+    if request.calibration != "synthetic" and plain and not request.verify:
+        raise UsageError(
+            f"--calibration {request.calibration} is for int8 and float16 files and for "
+            "verification, and none of them is asked for.",
+            "Add --int8, or leave it out.",
+        )
     if "int8" in (request.precisions or ()):
         return
     for option, value, usual in (

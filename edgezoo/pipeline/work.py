@@ -15,7 +15,7 @@ from edgezoo.calibration import fingerprints, sources
 from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.calibration.recipe import Recipe
 from edgezoo.contracts import Form
-from edgezoo.errors import DataError, RefusedError
+from edgezoo.errors import DataError, RefusedError, counted
 from edgezoo.labelled import find_labelled
 from edgezoo.pipeline import steps
 from edgezoo.pipeline.plan import Plan
@@ -82,14 +82,14 @@ class Work:
                 "Calibrated on procedural pictures. Real samples keep more accuracy: "
                 "--calibration DIR with 100 to 500 images like those the model will see."
             )
-        elif len(chosen.names) < sources.FEW_IMAGES:
+        if len(chosen.names) < sources.FEW_IMAGES:
             self.warnings.append(
-                f"Only {len(chosen.names)} calibration images: with fewer than "
+                f"Only {counted(len(chosen.names), 'calibration image')}: with fewer than "
                 f"{sources.FEW_IMAGES} the ranges depend on which ones."
             )
         if chosen.unreadable:
             self.warnings.append(f"{chosen.unreadable} unreadable images were skipped.")
-        if chosen.note:
+        if chosen.note and self.plan.request.verify:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
 
     def _decode_labelled(self, folder: Path) -> LabelledPixels:
@@ -179,7 +179,11 @@ class Work:
 
     def _judge(self, stability: dict[str, Any] | None) -> None:
         """Warn where the ranges depend on which images were taken."""
-        if stability is not None and stability["score"] < UNSTABLE:
+        if stability is None:
+            self.warnings.append(
+                "With one calibration image nothing tells how far the ranges depend on it."
+            )
+        elif stability["score"] < UNSTABLE:
             self.warnings.append(
                 f"The calibration images are too few or too unlike: the ranges of two halves of "
                 f"them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."

@@ -34,6 +34,14 @@ def test_halves_that_differ_are_named() -> None:
     assert found == {"halves": 4, "score": 0.25, "median": 0.0, "worst_tensor": "b"}
 
 
+def test_halves_of_one_width_that_lie_apart_are_not_alike() -> None:
+    """0 to 6 and -6 to 0: as wide, and nothing in common."""
+    lows = np.array([[0.0, 0.0, -1.0], [-6.0, -2.0, -1.0]])
+    highs = np.array([[6.0, 6.0, -1.0], [0.0, 4.0, -1.0]])
+    found = stability_of(["apart", "shifted", "constant"], lows, highs)
+    assert found == {"halves": 1, "score": 0.0, "median": 0.5, "worst_tensor": "apart"}
+
+
 @pytest.mark.parametrize("mode", NORMALIZATIONS)
 @pytest.mark.parametrize("kind", ["pixels", "normalized"])
 def test_network_input_covers_all_pixels(mode: str, kind: str) -> None:

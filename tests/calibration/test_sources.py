@@ -76,6 +76,34 @@ def test_too_few_to_hold_some_out(folder: Path) -> None:
     assert chosen.note and "calibrated on" in chosen.note
 
 
+@pytest.mark.parametrize(
+    ("count", "verify_count", "held_out", "words"),
+    [
+        (119, 64, 1, "verified on 1 and on images that it was calibrated on"),
+        (105, 64, 15, "verified on 15 and on images that it was calibrated on"),
+        (100, 64, 20, "verified on 20, not on 64"),
+        (117, 2, 2, None),
+        (56, 64, 64, None),
+    ],
+)
+def test_an_agreement_on_one_image_says_nothing(
+    folder: Path, count: int, verify_count: int, held_out: int, words: str | None
+) -> None:
+    chosen, held = sources.choose(str(folder), SIZE, count, verify_count, seed=0)
+    assert len(chosen.names) == count and chosen.note == words
+    assert len(set(held.names)) == len(held.pixels) == len(held.prints)
+    assert len(set(held.names) - set(chosen.names)) == held_out
+    assert len(held.names) == (20 if held_out == 20 else verify_count)
+
+
+def test_arrays_too_tell_what_verifies(tmp_path: Path) -> None:
+    file = tmp_path / "pixels.npy"
+    np.save(file, PIXELS)
+    chosen, held = sources.choose(str(file), SIZE, 8, 5, seed=0)
+    assert chosen.note == "verified on 1 and on images that it was calibrated on"
+    assert len(set(held.names)) == 5 and len(set(held.names) - set(chosen.names)) == 1
+
+
 def test_passport(folder: Path, tmp_path: Path) -> None:
     chosen, _ = sources.choose(str(folder), SIZE, 20, 5, seed=7)
     stored = sources.store(chosen, SIZE, tmp_path, "calibration")

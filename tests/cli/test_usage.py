@@ -58,6 +58,7 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         ((*EXPORT, "--verify-images", "1"), ("--verify-images",)),
         ((*EXPORT, "--min-agreement", "0.9", "--no-verify"), ("--min-agreement", "--no-verify")),
         ((*EXPORT, "--ground-truth", "a.txt"), ("--ground-truth", "--images")),
+        ((*EXPORT, "--calibration", "none", "--no-verify"), ("--calibration none", "Add --int8")),
         ((*EXPORT, "--effort", "best"), ("--effort best", "Add --int8.")),
         ((*EXPORT, "--granularity", "per-tensor"), ("--granularity per-tensor", "--int8")),
         (("benchmark", "mobilenet", "--limit", "9", "--dry-run"), ("--limit", "--images")),

@@ -90,6 +90,15 @@ def test_memory(name: str) -> None:
     assert "--max-memory" in caught.value.hint
 
 
+@pytest.mark.parametrize("mebibytes", [1, 2])
+def test_memory_that_is_too_little_for_python(mebibytes: int) -> None:
+    """It ends before the file is looked at, with words of its own and an exit code."""
+    with pytest.raises(
+        DataError, match=rf"m\.tflite needs more memory than the {mebibytes}\.0 MiB"
+    ):
+        _call("reserve", Limits(mebibytes << 20, 20.0))
+
+
 def test_address_space_that_is_only_reserved_is_no_memory() -> None:
     """Allocators and runtimes reserve gigabytes."""
     assert _call("reserve", Limits(1 << 29, 20.0)) == {"bytes": 1 << 34}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgezoo import process
+from edgezoo import process, samples
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import ExportRequest, resolve
 from edgezoo.pipeline.run import ExportResult, run
@@ -119,6 +119,40 @@ def test_contents_of_images_are(request_: ExportRequest, tmp_path: Path) -> None
     changed[-20] ^= 1
     victim.write_bytes(changed)
     assert _key(wide) != before
+
+
+def test_samples_are_found_where_they_were_fetched(
+    request_: ExportRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`samples` is a word, no folder here; what it stands for counts as a folder's images do."""
+    monkeypatch.setattr(samples, "folder", lambda: tmp_path / "pictures")
+    asked = replace(request_, calibration=samples.WORD, verify=False)
+    key = _key(asked)
+    assert not run(asked).cached and run(asked).cached
+    victim = tmp_path / "pictures" / "0.png"
+    Image.fromarray(np.full((8, 8, 3), 7, np.uint8)).save(victim)
+    assert _key(replace(asked, verify_count=6)) != key
+
+
+@pytest.fixture
+def guarded(request_: ExportRequest, tmp_path: Path) -> ExportRequest:
+    """One that measures a drop on flat images, whose classes a list beside them tells."""
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "a.png").write_bytes((tmp_path / "pictures" / "0.png").read_bytes())
+    (tmp_path / "val.txt").write_text("a.png 3")
+    return replace(request_, images=tmp_path / "val", max_drop=1.0)
+
+
+def test_classes_that_are_found_by_themselves_are(guarded: ExportRequest, tmp_path: Path) -> None:
+    """A corrected list, or another order of the kit's classes, gives other evidence."""
+    before = provenance._labelled(guarded)
+    (tmp_path / "val.txt").write_text("a.png 4")
+    after = provenance._labelled(guarded)
+    assert after != before
+    (tmp_path / "meta.mat").write_bytes(b"order")
+    assert provenance._labelled(guarded) != after
+    given = replace(guarded, ground_truth=tmp_path / "val.txt")
+    assert provenance._labelled(given) == provenance._labelled(guarded)
 
 
 def test_code_and_packages_are(request_: ExportRequest, monkeypatch: pytest.MonkeyPatch) -> None:
