@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgezoo import hardware, own_models
+from edgezoo import ground_truths, hardware, own_models
 from edgezoo.artifact import WeightsRecord
 from edgezoo.calibration import sources
 from edgezoo.labelled import wanted_files
@@ -38,8 +38,6 @@ _OPTIONS = {
     "verify_count": "--verify-images",
     "input_kind": "--input",
 }
-# What the ILSVRC2012 development kit tells the order of its classes by, beside its list.
-KIT_ORDER = "meta.mat"
 _NAME = re.compile(r"[\w.-]+")
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
 
@@ -200,9 +198,8 @@ def _labelled(request: ExportRequest) -> object:
     if request.images is None:
         return None
     found, truth = wanted_files(request.images, request.ground_truth, None)
-    # A list that counts classes as the development kit does is read with the kit's order.
-    lists = [truth, truth.with_name(KIT_ORDER)] if truth else []
-    told = [(p.name, file_sha256(p)) for p in lists if p.is_file()]
+    lists = ground_truths.files(truth) if truth else ()
+    told = [(path.name, file_sha256(path)) for path in lists]
     root = request.images if request.images.is_dir() else request.images.parent
     return told, [(p.relative_to(root).as_posix(), file_sha256(p)) for p in found]
 
