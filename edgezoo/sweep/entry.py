@@ -249,7 +249,9 @@ def _place(record: Record, output: Path) -> str:
 
 
 def _name(record: Record) -> str:
-    variant = record["variant"]
+    variant, file = record["variant"], record["file"]
     words = ("model", "alpha", "input_size", "precision", "format", "device")
     told = [str(variant[word]) for word in words if variant[word] is not None]
+    if file is not None:  # somebody's own: it may say nothing of its network
+        told = [file, variant["device"]]
     return "_".join((*told, f"t{variant['threads']}"))

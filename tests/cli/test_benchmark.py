@@ -176,6 +176,7 @@ def test_sweep_in_which_all_fails(cli: Cli, tmp_path: Path, as_json: bool) -> No
         assert ended.code == 5
         if as_json:
             assert [entry["error"]["exit_code"] for entry in ended.json["failed"]] == [5]
+            assert ended.json["failed"][0]["name"] == f"{broken.name}_cpu_t1"
         else:
             assert "Nothing was measured." in ended.stderr and "--retry-failed" in ended.stderr
             assert "recommend" not in ended.stderr and "median" not in ended.stdout

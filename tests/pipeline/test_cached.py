@@ -150,6 +150,10 @@ def test_classes_that_are_found_by_themselves_are(guarded: ExportRequest, tmp_pa
     after = provenance._labelled(guarded)
     assert after != before
     (tmp_path / "meta.mat").write_bytes(b"order")
+    assert provenance._labelled(guarded) == after, "names and classes need no order"
+    (tmp_path / "val.txt").write_text("4")
+    after = provenance._labelled(guarded)
+    (tmp_path / "meta.mat").write_bytes(b"another order")
     assert provenance._labelled(guarded) != after
     given = replace(guarded, ground_truth=tmp_path / "val.txt")
     assert provenance._labelled(given) == provenance._labelled(guarded)
