@@ -99,7 +99,7 @@ def test_children_end_when_the_parent_is_killed(
     assert _until(lambda: not any(map(alive, children)), 5), "also within a library's long call"
     assert _stage(output)
     assert list(scratch.iterdir()) == [], "what the children leave is on the stage"
-    again = run_cli("export", *trained.options, "-o", output, "--format", "tflite", "--no-verify")
+    again = run_cli("export", *trained.options, "-o", output, "--format", "tflite")
     assert again.code == 0, again.stderr
     assert _stage(output) == []
 
