@@ -164,8 +164,11 @@ class Session(Protocol):
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""
 
-    def infer(self, one: NDArray[Any]) -> NDArray[Any]:
-        """Raw output of one input of the file's own shape, unchecked: what a stopwatch times."""
+    def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+        """One inference of an input of the file's own shape, unchecked: what a stopwatch times.
+
+        What a program does once, before it has an input in place, is done here and not timed.
+        """
 
     def close(self) -> None:
         """Let go of the runtime's memory."""

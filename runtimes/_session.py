@@ -8,7 +8,8 @@ import os
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +68,9 @@ class BaseSession(ABC):
         outputs = self._run_one(np.concatenate([part, rest]) if len(rest) else part)
         return np.array(outputs).reshape(at_once, -1)[: len(part)]
 
-    def infer(self, one: NDArray[Any]) -> NDArray[Any]:
+    def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
         """See `Session`."""
-        return self._run_one(one)
+        return partial(self._run_one, one)
 
     @abstractmethod
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:

@@ -138,6 +138,7 @@ def test_batch_gives_what_single_images_give(name: str, facts: dict[str, Any]) -
     assert whole["same_as_single"]
     assert whole["same_again"]
     assert whole["kept"], "five pictures gave one answer: a result was overwritten"
+    assert whole["prepared"], "what a stopwatch times gives the same answer every time"
     assert whole["none"] == [0, 1000]
 
 

@@ -59,6 +59,8 @@ def whole(runtime: Any, artifact: Artifact) -> dict[str, Any]:
         facts["same_as_single"] = bool(np.array_equal(together, singles))
         facts["same_again"] = bool(np.array_equal(together, session.run(batch)))
         facts["kept"] = bool((together != together[0]).any())
+        timed = session.prepared(batch[3:4])
+        facts["prepared"] = all(np.array_equal(timed(), together[3:4]) for _ in range(3))
         facts["none"] = list(session.run(batch[:0]).shape)
         wrong = "float64" if taken.dtype == "float32" else "float32"
         bad = {
