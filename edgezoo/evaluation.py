@@ -136,6 +136,8 @@ def _foreign(
     Raises:
         UsageError: something is told, and there is no such file.
     """
+    if not any(told.values()):
+        return frozenset()  # nothing is read twice for nothing
     loaded = [registry.load_artifact(path, trust=trust) for path in paths]
     require_foreign(loaded, **told)
     found = zip(paths, loaded, strict=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from edgezoo import portability, registry
 from edgezoo.artifact import Artifact
-from edgezoo.contracts import Description
-from edgezoo.errors import MissingError, UsageError, interpreting
+from edgezoo.contracts import Description, Runtime
+from edgezoo.errors import UsageError, interpreting
 from edgezoo.releases import release_numbers
 
 # Packages that stand beside a runtime of the same file: what they lack says nothing of it.
@@ -41,7 +41,8 @@ def inspect(
     """
     artifact = registry.load_artifact(path)
     with interpreting(path):
-        description = registry.runtime_for(artifact.path).describe(artifact.path)
+        reader = registry.runtime_for(artifact.path)
+        description = reader.describe(artifact.path)
         overflows = portability.check(artifact.path)
     facts = {
         "path": str(path),
@@ -62,7 +63,7 @@ def inspect(
         with interpreting(path):
             facts["target"] = _placement(artifact, target)
     if runtime is not None:
-        facts["runtime"] = _loading(description, runtime)
+        facts["runtime"] = _loading(description, runtime, reader)
     return facts
 
 
@@ -71,7 +72,7 @@ def _placement(artifact: Artifact, name: str) -> dict[str, Any]:
     return {"name": target.name, **asdict(target.place(artifact.path))}
 
 
-def _loading(description: Description, words: str) -> dict[str, Any]:
+def _loading(description: Description, words: str, reader: Runtime) -> dict[str, Any]:
     """Whether a release of a package loads the file, and what it would lack.
 
     "loads" is null where it is not known: an operation is in no table, or in none of this package.
@@ -93,12 +94,9 @@ def _loading(description: Description, words: str) -> dict[str, Any]:
     ]
     known = sorted({name for need in description.requirements for name in need.since})
     if package not in known:
-        if not known and not registry.has_package("ai_edge_litert"):
-            raise MissingError(
-                "What a .tflite file asks of a runtime is read by ai-edge-litert, which is not "
-                "installed.",
-                "Ask on a machine that has it.",
-            )
+        if not known:  # a device may run files by a package that cannot look into them
+            purpose = "Telling what a file asks of a runtime"
+            registry.require_packages(reader.packages, reader.extra, purpose)
         raise UsageError(
             f"Nothing is known of {package} and this file.",
             f"Known: {', '.join(known)}." if known else "No release of any package is known.",

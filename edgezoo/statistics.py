@@ -9,7 +9,6 @@ too. Verdicts are read off this one interval.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -42,16 +41,9 @@ def above_chance(successes: int, n: int, chance: float) -> bool:
     As 97.5 % one-sided; the lower end of Clopper's and Pearson's interval (Biometrika 26, 1934)
     is then above chance. Wilson's is not exact where one success is expected or less.
     """
-    if not 0 < chance < 1:
-        return chance <= 0
-    fewer = sum(
-        math.exp(
-            math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
-            + i * math.log(chance) + (n - i) * math.log1p(-chance)
-        )
-        for i in range(successes)
-    )  # fmt: skip
-    return 1 - fewer <= 0.025
+    from scipy.stats import binomtest
+
+    return float(binomtest(successes, n, chance, alternative="greater").pvalue) <= 0.025
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def test_a_device_that_cannot_read_what_a_file_asks(
     """With tflite-runtime alone: nothing tells versions of operations."""
     monkeypatch.setattr(litert, "_requirements", lambda path: ())
     monkeypatch.setattr("edgezoo.inspection.registry.has_package", lambda name: False)
-    with pytest.raises(MissingError, match="read by ai-edge-litert"):
+    with pytest.raises(MissingError, match="asks of a runtime needs ai_edge_litert"):
         inspect(exported.path("tflite", "int8"), runtime="tflite-runtime==2.5")
 
 
