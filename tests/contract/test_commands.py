@@ -19,7 +19,7 @@ from edgezoo.cli.main import edgezoo
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, made_once, run_cli
 from tests.support.fake_records import grid, write_store
 
-CONTEXT = click.Context(edgezoo, info_name="edgezoo")
+CONTEXT = click.Context(edgezoo, info_name="edgezoo", **edgezoo.context_settings)
 NAMES = edgezoo.list_commands(CONTEXT)
 each_command = pytest.mark.parametrize("name", NAMES)
 WIDTH = 80
@@ -75,7 +75,7 @@ def test_has_what_all_have(name: str) -> None:
 
 @each_command
 def test_help_has_examples_and_fits(name: str) -> None:
-    context = click.Context(_command(name), info_name=f"edgezoo {name}", max_content_width=WIDTH)
+    context = click.Context(_command(name), CONTEXT, info_name=name, max_content_width=WIDTH)
     text = context.get_help()
     assert re.search(r"Examples?:\n +(edgezoo|source <\(edgezoo) ", text)
     assert f"edgezoo {name}" in text.split("Example")[1]

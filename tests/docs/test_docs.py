@@ -118,7 +118,7 @@ def test_command_and_options_are_documented(name: str) -> None:
 @pytest.mark.parametrize("key", EXAMPLES, ids=lambda key: f"{_name(key[0])}: {key[1]}")
 def test_example_parses(key: tuple[Path, str]) -> None:
     arguments, _ = EXAMPLES[key]
-    group = click.Context(edgezoo, info_name="edgezoo")
+    group = click.Context(edgezoo, info_name="edgezoo", **edgezoo.context_settings)
     if arguments[0].startswith("-"):
         assert arguments in (["--help"], ["--version"])
         return

@@ -48,7 +48,9 @@ REQUESTS = {
 def _asked(line: str) -> ExportRequest:
     """What `edgezoo export` makes of a command line."""
     words = shlex.split(line)[2:]
-    context = COMMAND.make_context("export", words, parent=click.Context(edgezoo))
+    # With the group's own settings: click keeps a command's help option as it was asked for first.
+    group = click.Context(edgezoo, **edgezoo.context_settings)
+    context = COMMAND.make_context("export", words, parent=group)
     options = context.params
     (model,) = options.pop("models")
     for name in ("as_json", "debug", "dry_run", "quiet"):
