@@ -24,8 +24,8 @@ os.environ["EDGEZOO_CACHE_LIMIT"] = "0"
 
 def environment() -> dict[str, Any]:
     """Machine, versions and commit, so that a figure can be placed."""
-    from edgezoo.diagnosis import diagnose
-    from edgezoo.pipeline.steps import versions
+    from edgezoo.inspection.diagnosis import diagnose
+    from edgezoo.pipeline.children import versions
 
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -50,7 +50,7 @@ def environment() -> dict[str, Any]:
 
 def has_vnni() -> bool:
     """Whether this CPU multiplies int8 with instructions that do not saturate."""
-    from edgezoo.diagnosis import diagnose
+    from edgezoo.inspection.diagnosis import diagnose
 
     return any(name.endswith("vnni") for name in diagnose()["machine"]["features"])
 

@@ -188,7 +188,7 @@ def _labels(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
 def _pixels(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
     """Pixels for calibration: what `edgezoo export` does before any heavy work."""
     from edgezoo.calibration import sources
-    from edgezoo.errors import EdgeZooError
+    from edgezoo.core.errors import EdgeZooError
 
     target = place / base.name
     target.write_bytes(data)

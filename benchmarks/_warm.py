@@ -1,8 +1,8 @@
 """Limited children without the cost of a start: forked off a process that has imported all.
 
-`edgezoo.process.call` starts `python -m edgezoo.process REQUEST ANSWER`. Here a stand-in for
-`subprocess.Popen` asks a warm process to fork instead; the fork runs the same `_main` with the same
-limits, and ends in the same ways.
+`edgezoo.system.process.call` starts `python -m edgezoo.system.process REQUEST ANSWER`. Here a
+stand-in for `subprocess.Popen` asks a warm process to fork instead; the fork runs the same `_main`
+with the same limits, and ends in the same ways.
 
     python benchmarks/_warm.py SOCKET MODULE...     is the warm process
 """
@@ -33,7 +33,7 @@ class Warm:
     def __init__(self, modules: list[str]) -> None:
         ours, theirs = socket.socketpair()
         command = [sys.executable, str(Path(__file__)), str(theirs.fileno()), *modules]
-        # As in `edgezoo.process`; and one thread, since threads do not live through a fork.
+        # As in `edgezoo.system.process`; and one thread, since threads do not live through a fork.
         quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore", "CI": "true",
                  "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(common.ROOT),
                  "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
@@ -60,7 +60,7 @@ class Warm:
 
 
 class Child:
-    """What `edgezoo.process.call` needs of a `Popen`."""
+    """What `edgezoo.system.process.call` needs of a `Popen`."""
 
     stdin = None
 
@@ -79,8 +79,8 @@ class Child:
 
 @contextlib.contextmanager
 def installed(warm: Warm) -> Iterator[None]:
-    """Let `edgezoo.process` start its children that way."""
-    from edgezoo import process
+    """Let `edgezoo.system.process` start its children that way."""
+    from edgezoo.system import process
 
     before = process.subprocess
     process.subprocess = SimpleNamespace(  # type: ignore[assignment]
@@ -109,7 +109,7 @@ def _fork(words: list[str], scratch: str) -> tuple[int, int]:
     os.environ["TMPDIR"], tempfile.tempdir = scratch, None
     code = 1
     try:
-        from edgezoo import process
+        from edgezoo.system import process
 
         code = process._main(Path(words[0]), Path(words[1]))
     except BaseException:

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgezoo.inference import open_artifact, predict
-from edgezoo.models import _imagenet
-from edgezoo.preprocessing import find_images, load_pixels
+from edgezoo.images import imagenet_classes
+from edgezoo.images.preprocessing import find_images, load_pixels
+from edgezoo.inference.predict import open_artifact, predict
 
 SIZE = 160
 NOT_SQUARE = 2
@@ -34,7 +34,7 @@ MIN_AGREEMENT = {"Model API": 0.98, "MediaPipe Tasks": 0.85}
 
 def pictures() -> tuple[list[Path], list[int]]:
     """All validation pictures, which are square, and two others; with their classes."""
-    order = {wnid: place for place, (wnid, _) in enumerate(_imagenet.classes())}
+    order = {wnid: place for place, (wnid, _) in enumerate(imagenet_classes.classes())}
     paths = find_images(common.SHARED / "imagenet" / "val")
     for path in find_images(common.SHARED / "imagenet" / "calibration"):
         with Image.open(path) as opened:

@@ -26,7 +26,7 @@ LEAST_RATIO = 1.7
 
 def main() -> int:
     common.require_shared()
-    from edgezoo.preprocessing import find_images
+    from edgezoo.images.preprocessing import find_images
     from edgezoo.sweep import cluster
     from edgezoo.sweep.grid import SweepRequest
 

@@ -144,8 +144,9 @@ def top1(answers: np.ndarray, classes: np.ndarray) -> float:
 
 def compare(python: str, model: str, scratch: Path) -> dict[str, Any]:
     """All figures of one model."""
-    from edgezoo import pretrained, registry
-    from edgezoo.spec import WeightsPackage
+    from edgezoo.core import registry
+    from edgezoo.core.spec import WeightsPackage
+    from edgezoo.networks import pretrained
 
     spec = registry.model(model)
     assert isinstance(spec.weights, WeightsPackage)

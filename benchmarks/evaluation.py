@@ -53,10 +53,10 @@ def seconds(work: Callable[[], object]) -> float:
 
 def speed(path: Path, images: list[Path]) -> dict[str, Any]:
     """Images a second of both stages alone and of the whole, medians and ratios of rounds."""
-    from edgezoo import scoring
-    from edgezoo.inference import open_artifact, predict
-    from edgezoo.machine import usable_cores
-    from edgezoo.preprocessing import load_pixels
+    from edgezoo.evaluation import ranks
+    from edgezoo.images.preprocessing import load_pixels
+    from edgezoo.inference.predict import open_artifact, predict
+    from edgezoo.system.machine import usable_cores
 
     cores = usable_cores()
     opened = [open_artifact(path) for _ in range(cores)]
@@ -80,7 +80,7 @@ def speed(path: Path, images: list[Path]) -> dict[str, Any]:
         "infer_one_core": lambda: alone(infer, 1),
         "decode_all_cores": lambda: alone(decode, cores),
         "infer_all_cores": lambda: alone(infer, cores),
-        "evaluation": lambda: seconds(lambda: scoring.rank(path, lambda _: images)),
+        "evaluation": lambda: seconds(lambda: ranks.rank(path, lambda _: images)),
     }
     taken: dict[str, list[float]] = {name: [] for name in parts}
     for number in range(ROUNDS):
@@ -128,7 +128,7 @@ def memory(path: Path, images: list[Path], folder: Path) -> dict[str, Any]:
 
 def main() -> int:
     common.require_shared()
-    from edgezoo.preprocessing import find_images
+    from edgezoo.images.preprocessing import find_images
 
     images = find_images(common.SHARED / "imagenet" / "val")
     with tempfile.TemporaryDirectory() as scratch:

@@ -198,8 +198,8 @@ def _damaged(folder: Path) -> list[str]:
     """Files of a folder that do not open as what they are called."""
     import zipfile
 
-    from edgezoo import registry
-    from edgezoo.errors import EdgeZooError
+    from edgezoo.core import registry
+    from edgezoo.core.errors import EdgeZooError
 
     found = []
     for path in folder.rglob("*"):
@@ -220,7 +220,7 @@ def _damaged(folder: Path) -> list[str]:
     lists = [*folder.glob("*/bundle.json")]
     for path in lists:
         hashes = json.loads(path.read_text())["sha256"]
-        from edgezoo.preprocessing import file_sha256
+        from edgezoo.core.files import file_sha256
 
         found += [f"{name}: another hash" for name, digest in hashes.items()
                   if file_sha256(path.parent / name) != digest]  # fmt: skip

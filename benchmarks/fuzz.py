@@ -43,10 +43,13 @@ SETTLED = 300  # inputs of a kind after which memory should not grow: libraries 
 MAX_GROWTH = 1.10
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DEATH = re.compile(r"died \((SIG\w+)\)|came no further|was killed|needs more memory")
-LIGHT = ["edgezoo.process", "edgezoo.sandbox", "edgezoo.inspection", "edgezoo.evaluation",
-         "edgezoo.classification", "edgezoo.bundling.make", "edgezoo.flatbuffer", "PIL.Image",
-         "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "ai_edge_litert.interpreter",
-         "ai_edge_litert.schema_py_generated", "onnx", "onnxruntime", "openvino"]  # fmt: skip
+LIGHT = [
+    "edgezoo.system.process", "edgezoo.system.sandbox", "edgezoo.inspection.inspect_file",
+    "edgezoo.evaluation.accuracy", "edgezoo.inference.classification", "edgezoo.bundling.make",
+    "edgezoo.formats.tflite_flatbuffer", "PIL.Image", "PIL.JpegImagePlugin", "PIL.PngImagePlugin",
+    "ai_edge_litert.interpreter", "ai_edge_litert.schema_py_generated", "onnx", "onnxruntime",
+    "openvino",
+]  # fmt: skip
 KERAS = [*LIGHT[:5], "h5py", "keras", "tensorflow"]
 
 
@@ -73,7 +76,7 @@ class Ended:
 
 def in_process(case: Case) -> Ended:
     """The command's own `main` here: its limited child is forked."""
-    from edgezoo.cli.main import main
+    from edgezoo.cli._main import main
 
     out, err = io.StringIO(), io.StringIO()
     begun = time.monotonic()

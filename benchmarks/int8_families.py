@@ -31,8 +31,8 @@ def pictures(model: str, folder: Path) -> None:
     """The pictures of both sides, as EdgeZoo's export chooses and prepares them."""
     import numpy as np
 
-    from edgezoo import registry
     from edgezoo.calibration import sources
+    from edgezoo.core import registry
 
     size = registry.model(model).default_input_size
     root = common.SHARED / "imagenet"
@@ -57,8 +57,8 @@ def by_hand(model: str, folder: Path, what: str) -> None:
     """One file by a library's own defaults; "reference" notes Keras' logits and a float file."""
     import numpy as np
 
-    from edgezoo import registry
-    from edgezoo.preprocessing import normalize
+    from edgezoo.core import registry
+    from edgezoo.images.preprocessing import normalize
 
     how = registry.model(model).normalization
     images = normalize(np.load(folder / "calibration.npy"), how)
@@ -148,9 +148,9 @@ def logits_of(path: Path, model: str, folder: Path) -> dict[str, Any]:
     """Logits of a file on the scored pictures, compared with Keras'."""
     import numpy as np
 
-    from edgezoo import registry
-    from edgezoo.preprocessing import normalize
-    from edgezoo.verification import agreement_top1, sqnr_db
+    from edgezoo.core import registry
+    from edgezoo.evaluation.agreement import agreement_top1, sqnr_db
+    from edgezoo.images.preprocessing import normalize
 
     pixels = np.load(folder / "scored.npy")
     ours = not path.name.startswith("hand")
@@ -174,11 +174,11 @@ def _tflite(path: Path, inputs: Any, _: str) -> Any:
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
-    from edgezoo import flatbuffer
+    from edgezoo.formats import tflite_flatbuffer
 
-    graph = flatbuffer.read_model(path)
+    graph = tflite_flatbuffer.read_model(path)
     ops = graph.subgraphs[0].operators
-    softmax = [op for op in ops if flatbuffer.op_name(graph, op) == "SOFTMAX"]
+    softmax = [op for op in ops if tflite_flatbuffer.op_name(graph, op) == "SOFTMAX"]
     tensor = int(softmax[-1].inputs[0]) if softmax else int(graph.subgraphs[0].outputs[0])
     interpreter = Interpreter(str(path), num_threads=2, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()

@@ -164,7 +164,7 @@ def failures(model: dict[str, Any]) -> list[str]:
 
 def one_model(alpha: float, size: int, folder: Path) -> dict[str, Any]:
     """Latency and size of one network's files."""
-    from edgezoo import registry
+    from edgezoo.core import registry
 
     hand = folder / "hand"
     stem = export(alpha, size, folder / "edgezoo")

@@ -43,12 +43,12 @@ class Stage:
     """A float network, its observed ranges, and what it answers to the labelled images."""
 
     def __init__(self, arguments: dict[str, Any], folder: Path) -> None:
-        from edgezoo.arguments import taken_from
         from edgezoo.calibration.observation import Observation
         from edgezoo.calibration.sources import open_images
+        from edgezoo.networks.arguments import taken_from
+        from edgezoo.pipeline.children import _network_input
+        from edgezoo.pipeline.export_run import Work
         from edgezoo.pipeline.plan import ExportRequest, resolve
-        from edgezoo.pipeline.steps import _network_input
-        from edgezoo.pipeline.work import Work
 
         images = common.SHARED / "imagenet"
         others = dict(arguments)
@@ -79,7 +79,7 @@ class Stage:
     ) -> dict[str, Any]:
         """Prepare, quantize and score once."""
         from edgezoo.calibration import equalization, observation, preparation
-        from edgezoo.calibration.recipe import Recipe
+        from edgezoo.core.recipe import Recipe
 
         start = time.process_time()
         plain, seen = self.plain, self.seen
@@ -105,9 +105,9 @@ class Stage:
     def _score(self) -> dict[str, Any]:
         import numpy as np
 
-        from edgezoo.pipeline.steps import export_files
-        from edgezoo.pipeline.work import answers_to
-        from edgezoo.verification import sqnr_db
+        from edgezoo.evaluation.agreement import sqnr_db
+        from edgezoo.pipeline.children import export_files
+        from edgezoo.pipeline.export_run import answers_to
 
         ((_, job),) = self.work.plan.jobs
         calls = self.work._calibrated()
@@ -134,7 +134,7 @@ def samples(stage: Stage) -> dict[str, Any]:
     """
     import numpy as np
 
-    from edgezoo.calibration._stepwise import StepwiseNetwork, preserving_interpreter
+    from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpreter
 
     network, interpreter = StepwiseNetwork(stage.plain), preserving_interpreter(stage.plain)
     last = max(step.index for step in network.steps if step.weights is not None)
@@ -168,7 +168,7 @@ def mse_ranges(stage: Stage, values: dict[str, Any]) -> Ranges:
     """Ranges whose 8-bit grid has the smallest mean squared error on the values."""
     import numpy as np
 
-    from edgezoo.rounding import fake_quantize
+    from edgezoo.core.rounding import fake_quantize
 
     found = {}
     for name, sample in values.items():

@@ -41,7 +41,7 @@ GPU_STEPS = 4
 
 def pixels(size: int, path: Path) -> None:
     """All validation images, evenly mixed, so that the first are a sample of all."""
-    from edgezoo.preprocessing import find_images, load_pixels
+    from edgezoo.images.preprocessing import find_images, load_pixels
 
     paths = find_images(common.SHARED / "imagenet" / "val")
     mixed = [path for start in range(13) for path in paths[start::13]]
@@ -74,7 +74,7 @@ def convert(path: Path, alpha: float, size: int) -> None:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    from edgezoo.preprocessing import find_images, load_pixels
+    from edgezoo.images.preprocessing import find_images, load_pixels
 
     images = find_images(common.SHARED / "imagenet" / "calibration")
     chosen = [load_pixels(one, size) for one in images[:: len(images) // 100][:100]]

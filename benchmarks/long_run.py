@@ -53,10 +53,10 @@ def draw(folder: Path) -> Path:
     import numpy as np
     from PIL import Image
 
-    from edgezoo.models import _imagenet
+    from edgezoo.images import imagenet_classes
 
     chance = np.random.default_rng(0)
-    for wnid, _ in _imagenet.classes()[:CLASSES]:
+    for wnid, _ in imagenet_classes.classes()[:CLASSES]:
         (folder / wnid).mkdir(parents=True)
         for number in range(IMAGES_A_CLASS):
             pixels = chance.integers(0, 256, (SIZE, SIZE, 3), np.uint8)

@@ -37,7 +37,7 @@ MAX_PEAK_MB = 10_000
 
 def key_of(model: str) -> str:
     """Hash of the code and the versions that a cell depends on."""
-    from edgezoo.pipeline.steps import versions
+    from edgezoo.pipeline.children import versions
 
     trees = [f"HEAD:{name}" for name in ("edgezoo", "exporters", "runtimes", "calibration")]
     code = subprocess.run(
@@ -56,9 +56,10 @@ def one_model(model: str, folder: Path) -> None:
     """All cells of a model, written as soon as each is done."""
     import numpy as np
 
-    from edgezoo import process, registry
+    from edgezoo.core import registry
+    from edgezoo.pipeline.export_run import Work, answers_to
     from edgezoo.pipeline.plan import ExportRequest, resolve
-    from edgezoo.pipeline.work import Work, answers_to
+    from edgezoo.system import process
 
     request = ExportRequest(
         model=model,
@@ -81,7 +82,7 @@ def one_model(model: str, folder: Path) -> None:
               "images": SCORED, "classes_seen": len(set(exact.argmax(1).tolist()))}  # fmt: skip
     for _, job in work.plan.jobs:
         made = process.call(
-            "edgezoo.pipeline.steps:export_files",
+            "edgezoo.pipeline.children:export_files",
             {
                 "directory": str(folder),
                 "contract": work.contract.to_json(),
@@ -106,21 +107,21 @@ def one_model(model: str, folder: Path) -> None:
 
 def weights_of(model: str) -> str:
     """ImageNet's where they are here, else random ones."""
-    from edgezoo import zoo
+    from edgezoo.networks import catalogue
 
-    return "imagenet" if zoo.describe(model)["weights_here"] else "random"
+    return "imagenet" if catalogue.describe(model)["weights_here"] else "random"
 
 
 def scores(path: Path, pixels: Path, exact: Any) -> dict[str, Any]:
     """The file in its runtime against the Keras network."""
     import numpy as np
 
-    from edgezoo import process
-    from edgezoo.verification import agreement_top1, sqnr_db
+    from edgezoo.evaluation.agreement import agreement_top1, sqnr_db
+    from edgezoo.system import process
 
     output = path.with_name(f"{path.name}.npy")
     facts = process.call(
-        "edgezoo.pipeline.steps:predict_files",
+        "edgezoo.pipeline.children:predict_files",
         {"paths": [str(path)], "pixels": str(pixels), "outputs": [str(output)]},
     )
     found = np.load(output)
@@ -146,8 +147,8 @@ def time_inference(path: Path) -> dict[str, Any]:
     """Runs in the child: medians of single inferences."""
     import numpy as np
 
-    from edgezoo import registry
-    from edgezoo.inference import to_input
+    from edgezoo.core import registry
+    from edgezoo.inference.predict import to_input
 
     artifact = registry.load_artifact(path)
     contract = artifact.required_contract()
@@ -174,7 +175,7 @@ def operations(path: Path) -> dict[str, Any]:
 
 def missing_of(model: str) -> list[Path]:
     """Cells that are not there, or made by other code."""
-    from edgezoo import registry
+    from edgezoo.core import registry
 
     key = key_of(model)
     paths = [cell_path(model, name, p) for name in sorted(registry.exporters()) for p in PRECISIONS]
@@ -238,7 +239,7 @@ def main() -> int:
         return 0
     common.require_shared()
     os.environ["KERAS_HOME"] = str(common.SHARED / "keras")
-    from edgezoo import registry
+    from edgezoo.core import registry
 
     CELLS.mkdir(parents=True, exist_ok=True)
     for model in sys.argv[1:] or sorted(registry.models()):

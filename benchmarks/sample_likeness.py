@@ -21,8 +21,8 @@ import _common as common
 import numpy as np
 from PIL import Image
 
-from edgezoo.samples import likeness
-from edgezoo.samples.listing import COLLECTION
+from edgezoo.images.samples import likeness
+from edgezoo.images.samples.listing import COLLECTION
 
 # Scale and JPEG quality of copies of copies. The originals have a shorter side of about 375
 # pixels, the copies 256: a factor of 0.68.

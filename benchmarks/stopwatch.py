@@ -30,7 +30,7 @@ import _common as common
 
 from edgezoo.measurement.session import Subject, measure
 from edgezoo.measurement.statistics import ratio
-from edgezoo.process import Conversation
+from edgezoo.system.process import Conversation
 
 MODELS = ((0.5, 160), (1.0, 224))
 BOUND = 0.03

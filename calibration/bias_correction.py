@@ -14,11 +14,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
 from edgezoo.calibration.gptq import choose_levels
-from edgezoo.calibration.recipe import Recipe
-from edgezoo.rounding import fake_quantize, round_weights
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import fake_quantize, round_weights
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ def correct_layers(
             if last[tensor] == step.index:
                 exact.pop(tensor, None)
                 rounded.pop(tensor, None)
-    flatbuffer.write_model(network.model, path)
+    tflite_flatbuffer.write_model(network.model, path)
     return corrected, scales
 
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork, preserving_interpreter
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, preserving_interpreter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ def equalize(
     for _ in range(_ROUNDS):
         for first, second in pairs:
             _equalize_pair(network, first, second, highs)
-    flatbuffer.write_model(network.model, path)
+    tflite_flatbuffer.write_model(network.model, path)
     return len(pairs)
 
 

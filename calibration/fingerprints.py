@@ -14,10 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgezoo.errors import DataError, interpreting
-from edgezoo.preprocessing import file_sha256, load_pixels
-from edgezoo.shards import Member
-from edgezoo.spec import USUAL_RESIZE, Resize
+from edgezoo.core.errors import DataError, interpreting
+from edgezoo.core.files import file_sha256
+from edgezoo.core.spec import USUAL_RESIZE, Resize
+from edgezoo.images.preprocessing import load_pixels
+from edgezoo.images.shards import Member
 
 if TYPE_CHECKING:
     import numpy as np

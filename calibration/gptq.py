@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
-from edgezoo.rounding import PAIR_LEVELS, weight_scales
+from edgezoo.core.rounding import PAIR_LEVELS, weight_scales
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgezoo.calibration.recipe import Recipe
+    from edgezoo.core.recipe import Recipe
 
     Nearest = Callable[[int, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 

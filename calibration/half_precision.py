@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import flatbuffer
 from edgezoo.calibration import gptq
-from edgezoo.calibration._stepwise import WEIGHTED, Step, StepwiseNetwork
 from edgezoo.calibration.bias_correction import mean_shift
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import WEIGHTED, Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,9 +59,9 @@ def round_to_half(
     """
     import numpy as np
 
-    model = flatbuffer.read_model(base)
-    flatbuffer.own_constants(model, WEIGHTED)
-    flatbuffer.write_model(model, path)
+    model = tflite_flatbuffer.read_model(base)
+    tflite_flatbuffer.own_constants(model, WEIGHTED)
+    tflite_flatbuffer.write_model(model, path)
     network = StepwiseNetwork(path)
     inputs = feed(np.asarray(pixels[: network.fitting_images(PICTURES, _BYTES)]))
     last = network.last_uses()
@@ -79,7 +79,7 @@ def round_to_half(
             if last[tensor] == step.index:
                 exact.pop(tensor, None)
                 rounded.pop(tensor, None)
-    flatbuffer.write_model(network.model, path)
+    tflite_flatbuffer.write_model(network.model, path)
     return corrected
 
 

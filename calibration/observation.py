@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.calibration._stepwise import StepwiseNetwork, preserving_interpreter
-from edgezoo.preprocessing import normalize
-from edgezoo.rounding import PIXEL_ZERO
-from edgezoo.spec import InputKind, Normalization
+from edgezoo.core.rounding import PIXEL_ZERO
+from edgezoo.core.spec import InputKind, Normalization
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpreter
+from edgezoo.images.preprocessing import normalize
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import WEIGHTED, StepwiseNetwork
 from edgezoo.calibration.bias_correction import correct_layers
 from edgezoo.calibration.equalization import equalize
 from edgezoo.calibration.observation import NetworkInput, Observation, Ranges, observe
-from edgezoo.calibration.recipe import Recipe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
-from edgezoo.rounding import PIXEL_ZERO
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import PIXEL_ZERO
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import WEIGHTED, StepwiseNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,9 +62,9 @@ def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
         plain: the same network for the other input.
         feed: what it shall take.
     """
-    model = flatbuffer.read_model(base)
-    flatbuffer.own_constants(model, WEIGHTED)
-    flatbuffer.write_model(model, plain)
+    model = tflite_flatbuffer.read_model(base)
+    tflite_flatbuffer.own_constants(model, WEIGHTED)
+    tflite_flatbuffer.write_model(model, plain)
     if feed.how.uniform:
         # half a level: -1 + 128 / 127.5 where pixels are mapped to -1...1
         _shift_first_bias(plain, feed.how.offset[0] + PIXEL_ZERO * feed.how.scale[0])
@@ -88,7 +88,7 @@ def _shift_first_bias(path: Path, offset: float) -> None:
     weights = network.constant(first.weights)
     others = tuple(i for i in range(weights.ndim) if i != first.channel_axis)
     network.set_constant(first.bias, network.constant(first.bias) + offset * weights.sum(others))
-    flatbuffer.write_model(network.model, path)
+    tflite_flatbuffer.write_model(network.model, path)
 
 
 def prepare(

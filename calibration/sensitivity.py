@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
-from edgezoo.calibration.recipe import Recipe
-from edgezoo.rounding import fake_quantize, round_weights
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import fake_quantize, round_weights
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edgezoo import samples
 from edgezoo.calibration import fingerprints, synthetic
-from edgezoo.errors import DataError
-from edgezoo.preprocessing import find_images, load_many, recipe_hash
-from edgezoo.spec import USUAL_RESIZE, Resize
+from edgezoo.core.errors import DataError
+from edgezoo.core.spec import USUAL_RESIZE, Resize
+from edgezoo.images import samples
+from edgezoo.images.preprocessing import find_images, load_many, recipe_hash
 
 if TYPE_CHECKING:
     import numpy as np

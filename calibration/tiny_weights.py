@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import StepwiseNetwork
-from edgezoo.rounding import activation_parameters
+from edgezoo.core.rounding import activation_parameters
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
 # Bias correction comes later and moves the bias; it does not double it.
 _ROOM = 4.0
@@ -50,5 +50,5 @@ def lift_tiny_weights(path: Path, ranges: dict[str, tuple[float, float]]) -> int
         network.set_constant(step.weights, np.moveaxis(rows.reshape(moved), 0, step.channel_axis))
         lifted += len(channels)
     if lifted:
-        flatbuffer.write_model(network.model, path)
+        tflite_flatbuffer.write_model(network.model, path)
     return lifted

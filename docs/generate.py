@@ -17,10 +17,10 @@ from matrix_tables import matrix
 from measured import measurements
 from tables import table
 
-from edgezoo import registry
-from edgezoo.cli.main import edgezoo
-from edgezoo.contracts import Exporter, ExportJob
-from edgezoo.spec import INPUT_KINDS, IO_TYPES, InputKind, ModelSpec
+from edgezoo.cli._main import edgezoo
+from edgezoo.core import registry
+from edgezoo.core.protocols import Exporter, ExportJob
+from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, InputKind, ModelSpec
 
 FOLDER = Path(__file__).resolve().parent
 WIDTH = 80

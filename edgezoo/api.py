@@ -5,26 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgezoo import arguments, registry, zoo
-from edgezoo.building import build
 from edgezoo.bundling.make import bundle
-from edgezoo.classification import classify
-from edgezoo.compilation import compile_artifact, estimate
-from edgezoo.diagnosis import diagnose
-from edgezoo.evaluation import evaluate
-from edgezoo.finetuning import run as finetuning
-from edgezoo.finetuning.request import FinetuneRequest
-from edgezoo.imagenet_utils import decode_predictions, preprocess_input
-from edgezoo.inference import open_artifact
-from edgezoo.inspection import inspect
-from edgezoo.pipeline.explain import explain_file
+from edgezoo.core import registry
+from edgezoo.evaluation.accuracy import evaluate
+from edgezoo.finetuning import finetune as finetuning
+from edgezoo.finetuning.finetune_request import FinetuneRequest
+from edgezoo.images.imagenet_utils import decode_predictions, preprocess_input
+from edgezoo.inference.classification import classify
+from edgezoo.inference.predict import open_artifact
+from edgezoo.inspection.compile_file import compile_artifact, estimate
+from edgezoo.inspection.diagnosis import diagnose
+from edgezoo.inspection.inspect_file import inspect
+from edgezoo.networks import arguments, catalogue
+from edgezoo.networks.building import build
+from edgezoo.pipeline.explain_file import explain_file
 from edgezoo.pipeline.plan import ExportRequest
 from edgezoo.pipeline.run import ExportResult, require_passed, run
-from edgezoo.pipeline.verify import verify_files
+from edgezoo.pipeline.verify_files import verify_files
 from edgezoo.reporting import files, recommendation
 from edgezoo.reporting.recommendation import Budgets
 from edgezoo.reporting.rows import rows
-from edgezoo.store import read_stores
+from edgezoo.results.store import read_stores
 from edgezoo.sweep import entry
 
 __all__ = [
@@ -161,4 +162,4 @@ def list_models() -> list[str]:
 
 def show(model: str) -> dict[str, Any]:
     """What is known about a model."""
-    return zoo.describe(model)
+    return catalogue.describe(model)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgezoo.contracts import ExportJob, Form
-from edgezoo.spec import Precision
+from edgezoo.core.protocols import ExportJob, Form
+from edgezoo.core.spec import Precision
 
 _ONNX_FORMS: dict[Precision, Form] = {
     "float32": "float.onnx", "float16": "half.onnx", "int8": "prepared.onnx"

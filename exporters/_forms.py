@@ -10,9 +10,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgezoo import flatbuffer
-from edgezoo.contracts import Form, Source
+from edgezoo.core.protocols import Form, Source
 from edgezoo.exporters import _onnx_graph, _tflite_graph
+from edgezoo.formats import tflite_flatbuffer
 
 if TYPE_CHECKING:
     import keras
@@ -77,9 +77,9 @@ def _write_float_tflite(source: Source, base: Path, form: Form) -> None:
     if source.contract.input_kind != "pixels" or not how.uniform:
         shutil.copyfile(base, source.form(form))
         return
-    model = flatbuffer.read_model(base)
+    model = tflite_flatbuffer.read_model(base)
     _tflite_graph.normalize_in_front(model, how)
-    flatbuffer.write_model(model, source.form(form))
+    tflite_flatbuffer.write_model(model, source.form(form))
 
 
 def _write_float_onnx(source: Source, model: onnx.ModelProto, form: Form) -> None:

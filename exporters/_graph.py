@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import flatbuffer
-from edgezoo.spec import Normalization
+from edgezoo.core.spec import Normalization
+from edgezoo.formats import tflite_flatbuffer
 
 if TYPE_CHECKING:
     import keras
@@ -48,9 +48,9 @@ def write_tflite(
     converted = _converted(model, size, how, kernels)
     if not _put_back(converted, kernels):
         converted = _converted(model, size, how, [])
-    flatbuffer.add_signature(converted, INPUT_NAME, output)
-    flatbuffer.rename_layers(converted)
-    flatbuffer.write_model(converted, path)
+    tflite_flatbuffer.add_signature(converted, INPUT_NAME, output)
+    tflite_flatbuffer.rename_layers(converted)
+    tflite_flatbuffer.write_model(converted, path)
 
 
 def _converted(
@@ -69,7 +69,9 @@ def _converted(
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
     # Without the object that has the variables the converter freezes the graph itself. With it,
     # it takes a saved model instead, whose variables it loses.
-    return flatbuffer.parse(tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert())
+    return tflite_flatbuffer.parse(
+        tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +185,9 @@ def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
     shapes = {kernel.shape for kernel in kernels}
     found = set[tuple[tuple[int, ...], int]]()
     for tensor in converted.subgraphs[0].tensors:
-        if tuple(tensor.shape) not in shapes or flatbuffer.tensor_dtype(tensor) != "float32":
+        if tuple(tensor.shape) not in shapes or tflite_flatbuffer.tensor_dtype(tensor) != "float32":
             continue
-        values = flatbuffer.constant(converted, tensor)
+        values = tflite_flatbuffer.constant(converted, tensor)
         if values is None:
             continue
         mark, factors = _read_stand_in(values)
@@ -194,7 +196,7 @@ def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
             kernel = np.moveaxis(wanted[key].variable.numpy(), -1, 0)
             if factors is not None:
                 kernel = kernel * factors
-            flatbuffer.set_constant(converted, tensor, kernel)
+            tflite_flatbuffer.set_constant(converted, tensor, kernel)
             found.add(key)
     return found == wanted.keys()
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import flatbuffer
+from edgezoo.formats import tflite_flatbuffer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,10 +33,10 @@ def to_onnx(tflite: Path) -> onnx.ModelProto:
     layer's name, so that one name means the same values in all formats; the convolution's own
     output becomes `layer/linear`, its constants `layer/weights` and `layer/bias`.
     """
-    source = flatbuffer.read_model(tflite)
+    source = tflite_flatbuffer.read_model(tflite)
     part = tflite.with_suffix(".part")
     model = _converted_lean(source, part) or _converted(tflite, part)
-    known = {flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
+    known = {tflite_flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
     _name_behind_turn(model)
     _restore_dense_names(model, source)
     _name_activations(model, known)
@@ -74,7 +74,7 @@ def _converted_lean(source: Any, part: Path) -> onnx.ModelProto | None:
     from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
 
     kernels = _make_inputs_of_kernels(source)
-    flatbuffer.write_model(source, part)
+    tflite_flatbuffer.write_model(source, part)
     before = os.environ.get(ENV_TF2ONNX_CATCH_ERRORS)
     os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
     try:
@@ -98,12 +98,12 @@ def _make_inputs_of_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
     graph = model.subgraphs[0]
     kernels: dict[str, NDArray[np.float32]] = {}
     for op in graph.operators:
-        if flatbuffer.op_name(model, op) not in _KERNEL_OPS:
+        if tflite_flatbuffer.op_name(model, op) not in _KERNEL_OPS:
             continue
         tensor = graph.tensors[op.inputs[1]]
-        values = flatbuffer.constant(model, tensor)
+        values = tflite_flatbuffer.constant(model, tensor)
         if values is not None and values.size >= _LARGE_KERNEL:
-            kernels[flatbuffer.text(tensor.name)] = values
+            kernels[tflite_flatbuffer.text(tensor.name)] = values
             tensor.buffer = 0
             graph.inputs = [*graph.inputs, op.inputs[1]]
     read = {tensor.buffer for tensor in graph.tensors}
@@ -177,7 +177,7 @@ def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
 
     tensors = source.subgraphs[0].tensors
     biases = {
-        node.output[0]: flatbuffer.constant(source, tensors[op.inputs[2]])
+        node.output[0]: tflite_flatbuffer.constant(source, tensors[op.inputs[2]])
         for node, op in _dense_layers(model, source)
         if len(op.inputs) > 2 and op.inputs[2] >= 0
     }
@@ -201,7 +201,7 @@ def _dense_layers(model: Any, source: Any) -> list[tuple[Any, Any]]:
     Empty where the converter made more or fewer of them.
     """
     operators = source.subgraphs[0].operators
-    ops = [op for op in operators if flatbuffer.op_name(source, op) == "FULLY_CONNECTED"]
+    ops = [op for op in operators if tflite_flatbuffer.op_name(source, op) == "FULLY_CONNECTED"]
     nodes = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
     return list(zip(nodes, ops, strict=True)) if len(nodes) == len(ops) else []
 
@@ -211,7 +211,7 @@ def _restore_dense_names(model: Any, source: Any) -> None:
     tensors = source.subgraphs[0].tensors
     taken = {name for node in model.graph.node for name in node.output}
     for node, op in _dense_layers(model, source):
-        name = flatbuffer.text(tensors[op.outputs[0]].name)
+        name = tflite_flatbuffer.text(tensors[op.outputs[0]].name)
         if name not in taken:
             _rename_tensor(model, node.output[0], name)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import flatbuffer
-from edgezoo.rounding import PIXEL_ZERO
-from edgezoo.spec import Normalization
+from edgezoo.core.rounding import PIXEL_ZERO
+from edgezoo.core.spec import Normalization
+from edgezoo.formats import tflite_flatbuffer
 
 if TYPE_CHECKING:
     import onnx
@@ -204,19 +204,19 @@ def take_constants(model: onnx.ModelProto, tflite: Path) -> None:
 
 def _layers(tflite: Path) -> list[tuple[str, Any, Any]]:
     """Name, weights and bias (or None) of each layer with weights."""
-    source = flatbuffer.read_model(tflite)
+    source = tflite_flatbuffer.read_model(tflite)
     graph = source.subgraphs[0]
     found = []
     for op in graph.operators:
-        if flatbuffer.op_name(source, op) not in WEIGHTED:
+        if tflite_flatbuffer.op_name(source, op) not in WEIGHTED:
             continue
         inputs = [int(i) for i in op.inputs]
-        weights = flatbuffer.constant(source, graph.tensors[inputs[1]])
+        weights = tflite_flatbuffer.constant(source, graph.tensors[inputs[1]])
         if weights is None:
             continue
         has_bias = len(inputs) > 2 and inputs[2] >= 0
-        bias = flatbuffer.constant(source, graph.tensors[inputs[2]]) if has_bias else None
-        found.append((flatbuffer.text(graph.tensors[op.outputs[0]].name), weights, bias))
+        bias = tflite_flatbuffer.constant(source, graph.tensors[inputs[2]]) if has_bias else None
+        found.append((tflite_flatbuffer.text(graph.tensors[op.outputs[0]].name), weights, bias))
     return found
 
 

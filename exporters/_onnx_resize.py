@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import InputContract
+from edgezoo.core.artifact import InputContract
 
 if TYPE_CHECKING:
     import onnx

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgezoo import flatbuffer
-from edgezoo.rounding import PIXEL_ZERO
-from edgezoo.spec import Normalization
+from edgezoo.core.rounding import PIXEL_ZERO
+from edgezoo.core.spec import Normalization
+from edgezoo.formats import tflite_flatbuffer
 
 # uint8 to int8 came with version 2 of QUANTIZE, int8 input with version 2 of DEQUANTIZE.
 _VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 2}
@@ -26,7 +26,7 @@ def normalize_in_front(model: Any, how: Normalization) -> None:
     """
     graph = model.subgraphs[0]
     inner = int(graph.inputs[0])
-    name = flatbuffer.text(graph.tensors[inner].name)
+    name = tflite_flatbuffer.text(graph.tensors[inner].name)
     pixels = add_float_twin(graph, inner, name)
     graph.tensors[inner].name = f"{name}/normalized"
     scaled = add_float_twin(graph, inner, f"{name}/scaled")
@@ -55,7 +55,7 @@ def add_unsigned_twin(graph: Any, index: int) -> int:
     """Add a uint8 tensor that means the same as an int8 one; gives its index."""
     tensor = _twin(graph, index, "UINT8")
     signed = graph.tensors[index].quantization
-    tensor.quantization = flatbuffer.schema().QuantizationParametersT()
+    tensor.quantization = tflite_flatbuffer.schema().QuantizationParametersT()
     tensor.quantization.scale = [float(signed.scale[0])]
     tensor.quantization.zeroPoint = [int(signed.zeroPoint[0]) + 128]
     return _append(graph, tensor)
@@ -64,7 +64,7 @@ def add_unsigned_twin(graph: Any, index: int) -> int:
 def add_pixel_twin(graph: Any, index: int, kind: str, scale: float) -> int:
     """Add an 8-bit tensor of pixels that means (pixel - 128) * scale; gives its index."""
     tensor = _twin(graph, index, kind.upper())
-    tensor.quantization = flatbuffer.schema().QuantizationParametersT()
+    tensor.quantization = tflite_flatbuffer.schema().QuantizationParametersT()
     tensor.quantization.scale = [scale]
     tensor.quantization.zeroPoint = [PIXEL_ZERO if kind == "uint8" else 0]
     return _append(graph, tensor)
@@ -81,7 +81,7 @@ def add_scalar(model: Any, name: str, value: float) -> int:
     """Add a float32 constant without axes; gives its index."""
     import numpy as np
 
-    api = flatbuffer.schema()
+    api = tflite_flatbuffer.schema()
     buffer, tensor = api.BufferT(), api.TensorT()
     buffer.data = np.frombuffer(np.float32(value).tobytes(), np.uint8)
     model.buffers.append(buffer)
@@ -92,7 +92,7 @@ def add_scalar(model: Any, name: str, value: float) -> int:
 
 def insert(model: Any, kind: str, inputs: list[int], output: int, place: int) -> None:
     """Insert an operation into the main graph."""
-    api = flatbuffer.schema()
+    api = tflite_flatbuffer.schema()
     number = getattr(api.BuiltinOperator, kind)
     codes = [c.builtinCode for c in model.operatorCodes]
     if number not in codes:
@@ -109,7 +109,7 @@ def insert(model: Any, kind: str, inputs: list[int], output: int, place: int) ->
 
 
 def _twin(graph: Any, index: int, kind: str) -> Any:
-    api = flatbuffer.schema()
+    api = tflite_flatbuffer.schema()
     tensor = api.TensorT()
     tensor.shape, tensor.hasRank = graph.tensors[index].shape, True
     tensor.type = getattr(api.TensorType, kind)

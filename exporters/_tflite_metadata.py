@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgezoo.artifact import LABELS_FILE, InputContract
-from edgezoo.rounding import PIXEL_ZERO
+from edgezoo.core.artifact import LABELS_FILE, InputContract
+from edgezoo.core.rounding import PIXEL_ZERO
 
 NAME = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"

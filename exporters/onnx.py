@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
-from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.rounding import weight_scales
+from edgezoo.core.spec import ModelSpec, Precision
 from edgezoo.exporters import _onnx_resize
 from edgezoo.exporters._common import (
     border_refusal,
@@ -27,8 +29,6 @@ from edgezoo.exporters._common import (
 )
 from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
 from edgezoo.exporters._onnx_norms import join_norms
-from edgezoo.rounding import weight_scales
-from edgezoo.spec import ModelSpec, Precision
 
 if TYPE_CHECKING:
     import onnx

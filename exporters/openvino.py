@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import CONTRACT_KEY, Artifact, InputContract
-from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters, weight_scales
+from edgezoo.core.spec import ModelSpec, Precision
 from edgezoo.exporters._common import (
     border_refusal,
     onnx_form,
@@ -24,8 +26,6 @@ from edgezoo.exporters._common import (
     resize_refusal,
     takes_float,
 )
-from edgezoo.rounding import PIXEL_ZERO, activation_parameters, weight_scales
-from edgezoo.spec import ModelSpec, Precision
 
 if TYPE_CHECKING:
     import openvino as ov

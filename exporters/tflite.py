@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo import flatbuffer
-from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputContract
-from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputContract
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.rounding import PIXEL_ZERO
+from edgezoo.core.spec import IO_TYPES, ModelSpec, Precision
 from edgezoo.exporters import _tflite_metadata
 from edgezoo.exporters._common import border_refusal, quantization_record, resize_refusal
 from edgezoo.exporters._tflite_graph import (
@@ -28,8 +29,7 @@ from edgezoo.exporters._tflite_graph import (
     move_input,
     move_output,
 )
-from edgezoo.rounding import PIXEL_ZERO
-from edgezoo.spec import IO_TYPES, ModelSpec, Precision
+from edgezoo.formats import tflite_flatbuffer
 
 _FORMS: dict[Precision, Form] = {
     "float32": "float.tflite", "float16": "half.tflite", "int8": "prepared.tflite"
@@ -81,7 +81,7 @@ class TfliteExporter:
         elif job.precision == "float16":
             model = _to_float16(source)
         else:
-            model = flatbuffer.read_model(source.form("float.tflite"))
+            model = tflite_flatbuffer.read_model(source.form("float.tflite"))
         _finish(model, contract, path)
         return Artifact(path, self.name, (path,), contract)
 
@@ -109,9 +109,10 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
     from litert_quantizer.algorithm_manager import AlgorithmName
 
     form = source.form("prepared.tflite")
-    network = flatbuffer.read_model(form)
+    network = tflite_flatbuffer.read_model(form)
     ranks = {
-        flatbuffer.text(tensor.name): len(tensor.shape) for tensor in network.subgraphs[0].tensors
+        tflite_flatbuffer.text(tensor.name): len(tensor.shape)
+        for tensor in network.subgraphs[0].tensors
     }
 
     def bound(value: float, rank: int) -> Any:
@@ -140,7 +141,7 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
 
 
 def _result(quantized: Any) -> Any:
-    return flatbuffer.parse(bytes(quantized.quantized_model))
+    return tflite_flatbuffer.parse(bytes(quantized.quantized_model))
 
 
 def _set_border(model: Any, border: str, job: ExportJob, input_scale: float) -> None:
@@ -151,7 +152,7 @@ def _set_border(model: Any, border: str, job: ExportJob, input_scale: float) -> 
     """
     graph = model.subgraphs[0]
     inner, outer = int(graph.inputs[0]), int(graph.outputs[0])
-    in_float = flatbuffer.tensor_dtype(graph.tensors[inner]) == "float32"
+    in_float = tflite_flatbuffer.tensor_dtype(graph.tensors[inner]) == "float32"
     first, last = inner, outer
     if border == "float32":
         first = _take_floats(model, inner, job, input_scale, in_float)
@@ -168,8 +169,8 @@ def _set_border(model: Any, border: str, job: ExportJob, input_scale: float) -> 
         insert(model, "QUANTIZE", [outer], last, len(graph.operators))
     for old, new in ((inner, first), (outer, last)):
         if old != new:
-            name = flatbuffer.text(graph.tensors[old].name)
-            kind = flatbuffer.tensor_dtype(graph.tensors[old])
+            name = tflite_flatbuffer.text(graph.tensors[old].name)
+            kind = tflite_flatbuffer.tensor_dtype(graph.tensors[old])
             graph.tensors[old].name, graph.tensors[new].name = f"{name}/{kind}", name
     move_input(model, first)
     move_output(model, last)
@@ -208,13 +209,13 @@ def _finish(model: Any, contract: InputContract, path: Path) -> None:
     text = json.dumps(facts, separators=(",", ":"))
     if contract.precision != "float32":
         # The converter wrote it for the float operations; the quantized ones need newer runtimes.
-        flatbuffer.remove_metadata(model, "min_runtime_version")
+        tflite_flatbuffer.remove_metadata(model, "min_runtime_version")
     model.description = f"{contract.model} {contract.precision}, made by EdgeZoo"
-    flatbuffer.add_metadata(model, CONTRACT_KEY, text.encode())
-    flatbuffer.add_metadata(
+    tflite_flatbuffer.add_metadata(model, CONTRACT_KEY, text.encode())
+    tflite_flatbuffer.add_metadata(
         model, _tflite_metadata.NAME, _tflite_metadata.metadata(model, contract)
     )
-    flatbuffer.write_model(model, path)
+    tflite_flatbuffer.write_model(model, path)
     attached = {f"{CONTRACT_KEY}.json": text}
     if contract.labels:
         attached[LABELS_FILE] = "\n".join(contract.labels) + "\n"

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from edgezoo import flatbuffer
-from edgezoo.contracts import Description, TensorInfo
-from edgezoo.releases import Requirement, minimum_releases
+from edgezoo.core.protocols import Description, TensorInfo
+from edgezoo.core.releases import Requirement, minimum_releases
+from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import _edgetpu, _tflite_versions
 
 EDGE_TPU, ETHOS_U = "edgetpu-custom-op", "ethos-u"
@@ -44,9 +44,9 @@ def refusal(path: Path) -> str | None:
 def describe(path: Path) -> Description:
     """What is in a compiled file, which no interpreter on a CPU can open."""
     code = operation(path) or ""
-    model = flatbuffer.read_model(path)
+    model = tflite_flatbuffer.read_model(path)
     graph = model.subgraphs[0]
-    names = Counter(flatbuffer.op_name(model, op) for op in graph.operators)
+    names = Counter(tflite_flatbuffer.op_name(model, op) for op in graph.operators)
     target = _ACCELERATORS[code][0]
     compiled: dict[str, Any] = {"target": target, "accelerator_ops": names[code]}
     needs = _tflite_versions.requirements(model)
@@ -72,9 +72,9 @@ def _info(tensor: Any) -> TensorInfo:
     quantization = tensor.quantization
     scaled = quantization is not None and quantization.scale is not None
     return TensorInfo(
-        flatbuffer.text(tensor.name),
+        tflite_flatbuffer.text(tensor.name),
         tuple(int(n) for n in tensor.shape),
-        flatbuffer.tensor_dtype(tensor),
+        tflite_flatbuffer.tensor_dtype(tensor),
         float(quantization.scale[0]) if scaled else None,
         int(quantization.zeroPoint[0]) if scaled else None,
     )

@@ -16,9 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgezoo import process
-from edgezoo.errors import CrashError, DataError, EdgeZooError, MissingError
-from edgezoo.hardware import EDGETPU_VARIABLE
+from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError
+from edgezoo.system import process
+from edgezoo.system.hardware import EDGETPU_VARIABLE
 
 LIBRARY_VARIABLE = EDGETPU_VARIABLE
 _IDENTIFIER = b"DWN1"

@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.contracts import RanOn, TensorInfo
-from edgezoo.errors import DataError, MissingError
+from edgezoo.core.errors import DataError, MissingError
+from edgezoo.core.protocols import RanOn, TensorInfo
 from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._session import BaseSession, caught_native, quiet_native
 

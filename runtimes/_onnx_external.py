@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
 
 # Fields that lead to tensors, by message: number and kind of the message inside.
 _INSIDE: dict[str, dict[int, str]] = {

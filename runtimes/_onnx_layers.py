@@ -1,7 +1,8 @@
 """The 8-bit layers of an ONNX file, as ONNX Runtime runs them on x86.
 
 Which neighbours its kernels add in 16 bits was found out with weights that are 127 at two places
-and 0 elsewhere (onnxruntime 1.32, AVX2): tests/test_portability.py repeats it. The order is that
+and 0 elsewhere (onnxruntime 1.32, AVX2): tests/inspection/test_portability.py
+repeats it. The order is that
 of MLAS, which lays pixels out as NHWC and counts through (height, width, channel).
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.contracts import IntegerLayer, LayerKind
+from edgezoo.core.protocols import IntegerLayer, LayerKind
 
 if TYPE_CHECKING:
     import onnx

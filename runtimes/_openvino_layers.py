@@ -1,7 +1,8 @@
 """The 8-bit layers of an OpenVINO file, as its CPU plugin runs them on x86.
 
 Which neighbours its kernels (oneDNN) add in 16 bits was found out with weights that are 127 at two
-places and 0 elsewhere (OpenVINO 2026.4, AVX2): tests/test_portability.py repeats it. Signed
+places and 0 elsewhere (OpenVINO 2026.4, AVX2): tests/inspection/test_portability.py
+repeats it. Signed
 activations are moved to unsigned ones before, so that the same bound holds for them.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.contracts import IntegerLayer, LayerKind, Pairs
+from edgezoo.core.protocols import IntegerLayer, LayerKind, Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
 
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
 
 _MOST_DEPTH = 200
 _BLOCK = 1 << 16

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.contracts import RanOn, TensorInfo
-from edgezoo.errors import DataError
-from edgezoo.limits import alive
+from edgezoo.core.errors import DataError
+from edgezoo.core.heartbeat import alive
+from edgezoo.core.protocols import RanOn, TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any
 
-from edgezoo.process import SILENT
+from edgezoo.system.process import SILENT
 
 _lock = threading.Lock()
 

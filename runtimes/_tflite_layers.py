@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgezoo import flatbuffer
-from edgezoo.contracts import IntegerLayer, LayerKind
+from edgezoo.core.protocols import IntegerLayer, LayerKind
+from edgezoo.formats import tflite_flatbuffer
 
 EXACT = "TFLite's kernels and XNNPACK's add in 32 bits"
 _KINDS: dict[str, LayerKind] = {
@@ -21,22 +21,22 @@ _KINDS: dict[str, LayerKind] = {
 
 def integer_layers(path: Path) -> tuple[IntegerLayer, ...]:
     """Convolutions and dense layers with 8-bit weights and activations, in the file's order."""
-    model = flatbuffer.read_model(path)
+    model = tflite_flatbuffer.read_model(path)
     tensors = model.subgraphs[0].tensors
     found = []
     for op in model.subgraphs[0].operators:
-        kind = _KINDS.get(flatbuffer.op_name(model, op))
+        kind = _KINDS.get(tflite_flatbuffer.op_name(model, op))
         if kind is None:
             continue
         data, kernel = tensors[op.inputs[0]], tensors[op.inputs[1]]
-        dtypes = flatbuffer.tensor_dtype(kernel), flatbuffer.tensor_dtype(data)
-        weights = flatbuffer.constant(model, kernel)
+        dtypes = tflite_flatbuffer.tensor_dtype(kernel), tflite_flatbuffer.tensor_dtype(data)
+        weights = tflite_flatbuffer.constant(model, kernel)
         if weights is None or not set(dtypes) <= {"int8", "uint8"}:
             continue
         if kind == "depthwise":
             ordered = weights.reshape(-1, weights.shape[-1]).T[:, :, None]
         else:
             ordered = weights.reshape(len(weights), -1, weights.shape[-1])
-        name = flatbuffer.text(tensors[op.outputs[0]].name)
+        name = tflite_flatbuffer.text(tensors[op.outputs[0]].name)
         found.append(IntegerLayer(name, kind, ordered, *dtypes, "flat", EXACT))
     return tuple(found)

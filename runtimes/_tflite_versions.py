@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgezoo import flatbuffer
-from edgezoo.releases import Requirement, release_numbers
+from edgezoo.core.releases import Requirement, release_numbers
+from edgezoo.formats import tflite_flatbuffer
 
 # Releases that brought version 1, 2, 3, … of an operation. Operations of image networks; others
 # are unknown here, and said to be.
@@ -104,9 +104,9 @@ def requirements(model: Any) -> tuple[Requirement, ...]:
     found: dict[tuple[str, int], None] = {}
     for graph in model.subgraphs:
         for op in graph.operators:
-            name = flatbuffer.op_name(model, op)
+            name = tflite_flatbuffer.op_name(model, op)
             code = model.operatorCodes[op.opcodeIndex]
-            if name == flatbuffer.text(code.customCode):
+            if name == tflite_flatbuffer.text(code.customCode):
                 continue  # of whoever registers it
             version = max(int(code.version), _version_by_types(name, graph, op))
             found[name, version] = None
@@ -130,7 +130,9 @@ def _requirement(name: str, version: int) -> Requirement:
 def _version_by_types(name: str, graph: Any, op: Any) -> int:
     """The version that TFLite gives an operation with these types, where they are int8."""
     dtypes = [
-        flatbuffer.tensor_dtype(graph.tensors[i]) for i in (*op.inputs, *op.outputs) if i >= 0
+        tflite_flatbuffer.tensor_dtype(graph.tensors[i])
+        for i in (*op.inputs, *op.outputs)
+        if i >= 0
     ]
     if name == "QUANTIZE" or "int8" not in dtypes or "float32" in dtypes:
         return 1

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from edgezoo import process
-from edgezoo.errors import CrashError
+from edgezoo.core.errors import CrashError
+from edgezoo.system import process
 
 _CPU_TYPE = 4  # VK_PHYSICAL_DEVICE_TYPE_CPU
 _INSTANCE_CREATE_INFO = 1

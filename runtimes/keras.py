@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import Artifact
-from edgezoo.contracts import Description, IntegerKernels, TensorInfo
-from edgezoo.errors import MissingError
-from edgezoo.keras_files import loading, reading, saved_model
+from edgezoo.core.artifact import Artifact
+from edgezoo.core.errors import MissingError
+from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.spec import SAVED_MODEL_FILE
+from edgezoo.formats.keras_files import load_network, reading
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class KerasRuntime:
 
     name: str = "keras"
     format: str = "keras"
-    suffixes: tuple[str, ...] = (".keras", ".h5", ".hdf5", Path(saved_model.FILE).suffix)
+    suffixes: tuple[str, ...] = (".keras", ".h5", ".hdf5", Path(SAVED_MODEL_FILE).suffix)
     extra: str = "export"
     packages: tuple[str, ...] = ("keras", "tensorflow")
 
@@ -49,7 +50,7 @@ class KerasRuntime:
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`."""
-        if path.name != saved_model.FILE:
+        if path.name != SAVED_MODEL_FILE:
             return (path,)
         return tuple(file for file in sorted(path.parent.rglob("*")) if file.is_file())
 
@@ -98,7 +99,7 @@ class KerasSession(BaseSession):
 
 def _network_path(path: Path) -> Path:
     """The file, or the folder where it is the main file of a SavedModel."""
-    return path.parent if path.name == saved_model.FILE else path
+    return path.parent if path.name == SAVED_MODEL_FILE else path
 
 
 def _load(path: Path, trust: bool) -> Any:
@@ -108,7 +109,7 @@ def _load(path: Path, trust: bool) -> Any:
             'Run: pip install "edgezoo[export]"',
         )
     with quiet_native():
-        return loading.load(_network_path(path), trust)
+        return load_network.load(_network_path(path), trust)
 
 
 RUNTIME = KerasRuntime()

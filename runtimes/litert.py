@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
-from edgezoo.checks import parse_json
-from edgezoo.contracts import Description, IntegerKernels, RanOn, TensorInfo
-from edgezoo.errors import DataError, MissingError, RefusedError, words_of
-from edgezoo.releases import Requirement, minimum_releases
+from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
+from edgezoo.core.checks import parse_json
+from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
+from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
+from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
 from edgezoo.runtimes._tflite_layers import integer_layers
@@ -287,19 +287,19 @@ def _read_embedded(path: Path) -> bytes | None:
     """The contract in the flatbuffer itself, without labels: where the zip was cut off."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return None
-    from edgezoo import flatbuffer
+    from edgezoo.formats import tflite_flatbuffer
 
-    return flatbuffer.read_metadata(flatbuffer.read_model(path), CONTRACT_KEY)
+    return tflite_flatbuffer.read_metadata(tflite_flatbuffer.read_model(path), CONTRACT_KEY)
 
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:
     """What the file asks of a runtime; nothing without ai-edge-litert, which reads it."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return ()
-    from edgezoo import flatbuffer
+    from edgezoo.formats import tflite_flatbuffer
     from edgezoo.runtimes import _tflite_versions
 
-    return _tflite_versions.requirements(flatbuffer.read_model(path))
+    return _tflite_versions.requirements(tflite_flatbuffer.read_model(path))
 
 
 def _edge_tpus() -> int:

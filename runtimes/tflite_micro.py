@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import process
-from edgezoo.artifact import Artifact
-from edgezoo.contracts import RanOn
-from edgezoo.errors import CrashError, DataError, MissingError, RefusedError
+from edgezoo.core.artifact import Artifact
+from edgezoo.core.errors import CrashError, DataError, MissingError, RefusedError
+from edgezoo.core.protocols import RanOn
 from edgezoo.runtimes import _compiled
 from edgezoo.runtimes._session import BaseSession, caught_native, device_refusal
 from edgezoo.runtimes.litert import LiteRtRuntime, load_api, tensor_infos
+from edgezoo.system import process
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgezoo.models import _imagenet
+from edgezoo.images import imagenet_classes
 
 if TYPE_CHECKING:
     from tests.support.devices import Machine, Pi
@@ -180,7 +180,7 @@ def trained(common: Path) -> Trained:
 
 
 def _train(folder: Path) -> None:
-    wnids = [wnid for wnid, _ in _imagenet.classes()[:10]]
+    wnids = [wnid for wnid, _ in imagenet_classes.classes()[:10]]
     subprocess.run(
         [sys.executable, str(SUPPORT / "train_digits.py"), str(folder), *wnids],
         check=True,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _options import parse
 
 import edgezoo
-from edgezoo.preprocessing import load_pixels
+from edgezoo.images.preprocessing import load_pixels
 
 
 def main() -> None:

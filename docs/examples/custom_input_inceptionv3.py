@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from _options import parse
 
 import edgezoo
-from edgezoo.preprocessing import load_pixels
+from edgezoo.images.preprocessing import load_pixels
 
 
 def main() -> None:

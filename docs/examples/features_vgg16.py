@@ -11,8 +11,8 @@ from __future__ import annotations
 from _options import parse
 
 import edgezoo
-from edgezoo.inference import predict
-from edgezoo.preprocessing import load_pixels
+from edgezoo.images.preprocessing import load_pixels
+from edgezoo.inference.predict import predict
 
 
 def main() -> None:

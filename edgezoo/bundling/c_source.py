@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.artifact import Artifact, InputContract
-from edgezoo.contracts import TensorInfo
+from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.protocols import TensorInfo
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

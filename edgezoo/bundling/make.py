@@ -13,15 +13,15 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.artifact import Artifact
 from edgezoo.bundling import c_source, golden
 from edgezoo.bundling.place import LIST, SCHEMA, check_folder, resolved
-from edgezoo.contracts import TensorInfo
-from edgezoo.errors import RefusedError, UsageError
-from edgezoo.inference import open_artifact, require_classes, to_input
-from edgezoo.preprocessing import load_pixels
-from edgezoo.staging import publish, staging
+from edgezoo.core import registry
+from edgezoo.core.artifact import Artifact
+from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.protocols import TensorInfo
+from edgezoo.images.preprocessing import load_pixels
+from edgezoo.inference.predict import open_artifact, require_classes, to_input
+from edgezoo.system.staging import publish, staging
 
 _DEVICE = Path(__file__).with_name("device")
 _COPIED = ("classify.py", "selftest.py", "requirements.txt", "requirements-tflite-runtime.txt")

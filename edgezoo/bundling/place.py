@@ -7,8 +7,8 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from edgezoo.errors import UsageError
-from edgezoo.preprocessing import file_sha256
+from edgezoo.core.errors import UsageError
+from edgezoo.core.files import file_sha256
 
 SCHEMA = 1
 LIST = "bundle.json"

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, F, common, quiet, recommendation, remote, split
-from edgezoo.errors import UsageError, counted
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
+from edgezoo.core.errors import UsageError, counted
 
 _LISTS = {"alpha": float, "input_size": int, "format": str, "precision": str, "threads": str,
           "device": str, "target": str}  # fmt: skip
@@ -128,21 +128,21 @@ def _value(name: str, word: str) -> Any:
 def _show_plan(request: Any, as_json: bool) -> int:
     from edgezoo.sweep.estimate import estimate
     from edgezoo.sweep.grid import expand
-    from edgezoo.sweep.run import require_possible
+    from edgezoo.sweep.runner import require_possible
 
     networks = expand(request)
     require_possible(networks)
     plan = estimate(request, networks)
     if as_json:
-        console.print_json({"dry_run": True, **plan})
+        _console.print_json({"dry_run": True, **plan})
         return 0
-    console.table(
+    _console.table(
         f"{counted(len(plan['variants']), 'variant')}, about {_duration(plan['seconds_about'])}",
         ("variant",),
         [(entry["name"],) for entry in plan["variants"]],
     )
     for entry in plan["failing"]:
-        console.warn(f"{entry['name']}: {entry['reason']}")
+        _console.warn(f"{entry['name']}: {entry['reason']}")
     return 0
 
 
@@ -155,17 +155,17 @@ def _duration(seconds: int) -> str:
 def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool, on: str | None) -> int:
     from edgezoo.sweep.entry import measure_files
 
-    with console.share(not silent and not debug) as progress:
+    with _console.share(not silent and not debug) as progress:
         facts = measure_files(request, progress, debug, on)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return 0
     _show_results(facts["results"])
     _show_verdicts(facts)
     _show_accuracies(facts["results"])
     _show_estimates(facts)
-    console.ran_on(facts)
-    console.next_command(f"edgezoo inspect {facts['results'][0]['artifact']}")
+    _console.ran_on(facts)
+    _console.next_command(f"edgezoo inspect {facts['results'][0]['artifact']}")
     return 0
 
 
@@ -180,14 +180,14 @@ def _show_accuracies(results: list[dict[str, Any]]) -> None:
     scored = {result["artifact"]: result["accuracy"] for result in results if result["accuracy"]}
     names = _names(results)
     if scored:
-        console.table(
+        _console.table(
             "Accuracy",
             ("file", "images", "top-1", "95 % interval"),
             [
                 (
                     names[artifact],
                     entry["images"],
-                    console.percent(entry["top1"]),
+                    _console.percent(entry["top1"]),
                     "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
                 )
                 for artifact, entry in scored.items()
@@ -199,7 +199,7 @@ def _show_estimates(facts: dict[str, Any]) -> None:
     """Apart from what was measured."""
     names = _names([*facts["results"], *facts.get("estimates", ())])
     if facts.get("estimates"):
-        console.table(
+        _console.table(
             "Vela estimates: computed by a model of the hardware, not measured",
             ("file", "target", "ms", "on NPU", "on CPU"),
             [
@@ -214,7 +214,7 @@ def _show_estimates(facts: dict[str, Any]) -> None:
             ],
         )
     for entry in facts.get("not_estimated", ()):
-        console.warn(f"{entry['artifact']}: no estimate for {entry['target']}. {entry['reason']}")
+        _console.warn(f"{entry['artifact']}: no estimate for {entry['target']}. {entry['reason']}")
 
 
 def _show_results(results: list[dict[str, Any]]) -> None:
@@ -235,7 +235,7 @@ def _show_results(results: list[dict[str, Any]]) -> None:
             )
         )
     columns = ("file", "thr", "median ms", "95 %", "p95", "cold", "MB", "trust")
-    console.table("Latency", columns, rows)
+    _console.table("Latency", columns, rows)
 
 
 def _show_verdicts(facts: dict[str, Any]) -> None:
@@ -255,46 +255,46 @@ def _show_trust(results: list[dict[str, Any]]) -> None:
     reasons = [dict.fromkeys(result["trust"]["reasons"]) for result in results]
     common = [text for text in (reasons[0] if reasons else ()) if all(text in r for r in reasons)]
     for text in common:
-        console.warn(text)
+        _console.warn(text)
     for result, own in zip(results, reasons, strict=True):
         name = f"{names[result['artifact']]}, threads {result['threads']}"
         for text in own:
             if text not in common:
-                console.warn(f"{name}: {text}")
+                _console.warn(f"{name}: {text}")
 
 
 def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[str, Any]) -> int:
     from edgezoo.sweep.entry import sweep
 
-    with console.share(not silent) as progress:
+    with _console.share(not silent) as progress:
         facts = sweep(request, progress, retry_failed=retry, **place)
     first = None if facts["results"] or facts["estimates"] else next(iter(facts["failed"]), None)
     code = first["error"]["exit_code"] if first else 0
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return code
     if facts["done_before"]:
-        console.note(f"Done before: {counted(facts['done_before'], 'variant')}.")
+        _console.note(f"Done before: {counted(facts['done_before'], 'variant')}.")
     if facts["results"]:
         _show_records(facts["results"])
     _show_estimates(facts)
     for entry in facts["failed"]:
-        console.warn(f"{entry['name']} failed: {entry['error']['message']}")
+        _console.warn(f"{entry['name']} failed: {entry['error']['message']}")
     for level in ("poor", "caution"):
         count = sum(result["trust"]["level"] == level for result in facts["results"])
         if count:
-            console.warn(f"Trust in {count} of {len(facts['results'])} latencies: {level}. "
+            _console.warn(f"Trust in {count} of {len(facts['results'])} latencies: {level}. "
                          "The report says why.")  # fmt: skip
     if facts["report"]:
         print(facts["report"])
     else:
-        console.note('No page was made. For one: pip install "edgezoo[report]"')
+        _console.note('No page was made. For one: pip install "edgezoo[report]"')
     if first:
-        console.warn(f"Nothing was measured. {first['error']['hint']}".strip())
-        console.next_command("mend that, and run the same command again with --retry-failed.")
+        _console.warn(f"Nothing was measured. {first['error']['hint']}".strip())
+        _console.next_command("mend that, and run the same command again with --retry-failed.")
     else:
         scored = any(result["accuracy"] for result in facts["results"])
-        console.next_command(recommendation(request.output, scored))
+        _console.next_command(recommendation(request.output, scored))
     return code
 
 
@@ -307,10 +307,10 @@ def _show_records(results: list[dict[str, Any]]) -> None:
                 names[result["artifact"]],
                 result["threads"],
                 f"{result['latency_ms']['median']:.2f}",
-                console.percent(accuracy["top1"] if accuracy else None),
-                console.size(result["bytes"]),
+                _console.percent(accuracy["top1"] if accuracy else None),
+                _console.size(result["bytes"]),
                 result["trust"]["level"],
             )
         )
     columns = ("file", "thr", "median ms", "top-1", "size", "trust")
-    console.table("Variants, fastest first", columns, rows)
+    _console.table("Variants, fastest first", columns, rows)

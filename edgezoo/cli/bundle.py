@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common, foreign, limited
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common, foreign, limited
 
 
 @click.command("bundle", short_help="Put files and what a device needs for them together.")
@@ -40,8 +40,8 @@ def COMMAND(
       edgezoo bundle exported/mobilenet_0.5_160_int8.tflite -o bundle.zip
       edgezoo bundle m.tflite -o firmware/ --c-array
     """
-    from edgezoo import sandbox
     from edgezoo.bundling.place import resolved
+    from edgezoo.system import sandbox
 
     limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
     facts = sandbox.call(
@@ -50,8 +50,8 @@ def COMMAND(
         c_array=c_array, preprocessing=preprocessing, labels=labels,
     )  # fmt: skip
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return
-    rows = [(file["path"], console.size(file["bytes"])) for file in facts["files"]]
-    console.table(f"{facts['path']}, {console.size(facts['bytes'])}", ("file", "size"), rows)
-    console.next_command("python3 selftest.py (on the device)")
+    rows = [(file["path"], _console.size(file["bytes"])) for file in facts["files"]]
+    _console.table(f"{facts['path']}, {_console.size(facts['bytes'])}", ("file", "size"), rows)
+    _console.next_command("python3 selftest.py (on the device)")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import common
-from edgezoo.errors import UsageError
+from edgezoo.cli import _console
+from edgezoo.cli._options import common
+from edgezoo.core.errors import UsageError
 
 
 @click.command("cache", short_help="Tell what the cache holds, or clear it.")
@@ -25,21 +25,21 @@ def COMMAND(action: str, parts: tuple[str, ...], as_json: bool, debug: bool) -> 
       edgezoo cache clear
       edgezoo cache clear exports
     """
-    from edgezoo import cache
+    from edgezoo.pipeline import export_cache
 
     if action == "info" and parts:
         raise UsageError("edgezoo cache info takes no part.", "Leave it out.")
-    facts = cache.clear(parts) if action == "clear" else cache.info()
+    facts = export_cache.clear(parts) if action == "clear" else export_cache.info()
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return
     if action == "clear":
         freed = sum(part["bytes"] for part in facts["removed"])
-        print(f"{console.size(freed)} removed.")
-    limit = console.size(facts["limit"])
-    console.table(
-        f"{facts['path']}, {console.size(facts['bytes'])} (exports: at most {limit})",
+        print(f"{_console.size(freed)} removed.")
+    limit = _console.size(facts["limit"])
+    _console.table(
+        f"{facts['path']}, {_console.size(facts['bytes'])} (exports: at most {limit})",
         ("part", "entries", "size"),
-        [(part["name"], part["entries"], console.size(part["bytes"])) for part in facts["parts"]],
+        [(part["name"], part["entries"], _console.size(part["bytes"])) for part in facts["parts"]],
     )
-    console.next_command("edgezoo cache clear" if facts["parts"] else "edgezoo list")
+    _console.next_command("edgezoo cache clear" if facts["parts"] else "edgezoo list")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import (
+from edgezoo.cli import _console
+from edgezoo.cli._options import (
     PATH,
     common,
     foreign,
@@ -18,7 +18,7 @@ from edgezoo.cli.options import (
     remote,
     trusted,
 )
-from edgezoo.spec import MOST_THREADS
+from edgezoo.core.spec import MOST_THREADS
 
 
 @click.command("classify")
@@ -75,31 +75,31 @@ def COMMAND(
         "trust": trust,
     }
     if on is not None:
-        from edgezoo.classification import classify
+        from edgezoo.inference.classification import classify
 
-        with console.status(not debug) as progress:
+        with _console.status(not debug) as progress:
             progress(f"Classifying on {on}")
             facts = classify(**options, on=on)
     else:
-        from edgezoo import sandbox
+        from edgezoo.system import sandbox
 
         limits = sandbox.limits_for(
             [artifact], memory_gb=max_memory, seconds=max_seconds, device=device, trust=trust
         )
         facts = sandbox.call(
-            "edgezoo.classification:classify", [artifact], limits, debug=debug, **options
+            "edgezoo.inference.classification:classify", [artifact], limits, debug=debug, **options
         )
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return
     for result in facts["results"]:
-        console.say(result["image"])
+        _console.say(result["image"])
         for entry in result["classes"]:
             if entry["probability"] == 0 and entry is not result["classes"][0]:
                 break  # an 8-bit output shows nothing below 1/256: the order means nothing there
-            console.say(f"  {entry['probability']:.3f}  {entry['label']}")
-    console.note_place(facts["ran_on"])
-    console.ran_on(facts)
+            _console.say(f"  {entry['probability']:.3f}  {entry['label']}")
+    _console.note_place(facts["ran_on"])
+    _console.ran_on(facts)
     if not facts["trained"]:
-        console.warn("Untrained weights: the answers mean nothing.")
-    console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
+        _console.warn("Untrained weights: the answers mean nothing.")
+    _console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common
 
 
 @click.command("compile", short_help="Compile ARTIFACT for an accelerator.")
@@ -50,25 +50,25 @@ def COMMAND(
       edgezoo compile mobilenet_0.25_96_int8.tflite --target ethos-u55-128
       edgezoo compile m_int8.tflite --target coral --min-offload 0.95
     """
-    from edgezoo.compilation import compile_artifact
+    from edgezoo.inspection.compile_file import compile_artifact
 
     facts = compile_artifact(
         artifact, target, output=output, min_offload=min_offload, timeout=timeout
     )
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return
     rows: list[tuple[str, object]] = [
         ("accelerated", f"{facts['npu_ops']} operations"),
         ("on the CPU", f"{facts['cpu_ops']} operations"),
-        ("size", console.size(facts["bytes"])),
+        ("size", _console.size(facts["bytes"])),
     ]
     if facts["estimate"]:
         rows += _estimate_rows(facts["estimate"])
-    console.table(facts["path"], ("", ""), rows)
+    _console.table(facts["path"], ("", ""), rows)
     for remark in facts["remarks"]:
-        console.warn(f"On the CPU: {remark}")
-    console.next_command(f"edgezoo inspect {facts['path']}")
+        _console.warn(f"On the CPU: {remark}")
+    _console.next_command(f"edgezoo inspect {facts['path']}")
 
 
 def _estimate_rows(estimate: dict[str, Any]) -> list[tuple[str, object]]:

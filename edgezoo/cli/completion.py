@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from edgezoo import console
-from edgezoo.cli.options import common
+from edgezoo.cli import _console
+from edgezoo.cli._options import common
 
 # Where each shell looks by itself, below the home folder.
 _PLACES = {
@@ -31,13 +31,13 @@ def COMMAND(shell: str, as_json: bool, debug: bool) -> None:
       edgezoo completion zsh > ~/.zfunc/_edgezoo
       edgezoo completion fish > ~/.config/fish/completions/edgezoo.fish
     """
-    from edgezoo.cli.main import edgezoo
+    from edgezoo.cli._main import edgezoo
 
     completion = get_completion_class(shell)
     assert completion is not None, "click knows these shells"
     script = completion(edgezoo, {}, "edgezoo", "_EDGEZOO_COMPLETE").source()
     if as_json:
-        console.print_json({"shell": shell, "script": script, "place": _PLACES[shell]})
+        _console.print_json({"shell": shell, "script": script, "place": _PLACES[shell]})
         return
     click.echo(script)
-    console.next_command(f"edgezoo completion {shell} > {_PLACES[shell]}")
+    _console.next_command(f"edgezoo completion {shell} > {_PLACES[shell]}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import common, remote
-from edgezoo.errors import counted
+from edgezoo.cli import _console
+from edgezoo.cli._options import common, remote
+from edgezoo.core.errors import counted
 
 
 @click.command("doctor", short_help="Tell what this machine has, and what clashes.")
@@ -20,17 +20,17 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
       edgezoo doctor
       edgezoo doctor --on ssh://pi@raspberrypi --json
     """
-    from edgezoo.diagnosis import diagnose
+    from edgezoo.inspection.diagnosis import diagnose
 
-    with console.status(on is not None and not debug) as progress:
+    with _console.status(on is not None and not debug) as progress:
         progress(f"Looking at {on}")
         facts = diagnose(on)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return 0
     machine = facts["machine"]
     cores = counted(machine["cores"], "core")
-    console.table(
+    _console.table(
         f"{machine['board'] or machine['cpu']}, {cores}, {machine['system']}",
         ("", ""),
         [
@@ -40,7 +40,7 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
             ("Keras weights in", facts["keras_home"]),
         ],
     )
-    console.table(
+    _console.table(
         "Runtimes",
         ("runtime", "version", "opens", "devices"),
         [
@@ -50,7 +50,7 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
         ],
     )  # fmt: skip
     if facts["coral"]:
-        console.table(
+        _console.table(
             "Coral Edge TPU",
             ("bus", "id", "state", "device file", "may be opened"),
             [
@@ -59,12 +59,12 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
             ],
         )
     if facts["libraries"]:
-        console.table(
+        _console.table(
             "Libraries for other devices than the CPU",
             ("library", "serves", "path"),
             [(e["name"], e["serves"], e["path"]) for e in facts["libraries"]],
         )
-    console.table(
+    _console.table(
         "Exporters",
         ("format", "ready", "missing"),
         [
@@ -72,10 +72,10 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
             for e in facts["exporters"]
         ],
     )
-    console.ran_on(facts)
+    _console.ran_on(facts)
     for problem in facts["problems"]:
-        console.warn(f"{problem['what']} {problem['mend']}")
+        _console.warn(f"{problem['what']} {problem['mend']}")
     if not facts["problems"]:
-        console.note("No problems found.")
-    console.next_command("edgezoo list")
+        _console.note("No problems found.")
+    _console.next_command("edgezoo list")
     return 0

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import (
+from edgezoo.cli import _console
+from edgezoo.cli._options import (
     PATH,
     common,
     foreign,
@@ -21,9 +21,9 @@ from edgezoo.cli.options import (
     remote,
     trusted,
 )
-from edgezoo.errors import UsageError, counted
-from edgezoo.spec import MOST_THREADS
-from edgezoo.statistics import EQUAL_WITHIN
+from edgezoo.core.errors import UsageError, counted
+from edgezoo.core.spec import MOST_THREADS
+from edgezoo.evaluation.drop import EQUAL_WITHIN
 
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
@@ -144,35 +144,35 @@ def COMMAND(
         "labels": labels,
         "trust": trust,
     }
-    with console.bar(not quiet, None, "Scoring images") as progress:
+    with _console.bar(not quiet, None, "Scoring images") as progress:
         if on is not None:
-            from edgezoo.evaluation import evaluate
+            from edgezoo.evaluation.accuracy import evaluate
 
             facts = evaluate(**options, on=on)
         else:
             facts = _limited(options, max_memory, max_seconds, progress, debug)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
     else:
         _show(images, facts)
-        console.ran_on(facts)
+        _console.ran_on(facts)
     for entry in facts["results"]:
         if entry["resumed"]:
-            console.note(
+            _console.note(
                 f"{entry['artifact']}: an interrupted run had scored {entry['resumed']} images."
             )
         if entry["overlap"]:
-            console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")
+            _console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")
     unreadable = max(entry["unreadable"] for entry in facts["results"])
     if unreadable:
-        console.warn(
+        _console.warn(
             f"{counted(unreadable, 'file')} in {images} could not be read as images and "
             f"{'was' if unreadable == 1 else 'were'} left out."
         )
     for text in facts["failures"]:
-        console.note(f"Failed: {text}")
+        _console.note(f"Failed: {text}")
     if not as_json:
-        console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
+        _console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
     return 6 if facts["failures"] else 0
 
 
@@ -184,8 +184,8 @@ def _limited(
     debug: bool,
 ) -> dict[str, Any]:
     """The evaluation in a process that may use only so much."""
-    from edgezoo import sandbox
-    from edgezoo.folders import cache_home
+    from edgezoo.core.paths import cache_home
+    from edgezoo.system import sandbox
 
     reference = options["reference"]
     files = [*options["artifacts"], *([reference] if reference else [])]
@@ -200,31 +200,31 @@ def _limited(
     with contextlib.suppress(OSError):
         cache_home().mkdir(parents=True, exist_ok=True)  # keeps what an interrupted run has done
     return sandbox.call(
-        "edgezoo.evaluation:evaluate", files, limits,
+        "edgezoo.evaluation.accuracy:evaluate", files, limits,
         writable=[cache_home()], progress=progress, debug=debug, **options,
     )  # fmt: skip
 
 
 def _show(images: Path, facts: dict[str, Any]) -> None:
     results = facts["results"]
-    console.table(
+    _console.table(
         f"Accuracy on {images}",
         ("file", "images", "top-1", "95 % interval", "top-5", "agrees"),
         [
             (
                 Path(entry["artifact"]).name,
                 entry["images"],
-                console.percent(entry["top1"]),
+                _console.percent(entry["top1"]),
                 "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
-                console.percent(entry["top5"]),
-                console.percent(entry["agreement_top1"]),
+                _console.percent(entry["top5"]),
+                _console.percent(entry["agreement_top1"]),
             )
             for entry in results
         ],
     )
     if results[0]["reference"] is not None:
         equal = f"equal within {100 * facts['equal_within']:g}"
-        console.table(
+        _console.table(
             f"Drop of top-1 against {Path(results[0]['reference']).name}, in points",
             ("file", "drop", "95 % interval", "verdict"),
             [
@@ -240,7 +240,7 @@ def _show(images: Path, facts: dict[str, Any]) -> None:
         for entry in results:
             if entry["images_needed"] is not None:
                 about = round(entry["images_needed"], 2 - len(str(entry["images_needed"])))
-                console.say(f"{Path(entry['artifact']).name}: about {about} images would tell.")
-    console.note_place(results[0]["ran_on"])
+                _console.say(f"{Path(entry['artifact']).name}: about {about} images would tell.")
+    _console.note_place(results[0]["ran_on"])
     if any(not entry["trained"] for entry in results):
-        console.warn("Untrained weights: the accuracy means nothing.")
+        _console.warn("Untrained weights: the accuracy means nothing.")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common, quiet
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common, quiet
 
 _WORST = 10
 # What the table and the first line may differ by, of all images, without a word.
@@ -77,11 +77,11 @@ def COMMAND(
           --preprocessing tf
     """
     from edgezoo.explanation import page
-    from edgezoo.pipeline.explain import explain_file
+    from edgezoo.pipeline.explain_file import explain_file
 
     if html is not None:
         page.require()
-    with console.status(not quiet and not debug) as progress:
+    with _console.status(not quiet and not debug) as progress:
         facts = explain_file(
             artifact,
             images=images,
@@ -94,7 +94,7 @@ def COMMAND(
             debug=debug,
         )
     if facts["overlap"]:
-        console.warn(
+        _console.warn(
             f"{facts['overlap']} of {facts['images']} images calibrated {artifact}: it may lose "
             "more on others."
         )
@@ -102,12 +102,12 @@ def COMMAND(
     if html is not None:
         page.write(facts, html)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return
     _print(facts)
     if html is not None and not quiet:
-        console.note(f"Page with plots: {html}")
-    console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
+        _console.note(f"Page with plots: {html}")
+    _console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
 
 
 def _print(facts: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ def _print(facts: dict[str, Any]) -> None:
         where = f" ({finding['layer']})" if finding["layer"] else ""
         click.echo(click.wrap_text(f"Also: {finding['fault']}{where}: {finding['evidence']}", 80))
     click.echo()
-    console.table(
+    _console.table(
         f"Lost top-1 in points; one of {facts['images']} images "
         f"({Path(facts['image_source']).name}) is {100 / facts['images']:.1f}",
         ("cause", "agreement", "top-1", "share of the logits' error"),
@@ -132,9 +132,9 @@ def _print(facts: dict[str, Any]) -> None:
         + [("all", _points(facts["lost_agreement"]), _points(facts["lost_top1"]), "100 %")],
     )
     if abs(facts["agreement_top1"] + facts["lost_agreement"] - 1) > _TIES:
-        console.say(click.wrap_text(_TIED, 80))
+        _console.say(click.wrap_text(_TIED, 80))
     click.echo()
-    console.table(
+    _console.table(
         f"The {min(_WORST, len(facts['layers']))} layers of {len(facts['layers'])} that lose most",
         ("layer", "SQNR dB", "in file", "error/step", "clipped", "range", "weights dB"),
         [
@@ -144,7 +144,7 @@ def _print(facts: dict[str, Any]) -> None:
                 _number(layer["accumulated_sqnr_db"]),
                 _number(layer["error_over_step"], 2),
                 _clipped(layer),
-                console.percent(layer["range_use"], 0),
+                _console.percent(layer["range_use"], 0),
                 _number(layer["weights"] and layer["weights"]["sqnr_db"]),
             )
             for layer in facts["layers"][:_WORST]
@@ -164,4 +164,4 @@ def _number(value: float | None, digits: int = 1) -> str:
 def _clipped(layer: dict[str, Any]) -> str:
     if layer["saturated_low"] is None:
         return "-"
-    return console.percent(layer["saturated_low"] + layer["saturated_high"], 1)
+    return _console.percent(layer["saturated_low"] + layer["saturated_high"], 1)

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from edgezoo import console, registry
-from edgezoo.cli.options import PATH, common, quiet, split, trusted
-from edgezoo.errors import UsageError
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common, quiet, split, trusted
+from edgezoo.core import registry
+from edgezoo.core.errors import UsageError
 
 
 @click.command("export", short_help="Export MODEL to files, and verify each of them.")
@@ -164,7 +165,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     precisions = split(options.pop("precisions"))
     if options.pop("int8"):
         precisions = (*precisions, "int8")
-    from edgezoo import arguments
+    from edgezoo.networks import arguments
     from edgezoo.pipeline.plan import ExportRequest, estimate, resolve
 
     options["include_top"] = not options.pop("no_top")
@@ -177,7 +178,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
         raise UsageError("A model is named twice.", "Name each model once.")
     plans = [resolve(replace(first, model=name)) for name in names]
     for text in dict.fromkeys(text for plan in plans for text in plan.skipped):
-        console.warn(text)
+        _console.warn(text)
     if dry_run:
         _show_plans([estimate(plan) for plan in plans], as_json)
         return 0
@@ -201,22 +202,22 @@ def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
 
     results = []
     for plan in plans:
-        with console.status(not silent and not debug) as progress:
+        with _console.status(not silent and not debug) as progress:
             result = execute(plan, progress, debug)
         results.append(result)
         if result.cached and not silent:
-            console.note("From the cache; --no-cache makes the files anew.")
+            _console.note("From the cache; --no-cache makes the files anew.")
         for text in result.warnings:
-            console.warn(text)
+            _console.warn(text)
         if not as_json:
             _show_result(plan, result)
     if as_json:
         facts = [result.to_json() for result in results]
         merged = facts[0] if len(facts) == 1 else _merge(facts)
-        console.print_json(merged)
+        _console.print_json(merged)
     failures = [text for result in results for text in result.failures]
     for text in failures:
-        console.note(f"Failed: {text}")
+        _console.note(f"Failed: {text}")
     if failures:
         return 6
     if not as_json:
@@ -238,7 +239,7 @@ def _merge(facts: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _show_plans(plans: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        console.print_json({"dry_run": True, "plans": plans})
+        _console.print_json({"dry_run": True, "plans": plans})
         return
     for plan in plans:
         width = "" if plan["alpha"] is None else f" {plan['alpha']:g}"
@@ -250,11 +251,11 @@ def _show_plans(plans: list[dict[str, Any]], as_json: bool) -> None:
             f"{plan['model']}{width} at {plan['input_size']} px, {count}"
             f"{plan['weights']} weights: about {plan['cpu_seconds_about']} CPU s"
         )
-        console.table(title, ("file", "size"), rows)
+        _console.table(title, ("file", "size"), rows)
 
 
 def _about(count: int | None) -> str:
-    return "not known yet" if count is None else f"about {console.size(count)}"
+    return "not known yet" if count is None else f"about {_console.size(count)}"
 
 
 def _show_result(plan: Any, result: Any) -> None:
@@ -264,15 +265,15 @@ def _show_result(plan: Any, result: Any) -> None:
         rows.append(
             (
                 Path(entry["path"]).name,
-                console.size(entry["bytes"]),
+                _console.size(entry["bytes"]),
                 check["verdict"],
-                console.agreement(check),
-                console.decibels(check),
+                _console.agreement(check),
+                _console.decibels(check),
             )
         )
     agree = "same top-1" if plan.network.arguments.output_kind == "probabilities" else "cosine"
     untrained = "" if plan.weights.source != "random" else " (untrained: random weights)"
-    console.table(
+    _console.table(
         f"{result.manifest.parent}{untrained}",
         ("file", "size", "verified", agree, "SQNR dB"),
         rows,
@@ -281,22 +282,22 @@ def _show_result(plan: Any, result: Any) -> None:
 
     for entry in result.artifacts:
         if "guard" in entry:
-            console.say(guard.line(Path(entry["path"]).name, entry["guard"]))
+            _console.say(guard.line(Path(entry["path"]).name, entry["guard"]))
 
 
 def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:
     path, target = entries[-1]["path"], plan.request.target
     if target is not None:
         more = registry.target(target).compile is not None
-        console.next_command(
+        _console.next_command(
             *(f"edgezoo {word} {path} --target {target}"
               for word in ("inspect", *(("compile",) if more else ())))
         )  # fmt: skip
         return
     if plan.network.arguments.output_kind == "features":
-        console.next_command(f"edgezoo inspect {path}")
+        _console.next_command(f"edgezoo inspect {path}")
         return
-    console.next_command(
+    _console.next_command(
         f"edgezoo classify {path} PHOTO.jpg",
         f"edgezoo evaluate {path} --images FOLDER_OF_CLASSES",
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common, quiet, trusted
-from edgezoo.errors import counted
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common, quiet, trusted
+from edgezoo.core.errors import counted
 
 
 @click.command("finetune", short_help="Teach MODEL the classes of a folder.")
@@ -87,20 +87,20 @@ def COMMAND(
       edgezoo export finetuned/mobilenet_224_flowers.keras --int8 \\
           --calibration flowers/
     """
-    from edgezoo import arguments
-    from edgezoo.finetuning.request import FinetuneRequest, resolve
-    from edgezoo.finetuning.run import execute
+    from edgezoo.finetuning.finetune import execute
+    from edgezoo.finetuning.finetune_request import FinetuneRequest, resolve
+    from edgezoo.networks import arguments
 
     chosen = arguments.taken_from(options)
     plan = resolve(FinetuneRequest(model, arguments=chosen, held_out=_share(held_out), **options))
-    with console.share(not quiet and not debug) as progress:
+    with _console.share(not quiet and not debug) as progress:
         result = execute(plan, progress, debug)
     if as_json:
-        console.print_json(result.facts)
+        _console.print_json(result.facts)
     else:
         _show(result.facts)
     if result.interrupted:
-        console.note("Interrupted: the best state until then was kept.")
+        _console.note("Interrupted: the best state until then was kept.")
         return 130
     return 0
 
@@ -119,15 +119,15 @@ def _show(facts: dict[str, Any]) -> None:
     for stage in dict.fromkeys(epoch["stage"] for epoch in facts["epochs"]):
         epochs = [epoch for epoch in facts["epochs"] if epoch["stage"] == stage]
         best = max(epoch["validation_accuracy"] for epoch in epochs)
-        rows.append((stage, len(epochs), console.percent(best)))
-    console.table(facts["path"], ("stage", "epochs", "best on validation"), rows)
+        rows.append((stage, len(epochs), _console.percent(best)))
+    _console.table(facts["path"], ("stage", "epochs", "best on validation"), rows)
     low, high = (100 * end for end in scored["top1_ci95"])
     print(
-        f"{console.percent(scored['top1'])} of {counts['held_out']} held-out images are right "
+        f"{_console.percent(scored['top1'])} of {counts['held_out']} held-out images are right "
         f"(95 %: {low:.1f} to {high:.1f})."
     )
     for name in ("unreadable", "repeated"):
         if counts[name]:
-            console.warn(f"Left out: {counted(counts[name], f'{name} image')}.")
-    console.note(f"Curve: {facts['curve']}")
-    console.next_command(f"edgezoo export {facts['path']} --int8 --calibration FOLDER")
+            _console.warn(f"Left out: {counted(counts[name], f'{name} image')}.")
+    _console.note(f"Curve: {facts['curve']}")
+    _console.next_command(f"edgezoo export {facts['path']} --int8 --calibration FOLDER")

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common, limited
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common, limited
 
 _MOST_LAYERS, _LONGEST_NAME = 10, 36
 
@@ -44,21 +44,21 @@ def COMMAND(
       edgezoo inspect m_int8.tflite --target coral
       edgezoo inspect m.onnx --runtime onnxruntime==1.10
     """
-    from edgezoo import sandbox
+    from edgezoo.system import sandbox
 
     limits = sandbox.limits_for([artifact], memory_gb=max_memory, seconds=max_seconds)
     facts = sandbox.call(
-        "edgezoo.inspection:inspect", [artifact], limits,
+        "edgezoo.inspection.inspect_file:inspect", [artifact], limits,
         debug=debug, path=artifact, target=target, runtime=runtime,
     )  # fmt: skip
     refused = runtime is not None and facts["runtime"]["loads"] is False
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
     else:
         _show(artifact, facts)
         if (facts["compiled"] or {}).get("target") != "ethos-u" and not refused:
             device = " --device coral" if facts["compiled"] else ""
-            console.next_command(f"edgezoo classify {artifact} PHOTO.jpg{device}")
+            _console.next_command(f"edgezoo classify {artifact} PHOTO.jpg{device}")
     return 6 if refused else 0
 
 
@@ -66,7 +66,7 @@ def _show(artifact: Path, facts: dict[str, Any]) -> None:
     ops = ", ".join(f"{count} {name}" for name, count in facts["ops"].items())
     rows: list[tuple[str, object]] = [
         ("format", facts["format"]),
-        ("size", console.size(facts["bytes"])),
+        ("size", _console.size(facts["bytes"])),
         ("operations", ops),
         ("in float", ", ".join(facts["float_ops"]) or "none" if facts["quantized"] else "all"),
     ]
@@ -83,7 +83,7 @@ def _show(artifact: Path, facts: dict[str, Any]) -> None:
     else:
         rows += _contract_rows(contract)
     rows += _portability_rows(facts["portability"])
-    console.table(str(artifact), ("", ""), rows)
+    _console.table(str(artifact), ("", ""), rows)
     _show_overflows(facts["portability"])
     if "target" in facts:
         _show_target(facts["target"])
@@ -92,25 +92,25 @@ def _show(artifact: Path, facts: dict[str, Any]) -> None:
 
 
 def _show_target(facts: dict[str, Any]) -> None:
-    from edgezoo import registry
+    from edgezoo.core import registry
 
     streamed = facts["streamed_bytes"]
     there, elsewhere = "accelerated", "on the CPU"
     if registry.targets()[facts["name"]].compile is None:  # a CPU is all that it has
         there, elsewhere = "with a kernel", "without one"
-    console.table(
+    _console.table(
         f"On {facts['name']}",
         ("", ""),
         [
             (there, f"{facts['mapped']} operations, {facts['subgraphs']} subgraph(s)"),
             (elsewhere, f"{len(facts['cpu_ops'])} operations"),
-            ("parameters", f"about {console.size(facts['parameter_bytes'])} (estimate)"),
-            ("streamed", f"about {console.size(streamed)} at every inference (estimate)"),
+            ("parameters", f"about {_console.size(facts['parameter_bytes'])} (estimate)"),
+            ("streamed", f"about {_console.size(streamed)} at every inference (estimate)"),
         ],
     )
     if facts["cpu_ops"]:
         rows = [(op["index"], op["op"], op["reason"]) for op in facts["cpu_ops"]]
-        console.table(elsewhere.capitalize(), ("place", "operation", "why"), rows)
+        _console.table(elsewhere.capitalize(), ("place", "operation", "why"), rows)
 
 
 def _show_runtime(facts: dict[str, Any]) -> None:
@@ -118,9 +118,9 @@ def _show_runtime(facts: dict[str, Any]) -> None:
     title = f"{facts['package']} {facts['version']}: {answer} (needs {facts['needs'] or 'unknown'})"
     rows = [(need["what"], need["since"] or "unknown") for need in facts["lacking"]]
     if rows:
-        console.table(title, ("lacks", "came with"), rows)
+        _console.table(title, ("lacks", "came with"), rows)
     else:
-        console.say(title)
+        _console.say(title)
 
 
 def _tensor(tensor: dict[str, object]) -> str:
@@ -173,7 +173,7 @@ def _show_overflows(facts: dict[str, Any] | None) -> None:
     if facts is None or not found:
         return
     found.sort(key=lambda layer: -float(layer["times_limit"]))
-    console.table(
+    _console.table(
         "Layers that can overflow 16 bits on x86 without VNNI",
         ("layer", "kind", "worst pair / limit", "channels"),
         [
@@ -183,6 +183,6 @@ def _show_overflows(facts: dict[str, Any] | None) -> None:
         ],
     )  # fmt: skip
     if len(found) > _MOST_LAYERS:
-        console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
+        _console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
     for text in facts["remedies"]:
-        console.say(text)
+        _console.say(text)

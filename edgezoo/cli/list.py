@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import click
 
-from edgezoo import console, zoo
-from edgezoo.cli.options import common
-from edgezoo.spec import PRECISIONS, Precision
+from edgezoo.cli import _console
+from edgezoo.cli._options import common
+from edgezoo.core.spec import PRECISIONS, Precision
+from edgezoo.networks import catalogue
 
 
 @click.command("list", short_help="List the models of the zoo.")
 @click.argument("pattern", required=False)
 @click.option(
     "--sort",
-    type=click.Choice(zoo.SORTS),
+    type=click.Choice(catalogue.SORTS),
     default="name",
     show_default=True,
     help="Best accuracy first, otherwise the smallest; a precision sorts by file size.",
@@ -61,18 +62,18 @@ def COMMAND(
       edgezoo list "dense*"
       edgezoo list --max-size 6 --min-top1 0.75 --sort top1
     """
-    wish = zoo.Wish(
+    wish = catalogue.Wish(
         pattern, min_top1, _times(max_parameters), _times(max_multiply_adds), _times(max_size),
         precision, with_weights,
     )  # fmt: skip
-    models = [zoo.describe(spec.name) for spec in zoo.select(wish, sort)]
+    models = [catalogue.describe(spec.name) for spec in catalogue.select(wish, sort)]
     if as_json:
-        console.print_json({"models": models})
+        _console.print_json({"models": models})
         return
     rows = [
         (
             facts["model"],
-            console.percent(facts["top1"]),
+            _console.percent(facts["top1"]),
             f"{facts['parameters'] / 1e6:.1f} M",
             f"{facts['multiply_adds'] / 1e6:.0f} M",
             *(f"{facts['file_bytes_about'][name] / 1e6:.1f}" for name in PRECISIONS),
@@ -81,13 +82,13 @@ def COMMAND(
         )
         for facts in models
     ]
-    console.table(
+    _console.table(
         "Top-1 as published; float32, float16 and int8 files in MB, estimated;\n"
         "here: ImageNet weights are on this machine",
         ("model", "top-1", "params", "mult-adds", "f32", "f16", "int8", "px", "here"),
         rows,
     )
-    console.next_command(f"edgezoo show {models[0]['model']}")
+    _console.next_command(f"edgezoo show {models[0]['model']}")
 
 
 def _times(millions: float | None) -> float | None:

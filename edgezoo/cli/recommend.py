@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -74,15 +74,15 @@ def COMMAND(
     """
     from edgezoo.reporting.recommendation import Budgets, recommend
     from edgezoo.reporting.rows import rows
-    from edgezoo.store import read_stores
+    from edgezoo.results.store import read_stores
 
     parts, damaged = read_stores(stores)
     for text in damaged:
-        console.warn(text)
+        _console.warn(text)
     records = [record for records in parts for record in records]
     facts = recommend(rows(records), Budgets(**budgets), prefer, machine, image_list)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
     else:
         _show(facts)
     return 0 if facts["choice"] else 6
@@ -96,15 +96,15 @@ def _show(facts: dict[str, Any]) -> None:
     figure = f"{facts['statistic']}_ms"
     heading = "ms" if facts["statistic"] == "median" else f"{facts['statistic']} ms"
     if facts["choice"] is None:
-        console.note(f"None of {facts['considered']} variants keeps to all bounds.")
+        _console.note(f"None of {facts['considered']} variants keeps to all bounds.")
         for name, count in facts["misses"].items():
-            console.note(f"  --{name.replace('_', '-')}: {count} break it")
+            _console.note(f"  --{name.replace('_', '-')}: {count} break it")
         for entry in facts["alternatives"]:
             variant = entry["variant"]
-            console.note(
+            _console.note(
                 f"Without --{entry['without'].replace('_', '-')}: {variant['name']}, "
-                f"{_ms(variant[figure])} {heading}, {console.size(variant['bytes'])}, "
-                f"top-1 {console.percent(variant['top1'])}"
+                f"{_ms(variant[figure])} {heading}, {_console.size(variant['bytes'])}, "
+                f"top-1 {_console.percent(variant['top1'])}"
             )
         return
     entries = [("choice", facts["choice"]), ("runner-up", facts["runner_up"])]
@@ -114,13 +114,13 @@ def _show(facts: dict[str, Any]) -> None:
             entry["name"],
             entry["threads"],
             _ms(entry[figure]),
-            console.percent(entry["top1"]),
-            console.size(entry["bytes"]),
+            _console.percent(entry["top1"]),
+            _console.size(entry["bytes"]),
         )
         for word, entry in entries
         if entry
     ]
-    console.table(entries[0][1]["machine"], ("", "variant", "thr", heading, "top-1", "size"), rows)
+    _console.table(entries[0][1]["machine"], ("", "variant", "thr", heading, "top-1", "size"), rows)
     for text in facts["why"]:
         click.echo(click.wrap_text(text, 80))
-    console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")
+    _console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common, recommendation, split
-from edgezoo.errors import UsageError, counted, did_you_mean
-from edgezoo.manifest import SUFFIX
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common, recommendation, split
+from edgezoo.core.errors import UsageError, counted, did_you_mean
+from edgezoo.results.manifest import SUFFIX
 
 KINDS = ("html", "csv", "md", "json")
 MANIFEST_KINDS = ("card", "sbom")
@@ -62,9 +62,9 @@ def COMMAND(
         return 0
     facts = write(stores, wanted, output or stores[-1])
     for text in facts["damaged"]:
-        console.warn(text)
+        _console.warn(text)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
     else:
         _show(facts, stores[-1])
     worse = facts["comparison"] is not None and facts["comparison"]["regressions"]
@@ -73,11 +73,11 @@ def COMMAND(
 
 def _show_paths(facts: dict[str, Any], as_json: bool, manifests: tuple[Path, ...]) -> None:
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return
     for path in facts["reports"]:
         print(path)
-    console.next_command(f"edgezoo verify {manifests[0]}")
+    _console.next_command(f"edgezoo verify {manifests[0]}")
 
 
 def _show(facts: dict[str, Any], store: Path) -> None:
@@ -95,4 +95,4 @@ def _show(facts: dict[str, Any], store: Path) -> None:
                 print(f"  {text}")
     for path in facts["reports"]:
         print(path)
-    console.next_command(recommendation(store, facts["with_accuracy"] > 0))
+    _console.next_command(recommendation(store, facts["with_accuracy"] > 0))

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import common, quiet
+from edgezoo.cli import _console
+from edgezoo.cli._options import common, quiet
 
 
 @click.command("samples", short_help="Fetch public sample images to calibrate on.")
@@ -29,46 +29,46 @@ def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: 
       edgezoo samples fetch
       edgezoo export mobilenet --int8 --calibration samples
     """
-    from edgezoo import samples
+    from edgezoo.images import samples
 
     if action == "info":
         facts = samples.look()
     else:
         facts = _fetch(accept_terms or _asked(), quiet)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
     else:
         _show(facts)
     if facts["here"] < facts["listed"]:
-        console.next_command("edgezoo samples fetch")
+        _console.next_command("edgezoo samples fetch")
     else:
-        console.next_command("edgezoo export mobilenet --int8 --calibration samples")
+        _console.next_command("edgezoo export mobilenet --int8 --calibration samples")
     return 0
 
 
 def _asked() -> bool:
     """Show the terms and ask, where somebody can answer who has not done so before."""
-    from edgezoo import samples
+    from edgezoo.images import samples
 
     if samples.accepted():
         return True
-    console.note(samples.COLLECTION.terms)
+    _console.note(samples.COLLECTION.terms)
     if not sys.stdin.isatty():
         return False
     return click.confirm("Do you accept these terms?", err=True)
 
 
 def _fetch(accepted: bool, silent: bool) -> dict[str, Any]:
-    from edgezoo import samples
+    from edgezoo.images import samples
 
     count = len(samples.COLLECTION.samples())
-    with console.bar(not silent, count, "Fetching pictures") as progress:
+    with _console.bar(not silent, count, "Fetching pictures") as progress:
         return samples.fetch(accepted, progress=progress)
 
 
 def _show(facts: dict[str, Any]) -> None:
     rows = [
-        ("here", f"{facts['here']} of {facts['listed']}, {console.size(facts['bytes'])}"),
+        ("here", f"{facts['here']} of {facts['listed']}, {_console.size(facts['bytes'])}"),
         ("folder", facts["folder"]),
         ("from", facts["origin"]),
     ]
@@ -79,5 +79,5 @@ def _show(facts: dict[str, Any]) -> None:
         rows.append(("fetched now", f"{facts['fetched']}, checked by {checked}"))
     if facts.get("fetched") and facts["because"]:
         rows.append(("no hashes", facts["because"]))
-    console.table("Sample images", ("", ""), rows)
-    console.note(f"Terms{' (accepted)' if facts['accepted'] else ''}:\n{facts['terms']}")
+    _console.table("Sample images", ("", ""), rows)
+    _console.note(f"Terms{' (accepted)' if facts['accepted'] else ''}:\n{facts['terms']}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from edgezoo import console, zoo
-from edgezoo.cli.options import common
+from edgezoo.cli import _console
+from edgezoo.cli._options import common
+from edgezoo.networks import catalogue
 
 
 @click.command("show")
@@ -19,9 +20,9 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
       edgezoo show mobilenet
       edgezoo show densenet121 --json
     """
-    facts = zoo.describe(model)
+    facts = catalogue.describe(model)
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
         return
     rows = [
         ("parameters", f"{facts['parameters']:,}"),
@@ -31,7 +32,7 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
         ("files (estimated)", _sizes(facts["file_bytes_about"])),
         (
             "top-1, top-5 (published)",
-            f"{console.percent(facts['top1'])}, {console.percent(facts['top5'])}",
+            f"{_console.percent(facts['top1'])}, {_console.percent(facts['top5'])}",
         ),
         ("input size", f"{facts['default_input_size']} px (at least {facts['min_input_size']})"),
         ("preprocessing", f"{facts['preprocessing']}; {facts['resize']['filter']}"),
@@ -42,8 +43,8 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
         ("weights licence", facts["weights_licence"]),
         ("paper", facts["paper"]),
     ]
-    console.table(facts["model"], ("", ""), rows)
-    console.next_command(f"edgezoo export {facts['model']} --int8")
+    _console.table(facts["model"], ("", ""), rows)
+    _console.next_command(f"edgezoo export {facts['model']} --int8")
 
 
 def _sizes(about: dict[str, int]) -> str:

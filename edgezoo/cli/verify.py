@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from edgezoo import console
-from edgezoo.cli.options import PATH, common, quiet, trusted
-from edgezoo.errors import UsageError
-from edgezoo.manifest import SUFFIX
+from edgezoo.cli import _console
+from edgezoo.cli._options import PATH, common, quiet, trusted
+from edgezoo.core.errors import UsageError
+from edgezoo.results.manifest import SUFFIX
 
 
 @click.command("verify", short_help="Compare files with the Keras network they come from.")
@@ -71,9 +71,9 @@ def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **optio
 
 
 def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> int:
-    from edgezoo.pipeline.verify import verify_files
+    from edgezoo.pipeline.verify_files import verify_files
 
-    with console.status(not options["quiet"] and not options["debug"]) as progress:
+    with _console.status(not options["quiet"] and not options["debug"]) as progress:
         facts = verify_files(
             artifacts,
             images=options["images"],
@@ -85,28 +85,28 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
             debug=options["debug"],
         )
     if as_json:
-        console.print_json(facts)
+        _console.print_json(facts)
     else:
         rows = [
             (
                 Path(entry["artifact"]).name,
                 entry["verdict"],
-                console.agreement(entry),
-                console.decibels(entry),
+                _console.agreement(entry),
+                _console.decibels(entry),
                 "-" if entry["max_abs_diff"] is None else f"{entry['max_abs_diff']:.1e}",
             )
             for entry in facts["results"]
         ]
         agree = "same top-1" if facts["results"][0]["cosine"] is None else "cosine"
-        console.table(
+        _console.table(
             f"Against Keras on {facts['images']} images ({facts['image_source']})",
             ("file", "verdict", agree, "SQNR dB", "max diff"),
             rows,
         )
-        console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
+        _console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
     for entry in facts["results"]:
         for text in entry["failures"]:
-            console.note(f"Failed: {entry['artifact']}: {text}")
+            _console.note(f"Failed: {entry['artifact']}: {text}")
     return 0 if facts["passed"] else 6
 
 
@@ -114,7 +114,7 @@ def _verify_manifests(
     paths: list[Path], reproduce: bool, as_json: bool, options: dict[str, Any]
 ) -> int:
     """Hashes, and with --reproduce another export: 5 for a damaged file, 6 for other bytes."""
-    from edgezoo import manifest
+    from edgezoo.results import manifest
 
     found = [{**manifest.check(path), "reproduction": None} for path in paths]
     whole = all(entry["passed"] for entry in found)
@@ -123,7 +123,7 @@ def _verify_manifests(
             entry["reproduction"] = _reproduced(path, options)
     same = all(entry["reproduction"]["reproduced"] for entry in found if entry["reproduction"])
     if as_json:
-        console.print_json({"passed": whole and same, "manifests": found})
+        _console.print_json({"passed": whole and same, "manifests": found})
     else:
         for entry in found:
             _show_manifest(entry)
@@ -136,7 +136,7 @@ def _reproduced(path: Path, options: dict[str, Any]) -> dict[str, Any]:
     given = {name: options[name] for name in ("weights", "calibration")}
     if options["images"] != "synthetic":
         given["images"] = options["images"]
-    with console.status(not options["quiet"] and not options["debug"]) as progress:
+    with _console.status(not options["quiet"] and not options["debug"]) as progress:
         return reproduce(
             path, given, trust=options["trust"], progress=progress, debug=options["debug"]
         )
@@ -152,18 +152,18 @@ def _show_manifest(facts: dict[str, Any]) -> None:
     if again is not None:
         columns = (*columns, "made again")
         rows = [(*row, "the same" if same[row[0]] else "differs") for row in rows]
-    console.table(facts["manifest"], columns, rows)
+    _console.table(facts["manifest"], columns, rows)
     if facts["pending"]:
-        console.warn("An export into this folder was cut off. Run it again.")
+        _console.warn("An export into this folder was cut off. Run it again.")
     for file in facts["files"]:
         if file["state"] != "whole":
-            console.note(f"Failed: {file['path']} is {file['state']}. Export it again.")
+            _console.note(f"Failed: {file['path']} is {file['state']}. Export it again.")
         elif not same.get(file["path"], True):
-            console.note(f"Failed: {file['path']}: made again, its bytes are others.")
+            _console.note(f"Failed: {file['path']}: made again, its bytes are others.")
     if again is not None and not again["reproduced"]:
         for text in again["differences"] or ["Nothing that is recorded is different now."]:
-            console.note(f"  {text}")
+            _console.note(f"  {text}")
     if again is None:
-        console.next_command(f"edgezoo verify --reproduce {facts['manifest']}")
+        _console.next_command(f"edgezoo verify --reproduce {facts['manifest']}")
     else:
-        console.next_command(f"edgezoo report {facts['manifest']} --as card")
+        _console.next_command(f"edgezoo report {facts['manifest']} --as card")

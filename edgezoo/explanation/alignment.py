@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from edgezoo.anatomy import Anatomy, Grid
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
-from edgezoo.verification import sqnr_db
+from edgezoo.core.anatomy import Anatomy, Grid
+from edgezoo.evaluation.agreement import sqnr_db
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     import numpy as np

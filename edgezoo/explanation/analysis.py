@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgezoo import registry
-from edgezoo.artifact import Artifact
+from edgezoo.core import registry
+from edgezoo.core.artifact import Artifact
 from edgezoo.explanation.causes import Answers, Cause, Stage, decompose, logits_of, stage
 from edgezoo.explanation.input_view import InputView, compare_inputs
 from edgezoo.explanation.layers import LayerReport, report
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.simulation import STREAMS, Simulation
-from edgezoo.inference import predict, to_input
+from edgezoo.inference.predict import predict, to_input
 
 if TYPE_CHECKING:
     import numpy as np

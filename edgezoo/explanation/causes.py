@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgezoo.verification import sqnr_db
+from edgezoo.evaluation.agreement import sqnr_db
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from edgezoo.artifact import InputContract
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.spec import ModelSpec
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.layers import LayerReport, WeightsReport
-from edgezoo.spec import ModelSpec
 
 # A float file that is right answers with 60 dB and more; below this something was changed.
 _CONVERSION_DB = 40.0

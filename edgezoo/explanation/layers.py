@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from edgezoo.anatomy import Grid, LayerConstants
+from edgezoo.core.anatomy import Grid, LayerConstants
+from edgezoo.core.rounding import round_weights
 from edgezoo.explanation.alignment import IN_AXIS, along
 from edgezoo.explanation.simulation import Simulation
 from edgezoo.explanation.sums import LayerSums
-from edgezoo.rounding import round_weights
 
 if TYPE_CHECKING:
     import numpy as np

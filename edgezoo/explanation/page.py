@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.artifact import write_text_atomically
-from edgezoo.errors import DataError
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError
+from edgezoo.core.files import write_text_atomically
 
 
 def require() -> None:

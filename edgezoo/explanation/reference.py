@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
 from edgezoo.calibration.observation import NetworkInput
 from edgezoo.calibration.preparation import write_plain
-from edgezoo.errors import RefusedError
-from edgezoo.rounding import PIXEL_ZERO
-from edgezoo.spec import InputKind, Normalization
+from edgezoo.core.errors import RefusedError
+from edgezoo.core.rounding import PIXEL_ZERO
+from edgezoo.core.spec import InputKind, Normalization
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +69,7 @@ def centred(source: Path, target: Path, kind: InputKind, how: Normalization) -> 
     first.inputs = [network.input, *first.inputs[1:]]
     network.graph.operators = network.graph.operators[len(head) :]
     base = target.with_suffix(".base.tflite")
-    flatbuffer.write_model(network.model, base)
+    tflite_flatbuffer.write_model(network.model, base)
     feed = NetworkInput(how, kind)
     try:
         write_plain(base, target, feed)

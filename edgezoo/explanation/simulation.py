@@ -12,12 +12,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from edgezoo import flatbuffer
-from edgezoo.anatomy import Anatomy
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
+from edgezoo.core.anatomy import Anatomy
 from edgezoo.explanation.alignment import IN_AXIS, align, along
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ class Simulation:
         self.exact = StepwiseNetwork(reference.path)
         self.rounded = StepwiseNetwork(reference.path)
         self.uncorrected = StepwiseNetwork(reference.path)
-        self.names = [flatbuffer.text(t.name) for t in self.exact.graph.tensors]
+        self.names = [tflite_flatbuffer.text(t.name) for t in self.exact.graph.tensors]
         self.anatomy, self.alignment = align(self.exact, self.names, anatomy)
         self.grids = {name: self.alignment.grid(name, grid) for name, grid in anatomy.grids.items()}
         self.readings = {

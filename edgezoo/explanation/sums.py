@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgezoo.anatomy import Grid
+from edgezoo.core.anatomy import Grid
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgezoo.evaluation.agreement import LOW_AGREEMENT
+from edgezoo.evaluation.drop import share_interval
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.findings import FAULTS, Finding
-from edgezoo.statistics import share_interval
-from edgezoo.verification import LOW_AGREEMENT
 
 _NOUNS = {"kernel": "the kernels"}
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.building import BuildJob, build_job
-from edgezoo.errors import RefusedError
+from edgezoo.core.errors import RefusedError
 from edgezoo.finetuning import surgery
-from edgezoo.keras_files.loading import values_hash
-from edgezoo.preprocessing import normalize
-from edgezoo.staging import new_array
+from edgezoo.formats.keras_files.load_network import values_hash
+from edgezoo.images.preprocessing import normalize
+from edgezoo.networks.building import BuildJob, build_job
+from edgezoo.system.staging import new_array
 
 if TYPE_CHECKING:
     import keras

@@ -1,7 +1,7 @@
 """The process that measures: one artifact, one runtime, one device, one number of threads.
 
 It opens the file, makes an input before any clock starts, and then runs blocks when it is told to
-(see `edgezoo.process.Conversation`). The blocks of several such processes take turns.
+(see `edgezoo.system.process.Conversation`). The blocks of several such processes take turns.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import process, registry
-from edgezoo.artifact import Artifact, InputContract
-from edgezoo.contracts import Session, TensorInfo
-from edgezoo.errors import EdgeZooError
-from edgezoo.inference import dequantize, to_input
-from edgezoo.preprocessing import load_pixels
+from edgezoo.core import registry
+from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.errors import EdgeZooError
+from edgezoo.core.protocols import Session, TensorInfo
+from edgezoo.images.preprocessing import load_pixels
+from edgezoo.inference.predict import dequantize, to_input
+from edgezoo.system import process
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Stopwatch:
         Returns:
             {"import_ms", "open_ms", "first_inference_ms", "backend", "ran_on", "cpu_s"}: the
             runtime's import, what cold start consists of, what runs it and on which device (see
-            `edgezoo.contracts.RanOn`), and CPU seconds so far.
+            `edgezoo.core.protocols.RanOn`), and CPU seconds so far.
         """
         if cpus is not None:
             os.sched_setaffinity(0, cpus)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import EdgeZooError
+from edgezoo.core.errors import EdgeZooError
 from edgezoo.measurement import protocol, statistics, verdicts
 from edgezoo.measurement.session import Session
 

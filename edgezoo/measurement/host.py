@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo.machine import ROOT, read
+from edgezoo.system.machine import ROOT, read
 
 _THROTTLED_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Protocol
 
-from edgezoo.errors import EdgeZooError
+from edgezoo.core.errors import EdgeZooError
 
 VERSION = 1
 _NS = 1e9

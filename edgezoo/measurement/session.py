@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.errors import EdgeZooError, MissingError, RefusedError
-from edgezoo.machine import emulator, environment, physical_cores
+from edgezoo.core import registry
+from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
 from edgezoo.measurement.protocol import Block, Series, Settings
 from edgezoo.measurement.statistics import Ratio
-from edgezoo.process import Conversation
+from edgezoo.system.machine import emulator, environment, physical_cores
+from edgezoo.system.process import Conversation
 
 _CHECK = "A/A"
 # A block takes some seconds on the slowest device; more is a hang.

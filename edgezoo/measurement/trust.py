@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from edgezoo.errors import EdgeZooError
-from edgezoo.machine import usable_cores
+from edgezoo.core.errors import EdgeZooError
 from edgezoo.measurement import verdicts
 from edgezoo.measurement.host import Health
 from edgezoo.measurement.protocol import Series
 from edgezoo.measurement.statistics import Ratio
+from edgezoo.system.machine import usable_cores
 
 _LEVELS = ("good", "caution", "poor")
 # Shares of one CPU.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgezoo.machine import INT8_DOT
 from edgezoo.measurement.statistics import Ratio
+from edgezoo.system.machine import INT8_DOT
 
 # Two processes of one file differ by about this much on a quiet machine: memory lies differently
 # (Mytkowicz et al., Producing Wrong Data Without Doing Anything Obviously Wrong, ASPLOS 2009).

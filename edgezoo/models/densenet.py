@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 if TYPE_CHECKING:
     import keras

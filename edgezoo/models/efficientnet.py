@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.spec import ModelSpec, Resize, WeightsFile
+from edgezoo.core.spec import ModelSpec, Resize, WeightsFile
 
 if TYPE_CHECKING:
     import keras

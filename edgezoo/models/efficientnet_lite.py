@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.spec import ModelSpec, Resize, WeightsPackage
+from edgezoo.core.spec import ModelSpec, Resize, WeightsPackage
 
 if TYPE_CHECKING:
     import keras

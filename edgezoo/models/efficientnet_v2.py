@@ -5,7 +5,7 @@ M. Tan and Q. V. Le, ICML 2021. The network normalises inside and takes raw pixe
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, Resize, WeightsFile
+from edgezoo.core.spec import ModelSpec, Resize, WeightsFile
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/"
 

@@ -5,7 +5,7 @@ C. Szegedy, S. Ioffe, V. Vanhoucke and A. Alemi, AAAI 2017.
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/inception_resnet_v2/"
 

@@ -5,7 +5,7 @@ C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, CVPR 2016.
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
 

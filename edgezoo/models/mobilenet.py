@@ -7,7 +7,7 @@ other input size those of `fallback_size` serve: no parameter depends on the siz
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile, WidthOptions
+from edgezoo.core.spec import ModelSpec, WeightsFile, WidthOptions
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
 

@@ -7,7 +7,7 @@ input sizes those of `fallback_size` serve.
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile, WidthOptions
+from edgezoo.core.spec import ModelSpec, WeightsFile, WidthOptions
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
 _FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}.h5"

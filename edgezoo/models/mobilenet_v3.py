@@ -6,7 +6,7 @@ Keras documents it for these weights. The networks normalise inside and take raw
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile, WidthOptions
+from edgezoo.core.spec import ModelSpec, WeightsFile, WidthOptions
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v3/"
 _SMALL = "weights_mobilenet_v3_small_224_{alpha}_float.h5"

@@ -6,7 +6,7 @@ name than the one they are published under.
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/nasnet/"
 

@@ -5,7 +5,7 @@ K. He, X. Zhang, S. Ren and J. Sun, CVPR 2016.
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 

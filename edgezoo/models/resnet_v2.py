@@ -5,7 +5,7 @@ K. He, X. Zhang, S. Ren and J. Sun, ECCV 2016.
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 _FILE = "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5"
 

@@ -6,7 +6,7 @@ so parameters and ImageNet weights fit the default input size alone.
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/"
 

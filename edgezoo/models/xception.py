@@ -5,7 +5,7 @@ F. Chollet, CVPR 2017. The only architecture here whose weights Keras' author tr
 
 from __future__ import annotations
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/xception/"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgezoo import samples
-from edgezoo.artifact import InputContract
 from edgezoo.calibration import fingerprints, sources
-from edgezoo.errors import DataError
-from edgezoo.labelled import find_labelled
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.errors import DataError
+from edgezoo.images import samples
+from edgezoo.images.labelled import find_labelled
 
 
 def require(images: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgezoo import registry
-from edgezoo.contracts import Target
-from edgezoo.errors import RefusedError
+from edgezoo.core import registry
+from edgezoo.core.errors import RefusedError
+from edgezoo.core.protocols import Target
 
 if TYPE_CHECKING:
     from edgezoo.pipeline.plan import ExportRequest

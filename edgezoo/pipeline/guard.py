@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgezoo.errors import counted
-from edgezoo.statistics import EQUAL_WITHIN, Drop, images_to_prove, judge
+from edgezoo.core.errors import counted
+from edgezoo.evaluation.drop import EQUAL_WITHIN, Drop, images_to_prove, judge
 
 CONFIDENCE = 0.95
 

@@ -10,21 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo import arguments, own_models, process, registry
-from edgezoo.building import BuildJob
 from edgezoo.calibration.half_precision import PICTURES
-from edgezoo.calibration.recipe import Effort
 from edgezoo.calibration.sources import check_source
-from edgezoo.contracts import Exporter, ExportJob
-from edgezoo.errors import DataError, RefusedError, UsageError
-from edgezoo.inference import read_labels
-from edgezoo.keras_files.reading import is_own_model
-from edgezoo.labelled import image_files
-from edgezoo.models import _imagenet
-from edgezoo.pipeline.for_target import completed
-from edgezoo.pipeline.words import check_words
-from edgezoo.rounding import Granularity
-from edgezoo.spec import (
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.labels import read_labels
+from edgezoo.core.protocols import Exporter, ExportJob
+from edgezoo.core.recipe import Effort
+from edgezoo.core.rounding import Granularity
+from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
     InputKind,
@@ -32,7 +26,15 @@ from edgezoo.spec import (
     ModelSpec,
     Precision,
 )
-from edgezoo.weights import LocatedWeights, locate
+from edgezoo.formats.keras_files.reading import is_own_model
+from edgezoo.images import imagenet_classes
+from edgezoo.images.labelled import image_files
+from edgezoo.networks import arguments, user_models
+from edgezoo.networks.building import BuildJob
+from edgezoo.networks.weights import LocatedWeights, locate
+from edgezoo.pipeline.check_options import check_words
+from edgezoo.pipeline.for_target import completed
+from edgezoo.system import process
 
 DEFAULT_CALIBRATION_COUNT = 200
 DEFAULT_VERIFY_COUNT = 64
@@ -167,7 +169,7 @@ def resolve(request: ExportRequest) -> Plan:
     if chosen.output_layer is not None:
         registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
         fresh = BuildJob(spec.name, chosen, LocatedWeights("random", None, None))
-        process.call("edgezoo.building:check_output_layer", {"job": fresh.to_json()})
+        process.call("edgezoo.networks.building:check_output_layer", {"job": fresh.to_json()})
     weights = locate(spec, chosen, request.weights)
     network = BuildJob(spec.name, chosen, weights, request.seed, labels=labels)
     return Plan(request, network, jobs, skipped)
@@ -189,10 +191,10 @@ def _check_labelled(request: ExportRequest) -> None:
         )
 
 
-def _own(request: ExportRequest) -> own_models.Chosen | None:
+def _own(request: ExportRequest) -> user_models.Chosen | None:
     """The user's network, where a path stands for the model."""
     if is_own_model(request.model):
-        return own_models.choose(
+        return user_models.choose(
             request.model,
             request.arguments,
             weights=request.weights,
@@ -213,9 +215,9 @@ def _labels(request: ExportRequest, chosen: BuildArguments) -> tuple[str, ...]:
         return ()
     if request.labels is not None:
         names = read_labels(request.labels)
-        own_models.check_labels(names, chosen.classes, request.labels)
+        user_models.check_labels(names, chosen.classes, request.labels)
         return names
-    imagenet = tuple(name for _, name in _imagenet.classes())
+    imagenet = tuple(name for _, name in imagenet_classes.classes())
     return imagenet if chosen.classes == len(imagenet) else ()
 
 
@@ -225,11 +227,11 @@ def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
     if chosen.classes is not None:
         return network
     registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
-    answer = process.call("edgezoo.building:examine", {"job": network.to_json()})
+    answer = process.call("edgezoo.networks.building:examine", {"job": network.to_json()})
     if chosen.output_kind == "features":
         return network
     classes = answer["output_shape"][-1]
-    own_models.check_labels(network.labels, classes, request.labels or request.model)
+    user_models.check_labels(network.labels, classes, request.labels or request.model)
     return replace(network, arguments=replace(chosen, classes=classes))
 
 

@@ -15,16 +15,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgezoo import ground_truths, hardware, own_models
-from edgezoo.artifact import WeightsRecord
 from edgezoo.calibration import sources
-from edgezoo.labelled import wanted_files
-from edgezoo.machine import commit
+from edgezoo.core.artifact import WeightsRecord
+from edgezoo.core.files import file_sha256
+from edgezoo.core.paths import PACKAGE
+from edgezoo.core.releases import own_version
+from edgezoo.core.spec import BuildArguments, ModelSpec, WeightsPackage
+from edgezoo.images import ground_truth_lists
+from edgezoo.images.labelled import wanted_files
+from edgezoo.images.preprocessing import find_images
+from edgezoo.networks import user_models
+from edgezoo.pipeline.children import versions
 from edgezoo.pipeline.plan import ExportRequest, Plan
-from edgezoo.pipeline.steps import versions
-from edgezoo.preprocessing import file_sha256, find_images
-from edgezoo.releases import own_version
-from edgezoo.spec import BuildArguments, ModelSpec, WeightsPackage
+from edgezoo.system import hardware
+from edgezoo.system.machine import commit
 
 Facts = dict[str, Any]
 # Fields of a request that name files or folders of a machine.
@@ -97,7 +101,7 @@ def maker() -> Facts:
 
 def _code_sha256() -> str:
     """Of EdgeZoo's own modules: in a checkout the version alone tells little."""
-    root = Path(own_models.__file__).parent
+    root = PACKAGE
     state = hashlib.sha256()
     for folder, folders, names in os.walk(root, followlinks=True):
         folders.sort()
@@ -167,7 +171,7 @@ def request_key(plan: Plan) -> str:
     del network["weights"]["path"]
     own = network["own"]
     if own is not None:
-        own["path"] = own_models.content_hash(Path(own["path"]))
+        own["path"] = user_models.content_hash(Path(own["path"]))
     facts = {
         "request": portable(request),
         "network": network,
@@ -198,7 +202,7 @@ def _labelled(request: ExportRequest) -> object:
     if request.images is None:
         return None
     found, truth = wanted_files(request.images, request.ground_truth, None)
-    lists = ground_truths.files(truth) if truth else ()
+    lists = ground_truth_lists.files(truth) if truth else ()
     told = [(path.name, file_sha256(path)) for path in lists]
     root = request.images if request.images.is_dir() else request.images.parent
     return told, [(p.relative_to(root).as_posix(), file_sha256(p)) for p in found]

@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgezoo import manifest as manifests
-from edgezoo.errors import DataError
-from edgezoo.keras_files.reading import is_own_model
+from edgezoo.core.errors import DataError
+from edgezoo.core.spec import BuildArguments
+from edgezoo.formats.keras_files.reading import is_own_model
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
 from edgezoo.pipeline.run import execute
-from edgezoo.spec import BuildArguments
+from edgezoo.results import manifest as manifests
 
 Facts = dict[str, Any]
 # Words that stand in a request where a file or folder may stand too.

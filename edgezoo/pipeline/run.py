@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import cache, registry
-from edgezoo.artifact import InputContract
-from edgezoo.errors import DataError, ThresholdError, counted
-from edgezoo.manifest import SUFFIX, publish_with_manifest
-from edgezoo.pipeline import provenance
+from edgezoo.core import registry
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.errors import DataError, ThresholdError, counted
+from edgezoo.evaluation.agreement import Comparison, compare
+from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
+from edgezoo.pipeline import export_cache, provenance
+from edgezoo.pipeline.export_run import Progress, Work, answers_to
 from edgezoo.pipeline.guard import Guarded, keep_within
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
-from edgezoo.pipeline.work import Progress, Work, answers_to
-from edgezoo.staging import staging
-from edgezoo.statistics import Drop, above_chance, paired_drop
-from edgezoo.verification import Comparison, compare
+from edgezoo.results.manifest import SUFFIX, publish_with_manifest
+from edgezoo.system.staging import staging
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,9 +70,9 @@ def run(
 def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult:
     """Run a plan that `resolve` made, or find what it gave before."""
     request = plan.request
-    key = provenance.request_key(plan) if request.cache and cache.limit() else None
+    key = provenance.request_key(plan) if request.cache and export_cache.limit() else None
     with staging(request.output, plan.stem) as stage:
-        made = cache.fetch(key, stage) if key else None
+        made = export_cache.fetch(key, stage) if key else None
         cached = made is not None
         if made is None:
             work = Work(plan, stage, progress, debug)
@@ -80,7 +80,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
             # The key knows no images but those that are tried where all can be read.
             if key and not work.unreadable:
                 progress("Keeping the files in the cache")
-                cache.keep(
+                export_cache.keep(
                     key, [stage / f["path"] for e in made["entries"] for f in e["files"]], made
                 )
         manifest = request.output / f"{plan.stem}{SUFFIX}"

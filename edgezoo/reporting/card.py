@@ -15,7 +15,7 @@ Facts = dict[str, Any]
 
 
 def to_markdown(manifest: Facts) -> str:
-    """The card of a manifest as `edgezoo.manifest.read` gives it."""
+    """The card of a manifest as `edgezoo.results.manifest.read` gives it."""
     entries: list[Facts] = manifest["artifacts"]
     sections = [
         f"# {_title(manifest, entries[0])}\n",

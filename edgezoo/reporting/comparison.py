@@ -10,7 +10,7 @@ from typing import Any
 from edgezoo.measurement import statistics
 from edgezoo.reporting.matching import failed_label, label, match
 from edgezoo.reporting.rows import Row, difference95, rows
-from edgezoo.store import Record
+from edgezoo.results.store import Record
 
 LEVEL = 0.05
 # Processes, memory and clock differ from session to session, and the A/A check within one cannot

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgezoo import manifest
-from edgezoo.artifact import write_text_atomically
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
+from edgezoo.core.files import write_text_atomically
 from edgezoo.reporting import card, html, sbom, text
 from edgezoo.reporting.comparison import compare
 from edgezoo.reporting.rows import failed_name, file_of, rows
-from edgezoo.store import Record, read_stores
+from edgezoo.results import manifest
+from edgezoo.results.store import Record, read_stores
 
 
 def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[str, Any]:

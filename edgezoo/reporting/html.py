@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from edgezoo.errors import counted
-from edgezoo.registry import require_packages
+from edgezoo.core.errors import counted
+from edgezoo.core.registry import require_packages
 from edgezoo.reporting.rows import Row, failed_name, image_list, machine_name, noise_floors
 from edgezoo.reporting.text import MOST_SESSIONS, shortened
-from edgezoo.store import Record
+from edgezoo.results.store import Record
 
 MOST_REASONS = 20
 PACKAGES = ("jinja2", "plotly")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgezoo.reporting.rows import Row, failed_name, file_of, rows
-from edgezoo.store import Record
+from edgezoo.results.store import Record
 
 _GRID = ("model", "alpha", "input_size", "precision", "format", "device", "threads", "kind")
 _FILE = ("file", "device", "threads", "kind")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from edgezoo.errors import DataError, UsageError, counted
+from edgezoo.core.errors import DataError, UsageError, counted
 from edgezoo.measurement import statistics, verdicts
 from edgezoo.reporting.rows import Row, difference95, image_list
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from edgezoo.errors import counted
+from edgezoo.core.errors import counted
 from edgezoo.measurement import statistics, verdicts
-from edgezoo.store import Record
+from edgezoo.results.store import Record
 
 Row = dict[str, Any]
 _QUANTILES = 41

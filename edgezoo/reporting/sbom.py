@@ -14,7 +14,9 @@ _MODEL, _WEIGHTS = "model", "weights"
 
 
 def to_cyclonedx(manifest: Facts, name: str) -> str:
-    """The bill of a manifest as `edgezoo.manifest.read` gives it; `name` is what files start with.
+    """The bill of materials of a manifest as `edgezoo.results.manifest.read` gives it.
+
+    `name` is what the names of its files start with.
 
     The files and the weights are components that are shipped; the packages that made them have
     the scope "excluded", which CycloneDX has for what is not needed at run time.

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgezoo.reporting.matching import failed_label
 from edgezoo.reporting.rows import Row, image_list, mark, noise_floors, on_front
-from edgezoo.store import Record
+from edgezoo.results.store import Record
 
 _LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session",
              "self_checked")  # fmt: skip

@@ -17,13 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgezoo import evaluation, registry
-from edgezoo.artifact import InputContract
-from edgezoo.errors import CrashError, DataError, EdgeZooError, MissingError, UsageError
-from edgezoo.labelled import finder
+from edgezoo.core import registry
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError, UsageError
+from edgezoo.evaluation import accuracy
+from edgezoo.evaluation.ranks import Ranks
+from edgezoo.images.labelled import finder
+from edgezoo.images.shards import Member
 from edgezoo.measurement.session import Session, Subject
-from edgezoo.scoring import Ranks
-from edgezoo.shards import Member
 from edgezoo.sweep import steps as local
 from edgezoo.sweep import worker
 from edgezoo.sweep.grid import SweepRequest, Variant
@@ -256,7 +257,7 @@ class _Cluster:
             return self._joined([self._result(future) for future in begun[Path(path)]])
 
         try:
-            facts = evaluation.assess(files, find, ranker, reference, ranker)
+            facts = accuracy.assess(files, find, ranker, reference, ranker)
         except BaseException:
             # What is left of a file that kills workers would take the next file's tasks along.
             self._client.cancel([future for shards in begun.values() for future in shards])

@@ -8,21 +8,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo import compilation, labelled, registry, remote
-from edgezoo.artifact import not_a_file
-from edgezoo.errors import EdgeZooError, UsageError
+from edgezoo.core import registry
+from edgezoo.core.errors import EdgeZooError, UsageError
+from edgezoo.core.files import not_a_file
+from edgezoo.images import labelled
+from edgezoo.inspection import compile_file
 from edgezoo.measurement import comparisons, session
 from edgezoo.measurement.protocol import Settings
 from edgezoo.reporting import files, html
-from edgezoo.store import Record
+from edgezoo.results.store import Record
 from edgezoo.sweep import cluster as clusters
 from edgezoo.sweep import records, steps
 from edgezoo.sweep.grid import SweepRequest, expand
 from edgezoo.sweep.keys import images_hash
-from edgezoo.sweep.run import Outcome, run
+from edgezoo.sweep.runner import Outcome, run
 from edgezoo.sweep.state import Progress
 from edgezoo.sweep.steps import REAL
 from edgezoo.sweep.sweep_file import read_toml, strange_to_files
+from edgezoo.system import remote
 
 
 def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepRequest:
@@ -166,7 +169,7 @@ def _estimates(request: SweepRequest) -> dict[str, Any]:
     for path in dict.fromkeys(request.files):
         for target in dict.fromkeys(request.target):
             try:
-                found.append(compilation.estimate(path, target))
+                found.append(compile_file.estimate(path, target))
             except EdgeZooError as error:
                 errors.append((path, target, error))
     if not found and errors:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.labelled import count_images
+from edgezoo.core import registry
+from edgezoo.images.labelled import count_images
 from edgezoo.pipeline import plan as plans
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edgezoo import arguments, registry
-from edgezoo.artifact import not_a_file
-from edgezoo.contracts import ExportJob
-from edgezoo.errors import EdgeZooError, RefusedError, UsageError, did_you_mean
-from edgezoo.machine import usable_cores
+from edgezoo.core import registry
+from edgezoo.core.errors import EdgeZooError, RefusedError, UsageError, did_you_mean
+from edgezoo.core.files import not_a_file
+from edgezoo.core.protocols import ExportJob
+from edgezoo.core.spec import MOST_THREADS, PRECISIONS, BuildArguments
 from edgezoo.measurement.protocol import Settings
+from edgezoo.networks import arguments
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
-from edgezoo.spec import MOST_THREADS, PRECISIONS, BuildArguments
+from edgezoo.system.machine import usable_cores
 
 # What compilers that estimate take, of int8 precision.
 _ESTIMATED_FORMAT = "tflite"

@@ -7,12 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry, samples
-from edgezoo.labelled import image_files, lists_behind
+from edgezoo.core import registry
+from edgezoo.core.files import file_sha256
+from edgezoo.core.releases import own_version
+from edgezoo.images import samples
+from edgezoo.images.labelled import image_files, lists_behind
 from edgezoo.measurement import protocol
-from edgezoo.preprocessing import file_sha256
-from edgezoo.releases import own_version
-from edgezoo.store import content_key
+from edgezoo.results.store import content_key
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
 

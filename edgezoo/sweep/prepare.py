@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry
-from edgezoo.errors import CrashError, EdgeZooError, MissingError, RefusedError, UsageError
-from edgezoo.machine import environment
-from edgezoo.store import Store, content_key
+from edgezoo.core import registry
+from edgezoo.core.errors import CrashError, EdgeZooError, MissingError, RefusedError, UsageError
+from edgezoo.results.store import Store, content_key
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, Variant
 from edgezoo.sweep.state import Item, Sweep, fail, open_items, portable, share, title, write
+from edgezoo.system.machine import environment
 
 
 def prepare(

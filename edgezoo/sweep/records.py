@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import EdgeZooError
-from edgezoo.store import Record
+from edgezoo.core.errors import EdgeZooError
+from edgezoo.results.store import Record
 from edgezoo.sweep.grid import Variant
 
 _LATENCY = ("latency_ms", "cpu_ms", "cold_start_ms", "cold_start", "apart_ms", "peak_rss_mb",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import EdgeZooError
-from edgezoo.store import Record, Store
+from edgezoo.core.errors import EdgeZooError
+from edgezoo.results.store import Record, Store
 from edgezoo.sweep import records
 from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.steps import Steps

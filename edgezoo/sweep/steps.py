@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo import compilation, process
-from edgezoo.machine import machine_id
+from edgezoo.inspection import compile_file
 from edgezoo.measurement import session
 from edgezoo.pipeline.run import run
 from edgezoo.sweep.grid import SweepRequest, Variant, export_request
+from edgezoo.system import process
+from edgezoo.system.machine import machine_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Steps:
     export: Callable[[SweepRequest, Sequence[Variant]], dict[Variant, dict[str, Any]]]
     evaluate: Callable[[SweepRequest, Sequence[Path], Path | None], list[dict[str, Any]]]
     measure: Callable[[SweepRequest, Sequence[session.Subject]], session.Session]
-    estimate: Callable[[Path, str], dict[str, Any]] = compilation.estimate
+    estimate: Callable[[Path, str], dict[str, Any]] = compile_file.estimate
     machine_id: Callable[[], str] = machine_id
     at_once: int = 1
     abandon: Callable[[], None] = lambda: None
@@ -53,9 +54,9 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dic
 def evaluate(
     request: SweepRequest, files: Sequence[Path], reference: Path | None
 ) -> list[dict[str, Any]]:
-    """By `edgezoo.evaluation`, in a process of its own."""
+    """By `edgezoo.evaluation.accuracy`, in a process of its own."""
     facts = process.call(
-        "edgezoo.evaluation:evaluate",
+        "edgezoo.evaluation.accuracy:evaluate",
         {
             "artifacts": [str(path) for path in files],
             "images": str(request.images),

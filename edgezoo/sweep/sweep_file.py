@@ -7,8 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from edgezoo import samples
-from edgezoo.errors import DataError, UsageError, did_you_mean, words_of
+from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
+from edgezoo.images import samples
 from edgezoo.sweep.grid import SweepRequest
 
 _LISTS = {"models": str, "files": str, "alpha": float, "input_size": int, "format": str,

@@ -14,18 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo import registry, scoring
-from edgezoo.errors import DataError, MissingError
-from edgezoo.machine import machine_id
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError, MissingError
+from edgezoo.core.files import file_sha256
+from edgezoo.evaluation import ranks
+from edgezoo.evaluation.ranks import Ranks
+from edgezoo.images.shards import Member
 from edgezoo.measurement import session
-from edgezoo.pipeline.steps import versions
-from edgezoo.preprocessing import file_sha256
-from edgezoo.remote.transfer import package
-from edgezoo.scoring import Ranks
-from edgezoo.shards import Member
-from edgezoo.store import content_key
+from edgezoo.pipeline.children import versions
+from edgezoo.results.store import content_key
 from edgezoo.sweep import keys, steps
 from edgezoo.sweep.grid import SweepRequest, Variant
+from edgezoo.system.machine import machine_id
+from edgezoo.system.remote.copied_files import package
 
 _ALSO = ("pillow", "dask", "distributed", "cloudpickle")
 # File names and what is in them.
@@ -152,7 +153,7 @@ def rank(contents: Contents, name: str, images: Sequence[Path | Member]) -> Rank
     """Rank images by a file, in one thread: Dask decides how many tasks run at once."""
     _require_alike()
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
-        return scoring.rank(_unpacked(contents, name, Path(folder)), lambda _: images, jobs=1)
+        return ranks.rank(_unpacked(contents, name, Path(folder)), lambda _: images, jobs=1)
 
 
 def _unpacked(contents: Contents, name: str, folder: Path) -> Path:

@@ -10,9 +10,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgezoo.contracts import Compilation
-from edgezoo.errors import MissingError, RefusedError
-from edgezoo.staging import publish, staging
+from edgezoo.core.errors import MissingError, RefusedError
+from edgezoo.core.protocols import Compilation
+from edgezoo.system.staging import publish, staging
 from edgezoo.targets import _tool
 
 _PROGRAM = "edgetpu_compiler"

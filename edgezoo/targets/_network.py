@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo import flatbuffer
-from edgezoo.errors import RefusedError
+from edgezoo.core.errors import RefusedError
+from edgezoo.formats import tflite_flatbuffer
 
 _COMPILED = {"edgetpu-custom-op": "the Coral Edge TPU", "ethos-u": "an Arm Ethos-U"}
 
@@ -75,12 +75,12 @@ def read(path: Path) -> list[Operation]:
         DataError: not a TFLite file, or a damaged one.
         RefusedError: a compiled file, whose operations cannot be seen any more.
     """
-    model = flatbuffer.read_model(path)
+    model = tflite_flatbuffer.read_model(path)
     graph = model.subgraphs[0]
     tensors = [_tensor(model, graph, i) for i in range(len(graph.tensors))]
     operations = []
     for i, op in enumerate(graph.operators):
-        name = flatbuffer.op_name(model, op)
+        name = tflite_flatbuffer.op_name(model, op)
         if name in _COMPILED:
             raise RefusedError(
                 f"{path} was compiled for {_COMPILED[name]} already: its operations are hidden.",
@@ -95,15 +95,15 @@ def read(path: Path) -> list[Operation]:
 def _tensor(model: Any, graph: Any, index: int) -> Tensor:
     tensor = graph.tensors[index]
     has_data = tensor.buffer < len(model.buffers)
-    values = flatbuffer.constant(model, tensor) if has_data else None
+    values = tflite_flatbuffer.constant(model, tensor) if has_data else None
     lengths: Sequence[int] = tensor.shape if tensor.shape is not None else ()
     if tensor.shapeSignature is not None and len(tensor.shapeSignature):
         lengths = tensor.shapeSignature
     points = tensor.quantization.zeroPoint if tensor.quantization else None
     return Tensor(
         index,
-        flatbuffer.text(tensor.name),
-        flatbuffer.tensor_dtype(tensor),
+        tflite_flatbuffer.text(tensor.name),
+        tflite_flatbuffer.tensor_dtype(tensor),
         tuple(int(n) for n in lengths),
         values,
         bool(tensor.isVariable),

@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgezoo.artifact import CONTRACT_KEY
-from edgezoo.errors import DataError, RefusedError
+from edgezoo.core.artifact import CONTRACT_KEY
+from edgezoo.core.errors import DataError, RefusedError
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same file gives the same bytes
 

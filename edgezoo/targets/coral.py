@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgezoo.contracts import Compilation, CpuOp, Placement, Target
-from edgezoo.errors import RefusedError
+from edgezoo.core.errors import RefusedError
+from edgezoo.core.protocols import Compilation, CpuOp, Placement, Target
 from edgezoo.targets import _edgetpu_compiler, _network
 from edgezoo.targets._edgetpu_rules import refusal
 from edgezoo.targets._network import Operation

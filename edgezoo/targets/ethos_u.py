@@ -14,10 +14,10 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from edgezoo import flatbuffer
-from edgezoo.contracts import Compilation, CpuOp, Estimate, Placement, Target
-from edgezoo.errors import DataError, MissingError, RefusedError
-from edgezoo.staging import publish, staging
+from edgezoo.core.errors import DataError, MissingError, RefusedError
+from edgezoo.core.protocols import Compilation, CpuOp, Estimate, Placement, Target
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.system.staging import publish, staging
 from edgezoo.targets import _network, _tool
 
 # By family: configurations, and the system and memory that Arm's own evaluation kit takes for it.
@@ -67,8 +67,8 @@ def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     path = path.absolute()
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
         log, facts = _vela(accelerator, system, memory, path, Path(folder), _TIMEOUT)
-        made = flatbuffer.read_model(Path(folder, f"{path.stem}_vela.tflite"))
-    names = [flatbuffer.op_name(made, op) for op in made.subgraphs[0].operators]
+        made = tflite_flatbuffer.read_model(Path(folder, f"{path.stem}_vela.tflite"))
+    names = [tflite_flatbuffer.op_name(made, op) for op in made.subgraphs[0].operators]
     cpu_ops = _cpu_ops(log, path)
     npu, _ = _counts(log, count)
     streamed = ("off_chip_flash_weight_read_bytes", "dram_weight_read_bytes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgezoo.contracts import CpuOp, Placement, Target
+from edgezoo.core.protocols import CpuOp, Placement, Target
 from edgezoo.targets import _network
 from edgezoo.targets._network import Operation
 

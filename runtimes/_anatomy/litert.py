@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo import flatbuffer
-from edgezoo.anatomy import Anatomy, Grid, LayerConstants, Trace
+from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace
+from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import litert
 
 if TYPE_CHECKING:
@@ -29,18 +29,18 @@ class LiteRtAnatomy:
 
     def read(self, path: Path) -> Anatomy:
         """See `AnatomyReader`."""
-        model = flatbuffer.read_model(path)
+        model = tflite_flatbuffer.read_model(path)
         graph = model.subgraphs[0]
         layers = {}
         for op in graph.operators:
-            if flatbuffer.op_name(model, op) in _WEIGHTED:
+            if tflite_flatbuffer.op_name(model, op) in _WEIGHTED:
                 constants = _constants(model, [graph.tensors[int(i)] for i in op.inputs if i >= 0])
                 if constants is not None:
                     layers[_name(graph, int(op.outputs[0]))] = constants
         grids = {}
         for op in graph.operators:
             for i in op.outputs:
-                dequantizes = flatbuffer.op_name(model, op) == "DEQUANTIZE"
+                dequantizes = tflite_flatbuffer.op_name(model, op) == "DEQUANTIZE"
                 grid = _grid(graph.tensors[int(op.inputs[0] if dequantizes else i)])
                 if grid is not None:
                     grids[_name(graph, int(i))] = grid
@@ -51,7 +51,7 @@ class LiteRtAnatomy:
         """See `AnatomyReader`."""
         import numpy as np
 
-        model = flatbuffer.read_model(path)
+        model = tflite_flatbuffer.read_model(path)
         graph = model.subgraphs[0]
         entrance = _entrance(model)
         computed = dict.fromkeys(int(i) for op in graph.operators for i in op.outputs)
@@ -61,7 +61,7 @@ class LiteRtAnatomy:
         model.signatureDefs = None  # they name other outputs
         with tempfile.TemporaryDirectory(prefix="edgezoo-trace-") as folder:
             copy = Path(folder, path.name)
-            flatbuffer.write_model(model, copy)
+            tflite_flatbuffer.write_model(model, copy)
             session = litert.open_on_cpu(copy)
             grids = {i: _grid(graph.tensors[i]) for i in (*shown, entrance)}
             named = {i: _name(graph, i) for i in shown}
@@ -103,7 +103,7 @@ def _readings(model: Any) -> dict[tuple[str, str], Grid]:
     rounded = {
         int(op.outputs[0]): int(op.inputs[0])
         for op in graph.operators
-        if flatbuffer.op_name(model, op) == "QUANTIZE" and int(op.inputs[0]) not in given
+        if tflite_flatbuffer.op_name(model, op) == "QUANTIZE" and int(op.inputs[0]) not in given
     }
     found = {}
     for op in graph.operators:
@@ -116,15 +116,17 @@ def _readings(model: Any) -> dict[tuple[str, str], Grid]:
 
 
 def _name(graph: Any, index: int) -> str:
-    return flatbuffer.text(graph.tensors[index].name)
+    return tflite_flatbuffer.text(graph.tensors[index].name)
 
 
 def _entrance(model: Any) -> int:
     """The tensor that the first layer reads."""
     graph = model.subgraphs[0]
     for op in graph.operators:
-        if flatbuffer.op_name(model, op) not in _BORDER:
-            return next(int(i) for i in op.inputs if not flatbuffer.is_constant(model, int(i)))
+        if tflite_flatbuffer.op_name(model, op) not in _BORDER:
+            return next(
+                int(i) for i in op.inputs if not tflite_flatbuffer.is_constant(model, int(i))
+            )
     return int(graph.inputs[0])
 
 
@@ -132,7 +134,7 @@ def _grid(tensor: Any) -> Grid | None:
     """Levels of a tensor of one scale; None where it is floating point or an index."""
     import numpy as np
 
-    quantization, dtype = tensor.quantization, flatbuffer.tensor_dtype(tensor)
+    quantization, dtype = tensor.quantization, tflite_flatbuffer.tensor_dtype(tensor)
     if quantization is None or quantization.scale is None or dtype not in _LEVELS:
         return None
     scale = np.asarray(np.float32(quantization.scale[0]))
@@ -147,7 +149,7 @@ def _constants(model: Any, inputs: list[Any]) -> LayerConstants | None:
     if weights is None:
         return None
     bias = _dequantize(model, inputs[2])[0] if len(inputs) > 2 else None
-    stored = flatbuffer.tensor_dtype(inputs[1])
+    stored = tflite_flatbuffer.tensor_dtype(inputs[1])
     limit = int(np.iinfo(stored).max) if scales is not None else 0
     return LayerConstants(weights, scales, limit, bias)
 
@@ -158,7 +160,7 @@ def _dequantize(
     """Real values of a constant, and the scales of its levels where it has any."""
     import numpy as np
 
-    stored = flatbuffer.constant(model, tensor)
+    stored = tflite_flatbuffer.constant(model, tensor)
     if stored is None:
         return None, None
     quantization = tensor.quantization

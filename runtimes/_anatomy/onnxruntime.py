@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
-from edgezoo.errors import MissingError, RefusedError
+from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
+from edgezoo.core.errors import MissingError, RefusedError
 from edgezoo.runtimes import onnxruntime as runtime
 from edgezoo.runtimes._onnx_layers import INTEGER
 

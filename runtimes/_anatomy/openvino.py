@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
+from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
 from edgezoo.runtimes import openvino as runtime
 
 if TYPE_CHECKING:

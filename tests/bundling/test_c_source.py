@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgezoo.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.bundling import c_source
-from edgezoo.contracts import TensorInfo
-from edgezoo.inference import to_input
+from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
+from edgezoo.core.protocols import TensorInfo
+from edgezoo.inference.predict import to_input
 from tests.bundling.conftest import tree
 from tests.conftest import Exported, run_cli
 

@@ -15,12 +15,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from edgezoo.artifact import InputContract, WeightsRecord
 from edgezoo.bundling import golden
-from edgezoo.contracts import TensorInfo
-from edgezoo.inference import dequantize, to_input
-from edgezoo.preprocessing import load_pixels
-from edgezoo.spec import NORMALIZATIONS
+from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.protocols import TensorInfo
+from edgezoo.core.spec import NORMALIZATIONS
+from edgezoo.images.preprocessing import load_pixels
+from edgezoo.inference.predict import dequantize, to_input
 from tests.conftest import ROOT
 
 SIZE = 48

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgezoo.bundling.place import check_folder
-from edgezoo.errors import UsageError
+from edgezoo.core.errors import UsageError
 from tests.bundling.conftest import tree
 from tests.conftest import Exported, run_cli
 

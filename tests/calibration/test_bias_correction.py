@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgezoo import flatbuffer
 from edgezoo.calibration import bias_correction, sensitivity
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
 from edgezoo.calibration.observation import NetworkInput
 from edgezoo.calibration.preparation import write_plain
-from edgezoo.calibration.recipe import Recipe
-from edgezoo.preprocessing import find_images, load_pixels
-from edgezoo.rounding import round_weights, weight_scales
-from edgezoo.spec import NORMALIZATIONS
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import round_weights, weight_scales
+from edgezoo.core.spec import NORMALIZATIONS
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
+from edgezoo.images.preprocessing import find_images, load_pixels
 from tests.conftest import Exported, Trained
 
 Ranges = dict[str, tuple[float, float]]
@@ -126,7 +126,7 @@ def test_layers_that_share_a_constant_get_their_own(plain: Path, tmp_path: Path)
     network = StepwiseNetwork(plain)
     one, other = _layers_of_one_width(network)
     network.graph.operators[other.index].inputs[2] = one.bias
-    flatbuffer.write_model(network.model, base)
+    tflite_flatbuffer.write_model(network.model, base)
     write_plain(base, path, NetworkInput(NORMALIZATIONS["raw"], "normalized"))
     written = StepwiseNetwork(path)
     one, other = (written.steps[step.index] for step in (one, other))

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edgezoo.calibration import gptq
-from edgezoo.calibration._stepwise import Step, StepwiseNetwork
-from edgezoo.calibration.recipe import Recipe
-from edgezoo.preprocessing import find_images, load_pixels
-from edgezoo.rounding import Grid, round_weights
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import Grid, round_weights
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
+from edgezoo.images.preprocessing import find_images, load_pixels
 from tests.conftest import Exported, Trained
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.calibration import half_precision
-from edgezoo.calibration._stepwise import StepwiseNetwork
-from edgezoo.preprocessing import find_images, load_pixels
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
+from edgezoo.images.preprocessing import find_images, load_pixels
 from tests.conftest import Exported, Trained
 
 

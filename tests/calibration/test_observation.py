@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edgezoo.calibration.observation import UNSTABLE, NetworkInput, stability_of
-from edgezoo.preprocessing import normalize
-from edgezoo.spec import NORMALIZATIONS
+from edgezoo.core.spec import NORMALIZATIONS
+from edgezoo.images.preprocessing import normalize
 from tests.conftest import Ended, Trained
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from edgezoo.calibration import sources
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
 
 SIZE = 32
 

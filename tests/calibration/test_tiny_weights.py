@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from edgezoo import flatbuffer
-from edgezoo.calibration._stepwise import StepwiseNetwork
 from edgezoo.calibration.observation import NetworkInput, Observation
 from edgezoo.calibration.preparation import prepare
-from edgezoo.calibration.recipe import Recipe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
-from edgezoo.rounding import activation_parameters, weight_scales
-from edgezoo.spec import NORMALIZATIONS
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import activation_parameters, weight_scales
+from edgezoo.core.spec import NORMALIZATIONS
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 from tests.conftest import Exported
 
 
@@ -28,7 +28,7 @@ def _with_constant_channel(source: Path, path: Path) -> tuple[int, dict[str, tup
     bias[0] = 3.0
     network.set_constant(step.weights, weights)
     network.set_constant(step.bias, bias)
-    flatbuffer.write_model(network.model, path)
+    tflite_flatbuffer.write_model(network.model, path)
     names = [network.name(i) for s in network.steps for i in (*s.computed_inputs, s.output)]
     return step.index, dict.fromkeys(names, (0.0, 6.0))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo.errors import RefusedError
+from edgezoo.core.errors import RefusedError
 from edgezoo.sweep import entry
 from edgezoo.sweep.grid import SweepRequest
 from tests.conftest import Ended, Exported, Trained, run_cli

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import registry
+from edgezoo.core import registry
 from tests.conftest import run_cli
 
 EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgezoo.preprocessing import find_images
+from edgezoo.images.preprocessing import find_images
 from tests.conftest import ROOT, SHARED, made_once, run_cli
 from tests.support.client_env import Client, client
 

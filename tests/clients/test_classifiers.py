@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgezoo.inference import open_artifact, predict
+from edgezoo.inference.predict import open_artifact, predict
 from tests.clients.conftest import SIZE, UNTRAINED, UNTRAINED_SIZE, Pictures
 from tests.support.client_env import Client
 
@@ -133,14 +133,14 @@ def test_model_api_needs_the_labels(
 def test_mediapipe_needs_metadata(
     mediapipe: Client, file_of: FileOf, pictures: Pictures, tmp_path: Path
 ) -> None:
-    from edgezoo import flatbuffer
     from edgezoo.exporters._tflite_metadata import NAME
+    from edgezoo.formats import tflite_flatbuffer
 
     spoilt = tmp_path / "spoilt.tflite"
     for precision, said in (("float32", "NormalizationOptions"), ("int8", "")):
-        model = flatbuffer.read_model(file_of(precision, ".tflite"))
-        flatbuffer.remove_metadata(model, NAME)
-        flatbuffer.write_model(model, spoilt)
+        model = tflite_flatbuffer.read_model(file_of(precision, ".tflite"))
+        tflite_flatbuffer.remove_metadata(model, NAME)
+        tflite_flatbuffer.write_model(model, spoilt)
         ended = mediapipe.run("ask_mediapipe", spoilt, pictures.listed)
         if said:
             assert ended.returncode and said in ended.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import pytest
 
-from edgezoo.cli.main import edgezoo
+from edgezoo.cli._main import edgezoo
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, made_once, run_cli
 from tests.support.fake_records import grid, write_store
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgezoo import registry
-from edgezoo.artifact import InputContract, WeightsRecord
-from edgezoo.contracts import ExportJob
-from edgezoo.inference import open_artifact
-from edgezoo.inspection import inspect
-from edgezoo.preprocessing import file_sha256
-from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS
+from edgezoo.core import registry
+from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.files import file_sha256
+from edgezoo.core.protocols import ExportJob
+from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, PRECISIONS
+from edgezoo.inference.predict import open_artifact
+from edgezoo.inspection.inspect_file import inspect
 from tests.conftest import Exported, Trained, run_cli
 
 EXPORTERS = registry.exporters()
@@ -170,17 +170,17 @@ def test_ops(exported: Exported, name: str, precision: str) -> None:
 
 def test_tflite_int8_computes_in_integers_throughout(exported: Exported) -> None:
     """Every activation and weight is 8 bits, every bias 32: what a microcontroller needs."""
-    from edgezoo import flatbuffer
+    from edgezoo.formats import tflite_flatbuffer
 
-    model = flatbuffer.read_model(exported.path("tflite", "int8"))
+    model = tflite_flatbuffer.read_model(exported.path("tflite", "int8"))
     (graph,) = model.subgraphs
     used = {int(i) for op in graph.operators for i in (*op.inputs, *op.outputs) if i >= 0}
-    dtypes = {flatbuffer.tensor_dtype(graph.tensors[i]) for i in used}
+    dtypes = {tflite_flatbuffer.tensor_dtype(graph.tensors[i]) for i in used}
     assert dtypes <= {"int8", "uint8", "int32"}
     kernels = [
         graph.tensors[int(op.inputs[1])]
         for op in graph.operators
-        if flatbuffer.op_name(model, op) in ("CONV_2D", "DEPTHWISE_CONV_2D")
+        if tflite_flatbuffer.op_name(model, op) in ("CONV_2D", "DEPTHWISE_CONV_2D")
     ]
     assert len(kernels) == 28
     assert all(len(kernel.quantization.scale) > 1 for kernel in kernels), "per channel"
@@ -188,11 +188,11 @@ def test_tflite_int8_computes_in_integers_throughout(exported: Exported) -> None
 
 def test_tflite_claims_no_oldest_runtime_of_other_operations(exported: Exported) -> None:
     """The converter's claim is about float operations; integer ones came with later runtimes."""
-    from edgezoo import flatbuffer
+    from edgezoo.formats import tflite_flatbuffer
 
     claims = {
-        precision: flatbuffer.read_metadata(
-            flatbuffer.read_model(exported.path("tflite", precision)), "min_runtime_version"
+        precision: tflite_flatbuffer.read_metadata(
+            tflite_flatbuffer.read_model(exported.path("tflite", precision)), "min_runtime_version"
         )
         for precision in ("float32", "int8")
     }

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edgezoo import registry
+from edgezoo.core import registry
 from tests.conftest import FORMATS, SUPPORT, Exported, Trained, environment, made_once
 from tests.support.foreign import strip_contract
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import registry
-from edgezoo.contracts import ExportJob, Placement
-from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.protocols import ExportJob, Placement
+from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, BuildArguments
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
-from edgezoo.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, BuildArguments
 from tests.conftest import ROOT, Ended
 
 TARGETS = registry.targets()

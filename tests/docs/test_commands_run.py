@@ -17,33 +17,33 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from edgezoo import flatbuffer
+from edgezoo.formats import tflite_flatbuffer
 from tests.conftest import ROOT, SUPPORT, Exported, Trained, environment, made_once
 from tests.docs.test_docs import DOCS, PAGES, _blocks, _name
 from tests.support.fake_records import grid, write_store
 
 # What is not run here, as a pattern of the whole line, and who runs it instead.
 NOT_RUN = {
-    r"make ": "CI itself calls make; docs/releasing.md's by tests/test_release.py",
-    r"(v/bin/)?pip install": "tests/test_release.py installs each extra, a device's set included",
-    r"python3 -m venv|v/bin/": "tests/test_release.py makes such an environment",
+    r"make ": "CI itself calls make; docs/releasing.md's by tests/packaging/test_release.py",
+    r"(v/bin/)?pip install": "tests/packaging installs each extra, a device's set included",
+    r"python3 -m venv|v/bin/": "tests/packaging/test_release.py makes such an environment",
     r"python3 (selftest|classify)\.py": "tests/bundling runs the programs of a bundle",
-    r"sudo apt-get|python docs/examples/raspberry_pi|pi/bin/": "tests/test_raspberry_pi.py",
-    r"edgezoo .*--on ssh:": "tests/remote runs commands on a real sshd",
+    r"sudo apt-get|python docs/examples/raspberry_pi|pi/bin/": "tests/end_to_end",
+    r"edgezoo .*--on ssh:": "tests/system/remote runs commands on a real sshd",
     r"edgezoo .*(--format ort|\.ort\b)": "tests/docs/test_docs.py executes the example",
     r"edgezoo compile .*--target coral": "needs Google's compiler; tests/targets",
     r"edgezoo .*--device (coral|gpu)": "needs a device; tests/runtimes",
     r"edgezoo verify ": "loads TensorFlow; tests/docs/test_schemas.py and tests/contract run it",
     r"edgezoo explain (?!.*--float)": "loads TensorFlow; tests/cli/test_explain.py",
-    r"edgezoo evaluate .*ILSVRC2012": "needs ImageNet's own list; tests/test_evaluation.py",
+    r"edgezoo evaluate .*ILSVRC2012": "needs ImageNet's own list; tests/evaluation",
     r"source <\(": "a shell's own; tests/contract/test_commands.py lets bash read the script",
     r"edgezoo( \w+)? --help": "docs/cli.md is compared as a whole",
     r"edgezoo (finetune |\w+ \S*flowers)": "trains a network or wants one of one's own; "
-    "tests/finetuning, tests/cli/test_own_models.py",
-    r"edgezoo (samples fetch|.*--calibration samples)": "needs a network; tests/samples",
+    "tests/finetuning, tests/cli/test_user_models.py",
+    r"edgezoo (samples fetch|.*--calibration samples)": "needs a network; tests/images/samples",
     r"edgezoo report .*manifest\.json": "wants a manifest; tests/reporting/test_card.py",
-    r"edgezoo cache clear exports": "wants a filled cache; tests/test_cache.py",
-    r"wget |python3 -m http": "a server of one's own; tests/downloads",
+    r"edgezoo cache clear exports": "wants a filled cache; tests/pipeline/test_export_cache.py",
+    r"wget |python3 -m http": "a server of one's own; tests/system/downloads",
     r"dask |ssh |edgezoo .*--(cluster|workers) ": "needs a cluster; its own tests make one",
 }
 # Heavy ones are asked for their plan, which checks all that a user can get wrong.
@@ -96,10 +96,10 @@ def _foreign(source: Path, target: Path) -> None:
         del model.metadata_props[:]
         onnx.save(model, str(target))
         return
-    network = flatbuffer.read_model(source)
+    network = tflite_flatbuffer.read_model(source)
     for entry in list(network.metadata or []):
-        flatbuffer.remove_metadata(network, flatbuffer.text(entry.name))
-    flatbuffer.write_model(network, target)
+        tflite_flatbuffer.remove_metadata(network, tflite_flatbuffer.text(entry.name))
+    tflite_flatbuffer.write_model(network, target)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,10 @@ from typing import Any
 import click
 import pytest
 
-from edgezoo import errors, registry
-from edgezoo.cli.main import edgezoo
-from edgezoo.contracts import ExportJob, Target
-from edgezoo.spec import ModelSpec
+from edgezoo.cli._main import edgezoo
+from edgezoo.core import errors, registry
+from edgezoo.core.protocols import ExportJob, Target
+from edgezoo.core.spec import ModelSpec
 from tests.conftest import Ended, Exported
 
 ROOT = Path(__file__).resolve().parents[2]

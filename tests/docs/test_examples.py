@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgezoo import registry
+from edgezoo.core import registry
 from tests.conftest import ROOT, environment
 
 # Script, input size, part of the file's name, what it prints of it.

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgezoo import registry
-from edgezoo.cli.main import edgezoo
+from edgezoo.cli._main import edgezoo
+from edgezoo.core import registry
 from tests.conftest import Ended, Exported, Trained, Tuned
 from tests.support.devices import Machine
 
@@ -154,7 +154,7 @@ def test_on_a_device(cli: Cli, exported: Exported, picture: Path, machine: Machi
 
 
 def test_coral_in_doctor(tmp_path: Path) -> None:
-    from edgezoo.diagnosis import diagnose
+    from edgezoo.inspection.diagnosis import diagnose
 
     folder = tmp_path / "sys/bus/usb/devices/1-1"
     folder.mkdir(parents=True)

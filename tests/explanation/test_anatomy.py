@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgezoo import flatbuffer, registry
-from edgezoo.calibration._stepwise import StepwiseNetwork
-from edgezoo.errors import RefusedError
-from edgezoo.inference import to_input
-from edgezoo.verification import sqnr_db
+from edgezoo.core import registry
+from edgezoo.core.errors import RefusedError
+from edgezoo.evaluation.agreement import sqnr_db
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
+from edgezoo.inference.predict import to_input
 from tests.conftest import FORMATS, Exported, Trained
 
 each_format = pytest.mark.parametrize("format", FORMATS)
@@ -32,7 +33,7 @@ def test_weights_are_those_of_the_float_network(
     """
     path = exported.path(format, "int8")
     anatomy = registry.anatomy_reader(path).read(path)
-    names = [flatbuffer.text(tensor.name) for tensor in network.graph.tensors]
+    names = [tflite_flatbuffer.text(tensor.name) for tensor in network.graph.tensors]
     weighted = {names[s.output]: s for s in network.steps if s.weights is not None}
     assert set(anatomy.layers) == set(weighted)
     for name, step in weighted.items():

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from edgezoo import flatbuffer, registry
 from edgezoo.calibration import sources
-from edgezoo.calibration._stepwise import StepwiseNetwork
-from edgezoo.pipeline.explain import analyse_file
+from edgezoo.core import registry
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
+from edgezoo.pipeline.explain_file import analyse_file
 from tests.conftest import FORMATS, Exported, Trained
 from tests.support.faults import Spoilt
 
@@ -284,7 +285,7 @@ def test_spoilt_file_still_opens(exported: Exported, tmp_path: Path) -> None:
     file.quantize_per_tensor()
     path = file.save(tmp_path / "spoilt.tflite")
     assert registry.load_artifact(path).contract is not None
-    model = flatbuffer.read_model(path)
+    model = tflite_flatbuffer.read_model(path)
     scales = [len(t.quantization.scale) for t in model.subgraphs[0].tensors
-              if flatbuffer.text(t.name).endswith("dw_1_relu/weights")]  # fmt: skip
+              if tflite_flatbuffer.text(t.name).endswith("dw_1_relu/weights")]  # fmt: skip
     assert scales == [1]

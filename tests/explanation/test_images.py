@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgezoo import registry
-from edgezoo.artifact import InputContract
 from edgezoo.calibration import sources
-from edgezoo.errors import DataError, UsageError
+from edgezoo.core import registry
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.errors import DataError, UsageError
+from edgezoo.core.spec import Resize
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.causes import CAUSES, Cause
 from edgezoo.explanation.input_view import InputView
 from edgezoo.explanation.verdict import conclude
-from edgezoo.pipeline.explain import explain_file
+from edgezoo.images.preprocessing import load_pixels
+from edgezoo.pipeline.explain_file import explain_file
 from edgezoo.pipeline.explain_images import choose, overlap
-from edgezoo.preprocessing import load_pixels
-from edgezoo.spec import Resize
 from tests.conftest import Exported, Trained
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
 from edgezoo.explanation import page, plots
 
 pytest.importorskip("jinja2")

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from onnx import helper
 from PIL import Image
 
-from edgezoo.artifact import InputContract, WeightsRecord
+from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.spec import Resize
 from edgezoo.exporters import _onnx_resize
-from edgezoo.preprocessing import load_pixels
-from edgezoo.spec import Resize
+from edgezoo.images.preprocessing import load_pixels
 from tests.conftest import Ended, Trained, run_cli
 
 SIZES = [

@@ -11,19 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import flatbuffer, registry
-from edgezoo.artifact import InputContract, WeightsRecord
+from edgezoo.core import registry
+from edgezoo.core.artifact import InputContract, WeightsRecord
 from edgezoo.exporters import _tflite_metadata
+from edgezoo.formats import tflite_flatbuffer
 from tests.conftest import PRECISIONS, Exported, run_cli
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_file_has_it_once_and_labels_once(exported: Exported, precision: str) -> None:
     path = exported.path("tflite", precision)
-    model = flatbuffer.read_model(path)
-    names = [flatbuffer.text(entry.name) for entry in model.metadata]
+    model = tflite_flatbuffer.read_model(path)
+    names = [tflite_flatbuffer.text(entry.name) for entry in model.metadata]
     assert names.count(_tflite_metadata.NAME) == 1
-    found = flatbuffer.read_metadata(model, _tflite_metadata.NAME)
+    found = tflite_flatbuffer.read_metadata(model, _tflite_metadata.NAME)
     contract = registry.load_artifact(path).required_contract()
     assert found is not None and found[4:8] == b"M001" and len(found) < 1500
     assert found == _tflite_metadata.metadata(model, contract), "the same bytes each time"
@@ -51,7 +52,7 @@ def test_normalization_is_what_a_client_must_do(
     exported: Exported, kind: str, preprocessing: str, dtype: str, means: list[float] | None
 ) -> None:
     precision = "int8" if dtype == "uint8" else "float32"
-    model = flatbuffer.read_model(exported.path("tflite", precision))
+    model = tflite_flatbuffer.read_model(exported.path("tflite", precision))
     contract = InputContract("m", "float32", 32, preprocessing, WeightsRecord("random", ""), 10,
                              input_kind=kind, input_dtype=dtype)  # type: ignore[arg-type]  # fmt: skip
     found = _tflite_metadata.metadata(model, contract)
@@ -70,7 +71,7 @@ def test_vela_keeps_it(exported: Exported, tmp_path: Path) -> None:
     ended = run_cli("compile", path, "--target", "ethos-u55-128", "-o", tmp_path, "--json")
     assert ended.code == 0, ended.stderr
     compiled = Path(ended.json["path"])
-    model = flatbuffer.read_model(compiled)
-    assert flatbuffer.read_metadata(model, _tflite_metadata.NAME)
+    model = tflite_flatbuffer.read_model(compiled)
+    assert tflite_flatbuffer.read_metadata(model, _tflite_metadata.NAME)
     with zipfile.ZipFile(compiled) as attached:
         assert len(attached.read("labels.txt").decode().splitlines()) == 1000

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from edgezoo import registry
+from edgezoo.core import registry
 from tests.conftest import (
     FINETUNE_OPTIONS,
     ROOT,
@@ -81,8 +81,8 @@ def _interrupted(moment: str, *arguments: object) -> subprocess.CompletedProcess
     """`edgezoo finetune`, with Ctrl-C where the progress says a text; the bar is replaced."""
     program = f"""
 import contextlib, os, signal, sys
-from edgezoo import console
-from edgezoo.cli.main import main
+from edgezoo.cli import _console as console
+from edgezoo.cli._main import main
 
 @contextlib.contextmanager
 def share(enabled):

@@ -17,13 +17,13 @@ GROUPS = {"bird": range(127, 147), "dog": range(205, 222)}
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     """calibration/<group> and val/<group>, as links."""
-    from edgezoo.models import _imagenet
+    from edgezoo.images import imagenet_classes
 
     for part in ("calibration", "val"):
         for group, indices in GROUPS.items():
             place = tmp_path / part / group
             place.mkdir(parents=True)
-            for wnid in (_imagenet.classes()[index][0] for index in indices):
+            for wnid in (imagenet_classes.classes()[index][0] for index in indices):
                 for file in sorted((SHARED / "imagenet" / part / wnid).glob("*")):
                     (place / file.name).symlink_to(file.resolve())
     return tmp_path

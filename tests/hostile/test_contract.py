@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgezoo.artifact import InputContract
-from edgezoo.checks import parse_json
-from edgezoo.errors import DataError
-from tests.test_artifact import CONTRACT
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.checks import parse_json
+from edgezoo.core.errors import DataError
+from tests.core.test_artifact import CONTRACT
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

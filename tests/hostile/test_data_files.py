@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgezoo import shards
 from edgezoo.calibration import fingerprints, sources
-from edgezoo.errors import DataError
-from edgezoo.inference import read_labels
+from edgezoo.core.errors import DataError
+from edgezoo.core.labels import read_labels
+from edgezoo.images import shards
 
 
 def _tar() -> bytes:

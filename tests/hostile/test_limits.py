@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import landlock, sandbox
-from edgezoo.errors import DataError, EdgeZooError, RefusedError
-from edgezoo.limits import Limits, alive, for_files
+from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
+from edgezoo.core.heartbeat import alive
+from edgezoo.system import landlock, sandbox
+from edgezoo.system.limits import Limits, for_files
 from tests.conftest import ROOT
 
 # The child finds these as edgezoo.faults: only EdgeZoo's own functions may be called.
@@ -21,8 +22,8 @@ _FAULTS = '''
 import sys, types
 source = """
 import ctypes, os, socket, time
-from edgezoo.errors import RefusedError
-from edgezoo.limits import alive
+from edgezoo.core.errors import RefusedError
+from edgezoo.system.limits import alive
 def fill(): return {"bytes": len(bytearray(1 << 30))}
 def leak():
     kept = []

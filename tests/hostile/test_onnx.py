@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from edgezoo import registry
-from edgezoo.errors import DataError
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError
 from edgezoo.runtimes._onnx_external import external_files
 from tests.conftest import run_cli
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
 from edgezoo.runtimes import _openvino_xml
 from tests.conftest import Exported, Trained, run_cli
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgezoo import console
-from edgezoo.errors import DataError
+from edgezoo.cli import _console
+from edgezoo.core.errors import DataError
 from edgezoo.finetuning import curve
 from edgezoo.reporting import text
 from edgezoo.reporting.rows import rows
-from edgezoo.store import read_record
+from edgezoo.results.store import read_record
 from tests.conftest import ROOT, environment, run_cli
 from tests.hostile.test_contract import ANY
 from tests.support.fake_records import failed, record, write_store
@@ -104,10 +104,10 @@ def test_tables_and_notes(hidden: bool) -> None:
     program = (
         "import sys\n"
         + ("sys.modules['rich'] = sys.modules['rich.console'] = None\n" if hidden else "")
-        + "from edgezoo import console\n"
+        + "from edgezoo.cli import _console as console\n"
         "armed = sys.argv[1]\n"
-        "console.table(armed, ('', armed), [(armed, '[/] :smile:')]); console.note(armed)\n"
-        "console.say(armed); console.warn(armed)\n"
+        "console.table(armed, ('', armed), [(armed, '[/] :smile:')]); _console.note(armed)\n"
+        "console.say(armed); _console.warn(armed)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, "\x1b]0;x\x07\x9b1m‮[red]a"],
@@ -119,5 +119,5 @@ def test_tables_and_notes(hidden: bool) -> None:
 
 
 def test_printable_leaves_text_alone() -> None:
-    assert console.printable("Grüße, 東京\tx\ny 👍") == "Grüße, 東京\tx\ny 👍"
-    assert console.printable("\ud800") == r"\ud800"
+    assert _console.printable("Grüße, 東京\tx\ny 👍") == "Grüße, 東京\tx\ny 👍"
+    assert _console.printable("\ud800") == r"\ud800"

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgezoo import flatbuffer, registry
-from edgezoo.errors import DataError, interpreting
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError, interpreting
+from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import _edgetpu, _tflite_versions
 from tests.conftest import Exported, Trained, run_cli
 
@@ -59,19 +60,19 @@ def test_damaged_flatbuffer(
     path = tmp_path_factory.getbasetemp() / "damaged.tflite"
     path.write_bytes(data)
     with contextlib.suppress(DataError), interpreting(path):
-        _tflite_versions.requirements(flatbuffer.read_model(path))
+        _tflite_versions.requirements(tflite_flatbuffer.read_model(path))
 
 
 def test_parts_beyond_the_bytes(exported: Exported, tmp_path: Path) -> None:
     """A vector of tables that claims millions: refused before an object is made of each."""
     data = bytearray(exported.path("tflite", "int8").read_bytes())
-    schema = flatbuffer.schema()
+    schema = tflite_flatbuffer.schema()
     graph = schema.Model.GetRootAs(data, 0).Subgraphs(0)
     vector = graph._tab.Vector(graph._tab.Offset(4))  # tensors: the first field
     data[vector - 4 : vector] = (2**31 - 1).to_bytes(4, "little")
     (tmp_path / "m.tflite").write_bytes(data)
     with pytest.raises(DataError, match="parts in"):
-        flatbuffer.read_model(tmp_path / "m.tflite")
+        tflite_flatbuffer.read_model(tmp_path / "m.tflite")
 
 
 def test_zip_bomb_at_the_end(exported: Exported, tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_zip_bomb_at_the_end(exported: Exported, tmp_path: Path) -> None:
 
 
 def _tensors_nobody_can_hold(data: bytes) -> bytes:
-    model = flatbuffer.parse(data)
+    model = tflite_flatbuffer.parse(data)
     graph = model.subgraphs[0]
     for index in (*graph.inputs, *graph.operators[0].outputs):
         graph.tensors[index].shape = [1, 2**20, 2**20, 3]
@@ -93,13 +94,13 @@ def _tensors_nobody_can_hold(data: bytes) -> bytes:
 
 
 def _operator_of_no_tensor(data: bytes) -> bytes:
-    model = flatbuffer.parse(data)
+    model = tflite_flatbuffer.parse(data)
     model.subgraphs[0].operators[3].inputs = [10**6, 10**6, 10**6]
     return _packed(model)
 
 
 def _code_of_no_operation(data: bytes) -> bytes:
-    model = flatbuffer.parse(data)
+    model = tflite_flatbuffer.parse(data)
     model.subgraphs[0].operators[3].opcodeIndex = 10**6
     return _packed(model)
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from edgezoo.errors import CrashError
+from edgezoo.core.errors import CrashError
 from edgezoo.measurement.protocol import Block
 
 # Two processes of one file differ by this much (standard deviation of the logarithm); measured with

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo.machine import describe_machine, environment, usable_cores
 from edgezoo.measurement.host import Health, look
 from edgezoo.measurement.protocol import Block, Series
 from edgezoo.measurement.statistics import Ratio, summary
 from edgezoo.measurement.trust import of_check, of_host, of_series, stamp
+from edgezoo.system.machine import describe_machine, environment, usable_cores
 
 QUIET = Health(0.0, 100.0, 0.0, 0.1, ("performance",), 1800.0, 50.0, 0, 7, False)
 LATER = replace(QUIET, at_s=10.0, busy_s=110.0)
@@ -76,13 +76,13 @@ def test_this_machine() -> None:
 def test_cgroup_quota_is_respected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, cores: float
 ) -> None:
-    monkeypatch.setattr("edgezoo.machine.affinity", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr("edgezoo.system.machine.affinity", lambda: [0, 1, 2, 3])
     files = {"proc/self/cgroup": "0::/box/inner\n", "sys/fs/cgroup/box/cpu.max": limit}
     assert usable_cores(_tree(tmp_path, files)) == min(4, cores)
 
 
 def test_threads_of_one_core_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgezoo.machine.affinity", lambda: [0, 1, 2, 3])
+    monkeypatch.setattr("edgezoo.system.machine.affinity", lambda: [0, 1, 2, 3])
     place = "sys/devices/system/cpu/cpu{}/topology/{}"
     files = {}
     for cpu in range(4):

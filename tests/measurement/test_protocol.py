@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgezoo.errors import CrashError
+from edgezoo.core.errors import CrashError
 from edgezoo.measurement.protocol import Block, Series, Settings, measure
 from edgezoo.measurement.statistics import ratio
 from edgezoo.measurement.verdicts import judge, noise_floor

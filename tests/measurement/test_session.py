@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from edgezoo.errors import CrashError, DataError, MissingError
+from edgezoo.core.errors import CrashError, DataError, MissingError
 from edgezoo.measurement import comparisons, session
 from edgezoo.measurement.protocol import Block, Settings
 from edgezoo.measurement.session import Subject, measure

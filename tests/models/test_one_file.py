@@ -13,7 +13,7 @@ from tests.conftest import ROOT, environment
 FAMILY = '''
 """A network of two layers that Keras does not have."""
 
-from edgezoo.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec, WeightsFile
 
 
 def Postage(include_top=True, weights=None, input_tensor=None, input_shape=None, pooling=None,

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import edgezoo.models
-from edgezoo.models._imagenet import classes
-from edgezoo.spec import NORMALIZATIONS, RESIZE_FILTERS, ModelSpec, WeightsFile
+from edgezoo.core.spec import NORMALIZATIONS, RESIZE_FILTERS, ModelSpec, WeightsFile
+from edgezoo.images.imagenet_classes import classes
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 

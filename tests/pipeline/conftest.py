@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgezoo import process, registry
+from edgezoo.core import registry
+from edgezoo.system import process
 from tests.support import fake_export
 
 

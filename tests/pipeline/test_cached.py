@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgezoo import process, samples
+from edgezoo.core.spec import BuildArguments
+from edgezoo.images import samples
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import ExportRequest, resolve
 from edgezoo.pipeline.run import ExportResult, run
-from edgezoo.spec import BuildArguments
+from edgezoo.system import process
 from tests.support import fake_export
 
 

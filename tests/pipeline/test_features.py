@@ -13,10 +13,10 @@ import onnxruntime
 import pytest
 
 import edgezoo
-from edgezoo import registry
 from edgezoo.calibration import synthetic
-from edgezoo.errors import RefusedError, UsageError
-from edgezoo.inference import predict
+from edgezoo.core import registry
+from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.inference.predict import predict
 from tests.conftest import FORMATS, Exported, Trained, made_once, run_cli
 
 LAYER = "conv_pw_3_relu"

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
+from edgezoo.evaluation.drop import Drop, above_chance, paired_interval
 from edgezoo.pipeline.guard import Guarded, keep_within, line
 from edgezoo.pipeline.run import _require_knowledge
-from edgezoo.statistics import Drop, above_chance, paired_interval
 from tests.conftest import Ended, Trained
 from tests.docs.test_schemas import check
 

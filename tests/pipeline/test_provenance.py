@@ -11,16 +11,16 @@ from pathlib import Path
 import click
 import pytest
 
-from edgezoo import arguments
+from edgezoo.cli._main import edgezoo
+from edgezoo.cli._options import split
 from edgezoo.cli.export import COMMAND
-from edgezoo.cli.main import edgezoo
-from edgezoo.cli.options import split
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
+from edgezoo.core.spec import BuildArguments
+from edgezoo.networks import arguments
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import ExportRequest
 from edgezoo.pipeline.reproduce import reproduce
 from edgezoo.pipeline.run import run
-from edgezoo.spec import BuildArguments
 from tests.conftest import Exported, Trained, run_cli
 from tests.support import fake_export
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import registry
 from edgezoo.calibration import equalization, observation, preparation, sensitivity, sources
 from edgezoo.calibration.observation import NetworkInput
-from edgezoo.calibration.recipe import Recipe
-from edgezoo.pipeline import steps
-from edgezoo.spec import NORMALIZATIONS
+from edgezoo.core import registry
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.spec import NORMALIZATIONS
+from edgezoo.pipeline import children
 from tests.conftest import Exported, Trained
 
 FEED = NetworkInput(NORMALIZATIONS["raw"], "normalized")
@@ -33,7 +33,7 @@ def test_layers_are_ranked_in_the_network_that_is_quantized(
     seen = observation.observe(plain, stored.array(), FEED)
     seen.save(tmp_path / "observation.json")
     recipe = Recipe(granularity=granularity)  # type: ignore[arg-type]
-    got = steps.rank_layers(str(tmp_path), contract.to_json(), str(stored.path), asdict(recipe))
+    got = children.rank_layers(str(tmp_path), contract.to_json(), str(stored.path), asdict(recipe))
     inputs = FEED(stored.array()[:8])
     in_plain = sensitivity.rank_layers(plain, inputs, seen.ranges, recipe)
     if granularity == "per-tensor":

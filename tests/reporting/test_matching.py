@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo.errors import DataError
+from edgezoo.core.errors import DataError
 from edgezoo.reporting.comparison import compare
 from edgezoo.reporting.html import to_html
 from edgezoo.reporting.rows import rows
 from edgezoo.reporting.text import to_csv, to_markdown
-from edgezoo.store import Record
+from edgezoo.results.store import Record
 from edgezoo.sweep import records
 from edgezoo.sweep.grid import Variant
 from tests.support.fake_records import failed, record

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from edgezoo.errors import DataError, UsageError
+from edgezoo.core.errors import DataError, UsageError
 from edgezoo.reporting.recommendation import Budgets, recommend
 from edgezoo.reporting.rows import rows
 from tests.support.fake_records import record

@@ -7,9 +7,9 @@ import io
 
 import pytest
 
+from edgezoo.evaluation.drop import share_interval
 from edgezoo.reporting.rows import difference95, on_front, rows
 from edgezoo.reporting.text import to_csv, to_markdown
-from edgezoo.statistics import share_interval
 from tests.support.fake_records import failed, record
 
 

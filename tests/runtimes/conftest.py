@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgezoo.preprocessing import find_images, load_pixels
+from edgezoo.images.preprocessing import find_images, load_pixels
 from tests.conftest import SHARED, SUPPORT, Exported, Trained, environment, made_once, run_cli
 
 SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo.errors import DataError, EdgeZooError, MissingError
+from edgezoo.core.errors import DataError, EdgeZooError, MissingError
 from edgezoo.runtimes import _edgetpu
 from tests.conftest import Ended, Exported
 from tests.support.coral import CORAL, require

@@ -144,8 +144,8 @@ def test_no_gpu_is_refused(
 
 CLAIM = """
 import sys
-from edgezoo.errors import MissingError
-from edgezoo.inference import open_artifact
+from edgezoo.core.errors import MissingError
+from edgezoo.inference.predict import open_artifact
 from edgezoo.runtimes import _vulkan
 _vulkan.adapters = lambda: (_vulkan.Adapter("claimed", False),)
 try:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo.process import SILENT
 from edgezoo.runtimes import _silent
+from edgezoo.system.process import SILENT
 
 
 @pytest.mark.parametrize("ci", [None, "false"])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgezoo import registry
-from edgezoo.errors import DataError, RefusedError, UsageError
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.runtimes import tflite_micro
 from tests.conftest import Ended, Exported, Trained
 from tests.docs.test_schemas import check

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import flatbuffer
-from edgezoo.errors import MissingError
-from edgezoo.inspection import inspect
-from edgezoo.releases import Requirement, minimum_releases, release_numbers
+from edgezoo.core.errors import MissingError
+from edgezoo.core.releases import Requirement, minimum_releases, release_numbers
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.inspection.inspect_file import inspect
 from edgezoo.runtimes import _tflite_versions, litert
 from tests.conftest import Ended, Exported, Trained, environment
 from tests.docs.test_schemas import check
@@ -41,12 +41,14 @@ for kind in ("float", "dynamic", "int8"):
 
 
 def _stored(path: Path) -> str | None:
-    text = flatbuffer.read_metadata(flatbuffer.read_model(path), "min_runtime_version")
+    text = tflite_flatbuffer.read_metadata(
+        tflite_flatbuffer.read_model(path), "min_runtime_version"
+    )
     return text.rstrip(b"\0").decode() if text else None
 
 
 def _computed(path: Path) -> str:
-    needs = _tflite_versions.requirements(flatbuffer.read_model(path))
+    needs = _tflite_versions.requirements(tflite_flatbuffer.read_model(path))
     return minimum_releases(needs)["tflite"]
 
 
@@ -84,14 +86,16 @@ def test_int8_types_count_even_where_versions_were_not_raised(
 ) -> None:
     """Our quantizer leaves CONV_2D at version 1; int8 needs 3, which came with 1.14."""
     ours = exported.path("tflite", "int8")
-    declared = {c.version for c in flatbuffer.read_model(ours).operatorCodes if c.builtinCode == 3}
-    needs = {n.what for n in _tflite_versions.requirements(flatbuffer.read_model(ours))}
+    declared = {
+        c.version for c in tflite_flatbuffer.read_model(ours).operatorCodes if c.builtinCode == 3
+    }
+    needs = {n.what for n in _tflite_versions.requirements(tflite_flatbuffer.read_model(ours))}
     assert "CONV_2D version 3" in needs and max(declared) <= 3
     assert release_numbers(_computed(ours)) >= release_numbers(_computed(converted / "int8.tflite"))
 
 
 def test_unknown_operations_are_not_guessed(exported: Exported) -> None:
-    model = flatbuffer.read_model(exported.path("tflite", "float32"))
+    model = tflite_flatbuffer.read_model(exported.path("tflite", "float32"))
     for code in model.operatorCodes:
         code.version = 99
     needs = _tflite_versions.requirements(model)
@@ -101,11 +105,11 @@ def test_unknown_operations_are_not_guessed(exported: Exported) -> None:
 
 def test_newer_than_what_is_known_of_a_package(exported: Exported, tmp_path: Path) -> None:
     """Of TensorFlow 2.18's DEQUANTIZE no release of ai-edge-litert is known to have it."""
-    model = flatbuffer.read_model(exported.path("tflite", "float16"))
+    model = tflite_flatbuffer.read_model(exported.path("tflite", "float16"))
     for code in model.operatorCodes:
         code.version = 6 if code.builtinCode == 6 else code.version
     path = tmp_path / "newer.tflite"
-    flatbuffer.write_model(model, path)
+    tflite_flatbuffer.write_model(model, path)
     assert "ai-edge-litert" not in inspect(path)["minimum_runtime"]
     facts = inspect(path, runtime="ai-edge-litert==1.0.1")["runtime"]
     assert facts["loads"] is None
@@ -118,7 +122,7 @@ def test_a_device_that_cannot_read_what_a_file_asks(
 ) -> None:
     """With tflite-runtime alone: nothing tells versions of operations."""
     monkeypatch.setattr(litert, "_requirements", lambda path: ())
-    monkeypatch.setattr("edgezoo.inspection.registry.has_package", lambda name: False)
+    monkeypatch.setattr("edgezoo.inspection.inspect_file.registry.has_package", lambda name: False)
     with pytest.raises(MissingError, match="asks of a runtime needs ai_edge_litert"):
         inspect(exported.path("tflite", "int8"), runtime="tflite-runtime==2.5")
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgezoo import scoring
+from edgezoo.evaluation import ranks
 from edgezoo.sweep import steps, worker
 from edgezoo.sweep.grid import SweepRequest, Variant
 
-_real_rank = scoring.rank
+_real_rank = ranks.rank
 
 
 def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dict[str, Any]]:
@@ -42,7 +42,7 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dic
     return made
 
 
-def rank(path: Path, *arguments: Any, **options: Any) -> scoring.Ranks:
+def rank(path: Path, *arguments: Any, **options: Any) -> ranks.Ranks:
     """Real ranks, unless the worker dies."""
     _accident("rank", path)
     return _real_rank(path, *arguments, **options)

@@ -17,14 +17,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgezoo import process, registry
-from edgezoo.artifact import Artifact, InputContract
-from edgezoo.contracts import CalibrationSource, ExportJob, Form, Source
-from edgezoo.pipeline import provenance, steps
+from edgezoo.core import registry
+from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.files import file_sha256
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.spec import BuildArguments, ModelSpec
+from edgezoo.pipeline import children, provenance
 from edgezoo.pipeline import run as pipeline
 from edgezoo.pipeline.plan import ExportRequest
-from edgezoo.preprocessing import file_sha256
-from edgezoo.spec import BuildArguments, ModelSpec
+from edgezoo.system import process
 
 PIECES, NAP = 4, 0.0005
 NAMES = ("mobilenet_0.25_32_untrained_float32", "mobilenet_0.25_32_untrained_float16")
@@ -87,7 +88,7 @@ def _make_source(directory: str, contract: dict[str, Any], **rest: Any) -> dict[
 
 def _call(function: str, payload: dict[str, Any], *rest: Any, **more: Any) -> dict[str, Any]:
     step: Callable[..., dict[str, Any]] = {
-        "make_source": _make_source, "export_files": steps.export_files
+        "make_source": _make_source, "export_files": children.export_files
     }[function.rpartition(":")[2]]  # fmt: skip
     return {**step(**payload), "_usage": {"cpu_s": 0.0, "peak_rss_mb": 0.0}}
 

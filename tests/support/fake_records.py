@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgezoo.statistics import share_interval
-from edgezoo.store import Record, open_store
+from edgezoo.evaluation.drop import share_interval
+from edgezoo.results.store import Record, open_store
 
 BOX = {"cpu": "Box 1", "architecture": "x86_64", "cores": 4, "features": ["avx2"],
        "board": None, "bits": 64, "page_size": 4096, "memory_gb": 8.0, "system": "Linux 6",

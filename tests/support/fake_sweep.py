@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgezoo.errors import CrashError
-from edgezoo.machine import environment
+from edgezoo.core.errors import CrashError
 from edgezoo.measurement.protocol import Settings
 from edgezoo.measurement.session import Session, Subject
 from edgezoo.sweep.grid import SweepRequest, Variant
-from edgezoo.sweep.run import run
+from edgezoo.sweep.runner import run
 from edgezoo.sweep.steps import Steps
+from edgezoo.system.machine import environment
 
 NAP = 0.004
 

@@ -7,34 +7,34 @@ from typing import Any
 
 import numpy as np
 
-from edgezoo import flatbuffer
+from edgezoo.formats import tflite_flatbuffer
 
 
 class Spoilt:
     """An int8 .tflite, opened to be spoilt; `save` writes it under another name."""
 
     def __init__(self, path: Path) -> None:
-        self.model = flatbuffer.read_model(path)
+        self.model = tflite_flatbuffer.read_model(path)
         self.graph = self.model.subgraphs[0]
 
     def save(self, path: Path) -> Path:
-        flatbuffer.write_model(self.model, path)
+        tflite_flatbuffer.write_model(self.model, path)
         return path
 
     def tensor(self, name: str) -> Any:
-        return next(t for t in self.graph.tensors if flatbuffer.text(t.name) == name)
+        return next(t for t in self.graph.tensors if tflite_flatbuffer.text(t.name) == name)
 
     def levels(self, name: str) -> Any:
-        return flatbuffer.constant(self.model, self.tensor(name))
+        return tflite_flatbuffer.constant(self.model, self.tensor(name))
 
     def set_levels(self, name: str, levels: Any) -> None:
-        flatbuffer.set_constant(self.model, self.tensor(name), levels)
+        tflite_flatbuffer.set_constant(self.model, self.tensor(name), levels)
 
     def layers(self, kind: str) -> list[str]:
         return [
-            flatbuffer.text(self.graph.tensors[op.outputs[0]].name)
+            tflite_flatbuffer.text(self.graph.tensors[op.outputs[0]].name)
             for op in self.graph.operators
-            if flatbuffer.op_name(self.model, op) == kind
+            if tflite_flatbuffer.op_name(self.model, op) == kind
         ]
 
     def rescale_bias(self, layer: str, factor: Any) -> None:
@@ -51,9 +51,11 @@ class Spoilt:
         quantization = self.tensor(name).quantization
         quantization.scale = [float(quantization.scale[0]) * factor]
         for op in self.graph.operators:
-            inputs = [flatbuffer.text(self.graph.tensors[i].name) for i in op.inputs]
+            inputs = [tflite_flatbuffer.text(self.graph.tensors[i].name) for i in op.inputs]
             if inputs[0] == name and len(inputs) == 3:
-                self.rescale_bias(flatbuffer.text(self.graph.tensors[op.outputs[0]].name), factor)
+                self.rescale_bias(
+                    tflite_flatbuffer.text(self.graph.tensors[op.outputs[0]].name), factor
+                )
 
     def swap_channels(self) -> None:
         """The first layer takes BGR."""
@@ -113,7 +115,7 @@ class Spoilt:
         place, op = next(
             (i, op)
             for i, op in enumerate(self.graph.operators)
-            if flatbuffer.text(self.graph.tensors[op.outputs[0]].name) == layer
+            if tflite_flatbuffer.text(self.graph.tensors[op.outputs[0]].name) == layer
         )
         taken, given = int(op.inputs[0]), int(op.outputs[0])
         before = self._float_tensor(f"{self._name(taken)}/float", self.graph.tensors[taken].shape)
@@ -126,10 +128,10 @@ class Spoilt:
         self.graph.operators.insert(place, self._operator("DEQUANTIZE", taken, before))
 
     def _name(self, index: int) -> str:
-        return flatbuffer.text(self.graph.tensors[index].name)
+        return tflite_flatbuffer.text(self.graph.tensors[index].name)
 
     def _float_tensor(self, name: str, shape: Any, values: np.ndarray | None = None) -> int:
-        api = flatbuffer.schema()
+        api = tflite_flatbuffer.schema()
         tensor = api.TensorT()
         tensor.name, tensor.shape, tensor.type = name, list(shape), api.TensorType.FLOAT32
         tensor.buffer = 0
@@ -142,7 +144,7 @@ class Spoilt:
         return len(self.graph.tensors) - 1
 
     def _operator(self, kind: str, taken: int, given: int) -> Any:
-        api = flatbuffer.schema()
+        api = tflite_flatbuffer.schema()
         code, op = api.OperatorCodeT(), api.OperatorT()
         code.builtinCode = code.deprecatedBuiltinCode = getattr(api.BuiltinOperator, kind)
         code.version = 1

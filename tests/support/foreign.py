@@ -16,14 +16,14 @@ def strip_contract(path: Path, folder: Path) -> Path:
 
 
 def _strip_tflite(path: Path, copy: Path) -> None:
-    from edgezoo import flatbuffer
+    from edgezoo.formats import tflite_flatbuffer
 
-    model = flatbuffer.read_model(path)
+    model = tflite_flatbuffer.read_model(path)
     model.metadata = [
         entry for entry in model.metadata if b"edgezoo" not in bytes(entry.name).lower()
     ]
     model.description = "made by another tool"
-    flatbuffer.write_model(model, copy)  # and so without the zip at its end
+    tflite_flatbuffer.write_model(model, copy)  # and so without the zip at its end
 
 
 def _strip_onnx(path: Path, copy: Path) -> None:

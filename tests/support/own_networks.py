@@ -21,7 +21,7 @@ from keras.src.ops import math as maths
 from keras.src.ops import numpy as numbers
 
 from edgezoo.finetuning import surgery
-from edgezoo.keras_files import allowed
+from edgezoo.formats.keras_files import allowed
 
 SIZE, CLASSES = 32, 3
 NOT_IN_KERAS_3 = {"Policy", "ThresholdedReLU"}  # old files name them; Keras has other places

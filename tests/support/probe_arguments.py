@@ -1,7 +1,7 @@
 """Builds networks with every argument, and asks Keras what it makes of the same; prints JSON.
 
-Run by tests/test_built.py in a child process, since it loads TensorFlow. Takes a weights file of
-MobileNet 0.25.
+Run by tests/networks/test_built.py in a child process, since it loads TensorFlow. Takes a weights
+file of MobileNet 0.25.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import keras
 import numpy as np
 
 import edgezoo
-from edgezoo import registry
-from edgezoo.errors import DataError
-from edgezoo.models import _imagenet
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError
+from edgezoo.images import imagenet_classes
 
 SMALL: dict[str, Any] = {"alpha": 0.25, "input_size": 32}
 
@@ -160,7 +160,7 @@ def decoding() -> list[str]:
     from keras.src.applications import imagenet_utils
 
     # Keras would fetch this table; tests/models compares ours with it.
-    table = {str(i): list(entry) for i, entry in enumerate(_imagenet.classes())}
+    table = {str(i): list(entry) for i, entry in enumerate(imagenet_classes.classes())}
     imagenet_utils.CLASS_INDEX = table
     generator = np.random.default_rng(2)
     cases = {

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from edgezoo import registry
-from edgezoo.artifact import Artifact
-from edgezoo.errors import EdgeZooError
+from edgezoo.core import registry
+from edgezoo.core.artifact import Artifact
+from edgezoo.core.errors import EdgeZooError
 
 
 def outcome(case: str, action: Callable[[], Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Builds networks of the zoo without weights and prints what they are, as one JSON object.
 
-Run by tests/test_building.py in a child process, since it loads TensorFlow.
+Run by tests/networks/test_building.py in a child process, since it loads TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgezoo import registry
-from edgezoo.building import multiply_adds
+from edgezoo.core import registry
+from edgezoo.networks.building import multiply_adds
 
 
 def function(name: str) -> Any:

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgezoo.inference import open_artifact, to_input
-from edgezoo.preprocessing import load_pixels
+from edgezoo.images.preprocessing import load_pixels
+from edgezoo.inference.predict import open_artifact, to_input
 
 
 def reference_interpreter(path: Path) -> Any:

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from edgezoo.cli.main import main
+from edgezoo.cli._main import main
 
 
 def run(arguments: list[str]) -> tuple[int, str]:

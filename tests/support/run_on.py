@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from edgezoo.inference import open_artifact, predict, to_input
+from edgezoo.inference.predict import open_artifact, predict, to_input
 
 
 def reference_kernels(path: str, batch: np.ndarray) -> np.ndarray:

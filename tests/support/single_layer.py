@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgezoo.contracts import IntegerLayer
+from edgezoo.core.protocols import IntegerLayer
 
 # ONNX
 
@@ -228,9 +228,9 @@ class OpenVinoConv:
 
 def write_tflite(path: Path, kind: str, weights: np.ndarray, exact: np.ndarray) -> None:
     """One int8 layer whose bias takes `exact` away, with an output of scale 1 around 0."""
-    from edgezoo import flatbuffer
+    from edgezoo.formats import tflite_flatbuffer
 
-    s = flatbuffer.schema()
+    s = tflite_flatbuffer.schema()
     out, positions, inner = weights.shape
     size = 1 if kind == "dense" else int(positions**0.5)
     channels = out if kind == "depthwise" else inner
@@ -272,7 +272,7 @@ def write_tflite(path: Path, kind: str, weights: np.ndarray, exact: np.ndarray) 
     op.builtinOptionsType = getattr(s.BuiltinOptions, names[1])
     graph.operators, graph.inputs, graph.outputs = [op], [0], [3]
     model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], buffers
-    flatbuffer.write_model(model, path)
+    tflite_flatbuffer.write_model(model, path)
 
 
 def run_tflite(path: Path, kind: str, values: np.ndarray, delegate: bool) -> np.ndarray:

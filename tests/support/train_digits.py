@@ -41,7 +41,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 def crop(images: np.ndarray) -> np.ndarray:
-    """What `edgezoo.preprocessing.load_pixels` gives for them at 32 px."""
+    """What `edgezoo.images.preprocessing.load_pixels` gives for them at 32 px."""
     return images[:, 2 : 2 + SIZE, 2 : 2 + SIZE]
 
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-from edgezoo.errors import MissingError
-from edgezoo.store import read_records
+from edgezoo.core.errors import MissingError
+from edgezoo.results.store import read_records
 from edgezoo.sweep import cluster, steps
 from edgezoo.sweep.grid import SweepRequest
-from edgezoo.sweep.run import Outcome, run
+from edgezoo.sweep.runner import Outcome, run
 from tests.conftest import Exported, Trained, environment, run_cli
 from tests.docs.test_schemas import check
 from tests.support import fake_cluster, fake_sweep
-from tests.sweep.test_run import timeless
+from tests.sweep.test_runner import timeless
 
 if os.environ.get("CI") != "true":  # which installs it
     pytest.importorskip("distributed")

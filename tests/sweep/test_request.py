@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgezoo.errors import UsageError
+from edgezoo.core.errors import UsageError
 from edgezoo.sweep.entry import request_for
 from edgezoo.sweep.grid import SweepRequest, expand
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgezoo import flatbuffer, registry
-from edgezoo.errors import RefusedError
-from edgezoo.inspection import inspect
+from edgezoo.core import registry
+from edgezoo.core.errors import RefusedError
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.inspection.inspect_file import inspect
 from edgezoo.runtimes import _edgetpu
 from edgezoo.targets import coral
 from edgezoo.targets._edgetpu_rules import RULES, refusal
@@ -31,10 +32,13 @@ def _pairs(request: pytest.FixtureRequest) -> None:
 
 def _ops(path: Path) -> list[tuple[str, str]]:
     """Every operation of a file with the name of its first output."""
-    model = flatbuffer.read_model(path)
+    model = tflite_flatbuffer.read_model(path)
     graph = model.subgraphs[0]
     return [
-        (flatbuffer.op_name(model, op), flatbuffer.text(graph.tensors[op.outputs[0]].name))
+        (
+            tflite_flatbuffer.op_name(model, op),
+            tflite_flatbuffer.text(graph.tensors[op.outputs[0]].name),
+        )
         for op in graph.operators
     ]
 
@@ -198,7 +202,7 @@ def test_parameters_that_do_not_fit_are_streamed(monkeypatch: pytest.MonkeyPatch
 def test_damaged_package_is_no_crash(tmp_path: Path) -> None:
     damaged = tmp_path / "x.tflite"
     damaged.write_bytes(b"\0\0\0\0DWN1" + b"\xff" * 40)
-    from edgezoo.errors import DataError
+    from edgezoo.core.errors import DataError
 
     with pytest.raises(DataError, match="damaged"):
         _edgetpu.read_package(damaged)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import registry
+from edgezoo.core import registry
 from edgezoo.runtimes._edgetpu import read_package
 from edgezoo.targets._edgetpu_compiler import read_log
 from edgezoo.targets._tool import copy_contract

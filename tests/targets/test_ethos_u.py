@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edgezoo import registry
-from edgezoo.compilation import compile_artifact, estimate
-from edgezoo.errors import RefusedError
-from edgezoo.inspection import inspect
+from edgezoo.core import registry
+from edgezoo.core.errors import RefusedError
+from edgezoo.inspection.compile_file import compile_artifact, estimate
+from edgezoo.inspection.inspect_file import inspect
 from tests.conftest import SHARED, Ended, Exported, run_cli
 from tests.docs.test_schemas import check
 from tests.support import coral

@@ -1,0 +1,369 @@
+"""What an exporter, a runtime, a target and a source of calibration images promise to the rest.
+
+Each is a small Protocol or plain data; one file in exporters/, runtimes/ or targets/ fulfils it
+and is found by the registry. The contract suites in tests/contract run on every file that claims
+to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.releases import Requirement
+from edgezoo.core.rounding import Granularity
+from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# The float forms of one frozen network. "base" is what the conversion gave; exporters start from
+# the others: "float" takes what the job's input kind says; "half" is the same with biases that
+# make up for weights in float16; "prepared" has been made ready for 8 bits and takes pixel - 128,
+# scaled.
+Form = Literal[
+    "base.tflite", "base.onnx", "float.tflite", "float.onnx", "half.tflite", "half.onnx",
+    "prepared.tflite", "prepared.onnx",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ExportJob:
+    """One file to be made.
+
+    Attributes:
+        io: dtype at the border of an int8 file, where the format lets one choose.
+        granularity: of an int8 file's weights.
+        embed_resize: let the file resize and crop pictures of any size.
+        seed: makes every random choice repeatable.
+        layout: of the input tensor.
+    """
+
+    format: str
+    precision: Precision
+    input_kind: InputKind = "pixels"
+    io: str | None = None
+    granularity: Granularity = "per-channel"
+    seed: int = 0
+    layout: Layout = "NHWC"
+    embed_resize: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One trained network in its float forms, on disk.
+
+    All forms come from one trace and one frozen graph; which are there is what the exporters
+    asked for. `contract` describes the network; exporters embed a copy that fits their file.
+    """
+
+    directory: Path
+    contract: InputContract
+
+    def preparation(self, form: Form) -> Path:
+        """JSON beside a prepared form: input scale, activation ranges by tensor name, recipe."""
+        return self.directory / f"{form}.json"
+
+    def form(self, name: Form) -> Path:
+        """Path of one form."""
+        return self.directory / name
+
+
+class CalibrationSource(Protocol):
+    """Images that stand for what the model will see."""
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+
+    @property
+    def passport(self) -> dict[str, Any]:
+        """Source, count, seed, list hash, class coverage: what the artifact records."""
+
+    def pixels(self) -> Iterator[NDArray[np.uint8]]:
+        """Each image in turn: uint8 RGB, shape (size, size, 3)."""
+
+
+class Exporter(Protocol):
+    """Makes files of one format."""
+
+    name: str
+    suffix: str
+    extra: str
+    packages: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+
+    def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
+        """Why this job cannot be done, in words; None where it can."""
+
+    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+        """The float forms that this job starts from."""
+
+    def export(
+        self,
+        source: Source,
+        job: ExportJob,
+        calibration: CalibrationSource | None,
+        stem: Path,
+    ) -> Artifact:
+        """Write `stem` + suffix (and files that belong to it), whole, with the contract inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor at the border of a file; scale and zero point where it is quantized."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+# The words of `--device`; which of them are there, each runtime tells.
+DEVICES = ("cpu", "gpu", "coral")
+
+
+@dataclass(frozen=True, slots=True)
+class RanOn:
+    """What a session really runs on, as the runtime itself says it after opening.
+
+    Attributes:
+        device: one of `DEVICES`.
+        kind: "hardware"; "software" where a GPU is computed by the CPU (SwiftShader); "unknown"
+            where the runtime does not say.
+        name: the device's own name, where the runtime tells one.
+        fully_accelerated: no operation was left to the CPU; None where the runtime does not say.
+        details: what else the runtime says, such as "arena_bytes" of a microcontroller.
+    """
+
+    device: str = "cpu"
+    kind: Literal["hardware", "software", "unknown"] = "hardware"
+    name: str | None = None
+    fully_accelerated: bool | None = True
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Session(Protocol):
+    """An artifact opened in a runtime, ready to run.
+
+    `backend` is what the runtime says that runs it, such as "XNNPACK"; None where it does not say.
+    `copies` tells whether several sessions of one file may run at once, in threads.
+    """
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    ran_on: RanOn
+    backend: str | None
+    copies: bool
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""
+
+    def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+        """One inference of an input of the file's own shape, unchecked: what a stopwatch times.
+
+        What a program does once, before it has an input in place, is done here and not timed.
+        """
+
+    def close(self) -> None:
+        """Let go of the runtime's memory."""
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What stands in a file, for `inspect`.
+
+    Attributes:
+        ops: how many of each operation.
+        float_ops: operations of an int8 file that still compute in floating point.
+        minimum_runtime: the oldest release that loads the file, by package.
+        quantized: whether it computes in integers at all.
+        requirements: what `minimum_runtime` follows from.
+        compiled: of a file that a compiler made for one accelerator: "target", and what else is
+            known about it.
+    """
+
+    ops: dict[str, int]
+    float_ops: tuple[str, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    minimum_runtime: dict[str, str]
+    quantized: bool
+    requirements: tuple[Requirement, ...] = ()
+    compiled: dict[str, Any] | None = None
+
+
+LayerKind = Literal["conv", "depthwise", "dense"]
+# Which neighbours vpmaddubsw adds: "flat" counts on through the kernel positions (im2col),
+# "pixel" starts anew at each position.
+Pairs = Literal["flat", "pixel"]
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerLayer:
+    """A layer that multiplies 8-bit numbers, and how its usual x86 kernel adds the products.
+
+    Attributes:
+        weights: the integers of the file as a kernel walks through them, shape
+            (output channels, kernel positions, input channels of one group).
+        weights_dtype, activations_dtype: numpy names.
+        exact: why no kernel adds in 16 bits; None where one does.
+    """
+
+    name: str
+    kind: LayerKind
+    weights: NDArray[np.integer[Any]]
+    weights_dtype: str
+    activations_dtype: str
+    pairs: Pairs = "flat"
+    exact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerKernels:
+    """The integer layers of a file, the runtime whose kernels are meant, and ways round them."""
+
+    runtime: str
+    layers: tuple[IntegerLayer, ...] = ()
+    remedies: tuple[str, ...] = ()
+
+
+class Runtime(Protocol):
+    """Opens files of some formats on some devices."""
+
+    name: str
+    format: str
+    suffixes: tuple[str, ...]
+    extra: str
+    packages: tuple[str, ...]
+
+    def version(self) -> str | None:
+        """Package and version that would run, or None where none is installed."""
+
+    def devices(self) -> tuple[str, ...]:
+        """Devices that are there now, such as ("cpu",)."""
+
+    def refusal(self, artifact: Artifact, device: str) -> str | None:
+        """Why this artifact cannot be opened on that device, in words."""
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """All files that belong to the artifact at `path`."""
+
+    def read_contract(self, path: Path) -> dict[str, Any] | None:
+        """The contract's JSON inside the file, None where there is none.
+
+        Raises:
+            DataError: the file is damaged or of another format.
+        """
+
+    def describe(self, path: Path) -> Description:
+        """Operations, tensors and what the file asks of a runtime."""
+
+    def integer_kernels(self, path: Path) -> IntegerKernels:
+        """The layers that compute in 8 bits, with their weights."""
+
+    def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> Session:
+        """A session; the device that was asked for, or a MissingError."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpuOp:
+    """An operation that does not run on the target's accelerator, and why."""
+
+    op: str
+    index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the operations of a file would run on a target, found out without its compiler.
+
+    Attributes:
+        mapped: how many operations the accelerator takes.
+        cpu_ops: the others, in the file's order.
+        subgraphs: parts of the network that the accelerator runs in one go.
+        parameter_bytes: estimate of the memory that the mapped operations' parameters take there.
+        streamed_bytes: estimate of those that do not fit into it and are sent at every inference.
+    """
+
+    mapped: int
+    cpu_ops: tuple[CpuOp, ...]
+    subgraphs: int
+    parameter_bytes: int
+    streamed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a compiler's own model of the hardware expects; never a measurement.
+
+    Attributes:
+        inference_ms: milliseconds of one inference.
+        cycles: of the accelerator's clock, `clock_mhz`.
+        sram_kib, dram_kib, flash_kib: memory in KiB, by the place that the configuration has.
+        source: who estimated, for which configuration.
+    """
+
+    inference_ms: float
+    cycles: int
+    clock_mhz: float
+    sram_kib: float
+    dram_kib: float
+    flash_kib: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What a target's compiler made.
+
+    Attributes:
+        path: the compiled file.
+        npu_ops, cpu_ops: operations of the source file by where they run.
+        estimate: where the compiler gives one.
+        remarks: what the compiler said of operations that stay on the CPU, with what to do.
+    """
+
+    path: Path
+    npu_ops: int
+    cpu_ops: int
+    estimate: Estimate | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A device that files are made for: what it takes, as data, and its compiler if it has one.
+
+    Attributes:
+        about: a few words for people.
+        formats, precisions, io, input_kinds: what it loads; the first is what `export --target`
+            chooses. `io` is the dtype at the border of an int8 file.
+        runtime: name of the runtime that runs files for it; None where no runtime here does.
+        memory: what it has, in words; None where that depends on the board.
+        place: where each operation of a file would run.
+        compile: makes a file for it in a folder, within so many seconds.
+        extra: what pip must bring for `place` or `compile`; "" for nothing.
+    """
+
+    name: str
+    about: str
+    formats: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    io: tuple[str, ...]
+    place: Callable[[Path], Placement]
+    input_kinds: tuple[InputKind, ...] = ("pixels",)
+    runtime: str | None = None
+    memory: str | None = None
+    compile: Callable[[Path, Path, float], Compilation] | None = None
+    extra: str = ""

@@ -1,0 +1,257 @@
+"""Finds models, exporters, runtimes and targets by walking their folders: no list to edit."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from edgezoo.core.anatomy import AnatomyReader
+from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
+from edgezoo.core.files import not_a_file
+from edgezoo.core.protocols import DEVICES, Exporter, Runtime, Target
+from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
+
+
+def _modules(package: str) -> Iterator[ModuleType]:
+    """Every module of a package whose name does not start with "_"."""
+    folder = importlib.import_module(package)
+    for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda m: m.name):
+        if not module.name.startswith("_"):
+            yield importlib.import_module(f"{package}.{module.name}")
+
+
+def _collect(package: str, attribute: str) -> list[Any]:
+    return [getattr(module, attribute) for module in _modules(package)]
+
+
+@lru_cache(maxsize=1)
+def models() -> dict[str, ModelSpec]:
+    """All models of the zoo by name."""
+    specs = [spec for group in _collect("edgezoo.models", "SPECS") for spec in group]
+    return {spec.name: spec for spec in specs}
+
+
+@lru_cache(maxsize=1)
+def exporters() -> dict[str, Exporter]:
+    """All exporters by the name of their format."""
+    return {exporter.name: exporter for exporter in _collect("edgezoo.exporters", "EXPORTER")}
+
+
+@lru_cache(maxsize=1)
+def runtimes() -> dict[str, Runtime]:
+    """All runtimes by name."""
+    return {runtime.name: runtime for runtime in _collect("edgezoo.runtimes", "RUNTIME")}
+
+
+@lru_cache(maxsize=1)
+def targets() -> dict[str, Target]:
+    """All targets by name; a file holds one TARGET, or a family of them as TARGETS."""
+    found: list[Target] = []
+    for module in _modules("edgezoo.targets"):
+        found += getattr(module, "TARGETS", None) or (module.TARGET,)
+    return {target.name: target for target in found}
+
+
+def target(name: str) -> Target:
+    """A target by its name, upper or lower case.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = targets()
+    if name.lower() not in known:
+        raise UsageError(f"There is no target {name!r}.", did_you_mean(name, list(known)))
+    return known[name.lower()]
+
+
+def target_for(artifact: Artifact, name: str) -> Target:
+    """A target by its name, which must take files of the artifact's format.
+
+    Raises:
+        UsageError: there is none of that name.
+        RefusedError: it takes other formats.
+    """
+    found = target(name)
+    if artifact.format not in found.formats:
+        raise RefusedError(
+            f"{found.name} takes {' or '.join(found.formats)} files, "
+            f"{artifact.path} is {artifact.format}.",
+            f"Export it with --target {found.name}.",
+        )
+    return found
+
+
+def model(name: str) -> ModelSpec:
+    """A model by its name, upper or lower case.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = models()
+    spec = known.get(name.lower())
+    if spec is None:
+        raise UsageError(f"There is no model {name!r}.", _hint(name, list(known)))
+    return spec
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """What else a word may mean that is no model's name: often a path."""
+    if os.path.isfile(name) or os.path.isfile(os.path.join(name, SAVED_MODEL_FILE)):
+        return f"`edgezoo inspect {name}` tells what is in a file."
+    if os.path.isdir(name):
+        return f"The folder of that name holds no SavedModel ({SAVED_MODEL_FILE})."
+    return did_you_mean(name, known)
+
+
+def describe_model(name: str) -> dict[str, Any]:
+    """All that is known about a model: the object of `edgezoo show --json`."""
+    formats = exporters()
+    precisions = {precision: None for e in formats.values() for precision in e.precisions}
+    return {**model(name).to_json(), "formats": list(formats), "precisions": list(precisions)}
+
+
+def exporter(name: str) -> Exporter:
+    """An exporter by its format's name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    known = exporters()
+    if name.lower() not in known:
+        raise UsageError(f"There is no format {name!r}.", did_you_mean(name, [*known, "all"]))
+    return known[name.lower()]
+
+
+def runtime_for(path: Path, name: str | None = None) -> Runtime:
+    """The runtime that opens a file: told by its ending, or another one of its format by name.
+
+    Raises:
+        UsageError: no runtime knows that ending, or the named one is of another format.
+    """
+    if name is not None:
+        return _named_runtime(path, name)
+    for runtime in runtimes().values():
+        if path.suffix.lower() in runtime.suffixes:
+            return runtime
+    endings = sorted({suffix for runtime in runtimes().values() for suffix in runtime.suffixes})
+    raise UsageError(
+        f"{path} is not an artifact that EdgeZoo can open.",
+        f"Known endings: {', '.join(endings)}.",
+    )
+
+
+def anatomy_reader(path: Path) -> AnatomyReader:
+    """What looks into quantized files of this kind: the module named as their runtime.
+
+    Raises:
+        RefusedError: nothing in EdgeZoo reads the quantization of such files.
+    """
+    runtime = runtime_for(path)
+    module = f"edgezoo.runtimes._anatomy.{runtime.name}"
+    if not has_package(module):
+        raise RefusedError(
+            f"{path} cannot be explained: EdgeZoo does not know how {runtime.format} files hold "
+            "their quantization.",
+            "Explain a .tflite, .onnx or .xml file.",
+        )
+    reader: AnatomyReader = importlib.import_module(module).READER
+    return reader
+
+
+def require_device(word: str) -> None:
+    """Check a word that a user gave as a device; whether there is one, the runtime tells.
+
+    Raises:
+        UsageError: no runtime has devices of that name.
+    """
+    if word not in DEVICES:
+        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, DEVICES))
+
+
+def _named_runtime(path: Path, name: str) -> Runtime:
+    known = runtimes()
+    if name not in known:
+        raise UsageError(f"There is no runtime {name!r}.", did_you_mean(name, list(known)))
+    usual, named = runtime_for(path), known[name]
+    if named.format != usual.format:
+        raise UsageError(
+            f"The runtime {name} does not open {usual.format} files such as {path}.",
+            f"Leave it out for {usual.name}.",
+        )
+    return named
+
+
+def load_artifact(
+    path: Path | str, contract: InputContract | None = None, trust: bool = False
+) -> Artifact:
+    """Look at a file on disk: its format, its files and the contract inside it.
+
+    Args:
+        path: the main file (.tflite, .onnx, .xml, .keras, .h5), or a SavedModel's folder.
+        contract: what to assume where the file carries no contract of its own.
+        trust: code in the file may run.
+
+    Raises:
+        DataError: no such file, or a damaged one.
+        MissingError: the package that reads the format is not installed.
+    """
+    path = Path(path)
+    # Path.is_file raises where a name is too long to be one.
+    if os.path.isfile(path / SAVED_MODEL_FILE):
+        path /= SAVED_MODEL_FILE
+    if not os.path.isfile(path):
+        raise not_a_file(path)
+    runtime = runtime_for(path)
+    with interpreting(path):
+        facts = runtime.read_contract(path)
+        inside = InputContract.from_json(facts) if facts is not None else contract
+    return Artifact(path, runtime.format, runtime.files(path), inside, trust)
+
+
+def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
+    """Check that packages can be imported, without importing them.
+
+    Raises:
+        MissingError: with the pip command that brings what is missing.
+    """
+    missing = [name for name in packages if not has_package(name)]
+    if missing:
+        raise MissingError(
+            f"{purpose} needs {', '.join(missing)}, which is not installed.",
+            f'Run: pip install "edgezoo[{extra}]"',
+        )
+
+
+def has_package(name: str) -> bool:
+    """Whether a (dotted) module could be imported."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+# What every file needs to run, by the name that Python imports, as pip calls it.
+_NEEDED = {"numpy": "numpy", "PIL": "pillow"}
+
+
+def lacking_for_files() -> list[str]:
+    """Packages that every file needs to run and that are not installed, as Python imports them."""
+    return [name for name in _NEEDED if not has_package(name)]
+
+
+def needed_error(lacking: Sequence[str]) -> MissingError:
+    """What to say where packages of `lacking_for_files` are not installed."""
+    names = " and ".join(_NEEDED[name] for name in lacking)
+    verb = "is" if len(lacking) == 1 else "are"
+    return MissingError(
+        f"Running a file needs {names}, which {verb} not installed.",
+        f"Run: pip install {' '.join(_NEEDED[name] for name in lacking)}",
+    )

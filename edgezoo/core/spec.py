@@ -1,0 +1,261 @@
+"""Frozen facts about a model of the zoo, and the vocabulary that all layers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
+
+Precision = Literal["float32", "float16", "int8"]
+InputKind = Literal["pixels", "normalized"]
+OutputKind = Literal["probabilities", "features"]
+Layout = Literal["NHWC", "NCHW"]
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
+INPUT_KINDS: tuple[InputKind, ...] = ("pixels", "normalized")
+IO_TYPES: tuple[str, ...] = ("uint8", "int8", "float32")
+LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
+POOLINGS: tuple[str, ...] = ("avg", "max")
+IMAGENET_CLASSES = 1000
+SAVED_MODEL_FILE = "saved_model.pb"  # marks the folder of a TensorFlow SavedModel
+MOST_THREADS = 256  # runtimes fail at more, in words that name another reason
+RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
+_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+_FILE_OVERHEAD = 60_000  # labels, contract, graph
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """How pixels become what the network was trained on.
+
+    `x[c] = pixel[source] * scale[c] + offset[c]`, channels c in the network's own order;
+    `channel_order` is "RGB" or "BGR" and tells which pixel channel feeds c.
+    "tf", "caffe" and "torch" are the modes of
+    `keras.applications.imagenet_utils.preprocess_input`; "raw" leaves pixels as they are, for
+    networks that normalise inside.
+    """
+
+    mode: str
+    channel_order: str
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+
+    @property
+    def uniform(self) -> bool:
+        """True where one scale and one offset serve all channels and none is swapped.
+
+        They can then become the input's quantization and a part of the first layer's bias; not
+        where the network normalises inside, since that is what it begins with.
+        """
+        one = len({*self.scale}) == len({*self.offset}) == 1
+        return one and self.channel_order == "RGB" and self.mode != "raw"
+
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+BGR_MEAN = (103.939, 116.779, 123.68)
+
+NORMALIZATIONS: dict[str, Normalization] = {
+    "tf": Normalization("tf", "RGB", (1 / 127.5,) * 3, (-1.0,) * 3),
+    "caffe": Normalization("caffe", "BGR", (1.0,) * 3, (-BGR_MEAN[0], -BGR_MEAN[1], -BGR_MEAN[2])),
+    "torch": Normalization(
+        "torch",
+        "RGB",
+        (1 / (255 * IMAGENET_STD[0]), 1 / (255 * IMAGENET_STD[1]), 1 / (255 * IMAGENET_STD[2])),
+        (
+            -IMAGENET_MEAN[0] / IMAGENET_STD[0],
+            -IMAGENET_MEAN[1] / IMAGENET_STD[1],
+            -IMAGENET_MEAN[2] / IMAGENET_STD[2],
+        ),
+    ),
+    "raw": Normalization("raw", "RGB", (1.0,) * 3, (0.0,) * 3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """From a picture of any size to a square: what evaluation of the published weights used.
+
+    The shorter side becomes round(size / crop_fraction) pixels by `filter` (one of
+    `RESIZE_FILTERS`, as Pillow computes it), then the centre is cut out.
+    """
+
+    crop_fraction: float = 0.875
+    filter: str = "bilinear"
+
+    def shorter_side(self, size: int) -> int:
+        """Pixels of the shorter side before the crop."""
+        return round(size / self.crop_fraction)
+
+
+USUAL_RESIZE = Resize()
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """Where Keras publishes ImageNet weights, and under which name it caches them.
+
+    `name` and `url` may hold {alpha} and {size}, filled from `alpha_codes` and the input size.
+    `md5` is the hash that Keras publishes, or a hash for each width; None where it publishes none.
+    `no_top` is the file without the top that belongs to one with it.
+    """
+
+    name: str
+    url: str
+    md5: str | dict[float, str] | None = None
+    no_top: WeightsFile | None = None
+
+    def hash_for(self, alpha: float | None) -> str | None:
+        """The published MD5 of the file for a width."""
+        return self.md5.get(alpha or 1.0) if isinstance(self.md5, dict) else self.md5
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsPackage:
+    """ImageNet weights that lie as a PyTorch checkpoint in a Python package.
+
+    `package` is the distribution on the Python package index, `file` the checkpoint's path in
+    its installation, `sha256` the checkpoint's hash. `layers` names the function of the model's
+    module that turns the checkpoint's arrays into those of the Keras layers.
+    """
+
+    package: str
+    version: str
+    file: str
+    sha256: str
+    layers: str
+
+
+@dataclass(frozen=True, slots=True)
+class WidthOptions:
+    """Widths (alpha) of a family, and the input sizes and widths that have ImageNet weights.
+
+    `parameters` counts them at each width with ImageNet weights. Below `least_alpha` a layer
+    would have no channel.
+    """
+
+    alpha_codes: dict[float, str]
+    imagenet_sizes: tuple[int, ...]
+    fallback_size: int
+    parameters: dict[float, int]
+    least_alpha: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuildArguments:
+    """Which network of a model is meant: the arguments of a Keras Applications function, and a cut.
+
+    None leaves an argument to the model; `edgezoo.networks.arguments.complete` fills it in.
+
+    Attributes:
+        input_size: height and width in pixels.
+        include_top: with the dense layers that name classes.
+        pooling: "avg" or "max" of the last feature map, without a top; None leaves it a map.
+        classes: outputs of the top.
+        alpha: width, a factor of every layer's channels.
+        depth_multiplier: of the depthwise convolutions.
+        dropout: rate before the last layer; it does nothing at inference.
+        blocks: layers in each of DenseNet's four blocks.
+        output_layer: the network ends with the output of this layer.
+    """
+
+    input_size: int | None = None
+    include_top: bool = True
+    pooling: str | None = None
+    classes: int | None = None
+    alpha: float | None = None
+    depth_multiplier: int | None = None
+    dropout: float | None = None
+    blocks: tuple[int, ...] | None = None
+    output_layer: str | None = None
+
+    @property
+    def output_kind(self) -> OutputKind:
+        """What the network gives."""
+        whole = self.include_top and self.output_layer is None
+        return "probabilities" if whole else "features"
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> BuildArguments:
+        """From what `dataclasses.asdict` gave, after a way through JSON; other keys are left."""
+        values = {name: facts[name] for name in cls.__slots__ if name in facts}
+        if values.get("blocks") is not None:
+            values["blocks"] = tuple(values["blocks"])
+        return cls(**values)
+
+
+KERAS_TABLE = "https://keras.io/api/applications/"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model of the zoo.
+
+    `keras_name` is a function of `module` with the arguments of a Keras Applications function;
+    `module` is `keras.applications` or the family's own file. `arguments` names those that not
+    every such function has: the field of `BuildArguments`, and what the function calls it.
+
+    Accuracies are fractions on the ImageNet validation set as `figures` publishes them, None
+    where it does not. Parameters count the 1000-class top; depth counts the layers with
+    parameters; size is that of the float32 weights in MiB. `multiply_adds` are those of the
+    convolutions and dense layers at the default size (`edgezoo.networks.building.multiply_adds`).
+    `fixed_size_weights`: the network flattens before its dense layers, so that its ImageNet
+    weights fit the default input size alone.
+    """
+
+    name: str
+    family: str
+    keras_name: str
+    preprocessing: str
+    default_input_size: int
+    min_input_size: int
+    parameters: int
+    multiply_adds: int
+    depth: int
+    size_mb: float
+    top1: float
+    top5: float | None
+    paper: str
+    weights: WeightsFile | WeightsPackage
+    weights_licence: str
+    width: WidthOptions | None = None
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    fixed_size_weights: bool = False
+    resize: Resize = USUAL_RESIZE
+    module: str = "keras.applications"
+    figures: str = KERAS_TABLE
+
+    def parameter_count(self, alpha: float | None = None) -> int:
+        """Parameters at a width; exact at the widths with ImageNet weights, else an estimate.
+
+        Between two known widths it follows a straight line, beyond them the square of the width,
+        since most parameters lie between two layers that both grow.
+        """
+        if self.width is None or alpha is None:
+            return self.parameters
+        known = sorted(self.width.parameters.items())
+        for (low, fewer), (high, more) in pairwise(known):
+            if low <= alpha <= high:
+                return round(fewer + (more - fewer) * (alpha - low) / (high - low))
+        nearest, count = known[0] if alpha < known[0][0] else known[-1]
+        return round(count * (alpha / nearest) ** 2)
+
+    def bytes_about(self, precision: Precision, alpha: float | None = None) -> int:
+        """An estimate of the size of a file."""
+        return self.parameter_count(alpha) * _BYTES[precision] + _FILE_OVERHEAD
+
+    @property
+    def normalization(self) -> Normalization:
+        """The numbers behind `preprocessing`."""
+        return NORMALIZATIONS[self.preprocessing]
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that `edgezoo show --json` prints."""
+        facts = asdict(self)
+        facts["model"] = facts.pop("name")
+        width = facts.pop("width")
+        facts["arguments"] = sorted(self.arguments)
+        facts["alphas_with_imagenet_weights"] = sorted(width["alpha_codes"]) if width else None
+        facts["file_bytes_about"] = {name: self.bytes_about(name) for name in PRECISIONS}
+        return facts

@@ -1,0 +1,1 @@
+"""Accuracy on labelled images, and the agreement of two files."""

@@ -1,0 +1,1 @@
+"""Readers of file formats that know no network: TFLite, Keras, PyTorch checkpoints."""

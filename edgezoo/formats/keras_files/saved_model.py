@@ -1,0 +1,164 @@
+"""Reads what a SavedModel says of itself: its signatures and operations, without TensorFlow.
+
+The fields are those of `saved_model.proto` and the files that it imports
+(https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core/protobuf). protobuf's own
+parser reads them by descriptors that name only what is looked at; it skips all else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from edgezoo.core.errors import DataError, MissingError, RefusedError
+from edgezoo.core.spec import SAVED_MODEL_FILE
+
+_LARGEST = 2**31 - 1  # protobuf's own limit
+# Both are written by `model.export` for one and the same function.
+_USUAL_SIGNATURES = ("serving_default", "serve")
+_STARTUP_SIGNATURE = "__saved_model_init_op"
+# Numbers of the fields, as in the .proto files: name, number, type; types of messages begin with
+# a capital, "*" marks repeated ones. A map is a repeated message of a key (1) and a value (2).
+_MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
+    "SavedModel": (("meta_graphs", 2, "*MetaGraph"),),
+    "MetaGraph": (("graph", 2, "Graph"), ("signatures", 5, "*NamedSignature")),
+    "Graph": (("nodes", 1, "*Node"), ("library", 2, "Library")),
+    "Node": (("name", 1, "string"), ("op", 2, "string")),
+    "Library": (("functions", 1, "*Function"),),
+    "Function": (("nodes", 3, "*Node"),),
+    "NamedSignature": (("key", 1, "string"), ("value", 2, "Signature")),
+    "Signature": (("inputs", 1, "*NamedTensor"), ("outputs", 2, "*NamedTensor")),
+    "NamedTensor": (("key", 1, "string"), ("value", 2, "Tensor")),
+    "Tensor": (("dtype", 2, "int32"), ("shape", 3, "Shape")),
+    "Shape": (("dims", 2, "*Dimension"), ("unknown_rank", 3, "bool")),
+    "Dimension": (("size", 1, "int64"),),
+}
+# Operations that only compute, keep the network's variables, or load them from beside the file.
+# Not among them are PyFunc and its kin, and all that read or write files of a name of their own.
+_COMPUTING = """
+Abs Add AddN AddV2 ArgMax Assert AssignVariableOp AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3
+BiasAdd BroadcastTo Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D DepthwiseConv2dNative
+DepthToSpace DisableCopyOnRead DivNoNan Einsum Elu EnsureShape Equal Erf Exp ExpandDims Fill Floor
+FloorDiv FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity
+IdentityN If LeakyRelu Less LessEqual Log LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max
+MaxPool Maximum Mean MergeV2Checkpoints Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot Pack Pad
+PadV2 PartitionedCall Placeholder PlaceholderWithDefault PlaceholderV2 Pow Prod Range Rank
+ReadVariableOp RealDiv Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor RestoreV2 ReverseV2
+Round Rsqrt SaveV2 Select SelectV2 Selu Shape ShardedFilename Sigmoid Sign Size Slice Softmax
+Softplus Softsign SpaceToBatchND BatchToSpaceND SpaceToDepth Split SplitV Sqrt Square
+SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StaticRegexFullMatch StopGradient
+StridedSlice StringJoin Sub Sum Tanh Tile TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp
+VariableV2 Where ZerosLike
+"""
+_OPERATIONS = frozenset(_COMPUTING.split())
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModelFacts:
+    """What is looked at: see `reading.KerasFile`; `signature` is the one to be called."""
+
+    signature: str
+    code: tuple[str, ...]
+    inputs: tuple[tuple[int | None, ...] | None, ...]
+    outputs: tuple[tuple[int | None, ...] | None, ...]
+
+
+def read(folder: Path) -> SavedModelFacts:
+    """Look at a SavedModel without loading it.
+
+    Raises:
+        DataError: there is none, or it is damaged.
+        RefusedError: several signatures, or none.
+    """
+    path = folder / SAVED_MODEL_FILE
+    if not path.is_file():
+        raise DataError(
+            f"{folder} is no SavedModel: it holds no {SAVED_MODEL_FILE}.", "Check the path."
+        )
+    try:
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise MissingError(
+            "Reading a SavedModel needs protobuf, which is not installed.",
+            'Run: pip install "edgezoo[export]"',
+        ) from error
+
+    if path.stat().st_size > _LARGEST:
+        raise DataError(f"{path} is larger than such a file can be.")
+    model = _message_class()()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    if len(model.meta_graphs) != 1:
+        raise RefusedError(
+            f"{folder} holds {len(model.meta_graphs)} graphs, and one is needed.",
+            "Save the network again, for inference alone.",
+        )
+    graph = model.meta_graphs[0]
+    signatures = {entry.key: entry.value for entry in graph.signatures}
+    name = _chosen(folder, [key for key in signatures if key != _STARTUP_SIGNATURE])
+    nodes = [*graph.graph.nodes]
+    for function in graph.graph.library.functions:
+        nodes += function.nodes
+    foreign = sorted({node.op for node in nodes} - _OPERATIONS)
+    chosen = signatures[name]
+    return SavedModelFacts(
+        name,
+        tuple(f"the operation {op}" for op in foreign),
+        tuple(_shape(entry.value) for entry in chosen.inputs),
+        tuple(_shape(entry.value) for entry in chosen.outputs),
+    )
+
+
+def _chosen(folder: Path, names: list[str]) -> str:
+    """The signature to call; Keras' two names for one function count as one."""
+    if set(names) - set(_USUAL_SIGNATURES) and len(names) > 1:
+        raise RefusedError(
+            f"{folder} has {len(names)} signatures ({', '.join(sorted(names))}), and which one "
+            "is meant is not known.",
+            "Save it again with one.",
+        )
+    if not names:
+        raise RefusedError(
+            f"{folder} has no signature, so it cannot be called.",
+            "Save it with model.export(folder).",
+        )
+    return _USUAL_SIGNATURES[0] if _USUAL_SIGNATURES[0] in names else names[0]
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...] | None:
+    if tensor.shape.unknown_rank:
+        return None
+    return tuple(None if dim.size < 0 else int(dim.size) for dim in tensor.shape.dims)
+
+
+@lru_cache(maxsize=1)
+def _message_class() -> Any:
+    """A protobuf class of `_MESSAGES`' first message."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    kinds = descriptor_pb2.FieldDescriptorProto
+    scalars = {"string": kinds.TYPE_STRING, "bool": kinds.TYPE_BOOL,
+               "int32": kinds.TYPE_INT32, "int64": kinds.TYPE_INT64}  # fmt: skip
+    file = descriptor_pb2.FileDescriptorProto(
+        name="edgezoo_saved_model.proto", package="edgezoo_saved_model", syntax="proto3"
+    )
+    for name, fields in _MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind in fields:
+            word = kind.lstrip("*")
+            described = message.field.add(
+                name=field,
+                number=number,
+                label=kinds.LABEL_REPEATED if kind[0] == "*" else kinds.LABEL_OPTIONAL,
+                type=scalars.get(word, kinds.TYPE_MESSAGE),
+            )
+            if word not in scalars:
+                described.type_name = f".{file.package}.{word}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = pool.FindMessageTypeByName(f"{file.package}.SavedModel")
+    return message_factory.GetMessageClass(found)

@@ -1,0 +1,273 @@
+"""Reading and changing TFLite files: the few helpers that several layers need.
+
+The schema is TFLite's own (schema.fbs), in the object form that ai-edge-litert ships.
+Nothing is imported before it is used: a device may run a .tflite without this module.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.core.errors import DataError, MissingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
+          7: "int16", 9: "int8", 10: "float64"}  # fmt: skip
+
+_LEAST_PART = 4  # bytes: of the offset to a part
+
+# Scopes that a Keras layer opens for a part of its own work.
+_INNER_SCOPES = ("batchnorm", "separable_conv2d")
+
+
+def schema() -> Any:
+    """The generated schema module.
+
+    Raises:
+        MissingError: ai-edge-litert, which has it, is not installed.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError as error:
+        raise MissingError(
+            "Looking into a .tflite file needs ai-edge-litert, which is not installed.",
+            "Run: pip install ai-edge-litert",
+        ) from error
+    return schema_py_generated
+
+
+def read_model(path: Path) -> Any:
+    """The file as a tree of `ModelT` objects.
+
+    Raises:
+        DataError: not a TFLite flatbuffer, or a damaged one.
+        MissingError: see `schema`.
+    """
+    data = bytearray(path.stat().st_size)  # one copy, and lists of numbers in it can be changed
+    with path.open("rb") as stream:
+        del data[stream.readinto(data) :]
+    if data[4:8] != b"TFL3":
+        raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
+    try:
+        return parse(data)
+    except MissingError:
+        raise
+    except Exception as error:  # the generated reader raises whatever a wrong offset leads to
+        raise DataError(f"{path} is a damaged TFLite file: {error}.") from error
+
+
+def parse(data: bytes | bytearray) -> Any:
+    """A `ModelT` of a file's bytes; buffers that stand behind the flatbuffer are drawn in."""
+    import numpy as np
+
+    _check_counts(data)
+    data = data if isinstance(data, bytearray) else bytearray(data)
+    model = schema().ModelT.InitFromPackedBuf(data, 0)
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
+            buffer.offset, buffer.size = 0, 0
+    return model
+
+
+def _check_counts(data: bytes | bytearray) -> None:
+    """Look whether a file holds as many parts as it says, before an object is made of each.
+
+    Many places of a flatbuffer may refer to the same bytes, so that a small file could stand for
+    any number of objects. In files that a writer makes each part has bytes of its own.
+
+    Raises:
+        ValueError: more parts than the file has room for.
+    """
+    model = schema().Model.GetRootAs(data, 0)
+    signatures = model.SignatureDefsLength()
+    count = model.OperatorCodesLength() + model.BuffersLength() + model.MetadataLength()
+    count += model.SubgraphsLength() + signatures
+    room = len(data) // _LEAST_PART
+    for i in range(min(model.SubgraphsLength(), room)):
+        graph = model.Subgraphs(i)
+        count += graph.TensorsLength() + graph.OperatorsLength()
+    for i in range(min(signatures, room)):
+        count += model.SignatureDefs(i).InputsLength() + model.SignatureDefs(i).OutputsLength()
+    if count > room:
+        raise ValueError(f"{count} parts in {len(data)} bytes")
+
+
+def write_model(model: Any, path: Path) -> None:
+    """Pack a `ModelT` and write it; the same tree gives the same bytes."""
+    import flatbuffers
+
+    # Room for all at once: a builder that grows holds the file twice, and of VGG16 that is 1.5 GB.
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = flatbuffers.Builder(size + (1 << 20))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    with path.open("wb") as stream:
+        stream.write(memoryview(builder.Bytes)[builder.Head() :])
+
+
+def text(value: bytes | str | None) -> str:
+    """Names come as bytes from a file and as str from us."""
+    return value.decode() if isinstance(value, bytes) else value or ""
+
+
+def op_name(model: Any, op: Any) -> str:
+    """The schema's name of an operation, such as CONV_2D; the custom code of a custom one."""
+    code = model.operatorCodes[op.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if number == schema().BuiltinOperator.CUSTOM:
+        return text(code.customCode)
+    return _op_names().get(number, f"BUILTIN_{number}")
+
+
+@lru_cache(maxsize=1)
+def _op_names() -> dict[int, str]:
+    operators = vars(schema().BuiltinOperator).items()
+    return {number: name for name, number in operators if not name.startswith("_")}
+
+
+def tensor_dtype(tensor: Any) -> str:
+    """The numpy name of a tensor's type."""
+    return _NUMPY.get(tensor.type, f"type{tensor.type}")
+
+
+def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
+    """A copy of a constant tensor's values in its shape, None for one that is computed."""
+    import numpy as np
+
+    data = model.buffers[tensor.buffer].data
+    if data is None or len(data) == 0:
+        return None
+    values = np.array(data, np.uint8).view(tensor_dtype(tensor))
+    return values.reshape([int(n) for n in tensor.shape])
+
+
+def set_constant(model: Any, tensor: Any, values: NDArray[Any]) -> None:
+    """Replace a constant tensor's values, keeping type and shape."""
+    import numpy as np
+
+    packed = np.ascontiguousarray(values, tensor_dtype(tensor))
+    model.buffers[tensor.buffer].data = np.frombuffer(packed.tobytes(), np.uint8)
+
+
+def add_metadata(model: Any, name: str, data: bytes) -> None:
+    """Attach named bytes, in place of earlier ones of that name."""
+    import numpy as np
+
+    for entry in model.metadata or []:
+        if text(entry.name) == name:
+            model.buffers[entry.buffer].data = np.frombuffer(data, np.uint8)
+            return
+    buffer = schema().BufferT()
+    buffer.data = np.frombuffer(data, np.uint8)
+    model.buffers.append(buffer)
+    entry = schema().MetadataT()
+    entry.name, entry.buffer = name, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+
+
+def remove_metadata(model: Any, name: str) -> None:
+    """Detach named bytes, where the file has them."""
+    model.metadata = [entry for entry in model.metadata or [] if text(entry.name) != name]
+
+
+def read_metadata(model: Any, name: str) -> bytes | None:
+    """Named bytes, None where the file has none of that name."""
+    for entry in model.metadata or []:
+        if text(entry.name) == name:
+            return bytes(model.buffers[entry.buffer].data)
+    return None
+
+
+def add_signature(model: Any, input_name: str, output_name: str) -> None:
+    """Name the border of the network, as `serving_default`, and the two tensors themselves."""
+    graph = model.subgraphs[0]
+    signature = schema().SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    pairs = ((input_name, graph.inputs[0]), (output_name, graph.outputs[0]))
+    maps = []
+    for name, index in pairs:
+        entry = schema().TensorMapT()
+        entry.name, entry.tensorIndex = name, int(index)
+        graph.tensors[index].name = name
+        maps.append(entry)
+    signature.inputs, signature.outputs = [maps[0]], [maps[1]]
+    model.signatureDefs = [signature]
+
+
+def layer_name(long_name: str) -> str:
+    """The Keras layer's name out of the converter's `net/layer_1/Op;net/...` chains."""
+    parts = long_name.split(";")[0].split("/")
+    scopes = [part for part in parts[:-1] if part not in _INNER_SCOPES]
+    return (scopes[-1] if scopes else parts[-1]).removesuffix("_1")
+
+
+def rename_layers(model: Any) -> None:
+    """Give computed tensors their layer's name, constants `layer/weights` and `layer/bias`.
+
+    The names go on into ONNX and OpenVINO files, so that a layer is called the same everywhere.
+    """
+    graph = model.subgraphs[0]
+    taken: set[str] = {text(graph.tensors[i].name) for i in (*graph.inputs, *graph.outputs)}
+    kept = {int(i) for i in (*graph.inputs, *graph.outputs)}
+
+    def assign(index: int, wanted: str) -> None:
+        if index < 0 or index in kept:
+            return
+        name, number = wanted, 1
+        while name in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        taken.add(name)
+        kept.add(index)
+        graph.tensors[index].name = name
+
+    for op in graph.operators:
+        layer = layer_name(text(graph.tensors[op.outputs[0]].name))
+        for index in op.outputs:
+            assign(int(index), layer)
+        constants = [int(i) for i in op.inputs if i >= 0 and is_constant(model, int(i))]
+        for index, role in zip(constants, ("weights", "bias", "extra"), strict=False):
+            assign(index, f"{layer}/{role}")
+
+
+def is_constant(model: Any, index: int) -> bool:
+    """Whether a tensor of the main graph carries its values in the file."""
+    data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
+    return data is not None and len(data) > 0
+
+
+def own_constants(model: Any, kinds: Iterable[str]) -> int:
+    """Give every layer of some kinds constants that no other one reads; values stay.
+
+    TensorFlow's converter stores equal constants once: all layers without a bias share one of
+    zeros, and what is written for one of them would be written for all.
+
+    Returns:
+        How many constants were copied.
+    """
+    graph = model.subgraphs[0]
+    kinds, read, copied = set(kinds), set[int](), 0
+    for op in graph.operators:
+        if op_name(model, op) not in kinds:
+            continue
+        layer = text(graph.tensors[op.outputs[0]].name)
+        for place, role in ((1, "weights"), (2, "bias")):
+            index = int(op.inputs[place]) if place < len(op.inputs) else -1
+            if index < 0 or not is_constant(model, index):
+                continue
+            buffer = graph.tensors[index].buffer
+            if buffer in read:
+                model.buffers.append(copy.copy(model.buffers[buffer]))
+                tensor = copy.copy(graph.tensors[index])
+                tensor.name, tensor.buffer = f"{layer}/{role}", len(model.buffers) - 1
+                graph.tensors.append(tensor)
+                op.inputs[place] = len(graph.tensors) - 1
+                copied += 1
+            read.add(buffer)
+    return copied

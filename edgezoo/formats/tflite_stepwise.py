@@ -1,0 +1,192 @@
+"""Runs a float TFLite network one operation at a time, over a stack of images.
+
+Each operation becomes a tiny model of its own in the runtime's own kernels, so every operation
+that TFLite has is covered, and its weights can be exchanged between two runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.formats import tflite_flatbuffer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation: its place, kind, and tensor indices in the main graph."""
+
+    index: int
+    kind: str
+    computed_inputs: tuple[int, ...]
+    output: int
+    weights: int | None = None
+    bias: int | None = None
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the weights that counts output channels."""
+        return WEIGHTED[self.kind]
+
+
+def preserving_interpreter(path: Path) -> Any:
+    """A ready interpreter whose intermediate tensors can be read after each run."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it costs memory, says the interpreter
+        interpreter = Interpreter(str(path), num_threads=2, experimental_preserve_all_tensors=True)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+class StepwiseNetwork:
+    """The main graph of a float TFLite file, to be run operation by operation."""
+
+    def __init__(self, path: Path) -> None:
+        self.model = tflite_flatbuffer.read_model(path)
+        self.graph = self.model.subgraphs[0]
+        self.input = int(self.graph.inputs[0])
+        self.steps = [self._step(i, op) for i, op in enumerate(self.graph.operators)]
+
+    def _step(self, index: int, op: Any) -> Step:
+        kind = tflite_flatbuffer.op_name(self.model, op)
+        inputs = [int(i) for i in op.inputs if i >= 0]
+        computed = tuple(
+            dict.fromkeys(i for i in inputs if not tflite_flatbuffer.is_constant(self.model, i))
+        )
+        weights = bias = None
+        if kind in WEIGHTED and len(inputs) > 1 and inputs[1] not in computed:
+            weights = inputs[1]
+            bias = inputs[2] if len(inputs) > 2 else None
+        return Step(index, kind, computed, int(op.outputs[0]), weights, bias)
+
+    def name(self, tensor: int) -> str:
+        """Name of a tensor."""
+        return tflite_flatbuffer.text(self.graph.tensors[tensor].name)
+
+    def constant(self, tensor: int) -> NDArray[Any]:
+        """Values of a constant tensor."""
+        values = tflite_flatbuffer.constant(self.model, self.graph.tensors[tensor])
+        if values is None:
+            raise ValueError(f"tensor {tensor} is computed, not constant")
+        return values
+
+    def set_constant(self, tensor: int, values: NDArray[Any]) -> None:
+        """Replace values of a constant tensor."""
+        tflite_flatbuffer.set_constant(self.model, self.graph.tensors[tensor], values)
+
+    def activation(self, step: Step) -> tuple[float, float]:
+        """The bounds of the activation that is fused into an operation."""
+        options = self.graph.operators[step.index].builtinOptions
+        kinds = tflite_flatbuffer.schema().ActivationFunctionType
+        infinity = float("inf")
+        return {
+            kinds.RELU: (0.0, infinity),
+            kinds.RELU6: (0.0, 6.0),
+            kinds.RELU_N1_TO_1: (-1.0, 1.0),
+        }.get(getattr(options, "fusedActivationFunction", 0), (-infinity, infinity))
+
+    def last_uses(self) -> dict[int, int]:
+        """For each computed tensor, the last operation that reads it."""
+        return {i: step.index for step in self.steps for i in step.computed_inputs}
+
+    def fitting_images(self, most: int, bytes_: int) -> int:
+        """How many images may be run at once: at least 4, the largest tensor of all in `bytes_`."""
+        largest = max(math.prod(map(int, self.graph.tensors[s.output].shape)) for s in self.steps)
+        return min(most, max(4, bytes_ // (4 * largest)))
+
+    def run(
+        self,
+        step: Step,
+        values: dict[int, NDArray[np.float32]],
+        weights: NDArray[Any] | None = None,
+        linear: bool = False,
+    ) -> NDArray[np.float32]:
+        """Run one operation on every image.
+
+        Args:
+            step: which.
+            values: computed tensors, each of shape (n, ...).
+            weights: stand in for the operation's own.
+            linear: leave its activation out.
+
+        Returns:
+            float32, shape (n, ...) without the batch axis of one.
+        """
+        import numpy as np
+
+        interpreter, inputs, output = self._interpreter(step, weights, linear)
+        count = len(values[step.computed_inputs[0]])
+        results: NDArray[np.float32] | None = None
+        for i in range(count):
+            for tensor, detail in inputs:
+                value = values[tensor][i].reshape(detail["shape"])
+                interpreter.set_tensor(detail["index"], value)
+            interpreter.invoke()
+            result = interpreter.get_tensor(output)
+            if results is None:
+                # The converter may reshape a feature map of one pixel to (channels,).
+                shape = result.shape[1:] if result.shape[0] == 1 else result.shape
+                results = np.empty((count, *shape), np.float32)
+            results[i] = result.reshape(results.shape[1:])
+        assert results is not None
+        return results
+
+    def _interpreter(
+        self, step: Step, weights: NDArray[Any] | None, linear: bool
+    ) -> tuple[Any, list[tuple[int, dict[str, Any]]], int]:
+        from ai_edge_litert.interpreter import Interpreter
+
+        model = self._single(step, weights, linear)
+        import flatbuffers
+
+        builder = flatbuffers.Builder(1 << 16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        interpreter = Interpreter(model_content=bytes(builder.Output()), num_threads=1)
+        interpreter.allocate_tensors()
+        details = interpreter.get_input_details()
+        pairs = list(zip(step.computed_inputs, details, strict=True))
+        return interpreter, pairs, interpreter.get_output_details()[0]["index"]
+
+    def _single(self, step: Step, weights: NDArray[Any] | None, linear: bool) -> Any:
+        """A model of this one operation."""
+        api = tflite_flatbuffer.schema()
+        source = self.graph.operators[step.index]
+        op = copy.copy(source)
+        op.builtinOptions = copy.copy(source.builtinOptions)
+        if linear:
+            op.builtinOptions.fusedActivationFunction = api.ActivationFunctionType.NONE
+        model, graph = api.ModelT(), api.SubGraphT()
+        model.version, model.subgraphs = 3, [graph]
+        model.operatorCodes = [self.model.operatorCodes[source.opcodeIndex]]
+        empty = api.BufferT()
+        model.buffers, graph.tensors, graph.operators = [empty], [], [op]
+        places: dict[int, int] = {}
+        for index in dict.fromkeys(int(i) for i in (*source.inputs, *source.outputs) if i >= 0):
+            tensor = copy.copy(self.graph.tensors[index])
+            places[index] = len(graph.tensors)
+            buffer = self.model.buffers[tensor.buffer]
+            tensor.buffer = 0
+            if buffer.data is not None and len(buffer.data):
+                model.buffers.append(copy.copy(buffer))
+                tensor.buffer = len(model.buffers) - 1
+            graph.tensors.append(tensor)
+        op.opcodeIndex = 0
+        op.inputs = [places.get(int(i), -1) for i in source.inputs]
+        op.outputs = [places[int(i)] for i in source.outputs]
+        graph.inputs = [places[i] for i in step.computed_inputs]
+        graph.outputs = [op.outputs[0]]
+        if weights is not None and step.weights is not None:
+            tflite_flatbuffer.set_constant(model, graph.tensors[places[step.weights]], weights)
+        return model

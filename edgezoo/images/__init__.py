@@ -1,0 +1,1 @@
+"""Images and their labels: decoding, preprocessing, folders, archives, public samples."""

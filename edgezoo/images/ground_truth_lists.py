@@ -1,0 +1,182 @@
+"""Lists that tell the classes of flat images, and what classes are called."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgezoo.core import registry
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.errors import DataError, interpreting, words_of
+from edgezoo.images import imagenet_classes
+from edgezoo.images.shards import Member
+
+_NAMES = (
+    "ILSVRC2012_validation_ground_truth.txt",
+    "LOC_val_solution.csv",
+    "val.txt",
+    "ground_truth.txt",
+)
+_NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
+_ORDER = "meta.mat"
+# Longer ones are no index, and Python refuses to read the longest.
+_INDEX = re.compile(r"[0-9]{1,9}")
+_GAP = re.compile(r"[\s,]+")
+
+
+def beside(folder: Path) -> Path | None:
+    """The usual file that tells the classes of a flat folder, in it or beside it."""
+    places = [place / name for place in (folder, folder.parent) for name in _NAMES]
+    return next((path for path in places if path.is_file()), None)
+
+
+def class_names(contract: InputContract) -> dict[str, int]:
+    """Folder names that stand for a class: wnids for ImageNet's 1000, and unique labels."""
+    counts = Counter(contract.labels)  # ImageNet has two cranes and two maillots
+    names = {label: i for i, label in enumerate(contract.labels) if counts[label] == 1}
+    if contract.classes == len(imagenet_classes.classes()):
+        names |= {wnid: i for i, (wnid, _) in enumerate(imagenet_classes.classes())}
+    return names
+
+
+def files(ground_truth: Path) -> tuple[Path, ...]:
+    """A list, and the order that it counts in where it needs one and that lies beside it.
+
+    Raises:
+        DataError: the list cannot be read, or is empty.
+    """
+    order = ground_truth.with_name(_ORDER)
+    needed = _counts(_rows(ground_truth)) and order.is_file()
+    return (ground_truth, order) if needed else (ground_truth,)
+
+
+def _rows(ground_truth: Path) -> dict[int, str]:
+    """The lines of a list that say something, by their number.
+
+    Raises:
+        DataError: it cannot be read, or is empty.
+    """
+    try:
+        lines = ground_truth.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{ground_truth} cannot be read: {words_of(error)}.", "Give another --ground-truth."
+        ) from error
+    rows = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
+    if not rows:
+        raise DataError(
+            f"{ground_truth}, which should tell the classes of the images, is empty.",
+            "Write `file class` a line, or give another --ground-truth.",
+        )
+    return rows
+
+
+def _counts(rows: dict[int, str]) -> bool:
+    """Whether this is the development kit's list: nothing but a number a line."""
+    return all(_INDEX.fullmatch(line) for line in rows.values())
+
+
+def labels(
+    folder: Path, paths: Sequence[Path | Member], ground_truth: Path, contract: InputContract
+) -> tuple[int, ...]:
+    """The classes of flat images, by file name or by the number in it.
+
+    Args:
+        folder: where the images are, for messages.
+        paths: of the images.
+        ground_truth: `file class` a line, Kaggle's table, or the development kit's list.
+        contract: tells how many classes there are and what they are called.
+
+    Raises:
+        DataError: the list cannot be read, or names no class of the model.
+    """
+    rows = _rows(ground_truth)
+    if _counts(rows):
+        return _by_number(folder, paths, ground_truth, rows, contract)
+    table = {}
+    for line in rows.values():
+        name, *told = _GAP.split(line, maxsplit=1)
+        if told:
+            table[Path(name).stem] = told[0]
+    missing = [path.name for path in paths if path.stem not in table]
+    if missing:
+        raise DataError(f"{ground_truth} says nothing of {missing[0]}.", "Check the file.")
+    names = class_names(contract)
+    return tuple(_class_index(table[p.stem], ground_truth, names, contract) for p in paths)
+
+
+def _class_index(told: str, where: Path, names: dict[str, int], contract: InputContract) -> int:
+    """A class by its index, its wnid or its label, which may hold blanks; Kaggle adds boxes."""
+    word = _GAP.split(told)[0]
+    if _INDEX.fullmatch(word) and int(word) < contract.classes:
+        return int(word)
+    for name in (told, word):
+        if name in names:
+            return names[name]
+    wnids = "wnids, " if contract.classes == len(imagenet_classes.classes()) else ""
+    raise DataError(
+        f"{where} names {word!r}, which is no class of the model.",
+        f"Use {wnids}the model's labels, or indices 0 to {contract.classes - 1}.",
+    )
+
+
+def _by_number(
+    folder: Path,
+    paths: Sequence[Path | Member],
+    ground_truth: Path,
+    rows: dict[int, str],
+    contract: InputContract,
+) -> tuple[int, ...]:
+    """Classes from the development kit's list, whose lines are numbered as the images are."""
+    known = len(imagenet_classes.classes())
+    if contract.classes != known:
+        raise DataError(
+            f"{ground_truth} counts the {known} classes of ImageNet, and the model "
+            f"has {contract.classes} of its own.",
+            "Give a list with `file class` a line.",
+        )
+    order = _devkit_order(ground_truth)
+    classes = []
+    for number, line in rows.items():
+        if int(line) not in order:
+            raise DataError(
+                f"{ground_truth} has class {line} in line {number}; the development kit counts "
+                f"from {min(order)} to {max(order)}.",
+                "Take the kit's own list, or give a file with names and wnids.",
+            )
+        classes.append(order[int(line)])
+    numbers = [_NUMBERED.search(path.name) for path in paths]
+    if any(n is None or not 1 <= int(n.group(1)) <= len(classes) for n in numbers):
+        raise DataError(
+            f"{ground_truth} lists classes by image number, and some files in {folder} have "
+            "no such number in their name.",
+            "Keep the names ILSVRC2012_val_00000001.JPEG and so on.",
+        )
+    return tuple(classes[int(n.group(1)) - 1] for n in numbers if n)
+
+
+def _devkit_order(ground_truth: Path) -> dict[int, int]:
+    """The development kit counts classes in an order of its own, told by its meta.mat."""
+    meta = ground_truth.with_name(_ORDER)
+    if not meta.is_file():
+        raise DataError(
+            f"{ground_truth} counts classes as the ILSVRC2012 development kit does, and meta.mat, "
+            "which tells that order, is not beside it.",
+            "Copy meta.mat from the kit's data folder there, or give a file with names and wnids.",
+        )
+    registry.require_packages(("scipy",), "export", "Reading meta.mat")
+    from scipy.io import loadmat
+
+    index = {wnid: i for i, (wnid, _) in enumerate(imagenet_classes.classes())}
+    with interpreting(meta):
+        synsets = loadmat(str(meta), squeeze_me=True)["synsets"]
+        order = {
+            int(entry["ILSVRC2012_ID"]): index[str(entry["WNID"])]
+            for entry in synsets
+            if str(entry["WNID"]) in index
+        }
+    if not order:
+        raise DataError(f"{meta} names no class of ImageNet.", "Take the development kit's own.")
+    return order

@@ -1,0 +1,222 @@
+"""Labelled images as people have them: a folder a class, a flat folder with a list, tar files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.errors import DataError, RefusedError
+from edgezoo.core.files import not_a_folder
+from edgezoo.images import ground_truth_lists, samples, shards
+from edgezoo.images.preprocessing import IMAGE_SUFFIXES, find_images
+from edgezoo.images.shards import Member
+
+T = TypeVar("T")
+_CLASS_SUFFIX = ".cls"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImages:
+    """Images with the index of their class; `paths` are files, or members of tar files."""
+
+    root: Path
+    paths: tuple[Path | Member, ...]
+    labels: tuple[int, ...]
+
+    def thinned(self, limit: int | None) -> LabelledImages:
+        """At most `limit` of them, spread evenly."""
+        return LabelledImages(self.root, _thin(self.paths, limit), _thin(self.labels, limit))
+
+
+def _thin(items: tuple[T, ...], limit: int | None) -> tuple[T, ...]:
+    if limit is None or limit >= len(items):
+        return items
+    return tuple(items[i * len(items) // limit] for i in range(limit))
+
+
+def image_files(place: Path) -> list[Path]:
+    """The files that hold the images of a place: images, else tar files; sorted.
+
+    Raises:
+        DataError: there is no such place.
+        RefusedError: the public samples were asked for.
+    """
+    if place.is_dir():
+        return find_images(place) or shards.find(place)
+    if place.is_file() and place.suffix == shards.SUFFIX:
+        return [place]
+    if place == Path(samples.WORD):
+        raise RefusedError(
+            "The public samples are like what the networks were trained on: accuracy on them "
+            "says next to nothing.",
+            "Give --images other labelled images; the samples calibrate (--calibration samples).",
+        )
+    raise not_a_folder(place, "Give --images a folder of images, or a .tar file.")
+
+
+def wanted_files(
+    place: Path, ground_truth: Path | None, limit: int | None
+) -> tuple[tuple[Path, ...], Path | None]:
+    """What `find_labelled`, thinned, would read: image or tar files, and the list of their classes.
+
+    Raises:
+        DataError: there is no such place.
+    """
+    paths = image_files(place)
+    in_tars = any(path.suffix == shards.SUFFIX for path in paths)
+    ground_truth = ground_truth or _list_of(place, paths)
+    return tuple(paths) if in_tars else _thin(tuple(paths), limit), ground_truth
+
+
+def _list_of(place: Path, paths: Sequence[Path]) -> Path | None:
+    """The list that `find_labelled` finds by itself; None where classes come from elsewhere."""
+    if not any(path.suffix == shards.SUFFIX for path in paths):
+        return (
+            ground_truth_lists.beside(place)
+            if any(path.parent == place for path in paths)
+            else None
+        )
+    found = [member for tar in paths for member, _ in shards.members(tar, _CLASS_SUFFIX)]
+    told = any(member.suffix == _CLASS_SUFFIX for member in found)
+    sorted_ones = all(member.parent.name for member in found if _is_image(member))
+    return None if told or sorted_ones else ground_truth_lists.beside(place)
+
+
+def lists_behind(place: Path, ground_truth: Path | None = None) -> tuple[Path, ...]:
+    """The files that tell the classes of flat images: the list, and the order that it counts in.
+
+    Raises:
+        DataError: there is no such place.
+    """
+    found = ground_truth or _list_of(place, image_files(place))
+    return ground_truth_lists.files(found) if found else ()
+
+
+def count_images(place: Path) -> int:
+    """How many images a place holds, those in tar files one by one.
+
+    Raises:
+        DataError: there is no such place, or a tar file is damaged.
+    """
+    paths = image_files(place)
+    tars = [path for path in paths if path.suffix == shards.SUFFIX]
+    if not tars:
+        return len(paths)
+    return sum(_is_image(member) for tar in tars for member, _ in shards.members(tar, ""))
+
+
+def _is_image(member: Member) -> bool:
+    return member.suffix.lower() in IMAGE_SUFFIXES and not member.name.startswith(".")
+
+
+def finder(
+    place: Path, ground_truth: Path | None, limit: int | None
+) -> Callable[[InputContract], LabelledImages]:
+    """`find_labelled`, thinned, that looks into the place once for all files of the same classes.
+
+    Listing a tar file of 50,000 images takes seconds, and every file of a comparison asks.
+    """
+    known: dict[tuple[int, tuple[str, ...]], LabelledImages] = {}
+
+    def find(contract: InputContract) -> LabelledImages:
+        classes = (contract.classes, contract.labels)
+        if classes not in known:
+            known[classes] = find_labelled(place, contract, ground_truth).thinned(limit)
+        return known[classes]
+
+    return find
+
+
+def find_labelled(
+    place: Path, contract: InputContract, ground_truth: Path | None = None
+) -> LabelledImages:
+    """Find images and their classes.
+
+    Args:
+        place: a folder a class (named by wnid or by the model's labels), a flat ILSVRC2012
+            validation folder, or the same in tar files: WebDataset's shards with a .cls beside
+            each image, ILSVRC2012_img_val.tar, or a tar file with a folder a class.
+        contract: tells how many classes there are and what they are called.
+        ground_truth: the classes of flat images: `file class` a line (index, wnid or label),
+            Kaggle's LOC_val_solution.csv, or the development kit's list of numbers.
+
+    Raises:
+        DataError: no images, or classes that are not the model's.
+    """
+    files = image_files(place)
+    if any(path.suffix == shards.SUFFIX for path in files):
+        return _in_tars(place, files, contract, ground_truth)
+    if not files:
+        raise DataError(f"{place} holds no images.", "Endings such as .jpg and .png count.")
+    if ground_truth is None and not any(path.parent == place for path in files):
+        return _by_folder(place, files, contract)
+    ground_truth = ground_truth or ground_truth_lists.beside(place)
+    if ground_truth is None:
+        raise DataError(
+            f"{place} is flat and has no ground truth beside it.",
+            "Give --ground-truth FILE, or sort the images into a folder a class.",
+        )
+    labels = ground_truth_lists.labels(place, files, ground_truth, contract)
+    return LabelledImages(place, tuple(files), labels)
+
+
+def _in_tars(
+    place: Path, tars: list[Path], contract: InputContract, ground_truth: Path | None
+) -> LabelledImages:
+    images: list[Member] = []
+    told: dict[tuple[Path, str], bytes] = {}
+    for tar in tars:
+        for member, text in shards.members(tar, _CLASS_SUFFIX):
+            if member.suffix == _CLASS_SUFFIX:
+                told[tar, member.sample] = text
+            elif _is_image(member):
+                images.append(member)
+    if not images:
+        raise DataError(f"{place} holds no images.", "Endings such as .jpg and .png count.")
+    if ground_truth is None and told:
+        labels = tuple(_told_class(image, told, contract) for image in images)
+        return LabelledImages(place, tuple(images), labels)
+    if ground_truth is None and all(image.parent.name for image in images):
+        return _by_folder(place, images, contract)
+    ground_truth = ground_truth or ground_truth_lists.beside(place)
+    if ground_truth is None:
+        raise DataError(
+            f"{place} says nothing of the classes of its images.",
+            "Give --ground-truth FILE, a folder a class, or a .cls file beside each image.",
+        )
+    labels = ground_truth_lists.labels(place, images, ground_truth, contract)
+    return LabelledImages(place, tuple(images), labels)
+
+
+def _told_class(image: Member, told: dict[tuple[Path, str], bytes], contract: InputContract) -> int:
+    """The class that a .cls file gives: an index, a wnid or a label."""
+    text = told.get((image.tar, image.sample))
+    if text is None:
+        raise DataError(f"{image} has no {_CLASS_SUFFIX} file.", "Others in the tar file do.")
+    word = text.decode("utf-8", "replace").strip()
+    if word.isdecimal() and int(word) < contract.classes:
+        return int(word)
+    names = ground_truth_lists.class_names(contract)
+    if word not in names:
+        raise DataError(
+            f"{image} has an unknown class {word!r}.",
+            f"Use an index from 0 to {contract.classes - 1}, a wnid or a label of the model.",
+        )
+    return names[word]
+
+
+def _by_folder(
+    folder: Path, paths: Sequence[Path | Member], contract: InputContract
+) -> LabelledImages:
+    names = ground_truth_lists.class_names(contract)
+    unknown = sorted({path.parent.name for path in paths} - names.keys())
+    if unknown:
+        raise DataError(
+            f"{folder} has folders that are no class of the model: {', '.join(unknown[:5])}"
+            f"{' …' if len(unknown) > 5 else ''}.",
+            "Name each folder by its wnid (n01440764) or by the model's label.",
+        )
+    return LabelledImages(folder, tuple(paths), tuple(names[path.parent.name] for path in paths))

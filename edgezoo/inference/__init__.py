@@ -1,0 +1,1 @@
+"""From pixels through a session to probabilities and class names."""

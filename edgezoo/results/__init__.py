@@ -1,0 +1,1 @@
+"""What is kept of measurements and exports: records, stores, manifests."""

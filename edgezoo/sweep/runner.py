@@ -1,0 +1,161 @@
+"""Runs a sweep: files, accuracy, latency, a record a variant; what is done already is kept."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from edgezoo.core.errors import EdgeZooError
+from edgezoo.measurement.comparisons import to_json as session_json
+from edgezoo.measurement.session import Subject
+from edgezoo.results.store import Record, open_store
+from edgezoo.sweep import keys, records
+from edgezoo.sweep.grid import Network, SweepRequest, Variant, expand
+from edgezoo.sweep.prepare import prepare, require_same_files
+from edgezoo.sweep.state import (
+    Item,
+    Progress,
+    Sweep,
+    fail,
+    open_items,
+    portable,
+    share,
+    title,
+    write,
+)
+from edgezoo.sweep.steps import REAL, Steps
+
+# More processes, or more bytes of files, are not held open side by side.
+_TOGETHER, _TOGETHER_BYTES = 8, 400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a sweep left in its store: the record of every variant, in the order of the grid."""
+
+    records: tuple[Record, ...]
+    done_before: int
+    sessions: tuple[dict[str, Any], ...]
+
+
+def run(
+    request: SweepRequest,
+    progress: Progress = lambda text, share: None,
+    *,
+    steps: Steps = REAL,
+    retry_failed: bool = False,
+    networks: list[Network] | None = None,
+) -> Outcome:
+    """Run a sweep into `request.output`, or go on with one that was interrupted.
+
+    Args:
+        request: what to sweep over; `output` must be set.
+        progress: called with what is being done, and the share of it all that is done.
+        steps: how files are made, scored and measured.
+        retry_failed: try variants again whose record says that they failed.
+        networks: what `expand` made of the request, where that has been done.
+
+    Raises:
+        UsageError, DataError, MissingError: the sweep as a whole cannot be done. A variant that
+            fails ends in its record instead.
+    """
+    networks = expand(request) if networks is None else networks
+    require_possible(networks)
+    images = keys.images_hash(request)
+    assert request.output is not None
+    with open_store(request.output) as store:
+        sweep = Sweep(request, store, steps, progress, images, steps.machine_id())
+        every = [[_item(sweep, n, v, retry_failed) for v in n.every] for n in networks]
+        require_same_files(sweep, networks, every)
+        before = sum(item.record is not None for items in every for item in items)
+        for place, items in enumerate(_prepared(sweep, networks, every)):
+            _measure_open(sweep, items, (place, len(networks)))
+        progress("Done", 1.0)
+    records = tuple(item.record for items in every for item in items if item.record)
+    return Outcome(records, before, tuple(sweep.sessions))
+
+
+def _prepared(
+    sweep: Sweep, networks: list[Network], every: list[list[Item]]
+) -> Iterator[list[Item]]:
+    """The items of each network, in order, with all but the latency found out.
+
+    One after the other as they are asked for; or all at once, before the first is given.
+    """
+    counts = range(len(networks)), [len(networks)] * len(networks)
+    prepared = partial(prepare, sweep)
+    if sweep.steps.at_once == 1:
+        yield from map(prepared, networks, every, *counts)
+        return
+    pool = ThreadPoolExecutor(sweep.steps.at_once)
+    try:
+        yield from list(pool.map(prepared, networks, every, *counts))
+    except BaseException:
+        sweep.steps.abandon()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def require_possible(networks: list[Network]) -> None:
+    """Raise the first error where not one network can be made."""
+    errors = [network.error for network in networks if network.error]
+    if errors and len(errors) == len(networks):
+        raise errors[0]
+
+
+def _item(sweep: Sweep, network: Network, variant: Variant, retry_failed: bool) -> Item:
+    file = keys.file_key(sweep.request, network, variant.file)
+    item = Item(variant, keys.record_key(sweep.request, file, variant, sweep.images, sweep.machine))
+    record = sweep.store.find(variant.name, item.key)
+    if record and (record["status"] == "measured" or not retry_failed):
+        item.record = record
+    item.path = variant.path
+    return item
+
+
+def _measure_open(sweep: Sweep, items: list[Item], at: tuple[int, int]) -> None:
+    groups = list(_sessions(open_items(items)))
+    for i, group in enumerate(groups):
+        done = share(sweep, *at, 1.0, i / len(groups))
+        sweep.progress(f"Measuring {title(items)}", done)
+        _measure(sweep, group)
+
+
+def _sessions(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Variants to be held open side by side: those of one device, as many as memory allows."""
+    group: list[Item] = []
+    weight = 0
+    for item in sorted(items, key=lambda item: item.variant.device):
+        own = keys.file_bytes(item.path) if item.path else 0
+        other = group and group[0].variant.device != item.variant.device
+        if group and (other or len(group) == _TOGETHER or weight + own > _TOGETHER_BYTES):
+            yield group
+            group, weight = [], 0
+        group.append(item)
+        weight += own
+    if group:
+        yield group
+
+
+def _measure(sweep: Sweep, items: Sequence[Item]) -> None:
+    subjects = [
+        Subject(item.path, item.variant.device, item.variant.threads)
+        for item in items
+        if item.path is not None
+    ]
+    measured = sweep.steps.measure(sweep.request, subjects)
+    facts = {"id": uuid.uuid4().hex[:12], **session_json(measured)}
+    sweep.sessions.append(facts)
+    for item, result, blocks in zip(items, measured.results, measured.blocks, strict=True):
+        if isinstance(result, EdgeZooError):
+            fail(sweep, item, result, "measure")
+        else:
+            evidence = {"verification": item.verification, "accuracy": item.accuracy}
+            made = records.measured(item.variant, result, blocks or [], facts, evidence)
+            made["artifact"]["path"] = portable(item.path, sweep.store.folder)
+            write(sweep, item, made)

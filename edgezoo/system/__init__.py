@@ -1,0 +1,1 @@
+"""The machine and its processes: children, sandbox, staged files, downloads, remote devices."""

@@ -1,0 +1,258 @@
+"""HTTP: one file into its staged part, however often the connection breaks.
+
+A broken transfer goes on where it stopped (RFC 9110, 14 and 13.1.5: Range with If-Range), so that
+bytes of two versions never meet: a server whose file has changed, or that knows no ranges, answers
+with the whole.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgezoo.core.errors import MissingError, UsageError
+from edgezoo.system.downloads.part import LOG, Part
+
+if TYPE_CHECKING:
+    import requests
+
+_CHUNK = 1 << 14
+# An attempt that brought so much was a good one, and the count starts again.
+_PROGRESS = 1 << 20
+_LONGEST_PAUSE_S = 60.0
+_BUSY = {408, 425, 429, 500, 502, 503, 504}
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+# In the order in which they are believed; names of hashlib.
+_DIGESTS = {"sha-512": "sha512", "sha-256": "sha256", "md5": "md5"}
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for a server, and how often to come back.
+
+    Attributes:
+        timeout_s: for a connection, and for the next bytes of an answer.
+        attempts: in a row that bring next to nothing.
+        pause_s: before the second attempt; doubled for each one after.
+    """
+
+    timeout_s: float = 20.0
+    attempts: int = 4
+    pause_s: float = 0.5
+
+    @classmethod
+    def from_environment(cls) -> Patience:
+        """EDGEZOO_TIMEOUT in seconds, where it is set.
+
+        Raises:
+            UsageError: it is no number of seconds.
+        """
+        given = os.environ.get("EDGEZOO_TIMEOUT")
+        if not given:
+            return cls()
+        try:
+            seconds = float(given)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds < 86_400:
+            raise UsageError(
+                f"EDGEZOO_TIMEOUT={given} is no number of seconds.", "Set it to 60, or leave it."
+            )
+        return cls(timeout_s=seconds)
+
+
+class OutOfReachError(Exception):
+    """A server that cannot be reached, or answers with an error; the words say which."""
+
+
+class _BrokenError(Exception):
+    """An attempt that failed in a way that another one may not."""
+
+    def __init__(self, reason: str, pause_s: float = 0.0) -> None:
+        super().__init__(reason)
+        self.pause_s = pause_s
+
+
+def session() -> requests.Session:
+    """Connections that are kept; proxies and certificates as the environment says.
+
+    Raises:
+        MissingError: the package requests is not installed.
+    """
+    try:
+        import requests
+    except ImportError as error:
+        raise MissingError(
+            "Fetching files needs the package requests, which is not installed.",
+            'Run: pip install "edgezoo[export]"',
+        ) from error
+    made = requests.Session()
+    made.headers["Accept-Encoding"] = "identity"  # ranges count bytes of the file itself
+    return made
+
+
+def bring(
+    web: requests.Session,
+    url: str,
+    part: Part,
+    patience: Patience,
+    limit: int,
+    progress: Callable[[int, int | None], None],
+) -> dict[str, str]:
+    """Fill a part.
+
+    Args:
+        web: see `session`.
+        url: where from.
+        part: what has come so far.
+        patience: how long, how often.
+        limit: the most bytes that the file may have.
+        progress: called with the bytes that are here, and with how many there are, where known.
+
+    Returns:
+        Hex digests of the whole file that the server sent along, by names of hashlib.
+
+    Raises:
+        OutOfReachError: the file cannot be had, with the reason.
+        DataError: it cannot be stored.
+    """
+    failures = 0
+    while True:
+        before = part.size
+        progress(part.size, part.total)  # which may put an end to it
+        try:
+            return _attempt(web, url, part, patience, limit, progress)
+        except _BrokenError as broken:
+            failures = 1 if part.size - before >= _PROGRESS else failures + 1
+            if failures >= patience.attempts:
+                tries = f", after {failures} attempts" if failures > 1 else ""
+                raise OutOfReachError(f"{broken}{tries}") from broken
+            pause = max(broken.pause_s, patience.pause_s * 2 ** (failures - 1))
+            LOG.debug("%s: trying again", broken)
+            time.sleep(min(pause, _LONGEST_PAUSE_S))
+
+
+def _attempt(
+    web: requests.Session,
+    url: str,
+    part: Part,
+    patience: Patience,
+    limit: int,
+    progress: Callable[[int, int | None], None],
+) -> dict[str, str]:
+    if part.complete:
+        return {}
+    headers = {}
+    if part.resumable:
+        headers = {"Range": f"bytes={part.size}-", "If-Range": str(part.validator)}
+    with _in_words(patience), web.get(
+        url, headers=headers, stream=True, timeout=patience.timeout_s
+    ) as answer:  # fmt: skip
+        _check_status(answer, url)
+        _start(answer, part)
+        if max(part.total or 0, part.size) > limit:
+            raise OutOfReachError(
+                f"it has {part.total} bytes, more than the {limit} expected at most"
+            )
+        for data in answer.raw.stream(_CHUNK, decode_content=False):
+            part.add(data)
+            if part.size > limit:
+                raise OutOfReachError(f"it has more than the {limit} bytes expected at most")
+            progress(part.size, part.total)
+        if part.total is not None and part.size < part.total:
+            raise _BrokenError(f"the answer ended after {part.size} of {part.total} bytes")
+        return _promised(answer.headers)
+
+
+@contextmanager
+def _in_words(patience: Patience) -> Iterator[None]:
+    """What requests and urllib3 raise, as something to repeat or to give up on."""
+    import requests
+    import urllib3.exceptions as low
+
+    try:
+        yield
+    except requests.exceptions.SSLError as error:
+        raise OutOfReachError("its certificate is not trusted") from error
+    except requests.exceptions.ProxyError as error:
+        raise _BrokenError("the proxy does not answer") from error
+    except (requests.exceptions.Timeout, low.TimeoutError) as error:
+        raise _BrokenError(f"nothing came for {patience.timeout_s:g} s") from error
+    except requests.exceptions.ConnectionError as error:
+        unknown = "NameResolutionError" in str(error)
+        raise _BrokenError("its host is not found" if unknown else "no connection") from error
+    except (requests.exceptions.RequestException, low.HTTPError) as error:
+        if isinstance(error, low.ProtocolError | requests.exceptions.ChunkedEncodingError):
+            raise _BrokenError("the connection broke") from error
+        raise OutOfReachError(f"{type(error).__name__}") from error
+
+
+def _check_status(answer: requests.Response, url: str) -> None:
+    hops = [hop.url for hop in answer.history] + [answer.url]
+    if url.startswith("https:") and not all(hop.startswith("https:") for hop in hops):
+        raise OutOfReachError("it is redirected from https to http, where anybody could change it")
+    status = answer.status_code
+    if status in _BUSY:
+        wait = answer.headers.get("Retry-After", "")
+        raise _BrokenError(f"the server answers {status}", float(wait) if wait.isdecimal() else 0.0)
+    if status not in (200, 206, 416):
+        raise OutOfReachError(f"the server answers {status} {answer.reason or ''}".rstrip())
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise OutOfReachError("the server sends it packed, though it was asked not to")
+
+
+def _start(answer: requests.Response, part: Part) -> None:
+    """Make the part fit what comes: go on where the server does, else from the beginning."""
+    if answer.status_code == 200:
+        length = answer.headers.get("Content-Length", "")
+        part.restart(_validator(answer.headers), int(length) if length.isdecimal() else None)
+        return
+    found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    fits = (
+        answer.status_code == 206
+        and found is not None
+        and int(found[1]) == part.size
+        and part.total in (None, int(found[2]))
+        and _validator(answer.headers) in (None, part.validator)
+    )
+    if not fits:
+        part.restart(None, None)
+        raise _BrokenError("the server went on with another version")
+
+
+def _validator(headers: Mapping[str, str]) -> str | None:
+    """What If-Range takes: a strong ETag, else the date."""
+    tag = headers.get("ETag", "")
+    if tag.startswith('"'):
+        return tag
+    return headers.get("Last-Modified")
+
+
+def _promised(headers: Mapping[str, str]) -> dict[str, str]:
+    """Digests of the whole file: RFC 9530's, Google's, and the older Content-MD5.
+
+    That of an answer to a range request counts too: Repr-Digest and x-goog-hash speak of the whole.
+    """
+    fields: dict[str, str] = {}
+    for item in headers.get("Repr-Digest", "").split(","):
+        name, _, value = item.strip().partition("=")
+        fields[name.lower()] = value.strip(":")
+    for item in headers.get("x-goog-hash", "").split(","):
+        name, _, value = item.strip().partition("=")
+        fields.setdefault(name.lower(), value)
+    if "Content-Range" not in headers:
+        fields.setdefault("md5", headers.get("Content-MD5", ""))
+    found = {}
+    for name, algorithm in _DIGESTS.items():
+        try:
+            found[algorithm] = base64.b64decode(fields.get(name, ""), validate=True).hex()
+        except binascii.Error:
+            continue
+    return {algorithm: digest for algorithm, digest in found.items() if digest}

@@ -1,0 +1,145 @@
+"""What a machine is: CPU, cores that may be used, memory, and which one it is among others.
+
+`root` is where /proc, /sys and /etc are looked for, so that other machines can be described from a
+copy of their files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from edgezoo.core.paths import PACKAGE
+from edgezoo.core.releases import own_version
+from edgezoo.system import hardware
+
+ROOT = Path("/")
+# CPU features that multiply and add four pairs of 8 bits in one instruction.
+INT8_DOT = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+def read(path: Path) -> str | None:
+    """A small file of the system without surrounding blanks, None where it cannot be read."""
+    try:
+        return path.read_text(errors="replace").strip("\0 \n")
+    except OSError:
+        return None
+
+
+def describe_machine(root: Path = ROOT) -> dict[str, Any]:
+    """The CPU and its features, cores, memory, system and Python."""
+    host = hardware.this_host(root)
+    return {
+        **hardware.processor(host),
+        "architecture": host.machine,
+        "bits": host.bits,
+        "page_size": host.page_size,
+        "cores": len(affinity()),
+        "memory_gb": _memory_gb(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def environment(root: Path = ROOT) -> dict[str, Any]:
+    """What must be known of a machine beside a figure that was measured on it."""
+    machine = describe_machine(root)
+    return {
+        "machine_id": machine_id(root),
+        "machine": machine,
+        "usable_cores": usable_cores(root),
+        "libc": " ".join(platform.libc_ver()).strip() or None,
+        "edgezoo": own_version(),
+        "commit": commit(),
+    }
+
+
+def emulator() -> str | None:
+    """The program that computes this process's instructions, such as qemu-aarch64-static.
+
+    QEMU's user mode shows a program itself as /proc/self/exe, but leaves the thread's link alone.
+    """
+    try:
+        name = Path(os.readlink("/proc/thread-self/exe")).name
+    except OSError:
+        return None
+    return name if name.startswith("qemu-") else None
+
+
+def affinity() -> list[int]:
+    """CPUs that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def physical_cores(root: Path = ROOT) -> list[int]:
+    """One CPU of each physical core that this process may run on."""
+    cores: dict[object, int] = {}
+    for cpu in affinity():
+        folder = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
+        core, package = read(folder / "core_id"), read(folder / "physical_package_id")
+        cores.setdefault(cpu if core is None else (package, core), cpu)
+    return list(cores.values())
+
+
+def usable_cores(root: Path = ROOT) -> int:
+    """Physical cores within the affinity and the cgroup's quota; at least one."""
+    quota = _quota(root)
+    cores = len(physical_cores(root))
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def _quota(root: Path) -> float | None:
+    """CPUs that the control group allows, by cgroup v2 (cpu.max) or v1; None without a limit."""
+    group = (read(root / "proc/self/cgroup") or "").rpartition("::")[2].splitlines()
+    folders = [root / "sys/fs/cgroup"]
+    if group:
+        folders += [folders[0] / part.lstrip("/") for part in
+                    (group[0], *map(str, Path(group[0]).parents))]  # fmt: skip
+    limits = []
+    for folder in folders:
+        words = (read(folder / "cpu.max") or "max").split()
+        if len(words) == 2 and words[0] != "max":
+            limits.append(int(words[0]) / int(words[1]))
+    old = root / "sys/fs/cgroup/cpu"
+    quota, period = read(old / "cpu.cfs_quota_us"), read(old / "cpu.cfs_period_us")
+    if quota and period and int(quota) > 0:
+        limits.append(int(quota) / int(period))
+    return min(limits, default=None)
+
+
+def machine_id(root: Path = ROOT) -> str:
+    """A name for this machine that tells nobody which one it is.
+
+    machine-id(5) asks that its value is hashed before it is shown.
+    """
+    machine = describe_machine(root)
+    own = read(root / "etc/machine-id") or read(root / "var/lib/dbus/machine-id") or ""
+    words = f"edgezoo:{own}:{machine['cpu']}:{machine['architecture']}:{machine['memory_gb']}"
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
+
+
+def commit() -> str | None:
+    """The commit of a checkout that EdgeZoo runs from; None for an installed one."""
+    tree = PACKAGE.resolve().parent
+    if not (tree / ".git").exists():
+        return None
+    try:
+        told = subprocess.run(["git", "-C", str(tree), "rev-parse", "HEAD"], capture_output=True,
+                              text=True, timeout=10, check=True)  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
+
+
+def _memory_gb() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
+    except (ValueError, OSError, AttributeError):
+        return None

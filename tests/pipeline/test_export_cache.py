@@ -1,0 +1,140 @@
+"""The cache: whole entries or none, within its limit, with several processes at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from edgezoo.core.errors import UsageError
+from edgezoo.pipeline import export_cache
+from tests.conftest import run_cli
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGEZOO_CACHE", str(tmp_path / "home"))
+    monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", "10kB")
+    return tmp_path / "home"
+
+
+def _keep(folder: Path, key: str, size: int = 3000) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "m.bin").write_bytes(key.encode() * (size // len(key)))
+    export_cache.keep(key, [folder / "m.bin"], {"of": key})
+
+
+def _fetch(folder: Path, key: str) -> bytes | None:
+    """What comes back of an entry; its facts are checked."""
+    folder.mkdir(exist_ok=True)
+    facts = export_cache.fetch(key, folder)
+    if facts is None:
+        return None
+    assert facts == {"of": key}
+    return (folder / "m.bin").read_bytes()
+
+
+def test_comes_back_as_it_was(tmp_path: Path) -> None:
+    assert _fetch(tmp_path / "out", "a") is None
+    _keep(tmp_path / "in", "a")
+    assert _fetch(tmp_path / "out", "a") == b"a" * 3000
+    assert _fetch(tmp_path / "out", "b") is None
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["files/m.bin changed", "files/m.bin gone", "entry.json changed", "entry.json cut short",
+     "entry.json gone"],
+)  # fmt: skip
+def test_damaged_entry_is_made_anew(harm: str, home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    name, _, what = harm.partition(" ")
+    victim = home / "exports" / "a" / name
+    data = victim.read_bytes()
+    if what == "gone":
+        victim.unlink()
+    elif what == "cut short":
+        victim.write_bytes(data[:-9])
+    else:  # one letter of the file, or of the facts
+        place = data.index(b'"of": "a"') + 7 if name == "entry.json" else 1234
+        victim.write_bytes(data[:place] + b"b" + data[place + 1 :])
+    assert _fetch(tmp_path / "out", "a") is None
+    assert not (home / "exports" / "a").exists()
+    _keep(tmp_path / "in", "a")
+    assert _fetch(tmp_path / "out", "a") == b"a" * 3000
+
+
+def test_least_recently_used_go_first(home: Path, tmp_path: Path) -> None:
+    for age, key in enumerate("abc"):
+        _keep(tmp_path / "in", key)
+        os.utime(home / "exports" / key / "entry.json", (age, age))
+    assert _fetch(tmp_path / "out", "a"), "and a is the one that was used last"
+    _keep(tmp_path / "in", "d")
+    assert sorted(path.name for path in (home / "exports").iterdir()) == ["a", "c", "d"]
+    assert export_cache.info()["bytes"] <= 10_000
+
+
+def test_what_is_larger_than_the_limit_is_not_kept(home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    _keep(tmp_path / "in", "b", 11_000)
+    assert [path.name for path in (home / "exports").iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "count"), [("0", 0), ("500MB", 500_000_000), ("1.5 g", 1_500_000_000), ("7", 7)]
+)
+def test_limit(text: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", text)
+    assert export_cache.limit() == count
+
+
+@pytest.mark.parametrize("text", ["much", "-1", "5 apples", "1e9"])
+def test_illegal_limit(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", text)
+    with pytest.raises(UsageError, match="is no size"):
+        export_cache.limit()
+
+
+def test_several_at_once(tmp_path: Path) -> None:
+    """Whoever comes second lets the first one write; nobody gets a mixture."""
+
+    def work(number: int) -> bool:
+        for key in "abcd" * 5:
+            _keep(tmp_path / f"in{number}", key)
+            found = _fetch(tmp_path / f"out{number}", key)
+            assert found in (None, key.encode() * 3000)
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+    assert export_cache.info()["bytes"] <= 10_000
+
+
+def test_a_cache_that_cannot_be_written_is_let_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("EDGEZOO_CACHE", str(tmp_path / "file"))
+    _keep(tmp_path / "in", "a")
+    assert _fetch(tmp_path / "out", "a") is None
+
+
+def test_command(home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    (home / "samples").mkdir()
+    (home / "samples" / "one.jpg").write_bytes(b"x" * 50)
+    facts = run_cli("cache", "info", "--json").json
+    assert [(part["name"], part["entries"]) for part in facts["parts"]] == [
+        ("exports", 1),
+        ("samples", 1),
+    ]
+    assert facts["bytes"] > 3050 and facts["limit"] == 10_000
+    assert "Did you mean samples" in run_cli("cache", "clear", "sample").error(2)
+    cleared = run_cli("cache", "clear", "exports", "--json").json
+    assert [part["name"] for part in cleared["removed"]] == ["exports"]
+    assert [part["name"] for part in cleared["parts"]] == ["samples"]
+    assert "EDGEZOO_CACHE_LIMIT" in run_cli("cache", "info", EDGEZOO_CACHE_LIMIT="x").error(2)
+    assert json.loads(run_cli("cache", "clear", "--json").stdout)["bytes"] == 0

@@ -1,5 +1,0 @@
-"""The same server and environment as for downloads."""
-
-from tests.downloads.conftest import running, site
-
-__all__ = ["running", "site"]

@@ -1,0 +1,233 @@
+"""Child processes: answers, errors and every way to die, each told in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgezoo.core.errors import CrashError, DataError
+from edgezoo.system import process
+from tests.conftest import ROOT, environment
+from tests.support.processes import alive
+
+# Children find these as edgezoo.faults: only EdgeZoo's own functions may be called.
+_FAULTS = '''
+import sys, types
+source = """
+import os, signal, sys, time
+from edgezoo.core.errors import DataError
+def answer(x): print("noise"); os.write(1, b"native noise"); return {"twice": 2 * x}
+def refuse(): raise DataError("The picture is upside down.", "Turn it.")
+def defect(): raise ValueError("a bug")
+def abort(): os.abort()
+def leave(): os._exit(7)
+def killed(): os.kill(os.getpid(), signal.SIGKILL)
+def segfault(): os.kill(os.getpid(), signal.SIGSEGV)
+def sleep(note):
+    open(note, "w").write(str(os.getpid())); time.sleep(60); return {}
+class Counter:
+    def __init__(self): self.sum = 0
+    def add(self, x):
+        print("noise"); os.write(1, b"native"); self.sum += x
+        return {"sum": self.sum}
+    def refuse(self): return refuse()
+    def hold(self): import re; re.match("(a+)+$", "a" * 99 + "b")
+    def abort(self): abort()
+    def defect(self): defect()
+def environment(): return {"ci": os.environ.get("CI"), "stdin": os.isatty(0)}
+"""
+module = types.ModuleType("edgezoo.faults")
+class Later:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name != "edgezoo.faults": return None
+        from importlib.machinery import ModuleSpec
+        return ModuleSpec(name, Later)
+    @staticmethod
+    def create_module(spec): return None
+    @staticmethod
+    def exec_module(module): exec(source, module.__dict__)
+sys.meta_path.insert(0, Later)
+'''
+
+
+@pytest.fixture(autouse=True)
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_FAULTS)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{ROOT}")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    yield
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    facts = process.call("edgezoo.faults:answer", {"x": 21})
+    usage = facts.pop("_usage")
+    assert facts == {"twice": 42}
+    assert usage["cpu_s"] > 0 and usage["peak_rss_mb"] > 5
+    assert capfd.readouterr() == ("", ""), "what a library prints stays in the child"
+
+
+def test_error_of_ours_keeps_its_class_and_words() -> None:
+    with pytest.raises(DataError) as caught:
+        process.call("edgezoo.faults:refuse", {})
+    assert (caught.value.message, caught.value.hint) == ("The picture is upside down.", "Turn it.")
+    assert caught.value.exit_code == 5
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("abort", "died (SIGABRT)"),
+        ("segfault", "died (SIGSEGV)"),
+        ("leave", "died (exit code 7)"),
+        ("killed", "memory ran out"),
+        ("defect", "died (exit code 1)"),
+    ],
+)
+def test_death(function: str, words: str) -> None:
+    with pytest.raises(CrashError) as caught:
+        process.call(f"edgezoo.faults:{function}", {})
+    message = caught.value.message
+    assert f"'{function}'" in message and words in message
+    assert "\n" not in message and "Traceback" not in message
+    assert caught.value.hint
+
+
+def test_log_of_a_defect_is_shown() -> None:
+    with pytest.raises(CrashError, match="ValueError: a bug"):
+        process.call("edgezoo.faults:defect", {})
+
+
+def test_only_functions_of_edgezoo() -> None:
+    with pytest.raises(CrashError):
+        process.call("os:system", {"command": "true"})
+
+
+def test_many_come_back_with_their_index() -> None:
+    calls = [("edgezoo.faults:answer", {"x": i}) for i in range(3)]
+    assert {i: facts["twice"] for i, facts in process.call_many(calls, 2)} == {0: 0, 1: 2, 2: 4}
+
+
+def test_first_error_ends_the_others(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    calls = [("edgezoo.faults:sleep", {"note": str(note)}), ("edgezoo.faults:abort", {})]
+    begun = time.monotonic()
+    with pytest.raises(CrashError, match="SIGABRT"):
+        list(process.call_many(calls, 2))
+    assert time.monotonic() - begun < 30
+    if note.exists():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(note.read_text()), 0)
+
+
+def test_no_thread_stays() -> None:
+    before = threading.active_count()
+    list(process.call_many([("edgezoo.faults:answer", {"x": 1})], 2))
+    assert threading.active_count() == before
+
+
+def test_a_file_in_the_current_folder_shadows_no_package(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(3)")
+    (tmp_path / "numpy.py").write_text("raise SystemExit(3)")
+    program = (
+        "import edgezoo.system.process as p\n"
+        "print(p.call('edgezoo.inspection.diagnosis:diagnose', {})['keras_home'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment(KERAS_HOME="here"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() == "here"
+
+
+# A child that stays
+
+
+def test_conversation_keeps_state_and_ends_with_its_input(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        assert [talk.ask("add", x=x)["sum"] for x in (1, 2, 3)] == [1, 3, 6]
+        child = talk._child
+    assert child.poll() is not None
+    assert capfd.readouterr() == ("", ""), "what a library prints stays in the child"
+
+
+def test_conversation_goes_on_after_an_error_of_ours() -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        with pytest.raises(DataError, match="upside down"):
+            talk.ask("refuse")
+        assert talk.ask("add", x=5) == {"sum": 5}
+
+
+@pytest.mark.parametrize(("method", "words"), [("abort", "SIGABRT"), ("defect", "exit code 1")])
+def test_death_in_a_conversation(method: str, words: str) -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        with pytest.raises(CrashError, match=words) as caught:
+            talk.ask(method)
+        assert "Traceback" not in caught.value.message
+        with pytest.raises(CrashError):
+            talk.ask("add", x=1)
+
+
+def test_conversation_with_one_that_hangs() -> None:
+    with process.Conversation("edgezoo.faults:Counter") as talk:
+        assert talk.ask("add", patience_s=60, x=1) == {"sum": 1}
+        os.kill(talk._child.pid, signal.SIGSTOP)
+        with pytest.raises(CrashError, match="'add' gave no sign of life for 1 s"):
+            talk.ask("add", patience_s=1, x=1)
+        assert talk._child.wait(10) == -signal.SIGKILL
+
+
+def test_interrupt_while_a_child_is_asked() -> None:
+    """The process ends, whatever still waits for the child."""
+    program = (
+        "import os, signal, edgezoo.system.process as p\n"
+        "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "with p.Conversation('edgezoo.faults:Counter') as talk:\n"
+        "    talk.ask('add', x=1)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.5)\n"
+        "    try:\n"
+        "        talk.ask('hold')\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                           timeout=60)  # fmt: skip
+    assert (ended.stdout, ended.returncode) == ("interrupted\n", 0)
+
+
+@pytest.mark.parametrize("then", ["", "talk._child.stdin.write(HOLD); talk._child.stdin.flush()"])
+def test_conversation_ends_with_its_parent(then: str, tmp_path: Path) -> None:
+    """Also within a library's call that does not let go of the interpreter."""
+    program = (
+        "import os, time, edgezoo.system.process as p\n"
+        "talk = p.Conversation('edgezoo.faults:Counter')\n"
+        'HOLD = b\'{"method": "hold", "arguments": {}}\\n\'\n'
+        f"talk.ask('add', x=1); {then or 'pass'}; time.sleep(0.3)\n"
+        "print(talk._child.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                           env={**os.environ, "TMPDIR": str(tmp_path)})  # fmt: skip
+    pid = int(ended.stdout)
+    for _ in range(1000):
+        if not alive(pid):
+            return
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("the child outlived its parent")
