@@ -1,6 +1,7 @@
 """Writes the documents that are made from the code and from committed results.
 
-They are cli.md, support-matrix.md, zoo.md, measurements.md and matrix.md.
+They are cli.md, support-matrix.md, zoo.md, measurements.md, matrix.md and the JSON Schemas of
+`json_schemas.py`.
 
 Without arguments the files are written anew. With `--check` nothing is written, and the exit code
 is 1 where a file is stale.
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from json_schemas import schemas
 from matrix_tables import matrix
 from measured import measurements
 from tables import table
@@ -206,12 +208,14 @@ def main(arguments: list[str], folder: Path = FOLDER) -> int:
         print("Usage: python docs/generate.py [--check]", file=sys.stderr)
         return 2
     stale = []
-    for name, make in DOCUMENTS.items():
-        path, text = folder / name, make()
+    texts = {**{name: make() for name, make in DOCUMENTS.items()}, **schemas()}
+    for name, text in texts.items():
+        path = folder / name
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(name)
         if not arguments:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(f"docs/{name} written")
     if arguments and stale:

@@ -1,0 +1,25 @@
+"""JSON Schemas of what commands print and files hold, made from the classes that hold it.
+
+Each row names the class; `edgezoo.core.typed_json.schema` does the rest. To document a new JSON
+object, write its class with `Attributes:` in the docstring and add a row.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+from edgezoo.core import typed_json
+
+# name of the schema: module, class, title
+CLASSES: dict[str, tuple[str, str, str]] = {}
+
+
+def schemas() -> dict[str, str]:
+    """The text of each generated file by its name, such as "schemas/show.json"."""
+    return {f"schemas/{name}.json": _text(name, *row) for name, row in CLASSES.items()}
+
+
+def _text(name: str, module: str, described: str, title: str) -> str:
+    found = getattr(importlib.import_module(module), described)
+    return json.dumps(typed_json.schema(found, title, name), indent=2) + "\n"

@@ -1,0 +1,373 @@
+"""Dataclasses inside, JSON at the borders: one definition reads, checks, writes and documents.
+
+A dataclass describes a JSON object: its fields are the keys, their types say what a key may hold,
+and `Annotated[int, Range(1, 8192)]` adds bounds. `encode` writes, `decode` reads and checks what
+nobody vouches for, `schema` gives the JSON Schema, with descriptions from the docstring's
+`Attributes:`. A field with `init=False` is computed: it is written and documented, and not read.
+
+Why no library does it: docs/decisions/0074-typed-json.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+T = TypeVar("T")
+_SHOWN = 80  # characters of a wrong value in a message
+_OMIT = "omit"
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bounds of a number, both included; NaN is outside every range."""
+
+    minimum: float = -math.inf
+    maximum: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """The most items of a list, or characters of a text, and the fewest."""
+
+    maximum: int
+    minimum: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """The texts that a field may hold, where they are known at run time only."""
+
+    words: tuple[str, ...]
+
+
+Share = Annotated[float, Range(0, 1)]
+Count = Annotated[int, Range(0, 2**60)]
+Positive = Annotated[int, Range(1, 2**60)]
+
+
+class InvalidValueError(ValueError):
+    """A value that its type rules out.
+
+    Attributes:
+        path: of the field, as "weights.seed"; "" for the whole.
+        problem: "missing", "unknown" or "invalid".
+        reason: as a clause, "it is not an object".
+    """
+
+    def __init__(self, path: str, problem: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.path, self.problem, self.reason = path, problem, reason
+
+
+def optional(default: Any = None) -> Any:
+    """A field whose key is left out of the JSON while it holds None."""
+    return field(default=default, metadata={_OMIT: True})
+
+
+@lru_cache(maxsize=512)
+def _hints(described: Any) -> dict[str, Any]:
+    return get_type_hints(described, include_extras=True)
+
+
+def encode(value: Any) -> Any:
+    """What JSON can carry of a value: dataclasses become objects, paths become text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        facts = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        return {
+            f.name: facts[f.name]
+            for f in fields(value)
+            if facts[f.name] is not None or not f.metadata.get(_OMIT)
+        }
+    if isinstance(value, Mapping):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [encode(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
+    """Read a value that `encode` wrote, or that somebody else says it did.
+
+    Args:
+        wanted: a dataclass, or any type that a field of one may have.
+        value: as `json.loads` gives it.
+        unknown: what to do with keys that no field has.
+
+    Raises:
+        InvalidValueError: a key is missing or unknown, or a value has another type or is out of
+            bounds.
+    """
+    return cast("T", _Reader(unknown).read(wanted, value, ""))
+
+
+def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of a function, read as its annotations say.
+
+    Raises:
+        InvalidValueError: as of `decode`.
+    """
+    hints, reader = _hints(function), _Reader("refuse")
+    return {
+        name: reader.read(hints[name], value, name) if name in hints else value
+        for name, value in arguments.items()
+    }
+
+
+def returned(function: Callable[..., Any]) -> Any:
+    """The type that a function returns, `Any` where it does not say."""
+    return _hints(function).get("return", Any)
+
+
+class _Reader:
+    """Reads values as types say."""
+
+    def __init__(self, unknown: Literal["refuse", "ignore"]) -> None:
+        self._unknown = unknown
+
+    def read(self, wanted: Any, value: Any, path: str) -> Any:
+        if wanted is Any:
+            return value
+        origin, arguments = get_origin(wanted), get_args(wanted)
+        if origin is Annotated:
+            found = self.read(arguments[0], value, path)
+            for rule in arguments[1:]:
+                _check(rule, found, path)
+            return found
+        if origin in (Union, types.UnionType):
+            return self._union(arguments, value, path)
+        if origin is Literal:
+            if not any(type(value) is type(word) and value == word for word in arguments):
+                raise _invalid(path, value)
+            return value
+        if origin in (tuple, list, Sequence):
+            return self._sequence(origin, arguments, value, path)
+        if origin in (dict, Mapping):
+            if not isinstance(value, dict):
+                raise _invalid(path, value)
+            inner = arguments[1]
+            return {key: self.read(inner, item, f"{path}.{key}") for key, item in value.items()}
+        if is_dataclass(wanted):
+            return self._object(wanted, value, path)
+        return _scalar(wanted, value, path)
+
+    def _union(self, members: tuple[Any, ...], value: Any, path: str) -> Any:
+        if value is None and type(None) in members:
+            return None
+        deepest: InvalidValueError | None = None
+        for member in members:
+            if member is type(None):
+                continue
+            try:
+                return self.read(member, value, path)
+            except InvalidValueError as error:
+                if deepest is None or len(error.path) > len(deepest.path):
+                    deepest = error
+        raise deepest or _invalid(path, value)
+
+    def _sequence(
+        self, origin: Any, arguments: tuple[Any, ...], value: Any, path: str
+    ) -> list[Any] | tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise _invalid(path, value)
+        fixed = origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis)
+        if fixed and len(value) != len(arguments):
+            raise _invalid(path, value)
+        kinds = arguments if fixed else [arguments[0]] * len(value)
+        items = [
+            self.read(kind, item, f"{path}[{i}]")
+            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
+        ]
+        return items if origin is list else tuple(items)
+
+    def _object(self, wanted: Any, value: Any, path: str) -> Any:
+        if isinstance(value, wanted):
+            return value
+        if not isinstance(value, dict):
+            raise _invalid(path, value)
+        known = {f.name: f for f in fields(wanted)}
+        prefix = f"{path}." if path else ""
+        for name in value:
+            if name not in known and self._unknown == "refuse":
+                raise InvalidValueError(f"{prefix}{name}", "unknown", "there is no such field")
+        found, hints = {}, _hints(wanted)
+        for name, described in known.items():
+            if not described.init:
+                continue
+            if name in value:
+                found[name] = self.read(hints[name], value[name], f"{prefix}{name}")
+            elif _required(described):
+                raise InvalidValueError(f"{prefix}{name}", "missing", "it is not there")
+        try:
+            return wanted(**found)
+        except ValueError as error:  # what a class's own check of several fields finds
+            raise InvalidValueError(path, "invalid", str(error)) from error
+
+
+def _required(described: Field[Any]) -> bool:
+    return described.default is MISSING and described.default_factory is MISSING
+
+
+def _invalid(path: str, value: Any) -> InvalidValueError:
+    return InvalidValueError(path, "invalid", f"{value!r}"[:_SHOWN])
+
+
+def _check(rule: Any, value: Any, path: str) -> None:
+    if value is None:
+        return
+    if isinstance(rule, Range):
+        fits = rule.minimum <= value <= rule.maximum
+    elif isinstance(rule, Length):
+        fits = rule.minimum <= len(value) <= rule.maximum
+    elif isinstance(rule, OneOf):
+        fits = value in rule.words
+    else:
+        return
+    if not fits:
+        raise _invalid(path, value)
+
+
+def _scalar(wanted: Any, value: Any, path: str) -> Any:
+    """One of the types that JSON has, and paths; no int is a bool, and no float an int."""
+    if wanted is Path and isinstance(value, (str, Path)):
+        return Path(value)
+    if wanted is float and type(value) in (int, float):
+        return value
+    if wanted is type(None) and value is None:
+        return None
+    if wanted in (bool, int, str) and type(value) is wanted:
+        return value
+    if wanted is object or (wanted in (dict, list) and isinstance(value, wanted)):
+        return value
+    raise _invalid(path, value)
+
+
+def schema(described: type[Any], title: str, name: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a dataclass.
+
+    Args:
+        described: the dataclass of the whole.
+        title: a line for readers.
+        name: of the schema; its `$id` is "urn:edgezoo:schema:NAME:1".
+    """
+    definitions: dict[str, Any] = {}
+    whole = _object_schema(described, definitions)
+    facts = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:edgezoo:schema:{name}:1",
+        "title": title,
+        **whole,
+    }
+    return {**facts, "$defs": dict(sorted(definitions.items()))} if definitions else facts
+
+
+def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    summary, texts = _described(described)
+    hints = _hints(described)
+    properties = {
+        f.name: {
+            **_schema_of(hints[f.name], definitions),
+            **({"description": texts[f.name]} if f.name in texts else {}),
+        }
+        for f in fields(described)
+    }
+    required = [f.name for f in fields(described) if not f.metadata.get(_OMIT)]
+    return {
+        "description": summary,
+        "type": "object",
+        "required": required,
+        "properties": properties,
+    }
+
+
+def _described(described: Any) -> tuple[str, dict[str, str]]:
+    """The first sentence of a class's docstring, and what its `Attributes:` say of each field."""
+    text = inspect.getdoc(described) or ""
+    summary = " ".join(text.partition("\n\n")[0].split())
+    _, _, rest = text.partition("Attributes:\n")
+    found: dict[str, str] = {}
+    for entry in re.split(r"\n(?=    \S)", "\n" + rest.partition("\n\n")[0])[1:]:
+        names, _, words = entry.strip().partition(": ")
+        for name in names.split(", "):
+            found[name] = " ".join(words.split())
+    return summary, found
+
+
+_PLAIN: dict[Any, dict[str, Any]] = {
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    Path: {"type": "string"},
+    type(None): {"type": "null"},
+    dict: {"type": "object"},
+    list: {"type": "array"},
+    object: {},
+    Any: {},
+}
+
+
+def _schema_of(wanted: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The schema of one field's type."""
+    if wanted in _PLAIN:
+        return dict(_PLAIN[wanted])
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        found = _schema_of(arguments[0], definitions)
+        for rule in arguments[1:]:
+            found |= _rule_schema(rule, found)
+        return found
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (Union, types.UnionType):
+        return _union_schema([_schema_of(member, definitions) for member in arguments])
+    if origin in (list, Sequence) or (origin is tuple and arguments[1:] == (Ellipsis,)):
+        return {"type": "array", "items": _schema_of(arguments[0], definitions)}
+    if origin is tuple:
+        items = [_schema_of(member, definitions) for member in arguments]
+        count = len(items)
+        return {"type": "array", "prefixItems": items, "minItems": count, "maxItems": count}
+    if origin in (dict, Mapping):
+        return {"type": "object", "additionalProperties": _schema_of(arguments[1], definitions)}
+    name = wanted.__name__
+    if name not in definitions:
+        definitions[name] = {}  # a class may hold itself
+        definitions[name] = _object_schema(wanted, definitions)
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def _rule_schema(rule: Any, found: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(rule, Range):
+        bounds = {"minimum": rule.minimum, "maximum": rule.maximum}
+        return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
+    if isinstance(rule, Length):
+        unit = "Items" if found.get("type") == "array" else "Length"
+        least = {f"min{unit}": rule.minimum} if rule.minimum else {}
+        return {**least, f"max{unit}": rule.maximum}
+    return {"enum": list(rule.words)} if isinstance(rule, OneOf) else {}
+
+
+def _union_schema(members: list[dict[str, Any]]) -> dict[str, Any]:
+    """Members of one key each are joined: a type or none, a word or null."""
+    if all(set(member) == {"type"} for member in members):
+        return {"type": [member["type"] for member in members]}
+    if all(set(member) == {"enum"} or member == {"type": "null"} for member in members):
+        return {"enum": [word for member in members for word in member.get("enum", [None])]}
+    return {"anyOf": members}
