@@ -41,7 +41,7 @@ class Kind:
         share: of all inputs.
         bases: names below the folder of bases; a folder stands for the files in it.
         mutators: beside blind damage, each as often as it.
-        build: writes the damaged bytes and names the command: (bytes, base, folder, dice).
+        build: writes the damaged bytes and names the command: (bytes, base, folder, rng).
     """
 
     name: str
@@ -56,10 +56,10 @@ class Kind:
         found = [path for name in self.bases for path in sorted(folder.glob(name))]
         self.files = [(p, p.read_bytes(), Damage(p.read_bytes())) for p in found]
 
-    def make(self, dice: random.Random, place: Path) -> Case:
-        base, data, damage = dice.choice(self.files)
-        mutator = dice.choice((damage, damage, *self.mutators))
-        return self.build(mutator(data, dice), base, place, dice)
+    def make(self, rng: random.Random, place: Path) -> Case:
+        base, data, damage = rng.choice(self.files)
+        mutator = rng.choice((damage, damage, *self.mutators))
+        return self.build(mutator(data, rng), base, place, rng)
 
 
 def make_bases(folder: Path) -> None:
@@ -84,12 +84,12 @@ def _make_images(folder: Path) -> None:
     from PIL import Image
 
     folder.mkdir(exist_ok=True)
-    dice = np.random.default_rng(0)
-    coarse = Image.fromarray(dice.integers(0, 256, (9, 12, 3), np.uint8))
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8))
     photo = coarse.resize((80, 60), Image.Resampling.BICUBIC)
     exif = Image.Exif()
     exif[0x0112] = 6
-    grey16 = Image.fromarray(dice.integers(0, 65536, (40, 50)).astype(np.uint16))
+    grey16 = Image.fromarray(rng.integers(0, 65536, (40, 50)).astype(np.uint16))
     saved: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         "good.png": (photo, {}), "turned.jpg": (photo, {"exif": exif}),
         "progressive.jpg": (photo, {"progressive": True}), "cmyk.jpg": (photo.convert("CMYK"), {}),
@@ -108,8 +108,8 @@ def _make_images(folder: Path) -> None:
 def _make_others(folder: Path) -> None:
     import numpy as np
 
-    dice = np.random.default_rng(0)
-    pixels = dice.integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (8, SIZE, SIZE, 3), np.uint8)
     np.savez(folder / "plain.npz", images=pixels)
     np.savez_compressed(folder / "packed.npz", images=pixels)
     np.save(folder / "bare.npy", pixels)
@@ -135,7 +135,7 @@ def _good(base: Path, name: str) -> Path:
     return next(folder.glob(name))
 
 
-def _network(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
+def _network(data: bytes, base: Path, place: Path, rng: random.Random) -> Case:
     """A file of one network, whose other part stays whole."""
     target = place / base.name
     target.write_bytes(data)
@@ -144,40 +144,40 @@ def _network(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
         other = base.with_suffix(".bin" if base.suffix == ".xml" else ".xml")
         shutil.copy(other, place)
         main = target.with_suffix(".xml")
-    return _opened(main, base, dice)
+    return _opened(main, base, rng)
 
 
-def _opened(main: Path, base: Path, dice: random.Random) -> Case:
-    more = ("--json",) if dice.random() < 0.5 else ()
-    if dice.random() < 0.5:
+def _opened(main: Path, base: Path, rng: random.Random) -> Case:
+    more = ("--json",) if rng.random() < 0.5 else ()
+    if rng.random() < 0.5:
         return Case(("inspect", str(main), *more))
     foreign = ("--preprocessing", "none") if "networks" in base.parts else ()
     picture = str(_good(base, "images/good.png"))
     return Case(("classify", str(main), picture, *foreign, *more))
 
 
-def _saved_model(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
+def _saved_model(data: bytes, base: Path, place: Path, rng: random.Random) -> Case:
     """A SavedModel, one file of which is damaged."""
     root = next(parent for parent in base.parents if parent.name == "plain")
     shutil.copytree(root, place / "plain")
     (place / "plain" / base.relative_to(root)).write_bytes(data)
-    return _opened(place / "plain", base, dice)
+    return _opened(place / "plain", base, rng)
 
 
-def _image(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
+def _image(data: bytes, base: Path, place: Path, rng: random.Random) -> Case:
     target = place / base.name
     target.write_bytes(data)
     return Case(("classify", str(_good(base, "files/*int8*.tflite")), str(target)))
 
 
-def _tar(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
+def _tar(data: bytes, base: Path, place: Path, rng: random.Random) -> Case:
     target = place / base.name
     target.write_bytes(data)
     good = str(_good(base, "files/*int8*.tflite"))
     return Case(("evaluate", good, "--images", str(target), "--jobs", "1", "-q", "--json"))
 
 
-def _labels(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
+def _labels(data: bytes, base: Path, place: Path, rng: random.Random) -> Case:
     target = place / base.name
     target.write_bytes(data)
     file, picture = _good(base, "networks/plain.h5"), _good(base, "images/good.png")
@@ -185,7 +185,7 @@ def _labels(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
                  str(target)))  # fmt: skip
 
 
-def _pixels(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
+def _pixels(data: bytes, base: Path, place: Path, rng: random.Random) -> Case:
     """Pixels for calibration: what `edgezoo export` does before any heavy work."""
     from edgezoo.calibration import sources
     from edgezoo.core.errors import EdgeZooError
@@ -204,19 +204,19 @@ def _pixels(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
     return Case(call=call)
 
 
-def _store(data: bytes, base: Path, place: Path, dice: random.Random) -> Case:
+def _store(data: bytes, base: Path, place: Path, rng: random.Random) -> Case:
     root = base.parent.parent
     shutil.copytree(root, place / "store")
     (place / "store" / base.relative_to(root)).write_bytes(data)
-    if dice.random() < 0.2:
+    if rng.random() < 0.2:
         command: Sequence[str] = ("recommend", str(place / "store"))
     else:
-        as_ = "html" if dice.random() < 0.2 else "csv,md,json"
+        as_ = "html" if rng.random() < 0.2 else "csv,md,json"
         command = ("report", str(place / "store"), "--as", as_, "-o", str(place / "report"))
     return Case((*command, "--json", "-q"))
 
 
-def _rt_info(data: bytes, dice: random.Random) -> bytes:
+def _rt_info(data: bytes, rng: random.Random) -> bytes:
     """The XML of OpenVINO with another contract inside."""
     import html
     import re
@@ -224,9 +224,9 @@ def _rt_info(data: bytes, dice: random.Random) -> bytes:
     text = data.decode()
     found = re.search(r'<edgezoo_contract value="([^"]*)"', text)
     if found is None:
-        return mutations.xml_text(data, dice)
+        return mutations.xml_text(data, rng)
     facts = json.loads(html.unescape(found[1]))
-    new = html.escape(json.dumps(mutations.change_json(facts, dice)))
+    new = html.escape(json.dumps(mutations.change_json(facts, rng)))
     return (text[: found.start(1)] + new + text[found.end(1) :]).encode()
 
 

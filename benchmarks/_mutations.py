@@ -71,62 +71,62 @@ class Damage:
         self._places = places or [(0, len(data))]
         self._weights = [end - start for start, end in self._places]
 
-    def _place(self, dice: random.Random, length: int) -> int:
-        if dice.random() < 0.1:
-            return dice.randrange(max(1, length))
-        start, end = dice.choices(self._places, self._weights)[0]
-        return min(dice.randrange(start, end), length - 1)
+    def _place(self, rng: random.Random, length: int) -> int:
+        if rng.random() < 0.1:
+            return rng.randrange(max(1, length))
+        start, end = rng.choices(self._places, self._weights)[0]
+        return min(rng.randrange(start, end), length - 1)
 
-    def __call__(self, data: bytes, dice: random.Random) -> bytes:
+    def __call__(self, data: bytes, rng: random.Random) -> bytes:
         changed = bytearray(data)
-        for _ in range(dice.choice((1, 1, 1, 2, 4, 16))):
-            kind = dice.choice(
+        for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
+            kind = rng.choice(
                 (self._bit, self._byte, self._number, self._number, self._number, self._block,
                  self._cut, self._copy, self._zero)
             )  # fmt: skip
             if changed:
-                kind(changed, dice)
+                kind(changed, rng)
         return bytes(changed)
 
-    def _bit(self, data: bytearray, dice: random.Random) -> None:
-        data[self._place(dice, len(data))] ^= 1 << dice.randrange(8)
+    def _bit(self, data: bytearray, rng: random.Random) -> None:
+        data[self._place(rng, len(data))] ^= 1 << rng.randrange(8)
 
-    def _byte(self, data: bytearray, dice: random.Random) -> None:
-        data[self._place(dice, len(data))] = dice.randrange(256)
+    def _byte(self, data: bytearray, rng: random.Random) -> None:
+        data[self._place(rng, len(data))] = rng.randrange(256)
 
-    def _number(self, data: bytearray, dice: random.Random) -> None:
-        size = dice.choice((1, 2, 4, 4, 8))
-        place = self._place(dice, len(data)) // min(size, 4) * min(size, 4)
-        order = dice.choice(("little", "little", "big"))
-        value = dice.choice((*_EXTREMES, dice.getrandbits(64))) % 256**size
+    def _number(self, data: bytearray, rng: random.Random) -> None:
+        size = rng.choice((1, 2, 4, 4, 8))
+        place = self._place(rng, len(data)) // min(size, 4) * min(size, 4)
+        order = rng.choice(("little", "little", "big"))
+        value = rng.choice((*_EXTREMES, rng.getrandbits(64))) % 256**size
         data[place : place + size] = value.to_bytes(size, order)  # type: ignore[arg-type]
 
-    def _block(self, data: bytearray, dice: random.Random) -> None:
-        place, length = self._place(dice, len(data)), dice.choice((1, 4, 16, 64, 1024))
-        data[place : place + length] = dice.randbytes(length)
+    def _block(self, data: bytearray, rng: random.Random) -> None:
+        place, length = self._place(rng, len(data)), rng.choice((1, 4, 16, 64, 1024))
+        data[place : place + length] = rng.randbytes(length)
 
-    def _cut(self, data: bytearray, dice: random.Random) -> None:
-        place = self._place(dice, len(data))
-        if dice.random() < 0.5:
+    def _cut(self, data: bytearray, rng: random.Random) -> None:
+        place = self._place(rng, len(data))
+        if rng.random() < 0.5:
             del data[place:]
         else:
-            del data[place : place + dice.choice((1, 3, 4, 100, 5000))]
+            del data[place : place + rng.choice((1, 3, 4, 100, 5000))]
 
-    def _copy(self, data: bytearray, dice: random.Random) -> None:
-        source, target = self._place(dice, len(data)), self._place(dice, len(data))
-        length = dice.choice((4, 16, 64, 256, 4096))
+    def _copy(self, data: bytearray, rng: random.Random) -> None:
+        source, target = self._place(rng, len(data)), self._place(rng, len(data))
+        length = rng.choice((4, 16, 64, 256, 4096))
         part = data[source : source + length]
-        if dice.random() < 0.5:
+        if rng.random() < 0.5:
             data[target:target] = part
         else:
             data[target : target + length] = part
 
-    def _zero(self, data: bytearray, dice: random.Random) -> None:
-        place, length = self._place(dice, len(data)), dice.choice((1, 4, 64, 1024))
+    def _zero(self, data: bytearray, rng: random.Random) -> None:
+        place, length = self._place(rng, len(data)), rng.choice((1, 4, 64, 1024))
         data[place : place + length] = bytes(len(data[place : place + length]))
 
 
-def change_json(facts: Any, dice: random.Random) -> Any:
+def change_json(facts: Any, rng: random.Random) -> Any:
     """A copy with one value replaced, removed, doubled or buried."""
     facts = json.loads(json.dumps(facts))
     spots: list[tuple[Any, Any]] = []
@@ -138,57 +138,57 @@ def change_json(facts: Any, dice: random.Random) -> Any:
             spots += [(value, key) for key in keys]
             waiting += [value[key] for key in keys]
     if not spots:
-        return dice.choice(_NASTY)
-    holder, key = dice.choice(spots)
-    kind = dice.randrange(8)
+        return rng.choice(_NASTY)
+    holder, key = rng.choice(spots)
+    kind = rng.randrange(8)
     if kind == 0 and isinstance(holder, dict):
         del holder[key]
     elif kind == 1:
         deep: Any = 0
-        for _ in range(dice.choice((10, 300, 900))):
+        for _ in range(rng.choice((10, 300, 900))):
             deep = [deep]
         holder[key] = deep
     elif kind == 2:
-        other, name = dice.choice(spots)
+        other, name = rng.choice(spots)
         holder[key] = json.loads(json.dumps(other.get(name) if isinstance(other, dict) else 1))
     else:
-        holder[key] = dice.choice(_NASTY)
+        holder[key] = rng.choice(_NASTY)
     return facts
 
 
-def json_text(data: bytes, dice: random.Random) -> bytes:
+def json_text(data: bytes, rng: random.Random) -> bytes:
     """A JSON file with one value changed, or nested beyond any reader's depth."""
-    if dice.random() < 0.02:
+    if rng.random() < 0.02:
         return b'{"a":' * _DEEP + b"1" + b"}" * _DEEP
-    return json.dumps(change_json(json.loads(data), dice)).encode()
+    return json.dumps(change_json(json.loads(data), rng)).encode()
 
 
-def xml_text(data: bytes, dice: random.Random) -> bytes:
+def xml_text(data: bytes, rng: random.Random) -> bytes:
     """OpenVINO's XML with numbers, names, layers or edges changed; some with a document type."""
     text = data.decode("utf-8")
-    for _ in range(dice.choice((1, 1, 2, 5))):
-        kind = dice.randrange(8)
+    for _ in range(rng.choice((1, 1, 2, 5))):
+        kind = rng.randrange(8)
         values = list(re.finditer(r'="([^"]*)"|<dim>([^<]*)</dim>', text))
         parts = list(re.finditer(r"<(layer|edge|port|dim)\b.*?(/>|</\1>)", text, re.DOTALL))
         if kind <= 3 and values:
-            found = dice.choice(values)
+            found = rng.choice(values)
             group = 1 if found[1] is not None else 2
-            new = dice.choice((*map(str, _EXTREMES), "-1", "", "?", "0..18446744073709551615",
+            new = rng.choice((*map(str, _EXTREMES), "-1", "", "?", "0..18446744073709551615",
                                "1,2,3", "i64", "boolean", "f64", "Loop", "../../etc/passwd",
-                               dice.choice(values)[1] or "1", "&lt;&#0;"))  # fmt: skip
+                               rng.choice(values)[1] or "1", "&lt;&#0;"))  # fmt: skip
             text = text[: found.start(group)] + new + text[found.end(group) :]
         elif kind == 4 and parts:
-            found = dice.choice(parts)
+            found = rng.choice(parts)
             text = text[: found.start()] + text[found.end() :]
         elif kind == 5 and parts:
-            found, other = dice.choice(parts), dice.choice(parts)
+            found, other = rng.choice(parts), rng.choice(parts)
             text = text[: other.start()] + found[0] + text[other.start() :]
         elif kind == 6:  # an edge back: a cycle
             ids = re.findall(r'<layer id="(\d+)"', text) or ["0"]
-            edge = (f'<edge from-layer="{dice.choice(ids)}" from-port="1" '
-                    f'to-layer="{dice.choice(ids)}" to-port="0"/>')  # fmt: skip
+            edge = (f'<edge from-layer="{rng.choice(ids)}" from-port="1" '
+                    f'to-layer="{rng.choice(ids)}" to-port="0"/>')  # fmt: skip
             text = text.replace("</edges>", edge + "</edges>")
-        elif dice.random() < 0.3:
+        elif rng.random() < 0.3:
             entities = "".join(
                 f'<!ENTITY e{i} "{f"&e{i - 1};" * 10 if i else "x"}">' for i in range(9)
             )
@@ -197,111 +197,111 @@ def xml_text(data: bytes, dice: random.Random) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def onnx_graph(data: bytes, dice: random.Random) -> bytes:
+def onnx_graph(data: bytes, rng: random.Random) -> bytes:
     """A whole ONNX file with one thing wrong in its graph."""
     import onnx
 
     model = onnx.load_from_string(data)
     graph = model.graph
-    node, stored = dice.choice(graph.node), dice.choice(graph.initializer)
+    node, stored = rng.choice(graph.node), rng.choice(graph.initializer)
     names = [name for n in graph.node for name in (*n.input, *n.output)]
-    number = dice.choice((-1, 0, 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63)))
-    kind = dice.randrange(12)
+    number = rng.choice((-1, 0, 1, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63)))
+    kind = rng.randrange(12)
     if kind == 0 and stored.dims:
-        stored.dims[dice.randrange(len(stored.dims))] = number
+        stored.dims[rng.randrange(len(stored.dims))] = number
     elif kind == 1:
-        stored.data_type = dice.randrange(0, 30)
+        stored.data_type = rng.randrange(0, 30)
     elif kind == 2 and node.attribute:
-        attribute = dice.choice(node.attribute)
+        attribute = rng.choice(node.attribute)
         if attribute.ints:
-            attribute.ints[dice.randrange(len(attribute.ints))] = number
+            attribute.ints[rng.randrange(len(attribute.ints))] = number
         else:
             attribute.i = number
     elif kind == 3 and node.input:
-        node.input[dice.randrange(len(node.input))] = dice.choice(names)  # a cycle, perhaps
+        node.input[rng.randrange(len(node.input))] = rng.choice(names)  # a cycle, perhaps
     elif kind == 4 and node.output:
-        node.output[0] = dice.choice(names)
+        node.output[0] = rng.choice(names)
     elif kind == 5:
-        node.op_type = dice.choice(_OPERATIONS)
+        node.op_type = rng.choice(_OPERATIONS)
     elif kind == 6:
         stored.ClearField("raw_data")
         stored.data_location = 1
-        said = {"location": dice.choice(_LOCATIONS), "offset": str(number),
-                "length": str(dice.choice((16, number)))}  # fmt: skip
+        said = {"location": rng.choice(_LOCATIONS), "offset": str(number),
+                "length": str(rng.choice((16, number)))}  # fmt: skip
         for key, value in said.items():
             stored.external_data.add(key=key, value=value)
     elif kind == 7:
-        dims = dice.choice((*graph.input, *graph.output)).type.tensor_type.shape.dim
+        dims = rng.choice((*graph.input, *graph.output)).type.tensor_type.shape.dim
         if dims:
-            dims[dice.randrange(len(dims))].dim_value = number
+            dims[rng.randrange(len(dims))].dim_value = number
     elif kind == 8:
-        dice.choice(model.opset_import).version = dice.choice((0, 1, 7, 99, 2**31, -1))
+        rng.choice(model.opset_import).version = rng.choice((0, 1, 7, 99, 2**31, -1))
     elif kind == 9:
         graph.node.append(node)
     elif kind == 10:
-        del graph.node[dice.randrange(len(graph.node))]
+        del graph.node[rng.randrange(len(graph.node))]
     elif model.metadata_props:
-        entry = dice.choice(model.metadata_props)
-        entry.value = _json_or_bytes(entry.value, dice)
+        entry = rng.choice(model.metadata_props)
+        entry.value = _json_or_bytes(entry.value, rng)
     return bytes(model.SerializeToString())
 
 
-def _json_or_bytes(text: str, dice: random.Random) -> str:
+def _json_or_bytes(text: str, rng: random.Random) -> str:
     try:
-        return json.dumps(change_json(json.loads(text), dice))
+        return json.dumps(change_json(json.loads(text), rng))
     except ValueError:
-        return str(dice.choice(_NASTY)).encode("utf-8", "replace").decode()
+        return str(rng.choice(_NASTY)).encode("utf-8", "replace").decode()
 
 
-def attached_json(data: bytes, dice: random.Random) -> bytes:
+def attached_json(data: bytes, rng: random.Random) -> bytes:
     """A .tflite whose attached contract or labels say something else."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
         begin = min(entry.header_offset for entry in archive.infolist())
-    return data[:begin] + _zip(_with_one_changed(files, dice), dice)
+    return data[:begin] + _zip(_with_one_changed(files, rng), rng)
 
 
-def zipped(data: bytes, dice: random.Random) -> bytes:
+def zipped(data: bytes, rng: random.Random) -> bytes:
     """A .keras or .npz that is packed anew, with one of its files changed, lied about or added."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
-    return _zip(_with_one_changed(files, dice), dice)
+    return _zip(_with_one_changed(files, rng), rng)
 
 
-def _with_one_changed(files: dict[str, bytes], dice: random.Random) -> dict[str, bytes]:
-    name = dice.choice(sorted(files))
-    kind = dice.randrange(10)
+def _with_one_changed(files: dict[str, bytes], rng: random.Random) -> dict[str, bytes]:
+    name = rng.choice(sorted(files))
+    kind = rng.randrange(10)
     if kind == 0:
         del files[name]
     elif kind == 1:
         files[
-            dice.choice(("../../evil.txt", "/tmp/evil.txt", "assets/../../x", "a" * 300, name))
+            rng.choice(("../../evil.txt", "/tmp/evil.txt", "assets/../../x", "a" * 300, name))
         ] = b"x"
     elif kind == 2:
-        files[name] = bytes(dice.choice((1, 10_000_000, 150_000_000)))
+        files[name] = bytes(rng.choice((1, 10_000_000, 150_000_000)))
     elif name.endswith(".json"):
-        files[name] = json_text(files[name], dice)
+        files[name] = json_text(files[name], rng)
     elif name.endswith(".npy"):
-        files[name] = npy_header(files[name], dice)
+        files[name] = npy_header(files[name], rng)
     else:
-        files[name] = Damage(files[name])(files[name], dice)
+        files[name] = Damage(files[name])(files[name], rng)
     return files
 
 
-def _zip(files: dict[str, bytes], dice: random.Random) -> bytes:
+def _zip(files: dict[str, bytes], rng: random.Random) -> bytes:
     stream = io.BytesIO()
-    way = dice.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
+    way = rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))
     with zipfile.ZipFile(stream, "w", way) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     packed = bytearray(stream.getvalue())
-    if files and dice.random() < 0.2:  # lie in the directory: sizes, checksums, offsets, flags
-        place = packed.find(b"PK\x01\x02") + dice.randrange(4, 46)
-        packed[place] = dice.randrange(256)
+    if files and rng.random() < 0.2:  # lie in the directory: sizes, checksums, offsets, flags
+        place = packed.find(b"PK\x01\x02") + rng.randrange(4, 46)
+        packed[place] = rng.randrange(256)
     return bytes(packed)
 
 
-def npy_header(data: bytes, dice: random.Random) -> bytes:
+def npy_header(data: bytes, rng: random.Random) -> bytes:
     """An array whose header claims another type or shape: objects (pickles), terabytes, nests."""
     claims = ("{'descr': '|O', 'fortran_order': False, 'shape': (4,), }",
               "{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 32, 32, 3), }",
@@ -309,57 +309,57 @@ def npy_header(data: bytes, dice: random.Random) -> bytes:
               "{'descr': [('a', 'O')], 'fortran_order': False, 'shape': (), }",
               "{'descr': '<U999999999', 'fortran_order': False, 'shape': (8,), }",
               "__import__('os').system('touch evil')", "(" * 5000, "{")  # fmt: skip
-    text = dice.choice(claims).encode() + b"\n"
-    if dice.random() < 0.3:
-        return Damage(data)(data, dice)
+    text = rng.choice(claims).encode() + b"\n"
+    if rng.random() < 0.3:
+        return Damage(data)(data, rng)
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data[128:]
 
 
-def png_chunks(data: bytes, dice: random.Random) -> bytes:
+def png_chunks(data: bytes, rng: random.Random) -> bytes:
     """A PNG with one chunk changed, doubled or gone, and checksums that fit."""
     chunks, place = [], 8
     while place + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
         chunks.append((data[place + 4 : place + 8], data[place + 8 : place + 8 + length]))
         place += 12 + length
-    at = dice.choice((0, dice.randrange(len(chunks))))
+    at = rng.choice((0, rng.randrange(len(chunks))))
     name, body = chunks[at]
-    kind = dice.randrange(4)
+    kind = rng.randrange(4)
     if kind == 0:
         del chunks[at]
     elif kind == 1:
-        chunks.insert(dice.randrange(len(chunks) + 1), (name, body))
+        chunks.insert(rng.randrange(len(chunks) + 1), (name, body))
     elif name == b"IHDR":
-        width, height = (dice.choice((0, 1, 2**16, 2**20, 2**31 - 1, 64)) for _ in "wh")
-        rest = bytes(dice.choice((0, 1, 2, 3, 4, 6, 8, 16)) for _ in range(5))
-        chunks[at] = (name, struct.pack(">II", width, height) + dice.choice((body[8:], rest)))
+        width, height = (rng.choice((0, 1, 2**16, 2**20, 2**31 - 1, 64)) for _ in "wh")
+        rest = bytes(rng.choice((0, 1, 2, 3, 4, 6, 8, 16)) for _ in range(5))
+        chunks[at] = (name, struct.pack(">II", width, height) + rng.choice((body[8:], rest)))
     elif body:
-        chunks[at] = (name, Damage(body)(body, dice))
+        chunks[at] = (name, Damage(body)(body, rng))
     return data[:8] + b"".join(
         struct.pack(">I", len(b)) + n + b + struct.pack(">I", zlib.crc32(n + b)) for n, b in chunks
     )
 
 
-def tar_entries(data: bytes, dice: random.Random) -> bytes:
+def tar_entries(data: bytes, rng: random.Random) -> bytes:
     """A tar file with headers changed, and checksums that fit."""
     changed = bytearray(data)
     heads = [i for i in range(0, len(data) - 512, 512) if data[i + 257 : i + 262] == b"ustar"]
-    for _ in range(dice.choice((1, 1, 3))):
-        head = dice.choice(heads)
-        field, size = dice.choice(((0, 100), (124, 12), (156, 1), (157, 100), (345, 155)))
-        new = dice.choice(_TAR_FIELDS)
+    for _ in range(rng.choice((1, 1, 3))):
+        head = rng.choice(heads)
+        field, size = rng.choice(((0, 100), (124, 12), (156, 1), (157, 100), (345, 155)))
+        new = rng.choice(_TAR_FIELDS)
         changed[head + field : head + field + size] = new[:size].ljust(size, b"\0")
         changed[head + 148 : head + 156] = b" " * 8
         total = sum(changed[head : head + 512])
         changed[head + 148 : head + 156] = b"%06o\0 " % total
-    if dice.random() < 0.1:
+    if rng.random() < 0.1:
         entry = tarfile.TarInfo("long").tobuf(tarfile.GNU_FORMAT)
         return bytes(entry[:156] + b"L" + entry[157:]) * 3000 + bytes(changed)
     return bytes(changed)
 
 
-def lines(data: bytes, dice: random.Random) -> bytes:
+def lines(data: bytes, rng: random.Random) -> bytes:
     """A list of labels with one of them changed."""
     found = data.split(b"\n")
-    found[dice.randrange(len(found))] = dice.choice(_LABELS)
+    found[rng.randrange(len(found))] = rng.choice(_LABELS)
     return b"\n".join(found)

@@ -37,13 +37,13 @@ EXPORT = ["export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--wei
           "--int8", "--calibration-count", "8", "--verify-images", "4"]  # fmt: skip
 WAYS = ("SIGKILL", "SIGTERM", "SIGINT", "a child")
 # A command that has not ended by then hangs.
-PATIENCE_S = 1800
+TIMEOUT_S = 1800
 # What a command may take to end once it was told to.
 END_S = 60
 Facts = dict[str, Any]
 
 
-def fakes(count: int, dice: random.Random) -> Facts:
+def fakes(count: int, rng: random.Random) -> Facts:
     """Exports over earlier ones, killed by SIGKILL; every one is run again."""
     found: list[str] = []
     killed = 0
@@ -57,7 +57,7 @@ def fakes(count: int, dice: random.Random) -> Facts:
         moments = Counter[str]()
         for seed in range(1, count + 1):
             child = fake_export.started(folder, seed)
-            time.sleep(dice.uniform(0, duration))
+            time.sleep(rng.uniform(0, duration))
             child.kill()
             child.join()
             killed += child.exitcode == -signal.SIGKILL
@@ -98,7 +98,7 @@ def _hit(process: subprocess.Popen[bytes], way: str) -> list[str]:
         process.send_signal(getattr(signal, way))
     wrong = []
     try:
-        _, said = process.communicate(timeout=PATIENCE_S if way == "a child" else END_S)
+        _, said = process.communicate(timeout=TIMEOUT_S if way == "a child" else END_S)
     except subprocess.TimeoutExpired:
         process.kill()
         _, said = process.communicate()
@@ -118,7 +118,7 @@ def killed(
     command: Sequence[str | Path],
     place: Path,
     count: int,
-    dice: random.Random,
+    rng: random.Random,
     check: Callable[[], list[str]],
 ) -> Iterator[Facts]:
     """Kill a command at random moments of its time, and run it again after each.
@@ -126,18 +126,18 @@ def killed(
     Yields what is known so far, so that a run that is cut off has not been for nothing.
     """
     begun = time.monotonic()
-    if _start(command).wait(PATIENCE_S):
+    if _start(command).wait(TIMEOUT_S):
         sys.exit(f"{command} does not run by itself")
     duration, found, exits = time.monotonic() - begun, check(), Counter[str]()
     for number in range(count):
         way = WAYS[number % len(WAYS)]
         process = _start(command)
-        time.sleep(dice.uniform(0, duration))
+        time.sleep(rng.uniform(0, duration))
         found += [f"kill {number}: {text}" for text in _hit(process, way)]
         exits[f"{way}: {process.returncode}"] += 1
         found += [f"kill {number} ({way}): {text}" for text in check()]
         again = _start(command)
-        _, said = again.communicate(timeout=PATIENCE_S)
+        _, said = again.communicate(timeout=TIMEOUT_S)
         if again.returncode:
             found.append(f"run {number}: exit {again.returncode}, {said.decode()[-300:]}")
         found += [f"run {number}: {text}" for text in check()]
@@ -146,34 +146,34 @@ def killed(
                "faults": found}  # fmt: skip
 
 
-def reals(count: int, dice: random.Random) -> Iterator[Facts]:
+def reals(count: int, rng: random.Random) -> Iterator[Facts]:
     """Real exports in all formats."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "made")
         command = [*EXPORT, "-o", folder]
-        yield from killed(command, folder, count, dice, lambda: fake_export.faults(folder))
+        yield from killed(command, folder, count, rng, lambda: fake_export.faults(folder))
 
 
-def _pictures(folder: Path, dice: random.Random) -> Path:
+def _pictures(folder: Path, rng: random.Random) -> Path:
     from PIL import Image
 
     for name in ("left", "right"):
         (folder / name).mkdir(parents=True)
         for number in range(12):
-            Image.frombytes("RGB", (40, 40), dice.randbytes(4800)).save(
+            Image.frombytes("RGB", (40, 40), rng.randbytes(4800)).save(
                 folder / name / f"{number}.png"
             )
     return folder
 
 
-def others(count: int, dice: random.Random) -> Iterator[Facts]:
+def others(count: int, rng: random.Random) -> Iterator[Facts]:
     """Finetune, compile, bundle and a sweep; whole is what opens, and what a record is of."""
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        if _start([*EXPORT, "--format", "tflite", "-o", place / "made"]).wait(PATIENCE_S):
+        if _start([*EXPORT, "--format", "tflite", "-o", place / "made"]).wait(TIMEOUT_S):
             sys.exit("the file to work on could not be exported")
         (file,) = (place / "made").glob("*.tflite")
-        pictures = _pictures(place / "pictures", dice)
+        pictures = _pictures(place / "pictures", rng)
         small = ["mobilenet", "--alpha", "0.25", "--input-size", "32", "--weights", "random"]
         commands: dict[str, list[str | Path]] = {
             "finetune": ["finetune", *small, "--data", pictures, "--epochs", "1", "-o",
@@ -189,7 +189,7 @@ def others(count: int, dice: random.Random) -> Iterator[Facts]:
         found: Facts = {}
         for name, command in commands.items():
             folder = place / folders[name]
-            for facts in killed(command, folder, count, dice, partial(_damaged, folder)):
+            for facts in killed(command, folder, count, rng, partial(_damaged, folder)):
                 found[name] = facts
                 yield found
 
@@ -227,16 +227,16 @@ def _damaged(folder: Path) -> list[str]:
     return found
 
 
-def full_disks(dice: random.Random) -> Facts:
+def full_disks(rng: random.Random) -> Facts:
     """Commands on file systems of a few sizes; what is there must be whole, the error ours."""
     found: Facts = {}
     with tempfile.TemporaryDirectory() as scratch:
         place, disk = Path(scratch), Path(scratch, "disk")
         disk.mkdir()
-        if _start([*EXPORT, "--format", "tflite", "-o", place / "made"]).wait(PATIENCE_S):
+        if _start([*EXPORT, "--format", "tflite", "-o", place / "made"]).wait(TIMEOUT_S):
             sys.exit("the file to work on could not be exported")
         (file,) = (place / "made").glob("*.tflite")
-        pictures = _pictures(place / "pictures", dice)
+        pictures = _pictures(place / "pictures", rng)
         small = ["mobilenet", "--alpha", "0.25", "--input-size", "32", "--weights", "random"]
         commands: dict[str, list[str | Path]] = {
             "export": [*EXPORT, "-o", disk / "made"],
@@ -257,7 +257,7 @@ def _on_disk(command: Sequence[str | Path], disk: Path, kilobytes: int) -> Facts
     subprocess.run(mount, check=True)
     try:
         process = _start(command)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, said = process.communicate(timeout=TIMEOUT_S)
         wrong = fake_export.faults(disk / "made") + _damaged(disk)
         if process.returncode not in (0, 5) or b"Traceback" in said:
             wrong.append(f"exit {process.returncode}: {said.decode()[-300:]}")
@@ -276,23 +276,23 @@ def main() -> int:
     parser.add_argument("--disks", action="store_true", help="full disks too; needs mount")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    dice = random.Random(options.seed)
+    rng = random.Random(options.seed)
     path = common.RESULTS / "faults.json"
     facts: Facts = json.loads(path.read_text()) if path.exists() else {}
     facts.pop("environment", None)
     facts["seed"] = options.seed
     if options.fake:
-        facts["fake"] = fakes(options.fake, dice)
+        facts["fake"] = fakes(options.fake, rng)
         _save(facts)
     for name, steps in (
-        ("real", reals(options.real, dice)),
-        ("others", others(options.others, dice)),
+        ("real", reals(options.real, rng)),
+        ("others", others(options.others, rng)),
     ):
         if getattr(options, name):
             for facts[name] in steps:
                 _save(facts)
     if options.disks and shutil.which("mount"):
-        facts["full_disks"] = full_disks(dice)
+        facts["full_disks"] = full_disks(rng)
     return _save(facts)
 
 

@@ -83,9 +83,9 @@ def measure(files: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
         for _ in range(WARM_UP):
             run()
     samples: dict[str, list[float]] = {name: [] for name in files}
-    order, dice = list(files), random.Random(0)
+    order, rng = list(files), random.Random(0)
     for _ in range(BLOCKS):
-        dice.shuffle(order)
+        rng.shuffle(order)
         for name in order:
             start = time.process_time()
             for _ in range(RUNS):

@@ -140,13 +140,13 @@ def samples(stage: Stage) -> dict[str, Any]:
     last = max(step.index for step in network.steps if step.weights is not None)
     tensors = sorted({step.output for step in network.steps if step.index < last})
     taken: dict[int, list[Any]] = {tensor: [] for tensor in tensors}
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for picture in stage.pixels:
         interpreter.set_tensor(network.input, stage.feed(picture)[None])
         interpreter.invoke()
         for tensor in tensors:
             values = interpreter.get_tensor(tensor).ravel()
-            taken[tensor].append(values[dice.integers(0, values.size, SAMPLES)])
+            taken[tensor].append(values[rng.integers(0, values.size, SAMPLES)])
     return {network.name(tensor): np.concatenate(rows) for tensor, rows in taken.items()}
 
 

@@ -72,7 +72,7 @@ def one_model(model: str, folder: Path) -> None:
     work = Work(resolve(request), folder, lambda _: None, False)
     work.choose_images()
     work.make_source()
-    work.correct_half()
+    work.correct_fp16()
     work.prepare()
     assert work.calibration is not None
     assert work.verification is not None
@@ -93,10 +93,10 @@ def one_model(model: str, folder: Path) -> None:
         path = Path(made["paths"][0])
         steps = {"source": work.usage["make_source"], "export": made["_usage"]}
         if job.precision == "int8":
-            form = "prepared.tflite" if job.format == "tflite" else "prepared.onnx"
+            intermediate = "prepared.tflite" if job.format == "tflite" else "prepared.onnx"
             steps |= {
                 "observe": work.usage["observe_network"],
-                "prepare": work.usage[f"prepare_{form}"],
+                "prepare": work.usage[f"prepare_{intermediate}"],
             }
         cell = {**shared, "format": job.format, "precision": job.precision, "steps": steps,
                 "bytes": registry.load_artifact(path).bytes, "operations": operations(path),

@@ -167,9 +167,9 @@ def compare(kind: str, path: Path, rounds: int) -> dict[str, Any]:
             cpu[name].append(facts["cpu_ns"] / runs / 1e6)
 
         names = ["edgezoo", "bare loop", *(TOOLS[kind][:1] if kind in TOOLS else ())]
-        dice = random.Random(0)
+        rng = random.Random(0)
         for _ in range(rounds):
-            dice.shuffle(names)
+            rng.shuffle(names)
             for name in (*names, *reversed(names)):
                 take(name)
     other.close()

@@ -1,7 +1,7 @@
 """What an int8 file remembers of the images that it was calibrated on.
 
 An accuracy that is measured on them proves nothing, so each image leaves the first bytes of a
-SHA-256 in the file's passport: of the image file, so that another name hides nothing, or of the
+SHA-256 in the file's metadata: of the image file, so that another name hides nothing, or of the
 pixels where an array was given. Five bytes an image keep 500 images within 3.4 kB; one of 50,000
 other images is then taken for one of those by chance in one evaluation of 40,000.
 """
@@ -38,13 +38,13 @@ def of_pixels(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> dict[str, Any]:
-    """A JSON object for the passport; sorted, so that it tells no order."""
+    """A JSON object for the metadata; sorted, so that it tells no order."""
     joined = b"".join(sorted(set(prints)))
     return {"of": of, "bytes": BYTES, "sha256": base64.b64encode(joined).decode()}
 
 
 def overlapping(
-    passport: dict[str, Any],
+    metadata: dict[str, Any],
     paths: Iterable[Path | Member],
     size: int,
     resize: Resize = USUAL_RESIZE,
@@ -52,16 +52,16 @@ def overlapping(
     """Which image files calibrated an artifact.
 
     Args:
-        passport: `contract.calibration` of the artifact.
+        metadata: `contract.calibration` of the artifact.
         paths: image files, or members of tar files.
-        size, resize: of the contract, for passports that were made of pixels.
+        size, resize: of the contract, for metadatas that were made of pixels.
 
     Returns:
-        None where the passport cannot tell, as in files of earlier versions.
+        None where the metadata cannot tell, as in files of earlier versions.
     """
-    if passport.get("source") == "synthetic":
+    if metadata.get("source") == "synthetic":
         return []
-    found = _known(passport)
+    found = _known(metadata)
     if found is None:
         return None
     known, step, kind = found
@@ -77,25 +77,25 @@ def overlapping(
     return [path for path in paths if fingerprint(path) in known]
 
 
-def overlapping_pixels(passport: dict[str, Any], prints: Iterable[bytes]) -> int | None:
+def overlapping_pixels(metadata: dict[str, Any], prints: Iterable[bytes]) -> int | None:
     """How many decoded pictures, by their fingerprints (`of_pixels`), calibrated an artifact.
 
-    None where the passport cannot tell: that of image files knows no pixels.
+    None where the metadata cannot tell: that of image files knows no pixels.
     """
-    if passport.get("source") == "synthetic":
+    if metadata.get("source") == "synthetic":
         return 0
-    found = _known(passport)
+    found = _known(metadata)
     if found is None or found[2] != "pixels":
         return None
     known, step, _ = found
     return sum(fingerprint[:step] in known for fingerprint in prints)
 
 
-def _known(passport: dict[str, Any]) -> tuple[set[bytes], int, str] | None:
+def _known(metadata: dict[str, Any]) -> tuple[set[bytes], int, str] | None:
     """Fingerprints, the length of each, and what they are of; None in earlier versions' files."""
-    facts = passport.get("fingerprints")
+    facts = metadata.get("fingerprints")
     if facts is None:
         return None
-    with interpreting("The passport of the calibration in the file"):
+    with interpreting("The metadata of the calibration in the file"):
         data, step, kind = base64.b64decode(facts["sha256"]), int(facts["bytes"]), str(facts["of"])
         return {data[i : i + step] for i in range(0, len(data), step)}, step, kind

@@ -41,7 +41,7 @@ class Observation:
     stability: dict[str, Any] | None = None
 
     def record(self) -> dict[str, Any]:
-        """What the calibration passport says of the ranges."""
+        """What the calibration metadata says of the ranges."""
         text = json.dumps(self.ranges, sort_keys=True)
         return {
             "method": "min/max over all images",

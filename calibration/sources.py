@@ -64,7 +64,7 @@ class StoredImages:
     """A `CalibrationSource` over pixels on disk."""
 
     path: Path
-    passport: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def count(self) -> int:
@@ -72,8 +72,8 @@ class StoredImages:
         return len(self.array())
 
     def annotate(self, **facts: Any) -> None:
-        """Add to the stored passport what became of the images."""
-        described = {**self.passport, **facts}
+        """Add to the stored metadata what became of the images."""
+        described = {**self.metadata, **facts}
         self.path.with_suffix(".json").write_text(json.dumps(described))
 
     def array(self) -> NDArray[np.uint8]:
@@ -93,7 +93,7 @@ def list_hash(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def passport(images: ImageSet, size: int) -> dict[str, Any]:
+def metadata(images: ImageSet, size: int) -> dict[str, Any]:
     """What an int8 artifact records about the images that it was calibrated on."""
     facts: dict[str, Any] = {
         "source": images.source,
@@ -117,12 +117,12 @@ def shared_images(chosen: ImageSet, held_out: ImageSet) -> int:
 
 
 def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImages:
-    """Write pixels and passport for the steps that follow."""
+    """Write pixels and metadata for the steps that follow."""
     import numpy as np
 
     path = directory / f"{name}.npy"
     np.save(path, images.pixels)
-    facts = passport(images, size)
+    facts = metadata(images, size)
     path.with_suffix(".json").write_text(json.dumps(facts))
     return StoredImages(path, facts)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgezoo.core.protocols import ExportJob, Form
+from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.spec import Precision
 
-_ONNX_FORMS: dict[Precision, Form] = {
-    "float32": "float.onnx", "float16": "half.onnx", "int8": "prepared.onnx"
+_ONNX_FORMS: dict[Precision, Intermediate] = {
+    "float32": "float.onnx", "float16": "fp16.onnx", "int8": "prepared.onnx"
 }  # fmt: skip
 
 
-def onnx_form(job: ExportJob) -> Form:
-    """The form that ONNX and OpenVINO files of a precision start from."""
+def onnx_intermediate(job: ExportJob) -> Intermediate:
+    """The intermediate that ONNX and OpenVINO files of a precision start from."""
     return _ONNX_FORMS[job.precision]
 
 
@@ -64,7 +64,7 @@ def quantization_record(
     Args:
         quantizer: the library that did it.
         activations: their type.
-        preparation: the JSON beside the prepared form.
+        preparation: the JSON beside the prepared intermediate.
     """
     recipe = preparation["recipe"]
     grid = ", pair-safe" if recipe["grid"] == "pair-safe" else ""

@@ -1,4 +1,4 @@
-"""The float32 TFLite form as ONNX: one conversion by tf2onnx, then names by layers.
+"""The float32 TFLite intermediate as ONNX: one conversion by tf2onnx, then names by layers.
 
 Needs TensorFlow, which tf2onnx imports.
 """
@@ -27,7 +27,7 @@ _WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def to_onnx(tflite: Path) -> onnx.ModelProto:
-    """Convert a float32 TFLite form to ONNX; tensors keep their names.
+    """Convert a float32 TFLite intermediate to ONNX; tensors keep their names.
 
     An activation that TFLite has inside its convolution is a node of its own here. It takes the
     layer's name, so that one name means the same values in all formats; the convolution's own

@@ -175,10 +175,10 @@ def _first_transposition(graph: onnx.GraphProto) -> onnx.NodeProto | None:
 
 
 def take_constants(model: onnx.ModelProto, tflite: Path) -> None:
-    """Give each layer the weights and bias that it has in a TFLite form of the same network.
+    """Give each layer the weights and bias of a TFLite intermediate of the same network.
 
     Raises:
-        ValueError: a layer of the TFLite form is not found, or its shapes do not fit.
+        ValueError: a layer of the TFLite intermediate is not found, or its shapes do not fit.
     """
     from onnx import numpy_helper
 

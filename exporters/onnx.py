@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
-from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.rounding import weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
 from edgezoo.exporters import _onnx_resize
 from edgezoo.exporters._common import (
     border_refusal,
-    onnx_form,
+    onnx_intermediate,
     per_tensor_refusal,
     quantization_record,
     takes_float,
@@ -61,9 +61,9 @@ class OnnxExporter:
             job, ("uint8", "float32"), "an ONNX int8 file"
         )
 
-    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (onnx_form(job),)
+        return (onnx_intermediate(job),)
 
     def export(
         self,
@@ -87,13 +87,13 @@ class OnnxExporter:
             model = _quantize(source, job, preparation)
             contract = contract.for_file(
                 input_dtype="float32" if takes_float(job) else "uint8",
-                calibration=calibration.passport if calibration else None,
+                calibration=calibration.metadata if calibration else None,
                 quantization=quantization_record(
                     "onnxruntime quantize_static", "uint8", preparation
                 ),
             )
         else:
-            model = onnx.load(str(source.form(onnx_form(job))))
+            model = onnx.load(str(source.intermediate(onnx_intermediate(job))))
             join_norms(model)
             if job.precision == "float16":
                 model = _to_float16(model)
@@ -126,7 +126,7 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
-    model = onnx.load(str(source.form("prepared.onnx")))
+    model = onnx.load(str(source.intermediate("prepared.onnx")))
     _name_nodes(model)
     layers = _layers(model)
     ranges = _ranges(model, preparation["ranges"])

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
-from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters, weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
 from edgezoo.exporters._common import (
     border_refusal,
-    onnx_form,
+    onnx_intermediate,
     per_tensor_refusal,
     quantization_record,
     resize_refusal,
@@ -50,9 +50,9 @@ class OpenVinoExporter:
             or border_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
         )
 
-    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (onnx_form(job),)
+        return (onnx_intermediate(job),)
 
     def export(
         self,
@@ -78,11 +78,11 @@ class OpenVinoExporter:
                 model = _take_pixels(model, preparation["input_scale"], takes_float(job))
             contract = contract.for_file(
                 input_dtype="float32" if takes_float(job) else "uint8",
-                calibration=calibration.passport,
+                calibration=calibration.metadata,
                 quantization=quantization_record("nncf placement", "uint8", preparation),
             )
         else:
-            model = ov.convert_model(str(source.form(onnx_form(job))))
+            model = ov.convert_model(str(source.intermediate(onnx_intermediate(job))))
         _name_output(model, contract.output_kind)
         if job.layout == "NCHW":
             model = _take_nchw(model)
@@ -106,14 +106,14 @@ def _quantize(
     )
 
     nncf.set_log_level(logging.ERROR)
-    form = str(source.form("prepared.onnx"))
+    intermediate = str(source.intermediate("prepared.onnx"))
     scale = np.float32(preparation["input_scale"])
     # One image is enough: NNCF's own ranges are replaced.
     picture = (next(iter(calibration.pixels())).astype(np.float32) - PIXEL_ZERO) * scale
-    exact = {op.get_friendly_name(): op for op in ov.convert_model(form).get_ops()}
+    exact = {op.get_friendly_name(): op for op in ov.convert_model(intermediate).get_ops()}
     recipe = preparation["recipe"]
     quantized = nncf.quantize(
-        ov.convert_model(form),
+        ov.convert_model(intermediate),
         nncf.Dataset([picture[None]]),
         subset_size=1,
         preset=nncf.QuantizationPreset.MIXED,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputContract
-from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import IO_TYPES, ModelSpec, Precision
 from edgezoo.exporters import _tflite_metadata
@@ -31,8 +31,8 @@ from edgezoo.exporters._tflite_graph import (
 )
 from edgezoo.formats import tflite_flatbuffer
 
-_FORMS: dict[Precision, Form] = {
-    "float32": "float.tflite", "float16": "half.tflite", "int8": "prepared.tflite"
+_FORMS: dict[Precision, Intermediate] = {
+    "float32": "float.tflite", "float16": "fp16.tflite", "int8": "prepared.tflite"
 }  # fmt: skip
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model gives the same bytes
 
@@ -53,7 +53,7 @@ class TfliteExporter:
             return "TFLite's operations take NHWC alone (--input-layout nhwc)"
         return resize_refusal(job) or border_refusal(job, IO_TYPES, "a TFLite int8 file")
 
-    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
         return (_FORMS[job.precision],)
 
@@ -75,13 +75,13 @@ class TfliteExporter:
             contract = contract.for_file(
                 input_dtype=border,
                 output_dtype=border,
-                calibration=calibration.passport if calibration else None,
+                calibration=calibration.metadata if calibration else None,
                 quantization=quantization_record("litert-quantizer", "int8", preparation),
             )
         elif job.precision == "float16":
             model = _to_float16(source)
         else:
-            model = tflite_flatbuffer.read_model(source.form("float.tflite"))
+            model = tflite_flatbuffer.read_model(source.intermediate("float.tflite"))
         _finish(model, contract, path)
         return Artifact(path, self.name, (path,), contract)
 
@@ -91,8 +91,8 @@ def _to_float16(source: Source) -> Any:
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer.algorithm_manager import AlgorithmName
 
-    form = source.form("half.tflite")
-    casting = quantizer.Quantizer(str(form))
+    intermediate = source.intermediate("fp16.tflite")
+    casting = quantizer.Quantizer(str(intermediate))
     casting.add_weight_only_config(
         ".*",
         qtyping.TFLOperationName.ALL_SUPPORTED,
@@ -108,8 +108,8 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
     from litert_quantizer import qtyping, quantizer, recipe
     from litert_quantizer.algorithm_manager import AlgorithmName
 
-    form = source.form("prepared.tflite")
-    network = tflite_flatbuffer.read_model(form)
+    intermediate = source.intermediate("prepared.tflite")
+    network = tflite_flatbuffer.read_model(intermediate)
     ranks = {
         tflite_flatbuffer.text(tensor.name): len(tensor.shape)
         for tensor in network.subgraphs[0].tensors
@@ -122,7 +122,7 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
         name: {"min": bound(low, ranks[name]), "max": bound(high, ranks[name])}
         for name, (low, high) in preparation["ranges"].items()
     }
-    static = quantizer.Quantizer(str(form), recipe.static_wi8_ai8())
+    static = quantizer.Quantizer(str(intermediate), recipe.static_wi8_ai8())
     if preparation["recipe"]["granularity"] == "per-tensor":
         static.add_static_config(
             ".*",

@@ -30,7 +30,7 @@ class Adapter:
 def adapters() -> tuple[Adapter, ...]:
     """All Vulkan devices, in the driver's order; none where there is no Vulkan.
 
-    Drivers are foreign code, so they are loaded in a child process.
+    Drivers are third-party code, so they are loaded in a child process.
     """
     if not sys.platform.startswith("linux") or ctypes.util.find_library("vulkan") is None:
         return ()

@@ -40,12 +40,12 @@ def check_folder(output: Path) -> None:
         hashes = _hashes(output / LIST)
         if hashes is None:
             raise UsageError(f"{output} is there already and is no bundle.", _ELSEWHERE)
-        foreign = _foreign(output, hashes)
-        if foreign:
+        changed = _changed_file(output, hashes)
+        if changed:
             raise UsageError(
-                f"The bundle {output} would be replaced, and {foreign} in it is not as EdgeZoo "
+                f"The bundle {output} would be replaced, and {changed} in it is not as EdgeZoo "
                 "wrote it: it would be lost.",
-                f"Move {foreign} out of it, or name a new folder with --output.",
+                f"Move {changed} out of it, or name a new folder with --output.",
             )
     if Path.cwd().is_relative_to(output):
         raise UsageError(
@@ -66,7 +66,7 @@ def _hashes(path: Path) -> dict[str, str] | None:
     return hashes
 
 
-def _foreign(folder: Path, hashes: dict[str, str]) -> str:
+def _changed_file(folder: Path, hashes: dict[str, str]) -> str:
     """The first file or folder that was added or changed, as a relative path; "" for none."""
     own = {str(parent) for name in hashes for parent in PurePosixPath(name).parents}
     for here, below, files in os.walk(folder):

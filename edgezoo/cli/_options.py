@@ -95,7 +95,7 @@ def quiet(function: F) -> F:
     return function
 
 
-def foreign(function: F) -> F:
+def third_party(function: F) -> F:
     """What must be said of files that EdgeZoo did not make."""
     function = click.option(
         "--preprocessing",

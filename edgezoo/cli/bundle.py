@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, foreign, limited
+from edgezoo.cli._options import PATH, common, limited, third_party
 
 
 @click.command("bundle", short_help="Put files and what a device needs for them together.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
 @click.option("-o", "--output", required=True, type=PATH, metavar="DIR|ZIP")
 @click.option("--c-array", is_flag=True, help="Also as C source, the contract as a header.")
-@foreign
+@third_party
 @limited
 @common
 def COMMAND(

@@ -11,11 +11,11 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import (
     PATH,
     common,
-    foreign,
     limited,
     place,
     refuse_remote_limits,
     remote,
+    third_party,
     trusted,
 )
 from edgezoo.core.spec import MOST_THREADS
@@ -29,7 +29,7 @@ from edgezoo.core.spec import MOST_THREADS
 )
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True)
 @place
-@foreign
+@third_party
 @trusted
 @remote
 @limited
@@ -58,7 +58,7 @@ def COMMAND(
     Examples:
       edgezoo classify mobilenet_0.5_160_int8.tflite cat.jpg --top 3
       edgezoo classify m.onnx cat.jpg dog.jpg --json
-      edgezoo classify foreign.tflite cat.jpg --preprocessing tf \\
+      edgezoo classify downloaded.tflite cat.jpg --preprocessing tf \\
           --labels labels.txt
       edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """

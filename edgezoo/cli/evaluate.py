@@ -13,12 +13,12 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import (
     PATH,
     common,
-    foreign,
     limited,
     place,
     quiet,
     refuse_remote_limits,
     remote,
+    third_party,
     trusted,
 )
 from edgezoo.core.errors import UsageError, counted
@@ -75,7 +75,7 @@ from edgezoo.evaluation.drop import EQUAL_WITHIN
     "--resume/--no-resume", default=True, help="Go on where the same evaluation was interrupted."
 )
 @place
-@foreign
+@third_party
 @trusted
 @remote
 @limited

@@ -73,7 +73,7 @@ def COMMAND(
     Examples:
       edgezoo explain mobilenet_0.5_160_int8.tflite --images val/
       edgezoo explain m_int8.onnx --html why.html
-      edgezoo explain foreign_int8.tflite --float foreign_float32.tflite \\
+      edgezoo explain other_int8.tflite --float other_float32.tflite \\
           --preprocessing tf
     """
     from edgezoo.explanation import page

@@ -62,11 +62,11 @@ def COMMAND(
       edgezoo list "dense*"
       edgezoo list --max-size 6 --min-top1 0.75 --sort top1
     """
-    wish = catalogue.Wish(
+    criteria = catalogue.ModelFilter(
         pattern, min_top1, _times(max_parameters), _times(max_multiply_adds), _times(max_size),
         precision, with_weights,
     )  # fmt: skip
-    models = [catalogue.describe(spec.name) for spec in catalogue.select(wish, sort)]
+    models = [catalogue.describe(spec.name) for spec in catalogue.select(criteria, sort)]
     if as_json:
         _console.print_json({"models": models})
         return

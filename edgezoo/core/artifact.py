@@ -63,7 +63,7 @@ class InputContract:
         layout: of the input tensor.
         resizes: the file does that itself: it takes a decoded picture of any size.
         labels: class names in the order of the output; empty where unknown.
-        calibration: passport of the images that an int8 file was calibrated on.
+        calibration: metadata of the images that an int8 file was calibrated on.
     """
 
     model: str

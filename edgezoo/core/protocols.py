@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The float forms of one frozen network. "base" is what the conversion gave; exporters start from
-# the others: "float" takes what the job's input kind says; "half" is the same with biases that
-# make up for weights in float16; "prepared" has been made ready for 8 bits and takes pixel - 128,
-# scaled.
-Form = Literal[
-    "base.tflite", "base.onnx", "float.tflite", "float.onnx", "half.tflite", "half.onnx",
+# The intermediate models of one frozen network, all in float32. "base" is the result of the
+# conversion; exporters start from the others: "float" takes what the job's input kind says; "fp16"
+# is the same with biases that compensate for weights in float16; "prepared" is ready for
+# quantization and takes pixel - 128, scaled.
+Intermediate = Literal[
+    "base.tflite", "base.onnx", "float.tflite", "float.onnx", "fp16.tflite", "fp16.onnx",
     "prepared.tflite", "prepared.onnx",
 ]  # fmt: skip
 
@@ -55,21 +55,21 @@ class ExportJob:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One trained network in its float forms, on disk.
+    """One trained network as intermediate models on disk.
 
-    All forms come from one trace and one frozen graph; which are there is what the exporters
-    asked for. `contract` describes the network; exporters embed a copy that fits their file.
+    All intermediates come from one trace and one frozen graph; those that the exporters asked for
+    are there. `contract` describes the network; exporters embed a copy that fits their file.
     """
 
     directory: Path
     contract: InputContract
 
-    def preparation(self, form: Form) -> Path:
-        """JSON beside a prepared form: input scale, activation ranges by tensor name, recipe."""
-        return self.directory / f"{form}.json"
+    def preparation(self, intermediate: Intermediate) -> Path:
+        """JSON next to a prepared intermediate: input scale, activation ranges by tensor name."""
+        return self.directory / f"{intermediate}.json"
 
-    def form(self, name: Form) -> Path:
-        """Path of one form."""
+    def intermediate(self, name: Intermediate) -> Path:
+        """Path of one intermediate."""
         return self.directory / name
 
 
@@ -81,7 +81,7 @@ class CalibrationSource(Protocol):
         """How many images."""
 
     @property
-    def passport(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Source, count, seed, list hash, class coverage: what the artifact records."""
 
     def pixels(self) -> Iterator[NDArray[np.uint8]]:
@@ -100,8 +100,8 @@ class Exporter(Protocol):
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """Why this job cannot be done, in words; None where it can."""
 
-    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
-        """The float forms that this job starts from."""
+    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
+        """The float intermediates that this job starts from."""
 
     def export(
         self,

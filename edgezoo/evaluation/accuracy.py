@@ -18,7 +18,7 @@ from edgezoo.images import labelled
 from edgezoo.images.labelled import LabelledImages
 from edgezoo.images.preprocessing import recipe_hash
 from edgezoo.images.shards import Member
-from edgezoo.inference.predict import require_classes, require_foreign
+from edgezoo.inference.predict import require_classes, require_third_party
 from edgezoo.system import remote
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def evaluate(
     told: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
     common: dict[str, Any] = {
         "threads": threads, "jobs": jobs, "resume": resume, "trust": trust, "progress": progress,
-        "foreign": _foreign([*artifacts, *([reference] if reference else [])], told, trust),
+        "third_party": _third_party([*artifacts, *([reference] if reference else [])], told, trust),
         "told": told,
     }  # fmt: skip
     return assess(
@@ -131,7 +131,7 @@ def evaluate(
     )
 
 
-def _foreign(
+def _third_party(
     paths: Sequence[Path | str], told: dict[str, Any], trust: bool
 ) -> frozenset[Path | str]:
     """The files without a contract, of which alone `told` speaks.
@@ -142,7 +142,7 @@ def _foreign(
     if not any(told.values()):
         return frozenset()  # nothing is read twice for nothing
     loaded = [registry.load_artifact(path, trust=trust) for path in paths]
-    require_foreign(loaded, **told)
+    require_third_party(loaded, **told)
     found = zip(paths, loaded, strict=True)
     return frozenset(path for path, artifact in found if artifact.contract is None)
 
@@ -151,12 +151,12 @@ def _rank(
     path: Path | str,
     find: Callable[[InputContract], Sequence[Path | Member]],
     *,
-    foreign: frozenset[Path | str],
+    third_party: frozenset[Path | str],
     told: dict[str, Any],
     **options: Any,
 ) -> Ranks:
     """`scoring.rank`, told of a file only what its own contract does not tell."""
-    return ranks.rank(path, find, **(told if path in foreign else {}), **options)
+    return ranks.rank(path, find, **(told if path in third_party else {}), **options)
 
 
 def assess(

@@ -132,7 +132,7 @@ class _Training:
                 return
             self.epochs.append({"stage": stage, **told})
             waited = 0 if told["best"] else waited + 1
-            if waited == request.patience or self.interrupted:
+            if waited == request.timeout or self.interrupted:
                 return
 
     def work(self, name: str, text: str, always: bool = False, **arguments: Any) -> Any:

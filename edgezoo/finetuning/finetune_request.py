@@ -9,7 +9,7 @@ from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.spec import BuildArguments
 from edgezoo.finetuning import dataset
-from edgezoo.formats.keras_files.reading import is_own_model
+from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.networks import arguments, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
@@ -28,7 +28,7 @@ class FinetuneRequest:
         epochs: at the most, of the top and of the blocks each.
         learning_rate: of the top; the blocks learn at a hundredth of it.
         unfreeze_blocks: how many blocks learn after the top; 0 trains the top alone.
-        patience: epochs without a smaller loss on the validation images, until a stage ends.
+        timeout: epochs without a smaller loss on the validation images, until a stage ends.
         held_out: the share of each class to score on, or a folder of its own.
         mirror: train on mirrored pictures too.
     """
@@ -42,7 +42,7 @@ class FinetuneRequest:
     learning_rate: float = 1e-3
     unfreeze_blocks: int = 2
     batch_size: int = 32
-    patience: int = 5
+    timeout: int = 5
     held_out: float | Path = 0.2
     mirror: bool = True
     seed: int = 0
@@ -96,7 +96,7 @@ def _stem(job: BuildJob, data: Path) -> str:
 
 def _job(request: FinetuneRequest) -> BuildJob:
     """The network to start from."""
-    if is_own_model(request.model):
+    if is_user_model(request.model):
         # Whatever it ends in is replaced, so that it need not be probabilities.
         headless = BuildArguments(request.arguments.input_size, include_top=False)
         found = user_models.choose(
@@ -123,7 +123,7 @@ def _job(request: FinetuneRequest) -> BuildJob:
 
 
 def _check_values(request: FinetuneRequest) -> None:
-    if not is_own_model(request.model):
+    if not is_user_model(request.model):
         registry.model(request.model)
     if request.output is not None and request.output.suffix != _SUFFIX:
         raise UsageError(
@@ -137,7 +137,7 @@ def _check_values(request: FinetuneRequest) -> None:
     for option, value, least in (
         ("epochs", request.epochs, 1),
         ("batch-size", request.batch_size, 1),
-        ("patience", request.patience, 1),
+        ("timeout", request.timeout, 1),
         ("unfreeze-blocks", request.unfreeze_blocks, 0),
         ("seed", request.seed, 0),
     ):

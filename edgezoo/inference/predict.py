@@ -144,14 +144,14 @@ def open_artifact(
     preprocessing = preprocessing_mode(preprocessing)
     registry.require_device(device)
     artifact = registry.load_artifact(path, trust=trust)
-    require_foreign([artifact], preprocessing, labels)
+    require_third_party([artifact], preprocessing, labels)
     alive()
     opener = registry.runtime_for(artifact.path, runtime)
     with interpreting(path):
         session = opener.open(artifact, device, threads)
     alive()
     if artifact.contract is None and preprocessing is not None:
-        contract = foreign_contract(artifact, session, preprocessing, labels)
+        contract = third_party_contract(artifact, session, preprocessing, labels)
         artifact = replace(artifact, contract=contract)
     if artifact.contract is None:
         session.close()
@@ -159,7 +159,7 @@ def open_artifact(
     return artifact, session
 
 
-def require_foreign(
+def require_third_party(
     artifacts: Sequence[Artifact], preprocessing: str | None, labels: Path | str | None
 ) -> None:
     """Check that some file needs what its user says of it.
@@ -198,7 +198,7 @@ def require_classes(artifact: Artifact) -> None:
         )
 
 
-def foreign_contract(
+def third_party_contract(
     artifact: Artifact, session: Session, preprocessing: str, labels: Path | str | None
 ) -> InputContract:
     """What to assume of a file that EdgeZoo did not make.

@@ -135,12 +135,12 @@ def measure(
             turns[name] = _warm_up(runner, settings)
         except EdgeZooError as error:
             failed[name] = error
-    dice = random.Random(settings.seed)
+    rng = random.Random(settings.seed)
     done = 0
     rounds = max((turn.rounds for turn in turns.values()), default=0)
     for done in range(1, rounds + 1):
         order = list(turns)
-        dice.shuffle(order)
+        rng.shuffle(order)
         for name in (*order, *reversed(order)):
             if name not in failed:
                 try:

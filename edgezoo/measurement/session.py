@@ -19,7 +19,7 @@ from edgezoo.system.process import Conversation
 
 _CHECK = "A/A"
 # A block takes some seconds on the slowest device; more is a hang.
-_PATIENCE_S = 600.0
+_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class _Child:
         self.finished = self._ask("finish")
 
     def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
-        return self.talk.ask(method, patience_s=_PATIENCE_S, **arguments)
+        return self.talk.ask(method, timeout_s=_TIMEOUT_S, **arguments)
 
 
 def measure(

@@ -92,12 +92,12 @@ def median_interval(blocks: Blocks, seed: int = 0) -> tuple[float, float]:
         row[: len(block)] = block
     whole = not np.isnan(padded).any()
     middle = np.median if whole else np.nanmedian
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // padded.size)
     medians: list[NDArray[np.float64]] = []
     for start in range(0, RESAMPLES, step):
         count = min(step, RESAMPLES - start)
-        drawn = padded[dice.integers(0, len(blocks), (count, len(blocks)))]
+        drawn = padded[rng.integers(0, len(blocks), (count, len(blocks)))]
         medians.append(middle(drawn.reshape(count, -1), axis=1))
     low, high = np.percentile(np.concatenate(medians), (2.5, 97.5))
     return float(low), float(high)

@@ -14,7 +14,7 @@ from edgezoo.core.spec import BuildArguments, ModelSpec
 from edgezoo.networks import arguments, user_models
 from edgezoo.networks.load_weights import load_weights
 from edgezoo.networks.random_weights import settle
-from edgezoo.networks.user_models import OwnModel
+from edgezoo.networks.user_models import UserModel
 from edgezoo.networks.weights import LocatedWeights, locate
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class BuildJob:
     arguments: BuildArguments
     weights: LocatedWeights
     seed: int = 0
-    own: OwnModel | None = None
+    own: UserModel | None = None
     labels: tuple[str, ...] = ()
 
     @property
@@ -66,7 +66,7 @@ class BuildJob:
         path = facts["weights"]["path"]
         located = LocatedWeights(**{**facts["weights"], "path": path and Path(path)})
         chosen = BuildArguments.from_json(facts["arguments"])
-        own = facts["own"] and OwnModel.from_json(facts["own"])
+        own = facts["own"] and UserModel.from_json(facts["own"])
         return cls(facts["model"], chosen, located, facts["seed"], own, tuple(facts["labels"]))
 
 

@@ -15,7 +15,7 @@ SORTS: tuple[str, ...] = ("name", "top1", "parameters", "multiply-adds", *PRECIS
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ModelFilter:
     """What a model must fulfil.
 
     Attributes:
@@ -45,19 +45,20 @@ def describe(name: str) -> dict[str, Any]:
     return {**registry.describe_model(name), "weights_here": weights.here(spec)}
 
 
-def select(wish: Wish, sort: str = "name") -> list[ModelSpec]:
-    """Models that fulfil a wish: the most accurate first, otherwise the smallest.
+def select(criteria: ModelFilter, sort: str = "name") -> list[ModelSpec]:
+    """Models that fulfil a criteria: the most accurate first, otherwise the smallest.
 
     Raises:
         UsageError: no model does.
     """
     known = registry.models()
-    named = [spec for spec in known.values() if _is_called(spec, wish.pattern)]
+    named = [spec for spec in known.values() if _is_called(spec, criteria.pattern)]
     if not named:
         raise UsageError(
-            f"No model matches {wish.pattern!r}.", did_you_mean(str(wish.pattern), list(known))
+            f"No model matches {criteria.pattern!r}.",
+            did_you_mean(str(criteria.pattern), list(known)),
         )
-    chosen = [spec for spec in named if _fulfils(spec, wish)]
+    chosen = [spec for spec in named if _fulfils(spec, criteria)]
     if not chosen:
         raise UsageError("No model fulfils all of these bounds.", "Loosen one of them.")
     return sorted(chosen, key=lambda spec: (_rank(spec, sort), spec.name))
@@ -69,16 +70,16 @@ def _is_called(spec: ModelSpec, pattern: str | None) -> bool:
     return fnmatch(spec.name, pattern.lower()) or pattern.lower() in spec.name
 
 
-def _fulfils(spec: ModelSpec, wish: Wish) -> bool:
+def _fulfils(spec: ModelSpec, criteria: ModelFilter) -> bool:
     most = (
-        (spec.parameters, wish.max_parameters),
-        (spec.multiply_adds, wish.max_multiply_adds),
-        (spec.bytes_about(wish.precision), wish.max_bytes),
+        (spec.parameters, criteria.max_parameters),
+        (spec.multiply_adds, criteria.max_multiply_adds),
+        (spec.bytes_about(criteria.precision), criteria.max_bytes),
     )
     return (
-        (wish.min_top1 is None or spec.top1 >= wish.min_top1)
+        (criteria.min_top1 is None or spec.top1 >= criteria.min_top1)
         and all(bound is None or value <= bound for value, bound in most)
-        and (not wish.with_weights or weights.here(spec))
+        and (not criteria.with_weights or weights.here(spec))
     )
 
 

@@ -33,7 +33,7 @@ _PROBES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class OwnModel:
+class UserModel:
     """What tells a user's network; goes between processes as JSON.
 
     Attributes:
@@ -73,7 +73,7 @@ class OwnModel:
         )
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> OwnModel:
+    def from_json(cls, facts: Mapping[str, Any]) -> UserModel:
         """From what `dataclasses.asdict` gave, after a way through JSON."""
         return cls(**{**facts, "resize": Resize(**facts["resize"])})
 
@@ -86,14 +86,14 @@ class Chosen:
     names in the order of the output; empty where unknown.
     """
 
-    own: OwnModel
+    own: UserModel
     arguments: BuildArguments
     weights: LocatedWeights
     labels: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
-        """See `OwnModel.spec`."""
+        """See `UserModel.spec`."""
         return self.own.spec(self.arguments.input_size or 0)
 
 
@@ -130,11 +130,11 @@ def choose(
     inside = InputContract.from_json(found.contract) if found.contract else None
     size = _size(found, given.input_size, inside)
     arguments = BuildArguments(size, given.include_top, output_layer=given.output_layer)
-    _check_foreign(path, given, arguments)
+    _check_third_party(path, given, arguments)
     classified = arguments.output_kind == "probabilities"
     names = _labels(path, inside, labels) if classified else ()
     told = inside.weights.sha256 if inside and inside.weights.source == SOURCE else None
-    own = OwnModel(
+    own = UserModel(
         str(path.resolve()),
         _preprocessing(path, inside, preprocessing),
         inside.resize if inside else USUAL_RESIZE,
@@ -147,7 +147,7 @@ def choose(
     return Chosen(own, arguments, located, names)
 
 
-def _check_foreign(path: Path, given: BuildArguments, taken: BuildArguments) -> None:
+def _check_third_party(path: Path, given: BuildArguments, taken: BuildArguments) -> None:
     """Refuse arguments that shape a network which is there already."""
     given = replace(given, pooling=None if given.pooling == "none" else given.pooling)
     for name in BuildArguments.__slots__:
@@ -268,7 +268,7 @@ def content_hash(path: Path) -> str:
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def load(own: OwnModel, arguments: BuildArguments) -> keras.Model:
+def load(own: UserModel, arguments: BuildArguments) -> keras.Model:
     """Load the network, and check what its file could not tell.
 
     Raises:
@@ -290,7 +290,7 @@ def load(own: OwnModel, arguments: BuildArguments) -> keras.Model:
     return network
 
 
-def _check_probabilities(network: keras.Model, own: OwnModel, arguments: BuildArguments) -> None:
+def _check_probabilities(network: keras.Model, own: UserModel, arguments: BuildArguments) -> None:
     import numpy as np
 
     size = arguments.input_size or 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
-from edgezoo.core.protocols import ExportJob, Form, Source
+from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.spec import ModelSpec
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
@@ -49,13 +49,13 @@ def make_source(
     directory: str,
     network: dict[str, Any],
     contract: dict[str, Any],
-    forms: list[str],
+    intermediates: list[str],
     questions: dict[str, str],
 ) -> dict[str, Any]:
-    """Build the network, note its answers, and write the float forms that exporters start from.
+    """Build the network, note its answers, and write the intermediates that exporters start from.
 
     This is the only step that loads TensorFlow. For int8 it leaves `base.tflite` and `base.onnx`,
-    which `observe_network` and `prepare_form` go on with.
+    which `observe_network` and `prepare_intermediate` go on with.
 
     Args:
         network: a `BuildJob` as JSON.
@@ -72,25 +72,25 @@ def make_source(
     for pixels, answers in questions.items():
         _note_answers(built, job.spec, Path(pixels), Path(answers))
     digest = values_hash(built)
-    from edgezoo.exporters import _forms
+    from edgezoo.exporters import _intermediates
 
-    _forms.write(built, source, set(forms))
+    _intermediates.write(built, source, set(intermediates))
     return {"weights_sha256": digest, "output_shape": list(built.output_shape[1:])}
 
 
-def correct_half(
-    directory: str, contract: dict[str, Any], pictures: str, forms: list[str]
+def correct_fp16(
+    directory: str, contract: dict[str, Any], pictures: str, intermediates: list[str]
 ) -> dict[str, Any]:
-    """Write the forms whose numbers are float16 ones that keep each layer's mean.
+    """Write the intermediates whose numbers are float16 ones that keep each layer's mean.
 
     Args:
         pictures: an array of pixels, like those that the file will see.
-        forms: "half.tflite", "half.onnx" or both.
+        intermediates: "fp16.tflite", "fp16.onnx" or both.
     """
     import numpy as np
 
-    from edgezoo.calibration import half_precision
-    from edgezoo.exporters import _forms
+    from edgezoo.calibration import fp16
+    from edgezoo.exporters import _intermediates
 
     source = Source(Path(directory), InputContract.from_json(contract))
     how = source.contract.normalization
@@ -99,10 +99,10 @@ def correct_half(
     def feed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return pixels.astype("float32") if takes_pixels else normalize(pixels, how)
 
-    corrected = source.directory / "half.base.tflite"
+    corrected = source.directory / "fp16.base.tflite"
     pixels = np.load(pictures, mmap_mode="r")
-    layers = half_precision.round_to_half(source.form("base.tflite"), corrected, pixels, feed)
-    _forms.write_half(source, corrected, set(forms))
+    layers = fp16.round_to_fp16(source.intermediate("base.tflite"), corrected, pixels, feed)
+    _intermediates.write_fp16(source, corrected, set(intermediates))
     corrected.unlink()
     return {"corrected_layers": layers}
 
@@ -121,28 +121,28 @@ def observe_network(directory: str, contract: dict[str, Any], calibration: str) 
     plain = folder / _PLAIN
     preparation.write_plain(folder / "base.tflite", plain, feed)
     seen = observation.observe(plain, images.array(), feed)
-    if images.passport["source"] == "synthetic":
+    if images.metadata["source"] == "synthetic":
         seen = replace(seen, ranges=observation.widen_logits(plain, seen.ranges))
     seen.save(folder / _OBSERVATION)
     images.annotate(ranges=seen.record())
     return {"stability": seen.stability}
 
 
-def prepare_form(
+def prepare_intermediate(
     directory: str,
     contract: dict[str, Any],
     calibration: str,
-    form: Form,
+    intermediate: Intermediate,
     recipe: dict[str, Any],
 ) -> dict[str, Any]:
-    """Make one float form ready for the quantizer that starts from it."""
+    """Make one float intermediate ready for the quantizer that starts from it."""
     from edgezoo.calibration import observation, preparation, sources
     from edgezoo.core.recipe import Recipe
-    from edgezoo.exporters import _forms
+    from edgezoo.exporters import _intermediates
 
     folder = Path(directory)
     source = Source(folder, InputContract.from_json(contract))
-    prepared = folder / f"{form}.part"
+    prepared = folder / f"{intermediate}.part"
     made = preparation.prepare(
         folder / _PLAIN,
         prepared,
@@ -151,8 +151,8 @@ def prepare_form(
         observation.Observation.load(folder / _OBSERVATION),
         Recipe.from_json(recipe),
     )
-    _forms.fill(source, form, prepared)
-    made.save(source.preparation(form))
+    _intermediates.fill(source, intermediate, prepared)
+    made.save(source.preparation(intermediate))
     return {"methods": list(made.methods), "corrected_layers": made.corrected_layers}
 
 
@@ -237,7 +237,7 @@ def export_files(
     """Write the files of one format.
 
     Args:
-        directory: where the source's forms are, and where the files go.
+        directory: where the source's intermediates are, and where the files go.
         contract: of the source.
         jobs: [{"job": fields of an ExportJob, "stem": file name without ending}].
         calibration: the stored calibration images.

@@ -226,7 +226,7 @@ def _rebuild(
         calibration=None, quantization=None, resizes=False,
     )  # fmt: skip
     job = ExportJob(explained.artifact.format, "float32", contract.input_kind)
-    forms = registry.exporter(job.format).forms(contract, job)
+    intermediates = registry.exporter(job.format).intermediates(contract, job)
     progress("Building the Keras network")
     made = process.call(
         f"{_STEPS}:make_source",
@@ -234,7 +234,7 @@ def _rebuild(
             "network": source_network(contract, weights),
             "directory": str(folder),
             "contract": contract.to_json(),
-            "forms": sorted({"float.tflite", *forms}),
+            "intermediates": sorted({"float.tflite", *intermediates}),
             "questions": {pixels: str(folder / _SOURCE_SCORES)},
         },
         debug,

@@ -29,17 +29,17 @@ def choose(images: str, contract: InputContract, count: int, seed: int) -> sourc
 
 def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> int | None:
     """How many of the images calibrated the file; None where it cannot tell."""
-    passport = contract.calibration
-    if passport is None:
+    metadata = contract.calibration
+    if metadata is None:
         return None
     if chosen.source == "synthetic":
-        same = passport.get("source") == "synthetic" and passport.get("seed") == chosen.seed
-        return min(len(chosen.names), int(passport.get("count", 0))) if same else 0
+        same = metadata.get("source") == "synthetic" and metadata.get("seed") == chosen.seed
+        return min(len(chosen.names), int(metadata.get("count", 0))) if same else 0
     if chosen.source == "npz":
-        return fingerprints.overlapping_pixels(passport, chosen.prints)
+        return fingerprints.overlapping_pixels(metadata, chosen.prints)
     folder = sources.place_of(images)
     paths = [folder / name for name in chosen.names]
-    shared = fingerprints.overlapping(passport, paths, contract.input_size, contract.resize)
+    shared = fingerprints.overlapping(metadata, paths, contract.input_size, contract.resize)
     return len(shared) if shared is not None else None
 
 

@@ -13,7 +13,7 @@ from edgezoo.calibration import fingerprints, sources
 from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.core.artifact import InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, RefusedError, counted
-from edgezoo.core.protocols import Form
+from edgezoo.core.protocols import Intermediate
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.images.labelled import find_labelled
@@ -100,7 +100,7 @@ class Work:
         found = find_labelled(folder, self.contract, self.plan.request.ground_truth)
         if self.calibration is not None:
             shared = fingerprints.overlapping(
-                self.calibration.passport, found.paths, size, self.plan.spec.resize
+                self.calibration.metadata, found.paths, size, self.plan.spec.resize
             )
             if shared:
                 raise RefusedError(
@@ -133,7 +133,7 @@ class Work:
             directory=str(self.stage),
             network=plan.network.to_json(),
             contract=self.contract.to_json(),
-            forms=sorted(self._forms()),
+            intermediates=sorted(self._intermediates()),
             questions={
                 str(pixels): str(answers_to(pixels))
                 for pixels in (self.verification, self.labelled and self.labelled.pixels)
@@ -147,34 +147,46 @@ class Work:
             )
             self.contract = self.contract.for_file(weights=record)
 
-    def _forms(self) -> set[Form]:
-        """The float forms that the jobs start from."""
-        forms: set[Form] = set()
+    def _intermediates(self) -> set[Intermediate]:
+        """The float intermediates that the jobs start from."""
+        intermediates: set[Intermediate] = set()
         for exporter, job in self.plan.jobs:
-            forms.update(exporter.forms(self.contract, job))
-        return forms
+            intermediates.update(exporter.intermediates(self.contract, job))
+        return intermediates
 
-    def correct_half(self) -> None:
+    def correct_fp16(self) -> None:
         """Let biases make up for weights in float16, where a job has such."""
-        forms = sorted(form for form in self._forms() if form.startswith("half."))
-        if forms:
+        intermediates = sorted(
+            intermediate
+            for intermediate in self._intermediates()
+            if intermediate.startswith("fp16.")
+        )
+        if intermediates:
             self.progress("Choosing float16 numbers")
-            self._call("correct_half", directory=str(self.stage), forms=forms,
+            self._call("correct_fp16", directory=str(self.stage), intermediates=intermediates,
                        contract=self.contract.to_json(), pictures=str(self.means))  # fmt: skip
 
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""
         self.progress("Observing ranges, choosing roundings, correcting biases")
         self._judge(self._call("observe_network", **self._calibrated())["stability"])
-        forms = sorted(form for form in self._forms() if form.startswith("prepared."))
+        intermediates = sorted(
+            intermediate
+            for intermediate in self._intermediates()
+            if intermediate.startswith("prepared.")
+        )
         calls = [
             (
-                _step("prepare_form"),
-                {**self._calibrated(), "form": form, "recipe": asdict(self._recipe(form))},
+                _step("prepare_intermediate"),
+                {
+                    **self._calibrated(),
+                    "intermediate": intermediate,
+                    "recipe": asdict(self._recipe(intermediate)),
+                },
             )
-            for form in forms
+            for intermediate in intermediates
         ]
-        for _ in self._call_many(calls, [*forms], "prepare"):
+        for _ in self._call_many(calls, [*intermediates], "prepare"):
             pass
 
     def _judge(self, stability: dict[str, Any] | None) -> None:
@@ -189,9 +201,9 @@ class Work:
                 f"them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."
             )
 
-    def _recipe(self, form: Form, float_layers: tuple[str, ...] = ()) -> Recipe:
-        """The request's recipe on the grid that the quantizers of a form round to."""
-        grid: Grid = "pair-safe" if form == "prepared.onnx" else "full"
+    def _recipe(self, intermediate: Intermediate, float_layers: tuple[str, ...] = ()) -> Recipe:
+        """The request's recipe on the grid that the quantizers of a intermediate round to."""
+        grid: Grid = "pair-safe" if intermediate == "prepared.onnx" else "full"
         return replace(self.recipe, grid=grid, float_layers=float_layers)
 
     def remake(self, name: str, float_layers: tuple[str, ...]) -> None:
@@ -199,12 +211,12 @@ class Work:
         exporter, job = next(
             (e, j) for e, j in self.plan.jobs if j.format == name and j.precision == "int8"
         )
-        (form,) = exporter.forms(self.contract, job)
+        (intermediate,) = exporter.intermediates(self.contract, job)
         self._call(
-            "prepare_form",
+            "prepare_intermediate",
             **self._calibrated(),
-            form=form,
-            recipe=asdict(self._recipe(form, float_layers)),
+            intermediate=intermediate,
+            recipe=asdict(self._recipe(intermediate, float_layers)),
         )
         entry = {"job": asdict(job), "stem": self.plan.file_stem(job)}
         self._call("export_files", **self._calibrated(), jobs=[entry])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo.calibration.half_precision import PICTURES
+from edgezoo.calibration.fp16 import PICTURES
 from edgezoo.calibration.sources import check_source
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
@@ -26,7 +26,7 @@ from edgezoo.core.spec import (
     ModelSpec,
     Precision,
 )
-from edgezoo.formats.keras_files.reading import is_own_model
+from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.images import imagenet_classes
 from edgezoo.images.labelled import image_files
 from edgezoo.networks import arguments, user_models
@@ -193,7 +193,7 @@ def _check_labelled(request: ExportRequest) -> None:
 
 def _own(request: ExportRequest) -> user_models.Chosen | None:
     """The user's network, where a path stands for the model."""
-    if is_own_model(request.model):
+    if is_user_model(request.model):
         return user_models.choose(
             request.model,
             request.arguments,

@@ -11,7 +11,7 @@ from typing import Any
 
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
-from edgezoo.formats.keras_files.reading import is_own_model
+from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
 from edgezoo.pipeline.run import execute
@@ -106,7 +106,7 @@ def _request(
             "Upgrade EdgeZoo.",
         )
     facts = {k: v for k, v in recorded.items() if k not in BuildArguments.__slots__}
-    own = is_own_model(str(facts.get("model")))
+    own = is_user_model(str(facts.get("model")))
     for name in provenance.PATHS:
         word = facts.get(name)
         if word is None or word in _WORDS.get(name, ()) or (name == "model" and not own):

@@ -104,7 +104,7 @@ def _make(work: Work) -> dict[str, Any]:
     plan = work.plan
     work.choose_images()
     work.make_source()
-    work.correct_half()
+    work.correct_fp16()
     if plan.needs_calibration:
         work.prepare()
     work.export_files()

@@ -25,9 +25,9 @@ _LEAST_MEMORY, _MEMORY_A_BYTE = 4096 * MIB, 16
 # Of the machine's memory.
 _MOST_MEMORY = 0.75
 # A file of 20 MB is opened and run once in a second on a Raspberry Pi; damaged ones take no longer.
-_LEAST_PATIENCE, _PATIENCE_A_MIB = 25.0, 1.0
+_LEAST_TIMEOUT, _TIMEOUT_A_MIB = 25.0, 1.0
 # Drivers of other devices compile kernels.
-_DEVICE_PATIENCE = 120.0
+_DEVICE_TIMEOUT = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ class Limits:
 
     Attributes:
         memory: bytes that it may hold and write to; None for any.
-        patience: seconds that it may take from one sign of life to the next.
+        timeout: seconds that it may take from one sign of life to the next.
         writes: it may write anywhere, use the network and send signals.
     """
 
     memory: int | None
-    patience: float
+    timeout: float
     writes: bool = False
 
 
@@ -58,8 +58,8 @@ def for_files(paths: Iterable[Path], *, sessions: int = 1, device: str = "cpu") 
     with contextlib.suppress(OSError, ValueError):
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         memory = min(memory, int(_MOST_MEMORY * pages))
-    patience = _LEAST_PATIENCE + _PATIENCE_A_MIB * size / MIB
-    return Limits(memory, patience + (0 if device == "cpu" else _DEVICE_PATIENCE))
+    timeout = _LEAST_TIMEOUT + _TIMEOUT_A_MIB * size / MIB
+    return Limits(memory, timeout + (0 if device == "cpu" else _DEVICE_TIMEOUT))
 
 
 def _size(path: Path) -> int:
@@ -88,4 +88,4 @@ def confine(limits: Limits, writable: Iterable[Path]) -> None:
 
         landlock.restrict(writable)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    heartbeat.start(limits.patience)
+    heartbeat.start(limits.timeout)

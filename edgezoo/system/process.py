@@ -239,20 +239,20 @@ class Conversation:
         _children.add(self._child)
 
     def ask(
-        self, method: str, /, *, patience_s: float | None = None, **arguments: Any
+        self, method: str, /, *, timeout_s: float | None = None, **arguments: Any
     ) -> dict[str, Any]:
         """What the method returns.
 
         Raises:
             EdgeZooError: whatever the child raised, of the same class.
-            CrashError: the child died, or had no answer after `patience_s` seconds and was killed.
+            CrashError: the child died, or had no answer after `timeout_s` seconds and was killed.
         """
         assert self._child.stdin is not None and self._child.stdout is not None
         request = json.dumps({"method": method, "arguments": arguments}) + "\n"
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(request.encode())
             self._child.stdin.flush()
-        timer = threading.Timer(patience_s or threading.TIMEOUT_MAX, _kill, [self._child])
+        timer = threading.Timer(timeout_s or threading.TIMEOUT_MAX, _kill, [self._child])
         timer.daemon = True  # an interrupt may come before it can be cancelled
         timer.start()
         try:
@@ -262,7 +262,7 @@ class Conversation:
             timer.cancel()
         if hung and not line.endswith(b"\n"):
             raise CrashError(
-                f"The process for the step '{method}' gave no sign of life for {patience_s:.0f} s "
+                f"The process for the step '{method}' gave no sign of life for {timeout_s:.0f} s "
                 "and was ended.",
                 "The device or its driver may hang: try again, or measure the other files alone.",
             )

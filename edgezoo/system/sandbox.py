@@ -53,7 +53,7 @@ def limits_for(
     sessions = usable_cores() if jobs is None else jobs
     usual = for_files(paths, sessions=sessions, device=device)
     memory = usual.memory if memory_gb is None else int(memory_gb * 1e9) or None
-    return Limits(memory, usual.patience if seconds is None else seconds, trust)
+    return Limits(memory, usual.timeout if seconds is None else seconds, trust)
 
 
 def call(
@@ -213,7 +213,7 @@ def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> E
         return error  # it ended by itself, which no file should bring about
     if code == -signal.SIGALRM:
         return DataError(
-            f"Working on {names} came no further for {limits.patience:.0f} s and was ended.",
+            f"Working on {names} came no further for {limits.timeout:.0f} s and was ended.",
             "If you trust the file, allow more time with --max-seconds.",
         )
     if code == -signal.SIGKILL:

@@ -23,16 +23,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _found(passport: dict[str, object], paths: list[Path]) -> list[str] | None:
-    found = fingerprints.overlapping(passport, paths, SIZE)
+def _found(metadata: dict[str, object], paths: list[Path]) -> list[str] | None:
+    found = fingerprints.overlapping(metadata, paths, SIZE)
     return None if found is None else [path.name for path in found]
 
 
 def test_calibration_images_are_found(folder: Path) -> None:
     chosen, held = sources.choose(str(folder), SIZE, 25, 15, seed=0)
-    passport = sources.passport(chosen, SIZE)
-    assert _found(passport, [folder / name for name in chosen.names]) == list(chosen.names)
-    assert _found(passport, [folder / name for name in held.names]) == []
+    metadata = sources.metadata(chosen, SIZE)
+    assert _found(metadata, [folder / name for name in chosen.names]) == list(chosen.names)
+    assert _found(metadata, [folder / name for name in held.names]) == []
     assert sources.shared_images(chosen, held) == 0
 
 
@@ -42,7 +42,7 @@ def test_other_names_hide_nothing(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / chosen.names[3], tmp_path / "val" / "unseen.png")
     shutil.copy(folder / held.names[3], tmp_path / "val" / chosen.names[0])
     paths = sorted((tmp_path / "val").iterdir())
-    assert _found(sources.passport(chosen, SIZE), paths) == ["unseen.png"]
+    assert _found(sources.metadata(chosen, SIZE), paths) == ["unseen.png"]
 
 
 def test_copies_within_one_folder(folder: Path, tmp_path: Path) -> None:
@@ -67,28 +67,28 @@ def test_array_is_told_by_its_pixels(folder: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "pixels.npz", pixels)
     chosen, held = sources.choose(str(tmp_path / "pixels.npz"), SIZE, 6, 4, seed=0)
     indices = sorted(int(name.split(":")[1]) for name in chosen.names)
-    assert _found(sources.passport(chosen, SIZE), paths) == [paths[i].name for i in indices]
+    assert _found(sources.metadata(chosen, SIZE), paths) == [paths[i].name for i in indices]
     assert sources.shared_images(chosen, held) == 0
 
 
 def test_drawn_pictures_and_old_files(folder: Path) -> None:
     paths = sorted(folder.iterdir())
     drawn, _ = sources.choose("synthetic", SIZE, 2, 2, seed=0)
-    assert "fingerprints" not in sources.passport(drawn, SIZE)
-    assert _found(sources.passport(drawn, SIZE), paths) == []
-    old = sources.passport(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
+    assert "fingerprints" not in sources.metadata(drawn, SIZE)
+    assert _found(sources.metadata(drawn, SIZE), paths) == []
+    old = sources.metadata(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
     del old["fingerprints"]
     assert _found(old, paths) is None
 
 
 def test_unreadable_image_is_no_overlap(folder: Path, tmp_path: Path) -> None:
-    passport = sources.passport(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
+    metadata = sources.metadata(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    passport["fingerprints"]["of"] = "pixels"
-    assert _found(passport, [tmp_path / "bad.jpg", tmp_path / "none.jpg"]) == []
+    metadata["fingerprints"]["of"] = "pixels"
+    assert _found(metadata, [tmp_path / "bad.jpg", tmp_path / "none.jpg"]) == []
 
 
-def test_passport_stays_small_and_tells_no_order() -> None:
+def test_metadata_stays_small_and_tells_no_order() -> None:
     generator = np.random.default_rng(0)
     prints = [generator.bytes(fingerprints.BYTES) for _ in range(500)]
     packed = fingerprints.pack(prints, "file")

@@ -56,7 +56,7 @@ def test_network_input_covers_all_pixels(mode: str, kind: str) -> None:
         assert np.array_equal(given, normalize(pixels, NORMALIZATIONS[mode]))
 
 
-def test_passport_tells_how_stable_the_ranges_are(
+def test_metadata_tells_how_stable_the_ranges_are(
     cli: Callable[..., Ended], trained: Trained, output: Path
 ) -> None:
     options = [*trained.options[:-1], "4"]

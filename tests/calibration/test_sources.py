@@ -48,7 +48,7 @@ def test_choice_ignores_where_the_folder_is(folder: Path, tmp_path: Path) -> Non
     moved = tmp_path / "elsewhere"
     moved.symlink_to(folder)
     here, there = (sources.choose(str(place), SIZE, 20, 5, 0)[0] for place in (folder, moved))
-    assert sources.passport(here, SIZE) == sources.passport(there, SIZE)
+    assert sources.metadata(here, SIZE) == sources.metadata(there, SIZE)
 
 
 @pytest.mark.parametrize("count", [10, 11, 20])
@@ -104,15 +104,15 @@ def test_arrays_too_tell_what_verifies(tmp_path: Path) -> None:
     assert len(set(held.names)) == 5 and len(set(held.names) - set(chosen.names)) == 1
 
 
-def test_passport(folder: Path, tmp_path: Path) -> None:
+def test_metadata(folder: Path, tmp_path: Path) -> None:
     chosen, _ = sources.choose(str(folder), SIZE, 20, 5, seed=7)
     stored = sources.store(chosen, SIZE, tmp_path, "calibration")
     assert stored.count == 20
-    facts = stored.passport
+    facts = stored.metadata
     assert (facts["source"], facts["count"], facts["seed"]) == ("folder", 20, 7)
     assert facts["list_sha256"] == sources.list_hash(chosen.names)
     opened = sources.open_images(stored.path)
-    assert opened.passport == facts
+    assert opened.metadata == facts
     np.testing.assert_array_equal(np.stack(list(opened.pixels())), chosen.pixels)
 
 

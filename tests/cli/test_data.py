@@ -65,9 +65,9 @@ def test_a_twentieth_unreadable_is_skipped_and_counted(tmp_path: Path, output: P
     ended = run_cli(*INT8, "--calibration", folder, "--no-verify", "-o", output, "--json")
     assert ended.code == 0, ended.stderr
     (entry,) = ended.json["artifacts"]
-    passport = entry["contract"]["calibration"]
-    assert passport["unreadable"] == 2
-    assert passport["count"] == 38
+    metadata = entry["contract"]["calibration"]
+    assert metadata["unreadable"] == 2
+    assert metadata["count"] == 38
     assert any("2 unreadable" in text for text in ended.json["warnings"])
     assert any("fewer than 100" in text for text in ended.json["warnings"])
     assert "Warning: " in ended.stderr

@@ -73,7 +73,7 @@ def test_names_the_forms_it_starts_from(name: str) -> None:
         "mobilenet", "float32", 32, "tf", WeightsRecord("random", ""), classes=1000
     )
     for precision in EXPORTERS[name].precisions:
-        forms = EXPORTERS[name].forms(contract, ExportJob(name, precision))
+        forms = EXPORTERS[name].intermediates(contract, ExportJob(name, precision))
         assert forms
         kind = {"float32": "float", "float16": "half", "int8": "prepared"}[precision]
         assert {form.split(".")[0] for form in forms} == {kind}
@@ -150,11 +150,11 @@ def test_contract_records_where_it_comes_from(
     if precision != "int8":
         assert contract.calibration is None
         return
-    passport = contract.calibration
-    assert passport is not None
-    assert (passport["source"], passport["count"]) == ("folder", 128)
-    assert passport["classes"] == 10
-    assert len(passport["list_sha256"]) == 64
+    metadata = contract.calibration
+    assert metadata is not None
+    assert (metadata["source"], metadata["count"]) == ("folder", 128)
+    assert metadata["classes"] == 10
+    assert len(metadata["list_sha256"]) == 64
 
 
 @each_file

@@ -388,10 +388,10 @@ def test_files_that_take_several_at_once(batch: str | int, tmp_path: Path) -> No
     graph = helper.make_graph(nodes, "g", [take], [give], [tensor])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     save(model, tmp_path / "m.onnx")
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     paths, wanted = [], []
     for i in range(40):
-        pixels = dice.integers(0, 256, (9, 9, 3), np.uint8)  # the crop keeps the middle 8
+        pixels = rng.integers(0, 256, (9, 9, 3), np.uint8)  # the crop keeps the middle 8
         paths.append(tmp_path / f"{i:02}.png")
         Image.fromarray(pixels).save(paths[-1])
         scores = load_pixels(paths[-1], 8).astype(np.float32).reshape(-1) @ weights

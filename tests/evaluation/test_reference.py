@@ -164,7 +164,7 @@ def test_a_foreign_file_is_compared_with_one_of_edgezoo(
     assert mine["top1"] == theirs["top1"] and mine["drop"] == theirs["drop"] is not None
     (turned,) = evaluate([own], trained.test, reference=foreign, **options)["results"]
     assert turned["agreement_top1"] == 1
-    # A normalisation that is another one shows: the words reach the foreign file.
+    # A normalisation that is another one shows: the words reach the third-party file.
     options["preprocessing"] = "raw"
     (wrong,) = evaluate([foreign], trained.test, reference=reference, **options)["results"]
     assert wrong["agreement_top1"] < 0.9

@@ -33,9 +33,9 @@ def test_drawn_pictures_are_not_those_of_the_calibration(contract: InputContract
     assert len(chosen.pixels) == 8
     for picture in chosen.pixels:
         assert not (calibrated.pixels == picture).all((1, 2, 3)).any()
-    drawn = contract.for_file(calibration=sources.passport(calibrated, 32))
+    drawn = contract.for_file(calibration=sources.metadata(calibrated, 32))
     assert overlap(chosen, "synthetic", drawn) == 0
-    same = sources.passport(chosen, 32)
+    same = sources.metadata(chosen, 32)
     assert overlap(chosen, "synthetic", contract.for_file(calibration=same)) == 8
 
 
@@ -57,7 +57,7 @@ def test_arrays_that_calibrated_the_file_are_counted(
     np.savez(tmp_path / "all.npz", images=pixels)
     np.savez(tmp_path / "half.npz", images=pixels[:3])
     half, _ = sources.choose(str(tmp_path / "half.npz"), 32, 6, 2, 0)
-    told = contract.for_file(calibration=sources.passport(half, 32))
+    told = contract.for_file(calibration=sources.metadata(half, 32))
     chosen = choose(str(tmp_path / "all.npz"), told, 6, 0)
     assert overlap(chosen, str(tmp_path / "all.npz"), told) == 3
     assert overlap(chosen, str(tmp_path / "all.npz"), contract) is None, "it knows files only"

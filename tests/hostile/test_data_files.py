@@ -37,12 +37,12 @@ TAR = _tar()
 @given(seed=st.integers(0, 2**32))
 def test_damaged_tar(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Members lie within the file, or there is an error; it never goes on for ever."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     data = bytearray(TAR)
-    for _ in range(dice.randrange(1, 5)):
-        head = dice.randrange(len(data) // 512) * 512
-        place = head + dice.choice((0, 124, 125, 135, 156, 157, 345, dice.randrange(512)))
-        data[place : place + 1] = dice.choice((b"\x80", b"\xff", b"x", b"L", b"0", b"\0", b"7"))
+    for _ in range(rng.randrange(1, 5)):
+        head = rng.randrange(len(data) // 512) * 512
+        place = head + rng.choice((0, 124, 125, 135, 156, 157, 345, rng.randrange(512)))
+        data[place : place + 1] = rng.choice((b"\x80", b"\xff", b"x", b"L", b"0", b"\0", b"7"))
         data[head + 148 : head + 156] = b" " * 8
         data[head + 148 : head + 156] = b"%06o\0 " % sum(data[head : head + 512])
     path = tmp_path_factory.getbasetemp() / "damaged.tar"
@@ -118,6 +118,6 @@ def test_archive_of_gigabytes(tmp_path: Path) -> None:
     "facts", [{}, {"of": "file", "bytes": 0, "sha256": ""}, {"of": 1, "bytes": 5, "sha256": "é"},
               {"of": "file", "bytes": "x", "sha256": "AAAA"}, [1]]
 )  # fmt: skip
-def test_passport_of_a_stranger(facts: object) -> None:
-    with pytest.raises(DataError, match="passport"):
+def test_metadata_of_a_stranger(facts: object) -> None:
+    with pytest.raises(DataError, match="metadata"):
         fingerprints.overlapping({"source": "folder", "fingerprints": facts}, [], 32)

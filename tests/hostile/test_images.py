@@ -114,10 +114,10 @@ FORMS = {form: _saved(_photo(), form) for form in ("JPEG", "PNG", "GIF", "BMP", 
 @settings(max_examples=200, deadline=None)
 @given(form=st.sampled_from(sorted(FORMS)), seed=st.integers(0, 2**32))
 def test_damage_is_pixels_or_an_error(form: str, seed: int) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     data = bytearray(FORMS[form])
-    for _ in range(dice.randrange(1, 6)):
-        place = dice.randrange(len(data) if dice.random() < 0.5 else min(64, len(data)))
-        data[place : place + dice.choice((1, 2, 4))] = dice.randbytes(dice.choice((1, 2, 4)))
+    for _ in range(rng.randrange(1, 6)):
+        place = rng.randrange(len(data) if rng.random() < 0.5 else min(64, len(data)))
+        data[place : place + rng.choice((1, 2, 4))] = rng.randbytes(rng.choice((1, 2, 4)))
     with contextlib.suppress(DataError):
         assert load_pixels(io.BytesIO(bytes(data)), 16).shape == (16, 16, 3)

@@ -177,7 +177,7 @@ def test_network_and_signals() -> None:
 def test_limits_grow_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "m.tflite").write_bytes(bytes(10 << 20))
     small, large = for_files([]), for_files([tmp_path / "m.tflite"])
-    assert large.patience == small.patience + 10 < for_files([], device="gpu").patience
+    assert large.timeout == small.timeout + 10 < for_files([], device="gpu").timeout
     assert small.memory and large.memory and large.memory - small.memory in (0, 160 << 20)
     assert sandbox.limits_for([], memory_gb=0).memory is None
     assert sandbox.limits_for([], memory_gb=2, seconds=7) == Limits(2 * 10**9, 7)

@@ -50,12 +50,12 @@ def test_damaged_flatbuffer(
     seed: int, exported: Exported, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """What reads it in Python, and what looks into the tree: a result or an error of ours."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     data = bytearray(exported.path("tflite", "int8").read_bytes())
-    for _ in range(dice.randrange(1, 8)):
+    for _ in range(rng.randrange(1, 8)):
         # The tables stand at the end, in front of the metadata.
-        place = dice.randrange(max(0, len(data) - 80_000), len(data) - 8) // 4 * 4
-        value = dice.choice((0, 1, 2**31 - 1, 2**31, 2**32 - 1, dice.getrandbits(32)))
+        place = rng.randrange(max(0, len(data) - 80_000), len(data) - 8) // 4 * 4
+        value = rng.choice((0, 1, 2**31 - 1, 2**31, 2**32 - 1, rng.getrandbits(32)))
         data[place : place + 4] = value.to_bytes(4, "little")
     path = tmp_path_factory.getbasetemp() / "damaged.tflite"
     path.write_bytes(data)

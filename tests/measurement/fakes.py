@@ -18,18 +18,18 @@ class Machine:
     """Time goes by as runners run; the machine warms up, breathes, and disturbs some runs."""
 
     def __init__(self, seed: int, drift: float = 0.2) -> None:
-        self.dice = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         self.drift = drift
         self.seconds = 0.0
         self._mood = 0.0
-        self._phase = self.dice.uniform(0, 2 * math.pi)
+        self._phase = self.rng.uniform(0, 2 * math.pi)
 
     def times(self, milliseconds: float, runs: int) -> list[int]:
         """Nanoseconds of some runs in a row."""
-        dice = self.dice
-        self._mood = 0.8 * self._mood + dice.normal(0, 0.006)
-        noise = np.exp(dice.normal(0, 0.03, runs) + self._mood)
-        noise *= np.where(dice.random(runs) < 0.02, dice.uniform(1.3, 3, runs), 1)
+        rng = self.rng
+        self._mood = 0.8 * self._mood + rng.normal(0, 0.006)
+        noise = np.exp(rng.normal(0, 0.03, runs) + self._mood)
+        noise *= np.where(rng.random(runs) < 0.02, rng.uniform(1.3, 3, runs), 1)
         taken = []
         for factor in noise:
             slow = 1 + self.drift * self.seconds / 20 + 0.03 * math.sin(self.seconds / 5)
@@ -43,7 +43,7 @@ class Fake:
 
     def __init__(self, machine: Machine, milliseconds: float, dies_after: int | None = None):
         self.machine = machine
-        self.milliseconds = milliseconds * math.exp(machine.dice.normal(0, PROCESS))
+        self.milliseconds = milliseconds * math.exp(machine.rng.normal(0, PROCESS))
         self.dies_after = dies_after
         self.asked: list[tuple[int, int]] = []
 

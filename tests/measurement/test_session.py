@@ -107,8 +107,8 @@ class _Silent(session._Child):
         return super()._open(cpus)
 
     def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
-        patience = 1.0 if self.number == self.stopping and method != "open" else 60.0
-        return self.talk.ask(method, patience_s=patience, **arguments)
+        timeout = 1.0 if self.number == self.stopping and method != "open" else 60.0
+        return self.talk.ask(method, timeout_s=timeout, **arguments)
 
 
 @pytest.mark.parametrize("stopping", [0, 1])

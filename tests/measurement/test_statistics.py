@@ -43,10 +43,10 @@ def test_outliers_are_counted_and_kept() -> None:
 
 def test_median_interval_covers() -> None:
     """With blocks that differ among themselves; a bootstrap over runs would cover about half."""
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     hits = 0
     for seed in range(200):
-        blocks = 10 + dice.normal(0, 1, (20, 1)) + dice.normal(0, 0.3, (20, 15))
+        blocks = 10 + rng.normal(0, 1, (20, 1)) + rng.normal(0, 0.3, (20, 15))
         low, high = median_interval(blocks.tolist(), seed)
         hits += low <= 10 <= high
     assert 180 <= hits <= 199
@@ -86,11 +86,11 @@ def test_fewer_than_six_rounds_bound_nothing() -> None:
 
 
 def test_ratio_covers_and_one_bad_round_does_no_harm() -> None:
-    dice = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     hits = 0
     for _ in range(300):
-        base = np.exp(dice.normal(0, 0.02, (24, 11))) * 5
-        mine = np.exp(dice.normal(0, 0.02, (24, 11))) * 5 * 1.42
+        base = np.exp(rng.normal(0, 0.02, (24, 11))) * 5
+        mine = np.exp(rng.normal(0, 0.02, (24, 11))) * 5 * 1.42
         drift_of_rounds = np.exp(np.repeat(np.linspace(0, 0.3, 12), 2))[:, None]
         mine[4] *= 3
         found = ratio((mine * drift_of_rounds).tolist(), (base * drift_of_rounds).tolist())

@@ -51,14 +51,14 @@ def test_killed_at_every_change(folder: Path, tmp_path: Path) -> None:
 
 
 def test_killed_at_random_moments(folder: Path) -> None:
-    dice = random.Random(1)
+    rng = random.Random(1)
     begun = time.monotonic()
     fake_export.finish(folder, 1)
     duration = time.monotonic() - begun
     killed = 0
     for seed in range(2, 2 + KILLS):
         child = fake_export.started(folder, seed)
-        time.sleep(dice.uniform(0, duration))
+        time.sleep(rng.uniform(0, duration))
         child.kill()
         child.join()
         killed += child.exitcode == -signal.SIGKILL

@@ -108,12 +108,12 @@ def test_all_tests_together_hold_the_confidence(layers: int) -> None:
 
 def test_luck_passes_no_more_often_than_told() -> None:
     """Networks that lose 1.01 points, whatever is in float, are let pass in fewer than 1 of 20."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     passed = 0
     for _ in range(400):
 
         def draw(kept: tuple[str, ...] = ()) -> Drop:
-            lost, won, _ = dice.multinomial(2000, [0.0301, 0.02, 0.9499])
+            lost, won, _ = rng.multinomial(2000, [0.0301, 0.02, 0.9499])
             return Drop(int(lost), int(won), 2000, 0, 0)
 
         passed += keep_within("a", 1.0, 0.7, draw(), lambda: LAYERS, draw).met

@@ -28,12 +28,12 @@ def test_card_says_what_the_manifest_says(manifest: dict[str, Any]) -> None:
             assert file["sha256"] in text
     assert manifest["weights"]["sha256"] in text
     assert manifest["edgezoo"]["code_sha256"] in text
-    (passport,) = {
+    (metadata,) = {
         e["contract"]["calibration"]["list_sha256"]
         for e in manifest["artifacts"]
         if e["contract"]["calibration"]
     }
-    assert passport in text
+    assert metadata in text
     for line in text.splitlines():
         assert not line.startswith("|") or line.count("|") - line.count("\\|") >= 3
 

@@ -69,11 +69,11 @@ def test_many_variants_do_not_make_false_alarms() -> None:
     Medians scatter as their interval of 0.1 % says, and with each session by 1.5 % more, of which
     neither the interval nor the A/A check knows.
     """
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     alarms = 0
     for _ in range(100):
-        within = dice.normal(0, 0.001 / 1.96, (2, 10))
-        medians = 2 * np.exp(within + dice.normal(0, 0.015, (2, 1)))
+        within = rng.normal(0, 0.001 / 1.96, (2, 10))
+        medians = 2 * np.exp(within + rng.normal(0, 0.015, (2, 1)))
         sides = [
             [
                 record(input_size=32 + i, median=float(m), hits=None, floor=0.0)

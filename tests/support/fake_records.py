@@ -41,8 +41,8 @@ def record(
     sha256: str = "0" * 64,
 ) -> Record:
     """A measured variant; with `file` one of a file that somebody gave."""
-    dice = np.random.default_rng(seed)
-    blocks = (median * np.exp(dice.normal(0, spread, (24, 10)))).tolist()
+    rng = np.random.default_rng(seed)
+    blocks = (median * np.exp(rng.normal(0, spread, (24, 10)))).tolist()
     half = median * spread / 10
     p5, p90, p95 = (float(v) for v in np.percentile(blocks, (5, 90, 95)))
     facts = {"median": median, "ci95": [median - half, median + half], "min": p5, "p5": p5,
@@ -94,7 +94,7 @@ def failed(**variant: Any) -> Record:
 
 def grid(count: int) -> list[Record]:
     """Many variants: larger ones slower and more accurate, int8 faster and a little worse."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     places = itertools.cycle(
         itertools.product(
             (("mobilenet", 3.2), ("densenet121", 8.1), ("vgg16", 138.4), ("nasnetmobile", 5.3)),
@@ -116,8 +116,8 @@ def grid(count: int) -> list[Record]:
             record(
                 model, alpha, size, precision, format,
                 threads=1 + i % 2,
-                median=float(1 + 4 * work * speed * np.exp(dice.normal(0, 0.05))),
-                hits=int(650 * (share + dice.normal(0, 0.01))),
+                median=float(1 + 4 * work * speed * np.exp(rng.normal(0, 0.05))),
+                hits=int(650 * (share + rng.normal(0, 0.01))),
                 size=int(millions * alpha**2 * width * 1e6),
                 trust=("good", "good", "caution", "poor")[i % 4],
                 seed=i,

@@ -305,13 +305,13 @@ def test_killed_at_any_moment(store: Path) -> None:
     assert child.exitcode == 0
     duration = time.monotonic() - begun
     whole, calls = _records(store), len(_calls(store))
-    dice = random.Random(0)
+    rng = random.Random(0)
     cut_in_the_middle = 0
     for moment in range(MOMENTS):
         place = store.with_name(f"killed{moment}")
         child = _start(place)
         _begin(place)
-        time.sleep(duration * dice.random())
+        time.sleep(duration * rng.random())
         child.kill()
         child.join()
         found = _records(place) if (place / "records").is_dir() else {}
@@ -348,12 +348,12 @@ def test_real_sweep_killed_three_times(tmp_path: Path) -> None:
     duration = time.monotonic() - begun
     wanted = timeless(whole)
     assert len(wanted) == 24
-    dice = random.Random(1)
+    rng = random.Random(1)
     for moment in range(3):
         place = tmp_path / f"killed{moment}"
         child = subprocess.Popen([*command, str(place)], env=environment(),
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        time.sleep(duration * dice.uniform(0.1, 0.9))
+        time.sleep(duration * rng.uniform(0.1, 0.9))
         child.kill()
         child.wait()
         found = timeless(place) if (place / "records").is_dir() else {}

@@ -187,10 +187,10 @@ def test_death_in_a_conversation(method: str, words: str) -> None:
 
 def test_conversation_with_one_that_hangs() -> None:
     with process.Conversation("edgezoo.faults:Counter") as talk:
-        assert talk.ask("add", patience_s=60, x=1) == {"sum": 1}
+        assert talk.ask("add", timeout_s=60, x=1) == {"sum": 1}
         os.kill(talk._child.pid, signal.SIGSTOP)
         with pytest.raises(CrashError, match="'add' gave no sign of life for 1 s"):
-            talk.ask("add", patience_s=1, x=1)
+            talk.ask("add", timeout_s=1, x=1)
         assert talk._child.wait(10) == -signal.SIGKILL
 
 

@@ -38,7 +38,7 @@ def load(path: Path, trust: bool = False) -> keras.Model:
             network = _wrapped(found)
         else:
             network = keras.models.load_model(str(path), compile=False, safe_mode=not trust)
-    except Exception as error:  # Keras raises whatever a foreign file leads to
+    except Exception as error:  # Keras raises whatever a third-party file leads to
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(f"{path} cannot be loaded by Keras: {reason.rstrip('.')}.") from error
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:

@@ -58,7 +58,7 @@ class KerasFile:
     weights_only: bool = False
 
 
-def is_own_model(word: str | Path) -> bool:
+def is_user_model(word: str | Path) -> bool:
     """Whether a word stands for a network file or a SavedModel's folder, not for a name."""
     path = Path(word).expanduser()
     return path.suffix.lower() in (".keras", ".h5", ".hdf5") or os.path.isfile(
@@ -127,7 +127,7 @@ def _of_zip(path: Path) -> KerasFile:
         names = [entry.filename for entry in archive.infolist()]
         if len(set(names)) != len(names) or {_CONFIG, _WEIGHTS} - {*names}:
             raise ValueError(f"it holds {', '.join(names[:5]) or 'nothing'}")
-        foreign = [name for name in names if name not in (_CONFIG, _METADATA, _WEIGHTS)]
+        other_files = [name for name in names if name not in (_CONFIG, _METADATA, _WEIGHTS)]
         config = _json(archive, _CONFIG)
         metadata = _json(archive, _METADATA) if _METADATA in names else {}
         weights = archive.getinfo(_WEIGHTS)
@@ -137,7 +137,7 @@ def _of_zip(path: Path) -> KerasFile:
             raise ValueError(f"its weights claim more than {_LARGEST_WEIGHTS >> 30} GiB")
         with archive.open(_WEIGHTS) as stream:
             links = _check_hdf5(stream)
-    code = (*foreign_code(config), *(f"the file {name}" for name in foreign), *links)
+    code = (*foreign_code(config), *(f"the file {name}" for name in other_files), *links)
     inside = metadata.get(CONTRACT_KEY)
     contract = inside if isinstance(inside, dict) else None
     return KerasFile(path, "keras", code, contract=contract, **_border(config))

@@ -103,11 +103,11 @@ def read(folder: Path) -> SavedModelFacts:
     nodes = [*graph.graph.nodes]
     for function in graph.graph.library.functions:
         nodes += function.nodes
-    foreign = sorted({node.op for node in nodes} - _OPERATIONS)
+    unknown = sorted({node.op for node in nodes} - _OPERATIONS)
     chosen = signatures[name]
     return SavedModelFacts(
         name,
-        tuple(f"the operation {op}" for op in foreign),
+        tuple(f"the operation {op}" for op in unknown),
         tuple(_shape(entry.value) for entry in chosen.inputs),
         tuple(_shape(entry.value) for entry in chosen.outputs),
     )

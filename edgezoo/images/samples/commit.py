@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-_PATIENCE_S = 60
+_TIMEOUT_S = 60
 
 
 class UnknownError(Exception):
@@ -40,13 +40,13 @@ def _git(folder: str, *words: str) -> str:
         done = subprocess.run(
             ["git", "-C", folder, *words],
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_PATIENCE_S,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S,
             check=True,
         )  # fmt: skip
     except FileNotFoundError as error:
         raise UnknownError("git is not installed") from error
     except subprocess.TimeoutExpired as error:
-        raise UnknownError(f"git had no answer for {_PATIENCE_S} s") from error
+        raise UnknownError(f"git had no answer for {_TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
         raise UnknownError(f"git says: {lines[-1]}") from error

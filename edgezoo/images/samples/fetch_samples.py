@@ -92,7 +92,7 @@ def fetch(
     accept_terms: bool = False,
     *,
     collection: Collection = COLLECTION,
-    patience: downloads.Patience | None = None,
+    timeout: downloads.Timeouts | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> dict[str, Any]:
     """Bring what is missing or altered; what is here stays.
@@ -100,7 +100,7 @@ def fetch(
     Args:
         accept_terms: the user has read and accepted `collection.terms`; needed once.
         collection: the list.
-        patience: see `downloads.fetch`.
+        timeout: see `downloads.fetch`.
         progress: called with numbers of pictures that are done.
 
     Returns:
@@ -128,7 +128,7 @@ def fetch(
         absent.append(sample)
     _keep_terms(collection)
     blobs, because = _hashes(collection) if absent else ({}, "nothing was fetched")
-    _bring(collection, absent, blobs, patience, progress)
+    _bring(collection, absent, blobs, timeout, progress)
     return {
         **look(collection),
         "fetched": len(absent),
@@ -185,7 +185,7 @@ def _bring(
     collection: Collection,
     absent: list[Sample],
     blobs: dict[str, str],
-    patience: downloads.Patience | None,
+    timeout: downloads.Timeouts | None,
     progress: Callable[[int], None],
 ) -> None:
     """Fetch pictures, a few at a time; the first that cannot be had ends it."""
@@ -207,7 +207,7 @@ def _bring(
                 check=lambda path: _why_another(path, sample, blobs),
                 ways_out="What came before stays: run the same command again to go on.",
             ),
-            patience,
+            timeout,
             web,
             look_up,
         )

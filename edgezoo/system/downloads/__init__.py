@@ -5,6 +5,6 @@ nobody publishes, `fetching` puts the three together.
 """
 
 from edgezoo.system.downloads.fetching import Wanted, fetch, mirrored
-from edgezoo.system.downloads.http import Patience, session
+from edgezoo.system.downloads.http import Timeouts, session
 
-__all__ = ["Patience", "Wanted", "fetch", "mirrored", "session"]
+__all__ = ["Timeouts", "Wanted", "fetch", "mirrored", "session"]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.system.downloads import seen
-from edgezoo.system.downloads.http import OutOfReachError, Patience, bring, session
+from edgezoo.system.downloads.http import OutOfReachError, Timeouts, bring, session
 from edgezoo.system.downloads.part import LOG, Part, staged
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class _DamageError(Exception):
 
 def fetch(
     wanted: Wanted,
-    patience: Patience | None = None,
+    timeout: Timeouts | None = None,
     web: requests.Session | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> None:
@@ -67,7 +67,7 @@ def fetch(
 
     Args:
         wanted: which file.
-        patience: how long to wait, how often to try; by default as the environment says.
+        timeout: how long to wait, how often to try; by default as the environment says.
         web: connections to use, see `session`.
         progress: called with the bytes that are here, and with how many there are, where known;
             by default the log tells.
@@ -77,7 +77,7 @@ def fetch(
         UsageError: EDGEZOO_MIRROR or EDGEZOO_TIMEOUT is set to what it cannot be.
         DataError: out of reach, damaged, altered, or not to be stored.
     """
-    patience = patience or Patience.from_environment()
+    timeout = timeout or Timeouts.from_environment()
     url = mirrored(wanted.url)
     with nullcontext(web) if web else session() as connections, staged(wanted.place, url) as part:
         if part is None:
@@ -86,7 +86,7 @@ def fetch(
             LOG.info("Fetching %s from %s", wanted.place.name, url)
         for tries_left in reversed(range(_TRIES)):
             try:
-                _bring_checked(wanted, url, part, patience, connections, progress)
+                _bring_checked(wanted, url, part, timeout, connections, progress)
                 return
             except _DamageError as damage:
                 part.restart(None, None)
@@ -128,11 +128,11 @@ def _bring_checked(
     wanted: Wanted,
     url: str,
     part: Part,
-    patience: Patience,
+    timeout: Timeouts,
     web: requests.Session,
     progress: Callable[[int, int | None], None] | None,
 ) -> None:
-    promised = bring(web, url, part, patience, wanted.limit, progress or _teller(wanted.place.name))
+    promised = bring(web, url, part, timeout, wanted.limit, progress or _teller(wanted.place.name))
     part.flush()
     sha256 = _check(wanted, part.path, promised)
     if wanted.digest is None and seen.remember(wanted.url, sha256) != sha256:

@@ -34,7 +34,7 @@ _DIGESTS = {"sha-512": "sha512", "sha-256": "sha256", "md5": "md5"}
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long to wait for a server, and how often to come back.
 
     Attributes:
@@ -48,7 +48,7 @@ class Patience:
     pause_s: float = 0.5
 
     @classmethod
-    def from_environment(cls) -> Patience:
+    def from_environment(cls) -> Timeouts:
         """EDGEZOO_TIMEOUT in seconds, where it is set.
 
         Raises:
@@ -102,7 +102,7 @@ def bring(
     web: requests.Session,
     url: str,
     part: Part,
-    patience: Patience,
+    timeout: Timeouts,
     limit: int,
     progress: Callable[[int, int | None], None],
 ) -> dict[str, str]:
@@ -112,7 +112,7 @@ def bring(
         web: see `session`.
         url: where from.
         part: what has come so far.
-        patience: how long, how often.
+        timeout: how long, how often.
         limit: the most bytes that the file may have.
         progress: called with the bytes that are here, and with how many there are, where known.
 
@@ -128,13 +128,13 @@ def bring(
         before = part.size
         progress(part.size, part.total)  # which may put an end to it
         try:
-            return _attempt(web, url, part, patience, limit, progress)
+            return _attempt(web, url, part, timeout, limit, progress)
         except _BrokenError as broken:
             failures = 1 if part.size - before >= _PROGRESS else failures + 1
-            if failures >= patience.attempts:
+            if failures >= timeout.attempts:
                 tries = f", after {failures} attempts" if failures > 1 else ""
                 raise OutOfReachError(f"{broken}{tries}") from broken
-            pause = max(broken.pause_s, patience.pause_s * 2 ** (failures - 1))
+            pause = max(broken.pause_s, timeout.pause_s * 2 ** (failures - 1))
             LOG.debug("%s: trying again", broken)
             time.sleep(min(pause, _LONGEST_PAUSE_S))
 
@@ -143,7 +143,7 @@ def _attempt(
     web: requests.Session,
     url: str,
     part: Part,
-    patience: Patience,
+    timeout: Timeouts,
     limit: int,
     progress: Callable[[int, int | None], None],
 ) -> dict[str, str]:
@@ -152,8 +152,8 @@ def _attempt(
     headers = {}
     if part.resumable:
         headers = {"Range": f"bytes={part.size}-", "If-Range": str(part.validator)}
-    with _in_words(patience), web.get(
-        url, headers=headers, stream=True, timeout=patience.timeout_s
+    with _in_words(timeout), web.get(
+        url, headers=headers, stream=True, timeout=timeout.timeout_s
     ) as answer:  # fmt: skip
         _check_status(answer, url)
         _start(answer, part)
@@ -172,7 +172,7 @@ def _attempt(
 
 
 @contextmanager
-def _in_words(patience: Patience) -> Iterator[None]:
+def _in_words(timeout: Timeouts) -> Iterator[None]:
     """What requests and urllib3 raise, as something to repeat or to give up on."""
     import requests
     import urllib3.exceptions as low
@@ -184,7 +184,7 @@ def _in_words(patience: Patience) -> Iterator[None]:
     except requests.exceptions.ProxyError as error:
         raise _BrokenError("the proxy does not answer") from error
     except (requests.exceptions.Timeout, low.TimeoutError) as error:
-        raise _BrokenError(f"nothing came for {patience.timeout_s:g} s") from error
+        raise _BrokenError(f"nothing came for {timeout.timeout_s:g} s") from error
     except requests.exceptions.ConnectionError as error:
         unknown = "NameResolutionError" in str(error)
         raise _BrokenError("its host is not found" if unknown else "no connection") from error

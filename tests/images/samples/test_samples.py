@@ -18,11 +18,11 @@ from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.images import imagenet_classes, labelled, samples
 from edgezoo.images.samples import fetch_samples, likeness
 from edgezoo.images.samples.listing import COLLECTION, Collection
-from edgezoo.system.downloads import Patience, seen
+from edgezoo.system.downloads import Timeouts, seen
 from tests.conftest import SHARED, Ended, run_cli
 from tests.support.file_server import HTML, Fault, FileServer
 
-QUICK = Patience(timeout_s=2, attempts=2, pause_s=0)
+QUICK = Timeouts(timeout_s=2, attempts=2, pause_s=0)
 COUNT = 12
 
 
@@ -56,7 +56,7 @@ def collection(site: FileServer, tmp_path: Path) -> Collection:
 
 
 def _fetch(collection: Collection) -> dict[str, object]:
-    return samples.fetch(True, collection=collection, patience=QUICK)
+    return samples.fetch(True, collection=collection, timeout=QUICK)
 
 
 def _places(collection: Collection) -> list[Path]:
@@ -76,7 +76,7 @@ def test_terms_come_first(collection: Collection, site: FileServer) -> None:
 
 def test_a_folder_a_class(collection: Collection) -> None:
     told: list[int] = []
-    facts = samples.fetch(True, collection=collection, patience=QUICK, progress=told.append)
+    facts = samples.fetch(True, collection=collection, timeout=QUICK, progress=told.append)
     assert (facts["fetched"], facts["here"], facts["altered"], sum(told)) == (12, 12, [], 12)
     assert [path.parent.name for path in _places(collection)] == [
         wnid for wnid, _ in imagenet_classes.classes()[:COUNT]
@@ -145,8 +145,8 @@ def test_calibration_on_samples(
     sources.check_source("samples")
     chosen, held_out = sources.choose("samples", 32, 8, 4, 0)
     assert (chosen.source, held_out.source, len(chosen.names)) == ("samples", "samples", 8)
-    passport = sources.passport(chosen, 32)
-    assert passport["source"] == "samples" and passport["fingerprints"]["of"] == "file"
+    metadata = sources.metadata(chosen, 32)
+    assert metadata["source"] == "samples" and metadata["fingerprints"]["of"] == "file"
 
 
 def test_accuracy_on_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments, ModelSpec, WeightsFile
 from edgezoo.networks import weights
 from edgezoo.system import downloads
-from edgezoo.system.downloads import Patience, seen
+from edgezoo.system.downloads import Timeouts, seen
 from tests.support.file_server import HTML, Fault, FileServer
 
 MODEL = registry.model("resnet50")
@@ -81,8 +81,8 @@ def _spec(site: FileServer, name: str, md5: str | None) -> ModelSpec:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = Patience(timeout_s=10, attempts=2, pause_s=0)
-    monkeypatch.setattr(downloads.Patience, "from_environment", lambda: patience)
+    timeout = Timeouts(timeout_s=10, attempts=2, pause_s=0)
+    monkeypatch.setattr(downloads.Timeouts, "from_environment", lambda: timeout)
 
 
 def _message(spec: ModelSpec) -> str:

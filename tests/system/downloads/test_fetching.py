@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from edgezoo.core.errors import DataError, UsageError
-from edgezoo.system.downloads import Patience, Wanted, fetch, seen
+from edgezoo.system.downloads import Timeouts, Wanted, fetch, seen
 from tests.conftest import ROOT, environment
 from tests.support.file_server import HTML, Fault, FileServer
 
 DATA = random.Random(0).randbytes(300_000)
 MD5 = f"md5:{hashlib.md5(DATA).hexdigest()}"
-QUICK = Patience(timeout_s=1.5, attempts=3, pause_s=0.0)
+QUICK = Timeouts(timeout_s=1.5, attempts=3, pause_s=0.0)
 
 
 @pytest.fixture

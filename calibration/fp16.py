@@ -39,7 +39,7 @@ _CANDIDATES = 256
 _FEW_INPUTS, _POSITIONS = 160, 20_000
 
 
-def round_to_half(
+def round_to_fp16(
     base: Path,
     path: Path,
     pixels: NDArray[np.uint8],

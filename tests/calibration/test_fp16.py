@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.calibration import half_precision
+from edgezoo.calibration import fp16
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 from edgezoo.images.preprocessing import find_images, load_pixels
 from tests.conftest import Exported, Trained
@@ -15,19 +15,19 @@ from tests.conftest import Exported, Trained
 
 def test_shares_out_what_a_bias_loses() -> None:
     """Weights of inputs with a mean do; of inputs that only vary, hardly any."""
-    dice = np.random.default_rng(0)
-    weights = dice.normal(0, 0.05, (8, 3, 3, 32)).astype(np.float32)
+    rng = np.random.default_rng(0)
+    weights = rng.normal(0, 0.05, (8, 3, 3, 32)).astype(np.float32)
     half = weights.astype(np.float16)
-    rest = dice.uniform(-5e-4, 5e-4, 8)
-    steady = half_precision._Inputs(np.full(32, 2.0), np.full(32, 0.1))
-    chosen = half_precision._shared_out(weights, half, rest, steady, 0)
+    rest = rng.uniform(-5e-4, 5e-4, 8)
+    steady = fp16._Inputs(np.full(32, 2.0), np.full(32, 0.1))
+    chosen = fp16._shared_out(weights, half, rest, steady, 0)
     gained = ((chosen.astype(np.float64) - half) * 2.0).sum((1, 2, 3))
     assert np.abs(rest - gained).max() < 2e-5
     assert 0 < (chosen != half).sum() < 0.2 * half.size
     neighbours = np.nextafter(half, np.where(weights > half, np.inf, -np.inf).astype(np.float16))
     assert ((chosen == half) | (chosen == neighbours)).all()
-    noisy = half_precision._Inputs(np.full(32, 1e-3), np.full(32, 100.0))
-    assert (half_precision._shared_out(weights, half, rest, noisy, 0) != half).mean() < 0.005
+    noisy = fp16._Inputs(np.full(32, 1e-3), np.full(32, 100.0))
+    assert (fp16._shared_out(weights, half, rest, noisy, 0) != half).mean() < 0.005
 
 
 def _logits(path: Path, inputs: NDArray[np.float32], half: bool = False) -> NDArray[np.float32]:
@@ -51,7 +51,7 @@ def test_loses_less_than_the_nearest_numbers(
     """On other pictures than those that the means are from."""
     plain, rounded = exported.path("tflite", "float32"), tmp_path / "rounded.tflite"
     pictures = [load_pixels(path, 32) for path in find_images(trained.calibration)[:32]]
-    layers = half_precision.round_to_half(
+    layers = fp16.round_to_fp16(
         plain, rounded, np.stack(pictures), lambda pixels: pixels.astype(np.float32)
     )
     assert layers == 28

@@ -1,4 +1,4 @@
-"""The float forms of one network on disk, from which exporters start.
+"""The float intermediates of one network on disk, from which exporters start.
 
 `base` is what the one conversion gives. It takes what the network was trained on, or pixels where
 its first operation normalises them channel by channel. `float` takes what the contract says.
@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgezoo.core.protocols import Form, Source
+from edgezoo.core.protocols import Intermediate, Source
 from edgezoo.exporters import _onnx_graph, _tflite_graph
 from edgezoo.formats import tflite_flatbuffer
 
@@ -18,95 +18,95 @@ if TYPE_CHECKING:
     import keras
     import onnx
 
-_FROM_BASE = {"half.onnx", "prepared.onnx"}
+_FROM_BASE = {"fp16.onnx", "prepared.onnx"}
 _ONNX = {"float.onnx", *_FROM_BASE}
 
 
-def write(network: keras.Model, source: Source, forms: set[str]) -> None:
-    """Convert a Keras network, and write the forms that need no calibration.
+def write(network: keras.Model, source: Source, intermediates: set[str]) -> None:
+    """Convert a Keras network, and write the intermediates that need no calibration.
 
     Needs TensorFlow.
 
     Args:
         network: float32 NHWC, normalised as its family expects.
-        source: where the forms go, and what the contract says of the input.
-        forms: names, as `contracts.Form` has them. "half.…" and "prepared.…" leave their base
-            behind, for `write_half` and `fill`.
+        source: where the intermediates go, and what the contract says of the input.
+        intermediates: names, as `protocols.Intermediate` has them. "fp16.…" and "prepared.…" leave
+            their base behind, for `write_fp16` and `fill`.
     """
     from edgezoo.exporters import _graph, _onnx_conversion
 
     contract = source.contract
     how, pixels = contract.normalization, contract.input_kind == "pixels"
     in_network = None if how.uniform or not pixels else how
-    base = source.form("base.tflite")
+    base = source.intermediate("base.tflite")
     _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
-    if "float.tflite" in forms:
+    if "float.tflite" in intermediates:
         _write_float_tflite(source, base, "float.tflite")
-    if not forms & _ONNX:
+    if not intermediates & _ONNX:
         return
     import onnx
 
     model = _onnx_conversion.to_onnx(base)
-    if forms & _FROM_BASE:
-        onnx.save(model, str(source.form("base.onnx")))
-    if "float.onnx" in forms:
+    if intermediates & _FROM_BASE:
+        onnx.save(model, str(source.intermediate("base.onnx")))
+    if "float.onnx" in intermediates:
         _write_float_onnx(source, model, "float.onnx")
 
 
-def write_half(source: Source, corrected: Path, forms: set[str]) -> None:
-    """Write the forms whose weights are to become float16.
+def write_fp16(source: Source, corrected: Path, intermediates: set[str]) -> None:
+    """Write the intermediates whose weights are to become float16.
 
     Args:
         source: its bases are there.
         corrected: `base.tflite` with biases that make up for the rounding.
-        forms: "half.tflite", "half.onnx" or both.
+        intermediates: "fp16.tflite", "fp16.onnx" or both.
     """
-    if "half.tflite" in forms:
-        _write_float_tflite(source, corrected, "half.tflite")
-    if "half.onnx" in forms:
+    if "fp16.tflite" in intermediates:
+        _write_float_tflite(source, corrected, "fp16.tflite")
+    if "fp16.onnx" in intermediates:
         import onnx
 
-        model = onnx.load(str(source.form("base.onnx")))
+        model = onnx.load(str(source.intermediate("base.onnx")))
         _onnx_graph.take_constants(model, corrected)
-        _write_float_onnx(source, model, "half.onnx")
+        _write_float_onnx(source, model, "fp16.onnx")
 
 
-def _write_float_tflite(source: Source, base: Path, form: Form) -> None:
+def _write_float_tflite(source: Source, base: Path, intermediate: Intermediate) -> None:
     """A base that takes what the contract says."""
     how = source.contract.normalization
     if source.contract.input_kind != "pixels" or not how.uniform:
-        shutil.copyfile(base, source.form(form))
+        shutil.copyfile(base, source.intermediate(intermediate))
         return
     model = tflite_flatbuffer.read_model(base)
     _tflite_graph.normalize_in_front(model, how)
-    tflite_flatbuffer.write_model(model, source.form(form))
+    tflite_flatbuffer.write_model(model, source.intermediate(intermediate))
 
 
-def _write_float_onnx(source: Source, model: onnx.ModelProto, form: Form) -> None:
+def _write_float_onnx(source: Source, model: onnx.ModelProto, intermediate: Intermediate) -> None:
     """A base that takes what the contract says; it is changed."""
     import onnx
 
     how = source.contract.normalization
     if source.contract.input_kind == "pixels" and how.uniform:
         _onnx_graph.normalize_in_front(model, how)
-    onnx.save(model, str(source.form(form)))
+    onnx.save(model, str(source.intermediate(intermediate)))
 
 
-def fill(source: Source, form: Form, prepared: Path) -> None:
-    """Write a prepared form in its own format.
+def fill(source: Source, intermediate: Intermediate, prepared: Path) -> None:
+    """Write a prepared intermediate in its own format.
 
     Args:
         source: its base is there.
-        form: "prepared.tflite" or "prepared.onnx".
+        intermediate: "prepared.tflite" or "prepared.onnx".
         prepared: the prepared network as a TFLite file; moved or used up.
     """
-    target = source.form(form)
-    if form == "prepared.tflite":
+    target = source.intermediate(intermediate)
+    if intermediate == "prepared.tflite":
         prepared.replace(target)
         return
     import onnx
 
-    model = onnx.load(str(source.form("base.onnx")))
+    model = onnx.load(str(source.intermediate("base.onnx")))
     _onnx_graph.take_constants(model, prepared)
     onnx.save(model, str(target))
     prepared.unlink()
