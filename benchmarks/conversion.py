@@ -38,9 +38,7 @@ def network_of(model: str, weights: str) -> Any:
 def frozen(network: Any) -> Any:
     """The network as one concrete function of static shape."""
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     signature = [tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name="input")]
     traced = tf.function(lambda x: network(x, training=False), input_signature=signature)

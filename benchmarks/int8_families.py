@@ -97,9 +97,7 @@ def by_hand(model: str, folder: Path, what: str) -> None:
 
 def _by_hand_tflite(network: Any, images: Any, path: Path) -> None:
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     signature = [tf.TensorSpec((1, *images.shape[1:]), tf.float32, name="input")]
     traced = tf.function(lambda x: network(x, training=False), input_signature=signature)

@@ -32,10 +32,7 @@ Scales = dict[str, list[float]]
 
 
 def correct_layers(
-    path: Path,
-    inputs: NDArray[np.float32],
-    ranges: dict[str, tuple[float, float]],
-    recipe: Recipe,
+    path: Path, inputs: NDArray[np.float32], ranges: dict[str, tuple[float, float]], recipe: Recipe
 ) -> tuple[int, Scales]:
     """Correct the biases of a float TFLite network in place, for 8-bit weights and activations.
 

@@ -32,9 +32,7 @@ _TRANSPARENT = ("PAD",)
 
 
 def equalize(
-    path: Path,
-    pixels: NDArray[np.uint8],
-    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    path: Path, pixels: NDArray[np.uint8], feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 ) -> int:
     """Equalize the channels of a float TFLite network in place.
 

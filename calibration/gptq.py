@@ -102,11 +102,7 @@ def moments_of(
 
 
 def _patches(
-    network: StepwiseNetwork,
-    step: Step,
-    inputs: NDArray[np.float32],
-    kernel: Any,
-    positions: int,
+    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], kernel: Any, positions: int
 ) -> NDArray[np.float32]:
     """What some output positions of a convolution see: shape (positions, taps, channels)."""
     import numpy as np

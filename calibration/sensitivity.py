@@ -24,10 +24,7 @@ Values = dict[int, "NDArray[np.float32]"]
 
 
 def rank_layers(
-    path: Path,
-    inputs: NDArray[np.float32],
-    ranges: dict[str, tuple[float, float]],
-    recipe: Recipe,
+    path: Path, inputs: NDArray[np.float32], ranges: dict[str, tuple[float, float]], recipe: Recipe
 ) -> list[tuple[str, float]]:
     """Layers with weights, the most harmful first, with their noise to signal ratio.
 
@@ -79,11 +76,7 @@ def _logits(network: StepwiseNetwork) -> int:
 
 
 def _propagate(
-    network: StepwiseNetwork,
-    changed: Step,
-    values: NDArray[np.float32],
-    exact: Values,
-    target: int,
+    network: StepwiseNetwork, changed: Step, values: NDArray[np.float32], exact: Values, target: int
 ) -> NDArray[np.float32]:
     """The target where one layer's output is another: only what depends on it is run again."""
     new: Values = {changed.output: values}

@@ -133,12 +133,7 @@ def open_images(path: Path) -> StoredImages:
 
 
 def choose(
-    where: str,
-    size: int,
-    count: int,
-    verify_count: int,
-    seed: int,
-    resize: Resize = USUAL_RESIZE,
+    where: str, size: int, count: int, verify_count: int, seed: int, resize: Resize = USUAL_RESIZE
 ) -> tuple[ImageSet, ImageSet]:
     """Choose images to calibrate on and others to verify with.
 

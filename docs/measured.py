@@ -167,10 +167,7 @@ def _int8_latency(result: dict[str, Any]) -> list[str]:
 
 
 def _cost_section(result: dict[str, Any]) -> list[str]:
-    return [
-        f"## Cost\n\n{origin(result)}\n",
-        table(["what", "CPU s", "peak MB"], _cost(result)),
-    ]
+    return [f"## Cost\n\n{origin(result)}\n", table(["what", "CPU s", "peak MB"], _cost(result))]
 
 
 _ACCURACY_COLUMNS = ["made by", "file", "calibrated on", "top-1 %", "agreement with Keras",

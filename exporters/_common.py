@@ -8,8 +8,10 @@ from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.spec import Precision
 
 _ONNX_FORMS: dict[Precision, Intermediate] = {
-    "float32": "float.onnx", "float16": "fp16.onnx", "int8": "prepared.onnx"
-}  # fmt: skip
+    "float32": "float.onnx",
+    "float16": "fp16.onnx",
+    "int8": "prepared.onnx",
+}
 
 
 def onnx_intermediate(job: ExportJob) -> Intermediate:

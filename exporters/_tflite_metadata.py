@@ -37,9 +37,11 @@ def metadata(model: Any, contract: InputContract) -> bytes:
     subgraph = _table(
         builder,
         10,
-        {2: _vector(builder, [_input(builder, contract, how)]),
-         3: _vector(builder, [_output(builder, contract)])},
-    )  # fmt: skip
+        {
+            2: _vector(builder, [_input(builder, contract, how)]),
+            3: _vector(builder, [_output(builder, contract)]),
+        },
+    )
     name = f"{contract.model} {contract.precision}"
     root = _table(
         builder,

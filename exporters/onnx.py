@@ -66,11 +66,7 @@ class OnnxExporter:
         return (onnx_intermediate(job),)
 
     def export(
-        self,
-        source: Source,
-        job: ExportJob,
-        calibration: CalibrationSource | None,
-        stem: Path,
+        self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
         """See `Exporter`."""
         import onnx
@@ -207,9 +203,7 @@ def _layers(model: onnx.ModelProto) -> dict[str, tuple[Any, Any, int]]:
 
 
 def _make_pair_safe(
-    model: onnx.ModelProto,
-    layers: dict[str, tuple[Any, Any, int]],
-    chosen: dict[str, list[float]],
+    model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, int]], chosen: dict[str, list[float]]
 ) -> None:
     """Round the weights of ordinary convolutions so that no pair of products saturates.
 

@@ -55,11 +55,7 @@ class OpenVinoExporter:
         return (onnx_intermediate(job),)
 
     def export(
-        self,
-        source: Source,
-        job: ExportJob,
-        calibration: CalibrationSource | None,
-        stem: Path,
+        self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
         """See `Exporter`."""
         import openvino as ov
@@ -100,10 +96,7 @@ def _quantize(
     import nncf
     import numpy as np
     import openvino as ov
-    from nncf.quantization.advanced_parameters import (
-        AdvancedQuantizationParameters,
-        OverflowFix,
-    )
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
     nncf.set_log_level(logging.ERROR)
     intermediate = str(source.intermediate("prepared.onnx"))

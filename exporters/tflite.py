@@ -32,8 +32,10 @@ from edgezoo.exporters._tflite_graph import (
 from edgezoo.formats import tflite_flatbuffer
 
 _FORMS: dict[Precision, Intermediate] = {
-    "float32": "float.tflite", "float16": "fp16.tflite", "int8": "prepared.tflite"
-}  # fmt: skip
+    "float32": "float.tflite",
+    "float16": "fp16.tflite",
+    "int8": "prepared.tflite",
+}
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model gives the same bytes
 
 
@@ -58,11 +60,7 @@ class TfliteExporter:
         return (_FORMS[job.precision],)
 
     def export(
-        self,
-        source: Source,
-        job: ExportJob,
-        calibration: CalibrationSource | None,
-        stem: Path,
+        self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
         """See `Exporter`."""
         path = stem.with_name(stem.name + self.suffix)

@@ -45,9 +45,8 @@ def _layer(op: Any) -> IntegerLayer | None:
     exact = _DEPTHWISE if kind == "depthwise" else None
     signed = _lowest(quantizer) < 0
     return IntegerLayer(
-        _readable(op), kind, ordered, "int8",
-        "int8" if signed else "uint8", pairs, exact,
-    )  # fmt: skip
+        _readable(op), kind, ordered, "int8", "int8" if signed else "uint8", pairs, exact
+    )
 
 
 def _readable(op: Any) -> str:

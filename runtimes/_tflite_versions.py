@@ -89,12 +89,33 @@ _SINCE = {
     }.items()
 }
 # The version that int8 in and out asks for; 2 where the operation has one and is not named here.
-_INT8_VERSION = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "TRANSPOSE_CONV": 2,
-                 "SUB": 2, "BATCH_MATMUL": 2, "LOGISTIC": 2, "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
-                 "SQUEEZE": 1, "RESHAPE": 1, "DIV": 1, "CAST": 1, "SUM": 2, "DEQUANTIZE": 2,
-                 "LEAKY_RELU": 2, "SPLIT_V": 1, "MIRROR_PAD": 2, "GATHER": 2,
-                 "SQUARED_DIFFERENCE": 2, "RSQRT": 2, "ABS": 2, "EXP": 2, "DEPTH_TO_SPACE": 1,
-                 "RESIZE_BILINEAR": 2, "GELU": 2}  # fmt: skip
+_INT8_VERSION = {
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "FULLY_CONNECTED": 4,
+    "TRANSPOSE_CONV": 2,
+    "SUB": 2,
+    "BATCH_MATMUL": 2,
+    "LOGISTIC": 2,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
+    "SQUEEZE": 1,
+    "RESHAPE": 1,
+    "DIV": 1,
+    "CAST": 1,
+    "SUM": 2,
+    "DEQUANTIZE": 2,
+    "LEAKY_RELU": 2,
+    "SPLIT_V": 1,
+    "MIRROR_PAD": 2,
+    "GATHER": 2,
+    "SQUARED_DIFFERENCE": 2,
+    "RSQRT": 2,
+    "ABS": 2,
+    "EXP": 2,
+    "DEPTH_TO_SPACE": 1,
+    "RESIZE_BILINEAR": 2,
+    "GELU": 2,
+}
 # The first release of ai-edge-litert continues TFLite 2.17.
 _LITERT = ("1.0.0", (2, 17))
 

@@ -315,8 +315,7 @@ def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     """A session on an Edge TPU, after everything that may crash went well in a child."""
     if _compiled.operation(path) != _compiled.EDGE_TPU:
         raise RefusedError(
-            f"{path} was not compiled for the Edge TPU.",
-            "Compile it with --target coral first.",
+            f"{path} was not compiled for the Edge TPU.", "Compile it with --target coral first."
         )
     name = _edgetpu.library()
     if name is None:
@@ -326,8 +325,10 @@ def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     _edgetpu.check_opens(path, name)
     with quiet_native():
         interpreter = _edgetpu.open_interpreter(path, name, threads)
-    on_chip = all(op["op_name"] in ("EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU)
-                  for op in interpreter._get_ops_details())  # fmt: skip
+    on_chip = all(
+        op["op_name"] in ("EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU)
+        for op in interpreter._get_ops_details()
+    )
     return LiteRtSession(interpreter, RanOn("coral", "hardware", "Edge TPU", on_chip))
 
 

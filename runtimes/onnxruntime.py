@@ -33,16 +33,26 @@ _FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul
 # The release of onnxruntime that first knew an IR version and an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
 _FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}
-_FIRST_OPSET = {7: "0.1", 8: "0.1", 9: "0.3", 10: "0.5", 11: "1.0", 12: "1.3", 13: "1.6",
-                14: "1.8", 15: "1.9", 16: "1.11", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17",
-                21: "1.18"}  # fmt: skip
+_FIRST_OPSET = {
+    7: "0.1",
+    8: "0.1",
+    9: "0.3",
+    10: "0.5",
+    11: "1.0",
+    12: "1.3",
+    13: "1.6",
+    14: "1.8",
+    15: "1.9",
+    16: "1.11",
+    17: "1.12",
+    18: "1.14",
+    19: "1.15",
+    20: "1.17",
+    21: "1.18",
+}
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-webgpu")
 # Providers of a GPU, best first; a package has one of these families.
-_GPU_PROVIDERS = (
-    "TensorrtExecutionProvider",
-    "CUDAExecutionProvider",
-    "WebGpuExecutionProvider",
-)
+_GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "WebGpuExecutionProvider")
 _GPU_HINT = (
     "Install the GPU's driver, and in place of onnxruntime the package with its provider: "
     "onnxruntime-gpu for CUDA and TensorRT, onnxruntime-webgpu for others. Or use --device cpu."
@@ -109,11 +119,7 @@ class OnnxRuntime:
             floating,
             session.inputs,
             session.outputs,
-            {
-                **minimum_releases(needs),
-                "opset": str(opset),
-                "ir_version": str(model.ir_version),
-            },
+            {**minimum_releases(needs), "opset": str(opset), "ir_version": str(model.ir_version)},
             quantized,
             needs,
         )

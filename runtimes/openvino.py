@@ -27,9 +27,24 @@ _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 # The release that first read an IR version and an operation set
 # (https://docs.openvino.ai: "Available Operation Sets").
 _FIRST_IR = {"10": "2020.1", "11": "2022.1"}
-_FIRST_OPSET = {1: "2020.1", 2: "2020.2", 3: "2020.4", 4: "2021.1", 5: "2021.2", 6: "2021.3",
-                7: "2021.4", 8: "2022.1", 9: "2022.2", 10: "2022.3", 11: "2023.0", 12: "2023.1",
-                13: "2023.2", 14: "2024.0", 15: "2024.5", 16: "2025.0"}  # fmt: skip
+_FIRST_OPSET = {
+    1: "2020.1",
+    2: "2020.2",
+    3: "2020.4",
+    4: "2021.1",
+    5: "2021.2",
+    6: "2021.3",
+    7: "2021.4",
+    8: "2022.1",
+    9: "2022.2",
+    10: "2022.3",
+    11: "2023.0",
+    12: "2023.1",
+    13: "2023.2",
+    14: "2024.0",
+    15: "2024.5",
+    16: "2025.0",
+}
 _GPU_HINT = (
     "OpenVINO's GPU plugin drives Intel GPUs: install the driver (intel-opencl-icd), and check "
     "the group (render). Or use --device cpu."

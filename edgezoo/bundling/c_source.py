@@ -129,8 +129,10 @@ def _header(name: str, artifact: Artifact, taken: TensorInfo, given: TensorInfo)
             lines.append(f"#define {upper}_NORMALIZATION_{key} {{{text}}}")
     lines += ["", f"extern const unsigned char {name}[];", f"extern const unsigned int {name}_len;"]
     if contract.labels:
-        lines += ["/* A name for each output, in the same order. */",
-                  f"extern const char *const {name}_labels[{upper}_OUTPUT_COUNT];"]  # fmt: skip
+        lines += [
+            "/* A name for each output, in the same order. */",
+            f"extern const char *const {name}_labels[{upper}_OUTPUT_COUNT];",
+        ]
     return _guarded(name, "\n".join(lines) + "\n")
 
 

@@ -59,8 +59,9 @@ def _patches(height: int, width: int) -> NDArray[np.uint8]:
 
     y, x = np.mgrid[:height, :width]
     picture = np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x + y) * 0], -1)
-    colours = np.array([[255, 0, 0], [0, 0, 255], [255, 160, 0], [0, 90, 255], [255, 255, 255],
-                        [0, 0, 0]])  # fmt: skip
+    colours = np.array(
+        [[255, 0, 0], [0, 0, 255], [255, 160, 0], [0, 90, 255], [255, 255, 255], [0, 0, 0]]
+    )
     cell = y * 6 // height + x * 5 // width
     inside = (y * 6 % height > height // 2) & (x * 5 % width > width // 2)
     picture[inside] = colours[cell % len(colours)][inside]

@@ -181,8 +181,9 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
         )
     extra = (
         "| `c/` | each model as a C array, its contract as a header, and one golden picture |\n"
-        if c_array else ""
-    )  # fmt: skip
+        if c_array
+        else ""
+    )
     text = Template((_DEVICE / "README.md").read_text(encoding="utf-8")).substitute(
         title=" and ".join(model.stem for model in models),
         choice="" if len(models) == 1 else f" --model {first.stem}.tflite",
@@ -234,7 +235,8 @@ def _facts(
                 "artifact": str(model.artifact.path),
                 "file": f"{model.stem}.tflite",
                 "c_sources": [f"c/{name}" for name in c_source.names(model.stem)]
-                if c_array else [],
+                if c_array
+                else [],
                 "runtime": registry.runtime_for(model.artifact.path).version(),
             }
             for model in models
@@ -243,4 +245,4 @@ def _facts(
             {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
             for name, data in files.items()
         ],
-    }  # fmt: skip
+    }

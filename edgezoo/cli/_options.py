@@ -165,9 +165,7 @@ def place(function: F) -> F:
 def remote(function: F) -> F:
     """--on, for commands that can run on a device across the network."""
     return click.option(
-        "--on",
-        metavar="URL",
-        help="Run it on ssh://user@host[:port][/path/to/python].",
+        "--on", metavar="URL", help="Run it on ssh://user@host[:port][/path/to/python]."
     )(function)
 
 

@@ -11,8 +11,15 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
 from edgezoo.core.errors import UsageError, counted
 
-_LISTS = {"alpha": float, "input_size": int, "format": str, "precision": str, "threads": str,
-          "device": str, "target": str}  # fmt: skip
+_LISTS = {
+    "alpha": float,
+    "input_size": int,
+    "format": str,
+    "precision": str,
+    "threads": str,
+    "device": str,
+    "target": str,
+}
 _EXAMPLES = {"alpha": ("--alpha", "0.25,0.5"), "input_size": ("--input-size", "128,160")}
 
 
@@ -244,8 +251,10 @@ def _show_verdicts(facts: dict[str, Any]) -> None:
     if facts["self_check"] is not None:
         percent = 100 * (facts["self_check"]["estimate"] - 1)
         floor = 100 * facts["noise_floor"]
-        print(f"A/A: one file in two processes differed by {percent:+.1f} %; "
-              f"noise floor {floor:.1f} %.")  # fmt: skip
+        print(
+            f"A/A: one file in two processes differed by {percent:+.1f} %; "
+            f"noise floor {floor:.1f} %."
+        )
     _show_trust(facts["results"])
 
 
@@ -283,8 +292,10 @@ def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[s
     for level in ("poor", "caution"):
         count = sum(result["trust"]["level"] == level for result in facts["results"])
         if count:
-            _console.warn(f"Trust in {count} of {len(facts['results'])} latencies: {level}. "
-                         "The report says why.")  # fmt: skip
+            _console.warn(
+                f"Trust in {count} of {len(facts['results'])} latencies: {level}. "
+                "The report says why."
+            )
     if facts["report"]:
         print(facts["report"])
     else:

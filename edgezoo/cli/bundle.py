@@ -45,10 +45,17 @@ def COMMAND(
 
     limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
     facts = sandbox.call(
-        "edgezoo.bundling.make:bundle", artifacts, limits,
-        writable=[resolved(output).parent], debug=debug, artifacts=artifacts, output=output,
-        c_array=c_array, preprocessing=preprocessing, labels=labels,
-    )  # fmt: skip
+        "edgezoo.bundling.make:bundle",
+        artifacts,
+        limits,
+        writable=[resolved(output).parent],
+        debug=debug,
+        artifacts=artifacts,
+        output=output,
+        c_array=c_array,
+        preprocessing=preprocessing,
+        labels=labels,
+    )
     if as_json:
         _console.print_json(facts)
         return

@@ -44,11 +44,15 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
         "Runtimes",
         ("runtime", "version", "opens", "devices"),
         [
-            (r["name"], r["version"] or "missing", ", ".join(r["suffixes"]),
-             ", ".join(r["devices"]) or "-")
+            (
+                r["name"],
+                r["version"] or "missing",
+                ", ".join(r["suffixes"]),
+                ", ".join(r["devices"]) or "-",
+            )
             for r in facts["runtimes"]
         ],
-    )  # fmt: skip
+    )
     if facts["coral"]:
         _console.table(
             "Coral Edge TPU",

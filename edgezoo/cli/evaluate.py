@@ -200,9 +200,14 @@ def _limited(
     with contextlib.suppress(OSError):
         cache_home().mkdir(parents=True, exist_ok=True)  # keeps what an interrupted run has done
     return sandbox.call(
-        "edgezoo.evaluation.accuracy:evaluate", files, limits,
-        writable=[cache_home()], progress=progress, debug=debug, **options,
-    )  # fmt: skip
+        "edgezoo.evaluation.accuracy:evaluate",
+        files,
+        limits,
+        writable=[cache_home()],
+        progress=progress,
+        debug=debug,
+        **options,
+    )
 
 
 def _show(images: Path, facts: dict[str, Any]) -> None:

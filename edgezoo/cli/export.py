@@ -274,9 +274,7 @@ def _show_result(plan: Any, result: Any) -> None:
     agree = "same top-1" if plan.network.arguments.output_kind == "probabilities" else "cosine"
     untrained = "" if plan.weights.source != "random" else " (untrained: random weights)"
     _console.table(
-        f"{result.manifest.parent}{untrained}",
-        ("file", "size", "verified", agree, "SQNR dB"),
-        rows,
+        f"{result.manifest.parent}{untrained}", ("file", "size", "verified", agree, "SQNR dB"), rows
     )
     from edgezoo.pipeline import guard
 
@@ -290,14 +288,15 @@ def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:
     if target is not None:
         more = registry.target(target).compile is not None
         _console.next_command(
-            *(f"edgezoo {word} {path} --target {target}"
-              for word in ("inspect", *(("compile",) if more else ())))
-        )  # fmt: skip
+            *(
+                f"edgezoo {word} {path} --target {target}"
+                for word in ("inspect", *(("compile",) if more else ()))
+            )
+        )
         return
     if plan.network.arguments.output_kind == "features":
         _console.next_command(f"edgezoo inspect {path}")
         return
     _console.next_command(
-        f"edgezoo classify {path} PHOTO.jpg",
-        f"edgezoo evaluate {path} --images FOLDER_OF_CLASSES",
+        f"edgezoo classify {path} PHOTO.jpg", f"edgezoo evaluate {path} --images FOLDER_OF_CLASSES"
     )

@@ -48,9 +48,14 @@ def COMMAND(
 
     limits = sandbox.limits_for([artifact], memory_gb=max_memory, seconds=max_seconds)
     facts = sandbox.call(
-        "edgezoo.inspection.inspect_file:inspect", [artifact], limits,
-        debug=debug, path=artifact, target=target, runtime=runtime,
-    )  # fmt: skip
+        "edgezoo.inspection.inspect_file:inspect",
+        [artifact],
+        limits,
+        debug=debug,
+        path=artifact,
+        target=target,
+        runtime=runtime,
+    )
     refused = runtime is not None and facts["runtime"]["loads"] is False
     if as_json:
         _console.print_json(facts)
@@ -139,12 +144,15 @@ def _contract_rows(contract: dict[str, object]) -> list[tuple[str, object]]:
     return [
         ("model", f"{contract['model']}, alpha {contract['alpha']}, {contract['precision']}"),
         ("takes", f"{contract['color_order']} {contract['input_kind']}, {contract['layout']}"),
-        ("preprocessing", f"{contract['preprocessing']}; shorter side to {resize['shorter_side']} "
-                          f"px, {resize['filter']}, centre crop {size} px"),
+        (
+            "preprocessing",
+            f"{contract['preprocessing']}; shorter side to {resize['shorter_side']} "
+            f"px, {resize['filter']}, centre crop {size} px",
+        ),
         ("gives", f"{contract['output_kind']}, {contract['classes']} classes"),
         ("labels", f"{len(labels)}: {', '.join(labels[:3])} …" if labels else "none"),
         ("weights", f"{weights['source']}, {'trained' if weights['trained'] else 'UNTRAINED'}"),
-    ]  # fmt: skip
+    ]
 
 
 def _portability_rows(facts: dict[str, Any] | None) -> list[tuple[str, object]]:
@@ -177,11 +185,15 @@ def _show_overflows(facts: dict[str, Any] | None) -> None:
         "Layers that can overflow 16 bits on x86 without VNNI",
         ("layer", "kind", "worst pair / limit", "channels"),
         [
-            (_cut(layer["name"]), layer["kind"], f"{layer['times_limit']:.2f}",
-             f"{layer['channels_above']} of {layer['channels']}")
+            (
+                _cut(layer["name"]),
+                layer["kind"],
+                f"{layer['times_limit']:.2f}",
+                f"{layer['channels_above']} of {layer['channels']}",
+            )
             for layer in found[:_MOST_LAYERS]
         ],
-    )  # fmt: skip
+    )
     if len(found) > _MOST_LAYERS:
         _console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
     for text in facts["remedies"]:

@@ -41,7 +41,7 @@ from edgezoo.networks import catalogue
     help="Of that file.",
 )
 @click.option("--with-weights", is_flag=True, help="Only with ImageNet weights on this machine.")
-@common  # fmt: skip
+@common
 def COMMAND(
     pattern: str | None,
     sort: str,
@@ -63,9 +63,14 @@ def COMMAND(
       edgezoo list --max-size 6 --min-top1 0.75 --sort top1
     """
     criteria = catalogue.ModelFilter(
-        pattern, min_top1, _times(max_parameters), _times(max_multiply_adds), _times(max_size),
-        precision, with_weights,
-    )  # fmt: skip
+        pattern,
+        min_top1,
+        _times(max_parameters),
+        _times(max_multiply_adds),
+        _times(max_size),
+        precision,
+        with_weights,
+    )
     models = [catalogue.describe(spec.name) for spec in catalogue.select(criteria, sort)]
     if as_json:
         _console.print_json({"models": models})

@@ -51,9 +51,10 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
 )
 @click.option("--machine", metavar="TEXT", help="Part of its name, where there are several.")
 @click.option(
-    "--image-list", metavar="HASH",
+    "--image-list",
+    metavar="HASH",
     help="Beginning of the hash of the images of the accuracies, where there are several lists.",
-)  # fmt: skip
+)
 @common
 def COMMAND(
     stores: tuple[Path, ...],

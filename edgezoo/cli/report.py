@@ -19,13 +19,19 @@ MANIFEST_KINDS = ("card", "sbom")
 @click.command("report", short_help="Make a report of results stores, or of a manifest.")
 @click.argument("stores", nargs=-1, required=True, type=PATH, metavar="RESULTS|MANIFEST...")
 @click.option(
-    "--as", "kinds", multiple=True, metavar="LIST",
+    "--as",
+    "kinds",
+    multiple=True,
+    metavar="LIST",
     help="html (default), csv, md, json; of a manifest card (default), sbom; several by commas.",
-)  # fmt: skip
+)
 @click.option(
-    "-o", "--output", type=PATH, metavar="DIR",
+    "-o",
+    "--output",
+    type=PATH,
+    metavar="DIR",
     help="Where to write; default: the last store, or beside each manifest.",
-)  # fmt: skip
+)
 @click.option("--fail-on-regression", is_flag=True, help="Exit 6 where the second store is worse.")
 @common
 def COMMAND(
@@ -86,9 +92,11 @@ def _show(facts: dict[str, Any], store: Path) -> None:
     print(f"{variants} on {machines}, {facts['failed']} failed.")
     if facts["comparison"] is not None:
         for word, heading in (
-            ("regressions", "Regressions"), ("improvements", "Improvements"),
-            ("warnings", "Cannot tell, the trust is poor"), ("not_compared", "Not compared"),
-        ):  # fmt: skip
+            ("regressions", "Regressions"),
+            ("improvements", "Improvements"),
+            ("warnings", "Cannot tell, the trust is poor"),
+            ("not_compared", "Not compared"),
+        ):
             texts = facts["comparison"][word]
             print(f"{heading}: {len(texts)}")
             for text in texts:

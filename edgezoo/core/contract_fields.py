@@ -70,8 +70,16 @@ _WEIGHTS_FIELDS: dict[str, Check] = {
     "licence": or_none(text),
     "note": or_none(text),
 }
-_REQUIRED = ("model", "precision", "input_size", "preprocessing", "weights", "classes",
-             "source", "sha256")  # fmt: skip
+_REQUIRED = (
+    "model",
+    "precision",
+    "input_size",
+    "preprocessing",
+    "weights",
+    "classes",
+    "source",
+    "sha256",
+)
 
 
 def check(contract: dict[str, Any]) -> None:

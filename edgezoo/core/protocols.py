@@ -26,9 +26,15 @@ if TYPE_CHECKING:
 # is the same with biases that compensate for weights in float16; "prepared" is ready for
 # quantization and takes pixel - 128, scaled.
 Intermediate = Literal[
-    "base.tflite", "base.onnx", "float.tflite", "float.onnx", "fp16.tflite", "fp16.onnx",
-    "prepared.tflite", "prepared.onnx",
-]  # fmt: skip
+    "base.tflite",
+    "base.onnx",
+    "float.tflite",
+    "float.onnx",
+    "fp16.tflite",
+    "fp16.onnx",
+    "prepared.tflite",
+    "prepared.onnx",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +110,7 @@ class Exporter(Protocol):
         """The float intermediates that this job starts from."""
 
     def export(
-        self,
-        source: Source,
-        job: ExportJob,
-        calibration: CalibrationSource | None,
-        stem: Path,
+        self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
         """Write `stem` + suffix (and files that belong to it), whole, with the contract inside."""
 

@@ -143,8 +143,7 @@ def runtime_for(path: Path, name: str | None = None) -> Runtime:
             return runtime
     endings = sorted({suffix for runtime in runtimes().values() for suffix in runtime.suffixes})
     raise UsageError(
-        f"{path} is not an artifact that EdgeZoo can open.",
-        f"Known endings: {', '.join(endings)}.",
+        f"{path} is not an artifact that EdgeZoo can open.", f"Known endings: {', '.join(endings)}."
     )
 
 

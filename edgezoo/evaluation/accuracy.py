@@ -105,20 +105,37 @@ def evaluate(
     if on is not None:
         paths, truth = labelled.wanted_files(Path(images), truth, limit)
         return remote.call(
-            on, "edgezoo.system.sandbox:call_here", work="edgezoo.evaluation.accuracy:evaluate",
-            files=["artifacts", "reference"], artifacts=[Path(path) for path in artifacts],
-            images=remote.Tree(Path(images), paths), ground_truth=truth,
-            reference=reference and Path(reference), equal_within=equal_within,
-            max_drop=max_drop, limit=limit, allow_overlap=allow_overlap, device=device,
-            runtime=runtime, threads=threads, jobs=jobs, resume=resume,
-            preprocessing=preprocessing, labels=labels and Path(labels), trust=trust,
-        )  # fmt: skip
+            on,
+            "edgezoo.system.sandbox:call_here",
+            work="edgezoo.evaluation.accuracy:evaluate",
+            files=["artifacts", "reference"],
+            artifacts=[Path(path) for path in artifacts],
+            images=remote.Tree(Path(images), paths),
+            ground_truth=truth,
+            reference=reference and Path(reference),
+            equal_within=equal_within,
+            max_drop=max_drop,
+            limit=limit,
+            allow_overlap=allow_overlap,
+            device=device,
+            runtime=runtime,
+            threads=threads,
+            jobs=jobs,
+            resume=resume,
+            preprocessing=preprocessing,
+            labels=labels and Path(labels),
+            trust=trust,
+        )
     told: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
     common: dict[str, Any] = {
-        "threads": threads, "jobs": jobs, "resume": resume, "trust": trust, "progress": progress,
+        "threads": threads,
+        "jobs": jobs,
+        "resume": resume,
+        "trust": trust,
+        "progress": progress,
         "third_party": _third_party([*artifacts, *([reference] if reference else [])], told, trust),
         "told": told,
-    }  # fmt: skip
+    }
     return assess(
         artifacts,
         labelled.finder(Path(images), truth, limit),

@@ -87,9 +87,14 @@ def rank(
         progress: called with numbers of images that are done.
     """
     artifact, first = open_artifact(
-        path, device=device, runtime=runtime, threads=threads, preprocessing=preprocessing,
-        labels=labels, trust=trust,
-    )  # fmt: skip
+        path,
+        device=device,
+        runtime=runtime,
+        threads=threads,
+        preprocessing=preprocessing,
+        labels=labels,
+        trust=trust,
+    )
     opener = registry.runtime_for(artifact.path, runtime)
     place = {
         "runtime": opener.version(),

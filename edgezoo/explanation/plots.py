@@ -24,8 +24,13 @@ def all_plots(facts: dict[str, Any]) -> list[dict[str, Any]]:
         facts: what `edgezoo explain --json` prints.
     """
     layers = sorted(facts["layers"], key=lambda layer: -layer["place"])  # the first one on top
-    return [_causes(facts["causes"]), _stages(facts["stages"]), _ratios(layers), _steps(layers),
-            _ranges(layers)]  # fmt: skip
+    return [
+        _causes(facts["causes"]),
+        _stages(facts["stages"]),
+        _ratios(layers),
+        _steps(layers),
+        _ranges(layers),
+    ]
 
 
 def _causes(causes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -135,20 +140,39 @@ def _label(name: str) -> str:
 def _bars(
     name: str, values: Sequence[float | None], labels: Sequence[str], color: str
 ) -> dict[str, Any]:
-    return {"type": "bar", "orientation": "h", "name": name, "x": list(values), "y": list(labels),
-            "marker": {"color": color},
-            "hovertemplate": "%{y}: %{x:.3g}<extra></extra>"}  # fmt: skip
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "x": list(values),
+        "y": list(labels),
+        "marker": {"color": color},
+        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
+    }
 
 
 def _marks(
     name: str, values: Sequence[float | None], labels: Sequence[str], color: str, symbol: str
 ) -> dict[str, Any]:
     marker = {"color": color, "symbol": symbol, "size": 9}
-    return {"type": "scatter", "mode": "markers", "name": name, "x": list(values),
-            "y": list(labels), "marker": marker,
-            "hovertemplate": "%{y}: %{x:.3g}<extra></extra>"}  # fmt: skip
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": list(values),
+        "y": list(labels),
+        "marker": marker,
+        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
+    }
 
 
 def _line(x: float, color: str, dash: str) -> dict[str, Any]:
-    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper",
-            "line": {"color": color, "dash": dash, "width": 1.5}}  # fmt: skip
+    return {
+        "type": "line",
+        "x0": x,
+        "x1": x,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "line": {"color": color, "dash": dash, "width": 1.5},
+    }

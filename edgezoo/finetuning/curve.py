@@ -25,11 +25,23 @@ def draw(epochs: Sequence[dict[str, Any]], title: str) -> str:
     """
     losses = [value for e in epochs for value in (e["loss"], e["validation_loss"])]
     plots = [
-        _plot(0, f"{title}: loss", epochs, ("loss", "validation_loss"), max([*losses, 1e-6]),
-              lambda v: f"{v:.2g}"),
-        _plot(1, "accuracy", epochs, ("accuracy", "validation_accuracy"), 1.0,
-              lambda v: f"{100 * v:.0f} %"),
-    ]  # fmt: skip
+        _plot(
+            0,
+            f"{title}: loss",
+            epochs,
+            ("loss", "validation_loss"),
+            max([*losses, 1e-6]),
+            lambda v: f"{v:.2g}",
+        ),
+        _plot(
+            1,
+            "accuracy",
+            epochs,
+            ("accuracy", "validation_accuracy"),
+            1.0,
+            lambda v: f"{100 * v:.0f} %",
+        ),
+    ]
     height = 2 * _HEIGHT
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '

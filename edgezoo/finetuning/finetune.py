@@ -42,9 +42,7 @@ class FinetuneResult:
 
 
 def finetune(
-    request: FinetuneRequest,
-    progress: Progress = lambda text, done: None,
-    debug: bool = False,
+    request: FinetuneRequest, progress: Progress = lambda text, done: None, debug: bool = False
 ) -> FinetuneResult:
     """Teach a network the classes of a folder.
 
@@ -60,10 +58,15 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
     request, spec = plan.request, plan.job.spec
     with staging(plan.output.parent, plan.output.name) as stage:
         pixels = dataset.store(
-            plan.data, plan.apart, plan.share, plan.job.size, spec.resize, request.seed,
+            plan.data,
+            plan.apart,
+            plan.share,
+            plan.job.size,
+            spec.resize,
+            request.seed,
             stage / "pixels.npy",
             lambda done, total: progress("Decoding images", done / total),
-        )  # fmt: skip
+        )
         with Conversation("edgezoo.finetuning.trainer:Trainer", debug) as child:
             run = _Training(plan, child, progress)
             progress("Building the network", 0.0)
@@ -125,9 +128,10 @@ class _Training:
             last = self.epochs[-1]["validation_accuracy"] if self.epochs else None
             known = "" if last is None else f", {100 * last:.1f} % right"
             told = self.work(
-                "epoch", f"Learning: {stage}, epoch {number} of {request.epochs}{known}",
+                "epoch",
+                f"Learning: {stage}, epoch {number} of {request.epochs}{known}",
                 stage=stage,
-            )  # fmt: skip
+            )
             if told is None:
                 return
             self.epochs.append({"stage": stage, **told})

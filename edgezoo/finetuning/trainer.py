@@ -148,8 +148,9 @@ class Trainer:
         import keras
 
         self.restore()
-        wanted = {name for block in self._blocks[-self._count("unfreeze_blocks") :]
-                  for name in block}  # fmt: skip
+        wanted = {
+            name for block in self._blocks[-self._count("unfreeze_blocks") :] for name in block
+        }
         self._body.trainable = True
         for layer in self._body.layers:
             layer.trainable = layer.name in wanted and type(layer).__name__ != _FROZEN
@@ -234,8 +235,9 @@ class Trainer:
             for rows in self._batches(self._rows(part))
         ]
         width = self._body.output_shape[-1]
-        places = {name: Path(self._settings["scratch"], f"{name}.npy")
-                  for name in ("train", "validation")}  # fmt: skip
+        places = {
+            name: Path(self._settings["scratch"], f"{name}.npy") for name in ("train", "validation")
+        }
         found = {
             name: new_array(
                 places[name],

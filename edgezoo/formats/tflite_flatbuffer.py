@@ -17,8 +17,17 @@ from edgezoo.core.errors import DataError, MissingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool",
-          7: "int16", 9: "int8", 10: "float64"}  # fmt: skip
+_NUMPY = {
+    0: "float32",
+    1: "float16",
+    2: "int32",
+    3: "uint8",
+    4: "int64",
+    6: "bool",
+    7: "int16",
+    9: "int8",
+    10: "float64",
+}
 
 _LEAST_PART = 4  # bytes: of the offset to a part
 

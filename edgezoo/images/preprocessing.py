@@ -162,6 +162,12 @@ def load_many(
 
 def recipe_hash(size: int, resize: Resize = USUAL_RESIZE) -> str:
     """A short hash of the resize-and-crop protocol, to tell figures of different ones apart."""
-    facts = {"size": size, "resize": resize.shorter_side(size), "filter": resize.filter,
-             "crop": "centre", "library": "Pillow", "exif": "applied"}  # fmt: skip
+    facts = {
+        "size": size,
+        "resize": resize.shorter_side(size),
+        "filter": resize.filter,
+        "crop": "centre",
+        "library": "Pillow",
+        "exif": "applied",
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

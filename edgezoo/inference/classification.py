@@ -49,13 +49,20 @@ def classify(
     """
     if on is not None:
         return remote.call(
-            on, "edgezoo.system.sandbox:call_here",
+            on,
+            "edgezoo.system.sandbox:call_here",
             work="edgezoo.inference.classification:classify",
-            files=["artifact"], artifact=Path(artifact),
-            images=[Path(image) for image in images], top=top, device=device, runtime=runtime,
+            files=["artifact"],
+            artifact=Path(artifact),
+            images=[Path(image) for image in images],
+            top=top,
+            device=device,
+            runtime=runtime,
             threads=threads,
-            preprocessing=preprocessing, labels=labels and Path(labels), trust=trust,
-        )  # fmt: skip
+            preprocessing=preprocessing,
+            labels=labels and Path(labels),
+            trust=trust,
+        )
     import numpy as np
 
     opened, session = open_artifact(

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.contract_fields import LARGEST_SIDE, MOST_CLASSES
-from edgezoo.core.errors import (
-    DataError,
-    RefusedError,
-    UsageError,
-    counted,
-    interpreting,
-)
+from edgezoo.core.errors import DataError, RefusedError, UsageError, counted, interpreting
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.labels import preprocessing_mode, read_labels
 from edgezoo.core.protocols import Session, TensorInfo
@@ -174,8 +168,7 @@ def require_third_party(
     if preprocessing is not None:
         modes = {a.contract.preprocessing: None for a in artifacts if a.contract is not None}
         raise UsageError(
-            f"{names} {carry} own preprocessing ({', '.join(modes)}).",
-            "Leave --preprocessing out.",
+            f"{names} {carry} own preprocessing ({', '.join(modes)}).", "Leave --preprocessing out."
         )
     if labels is not None:
         raise UsageError(

@@ -15,8 +15,14 @@ from edgezoo.system import hardware, remote
 from edgezoo.system.machine import describe_machine
 
 # What the clashes below are about.
-_PACKAGES = ("numpy", "tflite-runtime", "ai-edge-litert", "tensorflow", "tensorflow-cpu",
-             "tf-keras")  # fmt: skip
+_PACKAGES = (
+    "numpy",
+    "tflite-runtime",
+    "ai-edge-litert",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf-keras",
+)
 # libedgetpu 16.0 as Google built it, against TensorFlow 2.5; others carry tf2.x in their version.
 _OLD_EDGETPU = re.compile(r"(1[0-5]\.|16\.0(?!.*tf2))")
 _NEW_EDGETPU = "https://github.com/feranick/libedgetpu/releases"

@@ -101,8 +101,9 @@ def _throttled(root: Path) -> int | None:
     text = read(root / _THROTTLED_FILE)
     if text is None and root == ROOT and shutil.which("vcgencmd"):
         try:
-            told = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True,
-                                  timeout=5, check=True)  # fmt: skip
+            told = subprocess.run(
+                ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True
+            )
         except (OSError, subprocess.SubprocessError):
             return None
         text = told.stdout.strip().rpartition("=")[2]

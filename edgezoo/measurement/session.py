@@ -152,8 +152,9 @@ def measure(
     remarks = [*trust.of_host(before, after, own), *trust.of_check(check, errors.get(_CHECK))]
     results = tuple(
         errors.get(name) or _result(children[name], series[name], remarks, before, after)
-        for name in named if name != _CHECK
-    )  # fmt: skip
+        for name in named
+        if name != _CHECK
+    )
     blocks = tuple(series[n].wall_ms if n in series else None for n in named if n != _CHECK)
     return Session(results, blocks, check, environment(), settings)
 
@@ -206,7 +207,10 @@ def _result(
 def _rounded(facts: dict[str, Any]) -> dict[str, Any]:
     """Milliseconds to a tenth of a microsecond."""
     return {
-        key: [round(v, 4) for v in value] if isinstance(value, list)
-        else round(value, 4) if isinstance(value, float) else value
+        key: [round(v, 4) for v in value]
+        if isinstance(value, list)
+        else round(value, 4)
+        if isinstance(value, float)
+        else value
         for key, value in facts.items()
-    }  # fmt: skip
+    }

@@ -110,8 +110,9 @@ def drift(blocks: Blocks) -> float:
     half = len(blocks) // 2
     if half == 0:
         return 0.0
-    first, second = (np.concatenate([np.asarray(b) for b in part])
-                     for part in (blocks[:half], blocks[-half:]))  # fmt: skip
+    first, second = (
+        np.concatenate([np.asarray(b) for b in part]) for part in (blocks[:half], blocks[-half:])
+    )
     return float(np.median(second) / np.median(first) - 1)
 
 
@@ -162,8 +163,9 @@ def _signed_rank_cut(n: int) -> int:
     return int(np.searchsorted(np.cumsum(ways), 0.025, side="right"))
 
 
-def apart(median: float, interval: Sequence[float], base: float, base_interval: Sequence[float]
-          ) -> Ratio:  # fmt: skip
+def apart(
+    median: float, interval: Sequence[float], base: float, base_interval: Sequence[float]
+) -> Ratio:
     """Ratio of two medians that were not measured together.
 
     The logarithms of both are taken as normal with the widths of their bootstrap intervals. It

@@ -37,11 +37,7 @@ class Remark:
 
 def of_host(before: Health, after: Health, own_cpu_s: float) -> list[Remark]:
     """What happened on the machine while EdgeZoo used `own_cpu_s` CPU seconds of it."""
-    found = [
-        *_neighbours(before, after, own_cpu_s),
-        *_clock(before, after),
-        *_heat(before, after),
-    ]
+    found = [*_neighbours(before, after, own_cpu_s), *_clock(before, after), *_heat(before, after)]
     if _difference(before.swapped_pages, after.swapped_pages):
         found.append(Remark("poor", "The machine swapped memory."))
     if after.on_battery:
@@ -127,8 +123,7 @@ def of_series(series: Series, latency: dict[str, Any], device: str, threads: int
     if latency["outliers"] > _MANY_OUTLIERS * latency["n"]:
         found.append(
             Remark(
-                "caution",
-                f"{latency['outliers']} of {latency['n']} runs lie far from the median.",
+                "caution", f"{latency['outliers']} of {latency['n']} runs lie far from the median."
             )
         )
     if series.capped:

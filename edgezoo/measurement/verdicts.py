@@ -52,8 +52,9 @@ def judge(name: str, base: str, ratio: Ratio, floor: float) -> Verdict:
             f"{name} against {base}: no difference can be seen; noise floor {100 * floor:.1f} %",
         )
     if ratio.estimate < 1:
-        return Verdict("faster", _faster(name, base, 1 / ratio.estimate, 1 / ratio.high,
-                                         1 / ratio.low))  # fmt: skip
+        return Verdict(
+            "faster", _faster(name, base, 1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low)
+        )
     return Verdict("slower", _faster(base, name, ratio.estimate, ratio.low, ratio.high))
 
 

@@ -87,8 +87,11 @@ def _blocks(scale: _Scale) -> Iterator[_Block]:
             stride = stage.stride if place == 0 else 1
             yield _Block(
                 f"block{number}{chr(ord('a') + place)}",
-                stage.kernel, stride, stage.expansion, filters,
-            )  # fmt: skip
+                stage.kernel,
+                stride,
+                stage.expansion,
+                filters,
+            )
 
 
 def _round_filters(filters: float) -> int:
@@ -228,9 +231,16 @@ def keras_layers(
 
 
 def _spec(
-    number: int, checkpoint: str, sha256: str, *, parameters: int, multiply_adds: int, depth: int,
-    size_mb: float, top1: float,
-) -> ModelSpec:  # fmt: skip
+    number: int,
+    checkpoint: str,
+    sha256: str,
+    *,
+    parameters: int,
+    multiply_adds: int,
+    depth: int,
+    size_mb: float,
+    top1: float,
+) -> ModelSpec:
     name = f"efficientnet_lite{number}"
     return ModelSpec(
         name=name,

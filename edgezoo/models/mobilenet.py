@@ -44,10 +44,6 @@ SPECS = (
             parameters={0.25: 475_544, 0.5: 1_342_536, 0.75: 2_601_976, 1.0: 4_253_864},
             least_alpha=1 / 32,
         ),
-        arguments={
-            "alpha": "alpha",
-            "depth_multiplier": "depth_multiplier",
-            "dropout": "dropout",
-        },
+        arguments={"alpha": "alpha", "depth_multiplier": "depth_multiplier", "dropout": "dropout"},
     ),
 )

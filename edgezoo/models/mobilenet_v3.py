@@ -32,10 +32,7 @@ SPECS = (
         weights=WeightsFile(
             name=_SMALL,
             url=_BASE + _SMALL,
-            md5={
-                1.0: "8768d4c2e7dee89b9d02b2d03d65d862",
-                0.75: "cb65d4e5be93758266aa0a7f2c6708b7",
-            },
+            md5={1.0: "8768d4c2e7dee89b9d02b2d03d65d862", 0.75: "cb65d4e5be93758266aa0a7f2c6708b7"},
             no_top=WeightsFile(
                 name="weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
                 url=_BASE + "weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
@@ -72,10 +69,7 @@ SPECS = (
         weights=WeightsFile(
             name=_LARGE,
             url=_BASE + _LARGE,
-            md5={
-                1.0: "59e551e166be033d707958cf9e29a6a7",
-                0.75: "765b44a33ad4005b3ac83185abf1d0eb",
-            },
+            md5={1.0: "59e551e166be033d707958cf9e29a6a7", 0.75: "765b44a33ad4005b3ac83185abf1d0eb"},
             no_top=WeightsFile(
                 name="weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",
                 url=_BASE + "weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",

@@ -29,9 +29,21 @@ if TYPE_CHECKING:
 _PLAIN = "plain.tflite"
 _OBSERVATION = "observation.json"
 _CHUNK = 16
-_VERSIONED = ("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer",
-              "tf2onnx", "onnx", "onnxruntime", "openvino", "nncf", "numpy", "pillow",
-              "edgezoo")  # fmt: skip
+_VERSIONED = (
+    "tensorflow-cpu",
+    "tensorflow",
+    "keras",
+    "ai-edge-litert",
+    "litert-quantizer",
+    "tf2onnx",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "numpy",
+    "pillow",
+    "edgezoo",
+)
 
 
 def versions() -> dict[str, str]:
@@ -229,10 +241,7 @@ def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) ->
 
 
 def export_files(
-    directory: str,
-    contract: dict[str, Any],
-    jobs: list[dict[str, Any]],
-    calibration: str | None,
+    directory: str, contract: dict[str, Any], jobs: list[dict[str, Any]], calibration: str | None
 ) -> dict[str, Any]:
     """Write the files of one format.
 

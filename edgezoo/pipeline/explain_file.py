@@ -120,11 +120,15 @@ def explain_file(
     files = [path, *([float_file] if float_file is not None else [])]
     explained = Explained.from_json(
         sandbox.call(
-            "edgezoo.pipeline.explain_file:identify", files,
+            "edgezoo.pipeline.explain_file:identify",
+            files,
             sandbox.limits_for([*map(Path, files)]),
-            debug=debug, path=path, float_file=float_file, preprocessing=preprocessing,
+            debug=debug,
+            path=path,
+            float_file=float_file,
+            preprocessing=preprocessing,
         )
-    )  # fmt: skip
+    )
     contract = explained.contract
     with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
         folder = Path(scratch)
@@ -222,9 +226,13 @@ def _rebuild(
 ) -> None:
     """Build the Keras network again, note its answers, and export and run its float file."""
     contract = explained.contract.for_file(
-        precision="float32", input_dtype="float32", output_dtype="float32",
-        calibration=None, quantization=None, resizes=False,
-    )  # fmt: skip
+        precision="float32",
+        input_dtype="float32",
+        output_dtype="float32",
+        calibration=None,
+        quantization=None,
+        resizes=False,
+    )
     job = ExportJob(explained.artifact.format, "float32", contract.input_kind)
     intermediates = registry.exporter(job.format).intermediates(contract, job)
     progress("Building the Keras network")

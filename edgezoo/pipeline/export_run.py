@@ -59,9 +59,13 @@ class Work:
             return  # drawing or decoding them costs a CPU second
         self.progress("Choosing images")
         chosen, held_out = sources.choose(
-            request.calibration, self.plan.size, self.plan.chosen_images, request.verify_count,
-            request.seed, self.plan.spec.resize,
-        )  # fmt: skip
+            request.calibration,
+            self.plan.size,
+            self.plan.chosen_images,
+            request.verify_count,
+            request.seed,
+            self.plan.spec.resize,
+        )
         self.unreadable = chosen.unreadable
         if self.plan.needs_calibration:
             self.calibration = sources.store(chosen, self.plan.size, self.stage, "calibration")
@@ -163,8 +167,13 @@ class Work:
         )
         if intermediates:
             self.progress("Choosing float16 numbers")
-            self._call("correct_fp16", directory=str(self.stage), intermediates=intermediates,
-                       contract=self.contract.to_json(), pictures=str(self.means))  # fmt: skip
+            self._call(
+                "correct_fp16",
+                directory=str(self.stage),
+                intermediates=intermediates,
+                contract=self.contract.to_json(),
+                pictures=str(self.means),
+            )
 
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""

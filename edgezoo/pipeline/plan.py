@@ -274,9 +274,15 @@ def _jobs(
         granularity = request.granularity if checked == "int8" else "per-channel"
         layout: Layout = request.input_layout.upper()  # type: ignore[assignment]
         job = ExportJob(
-            exporter.name, checked, kind, request.io, granularity, request.seed, layout,
+            exporter.name,
+            checked,
+            kind,
+            request.io,
+            granularity,
+            request.seed,
+            layout,
             request.embed_resize,
-        )  # fmt: skip
+        )
         reason = exporter.refusal(spec, job)
         if reason:
             refused.append(
@@ -301,9 +307,12 @@ def estimate(plan: Plan) -> dict[str, Any]:
     chosen = plan.network.arguments
     parameters = plan.spec.parameter_count(chosen.alpha)
     plain = BuildArguments(
-        chosen.input_size, classes=IMAGENET_CLASSES, alpha=chosen.alpha,
-        depth_multiplier=chosen.depth_multiplier and 1, dropout=chosen.dropout,
-    )  # fmt: skip
+        chosen.input_size,
+        classes=IMAGENET_CLASSES,
+        alpha=chosen.alpha,
+        depth_multiplier=chosen.depth_multiplier and 1,
+        dropout=chosen.dropout,
+    )
     known = chosen == plain and plan.network.own is None
     files = [
         {

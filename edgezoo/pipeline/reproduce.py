@@ -186,8 +186,11 @@ def _other_inputs(before: list[Facts], after: tuple[Facts, ...]) -> list[str]:
         contract = now.get(entry["path"])
         if contract is None:
             continue
-        for name, key in (("weights", "sha256"), ("calibration", "list_sha256"),
-                          ("calibration", "fingerprints")):  # fmt: skip
+        for name, key in (
+            ("weights", "sha256"),
+            ("calibration", "list_sha256"),
+            ("calibration", "fingerprints"),
+        ):
             old = (entry["contract"].get(name) or {}).get(key)
             new = (contract.get(name) or {}).get(key)
             if json.dumps(old) != json.dumps(new):

@@ -71,14 +71,18 @@ def verify_files(
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
         calls: list[tuple[str, dict[str, Any]]] = [
-            (f"{_STEPS}:predict_source",
-             {"network": network, "output": str(reference_path), "pixels": pixels})
-        ]  # fmt: skip
+            (
+                f"{_STEPS}:predict_source",
+                {"network": network, "output": str(reference_path), "pixels": pixels},
+            )
+        ]
         calls += [
-            (f"{_STEPS}:predict_files",
-             {"paths": [str(a.path)], "pixels": pixels, "outputs": [str(output)]})
+            (
+                f"{_STEPS}:predict_files",
+                {"paths": [str(a.path)], "pixels": pixels, "outputs": [str(output)]},
+            )
             for a, output in zip(loaded, outputs, strict=True)
-        ]  # fmt: skip
+        ]
         answers = dict(process.call_many(calls, 2, debug))
         check_weights(contract, answers[0])
         reference = np.load(reference_path, mmap_mode="r")

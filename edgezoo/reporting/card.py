@@ -111,9 +111,15 @@ def _evidence(entries: list[Facts]) -> str:
 def _weights(weights: Facts) -> str:
     rows = [
         (name, weights.get(key))
-        for name, key in (("source", "source"), ("file", "file"), ("SHA-256", "sha256"),
-                          ("licence", "licence"), ("origin", "origin"), ("note", "note"))
-    ]  # fmt: skip
+        for name, key in (
+            ("source", "source"),
+            ("file", "file"),
+            ("SHA-256", "sha256"),
+            ("licence", "licence"),
+            ("origin", "origin"),
+            ("note", "note"),
+        )
+    ]
     return _table(("", ""), [row for row in rows if row[1]])
 
 

@@ -184,8 +184,10 @@ def _why(
 ) -> list[str]:
     """Sentences that an engineer can check."""
     best = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}[prefer]
-    texts = [f"It is the {best} of {counted(len(fitting), 'variant')} within the budgets, "
-             f"of {len(considered)} that were measured."]  # fmt: skip
+    texts = [
+        f"It is the {best} of {counted(len(fitting), 'variant')} within the budgets, "
+        f"of {len(considered)} that were measured."
+    ]
     if choice["top1"] is not None:
         texts += _better(choice, considered, fitting)
     if runner_up is not None:
@@ -212,8 +214,9 @@ def _against(choice: Row, other: Row) -> list[str]:
         choice["median_ms"], choice["median_ci95"], other["median_ms"], other["median_ci95"]
     )
     floor = max(choice["noise_floor"], other["noise_floor"])
-    texts = [verdicts.judge("It", "the runner-up", ratio, floor).text.replace(
-        "than It", "than it") + "."]  # fmt: skip
+    texts = [
+        verdicts.judge("It", "the runner-up", ratio, floor).text.replace("than It", "than it") + "."
+    ]
     both = choice["top1"] is not None and other["top1"] is not None
     if both and choice["images_hash"] != other["images_hash"]:
         texts.append("Their accuracies were found on different images, and are not compared.")
@@ -258,10 +261,34 @@ def _nearest(bound: str, statistic: str) -> Any:
     return lambda row: (row[name] is None, sign * (row[name] or 0))
 
 
-_PUBLIC = ("name", "model", "alpha", "input_size", "precision", "format", "runtime", "device",
-           "threads", "machine", "store", "sha256", "bytes", "median_ms", "median_ci95", "p90_ms",
-           "p95_ms", "peak_rss_mb", "top1", "top1_ci95", "drop", "drop_ci95",
-           "images", "images_hash", "trust", "reasons")  # fmt: skip
+_PUBLIC = (
+    "name",
+    "model",
+    "alpha",
+    "input_size",
+    "precision",
+    "format",
+    "runtime",
+    "device",
+    "threads",
+    "machine",
+    "store",
+    "sha256",
+    "bytes",
+    "median_ms",
+    "median_ci95",
+    "p90_ms",
+    "p95_ms",
+    "peak_rss_mb",
+    "top1",
+    "top1_ci95",
+    "drop",
+    "drop_ci95",
+    "images",
+    "images_hash",
+    "trust",
+    "reasons",
+)
 
 
 def _public(row: Row | None) -> dict[str, Any] | None:

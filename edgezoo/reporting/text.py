@@ -12,8 +12,15 @@ from edgezoo.reporting.matching import failed_label
 from edgezoo.reporting.rows import Row, image_list, mark, noise_floors, on_front
 from edgezoo.results.store import Record
 
-_LEFT_OUT = ("id", "quantiles_ms", "beaten_by", "clearly_beaten_by", "reasons", "session",
-             "self_checked")  # fmt: skip
+_LEFT_OUT = (
+    "id",
+    "quantiles_ms",
+    "beaten_by",
+    "clearly_beaten_by",
+    "reasons",
+    "session",
+    "self_checked",
+)
 
 
 MOST_SESSIONS = 10
@@ -86,8 +93,19 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
 
 
 def _table(own: list[Row], images: bool) -> str:
-    columns = ("variant", "device", "threads", "median ms", "95 %", "p95 ms", "top-1 %",
-               "drop", "size kB", "trust", *(("images",) if images else ()))  # fmt: skip
+    columns = (
+        "variant",
+        "device",
+        "threads",
+        "median ms",
+        "95 %",
+        "p95 ms",
+        "top-1 %",
+        "drop",
+        "size kB",
+        "trust",
+        *(("images",) if images else ()),
+    )
     visible = sum(1 << row["id"] for row in own)
     cells = ((*_cells(row, visible), *((image_list(row) or "-",) if images else ())) for row in own)
     lines = [columns, ("---",) * len(columns), *cells]

@@ -76,8 +76,14 @@ _VARIANT = having(
         **dict.fromkeys(("model", "precision", "runtime"), _NAME),
     }
 )
-_PROTOCOL = ("min_rounds", "block_runs", "min_runs", "min_seconds", "warm_up_seconds",
-             "cap_seconds")  # fmt: skip
+_PROTOCOL = (
+    "min_rounds",
+    "block_runs",
+    "min_runs",
+    "min_seconds",
+    "warm_up_seconds",
+    "cap_seconds",
+)
 _FIELDS: dict[str, Check] = {
     "created": text,
     "file": _NAME,

@@ -39,10 +39,7 @@ _EXPORTS_AT_ONCE = 64
 
 @contextlib.contextmanager
 def connected(
-    request: SweepRequest,
-    address: str | None,
-    workers: int | None,
-    measure_on: str | None,
+    request: SweepRequest, address: str | None, workers: int | None, measure_on: str | None
 ) -> Iterator[Steps]:
     """Steps that run on a cluster.
 
@@ -71,8 +68,10 @@ def connected(
     from dask import config
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    quiet = {"distributed.admin.large-graph-warning-threshold": "100GB",
-             "distributed.comm.timeouts.connect": f"{_CONNECT_S}s"}  # fmt: skip
+    quiet = {
+        "distributed.admin.large-graph-warning-threshold": "100GB",
+        "distributed.comm.timeouts.connect": f"{_CONNECT_S}s",
+    }
     with contextlib.ExitStack() as stack:
         stack.enter_context(config.set(quiet))
         stack.enter_context(warnings.catch_warnings())
@@ -80,10 +79,12 @@ def connected(
         if address is None:
             address = stack.enter_context(
                 distributed.LocalCluster(
-                    n_workers=workers, threads_per_worker=1, dashboard_address=None,
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
                     silence_logs=logging.CRITICAL,
                 )
-            ).scheduler_address  # fmt: skip
+            ).scheduler_address
         client = stack.enter_context(_client(address))
         _require_workers(client, address, None if measure_on == HERE else measure_on)
         stack.enter_context(_alike(client, request, measure_on))
@@ -192,9 +193,13 @@ class _Cluster:
         else:
             measure, who = self._measure, partial(self._on_device, worker.who)
         return Steps(
-            self._export, self._evaluate, measure, machine_id=who,
-            at_once=_EXPORTS_AT_ONCE, abandon=self._client.close,
-        )  # fmt: skip
+            self._export,
+            self._evaluate,
+            measure,
+            machine_id=who,
+            at_once=_EXPORTS_AT_ONCE,
+            abandon=self._client.close,
+        )
 
     def _other_hosts(self) -> list[str] | None:
         """Machines that do other work than measuring; None where that cannot be told apart."""

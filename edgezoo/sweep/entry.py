@@ -41,10 +41,13 @@ def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepReque
     words = [str(word) for word in what]
     suffixes = {s for runtime in registry.runtimes().values() for s in runtime.suffixes}
     kinds = {
-        "toml" if word.endswith(".toml") else
-        "files" if Path(word).suffix.lower() in suffixes else "models"
+        "toml"
+        if word.endswith(".toml")
+        else "files"
+        if Path(word).suffix.lower() in suffixes
+        else "models"
         for word in words
-    }  # fmt: skip
+    }
     if len(kinds) > 1 or (kinds == {"toml"} and len(words) > 1):
         raise UsageError(
             "Files, models and sweeps cannot be mixed.", "Name one kind, and one TOML file only."
@@ -110,9 +113,7 @@ def measure_files(
         if isinstance(result, EdgeZooError):
             raise result
         results.append({**result, "accuracy": accuracies.get(result["artifact"])})
-    return {
-        "results": results, **comparisons.to_json(measured), "report": None, **estimates
-    }  # fmt: skip
+    return {"results": results, **comparisons.to_json(measured), "report": None, **estimates}
 
 
 def _accuracies(request: SweepRequest, progress: Progress) -> dict[str, dict[str, Any]]:
@@ -134,11 +135,18 @@ def _measure_there(request: SweepRequest, on: str) -> dict[str, Any]:
         if not path.is_file():
             raise not_a_file(path)
     return remote.call(
-        on, "edgezoo.sweep.entry:measure_here", files=list(request.files), images=images,
-        ground_truth=truth, limit=request.limit, threads=list(request.threads),
-        device=list(request.device), pin=request.pin, self_check=request.self_check,
+        on,
+        "edgezoo.sweep.entry:measure_here",
+        files=list(request.files),
+        images=images,
+        ground_truth=truth,
+        limit=request.limit,
+        threads=list(request.threads),
+        device=list(request.device),
+        pin=request.pin,
+        self_check=request.self_check,
         settings=asdict(request.settings),
-    )  # fmt: skip
+    )
 
 
 def measure_here(

@@ -222,8 +222,12 @@ def _network(
         if reason is None:
             possible.append(variant)
         elif "all" not in request.format:
-            refused.append((variant, f"{spec.name} cannot be exported to {job.format} "
-                                     f"{job.precision}: {reason}."))  # fmt: skip
+            refused.append(
+                (
+                    variant,
+                    f"{spec.name} cannot be exported to {job.format} {job.precision}: {reason}.",
+                )
+            )
     try:
         plan = resolve(export_request(request, possible)) if possible else None
     except EdgeZooError as error:

@@ -71,8 +71,11 @@ def _differences(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
     told = []
     for name in (name for name in now if before.get(name) != now[name]):
         option = "the version of EdgeZoo" if name == "edgezoo" else f"--{name.replace('_', '-')}"
-        told.append(f"{option} was another" if name in _HASHES else
-                    f"{option} was {before.get(name)} and is {now[name]}")  # fmt: skip
+        told.append(
+            f"{option} was another"
+            if name in _HASHES
+            else f"{option} was {before.get(name)} and is {now[name]}"
+        )
     return ", ".join(told)
 
 
@@ -94,9 +97,12 @@ def _estimate(sweep: Sweep, item: Item) -> None:
     variant = item.variant
     if contract is not None:
         variant = replace(
-            variant, model=contract.model, alpha=contract.alpha, input_size=contract.input_size,
+            variant,
+            model=contract.model,
+            alpha=contract.alpha,
+            input_size=contract.input_size,
             precision=contract.precision,
-        )  # fmt: skip
+        )
     artifact = {
         "path": portable(item.path, sweep.store.folder),
         "sha256": keys.artifact_sha256(item.path),

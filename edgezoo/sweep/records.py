@@ -10,10 +10,31 @@ from edgezoo.core.errors import EdgeZooError
 from edgezoo.results.store import Record
 from edgezoo.sweep.grid import Variant
 
-_LATENCY = ("latency_ms", "cpu_ms", "cold_start_ms", "cold_start", "apart_ms", "peak_rss_mb",
-            "memory_over_runtime_mb", "warm_up", "backend", "ran_on")  # fmt: skip
-_ACCURACY = ("images", "unreadable", "top1", "top5", "top1_ci95", "top5_ci95", "agreement_top1",
-             "drop", "drop_ci95", "verdict", "preprocessing")  # fmt: skip
+_LATENCY = (
+    "latency_ms",
+    "cpu_ms",
+    "cold_start_ms",
+    "cold_start",
+    "apart_ms",
+    "peak_rss_mb",
+    "memory_over_runtime_mb",
+    "warm_up",
+    "backend",
+    "ran_on",
+)
+_ACCURACY = (
+    "images",
+    "unreadable",
+    "top1",
+    "top5",
+    "top1_ci95",
+    "top5_ci95",
+    "agreement_top1",
+    "drop",
+    "drop_ci95",
+    "verdict",
+    "preprocessing",
+)
 
 
 def measured(

@@ -11,16 +11,34 @@ from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
 from edgezoo.images import samples
 from edgezoo.sweep.grid import SweepRequest
 
-_LISTS = {"models": str, "files": str, "alpha": float, "input_size": int, "format": str,
-          "precision": str, "threads": str, "device": str, "target": str}  # fmt: skip
+_LISTS = {
+    "models": str,
+    "files": str,
+    "alpha": float,
+    "input_size": int,
+    "format": str,
+    "precision": str,
+    "threads": str,
+    "device": str,
+    "target": str,
+}
 _LEAST = {"limit": 1, "seed": 0, "calibration_count": 1}
 _SWITCHES = ("pin", "self_check")
 _PATHS = ("images", "ground_truth", "output")
 # A path or one of these words; a folder of images may well be called imagenet.
 _WORDS = {"calibration": ("synthetic", samples.WORD), "weights": ("imagenet", "random")}
 # What says how files are made, in the order of docs/cli.md.
-_OF_MODELS = ("models", "alpha", "input_size", "format", "precision", "weights", "seed",
-              "calibration", "calibration_count")  # fmt: skip
+_OF_MODELS = (
+    "models",
+    "alpha",
+    "input_size",
+    "format",
+    "precision",
+    "weights",
+    "seed",
+    "calibration",
+    "calibration_count",
+)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -91,8 +109,9 @@ def _entry(path: Path, name: str, entry: Any) -> Any:
             return entry
         if name == "threads" and type(entry) is int:
             return str(entry)
-        raise _wrong(path, name, entry, 'numbers of threads or "all"' if name == "threads" else
-                     "names")  # fmt: skip
+        raise _wrong(
+            path, name, entry, 'numbers of threads or "all"' if name == "threads" else "names"
+        )
     wanted = "numbers above 0" if kind is float else "whole numbers of 1 or more"
     whole = not isinstance(entry, float) or kind is float or entry.is_integer()
     if isinstance(entry, bool) or not isinstance(entry, int | float | str) or not whole:

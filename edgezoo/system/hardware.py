@@ -27,8 +27,18 @@ _LIBRARIES = {
 EDGETPU, EDGETPU_VARIABLE = "libedgetpu.so.1", "EDGEZOO_EDGETPU_LIBRARY"
 _FOLDERS = ("usr/lib", "usr/local/lib", "lib", "opt/vc/lib")
 # CPU features that decide how fast and how exactly int8 runs.
-_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "neon",
-             "asimd", "asimddp", "i8mm", "sve")  # fmt: skip
+_FEATURES = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_int8",
+    "neon",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +54,11 @@ class Host:
 
 def this_host(root: Path = Path("/")) -> Host:
     """This process on this machine, with the files below `root`."""
-    names = {line.split(":")[2]: line.split(":")[0] for line in _lines(root / "etc/group")
-             if line.count(":") >= 3}  # fmt: skip
+    names = {
+        line.split(":")[2]: line.split(":")[0]
+        for line in _lines(root / "etc/group")
+        if line.count(":") >= 3
+    }
     groups = {names.get(str(number), str(number)) for number in os.getgroups()}
     return Host(
         root,

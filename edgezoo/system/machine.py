@@ -100,8 +100,9 @@ def _quota(root: Path) -> float | None:
     group = (read(root / "proc/self/cgroup") or "").rpartition("::")[2].splitlines()
     folders = [root / "sys/fs/cgroup"]
     if group:
-        folders += [folders[0] / part.lstrip("/") for part in
-                    (group[0], *map(str, Path(group[0]).parents))]  # fmt: skip
+        folders += [
+            folders[0] / part.lstrip("/") for part in (group[0], *map(str, Path(group[0]).parents))
+        ]
     limits = []
     for folder in folders:
         words = (read(folder / "cpu.max") or "max").split()
@@ -131,8 +132,13 @@ def commit() -> str | None:
     if not (tree / ".git").exists():
         return None
     try:
-        told = subprocess.run(["git", "-C", str(tree), "rev-parse", "HEAD"], capture_output=True,
-                              text=True, timeout=10, check=True)  # fmt: skip
+        told = subprocess.run(
+            ["git", "-C", str(tree), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return told.stdout.strip()

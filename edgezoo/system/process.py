@@ -78,10 +78,7 @@ def call(
     """
     with tempfile.TemporaryDirectory(prefix="edgezoo-", dir=scratch) as folder:
         request, answer, log = (Path(folder, n) for n in ("request.json", "answer.json", "log"))
-        bounds = {
-            "limits": asdict(limits) if limits else None,
-            "writable": [folder, *writable],
-        }
+        bounds = {"limits": asdict(limits) if limits else None, "writable": [folder, *writable]}
         request.write_text(json.dumps({"function": function, "payload": payload, **bounds}))
         command = [*_interpreter(), "-m", "edgezoo.system.process", str(request), str(answer)]
         with log.open("wb") as stream:
@@ -331,13 +328,7 @@ def peak_rss_mb() -> float:
 
 
 def _error_facts(error: EdgeZooError) -> dict[str, Any]:
-    return {
-        "error": {
-            "class": type(error).__name__,
-            "message": error.message,
-            "hint": error.hint,
-        }
-    }
+    return {"error": {"class": type(error).__name__, "message": error.message, "hint": error.hint}}
 
 
 def find(name: str) -> Any:

@@ -189,9 +189,7 @@ def _plain(value: Any) -> Any:
 
 _TOO_MUCH = "{what} needs more memory than the {gib} that such files get."
 # How Python, the loader, OpenBLAS and C++ say that they were given no memory.
-_OUT_OF_MEMORY = (
-    "memoryerror", "memory allocation", "allocate memory", "map segment", "bad_alloc"
-)  # fmt: skip
+_OUT_OF_MEMORY = ("memoryerror", "memory allocation", "allocate memory", "map segment", "bad_alloc")
 _MORE_MEMORY = "If you trust the files, allow more with --max-memory."
 
 

@@ -26,30 +26,35 @@ _COUNT = re.compile(r"Number of operations that will run on (?P<place>Edge TPU|C
 _TOTAL = re.compile(r"Total number of operations: (\d+)")
 _ROW = re.compile(r"^(?P<op>[A-Z][A-Z0-9_]*)\s+(?P<count>\d+)\s+(?P<status>\S.*)$", re.M)
 # What the compiler says of an operation, and what helps.
-_MENDS = {
-    "More than one subgraph is not supported":
-        "mend the operation in front of it that stays on the CPU",
-    "Operation is otherwise supported, but not mapped due to some unspecified limitation":
-        "often a size or a scale: try a smaller input or another layer in its place",
-    "Operation is working on an unsupported data type":
-        "export with --target coral, which keeps 8 bits throughout",
-    "Operation not supported":
-        "replace the operation",
-    "Operation version not supported":
-        "export with an older converter, or use a newer compiler",
-    "Tensor has unsupported rank (up to 3 innermost dimensions mapped)":
-        "keep the batch at 1 and three dimensions at the most",
-}  # fmt: skip
+_FIXES = {
+    "More than one subgraph is not supported": (
+        "fix the operation before it, which stays on the CPU"
+    ),
+    "Operation is otherwise supported, but not mapped due to some unspecified limitation": (
+        "often a size or a scale: try a smaller input or another layer instead"
+    ),
+    "Operation is working on an unsupported data type": (
+        "export with --target coral, which keeps 8 bits throughout"
+    ),
+    "Operation not supported": "replace the operation",
+    "Operation version not supported": "export with an older converter, or use a newer compiler",
+    "Tensor has unsupported rank (up to 3 innermost dimensions mapped)": (
+        "keep the batch at 1 and at most three dimensions"
+    ),
+}
 # Why it made nothing at all.
 _FAILURES = (
     ("Model not quantized", "the file is not quantized", "Export with --target coral."),
     ("dynamic-sized tensors", "the file has sizes that are not fixed", "Fix the batch to 1."),
-    ("Internal compiler error", "the compiler broke down on this file (internal error)",
-     "Another input size or width often helps; `edgezoo inspect FILE --target coral` tells what "
-     "should map."),
+    (
+        "Internal compiler error",
+        "the compiler broke down on this file (internal error)",
+        "Another input size or width often helps; `edgezoo inspect FILE --target coral` tells what "
+        "should map.",
+    ),
     ("timed out", "the compiler's own timer ran out", "Try a smaller input size."),
     ("Invalid model", "the compiler does not take the file", "Check it with edgezoo inspect."),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Verdict:
     def remarks(self) -> tuple[str, ...]:
         """The rows that are not mapped, each with what helps."""
         return tuple(
-            f"{count} {op}: {status}" + (f" ({_MENDS[status]})" if status in _MENDS else "")
+            f"{count} {op}: {status}" + (f" ({_FIXES[status]})" if status in _FIXES else "")
             for op, count, status in self.rows
             if status != _MAPPED
         )

@@ -93,8 +93,12 @@ def _strided_slice(op: Operation) -> str | None:
 
 def _split(op: Operation) -> str | None:
     rank = len(op.outputs[0].shape)
-    axes = [int(axis) % rank for t in op.constants if t.values.size == 1 for axis in
-            t.values.reshape(-1)]  # fmt: skip
+    axes = [
+        int(axis) % rank
+        for t in op.constants
+        if t.values.size == 1
+        for axis in t.values.reshape(-1)
+    ]
     return "splits the batch" if 0 in axes and rank > 1 else None
 
 
@@ -113,10 +117,34 @@ def _resize(op: Operation) -> str | None:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
-        ("ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "RELU", "RELU6",
-         "RELU_N1_TO_1", "PRELU", "LOGISTIC", "TANH", "RSQRT", "L2_NORMALIZATION", "QUANTIZE",
-         "RESHAPE", "EXPAND_DIMS", "SLICE", "SPACE_TO_DEPTH", "TRANSPOSE", "PACK", "REDUCE_MAX",
-         "REDUCE_MIN", "SUM", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        (
+            "ADD",
+            "SUB",
+            "MUL",
+            "MAXIMUM",
+            "MINIMUM",
+            "SQUARED_DIFFERENCE",
+            "RELU",
+            "RELU6",
+            "RELU_N1_TO_1",
+            "PRELU",
+            "LOGISTIC",
+            "TANH",
+            "RSQRT",
+            "L2_NORMALIZATION",
+            "QUANTIZE",
+            "RESHAPE",
+            "EXPAND_DIMS",
+            "SLICE",
+            "SPACE_TO_DEPTH",
+            "TRANSPOSE",
+            "PACK",
+            "REDUCE_MAX",
+            "REDUCE_MIN",
+            "SUM",
+            "LSTM",
+            "UNIDIRECTIONAL_SEQUENCE_LSTM",
+        ),
         _any,
     ),
     "AVERAGE_POOL_2D": _no_activation,
@@ -134,7 +162,7 @@ RULES: dict[str, Rule] = {
     "SQUEEZE": _squeeze,
     "RESIZE_BILINEAR": _resize,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
-}  # fmt: skip
+}
 
 
 def refusal(op: Operation) -> str | None:

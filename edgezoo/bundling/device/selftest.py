@@ -122,9 +122,10 @@ def unscaled(got: Any, wanted: Any) -> tuple[Any, bool]:
     (seen, spread), (right, wide) = moments(got), moments(wanted)
     reach = float(wanted.max() - wanted.min())
     other = bool(
-        (spread < 0.4 * wide).any() or (spread > 2.5 * wide).any()
+        (spread < 0.4 * wide).any()
+        or (spread > 2.5 * wide).any()
         or (np.abs(seen - right) > 0.2 * reach).any()
-    )  # fmt: skip
+    )
     if not other:
         return got.astype(np.float64), False
     return (got - seen) * (wide / np.maximum(spread, 1e-12)) + right, True
@@ -320,10 +321,14 @@ def main() -> int:
         if not callable(prepare):
             raise SystemExit(f"{asked.using} has no function prepare(picture, contract, tensor).")
         changed = changed_files(facts)
-        models = [] if changed else [
-            check_model(model, prepare, device, asked.exact, asked.threads)
-            for model in facts["models"]
-        ]  # fmt: skip
+        models = (
+            []
+            if changed
+            else [
+                check_model(model, prepare, device, asked.exact, asked.threads)
+                for model in facts["models"]
+            ]
+        )
     except (Exception, SystemExit) as error:  # a program of the user's raises anything
         print(f"The test could not run: {reason(error, asked.using)}", file=sys.stderr)
         return 2

@@ -82,8 +82,18 @@ sparse_top_k_categorical_accuracy squared_hinge top_k_categorical_accuracy
 """
 FUNCTIONS = frozenset(_FUNCTIONS.split())
 # What Keras writes for values that JSON does not have.
-_VALUES = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__bytes__", "__ellipsis__",
-                     "__slice__", "__tuple__", "TensorShape"})  # fmt: skip
+_VALUES = frozenset(
+    {
+        "__keras_tensor__",
+        "__tensor__",
+        "__numpy__",
+        "__bytes__",
+        "__ellipsis__",
+        "__slice__",
+        "__tuple__",
+        "TensorShape",
+    }
+)
 MOST_DEPTH = 200
 
 

@@ -28,8 +28,17 @@ _LARGEST_WEIGHTS = 8 * 2**30
 # Trained weights do not shrink; a file of zeros does, by 1000, and small ones may.
 _MOST_RATIO, _ANY_RATIO = 50, 100 * 2**20
 _MOST_OBJECTS = 200_000
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RuntimeError,
-           zipfile.BadZipFile, zlib.error)  # fmt: skip
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _HINT = "Use only files of people whom you trust; --trust loads it all the same."
 
 

@@ -141,8 +141,12 @@ def _message_class() -> Any:
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto
-    scalars = {"string": kinds.TYPE_STRING, "bool": kinds.TYPE_BOOL,
-               "int32": kinds.TYPE_INT32, "int64": kinds.TYPE_INT64}  # fmt: skip
+    scalars = {
+        "string": kinds.TYPE_STRING,
+        "bool": kinds.TYPE_BOOL,
+        "int32": kinds.TYPE_INT32,
+        "int64": kinds.TYPE_INT64,
+    }
     file = descriptor_pb2.FileDescriptorProto(
         name="edgezoo_saved_model.proto", package="edgezoo_saved_model", syntax="proto3"
     )

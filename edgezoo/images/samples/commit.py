@@ -40,9 +40,12 @@ def _git(folder: str, *words: str) -> str:
         done = subprocess.run(
             ["git", "-C", folder, *words],
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
             check=True,
-        )  # fmt: skip
+        )
     except FileNotFoundError as error:
         raise UnknownError("git is not installed") from error
     except subprocess.TimeoutExpired as error:

@@ -152,9 +152,10 @@ def _attempt(
     headers = {}
     if part.resumable:
         headers = {"Range": f"bytes={part.size}-", "If-Range": str(part.validator)}
-    with _in_words(timeout), web.get(
-        url, headers=headers, stream=True, timeout=timeout.timeout_s
-    ) as answer:  # fmt: skip
+    with (
+        _in_words(timeout),
+        web.get(url, headers=headers, stream=True, timeout=timeout.timeout_s) as answer,
+    ):
         _check_status(answer, url)
         _start(answer, part)
         if max(part.total or 0, part.size) > limit:

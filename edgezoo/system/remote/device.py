@@ -32,22 +32,33 @@ _OPTIONS = {
 _NOISE_LINES = 1000  # of a login script, before the agent speaks
 # What OpenSSH or the far shell says, and what to do then.
 _CAUSES = (
-    ("Host key verification failed", "the device's host key is unknown or has changed",
-     "Connect once by hand with `{ssh}` and compare the fingerprint."),
-    ("Permission denied (", "the device does not accept our key",
-     "Bring it there: `{copy_id}`. Passwords are not asked for."),
+    (
+        "Host key verification failed",
+        "the device's host key is unknown or has changed",
+        "Connect once by hand with `{ssh}` and compare the fingerprint.",
+    ),
+    (
+        "Permission denied (",
+        "the device does not accept our key",
+        "Bring it there: `{copy_id}`. Passwords are not asked for.",
+    ),
     ("Could not resolve hostname", "the name is unknown", "Check the name, or use the address."),
     ("Connection refused", "nothing listens there", "Start the ssh server there; check the port."),
     ("timed out", "it does not answer", "Check with `{ssh}` that it is on and in this network."),
     ("No route to host", "there is no way to it", "Check that it is on and in this network."),
-    ("not found", "it has no {python}",
-     "Name its Python, as in ssh://user@host/path/to/python."),
-    ("No such file", "it has no {python}",
-     "Name its Python, as in ssh://user@host/path/to/python."),
+    ("not found", "it has no {python}", "Name its Python, as in ssh://user@host/path/to/python."),
+    (
+        "No such file",
+        "it has no {python}",
+        "Name its Python, as in ssh://user@host/path/to/python.",
+    ),
     ("Permission denied", "{python} cannot be run there", "Name its Python."),
-    ("Is a directory", "{python} is a folder",
-     "Name the interpreter itself, such as /path/to/venv/bin/python."),
-)  # fmt: skip
+    (
+        "Is a directory",
+        "{python} is a folder",
+        "Name the interpreter itself, such as /path/to/venv/bin/python.",
+    ),
+)
 
 
 _SSH_FAILED = 255  # ssh's own exit code; others are those of what ran there
@@ -150,9 +161,13 @@ def call(url: str, function: str, **arguments: Any) -> dict[str, Any]:
     about = {key: here[key] for key in ("python", "executable", "machine", "system")}
     return {
         **facts,
-        "remote": {"device": str(device), **about, "runtimes": answer["runtimes"],
-                   "copied": {"files": len(copied), "bytes": sum(f.bytes for f in copied)}},
-    }  # fmt: skip
+        "remote": {
+            "device": str(device),
+            **about,
+            "runtimes": answer["runtimes"],
+            "copied": {"files": len(copied), "bytes": sum(f.bytes for f in copied)},
+        },
+    }
 
 
 def _command(device: Device, size: int) -> list[str]:
@@ -246,7 +261,7 @@ def _lost(device: Device, code: int, words: str, silent: bool) -> MissingError:
         "ssh": shlex.join(["ssh", *port, device.target]),
         "copy_id": shlex.join(["ssh-copy-id", *port, device.target]),
         "python": device.python,
-    }  # fmt: skip
+    }
     for text, cause, hint in _CAUSES:
         if text in words:
             return MissingError(
