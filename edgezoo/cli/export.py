@@ -127,6 +127,7 @@ from edgezoo.core.errors import UsageError
 )
 @click.option(
     "--max-drop",
+    "max_drop_points",
     type=float,
     metavar="POINTS",
     help="Keep the worst int8 layers in float until top-1 on --images provably drops by less; "

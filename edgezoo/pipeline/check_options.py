@@ -96,15 +96,17 @@ def _check_used(request: ExportRequest) -> None:
 
 
 def _check_guard(request: ExportRequest) -> None:
-    if (request.max_drop is None) != (request.images is None):
+    if (request.max_drop_points is None) != (request.images is None):
         raise UsageError(
             "--max-drop and --images belong together.",
             "Give a limit in percentage points, and labelled images to hold it on.",
         )
-    if request.max_drop is None:
+    if request.max_drop_points is None:
         return
-    if request.max_drop <= 0:
-        raise UsageError(f"--max-drop {request.max_drop:g} is not above 0.", "Give points, as 1.0.")
+    if request.max_drop_points <= 0:
+        raise UsageError(
+            f"--max-drop {request.max_drop_points:g} is not above 0.", "Give points, as 1.0."
+        )
     if "int8" not in (request.precisions or ()):
         raise UsageError("--max-drop guards int8 files, and none is asked for.", "Add --int8.")
     if request.weights == "random":

@@ -49,7 +49,7 @@ class Guarded:
     """What the guard did for one file.
 
     Attributes:
-        max_drop: the limit, in percentage points.
+        max_drop_points: the limit, in percentage points.
         kept: the file that was kept.
         float_layers: what the kept file computes in float.
         layers: layers that could stay in float; None where none had to be looked for.
@@ -59,7 +59,7 @@ class Guarded:
     """
 
     file: str
-    max_drop: float
+    max_drop_points: float
     kept: Try
     float_layers: tuple[str, ...]
     layers: int | None
@@ -70,7 +70,7 @@ class Guarded:
     @property
     def met(self) -> bool:
         """Whether the bound holds."""
-        return _holds(self.kept, self.max_drop)
+        return _holds(self.kept, self.max_drop_points)
 
     @property
     def failure(self) -> str | None:
@@ -81,9 +81,9 @@ class Guarded:
         text = (
             f"the drop is proved only to be below {outcome.high * 100:.2f} points with "
             f"{100 * CONFIDENCE:.0f} % confidence on {counted(outcome.images, 'image')}, above "
-            f"--max-drop {self.max_drop:g} ({_seen(outcome.drop)})"
+            f"--max-drop {self.max_drop_points:g} ({_seen(outcome.drop)})"
         )
-        needed = images_to_prove(outcome, self.max_drop / 100, self.kept.confidence)
+        needed = images_to_prove(outcome, self.max_drop_points / 100, self.kept.confidence)
         if needed is not None:
             text += f"; about {_rounded(needed)} such images would prove it"
         if self.only_int8 is not None:
@@ -112,7 +112,7 @@ class Guarded:
         """For the manifest and `export --json`."""
         outcome = self.kept.outcome
         return {
-            "max_drop": self.max_drop,
+            "max_drop_points": self.max_drop_points,
             "met": self.met,
             "confidence": CONFIDENCE,
             "bound_confidence": self.kept.confidence,
@@ -150,7 +150,7 @@ def _rounded(count: int) -> int:
 
 def keep_within(
     name: str,
-    max_drop: float,
+    max_drop_points: float,
     reference_top1: float,
     first: Drop,
     ranking: Callable[[], Sequence[str]],
@@ -163,7 +163,7 @@ def keep_within(
 
     Args:
         name: of the file.
-        max_drop: limit of the upper bound of the drop, in percentage points.
+        max_drop_points: limit of the upper bound of the drop, in percentage points.
         reference_top1: accuracy of the float network on the same images.
         first: of the file without float layers, which is there.
         ranking: layers, the most harmful first; asked for only where it is needed.
@@ -172,24 +172,24 @@ def keep_within(
     """
     if only_int8 is not None:
         alone = _tried(0, first, CONFIDENCE)
-        return Guarded(name, max_drop, alone, (), None, (alone,), reference_top1, only_int8)
+        return Guarded(name, max_drop_points, alone, (), None, (alone,), reference_top1, only_int8)
     half = (1 - CONFIDENCE) / 2
     tries = {0: _tried(0, first, 1 - half)}
-    order = [] if _holds(tries[0], max_drop) else list(ranking())
+    order = [] if _holds(tries[0], max_drop_points) else list(ranking())
     confidence = 1 - half / max(1, most_tries(len(order)))
 
     def measured(count: int) -> Try:
         return _tried(count, attempt(tuple(order[:count])), confidence)
 
-    made = best = _search(tries, len(order), max_drop, measured)
-    if not _holds(tries[best], max_drop):
+    made = best = _search(tries, len(order), max_drop_points, measured)
+    if not _holds(tries[best], max_drop_points):
         # By bounds of one confidence: the first file's own is the narrowest.
         best = min(tries, key=lambda n: (tries[n].outcome.at(confidence).high, n))
     if best != made:
         attempt(tuple(order[:best]))
     return Guarded(
         name,
-        max_drop,
+        max_drop_points,
         tries[best],
         tuple(order[:best]),
         len(order) or None,
@@ -214,17 +214,17 @@ def most_tries(layers: int) -> int:
 
 
 def _search(
-    tries: dict[int, Try], layers: int, max_drop: float, measured: Callable[[int], Try]
+    tries: dict[int, Try], layers: int, max_drop_points: float, measured: Callable[[int], Try]
 ) -> int:
     """Find the least number of float layers that holds; the number that was made last."""
-    if _holds(tries[0], max_drop) or not layers:
+    if _holds(tries[0], max_drop_points) or not layers:
         return 0
     made = 0
 
     def holds(count: int) -> bool:
         nonlocal made
         tries[count], made = measured(count), count
-        return _holds(tries[count], max_drop)
+        return _holds(tries[count], max_drop_points)
 
     count = _least(layers, holds)
     if made != count:
@@ -250,5 +250,5 @@ def _tried(count: int, outcome: Drop, confidence: float) -> Try:
     return Try(count, outcome.at(2 * confidence - 1), confidence)
 
 
-def _holds(attempt: Try, max_drop: float) -> bool:
-    return attempt.outcome.high * 100 <= max_drop
+def _holds(attempt: Try, max_drop_points: float) -> bool:
+    return attempt.outcome.high * 100 <= max_drop_points

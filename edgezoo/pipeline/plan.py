@@ -65,7 +65,7 @@ class ExportRequest:
     verify: bool = True
     verify_count: int = DEFAULT_VERIFY_COUNT
     min_agreement: float | None = None
-    max_drop: float | None = None
+    max_drop_points: float | None = None
     images: Path | None = None
     ground_truth: Path | None = None
     target: str | None = None
@@ -241,7 +241,7 @@ def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
         return
     for option, value in (
         ("--min-agreement", request.min_agreement),
-        ("--max-drop", request.max_drop),
+        ("--max-drop", request.max_drop_points),
         ("--labels", request.labels),
     ):
         if value is not None:

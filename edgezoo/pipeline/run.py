@@ -108,7 +108,7 @@ def _make(work: Work) -> dict[str, Any]:
     if plan.needs_calibration:
         work.prepare()
     work.export_files()
-    limit = plan.request.max_drop
+    limit = plan.request.max_drop_points
     guarded = _guard(work, limit) if limit is not None else []
     comparisons = _verify(work) if plan.request.verify else {}
     return _described(work, comparisons, guarded)
@@ -131,7 +131,7 @@ def _verify(work: Work) -> dict[Path, Comparison]:
     return found
 
 
-def _guard(work: Work, max_drop: float) -> list[Guarded]:
+def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
     """Hold the drop of each int8 file's top-1 under a limit, on labelled images."""
     import numpy as np
 
@@ -163,7 +163,9 @@ def _guard(work: Work, max_drop: float) -> list[Guarded]:
         work.progress(f"{name}: measuring the drop on {len(right)} images")
         first, top1 = measure(name, path), float(right.mean())
         found.append(
-            keep_within(path.name, max_drop, top1, first, ranking, attempt, _only_int8(work.plan))
+            keep_within(
+                path.name, max_drop_points, top1, first, ranking, attempt, _only_int8(work.plan)
+            )
         )
     return found
 
