@@ -29,7 +29,7 @@ from edgezoo.inspection import compile_file, diagnosis, inspect_file
 from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments, building, catalogue
 from edgezoo.pipeline import explain_file, verify_files
-from edgezoo.pipeline.plan import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
+from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
 from edgezoo.pipeline.run import ExportResult, require_passed, run
 from edgezoo.reporting import files, recommendation
 from edgezoo.reporting.recommendation import Budgets

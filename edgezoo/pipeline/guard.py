@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from edgezoo.core.errors import counted
 from edgezoo.evaluation.drop import EQUAL_WITHIN, Drop, images_to_prove, judge
@@ -34,14 +33,71 @@ class Try:
     outcome: Drop
     confidence: float
 
-    def to_json(self) -> dict[str, Any]:
+    def record(self) -> TryRecord:
         """For the manifest."""
-        return {
-            "float_layers": self.float_layers,
-            "drop": self.outcome.drop,
-            "drop_bound": self.outcome.high,
-            "confidence": self.confidence,
-        }
+        return TryRecord(
+            self.float_layers, 100 * self.outcome.drop, 100 * self.outcome.high, self.confidence
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TryRecord:
+    """One file that the guard measured.
+
+    Attributes:
+        float_layers: how many layers it computes in float.
+        drop_points: top-1 lost against the float network, percentage points.
+        drop_bound_points: the one-sided upper bound of the drop at `confidence`.
+        confidence: of this one bound, so that all together hold.
+    """
+
+    float_layers: int
+    drop_points: float
+    drop_bound_points: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRecord:
+    """What the accuracy guard measured and did for one file.
+
+    Attributes:
+        max_drop_points: the limit, percentage points of top-1.
+        met: whether the limit is proved to hold.
+        confidence: of the whole proof.
+        bound_confidence: of the bound of the file that was kept.
+        images: labelled images that it was measured on.
+        reference_top1: of the float network on them.
+        top1: of the file.
+        drop_points: top-1 lost against the float network, percentage points.
+        drop_bound_points: the one-sided upper bound of the drop.
+        float_layers: layers that the file computes in float.
+        layers: layers that could stay in float; null where none had to be looked for.
+        tries: every file that was measured.
+    """
+
+    max_drop_points: float
+    met: bool
+    confidence: float
+    bound_confidence: float
+    images: int
+    reference_top1: float
+    top1: float
+    drop_points: float
+    drop_bound_points: float
+    float_layers: tuple[str, ...]
+    layers: int | None
+    tries: tuple[TryRecord, ...]
+
+    def line(self, file: str) -> str:
+        """One line for people."""
+        kept = len(self.float_layers)
+        layers = f"{kept} of {self.layers} layers" if self.layers else "no layer"
+        return (
+            f"{file}: {_seen(self.drop_points)}, proved to be below {self.drop_bound_points:.2f} "
+            f"({100 * self.confidence:.0f} % confidence, {counted(self.images, 'image')}, "
+            f"float top-1 {100 * self.reference_top1:.1f} %); {layers} in float."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +137,7 @@ class Guarded:
         text = (
             f"the drop is proved only to be below {outcome.high * 100:.2f} points with "
             f"{100 * CONFIDENCE:.0f} % confidence on {counted(outcome.images, 'image')}, above "
-            f"--max-drop {self.max_drop_points:g} ({_seen(outcome.drop)})"
+            f"--max-drop {self.max_drop_points:g} ({_seen(100 * outcome.drop)})"
         )
         needed = images_to_prove(outcome, self.max_drop_points / 100, self.kept.confidence)
         if needed is not None:
@@ -108,39 +164,28 @@ class Guarded:
             )
         return found
 
-    def to_json(self) -> dict[str, Any]:
+    def record(self) -> GuardRecord:
         """For the manifest and `export --json`."""
         outcome = self.kept.outcome
-        return {
-            "max_drop_points": self.max_drop_points,
-            "met": self.met,
-            "confidence": CONFIDENCE,
-            "bound_confidence": self.kept.confidence,
-            "images": outcome.images,
-            "reference_top1": self.reference_top1,
-            "top1": self.reference_top1 - outcome.drop,
-            "drop": outcome.drop,
-            "drop_bound": outcome.high,
-            "float_layers": list(self.float_layers),
-            "layers": self.layers,
-            "tries": [attempt.to_json() for attempt in self.tries],
-        }
+        return GuardRecord(
+            self.max_drop_points,
+            self.met,
+            CONFIDENCE,
+            self.kept.confidence,
+            outcome.images,
+            self.reference_top1,
+            self.reference_top1 - outcome.drop,
+            100 * outcome.drop,
+            100 * outcome.high,
+            self.float_layers,
+            self.layers,
+            tuple(attempt.record() for attempt in self.tries),
+        )
 
 
-def line(file: str, facts: dict[str, Any]) -> str:
-    """What `Guarded.to_json` says, for people."""
-    kept = len(facts["float_layers"])
-    layers = f"{kept} of {facts['layers']} layers" if facts["layers"] else "no layer"
-    return (
-        f"{file}: {_seen(facts['drop'])}, proved to be below {facts['drop_bound'] * 100:.2f} "
-        f"({100 * facts['confidence']:.0f} % confidence, {counted(facts['images'], 'image')}, "
-        f"float top-1 {100 * facts['reference_top1']:.1f} %); {layers} in float."
-    )
-
-
-def _seen(drop: float) -> str:
-    """A drop that was seen, or a gain."""
-    return f"{'gain' if drop < 0 else 'drop'} seen {abs(drop) * 100:.2f} points"
+def _seen(points: float) -> str:
+    """A drop that was measured, or a gain."""
+    return f"{'gain' if points < 0 else 'drop'} seen {abs(points):.2f} points"
 
 
 def _rounded(count: int) -> int:

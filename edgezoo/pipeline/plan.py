@@ -6,8 +6,7 @@ Everything that a user can get wrong is said here, within a second.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgezoo.calibration.fp16 import PICTURES
@@ -16,8 +15,6 @@ from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.core.labels import read_labels
 from edgezoo.core.protocols import Exporter, ExportJob
-from edgezoo.core.recipe import Effort
-from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
@@ -32,48 +29,8 @@ from edgezoo.images.labelled import image_files
 from edgezoo.networks import arguments, building, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
-from edgezoo.pipeline.check_options import check_words
-from edgezoo.pipeline.for_target import completed
+from edgezoo.pipeline.request import ExportRequest, check_words, completed
 from edgezoo.system import process
-
-DEFAULT_CALIBRATION_COUNT = 200
-DEFAULT_VERIFY_COUNT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRequest:
-    """What a user asks for, in the words of `edgezoo export`.
-
-    `precisions` that are left open become float32, or what `target` wants. `cache` lets the same
-    request be answered with the files that it gave before.
-    """
-
-    model: str
-    arguments: BuildArguments = field(default_factory=BuildArguments)
-    formats: tuple[str, ...] = ("all",)
-    precisions: tuple[str, ...] | None = None
-    weights: str = "imagenet"
-    seed: int = 0
-    calibration: str = "synthetic"
-    calibration_count: int = DEFAULT_CALIBRATION_COUNT
-    effort: Effort = "default"
-    granularity: Granularity = "per-channel"
-    input_kind: str = "pixels"
-    input_layout: str = "nhwc"
-    io: str | None = None
-    output: Path = field(default_factory=lambda: Path("exported"))
-    verify: bool = True
-    verify_count: int = DEFAULT_VERIFY_COUNT
-    min_agreement: float | None = None
-    max_drop_points: float | None = None
-    images: Path | None = None
-    ground_truth: Path | None = None
-    target: str | None = None
-    preprocessing: str | None = None
-    labels: Path | None = None
-    trust: bool = False
-    embed_resize: bool = False
-    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
 from edgezoo.pipeline import export_cache, provenance
 from edgezoo.pipeline.export_run import Progress, Work, answers_to
 from edgezoo.pipeline.guard import Guarded, keep_within
-from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
+from edgezoo.pipeline.plan import Plan, resolve
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.results.manifest import SUFFIX, publish_with_manifest
 from edgezoo.system.staging import staging
 
@@ -234,7 +235,7 @@ def _described(
             "request": provenance.portable(request),
         }
         if path.name in by_name:
-            entry["guard"] = by_name[path.name].to_json()
+            entry["guard"] = typed_json.encode(by_name[path.name].record())
         if comparison is not None:
             failures += [f"{path.name}: {text}" for text in comparison.failures]
             work.warnings += [f"{path.name}: {text}" for text in comparison.warnings]

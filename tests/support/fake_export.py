@@ -24,7 +24,7 @@ from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, S
 from edgezoo.core.spec import BuildArguments, ModelSpec
 from edgezoo.pipeline import children, provenance
 from edgezoo.pipeline import run as pipeline
-from edgezoo.pipeline.plan import ExportRequest
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system import process
 
 PIECES, NAP = 4, 0.0005
