@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, split, trusted
 from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgezoo.pipeline.plan import ExportEstimate
 
 
 @click.command("export", short_help="Export MODEL to files, and verify each of them.")
@@ -239,19 +242,17 @@ def _merge(facts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _show_plans(plans: list[dict[str, Any]], as_json: bool) -> None:
+def _show_plans(plans: list[ExportEstimate], as_json: bool) -> None:
     if as_json:
-        _console.print_json({"dry_run": True, "plans": plans})
+        _console.print_json({"dry_run": True, "plans": typed_json.encode(plans)})
         return
     for plan in plans:
-        width = "" if plan["alpha"] is None else f" {plan['alpha']:g}"
-        rows = [
-            (Path(entry["path"]).name, _about(entry["bytes_about"])) for entry in plan["artifacts"]
-        ]
-        count = "" if plan["parameters"] is None else f"{plan['parameters']:,} parameters, "
+        width = "" if plan.alpha is None else f" {plan.alpha:g}"
+        rows = [(entry.path.name, _about(entry.bytes_about)) for entry in plan.artifacts]
+        count = "" if plan.parameters is None else f"{plan.parameters:,} parameters, "
         title = (
-            f"{plan['model']}{width} at {plan['input_size']} px, {count}"
-            f"{plan['weights']} weights: about {plan['cpu_seconds_about']} CPU s"
+            f"{plan.model}{width} at {plan.input_size} px, {count}"
+            f"{plan.weights} weights: about {plan.cpu_seconds_about} CPU s"
         )
         _console.table(title, ("file", "size"), rows)
 

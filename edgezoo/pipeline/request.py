@@ -19,10 +19,10 @@ _DEFAULT_PRECISION = "float32"
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What a user asks for, in the words of `edgezoo export`.
+    """The options of `edgezoo export`.
 
-    `precisions` that are left open become float32, or what `target` wants. `cache` lets the same
-    request be answered with the files that it gave before.
+    `precisions` of None become float32, or those of `target`. `cache` answers an equal request
+    with the files of the first one.
     """
 
     model: str
@@ -54,7 +54,7 @@ class ExportRequest:
 
 
 def completed(request: ExportRequest) -> ExportRequest:
-    """The request with precisions, formats and border as its target, or the default, wants them.
+    """The request with the precisions, formats and input/output type of its target.
 
     Raises:
         UsageError: there is no such target.
@@ -87,10 +87,10 @@ def _check_target(
 
 
 def check_words(request: ExportRequest) -> None:
-    """Check each option, and those that belong together.
+    """Check each option, and the options that depend on one another.
 
     Raises:
-        UsageError: an unknown word, an illegal value, or an option that would do nothing.
+        UsageError: an unknown word, an illegal value, or an option without effect.
     """
     for precision in request.precisions or ():
         if precision not in PRECISIONS:
@@ -118,7 +118,7 @@ def check_words(request: ExportRequest) -> None:
         raise UsageError(f"There is no --io {request.io!r}.", did_you_mean(request.io, IO_TYPES))
     if request.io is not None and request.input_kind == "normalized":
         raise UsageError(
-            "--io and --input normalized contradict each other: normalised input is float32.",
+            "--io and --input normalized contradict each other: normalized input is float32.",
             "Leave one of them out.",
         )
     if not request.formats or not request.precisions:
@@ -140,21 +140,22 @@ def check_words(request: ExportRequest) -> None:
 
 
 def _check_used(request: ExportRequest) -> None:
-    """Refuse what would be asked for in vain."""
+    """Refuse options without effect."""
     if request.min_agreement is not None and not request.verify:
         raise UsageError(
-            "--min-agreement is a bound on what --no-verify leaves out.", "Leave one of them out."
+            "--min-agreement is a bound on the verification, which --no-verify leaves out.",
+            "Leave one of them out.",
         )
     if request.ground_truth is not None and request.images is None:
         raise UsageError(
-            "--ground-truth tells the classes of --images, and there are none.",
+            "--ground-truth lists the classes of --images, and --images is not given.",
             "Add --images and --max-drop, or leave it out.",
         )
     plain = set(request.precisions or ()) <= {"float32"}
     if request.calibration != "synthetic" and plain and not request.verify:
         raise UsageError(
-            f"--calibration {request.calibration} is for int8 and float16 files and for "
-            "verification, and none of them is asked for.",
+            f"--calibration {request.calibration} has no effect: there is no int8 or float16 "
+            "file and no verification.",
             "Add --int8, or leave it out.",
         )
     if "int8" in (request.precisions or ()):
@@ -165,7 +166,7 @@ def _check_used(request: ExportRequest) -> None:
     ):
         if value != usual:
             raise UsageError(
-                f"--{option} {value} is for int8 files, and none is asked for.", "Add --int8."
+                f"--{option} {value} has no effect: there is no int8 file.", "Add --int8."
             )
 
 
@@ -173,7 +174,7 @@ def _check_guard(request: ExportRequest) -> None:
     if (request.max_drop_points is None) != (request.images is None):
         raise UsageError(
             "--max-drop and --images belong together.",
-            "Give a limit in percentage points, and labelled images to hold it on.",
+            "Give a limit in percentage points, and labelled images to measure it on.",
         )
     if request.max_drop_points is None:
         return
@@ -182,6 +183,6 @@ def _check_guard(request: ExportRequest) -> None:
             f"--max-drop {request.max_drop_points:g} is not above 0.", "Give points, as 1.0."
         )
     if "int8" not in (request.precisions or ()):
-        raise UsageError("--max-drop guards int8 files, and none is asked for.", "Add --int8.")
+        raise UsageError("--max-drop has no effect: there is no int8 file.", "Add --int8.")
     if request.weights == "random":
         raise UsageError("Untrained weights have no accuracy to guard.", "Leave --max-drop out.")

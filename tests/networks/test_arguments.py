@@ -94,7 +94,7 @@ def test_features_have_no_classes_to_bound(option: str, tmp_path: Path) -> None:
     }
     request = ExportRequest("mobilenet", BuildArguments(include_top=False), weights="random",
                             precisions=("int8",), **bound)  # fmt: skip
-    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} speaks of classes"):
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} needs classes"):
         resolve(request)
 
 

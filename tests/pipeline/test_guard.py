@@ -280,7 +280,7 @@ def test_images_that_are_not_there_are_found_missing_at_once(
     [
         (("--int8", "--max-drop", "1"), "--max-drop and --images belong together"),
         (("--int8", "--images", "."), "--max-drop and --images belong together"),
-        (("--max-drop", "1", "--images", "."), "guards int8 files"),
+        (("--max-drop", "1", "--images", "."), "--max-drop has no effect"),
         (("--int8", "--max-drop", "0", "--images", "."), "not above 0"),
         (("--int8", "--effort", "bets"), "There is no --effort 'bets'. Did you mean best?"),
         (("--int8", "--granularity", "per-tenser"), "Did you mean per-tensor?"),
