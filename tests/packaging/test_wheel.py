@@ -102,8 +102,14 @@ def test_sdist_holds_the_tree(built: Path) -> None:
     assert not any((unpacked / name).exists() for name in LINKED), (
         "a second copy beside the package"
     )
-    for name in ("README.md", "LICENSE", "SECURITY.md", "CITATION.cff", "constraints.txt",
-                 "tests/conftest.py"):  # fmt: skip
+    for name in (
+        "README.md",
+        "LICENSE",
+        "SECURITY.md",
+        "CITATION.cff",
+        "constraints.txt",
+        "tests/conftest.py",
+    ):
         assert (unpacked / name).is_file()
 
 
