@@ -14,13 +14,13 @@ from typing import Any
 
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.versions import artifact_versions
 from edgezoo.evaluation import drop
 from edgezoo.finetuning import curve, dataset
 from edgezoo.finetuning.dataset import StoredPixels
 from edgezoo.finetuning.finetune_request import FinetuneRequest, Plan, resolve
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
-from edgezoo.pipeline.children import versions
 from edgezoo.system.process import Conversation
 from edgezoo.system.staging import publish, staging
 
@@ -244,7 +244,7 @@ def _contract(plan: Plan, pixels: StoredPixels, digest: str) -> InputContract:
             "resize_filter": spec.resize.filter,
             "labels": plan.data.labels,
             "calibration": taught,
-            "versions": versions(),
+            "versions": artifact_versions(),
         }
     )
 
