@@ -30,6 +30,7 @@ class KerasRuntime:
     name: str = "keras"
     format: str = "keras"
     suffixes: tuple[str, ...] = (".keras", ".h5", ".hdf5", Path(SAVED_MODEL_FILE).suffix)
+    supported_devices: tuple[str, ...] = ("cpu",)
     extra: str = "export"
     packages: tuple[str, ...] = ("keras", "tensorflow")
 

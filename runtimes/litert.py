@@ -99,6 +99,7 @@ class LiteRtRuntime:
     name: str = "litert"
     format: str = "tflite"
     suffixes: tuple[str, ...] = (".tflite",)
+    supported_devices: tuple[str, ...] = ("cpu", "gpu", "coral")
     extra: str = "tflite"
     packages: tuple[str, ...] = ("ai_edge_litert",)
 

@@ -66,6 +66,7 @@ class OnnxRuntime:
     name: str = "onnxruntime"
     format: str = "onnx"
     suffixes: tuple[str, ...] = (".onnx",)
+    supported_devices: tuple[str, ...] = ("cpu", "gpu")
     extra: str = "onnx"
     packages: tuple[str, ...] = ("onnxruntime",)
 

@@ -59,6 +59,7 @@ class OpenVinoRuntime:
     name: str = "openvino"
     format: str = "openvino"
     suffixes: tuple[str, ...] = (".xml",)
+    supported_devices: tuple[str, ...] = ("cpu", "gpu")
     extra: str = "openvino"
     packages: tuple[str, ...] = ("openvino",)
 

@@ -35,6 +35,7 @@ class TfliteMicroRuntime(LiteRtRuntime):
 
     name: str = "tflite_micro"
     suffixes: tuple[str, ...] = ()
+    supported_devices: tuple[str, ...] = ("cpu",)
     extra: str = "micro"
     packages: tuple[str, ...] = ("tflite_micro",)
 

@@ -126,16 +126,12 @@ class TensorInfo:
     zero_point: int | None = None
 
 
-# The words of `--device`; which of them are there, each runtime tells.
-DEVICES = ("cpu", "gpu", "coral")
-
-
 @dataclass(frozen=True, slots=True)
 class RanOn:
     """What a session really runs on, as the runtime itself says it after opening.
 
     Attributes:
-        device: one of `DEVICES`.
+        device: one of the `supported_devices` of a runtime.
         kind: "hardware"; "software" where a GPU is computed by the CPU (SwiftShader); "unknown"
             where the runtime does not say.
         name: the device's own name, where the runtime tells one.
@@ -240,11 +236,15 @@ class IntegerKernels:
 
 
 class Runtime(Protocol):
-    """Opens files of some formats on some devices."""
+    """Opens files of some formats on some devices.
+
+    `supported_devices` are the words of `--device` that it knows, present or not.
+    """
 
     name: str
     format: str
     suffixes: tuple[str, ...]
+    supported_devices: tuple[str, ...]
     extra: str
     packages: tuple[str, ...]
 

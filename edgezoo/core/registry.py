@@ -16,7 +16,7 @@ from edgezoo.core.anatomy import AnatomyReader
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
 from edgezoo.core.files import not_a_file
-from edgezoo.core.protocols import DEVICES, Exporter, Runtime, Target
+from edgezoo.core.protocols import Exporter, Runtime, Target
 from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 
 
@@ -166,13 +166,14 @@ def anatomy_reader(path: Path) -> AnatomyReader:
 
 
 def require_device(word: str) -> None:
-    """Check a word that a user gave as a device; whether there is one, the runtime tells.
+    """Check a word of `--device`; each runtime reports whether such a device is present.
 
     Raises:
-        UsageError: no runtime has devices of that name.
+        UsageError: no runtime supports devices of that name.
     """
-    if word not in DEVICES:
-        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, DEVICES))
+    known = {device: None for runtime in runtimes().values() for device in runtime.supported_devices}
+    if word not in known:
+        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, list(known)))
 
 
 def _named_runtime(path: Path, name: str) -> Runtime:
