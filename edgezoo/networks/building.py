@@ -198,28 +198,19 @@ def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
     return part
 
 
-def check_output_layer(job: dict[str, Any]) -> dict[str, Any]:
-    """Look a cut up in the network without its weights; called in a child process.
-
-    Returns:
-        {}.
+def check_output_layer(job: BuildJob) -> None:
+    """Look up the output layer in the network without its weights; called in a child process.
 
     Raises:
         UsageError, RefusedError: see `_cut`.
     """
-    wanted = BuildJob.from_json(job)
-    assert wanted.arguments.output_layer is not None
-    _cut(_untrained(wanted), wanted.arguments.output_layer, wanted.spec)
-    return {}
+    assert job.arguments.output_layer is not None
+    _cut(_untrained(job), job.arguments.output_layer, job.spec)
 
 
-def examine(job: dict[str, Any]) -> dict[str, Any]:
-    """Build a network to see whether that can be done; called in a child process.
-
-    Returns:
-        {"output_shape": without the batch}.
-    """
-    return {"output_shape": list(build_job(BuildJob.from_json(job)).output_shape[1:])}
+def output_shape(job: BuildJob) -> tuple[int, ...]:
+    """Build a network and return its output shape without the batch; called in a child process."""
+    return tuple(build_job(job).output_shape[1:])
 
 
 def multiply_adds(network: keras.Model) -> int:

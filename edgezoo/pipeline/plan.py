@@ -29,7 +29,7 @@ from edgezoo.core.spec import (
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.images import imagenet_classes
 from edgezoo.images.labelled import image_files
-from edgezoo.networks import arguments, user_models
+from edgezoo.networks import arguments, building, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
 from edgezoo.pipeline.check_options import check_words
@@ -169,7 +169,7 @@ def resolve(request: ExportRequest) -> Plan:
     if chosen.output_layer is not None:
         registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
         fresh = BuildJob(spec.name, chosen, LocatedWeights("random", None, None))
-        process.call("edgezoo.networks.building:check_output_layer", {"job": fresh.to_json()})
+        process.call(building.check_output_layer, fresh)
     weights = locate(spec, chosen, request.weights)
     network = BuildJob(spec.name, chosen, weights, request.seed, labels=labels)
     return Plan(request, network, jobs, skipped)
@@ -227,10 +227,10 @@ def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
     if chosen.classes is not None:
         return network
     registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
-    answer = process.call("edgezoo.networks.building:examine", {"job": network.to_json()})
+    shape = process.call(building.output_shape, network)
     if chosen.output_kind == "features":
         return network
-    classes = answer["output_shape"][-1]
+    classes = shape[-1]
     user_models.check_labels(network.labels, classes, request.labels or request.model)
     return replace(network, arguments=replace(chosen, classes=classes))
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, ThresholdError, counted
 from edgezoo.evaluation.agreement import Comparison, compare
@@ -266,7 +266,7 @@ def _facts(work: Work) -> dict[str, Any]:
         "versions": maker["packages"],
         "platform": maker["platform"],
         "reproducible_within": provenance.limits(request, weights),
-        "usage": work.usage,
+        "usage": typed_json.encode(work.usage),
     }
 
 
