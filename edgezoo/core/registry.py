@@ -171,7 +171,9 @@ def require_device(word: str) -> None:
     Raises:
         UsageError: no runtime supports devices of that name.
     """
-    known = {device: None for runtime in runtimes().values() for device in runtime.supported_devices}
+    known = {
+        device: None for runtime in runtimes().values() for device in runtime.supported_devices
+    }
     if word not in known:
         raise UsageError(f"There is no device {word!r}.", did_you_mean(word, list(known)))
 

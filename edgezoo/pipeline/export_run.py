@@ -19,6 +19,7 @@ from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
 from edgezoo.images.labelled import find_labelled
 from edgezoo.images.preprocessing import load_many
+from edgezoo.pipeline import children
 from edgezoo.pipeline.plan import Plan
 from edgezoo.system import process
 from edgezoo.system.staging import new_array
