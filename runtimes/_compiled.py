@@ -6,13 +6,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from edgezoo.core.errors import RefusedError
 from edgezoo.core.protocols import Description, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import _edgetpu, _tflite_versions
 
 EDGE_TPU, ETHOS_U = "edgetpu-custom-op", "ethos-u"
-HINT = "Use the file that it was compiled from."
 # Custom operations that compilers leave in a file: the target, and where such a file runs.
 _ACCELERATORS = {
     EDGE_TPU: ("coral", "a Coral Edge TPU (--device coral)"),
@@ -33,8 +33,21 @@ def operation(path: Path) -> str | None:
     return None
 
 
+def require_plain(path: Path) -> None:
+    """Check that a CPU or a GPU can run a file.
+
+    Raises:
+        RefusedError: it was compiled for an accelerator.
+    """
+    reason = refusal(path)
+    if reason:
+        raise RefusedError(
+            f"{path} cannot be opened: {reason}.", "Use the file that it was compiled from."
+        )
+
+
 def refusal(path: Path) -> str | None:
-    """Why a CPU or a GPU cannot run a compiled file, in words."""
+    """Return why a CPU or a GPU cannot run a file, as a clause; None if it can."""
     code = operation(path)
     if code is None:
         return None

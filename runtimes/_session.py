@@ -94,13 +94,6 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     )
 
 
-def device_refusal(device: str, devices: tuple[str, ...], runtime: str) -> str | None:
-    """The usual reason why a device cannot be used."""
-    if device in devices:
-        return None
-    return f"{runtime} has no device {device!r} here (it has: {', '.join(devices) or 'none'})"
-
-
 @contextlib.contextmanager
 def quiet_native() -> Iterator[None]:
     """Keep the runtime's native chatter such as "Created XNNPACK delegate" off the user's terminal.

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.core.errors import MissingError
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.protocols import Description, TensorInfo
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.formats.keras_files import load_network, reading
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._base import BaseRuntime
+from edgezoo.runtimes._session import BaseSession, quiet_native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class KerasRuntime:
+class KerasRuntime(BaseRuntime):
     """Runtime of `.keras`, `.h5` and SavedModels (by the file that each folder of them has).
 
     Options must say what such a file takes, unless `edgezoo finetune` wrote it.
@@ -30,24 +29,9 @@ class KerasRuntime:
     name: str = "keras"
     format: str = "keras"
     suffixes: tuple[str, ...] = (".keras", ".h5", ".hdf5", Path(SAVED_MODEL_FILE).suffix)
-    supported_devices: tuple[str, ...] = ("cpu",)
     extra: str = "export"
     packages: tuple[str, ...] = ("keras", "tensorflow")
-
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        try:
-            return f"keras {importlib.metadata.version('keras')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    def devices(self) -> tuple[str, ...]:
-        """See `Runtime`."""
-        return ("cpu",) if importlib.util.find_spec("keras") else ()
-
-    def refusal(self, artifact: Artifact, device: str) -> str | None:
-        """See `Runtime`."""
-        return device_refusal(device, self.devices(), self.name)
+    distributions: tuple[str, ...] = ("keras",)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`."""
@@ -68,15 +52,9 @@ class KerasRuntime:
             dict(sorted(ops.items())), (), session.inputs, session.outputs, {}, False
         )
 
-    def integer_kernels(self, path: Path) -> IntegerKernels:
-        """See `Runtime`; a Keras network computes in float."""
-        return IntegerKernels(self.name)
-
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> KerasSession:
         """See `Runtime`; Keras takes the threads that its backend takes."""
-        reason = self.refusal(artifact, device)
-        if reason and self.devices():
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
+        self.require_device(artifact, device)
         return KerasSession(_load(artifact.path, artifact.trusted))
 
 
@@ -104,11 +82,7 @@ def _network_path(path: Path) -> Path:
 
 
 def _load(path: Path, trust: bool) -> Any:
-    if importlib.util.find_spec("keras") is None:
-        raise MissingError(
-            f"Opening {path.name} needs Keras, which is not installed.",
-            'Run: pip install "edgezoo[export]"',
-        )
+    registry.require_packages(("keras",), "export", f"Opening {path.name}")
     with quiet_native():
         return load_network.load(_network_path(path), trust)
 

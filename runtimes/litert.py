@@ -7,7 +7,6 @@ On the CPU; on a GPU with ai-edge-litert; on a Coral Edge TPU with libedgetpu. `
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import zipfile
 from collections import Counter
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
+from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._tflite_layers import integer_layers
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class LiteRtRuntime:
+class LiteRtRuntime(BaseRuntime):
     """Runtime of `.tflite`."""
 
     name: str = "litert"
@@ -102,18 +101,14 @@ class LiteRtRuntime:
     supported_devices: tuple[str, ...] = ("cpu", "gpu", "coral")
     extra: str = "tflite"
     packages: tuple[str, ...] = ("ai_edge_litert",)
+    distributions: tuple[str, ...] = tuple(distribution for _, distribution in _PACKAGES)
 
     def version(self) -> str | None:
         """See `Runtime`."""
         found = _find_package()
         if found is None:
             return None
-        for name in (found[1], "tensorflow-cpu"):
-            try:
-                return f"{name} {importlib.metadata.version(name)}"
-            except importlib.metadata.PackageNotFoundError:
-                continue
-        return found[1]
+        return first_installed((found[1], "tensorflow-cpu")) or found[1]
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
@@ -127,12 +122,8 @@ class LiteRtRuntime:
         if device in ("cpu", "gpu") and _compiled.operation(artifact.path):
             return _compiled.refusal(artifact.path)
         if device == "cpu" and _find_package():
-            return None  # without looking for other devices, which takes time
-        return device_refusal(device, self.devices(), self.name)
-
-    def files(self, path: Path) -> tuple[Path, ...]:
-        """See `Runtime`."""
-        return (path,)
+            return None  # looking for other devices takes time
+        return BaseRuntime.refusal(self, artifact, device)
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
@@ -146,11 +137,10 @@ class LiteRtRuntime:
         if text is None:
             return None
         try:
-            facts: dict[str, Any] = parse_json(text)
-            facts.setdefault("labels", attached.get(LABELS_FILE, b"").decode().splitlines())
-        except (ValueError, AttributeError) as error:
-            raise DataError(f"The contract inside {path} is damaged.") from error
-        return facts
+            labels = attached.get(LABELS_FILE, b"").decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"The labels inside {path} are damaged.") from error
+        return {"labels": labels, **parse_contract(text, path)}
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -190,12 +180,9 @@ class LiteRtRuntime:
         path = artifact.path
         if device == "coral":
             return _open_on_coral(path, threads)
-        reason = self.refusal(artifact, device)
-        if reason and _compiled.operation(path):
-            raise RefusedError(f"{path} cannot be opened: {reason}.", _compiled.HINT)
-        if reason and self.devices():
-            hint = _litert_gpu.INSTALL if device == "gpu" else ""
-            raise MissingError(f"{path} cannot be opened: {reason}.", hint)
+        _compiled.require_plain(path)
+        if device != "cpu":
+            self.require_device(artifact, device, _litert_gpu.INSTALL if device == "gpu" else "")
         if device == "gpu":
             return _litert_gpu.LiteRtGpuSession(path, *tensor_infos(path))
         return open_on_cpu(path, threads)

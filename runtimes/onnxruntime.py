@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import sys
 from collections import Counter
@@ -10,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _vulkan
+from edgezoo.runtimes._base import BaseRuntime, parse_contract
 from edgezoo.runtimes._onnx_external import external_files
 from edgezoo.runtimes._onnx_layers import INTEGER, integer_layers
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._silent import load
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _GPU_HINT = (
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxRuntime:
+class OnnxRuntime(BaseRuntime):
     """Runtime of `.onnx`."""
 
     name: str = "onnxruntime"
@@ -69,27 +69,13 @@ class OnnxRuntime:
     supported_devices: tuple[str, ...] = ("cpu", "gpu")
     extra: str = "onnx"
     packages: tuple[str, ...] = ("onnxruntime",)
-
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        for name in _DISTRIBUTIONS:
-            try:
-                return f"{name} {importlib.metadata.version(name)}"
-            except importlib.metadata.PackageNotFoundError:
-                continue
-        return None
+    distributions: tuple[str, ...] = _DISTRIBUTIONS
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
         if importlib.util.find_spec("onnxruntime") is None:
             return ()
         return ("cpu", "gpu") if _gpu_provider() else ("cpu",)
-
-    def refusal(self, artifact: Artifact, device: str) -> str | None:
-        """See `Runtime`."""
-        if device == "cpu" and importlib.util.find_spec("onnxruntime"):
-            return None  # without loading the package to look for a GPU
-        return device_refusal(device, self.devices(), self.name)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`; with the files that hold its large tensors, where there are any."""
@@ -98,10 +84,7 @@ class OnnxRuntime:
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
         text = session_of(str(path), path).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
-        try:
-            return parse_json(text) if text else None
-        except ValueError as error:
-            raise DataError(f"The contract inside {path} is damaged.") from error
+        return parse_contract(text, path) if text else None
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -139,10 +122,7 @@ class OnnxRuntime:
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OnnxSession:
         """See `Runtime`."""
-        reason = self.refusal(artifact, device)
-        if reason and self.devices():
-            hint = _GPU_HINT if device == "gpu" else ""
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.", hint)
+        self.require_device(artifact, device, _GPU_HINT if device == "gpu" else "")
         if device == "gpu":
             return OnnxSession(*_gpu_session(artifact.path, threads))
         return OnnxSession(session_of(str(artifact.path), artifact.path, threads))
@@ -206,11 +186,7 @@ def session_of(
         MissingError: onnxruntime is not installed.
         DataError: it cannot be opened, or wants to read what is not in its folder.
     """
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise MissingError(
-            "Opening an .onnx file needs onnxruntime, which is not installed.",
-            'Run: pip install "edgezoo[onnx]"',
-        )
+    registry.require_packages(("onnxruntime",), "onnx", "Opening an .onnx file")
     onnxruntime = load("onnxruntime")
 
     if isinstance(model, str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from collections import Counter
 from collections.abc import Callable
@@ -10,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _openvino_xml
+from edgezoo.runtimes._base import BaseRuntime, parse_contract
 from edgezoo.runtimes._openvino_layers import integer_layers
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._silent import load
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32
 
 
 @dataclass(frozen=True, slots=True)
-class OpenVinoRuntime:
+class OpenVinoRuntime(BaseRuntime):
     """Runtime of `.xml` with its `.bin`."""
 
     name: str = "openvino"
@@ -62,25 +62,13 @@ class OpenVinoRuntime:
     supported_devices: tuple[str, ...] = ("cpu", "gpu")
     extra: str = "openvino"
     packages: tuple[str, ...] = ("openvino",)
-
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        try:
-            return f"openvino {importlib.metadata.version('openvino')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
+    distributions: tuple[str, ...] = ("openvino",)
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
         if importlib.util.find_spec("openvino") is None:
             return ()
         return ("cpu", "gpu") if _has_gpu() else ("cpu",)
-
-    def refusal(self, artifact: Artifact, device: str) -> str | None:
-        """See `Runtime`."""
-        if device == "cpu" and importlib.util.find_spec("openvino"):
-            return None  # without loading the plugins to look for a GPU
-        return device_refusal(device, self.devices(), self.name)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`."""
@@ -91,11 +79,7 @@ class OpenVinoRuntime:
         model = read_model(path)
         if not model.has_rt_info([CONTRACT_KEY]):
             return None
-        try:
-            facts: dict[str, Any] = parse_json(str(model.get_rt_info([CONTRACT_KEY]).value))
-        except ValueError as error:
-            raise DataError(f"The contract inside {path} is damaged.") from error
-        return facts
+        return parse_contract(str(model.get_rt_info([CONTRACT_KEY]).value), path)
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -129,10 +113,7 @@ class OpenVinoRuntime:
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OpenVinoSession:
         """See `Runtime`."""
-        reason = self.refusal(artifact, device)
-        if reason and self.devices():
-            hint = _GPU_HINT if device == "gpu" else ""
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.", hint)
+        self.require_device(artifact, device, _GPU_HINT if device == "gpu" else "")
         model = read_model(artifact.path)
         return OpenVinoSession(*compile_model(model, artifact.path, device, threads))
 
@@ -188,11 +169,7 @@ def read_model(path: Path) -> Any:
         MissingError: openvino is not installed.
         DataError: the file is damaged, or its weights are not beside it.
     """
-    if importlib.util.find_spec("openvino") is None:
-        raise MissingError(
-            "Opening an OpenVINO file needs openvino, which is not installed.",
-            'Run: pip install "edgezoo[openvino]"',
-        )
+    registry.require_packages(("openvino",), "openvino", "Opening an OpenVINO file")
     openvino = load("openvino")
 
     if not path.with_suffix(".bin").is_file():

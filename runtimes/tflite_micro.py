@@ -7,18 +7,18 @@ ends the process without a word.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.core.errors import CrashError, DataError, MissingError, RefusedError
+from edgezoo.core.errors import CrashError, DataError
 from edgezoo.core.protocols import RanOn
 from edgezoo.runtimes import _compiled
-from edgezoo.runtimes._session import BaseSession, caught_native, device_refusal
+from edgezoo.runtimes._base import BaseRuntime
+from edgezoo.runtimes._session import BaseSession, caught_native
 from edgezoo.runtimes.litert import LiteRtRuntime, load_api, tensor_infos
 from edgezoo.system import process
 
@@ -38,35 +38,25 @@ class TfliteMicroRuntime(LiteRtRuntime):
     supported_devices: tuple[str, ...] = ("cpu",)
     extra: str = "micro"
     packages: tuple[str, ...] = ("tflite_micro",)
+    distributions: tuple[str, ...] = ("tflite-micro",)
 
     def version(self) -> str | None:
         """See `Runtime`."""
-        try:
-            return f"tflite-micro {importlib.metadata.version('tflite-micro')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        return BaseRuntime.version(self)
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
-        return ("cpu",) if importlib.util.find_spec("tflite_micro") else ()
+        return BaseRuntime.devices(self)
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
         """See `Runtime`."""
-        reason = device_refusal(device, self.devices(), self.name)
-        return reason or _compiled.refusal(artifact.path)
+        return BaseRuntime.refusal(self, artifact, device) or _compiled.refusal(artifact.path)
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> BaseSession:
         """See `Runtime`; a microcontroller has one thread, whatever is asked for."""
-        if not self.devices():
-            raise MissingError(
-                "Running microcontroller kernels needs tflite-micro, which is not installed.",
-                'Run: pip install "edgezoo[micro]"',
-            )
-        reason = self.refusal(artifact, device)
-        if reason and _compiled.operation(artifact.path):
-            raise RefusedError(f"{artifact.path} cannot be opened: {reason}.", _compiled.HINT)
-        if reason:
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
+        registry.require_packages(self.packages, self.extra, "Running microcontroller kernels")
+        _compiled.require_plain(artifact.path)
+        self.require_device(artifact, device)
         return TfliteMicroSession(artifact.path)
 
 
@@ -74,11 +64,11 @@ class TfliteMicroSession(BaseSession):
     """An interpreter in an arena of the size that the file needs."""
 
     def __init__(self, path: Path) -> None:
-        facts = _probe_in_child(path)
-        details = {key: facts[key] for key in ("arena_bytes", "equals_reference")}
+        found = _probe_in_child(path)
+        details = asdict(found)
         self.ran_on = RanOn("cpu", "software", "TFLite Micro kernels", None, details)
         self.inputs, self.outputs = tensor_infos(path)
-        self._interpreter = _load(path, facts["arena_bytes"])
+        self._interpreter = _load(path, found.arena_bytes)
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
         self._interpreter.set_input(batch, 0)
@@ -91,24 +81,32 @@ class TfliteMicroSession(BaseSession):
         self._interpreter = None
 
 
-def _probe_in_child(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a trial run of a file found.
+
+    Attributes:
+        arena_bytes: size of the smallest arena in which the file opens.
+        equals_reference: whether the output of a random input equals that of TFLite's reference
+            kernels; None if no installed package has them.
+    """
+
+    arena_bytes: int
+    equals_reference: bool | None
+
+
+def _probe_in_child(path: Path) -> Probed:
     try:
         return process.call(probe, path)
     except CrashError as error:
         raise DataError(
-            f"TFLite Micro ended without a word while it opened or ran {path}.",
-            "Check that the file is whole and that its ranges were calibrated on real pictures.",
+            f"TFLite Micro ended without a message while it opened or ran {path}.",
+            "Check that the file is whole and that its ranges were calibrated on real images.",
         ) from error
 
 
-def probe(path: Path) -> dict[str, Any]:
-    """In a child: run a file once and find the arena that it needs.
-
-    Returns:
-        {"arena_bytes": bytes of the smallest arena that it opened in,
-        "equals_reference": whether a random input gave what TFLite's reference kernels give; None
-        where no package has them}.
-    """
+def probe(path: Path) -> Probed:
+    """Run a file once and find the arena that it needs; called in a child process."""
     import numpy as np
 
     interpreter = _load(path, None)
@@ -119,7 +117,7 @@ def probe(path: Path) -> dict[str, Any]:
     answer = interpreter.get_output(0)
     expected = _reference(path, values)
     equal = None if expected is None else bool(np.array_equal(answer, expected))
-    return {"arena_bytes": _arena(path, interpreter), "equals_reference": equal}
+    return Probed(_arena(path, interpreter), equal)
 
 
 def _arena(path: Path, interpreter: Any) -> int:
