@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.core.errors import RefusedError
-from edgezoo.core.protocols import Description, TensorInfo
+from edgezoo.core.protocols import Compiled, Description, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import _edgetpu, _tflite_versions
@@ -61,17 +61,15 @@ def describe(path: Path) -> Description:
     graph = model.subgraphs[0]
     names = Counter(tflite_flatbuffer.op_name(model, op) for op in graph.operators)
     target = _ACCELERATORS[code][0]
-    compiled: dict[str, Any] = {"target": target, "accelerator_ops": names[code]}
+    compiled = Compiled(target, names[code])
     needs = _tflite_versions.requirements(model)
     releases = minimum_releases(needs)
     if target == "coral":
         package = _edgetpu.read_package(path)
         release = str(package.minimum_runtime)
-        compiled |= {
-            "compiler": package.compiler,
-            "cached_bytes": package.cached_bytes,
-            "streamed_bytes": package.streamed_bytes,
-        }
+        compiled = Compiled(
+            target, names[code], package.compiler, package.cached_bytes, package.streamed_bytes
+        )
         releases["edgetpu-runtime"] = release
         needs = (*needs, Requirement(f"Edge TPU runtime {release}", {"edgetpu-runtime": release}))
     inputs, outputs = (

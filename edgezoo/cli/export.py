@@ -38,7 +38,7 @@ from edgezoo.core.errors import UsageError
     multiple=True,
     default=("all",),
     metavar="NAME",
-    help="tflite, onnx, openvino or all (default); several by commas.",
+    help="tflite, onnx, … or all (default); several by commas.",
 )
 @click.option(
     "--precision",

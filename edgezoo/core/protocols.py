@@ -7,7 +7,7 @@ to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,6 +16,7 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
+from edgezoo.core.typed_json import optional
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +144,7 @@ class RanOn:
     kind: Literal["hardware", "software", "unknown"] = "hardware"
     name: str | None = None
     fully_accelerated: bool | None = True
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Mapping[str, int | str | None] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -177,6 +178,25 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Compiled:
+    """A file that a compiler made for one accelerator.
+
+    Attributes:
+        target: the accelerator, such as "coral".
+        accelerator_ops: operations that the accelerator runs: compiled subgraphs.
+        compiler: the identification of the Edge TPU compiler.
+        cached_bytes: parameters that stay on the chip of an Edge TPU.
+        streamed_bytes: parameters that are sent to it at every inference.
+    """
+
+    target: str
+    accelerator_ops: int
+    compiler: str | None = optional()
+    cached_bytes: int | None = optional()
+    streamed_bytes: int | None = optional()
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What stands in a file, for `inspect`.
 
@@ -186,8 +206,7 @@ class Description:
         minimum_runtime: the oldest release that loads the file, by package.
         quantized: whether it computes in integers at all.
         requirements: what `minimum_runtime` follows from.
-        compiled: of a file that a compiler made for one accelerator: "target", and what else is
-            known about it.
+        compiled: of a file that a compiler made for one accelerator.
     """
 
     ops: dict[str, int]
@@ -197,7 +216,7 @@ class Description:
     minimum_runtime: dict[str, str]
     quantized: bool
     requirements: tuple[Requirement, ...] = ()
-    compiled: dict[str, Any] | None = None
+    compiled: Compiled | None = None
 
 
 LayerKind = Literal["conv", "depthwise", "dense"]
