@@ -1,4 +1,4 @@
-"""TFLite files that a compiler made for one accelerator: recognised, described, not opened."""
+"""TFLite files compiled for one accelerator: recognize and describe them without opening."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import _edgetpu, _tflite_versions
 
 EDGE_TPU, ETHOS_U = "edgetpu-custom-op", "ethos-u"
-# Custom operations that compilers leave in a file: the target, and where such a file runs.
+# Custom operations of compiled files: the target, and where such a file runs.
 _ACCELERATORS = {
     EDGE_TPU: ("coral", "a Coral Edge TPU (--device coral)"),
     ETHOS_U: ("ethos-u", "a microcontroller with an Arm Ethos-U"),
@@ -21,13 +21,13 @@ _ACCELERATORS = {
 
 
 def operation(path: Path) -> str | None:
-    """The custom operation of the accelerator that a file was compiled for, None for a plain one.
+    """Return the custom operation of a compiled file; None for a plain file.
 
-    Found in the bytes, so that a device without ai-edge-litert recognises such a file too.
+    It is found in the bytes, so that it works on a device without ai-edge-litert.
     """
     data = path.read_bytes()
     for code in _ACCELERATORS:
-        # A string of a flatbuffer has its length in front and a zero behind.
+        # A string in a flatbuffer starts with its length and ends with a zero byte.
         if len(code).to_bytes(4, "little") + code.encode() + b"\0" in data:
             return code
     return None
@@ -55,7 +55,7 @@ def refusal(path: Path) -> str | None:
 
 
 def describe(path: Path) -> Description:
-    """What is in a compiled file, which no interpreter on a CPU can open."""
+    """Describe a compiled file, which no interpreter on a CPU can open."""
     code = operation(path) or ""
     model = tflite_flatbuffer.read_model(path)
     graph = model.subgraphs[0]

@@ -1,4 +1,4 @@
-"""The reference: a whole network as Keras or TensorFlow saved it, run by Keras itself."""
+"""The reference: a network saved by Keras or TensorFlow, run by Keras itself."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KerasRuntime(BaseRuntime):
-    """Runtime of `.keras`, `.h5` and SavedModels (by the file that each folder of them has).
+    """Runtime of `.keras`, `.h5` and SavedModels (by the file that each of their folders has).
 
-    Options must say what such a file takes, unless `edgezoo finetune` wrote it.
+    Options must state what such a file takes, unless `edgezoo finetune` wrote it.
     """
 
     name: str = "keras"
@@ -53,7 +53,7 @@ class KerasRuntime(BaseRuntime):
         )
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> KerasSession:
-        """See `Runtime`; Keras takes the threads that its backend takes."""
+        """See `Runtime`; the number of threads is that of Keras' backend."""
         self.require_device(artifact, device)
         return KerasSession(_load(artifact.path, artifact.trusted))
 
@@ -72,12 +72,12 @@ class KerasSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the model."""
+        """Release the model."""
         self._model = None
 
 
 def _network_path(path: Path) -> Path:
-    """The file, or the folder where it is the main file of a SavedModel."""
+    """Return the file, or the folder if it is the main file of a SavedModel."""
     return path.parent if path.name == SAVED_MODEL_FILE else path
 
 

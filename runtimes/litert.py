@@ -1,7 +1,7 @@
-"""TFLite files by ai-edge-litert, tflite-runtime or TensorFlow, whichever is there.
+"""TFLite files by ai-edge-litert, tflite-runtime or TensorFlow, whichever is installed.
 
 On the CPU; on a GPU with ai-edge-litert; on a Coral Edge TPU with libedgetpu. `describe` and
-`read_contract` need nothing beyond that one package.
+`read_contract` need no other package.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PACKAGES = (
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
 _LARGEST_ATTACHED = 64 << 20
-_BORDER_OPS = {"QUANTIZE", "DEQUANTIZE"}
+_IO_OPS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 def _find_package() -> tuple[str, str] | None:
@@ -44,10 +44,10 @@ def _find_package() -> tuple[str, str] | None:
 
 
 def load_api() -> Any:
-    """The installed package's module with `Interpreter` and `load_delegate`.
+    """Import the module with `Interpreter` and `load_delegate` from the installed package.
 
     Raises:
-        MissingError: there is none.
+        MissingError: no such package is installed.
     """
     found = _find_package()
     if found is None:
@@ -63,14 +63,14 @@ def load_api() -> Any:
 
 
 def _built_for_numpy_1(error: Exception, distribution: str) -> Exception:
-    """What to raise where an extension for numpy 1 meets numpy 2: the error itself, or words.
+    """Return the error to raise where an extension built for numpy 1 may have met numpy 2.
 
-    Which class comes, and whether at import or at the first interpreter, depends on the releases.
+    Its class, and whether it occurs at import or at the first interpreter, depend on the releases.
     """
     if "_ARRAY_API" not in str(error) and not isinstance(error.__cause__, ImportError):
         return error
     return MissingError(
-        f"{distribution} was built for numpy 1 and cannot run with the numpy 2 that is here.",
+        f"{distribution} was built for numpy 1 and cannot run with the installed numpy 2.",
         'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
     )
 
@@ -148,14 +148,14 @@ class LiteRtRuntime(BaseRuntime):
             return _compiled.describe(path)
         interpreter = _interpreter(path)
         tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
-        # Where a delegate took operations over, they stand behind its own entry in the list.
+        # A delegate adds an entry of its own and leaves the operations that it replaced in the list.
         ops = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
         quantized = any(t["quantization"][0] for t in tensors.values())
         floating = [
             op["op_name"]
             for op in ops
             if quantized
-            and op["op_name"] not in _BORDER_OPS
+            and op["op_name"] not in _IO_OPS
             and any(_dtype(tensors[i]) == "float32" for i in op["outputs"] if i in tensors)
         ]
         needs = _requirements(path)
@@ -170,7 +170,7 @@ class LiteRtRuntime(BaseRuntime):
         )
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
-        """See `Runtime`; without ai-edge-litert's schema, which reads the file, no layers."""
+        """See `Runtime`; no layers without ai-edge-litert, whose schema reads the file."""
         if importlib.util.find_spec("ai_edge_litert") is None:
             return IntegerKernels("litert")
         return IntegerKernels("litert", integer_layers(path))
@@ -189,7 +189,7 @@ class LiteRtRuntime(BaseRuntime):
 
 
 def open_on_cpu(path: Path, threads: int = 1) -> LiteRtSession:
-    """A session of the CPU's kernels, XNNPACK's where they apply."""
+    """Open a session on the CPU, with XNNPACK's kernels where they apply."""
     return LiteRtSession(_interpreter(path, threads))
 
 
@@ -214,17 +214,17 @@ class LiteRtSession(BaseSession):
         return output
 
     def tensor(self, index: int) -> NDArray[Any]:
-        """An output of the last run by its index in the file, batch axis included."""
+        """Return an output of the last run by its index in the file, including the batch axis."""
         values: NDArray[Any] = self._interpreter.get_tensor(index)
         return values
 
     def close(self) -> None:
-        """Drop the interpreter; its memory goes with it."""
+        """Release the interpreter and its memory."""
         self._interpreter = None
 
 
 def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs of a file, for runtimes that tell less about them."""
+    """Return inputs and outputs of a file, for runtimes that report less about them."""
     interpreter = _interpreter(path)
     return _infos(interpreter.get_input_details()), _infos(interpreter.get_output_details())
 
@@ -252,27 +252,27 @@ def _infos(details: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
 
 
 def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    """Files in the zip at the file's end, those that are there.
+    """Read files of these names from the zip at the end of a file, if present.
 
     Raises:
-        DataError: one unpacks to more than a contract or a list of labels can have.
+        DataError: one unpacks to more than a contract or a list of labels can be.
     """
     found = {}
     try:
         with zipfile.ZipFile(path) as files:
             for name in set(names) & set(files.namelist()):
                 with files.open(name) as stream:
-                    # No more than that is unpacked, whatever the zip says of its size.
+                    # Unpack no more than the limit, whatever size the zip states.
                     found[name] = stream.read(_LARGEST_ATTACHED + 1)
     except (zipfile.BadZipFile, OSError, NotImplementedError):
         return {}
     if any(len(data) > _LARGEST_ATTACHED for data in found.values()):
-        raise DataError(f"{path} has more attached than {_LARGEST_ATTACHED >> 20} MiB.")
+        raise DataError(f"{path} has more than {_LARGEST_ATTACHED >> 20} MiB attached.")
     return found
 
 
 def _read_embedded(path: Path) -> bytes | None:
-    """The contract in the flatbuffer itself, without labels: where the zip was cut off."""
+    """Read the contract in the flatbuffer itself, without labels, in case the zip was cut off."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return None
     from edgezoo.formats import tflite_flatbuffer
@@ -281,7 +281,7 @@ def _read_embedded(path: Path) -> bytes | None:
 
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:
-    """What the file asks of a runtime; nothing without ai-edge-litert, which reads it."""
+    """Return what the file requires of a runtime; nothing without ai-edge-litert to read it."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return ()
     from edgezoo.formats import tflite_flatbuffer
@@ -291,7 +291,7 @@ def _requirements(path: Path) -> tuple[Requirement, ...]:
 
 
 def _edge_tpus() -> int:
-    """How many Edge TPUs are there; 0 where their library does not load."""
+    """Count the Edge TPUs; 0 if their library does not load."""
     name = _edgetpu.library()
     try:
         return _edgetpu.device_count(name) if name else 0
@@ -300,7 +300,7 @@ def _edge_tpus() -> int:
 
 
 def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
-    """A session on an Edge TPU, after everything that may crash went well in a child."""
+    """Open a session on an Edge TPU, after a trial run in a child process, which may crash."""
     if _compiled.operation(path) != _compiled.EDGE_TPU:
         raise RefusedError(
             f"{path} was not compiled for the Edge TPU.", "Compile it with --target coral first."

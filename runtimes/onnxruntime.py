@@ -1,4 +1,4 @@
-"""ONNX files by ONNX Runtime: a plain default session on the CPU, or the package's GPU provider."""
+"""ONNX files by ONNX Runtime: a default session on the CPU, or the GPU provider of the package."""
 
 from __future__ import annotations
 
@@ -27,34 +27,19 @@ if TYPE_CHECKING:
 _CPU_PROVIDER = "CPUExecutionProvider"
 _MAIN_DOMAIN = ("", "ai.onnx")
 _QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
-# The runtime makes integers of a constant bias when it loads a layer of these.
+# Layers whose constant float bias the runtime quantizes when it loads the file.
 _BIASED = ("Conv", "Gemm")
 _FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Sub"}
-# The release of onnxruntime that first knew an IR version and an opset of ai.onnx
+# The first release of onnxruntime with an IR version, and with an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
 _FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}
-_FIRST_OPSET = {
-    7: "0.1",
-    8: "0.1",
-    9: "0.3",
-    10: "0.5",
-    11: "1.0",
-    12: "1.3",
-    13: "1.6",
-    14: "1.8",
-    15: "1.9",
-    16: "1.11",
-    17: "1.12",
-    18: "1.14",
-    19: "1.15",
-    20: "1.17",
-    21: "1.18",
-}
+_OPSETS = "0.1 0.1 0.3 0.5 1.0 1.3 1.6 1.8 1.9 1.11 1.12 1.14 1.15 1.17 1.18"
+_FIRST_OPSET = dict(enumerate(_OPSETS.split(), 7))
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-webgpu")
-# Providers of a GPU, best first; a package has one of these families.
+# GPU providers, best first; a package has one of these families.
 _GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "WebGpuExecutionProvider")
 _GPU_HINT = (
-    "Install the GPU's driver, and in place of onnxruntime the package with its provider: "
+    "Install the GPU's driver, and instead of onnxruntime the package with its provider: "
     "onnxruntime-gpu for CUDA and TensorRT, onnxruntime-webgpu for others. Or use --device cpu."
 )
 
@@ -78,7 +63,7 @@ class OnnxRuntime(BaseRuntime):
         return ("cpu", "gpu") if _gpu_provider() else ("cpu",)
 
     def files(self, path: Path) -> tuple[Path, ...]:
-        """See `Runtime`; with the files that hold its large tensors, where there are any."""
+        """See `Runtime`; including files with external tensors."""
         return (path, *external_files(path))
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
@@ -88,7 +73,7 @@ class OnnxRuntime(BaseRuntime):
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
-        session = OnnxSession(session_of(str(path), path))  # says what is wrong with a damaged file
+        session = OnnxSession(session_of(str(path), path))  # raises for a damaged file
         model = load_model(path)
         ops = Counter(node.op_type for node in model.graph.node)
         quantized = bool({*_QUANTIZERS, *INTEGER} & set(ops))
@@ -129,7 +114,7 @@ class OnnxRuntime(BaseRuntime):
 
 
 class OnnxSession(BaseSession):
-    """An InferenceSession, on the provider that it was made with."""
+    """An InferenceSession, on the provider that it was created with."""
 
     def __init__(self, session: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
         self._session = session
@@ -144,12 +129,12 @@ class OnnxSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the session; its memory goes with it."""
+        """Release the session and its memory."""
         self._session = None
 
 
 def load_model(path: Path) -> Any:
-    """The file as an `onnx.ModelProto`.
+    """Load the file as an `onnx.ModelProto`.
 
     Raises:
         MissingError: onnx is not installed.
@@ -173,18 +158,18 @@ def session_of(
     *,
     whole: bool = False,
 ) -> Any:
-    """A session on one provider.
+    """Create a session on one provider.
 
     Args:
-        model: a file's name, or the bytes of a model.
-        path: what to call it in an error.
+        model: a file name, or the bytes of a model.
+        path: the file, for error messages.
         threads: of one run.
-        provider: where it runs.
-        whole: only where no operation is left to the CPU.
+        provider: to run on.
+        whole: fail where an operation would run on the CPU instead.
 
     Raises:
         MissingError: onnxruntime is not installed.
-        DataError: it cannot be opened, or wants to read what is not in its folder.
+        DataError: it cannot be opened, or names files outside its folder.
     """
     registry.require_packages(("onnxruntime",), "onnx", "Opening an .onnx file")
     onnxruntime = load("onnxruntime")
@@ -198,7 +183,7 @@ def session_of(
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         options.log_severity_level = 4
     try:
-        # Without enable_fallback=0, a provider that fails is replaced by the CPU in silence.
+        # Without enable_fallback=0, the CPU silently replaces a provider that fails.
         session = onnxruntime.InferenceSession(
             model, options, providers=[provider], enable_fallback=0
         )
@@ -211,7 +196,7 @@ def session_of(
 
 
 def _gpu_provider() -> str | None:
-    """The provider that would run on a GPU of this machine, None where there is neither."""
+    """Return the provider for a GPU of this machine; None without provider or GPU."""
     onnxruntime = load("onnxruntime")
 
     present = set(onnxruntime.get_available_providers())
@@ -225,7 +210,7 @@ def _gpu_provider() -> str | None:
 
 
 def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
-    """A session on the GPU, and what it runs on by its own word.
+    """Create a session on the GPU; return it with the device that it reports.
 
     Raises:
         MissingError: the provider fell back to the CPU, or failed.
@@ -245,7 +230,7 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
                 raise MissingError(error.message, _GPU_HINT) from error
     if session.get_providers()[0] != provider:
         raise MissingError(
-            f"onnxruntime took {session.get_providers()[0]} in place of {provider}.", _GPU_HINT
+            f"onnxruntime used {session.get_providers()[0]} instead of {provider}.", _GPU_HINT
         )
     details = {"provider": provider}
     if provider != "WebGpuExecutionProvider":
@@ -255,7 +240,7 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
 
 
 def _requirement(what: str, since: str | None) -> Requirement:
-    """Of all packages with this runtime; they count releases alike."""
+    """Return a requirement of all packages with this runtime; their release numbers agree."""
     return Requirement(what, dict.fromkeys(_DISTRIBUTIONS, since) if since else {})
 
 
@@ -266,7 +251,7 @@ def _info(value: Any) -> TensorInfo:
 
 
 def _float_ops(model: Any) -> tuple[str, ...]:
-    """Arithmetic of a quantized file that does not stand between dequantizers: it runs in float."""
+    """Return the arithmetic operations whose inputs are not dequantized: they run in float."""
     dequantized = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
     stored = {tensor.name for tensor in model.graph.initializer}
 

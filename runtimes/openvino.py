@@ -24,29 +24,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
-# The release that first read an IR version and an operation set
+# The first release that reads an IR version, and an operation set
 # (https://docs.openvino.ai: "Available Operation Sets").
 _FIRST_IR = {"10": "2020.1", "11": "2022.1"}
-_FIRST_OPSET = {
-    1: "2020.1",
-    2: "2020.2",
-    3: "2020.4",
-    4: "2021.1",
-    5: "2021.2",
-    6: "2021.3",
-    7: "2021.4",
-    8: "2022.1",
-    9: "2022.2",
-    10: "2022.3",
-    11: "2023.0",
-    12: "2023.1",
-    13: "2023.2",
-    14: "2024.0",
-    15: "2024.5",
-    16: "2025.0",
-}
+_OPSETS = """
+2020.1 2020.2 2020.4 2021.1 2021.2 2021.3 2021.4 2022.1 2022.2 2022.3 2023.0 2023.1 2023.2 2024.0
+2024.5 2025.0
+"""
+_FIRST_OPSET = dict(enumerate(_OPSETS.split(), 1))
 _GPU_HINT = (
-    "OpenVINO's GPU plugin drives Intel GPUs: install the driver (intel-opencl-icd), and check "
+    "OpenVINO's GPU plugin supports Intel GPUs: install the driver (intel-opencl-icd), and check "
     "the group (render). Or use --device cpu."
 )
 _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
@@ -121,8 +108,8 @@ class OpenVinoRuntime(BaseRuntime):
 class OpenVinoSession(BaseSession):
     """A compiled model with one inference request.
 
-    `copies` stays false: two requests that start at once in two threads can wait for each other
-    for good, one with Python's lock and one for it.
+    `copies` is false: two requests that start at once in two threads can deadlock, since one holds
+    Python's lock while the other waits for it.
     """
 
     def __init__(self, compiled: Any, ran_on: RanOn) -> None:
@@ -135,21 +122,21 @@ class OpenVinoSession(BaseSession):
         self.backend = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
 
     def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
-        """See `Session`: the request keeps an input, so that it is copied once, as others do."""
-        self._lay(one)
+        """See `Session`; the request keeps its input, so that it is copied only once."""
+        self._set_input(one)
         return self._infer
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        self._lay(batch)
+        self._set_input(batch)
         return self._infer()
 
-    def _lay(self, batch: NDArray[Any]) -> None:
-        # `infer([batch])` wraps, checks and copies for 0.2 ms, as long as a small network runs;
-        # `start_async` hands the work to another thread, and a small network feels that too.
+    def _set_input(self, batch: NDArray[Any]) -> None:
+        # `infer([batch])` wraps, checks and copies for 0.2 ms, as long as a small network runs, and
+        # `start_async` runs in another thread, which costs a small network as much.
         if batch.shape != self._shape:
             tensor = self._request.get_input_tensor()
             tensor.shape = self._shape = batch.shape
-            self._input = tensor.data  # where it lies until the shape changes again
+            self._input = tensor.data  # valid until the shape changes
         self._input[...] = batch
 
     def _infer(self) -> NDArray[Any]:
@@ -158,23 +145,23 @@ class OpenVinoSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the request; its memory goes with it."""
+        """Release the request and its memory."""
         self._request = self._input = None  # type: ignore[assignment]
 
 
 def read_model(path: Path) -> Any:
-    """The file as an `openvino.Model`.
+    """Read the file as an `openvino.Model`.
 
     Raises:
         MissingError: openvino is not installed.
-        DataError: the file is damaged, or its weights are not beside it.
+        DataError: the file is damaged, or its weights are not next to it.
     """
     registry.require_packages(("openvino",), "openvino", "Opening an OpenVINO file")
     openvino = load("openvino")
 
     if not path.with_suffix(".bin").is_file():
         raise DataError(
-            f"{path} has no weights file {path.with_suffix('.bin').name} beside it.",
+            f"{path} has no weights file {path.with_suffix('.bin').name} next to it.",
             "Copy both files.",
         )
     _openvino_xml.read(path)
@@ -198,15 +185,15 @@ def _has_gpu() -> bool:
 def compile_model(
     model: Any, path: Path, device: str = "cpu", threads: int = 1
 ) -> tuple[Any, RanOn]:
-    """A compiled model, and what it runs on by its own word; `path` names it in an error."""
+    """Compile a model; return it with the device that it reports. `path` is for errors."""
     openvino = load("openvino")
 
     core = openvino.Core()
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "cpu":
         settings["INFERENCE_NUM_THREADS"] = threads
-        # Where a CPU multiplies bfloat16 in hardware (AMX, avx512_bf16), the plugin would compute a
-        # float32 file in it without a word: 8 bits of mantissa, and other answers.
+        # With bfloat16 instructions (AMX, avx512_bf16), the plugin would silently compute float32 files
+        # in bfloat16: 8 bits of mantissa, and different results.
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     try:
         compiled = core.compile_model(model, device.upper(), settings)
@@ -218,7 +205,7 @@ def compile_model(
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
     if not all(place.startswith(device.upper()) for place in places):
         raise MissingError(
-            f"OpenVINO took {', '.join(places)} in place of {device.upper()}.",
+            f"OpenVINO used {', '.join(places)} instead of {device.upper()}.",
             _GPU_HINT if device == "gpu" else "",
         )
     name = str(core.get_property(places[0], "FULL_DEVICE_NAME"))
@@ -226,7 +213,7 @@ def compile_model(
 
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:
-    """What the XML asks of a release: its IR version and its newest operation set."""
+    """Return what the XML requires of a release: its IR version and its newest opset."""
     head = _openvino_xml.read(path)
     needs = [(f"IR version {head.version}", _FIRST_IR.get(head.version))]
     needs.append((f"opset{head.opset}", _FIRST_OPSET.get(head.opset)))
@@ -240,7 +227,7 @@ def _info(port: Any) -> TensorInfo:
 
 
 def _float_ops(model: Any) -> tuple[str, ...]:
-    """Layers of a quantized model whose weights are no integers."""
+    """Return the layers of a quantized model whose weights are not integers."""
     found = []
     for op in model.get_ops():
         if op.get_type_name() not in _WEIGHTED:

@@ -1,8 +1,8 @@
 """TFLite files by the kernels of TensorFlow Lite for Microcontrollers, on this machine's CPU.
 
-They are the reference kernels that a microcontroller runs where its vendor has none of its own. A
-file is opened and run once in a child process before: on a file that does not suit it, the library
-ends the process without a word.
+They are the reference kernels that a microcontroller runs if its vendor provides none. A file is
+first opened and run in a child process: on an unsuitable file, the library ends the process without
+a message.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgezoo.core.errors import CrashError, DataError
 from edgezoo.core.protocols import RanOn
 from edgezoo.runtimes import _compiled
 from edgezoo.runtimes._base import BaseRuntime
-from edgezoo.runtimes._session import BaseSession, caught_native
+from edgezoo.runtimes._session import BaseSession, captured_native
 from edgezoo.runtimes.litert import LiteRtRuntime, load_api, tensor_infos
 from edgezoo.system import process
 
@@ -31,7 +31,7 @@ _ALIGNMENT = 16
 
 @dataclass(frozen=True, slots=True)
 class TfliteMicroRuntime(LiteRtRuntime):
-    """Second runtime of `.tflite`: it claims no ending, so it is asked for by name."""
+    """Second runtime of `.tflite`: it has no ending of its own and is chosen by name."""
 
     name: str = "tflite_micro"
     suffixes: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class TfliteMicroRuntime(LiteRtRuntime):
         return BaseRuntime.refusal(self, artifact, device) or _compiled.refusal(artifact.path)
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> BaseSession:
-        """See `Runtime`; a microcontroller has one thread, whatever is asked for."""
+        """See `Runtime`; a microcontroller has one thread, whatever `threads` is."""
         registry.require_packages(self.packages, self.extra, "Running microcontroller kernels")
         _compiled.require_plain(artifact.path)
         self.require_device(artifact, device)
@@ -65,8 +65,7 @@ class TfliteMicroSession(BaseSession):
 
     def __init__(self, path: Path) -> None:
         found = _probe_in_child(path)
-        details = asdict(found)
-        self.ran_on = RanOn("cpu", "software", "TFLite Micro kernels", None, details)
+        self.ran_on = RanOn("cpu", "software", "TFLite Micro kernels", None, asdict(found))
         self.inputs, self.outputs = tensor_infos(path)
         self._interpreter = _load(path, found.arena_bytes)
 
@@ -77,7 +76,7 @@ class TfliteMicroSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the interpreter; its arena goes with it."""
+        """Release the interpreter and its arena."""
         self._interpreter = None
 
 
@@ -121,17 +120,18 @@ def probe(path: Path) -> Probed:
 
 
 def _arena(path: Path, interpreter: Any) -> int:
-    """Bytes of the smallest arena in which the file opens.
+    """Return the size in bytes of the smallest arena in which the file opens.
 
-    The library records what it used; while it plans, it may need more than that.
+    The library reports the memory that it used; planning that memory may need more.
     """
-    with caught_native() as log:
+    with captured_native() as log:
         interpreter.print_allocations()
     found = _TOTAL.search(log.read_text(errors="replace"))
     log.unlink()
     if found is None:
-        raise DataError(f"TFLite Micro does not tell the arena of {path}.")
-    enough = -(-int(found[1]) // _ALIGNMENT)  # in units of the alignment
+        raise DataError(f"TFLite Micro does not report the arena of {path}.")
+    # Double until the file opens, then bisect; sizes are in units of the alignment.
+    enough = -(-int(found[1]) // _ALIGNMENT)
     too_small = enough - 1
     while not _opens(path, enough * _ALIGNMENT):
         too_small, enough = enough, 2 * enough
@@ -153,7 +153,7 @@ def _opens(path: Path, arena: int) -> bool:
 
 
 def _reference(path: Path, values: NDArray[Any]) -> NDArray[Any] | None:
-    """What TFLite's own reference kernels give; None where the package has no choice of kernels."""
+    """Run TFLite's reference kernels; None if the package cannot select them."""
     api = load_api()
     if not hasattr(api, "OpResolverType"):
         return None
@@ -170,17 +170,17 @@ def _reference(path: Path, values: NDArray[Any]) -> NDArray[Any] | None:
 def _load(path: Path, arena: int | None) -> Any:
     from tflite_micro.python.tflite_micro import runtime
 
-    with caught_native() as log:
+    with captured_native() as log:
         try:
             made, failure = runtime.Interpreter.from_file(str(path), arena_size=arena), None
         except (RuntimeError, ValueError) as error:
             made, failure = None, error
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    printed = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     log.unlink()
     if failure is None:
         return made
     raise DataError(
-        f"TFLite Micro cannot open {path}: {said[0].strip() if said else failure}",
+        f"TFLite Micro cannot open {path}: {printed[0].strip() if printed else failure}",
         "It takes int8 files, quantized per channel: export with --target tflite-micro.",
     ) from failure
 

@@ -58,13 +58,13 @@ def library(tmp_path: Path) -> Callable[[str], Path]:
     ("case", "words"),
     [
         ("missing file", "which is not there"),
-        ("no library", "is no shared library"),
+        ("no library", "is not a shared library"),
         ("other library", "but not libedgetpu"),
         ("no device", "found no Edge TPU"),
         ("held device", "found no Edge TPU"),
         ("crash at load", "crashed the process"),
         ("crash in delegate", "crashed the process"),
-        ("undefined symbol", "does not fit this TFLite runtime"),
+        ("undefined symbol", "is not compatible with this TFLite runtime"),
     ],
 )
 def test_failing_library(
