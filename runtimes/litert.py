@@ -148,7 +148,7 @@ class LiteRtRuntime(BaseRuntime):
             return _compiled.describe(path)
         interpreter = _interpreter(path)
         tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
-        # A delegate adds an entry of its own and leaves the operations that it replaced in the list.
+        # A delegate adds its own entry and leaves the operations that it replaced in the list.
         ops = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
         quantized = any(t["quantization"][0] for t in tensors.values())
         floating = [

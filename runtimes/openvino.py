@@ -192,8 +192,8 @@ def compile_model(
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "cpu":
         settings["INFERENCE_NUM_THREADS"] = threads
-        # With bfloat16 instructions (AMX, avx512_bf16), the plugin would silently compute float32 files
-        # in bfloat16: 8 bits of mantissa, and different results.
+        # On CPUs with bfloat16 instructions (AMX, avx512_bf16) the plugin would silently compute
+        # float32 files in bfloat16: 8 bits of mantissa, and different results.
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     try:
         compiled = core.compile_model(model, device.upper(), settings)
