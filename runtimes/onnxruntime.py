@@ -178,21 +178,17 @@ def session_of(
         external_files(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4 if whole else 3  # failing is expected where `whole` is tried
     if whole:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        options.log_severity_level = 4
     try:
         # Without enable_fallback=0, the CPU silently replaces a provider that fails.
-        session = onnxruntime.InferenceSession(
-            model, options, providers=[provider], enable_fallback=0
-        )
+        return onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # onnxruntime's own error classes have no common base
         raise DataError(
             f"{path} cannot be opened by onnxruntime: {words_of(error)}.",
-            "Check that the file is whole.",
+            "Check that the file is complete.",
         ) from error
-    return session
 
 
 def _gpu_provider() -> str | None:

@@ -7,6 +7,7 @@ is unpacked, and HDF5 files that would read other files are refused.
 
 from __future__ import annotations
 
+import importlib
 import os
 import zipfile
 import zlib
@@ -14,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.checks import parse_json
-from edgezoo.core.errors import DataError, MissingError, RefusedError
+from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.files import not_a_file
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.formats.keras_files import saved_model
@@ -189,14 +191,8 @@ def _of_hdf5(path: Path) -> KerasFile:
 
 
 def _h5py() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise MissingError(
-            "Reading a Keras file needs h5py, which is not installed.",
-            'Run: pip install "edgezoo[export]"',
-        ) from error
-    return h5py
+    registry.require_packages(("h5py",), "export", "Reading a Keras file")
+    return importlib.import_module("h5py")
 
 
 def _check_hdf5(stream: IO[bytes]) -> tuple[str, ...]:

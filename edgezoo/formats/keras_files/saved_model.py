@@ -12,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core.errors import DataError, MissingError, RefusedError
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.spec import SAVED_MODEL_FILE
 
 _LARGEST = 2**31 - 1  # protobuf's own limit
@@ -77,21 +78,7 @@ def read(folder: Path) -> SavedModelFacts:
         raise DataError(
             f"{folder} is not a SavedModel: it has no {SAVED_MODEL_FILE}.", "Check the path."
         )
-    try:
-        from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise MissingError(
-            "Reading a SavedModel needs protobuf, which is not installed.",
-            'Run: pip install "edgezoo[export]"',
-        ) from error
-
-    if path.stat().st_size > _LARGEST:
-        raise DataError(f"{path} is larger than the limit of protobuf.")
-    model = _message_class()()
-    try:
-        model.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise DataError(f"{path} is damaged: {error}.") from error
+    model = _parsed(path)
     if len(model.meta_graphs) != 1:
         raise RefusedError(
             f"{folder} has {len(model.meta_graphs)} graphs; EdgeZoo takes one.",
@@ -111,6 +98,21 @@ def read(folder: Path) -> SavedModelFacts:
         tuple(_shape(entry.value) for entry in chosen.inputs),
         tuple(_shape(entry.value) for entry in chosen.outputs),
     )
+
+
+def _parsed(path: Path) -> Any:
+    """Parse the file into the message `SavedModel` of `_MESSAGES`."""
+    registry.require_packages(("google.protobuf",), "export", "Reading a SavedModel")
+    from google.protobuf.message import DecodeError
+
+    if path.stat().st_size > _LARGEST:
+        raise DataError(f"{path} is larger than the limit of protobuf.")
+    model = _message_class()()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    return model
 
 
 def _chosen(folder: Path, names: list[str]) -> str:
