@@ -86,7 +86,7 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
     except (ValueError, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be opened by {(_find_package() or ('', ''))[1]}: {words_of(error)}.",
-            "Check that the file is whole; a newer runtime may know more operations.",
+            "Check that the file is complete; a newer runtime may know more operations.",
         ) from error
     return interpreter
 

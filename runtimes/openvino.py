@@ -171,7 +171,7 @@ def read_model(path: Path) -> Any:
     except RuntimeError as error:
         raise DataError(
             f"{path} cannot be read by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are whole.",
+            "Check that both files are complete.",
         ) from error
 
 
@@ -200,7 +200,7 @@ def compile_model(
     except RuntimeError as error:
         raise DataError(
             f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are whole.",
+            "Check that both files are complete.",
         ) from error
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
     if not all(place.startswith(device.upper()) for place in places):

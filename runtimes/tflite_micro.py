@@ -100,7 +100,7 @@ def _probe_in_child(path: Path) -> Probed:
     except CrashError as error:
         raise DataError(
             f"TFLite Micro ended without a message while it opened or ran {path}.",
-            "Check that the file is whole and that its ranges were calibrated on real images.",
+            "Check that the file is complete and that its ranges were calibrated on real images.",
         ) from error
 
 

@@ -127,20 +127,18 @@ def _network(
     classifier_activation: str | None = "softmax",
     name: str | None = None,
 ) -> keras.Model:
-    """Build a network, with the arguments of a Keras Applications function.
+    """Build a network of `_SCALES`, with the arguments of a Keras Applications function.
 
     Args:
-        model: which of `_SCALES`.
         weights: None (random) or a weights file; `edgezoo.build` passes ImageNet's.
         input_shape: (height, width, 3); the trained size where None.
-        pooling: None, "avg" or "max", of a network without its top.
+        pooling: None, "avg" or "max", for a network without its top.
 
     Returns:
-        A network from float32 (n, height, width, 3), -1 to 1, to (n, classes) or to a feature map,
-        without the stochastic depth of the authors' training, which has no effect at inference.
+        float32 (n, height, width, 3), -1 to 1, to (n, classes) or a feature map; without the
+        stochastic depth of the authors' training, which has no effect at inference.
     """
-    import keras
-    from keras import layers
+    from keras import Model, layers
 
     scale = _SCALES[model]
     if input_tensor is None:
@@ -153,7 +151,7 @@ def _network(
     if include_top:
         x = layers.Dropout(scale.dropout, name="top_dropout")(x)
         x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
-    network = keras.Model(input_tensor, x, name=name or model)
+    network = Model(input_tensor, x, name=name or model)
     if weights is not None:
         network.load_weights(weights)
     return network
