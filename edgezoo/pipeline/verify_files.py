@@ -59,7 +59,7 @@ def verify_files(
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
         raise UsageError(
-            "--min-agreement speaks of classes, and these files give features.", "Leave it out."
+            "--min-agreement needs classes, and these files return features.", "Leave it out."
         )
     network = source_network(contract, weights)
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:

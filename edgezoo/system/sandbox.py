@@ -79,13 +79,16 @@ class Sandbox:
     debug: bool = False
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function of EdgeZoo within the limits, and return what it returns.
+        """Run a function of EdgeZoo within the limits, and return what it returns; see `run`."""
+        return self.run(process.job(function, *args, **kwargs))
+
+    def run(self, job: process.Job[T]) -> T:
+        """Carry out a call within the limits.
 
         Raises:
             EdgeZooError: whatever the function raised, of the same class.
             DataError: a file made the process die or exceed its limits.
         """
-        job = process.job(function, *args, **kwargs)
         open_to = [_existing(place) for place in self.writable]
         with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
             note = Path(folder, "progress")
