@@ -188,8 +188,8 @@ def test_a_new_exporters_package_is_a_dependency_of_files(
     def key() -> str:
         return run(
             "-c",
-            "from edgezoo.pipeline import plan, provenance; "
-            "request = plan.ExportRequest('postage', weights='random'); "
+            "from edgezoo.pipeline import plan, provenance, request as r; "
+            "request = r.ExportRequest('postage', weights='random'); "
             "print(provenance.request_key(plan.resolve(request)))",
         )
 
