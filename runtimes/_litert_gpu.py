@@ -69,7 +69,7 @@ class LiteRtGpuSession(BaseSession):
         """Release the buffers and then the model."""
         if self._model is None:
             return
-        with quiet_native():
+        with quiet_native():  # buffers use the environment of the model, so they go first
             for buffer in (*self._in, *self._out):
                 buffer.destroy()
             self._in = self._out = ()

@@ -76,6 +76,7 @@ def _inside(path: Path, name: str) -> Path:
 
 
 def _locations(data: mmap.mmap) -> Iterator[str]:
+    # A list instead of recursion: an untrusted file must not exhaust Python's stack.
     waiting = [("model", 0, len(data), 0)]
     while waiting:
         kind, start, end, depth = waiting.pop()

@@ -179,7 +179,7 @@ def _fuses(graph: _Graph, node: onnx.NodeProto) -> bool:
     while output not in graph.outputs:
         readers = graph.consumers(output)
         if len(readers) != 1:
-            return False
+            return False  # another reader needs the float output
         reader = readers[0]
         if reader.op_type == "QuantizeLinear":
             return True
@@ -208,6 +208,7 @@ def _redundant(graph: _Graph, activation: onnx.NodeProto) -> bool:
         return low >= 0
     bounds = [graph.constant(name) if name else None for name in activation.input[1:]]
     least, most = (*bounds, None, None)[:2]
+    # Half a step of tolerance: such a limit rounds to the last quantized value.
     below = least is None or least.item() <= low + step / 2
     above = most is None or most.item() >= high - step / 2
     return bool(below and above)

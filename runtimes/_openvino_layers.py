@@ -90,6 +90,7 @@ def _integers(node: Any) -> NDArray[Any] | None:
         return None
     if node.get_element_type().get_type_name() not in ("i8", "u8"):
         return None
+    # 16 bits, since values minus a zero point can leave the range of 8 bits.
     values = np.array(node.data).astype(np.int16)
     if shift is not None:
         while shift.get_type_name() == "Convert":

@@ -64,8 +64,10 @@ class BaseSession(ABC):
         import numpy as np
 
         alive()
+        # A file with a fixed batch takes nothing smaller: repeat the last input, drop its outputs.
         rest = np.repeat(part[-1:], at_once - len(part), axis=0)
         outputs = self._run_one(np.concatenate([part, rest]) if len(rest) else part)
+        # Copied, since runtimes overwrite their output buffer in the next run.
         return np.array(outputs).reshape(at_once, -1)[: len(part)]
 
     def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from edgezoo.system.process import SILENT
 
-_lock = threading.Lock()
+_lock = threading.Lock()  # the environment is shared by all threads
 
 
 def load(package: str) -> Any:

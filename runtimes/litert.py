@@ -229,13 +229,13 @@ def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, 
     return _infos(interpreter.get_input_details()), _infos(interpreter.get_output_details())
 
 
-def _dtype(detail: dict[str, Any]) -> str:
+def _dtype(detail: Any) -> str:
     import numpy as np
 
     return str(np.dtype(detail["dtype"]))
 
 
-def _infos(details: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
+def _infos(details: Any) -> tuple[TensorInfo, ...]:
     infos = []
     for detail in details:
         scale, zero = detail["quantization"]

@@ -212,7 +212,7 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
         MissingError: the provider fell back to the CPU, or failed.
     """
     provider = _gpu_provider() or ""
-    fully = True
+    fully = True  # the first attempt allows no operation on the CPU
     with quiet_native():
         try:
             session = session_of(str(path), path, threads, provider, whole=True)

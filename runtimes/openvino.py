@@ -189,7 +189,7 @@ def compile_model(
     openvino = load("openvino")
 
     core = openvino.Core()
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "cpu":
         settings["INFERENCE_NUM_THREADS"] = threads
         # On CPUs with bfloat16 instructions (AMX, avx512_bf16) the plugin would silently compute

@@ -168,7 +168,7 @@ def _features(x: keras.KerasTensor, scale: _Scale) -> keras.KerasTensor:
     return layers.ReLU(6.0, name="top_activation")(x)
 
 
-_PLAIN: dict[str, Any] = {"padding": "same", "use_bias": False}
+_PLAIN = {"padding": "same", "use_bias": False}
 
 
 def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

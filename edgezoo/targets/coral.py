@@ -44,6 +44,7 @@ def place(path: Path) -> Placement:
             after = _INSIDE
         else:
             cpu_ops.append(CpuOp(op.name, op.index, reason))
+            # What depends on it stays outside only if the subgraph has already begun before it.
             after = _BEFORE if before == _BEFORE else _AFTER
         state.update(dict.fromkeys((tensor.index for tensor in op.outputs), after))
     parameters = sum(_parameter_bytes(op) for op in mapped)

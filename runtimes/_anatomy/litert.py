@@ -41,6 +41,7 @@ class LiteRtAnatomy:
         grids = {}
         for op in graph.operators:
             for i in op.outputs:
+                # The output of a DEQUANTIZE is floating point; its input has the grid.
                 dequantizes = tflite_flatbuffer.op_name(model, op) == "DEQUANTIZE"
                 grid = _grid(graph.tensors[int(op.inputs[0] if dequantizes else i)])
                 if grid is not None:
@@ -55,7 +56,7 @@ class LiteRtAnatomy:
         entrance = _entrance(model)
         computed = dict.fromkeys(int(i) for op in graph.operators for i in op.outputs)
         shown = [i for i in computed if _name(graph, i) in names or i == entrance]
-        first = int(graph.outputs[0])
+        first = int(graph.outputs[0])  # stays first: a session returns the first output
         graph.outputs = np.asarray([first, *(i for i in shown if i != first)], np.int32)
         model.signatureDefs = None  # they name the previous outputs
         with tempfile.TemporaryDirectory(prefix="edgezoo-trace-") as folder:

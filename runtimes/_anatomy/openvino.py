@@ -49,7 +49,8 @@ class OpenVinoAnatomy:
         model = runtime.read_model(path)
         ops = model.get_ordered_ops()
         entrance = _entrance(ops)
-        shown: dict[str, Any] = {}
+        # The output of the quantizer is preferred to the tensor itself: it is what layers read.
+        shown: dict[str, object] = {}
         for op in ops:
             if op.get_type_name() == "FakeQuantize":
                 shown |= {n: op.output(0) for n in op.input_value(0).get_names() if n in names}
@@ -120,6 +121,7 @@ def _grid(op: Any) -> Grid:
     bounds = [np.asarray(_value(op.input_value(i)), np.float32) for i in (1, 2)]
     low, high = (bound.reshape(() if bound.size == 1 else -1) for bound in bounds)
     levels = int(op.get_attributes()["levels"])
+    # The quantized values 0 to levels - 1 are spread evenly from low to high.
     scale = (high - low) / np.float32(levels - 1)
     return Grid(scale, np.asarray(-low / scale, np.float32), 0, levels - 1)
 

@@ -44,6 +44,10 @@ _DAMAGE = (
 _HINT = "Use only files from sources that you trust; --trust loads it anyway."
 
 
+Shape = tuple[int | None, ...]
+Shapes = tuple[Shape | None, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class KerasFile:
     """The description of a network in a user's file.
@@ -62,8 +66,8 @@ class KerasFile:
     path: Path
     kind: Literal["keras", "h5", "savedmodel"]
     code: tuple[str, ...] = ()
-    inputs: tuple[tuple[int | None, ...] | None, ...] | None = None
-    outputs: tuple[tuple[int | None, ...] | None, ...] | None = None
+    inputs: Shapes | None = None
+    outputs: Shapes | None = None
     activation: str | None = None
     contract: dict[str, Any] | None = None
     weights_only: bool = False
@@ -136,6 +140,7 @@ def _reason(error: Exception) -> str:
 def _of_zip(path: Path) -> KerasFile:
     with zipfile.ZipFile(path) as archive:
         names = [entry.filename for entry in archive.infolist()]
+        # Of two entries with one name, Keras could read the one that is not checked here.
         if len(set(names)) != len(names) or {_CONFIG, _WEIGHTS} - {*names}:
             raise ValueError(f"it contains {', '.join(names[:5]) or 'nothing'}")
         other_files = [name for name in names if name not in (_CONFIG, _METADATA, _WEIGHTS)]
@@ -153,7 +158,7 @@ def _of_zip(path: Path) -> KerasFile:
     code = (*third_party_code(config), *(f"the file {name}" for name in other_files), *links)
     inside = metadata.get(CONTRACT_KEY)
     contract = inside if isinstance(inside, dict) else None
-    return KerasFile(path, "keras", code, contract=contract, **_interface(config))
+    return KerasFile(path, "keras", code, *_interface(config), contract=contract)
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
@@ -187,7 +192,7 @@ def _of_hdf5(path: Path) -> KerasFile:
             return KerasFile(path, "h5", links, weights_only=True)
         config = _parsed(text)
         code = third_party_code(config) + (third_party_code(_parsed(training)) if training else ())
-    return KerasFile(path, "h5", (*code, *links), **_interface(config))
+    return KerasFile(path, "h5", (*code, *links), *_interface(config))
 
 
 def _h5py() -> Any:
@@ -231,27 +236,27 @@ def _links_out(file: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _interface(config: dict[str, Any]) -> dict[str, Any]:
+def _interface(config: dict[str, Any]) -> tuple[Shapes | None, Shapes | None, str | None]:
     """Return input and output shapes and the last activation, as far as the JSON states them."""
     inner = config.get("config")
     layers = inner.get("layers") if isinstance(inner, dict) else None
     known = config.get("class_name") in ("Functional", "Model", "Sequential")
     if not known or not isinstance(inner, dict) or not isinstance(layers, list) or not layers:
-        return {}
+        return None, None, None
     by_name = {layer["config"]["name"]: layer for layer in layers}
     if config["class_name"] == "Sequential":
         first = layers[0]["config"]
         shape = first.get("batch_shape") or first.get("batch_input_shape")
         shape = shape or inner.get("build_input_shape")
         ends, order = [layers[-1]["config"]["name"]], [layer["config"]["name"] for layer in layers]
-        inputs: tuple[Any, ...] = (tuple(shape) if shape else None,)
+        inputs: Shapes = (tuple(shape) if shape else None,)
     else:
         starts, ends = _names(inner["input_layers"]), _names(inner["output_layers"])
         inputs = tuple(_input_shape(by_name[name]) for name in starts)
         order = []
     outputs = tuple(_output_shape(name, by_name, order) for name in ends)
     last = by_name[ends[0]]["config"] if len(ends) == 1 else {}
-    return {"inputs": inputs, "outputs": outputs, "activation": _activation(ends, by_name, last)}
+    return inputs, outputs, _activation(ends, by_name, last)
 
 
 def _names(ends: Any) -> list[str]:
@@ -262,7 +267,7 @@ def _names(ends: Any) -> list[str]:
     return [name for end in nested for name in _names(end)]
 
 
-def _input_shape(layer: dict[str, Any]) -> tuple[int | None, ...] | None:
+def _input_shape(layer: dict[str, Any]) -> Shape | None:
     facts = layer["config"]
     shape = facts.get("batch_shape") or facts.get("batch_input_shape")
     return tuple(shape) if shape else None
@@ -281,9 +286,7 @@ _PASSING = ("Activation", "Softmax", "Dropout", "ReLU", "Identity")
 _MOST_PASSED = 8
 
 
-def _output_shape(
-    name: str, by_name: dict[str, Any], order: list[str]
-) -> tuple[int | None, ...] | None:
+def _output_shape(name: str, by_name: dict[str, Any], order: list[str]) -> Shape | None:
     """Return (None, n) if the last layers are a dense layer and layers that keep its shape."""
     for _ in range(_MOST_PASSED):
         layer = by_name[name]
