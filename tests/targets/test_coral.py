@@ -114,7 +114,7 @@ FLAT, LINE = _tensor(4, 1, 16), _tensor(5, 1, 10)
     [
         (_op("CONV_2D", X, WEIGHTS, BIAS, out=Y), None),
         (_op("CONV_2D", X, WEIGHTS, BIAS, out=Y, dilationWFactor=2, dilationHFactor=2), None),
-        (_op("CONV_2D", X, WEIGHTS, BIAS, out=Y, dilationWFactor=2), "dilated"),
+        (_op("CONV_2D", X, WEIGHTS, BIAS, out=Y, dilationWFactor=2), "different dilations"),
         (_op("CONV_2D", X, X, BIAS, out=Y), "must be constant"),
         (_op("HARD_SWISH", X, out=Y), "not an operation of"),
         (_op("DEQUANTIZE", X, out=Y), "not an operation of"),
@@ -128,7 +128,7 @@ FLAT, LINE = _tensor(4, 1, 16), _tensor(5, 1, 10)
         (_op("FULLY_CONNECTED", FLAT, WEIGHTS, BIAS, out=LINE), None),
         (_op("FULLY_CONNECTED", X, WEIGHTS, BIAS, out=Y), "more than one dimension"),
         (_op("MEAN", X, _tensor(6, 2, values=[1, 2]), out=LINE), None),
-        (_op("MEAN", X, _tensor(6, 1, values=[3]), out=Y), "other dimensions than x and y"),
+        (_op("MEAN", X, _tensor(6, 1, values=[3]), out=Y), "dimensions other than x and y"),
         (_op("PAD", X, _tensor(6, 4, 2, values=[[0, 0], [1, 1], [1, 1], [0, 0]]), out=Y), None),
         (_op("PAD", X, _tensor(6, 4, 2, values=[[0, 0], [0, 0], [0, 0], [0, 4]]), out=Y), "pads"),
         (_op("SOFTMAX", LINE, out=LINE), None),
@@ -139,7 +139,7 @@ FLAT, LINE = _tensor(4, 1, 16), _tensor(5, 1, 10)
         (_op("STRIDED_SLICE", X, None, None, _tensor(6, 4, values=[1, 2, 2, 1]), out=Y), "stride"),
         (_op("SQUEEZE", _tensor(6, 1, 1, 1, 10), out=LINE), None),
         (_op("SQUEEZE", _tensor(6, 1, 5, 1, 10), out=Y), "between others"),
-        (_op("RESIZE_BILINEAR", X, out=Y), "no published bound"),
+        (_op("RESIZE_BILINEAR", X, out=Y), "an unpublished bound"),
     ],
     ids=lambda value: value.name if isinstance(value, Operation) else value,
 )
