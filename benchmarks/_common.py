@@ -24,8 +24,8 @@ os.environ["EDGEZOO_CACHE_LIMIT"] = "0"
 
 def environment() -> dict[str, Any]:
     """Machine, versions and commit, so that a figure can be placed."""
+    from edgezoo.core.versions import artifact_versions
     from edgezoo.inspection.diagnosis import diagnose
-    from edgezoo.pipeline.children import versions
 
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -44,7 +44,7 @@ def environment() -> dict[str, Any]:
         "uncommitted_changes": bool(changed.stdout.strip()),
         "machine": {key: machine[key] for key in ("cpu", "architecture", "cores", "features")},
         "python": machine["python"],
-        "versions": versions(),
+        "versions": artifact_versions(),
     }
 
 

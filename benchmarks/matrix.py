@@ -37,13 +37,15 @@ MAX_PEAK_MB = 10_000
 
 def key_of(model: str) -> str:
     """Hash of the code and the versions that a cell depends on."""
-    from edgezoo.pipeline.children import versions
+    from edgezoo.core.versions import artifact_versions
 
     trees = [f"HEAD:{name}" for name in ("edgezoo", "exporters", "runtimes", "calibration")]
     code = subprocess.run(
         ["git", "rev-parse", *trees], cwd=common.ROOT, capture_output=True, text=True, check=True
     )
-    text = json.dumps([model, code.stdout, versions(), CALIBRATION, SCORED], sort_keys=True)
+    text = json.dumps(
+        [model, code.stdout, artifact_versions(), CALIBRATION, SCORED], sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""TFLite files that a compiler made for one accelerator: recognised, described, not opened."""
+"""TFLite files compiled for one accelerator: recognize and describe them without opening."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core.protocols import Description, TensorInfo
+from edgezoo.core.errors import RefusedError
+from edgezoo.core.protocols import Compiled, Description, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import _edgetpu, _tflite_versions
 
 EDGE_TPU, ETHOS_U = "edgetpu-custom-op", "ethos-u"
-HINT = "Use the file that it was compiled from."
-# Custom operations that compilers leave in a file: the target, and where such a file runs.
+# Custom operations of compiled files: the target, and where such a file runs.
 _ACCELERATORS = {
     EDGE_TPU: ("coral", "a Coral Edge TPU (--device coral)"),
     ETHOS_U: ("ethos-u", "a microcontroller with an Arm Ethos-U"),
@@ -21,20 +21,33 @@ _ACCELERATORS = {
 
 
 def operation(path: Path) -> str | None:
-    """The custom operation of the accelerator that a file was compiled for, None for a plain one.
+    """Return the custom operation of a compiled file; None for a plain file.
 
-    Found in the bytes, so that a device without ai-edge-litert recognises such a file too.
+    It is found in the bytes, so that it works on a device without ai-edge-litert.
     """
     data = path.read_bytes()
     for code in _ACCELERATORS:
-        # A string of a flatbuffer has its length in front and a zero behind.
+        # A string in a flatbuffer starts with its length and ends with a zero byte.
         if len(code).to_bytes(4, "little") + code.encode() + b"\0" in data:
             return code
     return None
 
 
+def require_plain(path: Path) -> None:
+    """Check that a CPU or a GPU can run a file.
+
+    Raises:
+        RefusedError: it was compiled for an accelerator.
+    """
+    reason = refusal(path)
+    if reason:
+        raise RefusedError(
+            f"{path} cannot be opened: {reason}.", "Use the file that it was compiled from."
+        )
+
+
 def refusal(path: Path) -> str | None:
-    """Why a CPU or a GPU cannot run a compiled file, in words."""
+    """Return why a CPU or a GPU cannot run a file, as a clause; None if it can."""
     code = operation(path)
     if code is None:
         return None
@@ -42,23 +55,21 @@ def refusal(path: Path) -> str | None:
 
 
 def describe(path: Path) -> Description:
-    """What is in a compiled file, which no interpreter on a CPU can open."""
+    """Describe a compiled file, which no interpreter on a CPU can open."""
     code = operation(path) or ""
     model = tflite_flatbuffer.read_model(path)
     graph = model.subgraphs[0]
     names = Counter(tflite_flatbuffer.op_name(model, op) for op in graph.operators)
     target = _ACCELERATORS[code][0]
-    compiled: dict[str, Any] = {"target": target, "accelerator_ops": names[code]}
+    compiled = Compiled(target, names[code])
     needs = _tflite_versions.requirements(model)
     releases = minimum_releases(needs)
     if target == "coral":
         package = _edgetpu.read_package(path)
         release = str(package.minimum_runtime)
-        compiled |= {
-            "compiler": package.compiler,
-            "cached_bytes": package.cached_bytes,
-            "streamed_bytes": package.streamed_bytes,
-        }
+        compiled = Compiled(
+            target, names[code], package.compiler, package.cached_bytes, package.streamed_bytes
+        )
         releases["edgetpu-runtime"] = release
         needs = (*needs, Requirement(f"Edge TPU runtime {release}", {"edgetpu-runtime": release}))
     inputs, outputs = (

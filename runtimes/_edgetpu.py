@@ -1,8 +1,8 @@
 """Files compiled for the Coral Edge TPU, and the library that runs them.
 
-A compiled file is a TFLite file whose mapped operations have become one custom operation. Its
-options hold a package in Google's DarwiNN format, a flatbuffer whose layout libedgetpu publishes
-(executable/executable.fbs). Only the few fields below are read, with the standard library alone.
+A compiled file is a TFLite file whose mapped operations are replaced by one custom operation. Its
+options are a package in Google's DarwiNN format, a flatbuffer whose schema is in libedgetpu
+(executable/executable.fbs). The few fields below are read with the standard library.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from edgezoo.system.hardware import EDGETPU_VARIABLE
 T = TypeVar("T")
 LIBRARY_VARIABLE = EDGETPU_VARIABLE
 _IDENTIFIER = b"DWN1"
-# Places of the fields in their tables, counted from 0.
+# Indices of the fields in their tables.
 _PACKAGE = {"min_runtime": 0, "executables": 1, "compiler": 4}
 _EXECUTABLE = {"parameters": 6, "type": 13}
 _MOST_EXECUTABLES = 64
 _CACHING = 1  # this executable's parameters stay on the chip; those of others are streamed
-_INSTALL = "https://coral.ai/software/#debian-packages tells how to install libedgetpu1-std."
+_INSTALL = "See https://coral.ai/software/#debian-packages for how to install libedgetpu1-std."
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledPackage:
-    """What a file compiled for the Edge TPU says of itself.
+    """The header of a file compiled for the Edge TPU.
 
     Attributes:
         minimum_runtime: the oldest Edge TPU runtime, such as 13 (not the version of libedgetpu's
-            package: release 16.0 of the compiler asks for runtime 14).
+            package: release 16.0 of the compiler requires runtime 14).
         compiler: the compiler's own identification.
         cached_bytes: parameters that stay on the chip.
         streamed_bytes: parameters that are sent at every inference.
@@ -50,10 +50,10 @@ class CompiledPackage:
 
 
 def read_package(path: Path) -> CompiledPackage:
-    """What a compiled file says of itself.
+    """Read the header of a compiled file.
 
     Raises:
-        DataError: the file holds no whole package.
+        DataError: the package in the file is damaged.
     """
     data = path.read_bytes()
     try:
@@ -79,7 +79,7 @@ def _package(data: bytes) -> CompiledPackage:
 
 
 class _Table:
-    """The root table of a flatbuffer: fields by their place."""
+    """The root table of a flatbuffer: fields by index."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -95,17 +95,17 @@ class _Table:
         return self._start + offset if offset else None
 
     def number(self, place: int, form: str) -> int:
-        """A scalar; 0, the format's default, where the field is not there."""
+        """Read a scalar; an absent field is 0, the default of the format."""
         field = self._field(place)
         return int(struct.unpack_from(form, self._data, field)[0]) if field is not None else 0
 
     def content(self, place: int) -> bytes:
-        """A string or a vector of bytes."""
+        """Read a string or a vector of bytes."""
         field = self._field(place)
         return self._vector(field) if field is not None else b""
 
     def strings(self, place: int) -> list[bytes]:
-        """A vector of strings."""
+        """Read a vector of strings."""
         field = self._field(place)
         if field is None:
             return []
@@ -121,19 +121,19 @@ class _Table:
         (length,) = struct.unpack_from("<I", self._data, place + offset)
         start = place + offset + 4
         if start + length > len(self._data):
-            raise ValueError("a vector reaches past the end")
+            raise ValueError("a vector extends past the end")
         return self._data[start : start + length]
 
 
 def library() -> str | None:
-    """Name or path of libedgetpu, as the system finds it or as the variable names it."""
+    """Return the name or path of libedgetpu, from the variable or from the system."""
     named = os.environ.get(LIBRARY_VARIABLE)
     return named or ctypes.util.find_library("edgetpu")
 
 
 @lru_cache(maxsize=4)
 def device_count(name: str) -> int:
-    """How many Edge TPUs a library finds; loaded in a child, since a wrong one may crash.
+    """Count Edge TPUs with a library; it is loaded in a child, since a wrong one may crash.
 
     Raises:
         MissingError: the library cannot be loaded.
@@ -145,7 +145,7 @@ def check_opens(path: Path, name: str) -> None:
     """Open a compiled file and run it once in a child process.
 
     Raises:
-        MissingError, DataError: why it cannot run here.
+        MissingError, DataError: it cannot run here.
     """
     _guarded(name, process.job(try_file, name, path))
 
@@ -153,22 +153,22 @@ def check_opens(path: Path, name: str) -> None:
 def _guarded(name: str, job: process.Job[T]) -> T:
     if "/" in name and not Path(name).exists():
         raise MissingError(
-            f"{LIBRARY_VARIABLE} names {name}, which is not there.",
-            "Name libedgetpu.so.1 with it, or unset it.",
+            f"{LIBRARY_VARIABLE} is {name}, which does not exist.",
+            "Set it to the path of libedgetpu.so.1, or unset it.",
         )
     try:
         return process.Launcher().run(job).value
     except CrashError as error:
         raise MissingError(
-            f"{name} crashed the process that loaded it: it does not fit this TFLite runtime or "
-            "this system.",
-            "Use a libedgetpu that was built for the installed runtime: tflite-runtime 2.12 and "
-            "later need one newer than Google's 16.0.",
+            f"{name} crashed the process that loaded it: it is not compatible with this TFLite "
+            "runtime or this system.",
+            "Use a libedgetpu built for the installed runtime: tflite-runtime 2.12 and later need "
+            "one newer than Google's 16.0.",
         ) from error
 
 
 def count_devices(library: str) -> int:
-    """In a child: load the library and ask it for its devices."""
+    """Load the library and count its devices; called in a child process."""
     try:
         loaded = ctypes.CDLL(library)
     except OSError as error:
@@ -179,7 +179,7 @@ def count_devices(library: str) -> int:
     except AttributeError as error:
         raise MissingError(
             f"{library} is a library, but not libedgetpu: it has no edgetpu_list_devices.",
-            f"Take {LIBRARY_VARIABLE} away or name libedgetpu.so.1 with it. {_INSTALL}",
+            f"Set {LIBRARY_VARIABLE} to the path of libedgetpu.so.1, or unset it. {_INSTALL}",
         ) from error
     count = ctypes.c_size_t()
     devices = loaded.edgetpu_list_devices(ctypes.byref(count))
@@ -188,7 +188,7 @@ def count_devices(library: str) -> int:
 
 
 def try_file(library: str, path: Path) -> None:
-    """In a child: open a file with the delegate, and run it once on zeros."""
+    """Open a file with the delegate and run it once on zeros; called in a child process."""
     import numpy as np
 
     interpreter = open_interpreter(path, library, 1)
@@ -198,7 +198,7 @@ def try_file(library: str, path: Path) -> None:
 
 
 def open_interpreter(path: Path, library: str, threads: int) -> Any:
-    """An interpreter with the Edge TPU's delegate and its tensors allocated.
+    """Return an interpreter with the Edge TPU's delegate and allocated tensors.
 
     Raises:
         MissingError, DataError: see `cause`.
@@ -217,7 +217,7 @@ def open_interpreter(path: Path, library: str, threads: int) -> Any:
     return interpreter
 
 
-# What the runtimes say, what it means, what to do; the first whose words are all found counts.
+# Fragments of a message of the runtimes, its meaning and what to do; the first match counts.
 _CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("libusb-1.0",),
@@ -231,52 +231,52 @@ _CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (
         ("cannot open shared object file",),
-        "The Edge TPU's library needs another one that is not installed: {words}.",
-        "Install the package that has it.",
+        "The Edge TPU's library needs another one that is not installed: {message}.",
+        "Install the package that contains it.",
     ),
     (
         ("invalid ELF header",),
-        "{where} is no shared library.",
-        f"Name libedgetpu.so.1 with {LIBRARY_VARIABLE}. {_INSTALL}",
+        "{where} is not a shared library.",
+        f"Set {LIBRARY_VARIABLE} to the path of libedgetpu.so.1. {_INSTALL}",
     ),
     (
         ("wrong ELF class",),
-        "{where} was built for another word size than this Python.",
-        "Install the libedgetpu of this architecture.",
+        "{where} was built for a different word size than this Python.",
+        "Install the libedgetpu for this architecture.",
     ),
     (
         ("file too short",),
-        "{where} is no shared library.",
-        f"Name libedgetpu.so.1 with {LIBRARY_VARIABLE}. {_INSTALL}",
+        "{where} is not a shared library.",
+        f"Set {LIBRARY_VARIABLE} to the path of libedgetpu.so.1. {_INSTALL}",
     ),
     (
         ("undefined symbol",),
-        "libedgetpu does not fit this TFLite runtime: {words}.",
-        "Take a libedgetpu that was built for it.",
+        "libedgetpu is not compatible with this TFLite runtime: {message}.",
+        "Install a libedgetpu that was built for it.",
     ),
     (
         ("Failed to load delegate",),
         "libedgetpu found no Edge TPU that it may use.",
         "Plug the device in (USB 3, id 1a6e:089a or 18d1:9302; PCIe: /dev/apex_0), check the group "
-        "(plugdev, apex), and that no other process holds it.",
+        "(plugdev, apex), and that no other process uses it.",
     ),
     (
         ("requires runtime version",),
-        "The file was compiled for a newer Edge TPU runtime: {words}.",
+        "The file was compiled for a newer Edge TPU runtime: {message}.",
         "Upgrade libedgetpu, or compile with edgetpu_compiler --min_runtime_version.",
     ),
     (
         ("unresolved custom op: edgetpu-custom-op",),
         "The file was compiled for the Edge TPU and runs nowhere else.",
-        "Use --device coral on a machine that has one, or the file it was compiled from.",
+        "Use --device coral on a machine with an Edge TPU, or the file it was compiled from.",
     ),
 )
 
 
-def cause(words: str, where: str) -> EdgeZooError:
-    """One clear error for what the loader or the runtime said."""
-    first = words.strip().splitlines()[0] if words.strip() else "no reason given"
-    for marks, message, mend in _CAUSES:
-        if all(mark in words for mark in marks):
-            return MissingError(message.format(words=first, where=where), mend)
+def cause(message: str, where: str) -> EdgeZooError:
+    """Return a clear error for a message of the loader or the runtime."""
+    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
+    for fragments, meaning, fix in _CAUSES:
+        if all(fragment in message for fragment in fragments):
+            return MissingError(meaning.format(message=first, where=where), fix)
     return DataError(f"{where} cannot be run by the Edge TPU: {first}.", "Check the file.")

@@ -1,7 +1,7 @@
 """TFLite files on a GPU, by LiteRT's CompiledModel.
 
-Which adapter was chosen stands only in the log that LiteRT writes to the standard error file
-descriptor while it compiles: it is caught and read.
+The chosen adapter is only in the log that LiteRT writes to the standard error file descriptor
+while it compiles, so that log is captured and parsed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core.errors import DataError, MissingError
 from edgezoo.core.protocols import RanOn, TensorInfo
 from edgezoo.runtimes import _vulkan
-from edgezoo.runtimes._session import BaseSession, caught_native, quiet_native
+from edgezoo.runtimes._session import BaseSession, captured_native, quiet_native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ INSTALL = "Install the GPU's Vulkan driver and libvulkan1, or use --device cpu."
 
 
 def is_there() -> bool:
-    """Whether this LiteRT can use a GPU and there is one."""
+    """Return whether this LiteRT can use a GPU and one is present."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return False
     if importlib.util.find_spec("ai_edge_litert.compiled_model") is None:
@@ -37,7 +37,7 @@ def is_there() -> bool:
 
 
 class LiteRtGpuSession(BaseSession):
-    """A model compiled for the GPU alone: operations that it cannot run are an error."""
+    """A model compiled for the GPU only: operations that it cannot run are an error."""
 
     def __init__(
         self, path: Path, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
@@ -49,7 +49,9 @@ class LiteRtGpuSession(BaseSession):
         with quiet_native():
             self._in = self._model.create_input_buffers(0)
             self._out = self._model.create_output_buffers(0)
-            self._run_one(np.zeros(inputs[0].shape, inputs[0].dtype))  # it chats at the first run
+            self._run_one(
+                np.zeros(inputs[0].shape, inputs[0].dtype)
+            )  # the first run prints messages
         atexit.register(_silence)
         self.ran_on = _ran_on(log, self._model.is_fully_accelerated())
 
@@ -64,10 +66,10 @@ class LiteRtGpuSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Let go of buffers and model, in this order."""
+        """Release the buffers and then the model."""
         if self._model is None:
             return
-        with quiet_native():
+        with quiet_native():  # buffers use the environment of the model, so they go first
             for buffer in (*self._in, *self._out):
                 buffer.destroy()
             self._in = self._out = ()
@@ -81,7 +83,7 @@ def _compile(path: Path) -> tuple[Any, str]:
     from ai_edge_litert.compiled_model import CompiledModel
     from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 
-    with caught_native() as log:
+    with captured_native() as log:
         try:
             model = CompiledModel.from_file(str(path), hardware_accel=HardwareAccelerator.GPU)
         except (RuntimeError, ValueError) as error:
@@ -94,19 +96,19 @@ def _compile(path: Path) -> tuple[Any, str]:
         raise MissingError(f"LiteRT finds no GPU to run {path} on.", INSTALL) from failure
     if _OPEN_SIZE in text:
         raise DataError(
-            f"{path} cannot be compiled for the GPU: it leaves a size open, such as its batch.",
+            f"{path} cannot be compiled for the GPU: it has a dynamic size, such as its batch.",
             "Convert it for a batch of 1, or use --device cpu.",
         ) from failure
-    # Others speak of errors too, such as plugins for devices that nobody asked for.
-    told = [line for line in text.splitlines() if line.startswith("ERROR")]
-    reason = (told or str(failure).splitlines())[-1].lstrip("└ ").rstrip(". ")
+    # The last error counts: earlier ones may be of plugins for devices that nobody asked for.
+    errors = [line for line in text.splitlines() if line.startswith("ERROR")]
+    reason = (errors or str(failure).splitlines())[-1].lstrip("└ ").rstrip(". ")
     raise DataError(
         f"{path} cannot be compiled for the GPU: {reason}.", "Use --device cpu."
     ) from failure
 
 
 def _silence() -> None:
-    """At the end of the process: LiteRT tells of each accelerator that it takes down."""
+    """At exit, LiteRT prints a message for each accelerator that it shuts down."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 

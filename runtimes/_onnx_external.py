@@ -1,8 +1,8 @@
-"""Which files an ONNX file wants to read beside itself, found in its bytes.
+"""The external files that an ONNX file names, found in its bytes.
 
-ONNX keeps large tensors in files that it names (`TensorProto.external_data`). A stranger's file
-could name any, or what onnxruntime takes for an address in memory. The protobuf wire format is
-walked for these names alone, without onnx, which a device does not have.
+ONNX stores large tensors in files that it names (`TensorProto.external_data`). An untrusted file
+could name any file, or what onnxruntime takes for an address in memory. Only these names are parsed
+from the protobuf wire format, without onnx, which a device does not have.
 
 Source: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from edgezoo.core.errors import DataError
 
-# Fields that lead to tensors, by message: number and kind of the message inside.
+# Fields that lead to tensors, by message: the number of the field and the message inside.
 _INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -32,7 +32,7 @@ _KEY, _VALUE = 1, 2  # fields of an entry
 _VARINT, _EIGHT, _LENGTH, _FOUR = 0, 1, 2, 5  # wire types
 _LONGEST_VARINT = 10
 _MOST_DEPTH = 100  # as protobuf's own parsers
-_TOLD = 200  # characters of a name
+_SHOWN = 200  # characters of a name
 
 
 class _Field(NamedTuple):
@@ -42,10 +42,10 @@ class _Field(NamedTuple):
 
 
 def external_files(path: Path) -> tuple[Path, ...]:
-    """The files that hold tensors of an ONNX file, sorted.
+    """Return the files with external tensors of an ONNX file, sorted.
 
     Raises:
-        DataError: it is no protobuf message, or names a file outside its folder.
+        DataError: it is not a protobuf message, or names a file outside its folder.
     """
     if not path.is_file() or path.stat().st_size == 0:
         return ()
@@ -54,13 +54,13 @@ def external_files(path: Path) -> tuple[Path, ...]:
             names = sorted(set(_locations(data)))
         except (IndexError, ValueError) as error:
             raise DataError(
-                f"{path} is not a whole ONNX file: {error}.", "Check where it came from."
+                f"{path} is not a complete ONNX file: {error}.", "Check where it came from."
             ) from error
     return tuple(_inside(path, name) for name in names)
 
 
 def _inside(path: Path, name: str) -> Path:
-    """The file of a name: in the folder of the ONNX file or below it, links followed."""
+    """Return the file of a name, in or below the folder of the ONNX file after links."""
     folder = path.parent.resolve()
     try:
         place = (folder / name).resolve()
@@ -69,18 +69,19 @@ def _inside(path: Path, name: str) -> Path:
         allowed = False
     if not allowed:
         raise DataError(
-            f"{path} wants to read tensors from {name[:_TOLD]!r}, which is no file in its folder.",
-            "Use only files of people whom you trust.",
+            f"{path} has external tensors in {name[:_SHOWN]!r}, which is not a file in its folder.",
+            "Use only files from sources that you trust.",
         )
     return path.parent / name
 
 
 def _locations(data: mmap.mmap) -> Iterator[str]:
+    # A list instead of recursion: an untrusted file must not exhaust Python's stack.
     waiting = [("model", 0, len(data), 0)]
     while waiting:
         kind, start, end, depth = waiting.pop()
         if depth > _MOST_DEPTH:
-            raise ValueError("it is nested too deep")
+            raise ValueError("it is nested too deeply")
         inside = _INSIDE[kind]
         entry = {}
         for field in _fields(data, start, end):
@@ -93,14 +94,14 @@ def _locations(data: mmap.mmap) -> Iterator[str]:
 
 
 def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[_Field]:
-    """Fields of a message that have a length; others are stepped over."""
+    """Yield the fields of a message that have a length; others are skipped."""
     while place < end:
         tag, place = _varint(data, place, end)
         wire = tag & 7
         if wire == _LENGTH:
             length, place = _varint(data, place, end)
             if place + length > end:
-                raise ValueError("a field reaches past the end")
+                raise ValueError("a field extends past the end")
             yield _Field(tag >> 3, place, place + length)
             place += length
         elif wire == _VARINT:
@@ -110,17 +111,17 @@ def _fields(data: mmap.mmap, place: int, end: int) -> Iterator[_Field]:
         else:
             raise ValueError(f"a field has the unknown wire type {wire}")
     if place > end:
-        raise ValueError("a number reaches past the end")
+        raise ValueError("a number extends past the end")
 
 
 def _varint(data: mmap.mmap, place: int, end: int) -> tuple[int, int]:
     value = 0
     for count in range(_LONGEST_VARINT):
         if place >= end:
-            raise ValueError("a number reaches past the end")
+            raise ValueError("a number extends past the end")
         byte = data[place]
         place += 1
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
             return value, place
-    raise ValueError("a number is longer than any")
+    raise ValueError("a number has more than 64 bits")

@@ -1,9 +1,8 @@
 """The 8-bit layers of an ONNX file, as ONNX Runtime runs them on x86.
 
-Which neighbours its kernels add in 16 bits was found out with weights that are 127 at two places
-and 0 elsewhere (onnxruntime 1.32, AVX2): tests/inspection/test_portability.py
-repeats it. The order is that
-of MLAS, which lays pixels out as NHWC and counts through (height, width, channel).
+Which neighbours its kernels add in 16 bits was determined with weights that are 127 in two places
+and 0 elsewhere (onnxruntime 1.32, AVX2); tests/inspection/test_portability.py repeats it. The order
+is that of MLAS, which stores pixels as NHWC and iterates over (height, width, channel).
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-# Operations that carry integers themselves: places of the weights and of the zero point that
-# tells the activations' type. Without a place, activations are uint8.
+# Operations that compute in integers: the inputs with the weights and with the zero point of the
+# activations, which has their type. Without a zero point, activations are uint8.
 INTEGER: dict[str, tuple[int, int | None]] = {
     "QLinearConv": (3, 2),
     "QLinearMatMul": (3, 2),
@@ -46,7 +45,7 @@ class _Graph:
         self.outputs = {value.name for value in model.graph.output}
 
     def constant(self, name: str) -> NDArray[Any] | None:
-        """A constant's values, None for what is computed."""
+        """Return the values of a constant; None for a computed tensor."""
         node = self.producers.get(name)
         if node is not None and node.op_type == "Constant":
             values = {entry.name: entry for entry in node.attribute}.get("value")
@@ -54,12 +53,12 @@ class _Graph:
         return self._to_array(self._stored[name]) if name in self._stored else None
 
     def dequantizer(self, name: str) -> onnx.NodeProto | None:
-        """The DequantizeLinear that makes a tensor."""
+        """Return the DequantizeLinear that computes a tensor."""
         node = self.producers.get(name)
         return node if node is not None and node.op_type == "DequantizeLinear" else None
 
     def integers(self, name: str) -> NDArray[Any] | None:
-        """A constant's values, also of a float one that a QuantizeLinear rounds when it loads."""
+        """Return the values of a constant, including a float one behind a QuantizeLinear."""
         node = self.producers.get(name)
         if node is None or node.op_type != "QuantizeLinear":
             return self.constant(name)
@@ -71,11 +70,11 @@ class _Graph:
         return _quantize(values, scale, zero, options.get("axis", 1))
 
     def consumers(self, name: str) -> list[onnx.NodeProto]:
-        """Operations that read a tensor."""
+        """Return the operations that read a tensor."""
         return [node for node in self.nodes if name in node.input]
 
     def dtype(self, node: onnx.NodeProto, place: int | None) -> str:
-        """The integer type that a zero point tells; uint8 where there is none."""
+        """Return the integer type of a zero point; uint8 without one."""
         name = node.input[place] if place is not None and len(node.input) > place else ""
         values = self.constant(name) if name else None
         return str(values.dtype) if values is not None else "uint8"
@@ -84,7 +83,7 @@ class _Graph:
 def _quantize(
     values: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int
 ) -> NDArray[Any] | None:
-    """What QuantizeLinear makes of a constant; None for types other than 8 bits."""
+    """Quantize a constant as QuantizeLinear does; None for types other than 8 bits."""
     import numpy as np
 
     dtype = np.dtype(np.uint8) if zero is None else zero.dtype
@@ -93,15 +92,15 @@ def _quantize(
     shape = [1] * values.ndim
     if scale.size > 1:
         shape[axis] = -1
-    levels = np.rint(values / scale.reshape(shape))
+    quantized = np.rint(values / scale.reshape(shape))
     if zero is not None:
-        levels += zero.reshape(shape if zero.size > 1 else [1] * values.ndim)
+        quantized += zero.reshape(shape if zero.size > 1 else [1] * values.ndim)
     limits = np.iinfo(dtype)
-    return np.asarray(np.clip(levels, limits.min, limits.max).astype(dtype))
+    return np.asarray(np.clip(quantized, limits.min, limits.max).astype(dtype))
 
 
 def integer_layers(model: onnx.ModelProto) -> tuple[IntegerLayer, ...]:
-    """Convolutions and dense layers that run on integers, in the file's order."""
+    """Return convolutions and dense layers that run on integers, in the file's order."""
     graph = _Graph(model)
     found = (_layer(graph, node) for node in graph.nodes)
     return tuple(layer for layer in found if layer is not None)
@@ -157,7 +156,7 @@ def _describe(
 
 
 def _readable(weights: str, node: onnx.NodeProto) -> str:
-    """A layer's name out of that of its weights, where there is one in it."""
+    """Return the name of a layer: from the name of its weights if possible."""
     name = weights
     for suffix in ("_quantized", "_QuantizeLinear_Output", "_Transposed"):
         name = name.removesuffix(suffix)
@@ -169,10 +168,10 @@ def _readable(weights: str, node: onnx.NodeProto) -> str:
 
 
 def _fuses(graph: _Graph, node: onnx.NodeProto) -> bool:
-    """Whether ONNX Runtime makes one integer operation of a float one between dequantizers.
+    """Return whether ONNX Runtime fuses a float operation between dequantizers into an integer one.
 
-    A convolution must be quantized again at once, or behind an activation that the quantizer's
-    own limits make superfluous. Matrix products may end in float.
+    A convolution must be quantized again at once, or after an activation that the limits of the
+    quantizer make redundant. Matrix products may end in float.
     """
     if node.op_type != "Conv":
         return True
@@ -180,18 +179,18 @@ def _fuses(graph: _Graph, node: onnx.NodeProto) -> bool:
     while output not in graph.outputs:
         readers = graph.consumers(output)
         if len(readers) != 1:
-            return False
+            return False  # another reader needs the float output
         reader = readers[0]
         if reader.op_type == "QuantizeLinear":
             return True
-        if reader.op_type not in ("Relu", "Clip") or not _superfluous(graph, reader):
+        if reader.op_type not in ("Relu", "Clip") or not _redundant(graph, reader):
             return False
         output = reader.output[0]
     return False
 
 
-def _superfluous(graph: _Graph, activation: onnx.NodeProto) -> bool:
-    """Whether the quantizer behind an activation clips at least as tightly."""
+def _redundant(graph: _Graph, activation: onnx.NodeProto) -> bool:
+    """Return whether the quantizer after an activation clips at least as tightly."""
     import numpy as np
 
     readers = graph.consumers(activation.output[0])
@@ -209,6 +208,7 @@ def _superfluous(graph: _Graph, activation: onnx.NodeProto) -> bool:
         return low >= 0
     bounds = [graph.constant(name) if name else None for name in activation.input[1:]]
     least, most = (*bounds, None, None)[:2]
+    # Half a step of tolerance: such a limit rounds to the last quantized value.
     below = least is None or least.item() <= low + step / 2
     above = most is None or most.item() >= high - step / 2
     return bool(below and above)

@@ -1,9 +1,8 @@
 """The 8-bit layers of an OpenVINO file, as its CPU plugin runs them on x86.
 
-Which neighbours its kernels (oneDNN) add in 16 bits was found out with weights that are 127 at two
-places and 0 elsewhere (OpenVINO 2026.4, AVX2): tests/inspection/test_portability.py
-repeats it. Signed
-activations are moved to unsigned ones before, so that the same bound holds for them.
+Which neighbours its kernels (oneDNN) add in 16 bits was determined with weights that are 127 in two
+places and 0 elsewhere (OpenVINO 2026.4, AVX2); tests/inspection/test_portability.py repeats it.
+Signed activations are first shifted to unsigned ones, so the same bound holds for them.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
-# Operations that pass on quantized values, so that the quantizer may stand before them.
+# Operations that keep quantized values, so that the quantizer may be before them.
 _PASSING = ("MaxPool", "Relu", "Clamp", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad")
 _BETWEEN = ("Convert", "Subtract", "Multiply", "Reshape", "Transpose")
 _DEPTHWISE = "its kernel adds in 32 bits"
 
 
 def integer_layers(model: Any) -> tuple[IntegerLayer, ...]:
-    """Layers with integer weights behind a FakeQuantize, in the order of computation.
+    """Return layers with integer weights after a FakeQuantize, in the order of computation.
 
     Args:
         model: an `openvino.Model`.
@@ -50,7 +49,7 @@ def _layer(op: Any) -> IntegerLayer | None:
 
 
 def _readable(op: Any) -> str:
-    """A tensor's name of the layer or of the bias behind it: operations are only numbered."""
+    """Return a tensor name of the layer or of its bias: operations only have numbers."""
     readers = [target.get_node() for target in op.output(0).get_target_inputs()]
     for node in (op, *(reader for reader in readers if reader.get_type_name() == "Add")):
         for found in sorted(node.output(0).get_names()):
@@ -59,7 +58,7 @@ def _readable(op: Any) -> str:
 
 
 def _ordered(op: Any, weights: NDArray[Any]) -> tuple[LayerKind, Pairs, NDArray[Any] | None]:
-    """Kind, pairing, and the weights as (output channels, positions, input channels)."""
+    """Return kind, pairing, and the weights as (output channels, positions, input channels)."""
     import numpy as np
 
     if op.get_type_name() == "MatMul":
@@ -77,7 +76,7 @@ def _ordered(op: Any, weights: NDArray[Any]) -> tuple[LayerKind, Pairs, NDArray[
 
 
 def _integers(node: Any) -> NDArray[Any] | None:
-    """The weights as the signed integers that a kernel gets; None where they are no integers."""
+    """Return the weights as signed integers; None if they are not integers."""
     import numpy as np
 
     shift = None
@@ -91,6 +90,7 @@ def _integers(node: Any) -> NDArray[Any] | None:
         return None
     if node.get_element_type().get_type_name() not in ("i8", "u8"):
         return None
+    # 16 bits, since values minus a zero point can leave the range of 8 bits.
     values = np.array(node.data).astype(np.int16)
     if shift is not None:
         while shift.get_type_name() == "Convert":

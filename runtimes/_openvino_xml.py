@@ -1,4 +1,4 @@
-"""What the XML of an OpenVINO file says of itself, and whether it is safe to read."""
+"""Read the header of an OpenVINO file, and check that its XML is safe to read."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ _BLOCK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """IR version, and the newest operation set (opset1, opset2, …) of any layer."""
+    """IR version, and the newest operation set (opset1, opset2, …) of all layers."""
 
     version: str
     opset: int
 
 
 def read(path: Path) -> Head:
-    """Read through the XML once, keeping nothing of it.
+    """Parse the XML once, without building a tree.
 
     Raises:
-        DataError: it is no XML of OpenVINO, it declares a document type or entities, which OpenVINO
-            never writes and which could name other files or grow without end, or it is too deep.
+        DataError: it is not OpenVINO's XML, is nested too deeply, or declares a document type or
+            entities, which OpenVINO never writes and which could name other files or expand
+            without limit.
     """
     parser = expat.ParserCreate()
     found = _Found(path)
@@ -39,15 +40,15 @@ def read(path: Path) -> Head:
             while block := stream.read(_BLOCK):
                 parser.Parse(block)
             parser.Parse(b"", True)
-    except (expat.ExpatError, ValueError, LookupError) as error:  # of the encoding it names
+    except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise DataError(
-            f"{path} is not a whole OpenVINO file: {error}.", "Check where it came from."
+            f"{path} is not a complete OpenVINO file: {error}.", "Check where it came from."
         ) from error
     return Head(found.version, found.opset)
 
 
 class _Found:
-    """What the parser calls."""
+    """Handlers of the parser."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._depth = path, 0
@@ -70,6 +71,6 @@ class _Found:
 
     def refuse(self, *declared: object) -> NoReturn:
         raise DataError(
-            f"{self._path} declares a document type, which no OpenVINO file does.",
-            "Use only files of people whom you trust.",
+            f"{self._path} declares a document type, which OpenVINO files never do.",
+            "Use only files from sources that you trust.",
         )

@@ -1,4 +1,4 @@
-"""The shape that all sessions share: the public method checks, a short private one works."""
+"""The base of all sessions: the public method checks the input, a private one runs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BaseSession(ABC):
-    """What sessions share: subclasses give `inputs`, `outputs` and `_run_one`."""
+    """Base of sessions; subclasses set `inputs` and `outputs` and implement `_run_one`."""
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -31,7 +31,7 @@ class BaseSession(ABC):
     copies = False
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Run n inputs, as many at once as the file takes.
+        """Run n inputs, in batches of the size that the file takes.
 
         Args:
             batch: the file's own dtype and layout, shape (n, *input shape without batch).
@@ -40,7 +40,7 @@ class BaseSession(ABC):
             Raw outputs in the file's own dtype, shape (n, classes).
 
         Raises:
-            DataError: another dtype or shape than the file takes.
+            DataError: the file takes a different dtype or shape.
         """
         import numpy as np
 
@@ -60,12 +60,14 @@ class BaseSession(ABC):
         return np.concatenate(rows)
 
     def _run_filled(self, part: NDArray[Any], at_once: int) -> NDArray[Any]:
-        """Outputs of a part of a batch, filled up where the file takes more at once."""
+        """Run a part of a batch, padded where the file takes larger batches."""
         import numpy as np
 
         alive()
+        # A file with a fixed batch takes nothing smaller: repeat the last input, drop its outputs.
         rest = np.repeat(part[-1:], at_once - len(part), axis=0)
         outputs = self._run_one(np.concatenate([part, rest]) if len(rest) else part)
+        # Copied, since runtimes overwrite their output buffer in the next run.
         return np.array(outputs).reshape(at_once, -1)[: len(part)]
 
     def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
@@ -74,11 +76,11 @@ class BaseSession(ABC):
 
     @abstractmethod
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Outputs of as many inputs as the file takes at once, nearly always one."""
+        """Run one batch of the size that the file takes, nearly always one input."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the runtime's memory."""
+        """Release the runtime's memory."""
 
     def __enter__(self) -> BaseSession:
         return self
@@ -88,34 +90,27 @@ class BaseSession(ABC):
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether an array has the shape of a tensor, of which -1 is any length."""
+    """Return whether an array has the shape of a tensor, where -1 is any length."""
     return len(shape) == len(wanted) and all(
         length in (-1, given) for given, length in zip(shape, wanted, strict=True)
     )
 
 
-def device_refusal(device: str, devices: tuple[str, ...], runtime: str) -> str | None:
-    """The usual reason why a device cannot be used."""
-    if device in devices:
-        return None
-    return f"{runtime} has no device {device!r} here (it has: {', '.join(devices) or 'none'})"
-
-
 @contextlib.contextmanager
 def quiet_native() -> Iterator[None]:
-    """Keep the runtime's native chatter such as "Created XNNPACK delegate" off the user's terminal.
+    """Discard native messages such as "Created XNNPACK delegate".
 
-    It is written to the file descriptors, past Python; errors come back as exceptions.
+    Native code writes to the file descriptors, not to Python's streams; errors are exceptions.
     """
     with open(os.devnull, "wb") as nowhere, _native_output_to(nowhere.fileno()):
         yield
 
 
 @contextlib.contextmanager
-def caught_native() -> Iterator[Path]:
-    """A file that holds what native code prints meanwhile; the caller deletes it.
+def captured_native() -> Iterator[Path]:
+    """Capture native messages in a file; the caller deletes it.
 
-    For runtimes that say only there which device they chose or what they need.
+    Some runtimes report the chosen device or the required memory only there.
     """
     number, name = tempfile.mkstemp(prefix="edgezoo-log-")
     try:
@@ -127,7 +122,7 @@ def caught_native() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _native_output_to(descriptor: int) -> Iterator[None]:
-    """Both streams, since some libraries chat on standard output, where our JSON goes."""
+    """Redirect both streams: some libraries print to standard output, where the JSON goes."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = {number: os.dup(number) for number in (1, 2)}
@@ -137,7 +132,7 @@ def _native_output_to(descriptor: int) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).fflush(None)  # what waits in C's own buffers goes there too
+            ctypes.CDLL(None).fflush(None)  # C buffers its output separately
         for number, copy in saved.items():
             os.dup2(copy, number)
             os.close(copy)

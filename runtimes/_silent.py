@@ -1,7 +1,7 @@
-"""Packages that report their use over the network unless they are told not to.
+"""Import packages with their telemetry disabled.
 
 openvino sends a message when it is imported, onnxruntime (1.32) some seconds after a session was
-made. Both look at the environment while they are imported, and never again.
+created. Both read the environment only while they are imported.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from edgezoo.system.process import SILENT
 
-_lock = threading.Lock()
+_lock = threading.Lock()  # the environment is shared by all threads
 
 
 def load(package: str) -> Any:
-    """Import a package in silence; the user's environment is as before afterwards."""
+    """Import a package without telemetry; the environment is restored afterwards."""
     if package in sys.modules:
         return sys.modules[package]
     with _lock:

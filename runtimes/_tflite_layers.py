@@ -1,7 +1,7 @@
 """The 8-bit layers of a TFLite file.
 
-TFLite's own kernels and XNNPACK widen both factors to 16 bits and add in 32, on every CPU. The
-weights are given all the same: who converts the file to another format meets them again.
+TFLite's own kernels and XNNPACK widen both factors to 16 bits and accumulate in 32 bits on every
+CPU. The weights are still returned: they matter if the file is converted to another format.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KINDS: dict[str, LayerKind] = {
 
 
 def integer_layers(path: Path) -> tuple[IntegerLayer, ...]:
-    """Convolutions and dense layers with 8-bit weights and activations, in the file's order."""
+    """Return the layers with 8-bit weights and activations, in the file's order."""
     model = tflite_flatbuffer.read_model(path)
     tensors = model.subgraphs[0].tensors
     found = []

@@ -1,7 +1,7 @@
-"""Which TFLite release first runs an operation, from its version and its types.
+"""The first TFLite release that runs an operation, from its version and its types.
 
-The file says a version for each operation, and TFLite's own table says which release brought it
-(tflite/tools/versioning/runtime_version.cc of LiteRT, 2025). Quantizers do not always raise the
+The file has a version for each operation, and TFLite's own table has the release that introduced
+it (tflite/tools/versioning/runtime_version.cc of LiteRT, 2025). Quantizers do not always raise the
 version with the types, so the version is also derived from the types, by the rules of
 tflite/tools/versioning/op_version.cc: the later one counts.
 """
@@ -13,8 +13,8 @@ from typing import Any
 from edgezoo.core.releases import Requirement, release_numbers
 from edgezoo.formats import tflite_flatbuffer
 
-# Releases that brought version 1, 2, 3, … of an operation. Operations of image networks; others
-# are unknown here, and said to be.
+# Releases that introduced version 1, 2, 3, … of an operation of image networks. Operations that are
+# not in the table are reported as unknown.
 _SINCE = {
     name: versions.split()
     for name, versions in {
@@ -88,47 +88,27 @@ _SINCE = {
         "UNPACK": "1.11 1.14 2.2 2.3",
     }.items()
 }
-# The version that int8 in and out asks for; 2 where the operation has one and is not named here.
+# The version that int8 inputs and outputs require; 2 (if there is one) for other operations.
 _INT8_VERSION = {
+    **dict.fromkeys(["CAST", "DEPTH_TO_SPACE", "DIV", "RESHAPE", "SPLIT_V", "SQUEEZE"], 1),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
     "FULLY_CONNECTED": 4,
-    "TRANSPOSE_CONV": 2,
-    "SUB": 2,
-    "BATCH_MATMUL": 2,
-    "LOGISTIC": 2,
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": 1,
-    "SQUEEZE": 1,
-    "RESHAPE": 1,
-    "DIV": 1,
-    "CAST": 1,
-    "SUM": 2,
-    "DEQUANTIZE": 2,
-    "LEAKY_RELU": 2,
-    "SPLIT_V": 1,
-    "MIRROR_PAD": 2,
-    "GATHER": 2,
-    "SQUARED_DIFFERENCE": 2,
-    "RSQRT": 2,
-    "ABS": 2,
-    "EXP": 2,
-    "DEPTH_TO_SPACE": 1,
-    "RESIZE_BILINEAR": 2,
-    "GELU": 2,
 }
 # The first release of ai-edge-litert continues TFLite 2.17.
 _LITERT = ("1.0.0", (2, 17))
 
 
 def requirements(model: Any) -> tuple[Requirement, ...]:
-    """What a parsed file (`ModelT`) asks of a TFLite runtime, the newest demands last."""
+    """Return what a parsed file (`ModelT`) requires of a TFLite runtime, the newest last."""
     found: dict[tuple[str, int], None] = {}
     for graph in model.subgraphs:
         for op in graph.operators:
             name = tflite_flatbuffer.op_name(model, op)
             code = model.operatorCodes[op.opcodeIndex]
             if name == tflite_flatbuffer.text(code.customCode):
-                continue  # of whoever registers it
+                continue  # a custom operation has no release
             version = max(int(code.version), _version_by_types(name, graph, op))
             found[name, version] = None
     needs = [_requirement(name, version) for name, version in found]
@@ -149,7 +129,7 @@ def _requirement(name: str, version: int) -> Requirement:
 
 
 def _version_by_types(name: str, graph: Any, op: Any) -> int:
-    """The version that TFLite gives an operation with these types, where they are int8."""
+    """Return the version that TFLite assigns to an operation with int8 types."""
     dtypes = [
         tflite_flatbuffer.tensor_dtype(graph.tensors[i])
         for i in (*op.inputs, *op.outputs)

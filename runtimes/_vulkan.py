@@ -1,4 +1,4 @@
-"""Which GPUs Vulkan finds, without any package: WebGPU runtimes on Linux go through Vulkan."""
+"""The GPUs that Vulkan finds, without any package: WebGPU runtimes on Linux use Vulkan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TYPE_OFFSET, _NAME_OFFSET, _PROPERTIES_SIZE = 16, 20, 2048
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A device that Vulkan offers; `software` where the CPU computes what a GPU would."""
+    """A Vulkan device; `software` if it is emulated on the CPU."""
 
     name: str
     software: bool
@@ -28,7 +28,7 @@ class Adapter:
 
 @lru_cache(maxsize=1)
 def adapters() -> tuple[Adapter, ...]:
-    """All Vulkan devices, in the driver's order; none where there is no Vulkan.
+    """Return all Vulkan devices, in the driver's order; empty without Vulkan.
 
     Drivers are third-party code, so they are loaded in a child process.
     """
@@ -41,9 +41,9 @@ def adapters() -> tuple[Adapter, ...]:
 
 
 def chosen() -> tuple[Literal["hardware", "software", "unknown"], str | None]:
-    """Kind and name of the device that a runtime takes which does not say so itself.
+    """Return kind and name of the device used by a runtime that does not report it.
 
-    Known only where Vulkan offers one device, or several of one kind (then without a name).
+    They are known only if Vulkan has one device, or several of one kind (then without a name).
     """
     found = adapters()
     if len({adapter.software for adapter in found}) != 1:

@@ -1,30 +1,29 @@
-"""The reference: a whole network as Keras or TensorFlow saved it, run by Keras itself."""
+"""The reference: a network saved by Keras or TensorFlow, run by Keras itself."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.core.errors import MissingError
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.protocols import Description, TensorInfo
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.formats.keras_files import load_network, reading
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._base import BaseRuntime
+from edgezoo.runtimes._session import BaseSession, quiet_native
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class KerasRuntime:
-    """Runtime of `.keras`, `.h5` and SavedModels (by the file that each folder of them has).
+class KerasRuntime(BaseRuntime):
+    """Runtime of `.keras`, `.h5` and SavedModels (by the file that each of their folders has).
 
-    Options must say what such a file takes, unless `edgezoo finetune` wrote it.
+    Options must state what such a file takes, unless `edgezoo finetune` wrote it.
     """
 
     name: str = "keras"
@@ -32,21 +31,7 @@ class KerasRuntime:
     suffixes: tuple[str, ...] = (".keras", ".h5", ".hdf5", Path(SAVED_MODEL_FILE).suffix)
     extra: str = "export"
     packages: tuple[str, ...] = ("keras", "tensorflow")
-
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        try:
-            return f"keras {importlib.metadata.version('keras')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    def devices(self) -> tuple[str, ...]:
-        """See `Runtime`."""
-        return ("cpu",) if importlib.util.find_spec("keras") else ()
-
-    def refusal(self, artifact: Artifact, device: str) -> str | None:
-        """See `Runtime`."""
-        return device_refusal(device, self.devices(), self.name)
+    distributions: tuple[str, ...] = ("keras",)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`."""
@@ -67,15 +52,9 @@ class KerasRuntime:
             dict(sorted(ops.items())), (), session.inputs, session.outputs, {}, False
         )
 
-    def integer_kernels(self, path: Path) -> IntegerKernels:
-        """See `Runtime`; a Keras network computes in float."""
-        return IntegerKernels(self.name)
-
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> KerasSession:
-        """See `Runtime`; Keras takes the threads that its backend takes."""
-        reason = self.refusal(artifact, device)
-        if reason and self.devices():
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
+        """See `Runtime`; the number of threads is that of Keras' backend."""
+        self.require_device(artifact, device)
         return KerasSession(_load(artifact.path, artifact.trusted))
 
 
@@ -93,21 +72,17 @@ class KerasSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the model."""
+        """Release the model."""
         self._model = None
 
 
 def _network_path(path: Path) -> Path:
-    """The file, or the folder where it is the main file of a SavedModel."""
+    """Return the file, or the folder if it is the main file of a SavedModel."""
     return path.parent if path.name == SAVED_MODEL_FILE else path
 
 
 def _load(path: Path, trust: bool) -> Any:
-    if importlib.util.find_spec("keras") is None:
-        raise MissingError(
-            f"Opening {path.name} needs Keras, which is not installed.",
-            'Run: pip install "edgezoo[export]"',
-        )
+    registry.require_packages(("keras",), "export", f"Opening {path.name}")
     with quiet_native():
         return load_network.load(_network_path(path), trust)
 

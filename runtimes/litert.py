@@ -1,13 +1,12 @@
-"""TFLite files by ai-edge-litert, tflite-runtime or TensorFlow, whichever is there.
+"""TFLite files by ai-edge-litert, tflite-runtime or TensorFlow, whichever is installed.
 
 On the CPU; on a GPU with ai-edge-litert; on a Coral Edge TPU with libedgetpu. `describe` and
-`read_contract` need nothing beyond that one package.
+`read_contract` need no other package.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import importlib.util
 import zipfile
 from collections import Counter
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
+from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._tflite_layers import integer_layers
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ _PACKAGES = (
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
 _LARGEST_ATTACHED = 64 << 20
-_BORDER_OPS = {"QUANTIZE", "DEQUANTIZE"}
+_IO_OPS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 def _find_package() -> tuple[str, str] | None:
@@ -45,10 +44,10 @@ def _find_package() -> tuple[str, str] | None:
 
 
 def load_api() -> Any:
-    """The installed package's module with `Interpreter` and `load_delegate`.
+    """Import the module with `Interpreter` and `load_delegate` from the installed package.
 
     Raises:
-        MissingError: there is none.
+        MissingError: no such package is installed.
     """
     found = _find_package()
     if found is None:
@@ -64,14 +63,14 @@ def load_api() -> Any:
 
 
 def _built_for_numpy_1(error: Exception, distribution: str) -> Exception:
-    """What to raise where an extension for numpy 1 meets numpy 2: the error itself, or words.
+    """Return the error to raise where an extension built for numpy 1 may have met numpy 2.
 
-    Which class comes, and whether at import or at the first interpreter, depends on the releases.
+    Its class, and whether it occurs at import or at the first interpreter, depend on the releases.
     """
     if "_ARRAY_API" not in str(error) and not isinstance(error.__cause__, ImportError):
         return error
     return MissingError(
-        f"{distribution} was built for numpy 1 and cannot run with the numpy 2 that is here.",
+        f"{distribution} was built for numpy 1 and cannot run with the installed numpy 2.",
         'Run: pip install "numpy<2", or pip install ai-edge-litert instead.',
     )
 
@@ -87,32 +86,29 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
     except (ValueError, RuntimeError) as error:
         raise DataError(
             f"{path} cannot be opened by {(_find_package() or ('', ''))[1]}: {words_of(error)}.",
-            "Check that the file is whole; a newer runtime may know more operations.",
+            "Check that the file is complete; a newer runtime may know more operations.",
         ) from error
     return interpreter
 
 
 @dataclass(frozen=True, slots=True)
-class LiteRtRuntime:
+class LiteRtRuntime(BaseRuntime):
     """Runtime of `.tflite`."""
 
     name: str = "litert"
     format: str = "tflite"
     suffixes: tuple[str, ...] = (".tflite",)
+    supported_devices: tuple[str, ...] = ("cpu", "gpu", "coral")
     extra: str = "tflite"
     packages: tuple[str, ...] = ("ai_edge_litert",)
+    distributions: tuple[str, ...] = tuple(distribution for _, distribution in _PACKAGES)
 
     def version(self) -> str | None:
         """See `Runtime`."""
         found = _find_package()
         if found is None:
             return None
-        for name in (found[1], "tensorflow-cpu"):
-            try:
-                return f"{name} {importlib.metadata.version(name)}"
-            except importlib.metadata.PackageNotFoundError:
-                continue
-        return found[1]
+        return first_installed((found[1], "tensorflow-cpu")) or found[1]
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
@@ -126,12 +122,8 @@ class LiteRtRuntime:
         if device in ("cpu", "gpu") and _compiled.operation(artifact.path):
             return _compiled.refusal(artifact.path)
         if device == "cpu" and _find_package():
-            return None  # without looking for other devices, which takes time
-        return device_refusal(device, self.devices(), self.name)
-
-    def files(self, path: Path) -> tuple[Path, ...]:
-        """See `Runtime`."""
-        return (path,)
+            return None  # looking for other devices takes time
+        return BaseRuntime.refusal(self, artifact, device)
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
@@ -145,11 +137,10 @@ class LiteRtRuntime:
         if text is None:
             return None
         try:
-            facts: dict[str, Any] = parse_json(text)
-            facts.setdefault("labels", attached.get(LABELS_FILE, b"").decode().splitlines())
-        except (ValueError, AttributeError) as error:
-            raise DataError(f"The contract inside {path} is damaged.") from error
-        return facts
+            labels = attached.get(LABELS_FILE, b"").decode().splitlines()
+        except UnicodeDecodeError as error:
+            raise DataError(f"The labels inside {path} are damaged.") from error
+        return {"labels": labels, **parse_contract(text, path)}
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -157,14 +148,14 @@ class LiteRtRuntime:
             return _compiled.describe(path)
         interpreter = _interpreter(path)
         tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
-        # Where a delegate took operations over, they stand behind its own entry in the list.
+        # A delegate adds its own entry and leaves the operations that it replaced in the list.
         ops = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
         quantized = any(t["quantization"][0] for t in tensors.values())
         floating = [
             op["op_name"]
             for op in ops
             if quantized
-            and op["op_name"] not in _BORDER_OPS
+            and op["op_name"] not in _IO_OPS
             and any(_dtype(tensors[i]) == "float32" for i in op["outputs"] if i in tensors)
         ]
         needs = _requirements(path)
@@ -179,7 +170,7 @@ class LiteRtRuntime:
         )
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
-        """See `Runtime`; without ai-edge-litert's schema, which reads the file, no layers."""
+        """See `Runtime`; no layers without ai-edge-litert, whose schema reads the file."""
         if importlib.util.find_spec("ai_edge_litert") is None:
             return IntegerKernels("litert")
         return IntegerKernels("litert", integer_layers(path))
@@ -189,19 +180,16 @@ class LiteRtRuntime:
         path = artifact.path
         if device == "coral":
             return _open_on_coral(path, threads)
-        reason = self.refusal(artifact, device)
-        if reason and _compiled.operation(path):
-            raise RefusedError(f"{path} cannot be opened: {reason}.", _compiled.HINT)
-        if reason and self.devices():
-            hint = _litert_gpu.INSTALL if device == "gpu" else ""
-            raise MissingError(f"{path} cannot be opened: {reason}.", hint)
+        _compiled.require_plain(path)
+        if device != "cpu":
+            self.require_device(artifact, device, _litert_gpu.INSTALL if device == "gpu" else "")
         if device == "gpu":
             return _litert_gpu.LiteRtGpuSession(path, *tensor_infos(path))
         return open_on_cpu(path, threads)
 
 
 def open_on_cpu(path: Path, threads: int = 1) -> LiteRtSession:
-    """A session of the CPU's kernels, XNNPACK's where they apply."""
+    """Open a session on the CPU, with XNNPACK's kernels where they apply."""
     return LiteRtSession(_interpreter(path, threads))
 
 
@@ -226,28 +214,28 @@ class LiteRtSession(BaseSession):
         return output
 
     def tensor(self, index: int) -> NDArray[Any]:
-        """An output of the last run by its index in the file, batch axis included."""
+        """Return an output of the last run by its index in the file, including the batch axis."""
         values: NDArray[Any] = self._interpreter.get_tensor(index)
         return values
 
     def close(self) -> None:
-        """Drop the interpreter; its memory goes with it."""
+        """Release the interpreter and its memory."""
         self._interpreter = None
 
 
 def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs of a file, for runtimes that tell less about them."""
+    """Return inputs and outputs of a file, for runtimes that report less about them."""
     interpreter = _interpreter(path)
     return _infos(interpreter.get_input_details()), _infos(interpreter.get_output_details())
 
 
-def _dtype(detail: dict[str, Any]) -> str:
+def _dtype(detail: Any) -> str:
     import numpy as np
 
     return str(np.dtype(detail["dtype"]))
 
 
-def _infos(details: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
+def _infos(details: Any) -> tuple[TensorInfo, ...]:
     infos = []
     for detail in details:
         scale, zero = detail["quantization"]
@@ -264,27 +252,27 @@ def _infos(details: list[dict[str, Any]]) -> tuple[TensorInfo, ...]:
 
 
 def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    """Files in the zip at the file's end, those that are there.
+    """Read files of these names from the zip at the end of a file, if present.
 
     Raises:
-        DataError: one unpacks to more than a contract or a list of labels can have.
+        DataError: one unpacks to more than a contract or a list of labels can be.
     """
     found = {}
     try:
         with zipfile.ZipFile(path) as files:
             for name in set(names) & set(files.namelist()):
                 with files.open(name) as stream:
-                    # No more than that is unpacked, whatever the zip says of its size.
+                    # Unpack no more than the limit, whatever size the zip states.
                     found[name] = stream.read(_LARGEST_ATTACHED + 1)
     except (zipfile.BadZipFile, OSError, NotImplementedError):
         return {}
     if any(len(data) > _LARGEST_ATTACHED for data in found.values()):
-        raise DataError(f"{path} has more attached than {_LARGEST_ATTACHED >> 20} MiB.")
+        raise DataError(f"{path} has more than {_LARGEST_ATTACHED >> 20} MiB attached.")
     return found
 
 
 def _read_embedded(path: Path) -> bytes | None:
-    """The contract in the flatbuffer itself, without labels: where the zip was cut off."""
+    """Read the contract in the flatbuffer itself, without labels, in case the zip was cut off."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return None
     from edgezoo.formats import tflite_flatbuffer
@@ -293,7 +281,7 @@ def _read_embedded(path: Path) -> bytes | None:
 
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:
-    """What the file asks of a runtime; nothing without ai-edge-litert, which reads it."""
+    """Return what the file requires of a runtime; nothing without ai-edge-litert to read it."""
     if importlib.util.find_spec("ai_edge_litert") is None:
         return ()
     from edgezoo.formats import tflite_flatbuffer
@@ -303,7 +291,7 @@ def _requirements(path: Path) -> tuple[Requirement, ...]:
 
 
 def _edge_tpus() -> int:
-    """How many Edge TPUs are there; 0 where their library does not load."""
+    """Count the Edge TPUs; 0 if their library does not load."""
     name = _edgetpu.library()
     try:
         return _edgetpu.device_count(name) if name else 0
@@ -312,7 +300,7 @@ def _edge_tpus() -> int:
 
 
 def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
-    """A session on an Edge TPU, after everything that may crash went well in a child."""
+    """Open a session on an Edge TPU, after a trial run in a child process, which may crash."""
     if _compiled.operation(path) != _compiled.EDGE_TPU:
         raise RefusedError(
             f"{path} was not compiled for the Edge TPU.", "Compile it with --target coral first."

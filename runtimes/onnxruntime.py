@@ -1,8 +1,7 @@
-"""ONNX files by ONNX Runtime: a plain default session on the CPU, or the package's GPU provider."""
+"""ONNX files by ONNX Runtime: a default session on the CPU, or the GPU provider of the package."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import sys
 from collections import Counter
@@ -10,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _vulkan
+from edgezoo.runtimes._base import BaseRuntime, parse_contract
 from edgezoo.runtimes._onnx_external import external_files
 from edgezoo.runtimes._onnx_layers import INTEGER, integer_layers
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._silent import load
 
 if TYPE_CHECKING:
@@ -27,56 +27,34 @@ if TYPE_CHECKING:
 _CPU_PROVIDER = "CPUExecutionProvider"
 _MAIN_DOMAIN = ("", "ai.onnx")
 _QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
-# The runtime makes integers of a constant bias when it loads a layer of these.
+# Layers whose constant float bias the runtime quantizes when it loads the file.
 _BIASED = ("Conv", "Gemm")
 _FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Sub"}
-# The release of onnxruntime that first knew an IR version and an opset of ai.onnx
+# The first release of onnxruntime with an IR version, and with an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
 _FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}
-_FIRST_OPSET = {
-    7: "0.1",
-    8: "0.1",
-    9: "0.3",
-    10: "0.5",
-    11: "1.0",
-    12: "1.3",
-    13: "1.6",
-    14: "1.8",
-    15: "1.9",
-    16: "1.11",
-    17: "1.12",
-    18: "1.14",
-    19: "1.15",
-    20: "1.17",
-    21: "1.18",
-}
+_OPSETS = "0.1 0.1 0.3 0.5 1.0 1.3 1.6 1.8 1.9 1.11 1.12 1.14 1.15 1.17 1.18"
+_FIRST_OPSET = dict(enumerate(_OPSETS.split(), 7))
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-webgpu")
-# Providers of a GPU, best first; a package has one of these families.
+# GPU providers, best first; a package has one of these families.
 _GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "WebGpuExecutionProvider")
 _GPU_HINT = (
-    "Install the GPU's driver, and in place of onnxruntime the package with its provider: "
+    "Install the GPU's driver, and instead of onnxruntime the package with its provider: "
     "onnxruntime-gpu for CUDA and TensorRT, onnxruntime-webgpu for others. Or use --device cpu."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxRuntime:
+class OnnxRuntime(BaseRuntime):
     """Runtime of `.onnx`."""
 
     name: str = "onnxruntime"
     format: str = "onnx"
     suffixes: tuple[str, ...] = (".onnx",)
+    supported_devices: tuple[str, ...] = ("cpu", "gpu")
     extra: str = "onnx"
     packages: tuple[str, ...] = ("onnxruntime",)
-
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        for name in _DISTRIBUTIONS:
-            try:
-                return f"{name} {importlib.metadata.version(name)}"
-            except importlib.metadata.PackageNotFoundError:
-                continue
-        return None
+    distributions: tuple[str, ...] = _DISTRIBUTIONS
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
@@ -84,27 +62,18 @@ class OnnxRuntime:
             return ()
         return ("cpu", "gpu") if _gpu_provider() else ("cpu",)
 
-    def refusal(self, artifact: Artifact, device: str) -> str | None:
-        """See `Runtime`."""
-        if device == "cpu" and importlib.util.find_spec("onnxruntime"):
-            return None  # without loading the package to look for a GPU
-        return device_refusal(device, self.devices(), self.name)
-
     def files(self, path: Path) -> tuple[Path, ...]:
-        """See `Runtime`; with the files that hold its large tensors, where there are any."""
+        """See `Runtime`; including files with external tensors."""
         return (path, *external_files(path))
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
         """See `Runtime`."""
         text = session_of(str(path), path).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
-        try:
-            return parse_json(text) if text else None
-        except ValueError as error:
-            raise DataError(f"The contract inside {path} is damaged.") from error
+        return parse_contract(text, path) if text else None
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
-        session = OnnxSession(session_of(str(path), path))  # says what is wrong with a damaged file
+        session = OnnxSession(session_of(str(path), path))  # raises for a damaged file
         model = load_model(path)
         ops = Counter(node.op_type for node in model.graph.node)
         quantized = bool({*_QUANTIZERS, *INTEGER} & set(ops))
@@ -138,17 +107,14 @@ class OnnxRuntime:
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OnnxSession:
         """See `Runtime`."""
-        reason = self.refusal(artifact, device)
-        if reason and self.devices():
-            hint = _GPU_HINT if device == "gpu" else ""
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.", hint)
+        self.require_device(artifact, device, _GPU_HINT if device == "gpu" else "")
         if device == "gpu":
             return OnnxSession(*_gpu_session(artifact.path, threads))
         return OnnxSession(session_of(str(artifact.path), artifact.path, threads))
 
 
 class OnnxSession(BaseSession):
-    """An InferenceSession, on the provider that it was made with."""
+    """An InferenceSession, on the provider that it was created with."""
 
     def __init__(self, session: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
         self._session = session
@@ -163,12 +129,12 @@ class OnnxSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the session; its memory goes with it."""
+        """Release the session and its memory."""
         self._session = None
 
 
 def load_model(path: Path) -> Any:
-    """The file as an `onnx.ModelProto`.
+    """Load the file as an `onnx.ModelProto`.
 
     Raises:
         MissingError: onnx is not installed.
@@ -192,49 +158,41 @@ def session_of(
     *,
     whole: bool = False,
 ) -> Any:
-    """A session on one provider.
+    """Create a session on one provider.
 
     Args:
-        model: a file's name, or the bytes of a model.
-        path: what to call it in an error.
+        model: a file name, or the bytes of a model.
+        path: the file, for error messages.
         threads: of one run.
-        provider: where it runs.
-        whole: only where no operation is left to the CPU.
+        provider: to run on.
+        whole: fail where an operation would run on the CPU instead.
 
     Raises:
         MissingError: onnxruntime is not installed.
-        DataError: it cannot be opened, or wants to read what is not in its folder.
+        DataError: it cannot be opened, or names files outside its folder.
     """
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise MissingError(
-            "Opening an .onnx file needs onnxruntime, which is not installed.",
-            'Run: pip install "edgezoo[onnx]"',
-        )
+    registry.require_packages(("onnxruntime",), "onnx", "Opening an .onnx file")
     onnxruntime = load("onnxruntime")
 
     if isinstance(model, str):
         external_files(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3
+    options.log_severity_level = 4 if whole else 3  # failing is expected where `whole` is tried
     if whole:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        options.log_severity_level = 4
     try:
-        # Without enable_fallback=0, a provider that fails is replaced by the CPU in silence.
-        session = onnxruntime.InferenceSession(
-            model, options, providers=[provider], enable_fallback=0
-        )
+        # Without enable_fallback=0, the CPU silently replaces a provider that fails.
+        return onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # onnxruntime's own error classes have no common base
         raise DataError(
             f"{path} cannot be opened by onnxruntime: {words_of(error)}.",
-            "Check that the file is whole.",
+            "Check that the file is complete.",
         ) from error
-    return session
 
 
 def _gpu_provider() -> str | None:
-    """The provider that would run on a GPU of this machine, None where there is neither."""
+    """Return the provider for a GPU of this machine; None without provider or GPU."""
     onnxruntime = load("onnxruntime")
 
     present = set(onnxruntime.get_available_providers())
@@ -248,13 +206,13 @@ def _gpu_provider() -> str | None:
 
 
 def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
-    """A session on the GPU, and what it runs on by its own word.
+    """Create a session on the GPU; return it with the device that it reports.
 
     Raises:
         MissingError: the provider fell back to the CPU, or failed.
     """
     provider = _gpu_provider() or ""
-    fully = True
+    fully = True  # the first attempt allows no operation on the CPU
     with quiet_native():
         try:
             session = session_of(str(path), path, threads, provider, whole=True)
@@ -268,7 +226,7 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
                 raise MissingError(error.message, _GPU_HINT) from error
     if session.get_providers()[0] != provider:
         raise MissingError(
-            f"onnxruntime took {session.get_providers()[0]} in place of {provider}.", _GPU_HINT
+            f"onnxruntime used {session.get_providers()[0]} instead of {provider}.", _GPU_HINT
         )
     details = {"provider": provider}
     if provider != "WebGpuExecutionProvider":
@@ -278,7 +236,7 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
 
 
 def _requirement(what: str, since: str | None) -> Requirement:
-    """Of all packages with this runtime; they count releases alike."""
+    """Return a requirement of all packages with this runtime; their release numbers agree."""
     return Requirement(what, dict.fromkeys(_DISTRIBUTIONS, since) if since else {})
 
 
@@ -289,7 +247,7 @@ def _info(value: Any) -> TensorInfo:
 
 
 def _float_ops(model: Any) -> tuple[str, ...]:
-    """Arithmetic of a quantized file that does not stand between dequantizers: it runs in float."""
+    """Return the arithmetic operations whose inputs are not dequantized: they run in float."""
     dequantized = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
     stored = {tensor.name for tensor in model.graph.initializer}
 

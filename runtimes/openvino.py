@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from collections import Counter
 from collections.abc import Callable
@@ -10,76 +9,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.runtimes import _openvino_xml
+from edgezoo.runtimes._base import BaseRuntime, parse_contract
 from edgezoo.runtimes._openvino_layers import integer_layers
-from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native
+from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._silent import load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
-# The release that first read an IR version and an operation set
+# The first release that reads an IR version, and an operation set
 # (https://docs.openvino.ai: "Available Operation Sets").
 _FIRST_IR = {"10": "2020.1", "11": "2022.1"}
-_FIRST_OPSET = {
-    1: "2020.1",
-    2: "2020.2",
-    3: "2020.4",
-    4: "2021.1",
-    5: "2021.2",
-    6: "2021.3",
-    7: "2021.4",
-    8: "2022.1",
-    9: "2022.2",
-    10: "2022.3",
-    11: "2023.0",
-    12: "2023.1",
-    13: "2023.2",
-    14: "2024.0",
-    15: "2024.5",
-    16: "2025.0",
-}
+_OPSETS = """
+2020.1 2020.2 2020.4 2021.1 2021.2 2021.3 2021.4 2022.1 2022.2 2022.3 2023.0 2023.1 2023.2 2024.0
+2024.5 2025.0
+"""
+_FIRST_OPSET = dict(enumerate(_OPSETS.split(), 1))
 _GPU_HINT = (
-    "OpenVINO's GPU plugin drives Intel GPUs: install the driver (intel-opencl-icd), and check "
+    "OpenVINO's GPU plugin supports Intel GPUs: install the driver (intel-opencl-icd), and check "
     "the group (render). Or use --device cpu."
 )
 _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
 
 
 @dataclass(frozen=True, slots=True)
-class OpenVinoRuntime:
+class OpenVinoRuntime(BaseRuntime):
     """Runtime of `.xml` with its `.bin`."""
 
     name: str = "openvino"
     format: str = "openvino"
     suffixes: tuple[str, ...] = (".xml",)
+    supported_devices: tuple[str, ...] = ("cpu", "gpu")
     extra: str = "openvino"
     packages: tuple[str, ...] = ("openvino",)
-
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        try:
-            return f"openvino {importlib.metadata.version('openvino')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
+    distributions: tuple[str, ...] = ("openvino",)
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
         if importlib.util.find_spec("openvino") is None:
             return ()
         return ("cpu", "gpu") if _has_gpu() else ("cpu",)
-
-    def refusal(self, artifact: Artifact, device: str) -> str | None:
-        """See `Runtime`."""
-        if device == "cpu" and importlib.util.find_spec("openvino"):
-            return None  # without loading the plugins to look for a GPU
-        return device_refusal(device, self.devices(), self.name)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`."""
@@ -90,11 +66,7 @@ class OpenVinoRuntime:
         model = read_model(path)
         if not model.has_rt_info([CONTRACT_KEY]):
             return None
-        try:
-            facts: dict[str, Any] = parse_json(str(model.get_rt_info([CONTRACT_KEY]).value))
-        except ValueError as error:
-            raise DataError(f"The contract inside {path} is damaged.") from error
-        return facts
+        return parse_contract(str(model.get_rt_info([CONTRACT_KEY]).value), path)
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -128,10 +100,7 @@ class OpenVinoRuntime:
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OpenVinoSession:
         """See `Runtime`."""
-        reason = self.refusal(artifact, device)
-        if reason and self.devices():
-            hint = _GPU_HINT if device == "gpu" else ""
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.", hint)
+        self.require_device(artifact, device, _GPU_HINT if device == "gpu" else "")
         model = read_model(artifact.path)
         return OpenVinoSession(*compile_model(model, artifact.path, device, threads))
 
@@ -139,8 +108,8 @@ class OpenVinoRuntime:
 class OpenVinoSession(BaseSession):
     """A compiled model with one inference request.
 
-    `copies` stays false: two requests that start at once in two threads can wait for each other
-    for good, one with Python's lock and one for it.
+    `copies` is false: two requests that start at once in two threads can deadlock, since one holds
+    Python's lock while the other waits for it.
     """
 
     def __init__(self, compiled: Any, ran_on: RanOn) -> None:
@@ -153,21 +122,21 @@ class OpenVinoSession(BaseSession):
         self.backend = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
 
     def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
-        """See `Session`: the request keeps an input, so that it is copied once, as others do."""
-        self._lay(one)
+        """See `Session`; the request keeps its input, so that it is copied only once."""
+        self._set_input(one)
         return self._infer
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        self._lay(batch)
+        self._set_input(batch)
         return self._infer()
 
-    def _lay(self, batch: NDArray[Any]) -> None:
-        # `infer([batch])` wraps, checks and copies for 0.2 ms, as long as a small network runs;
-        # `start_async` hands the work to another thread, and a small network feels that too.
+    def _set_input(self, batch: NDArray[Any]) -> None:
+        # `infer([batch])` wraps, checks and copies for 0.2 ms, as long as a small network runs, and
+        # `start_async` runs in another thread, which costs a small network as much.
         if batch.shape != self._shape:
             tensor = self._request.get_input_tensor()
             tensor.shape = self._shape = batch.shape
-            self._input = tensor.data  # where it lies until the shape changes again
+            self._input = tensor.data  # valid until the shape changes
         self._input[...] = batch
 
     def _infer(self) -> NDArray[Any]:
@@ -176,27 +145,23 @@ class OpenVinoSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the request; its memory goes with it."""
+        """Release the request and its memory."""
         self._request = self._input = None  # type: ignore[assignment]
 
 
 def read_model(path: Path) -> Any:
-    """The file as an `openvino.Model`.
+    """Read the file as an `openvino.Model`.
 
     Raises:
         MissingError: openvino is not installed.
-        DataError: the file is damaged, or its weights are not beside it.
+        DataError: the file is damaged, or its weights are not next to it.
     """
-    if importlib.util.find_spec("openvino") is None:
-        raise MissingError(
-            "Opening an OpenVINO file needs openvino, which is not installed.",
-            'Run: pip install "edgezoo[openvino]"',
-        )
+    registry.require_packages(("openvino",), "openvino", "Opening an OpenVINO file")
     openvino = load("openvino")
 
     if not path.with_suffix(".bin").is_file():
         raise DataError(
-            f"{path} has no weights file {path.with_suffix('.bin').name} beside it.",
+            f"{path} has no weights file {path.with_suffix('.bin').name} next to it.",
             "Copy both files.",
         )
     _openvino_xml.read(path)
@@ -206,7 +171,7 @@ def read_model(path: Path) -> Any:
     except RuntimeError as error:
         raise DataError(
             f"{path} cannot be read by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are whole.",
+            "Check that both files are complete.",
         ) from error
 
 
@@ -220,27 +185,27 @@ def _has_gpu() -> bool:
 def compile_model(
     model: Any, path: Path, device: str = "cpu", threads: int = 1
 ) -> tuple[Any, RanOn]:
-    """A compiled model, and what it runs on by its own word; `path` names it in an error."""
+    """Compile a model; return it with the device that it reports. `path` is for errors."""
     openvino = load("openvino")
 
     core = openvino.Core()
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "cpu":
         settings["INFERENCE_NUM_THREADS"] = threads
-        # Where a CPU multiplies bfloat16 in hardware (AMX, avx512_bf16), the plugin would compute a
-        # float32 file in it without a word: 8 bits of mantissa, and other answers.
+        # On CPUs with bfloat16 instructions (AMX, avx512_bf16) the plugin would silently compute
+        # float32 files in bfloat16: 8 bits of mantissa, and different results.
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     try:
         compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:
         raise DataError(
             f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are whole.",
+            "Check that both files are complete.",
         ) from error
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
     if not all(place.startswith(device.upper()) for place in places):
         raise MissingError(
-            f"OpenVINO took {', '.join(places)} in place of {device.upper()}.",
+            f"OpenVINO used {', '.join(places)} instead of {device.upper()}.",
             _GPU_HINT if device == "gpu" else "",
         )
     name = str(core.get_property(places[0], "FULL_DEVICE_NAME"))
@@ -248,7 +213,7 @@ def compile_model(
 
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:
-    """What the XML asks of a release: its IR version and its newest operation set."""
+    """Return what the XML requires of a release: its IR version and its newest opset."""
     head = _openvino_xml.read(path)
     needs = [(f"IR version {head.version}", _FIRST_IR.get(head.version))]
     needs.append((f"opset{head.opset}", _FIRST_OPSET.get(head.opset)))
@@ -262,7 +227,7 @@ def _info(port: Any) -> TensorInfo:
 
 
 def _float_ops(model: Any) -> tuple[str, ...]:
-    """Layers of a quantized model whose weights are no integers."""
+    """Return the layers of a quantized model whose weights are not integers."""
     found = []
     for op in model.get_ops():
         if op.get_type_name() not in _WEIGHTED:

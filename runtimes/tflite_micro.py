@@ -1,24 +1,24 @@
 """TFLite files by the kernels of TensorFlow Lite for Microcontrollers, on this machine's CPU.
 
-They are the reference kernels that a microcontroller runs where its vendor has none of its own. A
-file is opened and run once in a child process before: on a file that does not suit it, the library
-ends the process without a word.
+They are the reference kernels that a microcontroller runs if its vendor provides none. A file is
+first opened and run in a child process: on an unsuitable file, the library ends the process without
+a message.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.core.errors import CrashError, DataError, MissingError, RefusedError
+from edgezoo.core.errors import CrashError, DataError
 from edgezoo.core.protocols import RanOn
 from edgezoo.runtimes import _compiled
-from edgezoo.runtimes._session import BaseSession, caught_native, device_refusal
+from edgezoo.runtimes._base import BaseRuntime
+from edgezoo.runtimes._session import BaseSession, captured_native
 from edgezoo.runtimes.litert import LiteRtRuntime, load_api, tensor_infos
 from edgezoo.system import process
 
@@ -31,41 +31,32 @@ _ALIGNMENT = 16
 
 @dataclass(frozen=True, slots=True)
 class TfliteMicroRuntime(LiteRtRuntime):
-    """Second runtime of `.tflite`: it claims no ending, so it is asked for by name."""
+    """Second runtime of `.tflite`: it has no ending of its own and is chosen by name."""
 
     name: str = "tflite_micro"
     suffixes: tuple[str, ...] = ()
+    supported_devices: tuple[str, ...] = ("cpu",)
     extra: str = "micro"
     packages: tuple[str, ...] = ("tflite_micro",)
+    distributions: tuple[str, ...] = ("tflite-micro",)
 
     def version(self) -> str | None:
         """See `Runtime`."""
-        try:
-            return f"tflite-micro {importlib.metadata.version('tflite-micro')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        return BaseRuntime.version(self)
 
     def devices(self) -> tuple[str, ...]:
         """See `Runtime`."""
-        return ("cpu",) if importlib.util.find_spec("tflite_micro") else ()
+        return BaseRuntime.devices(self)
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
         """See `Runtime`."""
-        reason = device_refusal(device, self.devices(), self.name)
-        return reason or _compiled.refusal(artifact.path)
+        return BaseRuntime.refusal(self, artifact, device) or _compiled.refusal(artifact.path)
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> BaseSession:
-        """See `Runtime`; a microcontroller has one thread, whatever is asked for."""
-        if not self.devices():
-            raise MissingError(
-                "Running microcontroller kernels needs tflite-micro, which is not installed.",
-                'Run: pip install "edgezoo[micro]"',
-            )
-        reason = self.refusal(artifact, device)
-        if reason and _compiled.operation(artifact.path):
-            raise RefusedError(f"{artifact.path} cannot be opened: {reason}.", _compiled.HINT)
-        if reason:
-            raise MissingError(f"{artifact.path} cannot be opened: {reason}.")
+        """See `Runtime`; a microcontroller has one thread, whatever `threads` is."""
+        registry.require_packages(self.packages, self.extra, "Running microcontroller kernels")
+        _compiled.require_plain(artifact.path)
+        self.require_device(artifact, device)
         return TfliteMicroSession(artifact.path)
 
 
@@ -73,11 +64,10 @@ class TfliteMicroSession(BaseSession):
     """An interpreter in an arena of the size that the file needs."""
 
     def __init__(self, path: Path) -> None:
-        facts = _probe_in_child(path)
-        details = {key: facts[key] for key in ("arena_bytes", "equals_reference")}
-        self.ran_on = RanOn("cpu", "software", "TFLite Micro kernels", None, details)
+        found = _probe_in_child(path)
+        self.ran_on = RanOn("cpu", "software", "TFLite Micro kernels", None, asdict(found))
         self.inputs, self.outputs = tensor_infos(path)
-        self._interpreter = _load(path, facts["arena_bytes"])
+        self._interpreter = _load(path, found.arena_bytes)
 
     def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
         self._interpreter.set_input(batch, 0)
@@ -86,28 +76,36 @@ class TfliteMicroSession(BaseSession):
         return output
 
     def close(self) -> None:
-        """Drop the interpreter; its arena goes with it."""
+        """Release the interpreter and its arena."""
         self._interpreter = None
 
 
-def _probe_in_child(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a trial run of a file found.
+
+    Attributes:
+        arena_bytes: size of the smallest arena in which the file opens.
+        equals_reference: whether the output of a random input equals that of TFLite's reference
+            kernels; None if no installed package has them.
+    """
+
+    arena_bytes: int
+    equals_reference: bool | None
+
+
+def _probe_in_child(path: Path) -> Probed:
     try:
         return process.call(probe, path)
     except CrashError as error:
         raise DataError(
-            f"TFLite Micro ended without a word while it opened or ran {path}.",
-            "Check that the file is whole and that its ranges were calibrated on real pictures.",
+            f"TFLite Micro ended without a message while it opened or ran {path}.",
+            "Check that the file is complete and that its ranges were calibrated on real images.",
         ) from error
 
 
-def probe(path: Path) -> dict[str, Any]:
-    """In a child: run a file once and find the arena that it needs.
-
-    Returns:
-        {"arena_bytes": bytes of the smallest arena that it opened in,
-        "equals_reference": whether a random input gave what TFLite's reference kernels give; None
-        where no package has them}.
-    """
+def probe(path: Path) -> Probed:
+    """Run a file once and find the arena that it needs; called in a child process."""
     import numpy as np
 
     interpreter = _load(path, None)
@@ -118,21 +116,22 @@ def probe(path: Path) -> dict[str, Any]:
     answer = interpreter.get_output(0)
     expected = _reference(path, values)
     equal = None if expected is None else bool(np.array_equal(answer, expected))
-    return {"arena_bytes": _arena(path, interpreter), "equals_reference": equal}
+    return Probed(_arena(path, interpreter), equal)
 
 
 def _arena(path: Path, interpreter: Any) -> int:
-    """Bytes of the smallest arena in which the file opens.
+    """Return the size in bytes of the smallest arena in which the file opens.
 
-    The library records what it used; while it plans, it may need more than that.
+    The library reports the memory that it used; planning that memory may need more.
     """
-    with caught_native() as log:
+    with captured_native() as log:
         interpreter.print_allocations()
     found = _TOTAL.search(log.read_text(errors="replace"))
     log.unlink()
     if found is None:
-        raise DataError(f"TFLite Micro does not tell the arena of {path}.")
-    enough = -(-int(found[1]) // _ALIGNMENT)  # in units of the alignment
+        raise DataError(f"TFLite Micro does not report the arena of {path}.")
+    # Double until the file opens, then bisect; sizes are in units of the alignment.
+    enough = -(-int(found[1]) // _ALIGNMENT)
     too_small = enough - 1
     while not _opens(path, enough * _ALIGNMENT):
         too_small, enough = enough, 2 * enough
@@ -154,7 +153,7 @@ def _opens(path: Path, arena: int) -> bool:
 
 
 def _reference(path: Path, values: NDArray[Any]) -> NDArray[Any] | None:
-    """What TFLite's own reference kernels give; None where the package has no choice of kernels."""
+    """Run TFLite's reference kernels; None if the package cannot select them."""
     api = load_api()
     if not hasattr(api, "OpResolverType"):
         return None
@@ -171,17 +170,17 @@ def _reference(path: Path, values: NDArray[Any]) -> NDArray[Any] | None:
 def _load(path: Path, arena: int | None) -> Any:
     from tflite_micro.python.tflite_micro import runtime
 
-    with caught_native() as log:
+    with captured_native() as log:
         try:
             made, failure = runtime.Interpreter.from_file(str(path), arena_size=arena), None
         except (RuntimeError, ValueError) as error:
             made, failure = None, error
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    printed = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     log.unlink()
     if failure is None:
         return made
     raise DataError(
-        f"TFLite Micro cannot open {path}: {said[0].strip() if said else failure}",
+        f"TFLite Micro cannot open {path}: {printed[0].strip() if printed else failure}",
         "It takes int8 files, quantized per channel: export with --target tflite-micro.",
     ) from failure
 

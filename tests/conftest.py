@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgezoo.core import registry
 from edgezoo.images import imagenet_classes
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ SUPPORT = TESTS / "support"
 # No test is answered from files that another one, or another day, has made.
 os.environ["EDGEZOO_CACHE_LIMIT"] = "0"
 
-FORMATS = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
+FORMATS = {name: exporter.suffix for name, exporter in registry.exporters().items()}
 PRECISIONS = ("float32", "float16", "int8")
 # What makes the child light and repeatable; a user's own settings stay out.
 _DROPPED = ("PYTHONPATH", "KERAS_HOME", "PYTHONHASHSEED", "COV_CORE_SOURCE")

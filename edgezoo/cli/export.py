@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=("all",),
     metavar="NAME",
-    help="tflite, onnx, openvino or all (default); several by commas.",
+    help="tflite, onnx, … or all (default); several by commas.",
 )
 @click.option(
     "--precision",

@@ -1,9 +1,9 @@
-"""What stands inside a quantized file, in terms that all formats share.
+"""The contents of a quantized file, in terms that all formats share.
 
-A layer has one name in every file that EdgeZoo makes (`flatbuffer.rename_layers`), so what is
-found here can be set beside the float network, whatever the format. Arrays are in TFLite's
-layouts: activations NHWC; kernels (out, height, width, in), depthwise (1, height, width, out),
-dense (out, in).
+A layer has the same name in every file that EdgeZoo exports (`tflite_flatbuffer.rename_layers`),
+so it can be compared with the float network, whatever the format. Arrays have TFLite's layouts:
+activations NHWC; kernels (out, height, width, in), depthwise (1, height, width, out), dense
+(out, in).
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The levels of a quantized tensor: real = (level - zero_point) * scale.
+    """The quantization of a tensor: real = (quantized - zero_point) * scale.
 
     Attributes:
         scale, zero_point: float32, shape () or, per channel, (channels,) of the last axis.
-        low, high: the lowest and the highest level.
+        low, high: the lowest and the highest quantized value.
     """
 
     scale: NDArray[np.float32]
@@ -34,16 +35,15 @@ class Grid:
     high: int
 
     def round(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Values as a tensor of this grid holds them: float32 of the same shape."""
-        import numpy as np
-
-        levels = values / self.scale
-        levels += self.zero_point
-        np.rint(levels, out=levels)
-        np.clip(levels, self.low, self.high, out=levels)
-        levels -= self.zero_point
-        levels *= self.scale
-        return levels
+        """Quantize and dequantize values: float32 of the same shape."""
+        # In place: an activation of a large network takes hundreds of MB.
+        rounded = values / self.scale
+        rounded += self.zero_point
+        np.rint(rounded, out=rounded)
+        np.clip(rounded, self.low, self.high, out=rounded)
+        rounded -= self.zero_point
+        rounded *= self.scale
+        return rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class LayerConstants:
 
     Attributes:
         weights: float32.
-        scales: of the weights' levels, float32, one or one an output channel; None where the
-            file holds them as floating-point numbers.
-        limit: the highest level of a weight; 127 for int8.
-        bias: float32, shape (out,); None where there is none.
+        scales: float32, one of the tensor or one per output channel; None where the file stores
+            the weights as floating-point numbers.
+        limit: the highest quantized value of a weight; 127 for int8.
+        bias: float32, shape (out,); None for a layer without one.
     """
 
     weights: NDArray[np.float32]
@@ -65,20 +65,20 @@ class LayerConstants:
 
     @property
     def per_channel(self) -> bool:
-        """Whether output channels have scales of their own."""
+        """Whether output channels have different scales."""
         return self.scales is not None and len({*self.scales.tolist()}) > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
-    """All that a file says about its quantization.
+    """The quantization of a file.
 
     Attributes:
-        layers: constants of each weighted layer, by the layer's name.
-        grids: of each activation that is quantized, by the tensor's name.
-        input_grid: of what enters the first layer; None where that is floating point.
-        readings: of float tensors that a layer rounds as it reads them, by the layer's name and
-            the tensor's.
+        layers: constants of each weighted layer, by the name of the layer.
+        grids: of each quantized activation, by the name of the tensor.
+        input_grid: of the input of the first layer; None if that is floating point.
+        readings: of float tensors that a layer quantizes as it reads them, by the names of layer
+            and tensor.
     """
 
     layers: dict[str, LayerConstants] = field(default_factory=dict)
@@ -89,11 +89,11 @@ class Anatomy:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One picture on its way through the real kernels.
+    """The tensors of one image, computed by the runtime's kernels.
 
     Attributes:
         scores: raw output of the file, shape (1, classes).
-        entered: what enters the first layer in real numbers, float32 (1, height, width, 3).
+        entered: input of the first layer in real numbers, float32 (1, height, width, 3).
         values: tensors by name in real numbers, float32, channels last.
     """
 
@@ -103,33 +103,31 @@ class Trace:
 
 
 class Tracer(Protocol):
-    """A file opened so that it shows what happens inside."""
+    """A file opened so that its inner tensors can be read."""
 
     def run(self, batch: NDArray[Any]) -> Trace:
-        """Run one input in the file's own dtype and layout, shape (1, ...)."""
+        """Run one input in the file's own dtype and layout, shape (1, …)."""
 
 
 class AnatomyReader(Protocol):
-    """Knows where a format keeps its quantization: one file in runtimes/_anatomy."""
+    """Reads the quantization of a format: one file in runtimes/_anatomy."""
 
     def read(self, path: Path) -> Anatomy:
-        """Weights, biases and grids.
+        """Read weights, biases and grids.
 
         Raises:
             DataError: the file is damaged.
-            MissingError: a package that is needed to look into it is not installed.
+            MissingError: a package that reads the file is not installed.
         """
 
     def trace(self, path: Path, names: Collection[str]) -> AbstractContextManager[Tracer]:
         """Open a file so that tensors of these names can be read, where it has them.
 
-        The kernels are those of an ordinary session: the tensors are made outputs.
+        The tensors become outputs, so that the kernels are those of an ordinary session.
         """
 
 
 def channels_last(values: NDArray[Any]) -> NDArray[np.float32]:
-    """An NCHW activation as NHWC; others as they are."""
-    import numpy as np
-
+    """Return an NCHW activation as NHWC, other arrays unchanged."""
     moved = np.moveaxis(values, 1, -1) if values.ndim == 4 else values
     return np.ascontiguousarray(moved, np.float32)

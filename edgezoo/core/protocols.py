@@ -7,7 +7,7 @@ to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,6 +16,7 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
+from edgezoo.core.typed_json import optional
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,16 +127,12 @@ class TensorInfo:
     zero_point: int | None = None
 
 
-# The words of `--device`; which of them are there, each runtime tells.
-DEVICES = ("cpu", "gpu", "coral")
-
-
 @dataclass(frozen=True, slots=True)
 class RanOn:
     """What a session really runs on, as the runtime itself says it after opening.
 
     Attributes:
-        device: one of `DEVICES`.
+        device: one of the `supported_devices` of a runtime.
         kind: "hardware"; "software" where a GPU is computed by the CPU (SwiftShader); "unknown"
             where the runtime does not say.
         name: the device's own name, where the runtime tells one.
@@ -147,7 +144,7 @@ class RanOn:
     kind: Literal["hardware", "software", "unknown"] = "hardware"
     name: str | None = None
     fully_accelerated: bool | None = True
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Mapping[str, int | str | None] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -181,6 +178,25 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Compiled:
+    """A file that a compiler made for one accelerator.
+
+    Attributes:
+        target: the accelerator, such as "coral".
+        accelerator_ops: operations that the accelerator runs: compiled subgraphs.
+        compiler: the identification of the Edge TPU compiler.
+        cached_bytes: parameters that stay on the chip of an Edge TPU.
+        streamed_bytes: parameters that are sent to it at every inference.
+    """
+
+    target: str
+    accelerator_ops: int
+    compiler: str | None = optional()
+    cached_bytes: int | None = optional()
+    streamed_bytes: int | None = optional()
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """What stands in a file, for `inspect`.
 
@@ -190,8 +206,7 @@ class Description:
         minimum_runtime: the oldest release that loads the file, by package.
         quantized: whether it computes in integers at all.
         requirements: what `minimum_runtime` follows from.
-        compiled: of a file that a compiler made for one accelerator: "target", and what else is
-            known about it.
+        compiled: of a file that a compiler made for one accelerator.
     """
 
     ops: dict[str, int]
@@ -201,7 +216,7 @@ class Description:
     minimum_runtime: dict[str, str]
     quantized: bool
     requirements: tuple[Requirement, ...] = ()
-    compiled: dict[str, Any] | None = None
+    compiled: Compiled | None = None
 
 
 LayerKind = Literal["conv", "depthwise", "dense"]
@@ -240,11 +255,15 @@ class IntegerKernels:
 
 
 class Runtime(Protocol):
-    """Opens files of some formats on some devices."""
+    """Opens files of some formats on some devices.
+
+    `supported_devices` are the words of `--device` that it knows, present or not.
+    """
 
     name: str
     format: str
     suffixes: tuple[str, ...]
+    supported_devices: tuple[str, ...]
     extra: str
     packages: tuple[str, ...]
 

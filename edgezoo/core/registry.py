@@ -1,4 +1,4 @@
-"""Finds models, exporters, runtimes and targets by walking their folders: no list to edit."""
+"""Find models, exporters, runtimes and targets by searching their folders: no list to edit."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgezoo.core.anatomy import AnatomyReader
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
 from edgezoo.core.files import not_a_file
-from edgezoo.core.protocols import DEVICES, Exporter, Runtime, Target
+from edgezoo.core.protocols import Exporter, Runtime, Target
 from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
+
+if TYPE_CHECKING:
+    from edgezoo.core.anatomy import AnatomyReader
+
+
+_ANATOMY = "edgezoo.runtimes._anatomy."
 
 
 def _modules(package: str) -> Iterator[ModuleType]:
-    """Every module of a package whose name does not start with "_"."""
+    """Import every module of a package whose name does not start with "_"."""
     folder = importlib.import_module(package)
     for module in sorted(pkgutil.iter_modules(folder.__path__), key=lambda m: m.name):
         if not module.name.startswith("_"):
@@ -34,26 +39,26 @@ def _collect(package: str, attribute: str) -> list[Any]:
 
 @lru_cache(maxsize=1)
 def models() -> dict[str, ModelSpec]:
-    """All models of the zoo by name."""
+    """Return all models of the zoo by name."""
     specs = [spec for group in _collect("edgezoo.models", "SPECS") for spec in group]
     return {spec.name: spec for spec in specs}
 
 
 @lru_cache(maxsize=1)
 def exporters() -> dict[str, Exporter]:
-    """All exporters by the name of their format."""
+    """Return all exporters by the name of their format."""
     return {exporter.name: exporter for exporter in _collect("edgezoo.exporters", "EXPORTER")}
 
 
 @lru_cache(maxsize=1)
 def runtimes() -> dict[str, Runtime]:
-    """All runtimes by name."""
+    """Return all runtimes by name."""
     return {runtime.name: runtime for runtime in _collect("edgezoo.runtimes", "RUNTIME")}
 
 
 @lru_cache(maxsize=1)
 def targets() -> dict[str, Target]:
-    """All targets by name; a file holds one TARGET, or a family of them as TARGETS."""
+    """Return all targets by name; a file holds one TARGET, or a family as TARGETS."""
     found: list[Target] = []
     for module in _modules("edgezoo.targets"):
         found += getattr(module, "TARGETS", None) or (module.TARGET,)
@@ -61,10 +66,10 @@ def targets() -> dict[str, Target]:
 
 
 def target(name: str) -> Target:
-    """A target by its name, upper or lower case.
+    """Return a target by its name, upper or lower case.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: the name is unknown.
     """
     known = targets()
     if name.lower() not in known:
@@ -73,10 +78,10 @@ def target(name: str) -> Target:
 
 
 def target_for(artifact: Artifact, name: str) -> Target:
-    """A target by its name, which must take files of the artifact's format.
+    """Return a target by its name; it must take files of the artifact's format.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: the name is unknown.
         RefusedError: it takes other formats.
     """
     found = target(name)
@@ -90,10 +95,10 @@ def target_for(artifact: Artifact, name: str) -> Target:
 
 
 def model(name: str) -> ModelSpec:
-    """A model by its name, upper or lower case.
+    """Return a model by its name, upper or lower case.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: the name is unknown.
     """
     known = models()
     spec = known.get(name.lower())
@@ -103,11 +108,11 @@ def model(name: str) -> ModelSpec:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    """What else a word may mean that is no model's name: often a path."""
+    """Return a hint for a word that is not the name of a model: often it is a path."""
     if os.path.isfile(name) or os.path.isfile(os.path.join(name, SAVED_MODEL_FILE)):
-        return f"`edgezoo inspect {name}` tells what is in a file."
+        return f"`edgezoo inspect {name}` shows what is in a file."
     if os.path.isdir(name):
-        return f"The folder of that name holds no SavedModel ({SAVED_MODEL_FILE})."
+        return f"The folder of that name has no SavedModel ({SAVED_MODEL_FILE})."
     return did_you_mean(name, known)
 
 
@@ -119,10 +124,10 @@ def describe_model(name: str) -> dict[str, Any]:
 
 
 def exporter(name: str) -> Exporter:
-    """An exporter by its format's name.
+    """Return an exporter by the name of its format.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: the name is unknown.
     """
     known = exporters()
     if name.lower() not in known:
@@ -131,10 +136,10 @@ def exporter(name: str) -> Exporter:
 
 
 def runtime_for(path: Path, name: str | None = None) -> Runtime:
-    """The runtime that opens a file: told by its ending, or another one of its format by name.
+    """Return the runtime for a file, by its ending, or another one of its format by name.
 
     Raises:
-        UsageError: no runtime knows that ending, or the named one is of another format.
+        UsageError: no runtime knows that ending, or the named one has another format.
     """
     if name is not None:
         return _named_runtime(path, name)
@@ -148,31 +153,35 @@ def runtime_for(path: Path, name: str | None = None) -> Runtime:
 
 
 def anatomy_reader(path: Path) -> AnatomyReader:
-    """What looks into quantized files of this kind: the module named as their runtime.
+    """Return the reader of quantized files of this kind: the module named as their runtime.
 
     Raises:
-        RefusedError: nothing in EdgeZoo reads the quantization of such files.
+        RefusedError: EdgeZoo cannot read the quantization of such files.
     """
     runtime = runtime_for(path)
-    module = f"edgezoo.runtimes._anatomy.{runtime.name}"
-    if not has_package(module):
+    readable = [r for r in runtimes().values() if has_package(_ANATOMY + r.name)]
+    if runtime not in readable:
+        endings = " or ".join(suffix for known in readable for suffix in known.suffixes)
         raise RefusedError(
-            f"{path} cannot be explained: EdgeZoo does not know how {runtime.format} files hold "
+            f"{path} cannot be explained: EdgeZoo does not know how {runtime.format} files store "
             "their quantization.",
-            "Explain a .tflite, .onnx or .xml file.",
+            f"Explain a {endings} file.",
         )
-    reader: AnatomyReader = importlib.import_module(module).READER
+    reader: AnatomyReader = importlib.import_module(_ANATOMY + runtime.name).READER
     return reader
 
 
 def require_device(word: str) -> None:
-    """Check a word that a user gave as a device; whether there is one, the runtime tells.
+    """Check a word of `--device`; each runtime reports whether such a device is present.
 
     Raises:
-        UsageError: no runtime has devices of that name.
+        UsageError: no runtime supports devices of that name.
     """
-    if word not in DEVICES:
-        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, DEVICES))
+    known = {
+        device: None for runtime in runtimes().values() for device in runtime.supported_devices
+    }
+    if word not in known:
+        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, list(known)))
 
 
 def _named_runtime(path: Path, name: str) -> Runtime:
@@ -191,15 +200,15 @@ def _named_runtime(path: Path, name: str) -> Runtime:
 def load_artifact(
     path: Path | str, contract: InputContract | None = None, trust: bool = False
 ) -> Artifact:
-    """Look at a file on disk: its format, its files and the contract inside it.
+    """Read the format, the files and the contract of an artifact.
 
     Args:
-        path: the main file (.tflite, .onnx, .xml, .keras, .h5), or a SavedModel's folder.
-        contract: what to assume where the file carries no contract of its own.
+        path: the main file, or the folder of a SavedModel.
+        contract: what to assume where the file has no contract.
         trust: code in the file may run.
 
     Raises:
-        DataError: no such file, or a damaged one.
+        DataError: the file does not exist or is damaged.
         MissingError: the package that reads the format is not installed.
     """
     path = Path(path)
@@ -219,7 +228,7 @@ def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> Non
     """Check that packages can be imported, without importing them.
 
     Raises:
-        MissingError: with the pip command that brings what is missing.
+        MissingError: with the pip command that installs what is missing.
     """
     missing = [name for name in packages if not has_package(name)]
     if missing:
@@ -230,24 +239,24 @@ def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> Non
 
 
 def has_package(name: str) -> bool:
-    """Whether a (dotted) module could be imported."""
+    """Return whether a (dotted) module can be imported."""
     try:
         return importlib.util.find_spec(name) is not None
     except (ImportError, ValueError):
         return False
 
 
-# What every file needs to run, by the name that Python imports, as pip calls it.
+# Packages that every file needs to run: the name that Python imports, the name that pip installs.
 _NEEDED = {"numpy": "numpy", "PIL": "pillow"}
 
 
 def lacking_for_files() -> list[str]:
-    """Packages that every file needs to run and that are not installed, as Python imports them."""
+    """Return the packages that every file needs and that are not installed, as imported."""
     return [name for name in _NEEDED if not has_package(name)]
 
 
 def needed_error(lacking: Sequence[str]) -> MissingError:
-    """What to say where packages of `lacking_for_files` are not installed."""
+    """Return the error for packages of `lacking_for_files` that are not installed."""
     names = " and ".join(_NEEDED[name] for name in lacking)
     verb = "is" if len(lacking) == 1 else "are"
     return MissingError(

@@ -1,4 +1,4 @@
-"""Releases of packages, and what a file asks of them."""
+"""Releases of packages, and what a file requires of them."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from dataclasses import dataclass
 
 
 def own_version() -> str:
-    """EdgeZoo's, also where its files were copied to a device and pip knows nothing of them."""
+    """Return EdgeZoo's version, also where its files were copied to a device without pip."""
     return str(sys.modules["edgezoo"].__version__)
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One thing in a file that older runtimes lack.
+    """A feature of a file that older runtimes lack.
 
     Attributes:
-        what: in words, such as "CONV_2D version 3".
-        since: the first release that knows it, by package; a package that is not named is not
-            known to have it.
+        what: the feature, such as "CONV_2D version 3".
+        since: the first release with it, by package; packages not known to have it are left out.
     """
 
     what: str
     since: dict[str, str]
 
     def met_by(self, package: str, release: str) -> bool:
-        """Whether a release of a package has it."""
+        """Return whether a release of a package has the feature."""
         first = self.since.get(package)
         return first is not None and release_numbers(release) >= release_numbers(first)
 
 
 def release_numbers(release: str) -> tuple[int, ...]:
-    """A release such as 2.14.0 as numbers that can be compared; 2.14 is the same."""
+    """Return a release as numbers that can be compared; 2.14 equals 2.14.0."""
     numbers = [int(digits) for digits in re.findall(r"\d+", release)]
     return tuple(numbers[:3] + [0] * (3 - len(numbers)))
 
 
 def minimum_releases(requirements: Sequence[Requirement]) -> dict[str, str]:
-    """The oldest release that meets all requirements, by package.
+    """Return the oldest release that meets all requirements, by package.
 
-    A package that is not known to meet one of them is left out.
+    Packages that are not known to meet one of them are left out.
     """
     packages = set.intersection(*(set(need.since) for need in requirements)) if requirements else ()
     return {

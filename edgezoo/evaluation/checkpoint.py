@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.paths import cache_home
-from edgezoo.core.releases import own_version
+from edgezoo.core.typed_json import encode
+from edgezoo.core.versions import dependencies
 from edgezoo.images.shards import Member
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Kept:
 
 
 def _key(facts: dict[str, Any], images: Sequence[Path | Member]) -> str:
-    words = json.dumps([own_version(), facts], sort_keys=True)
+    words = json.dumps([encode(dependencies()), facts], sort_keys=True)
     state = hashlib.sha256(words.encode())
     tars: dict[Path, str] = {}
     for image in images:

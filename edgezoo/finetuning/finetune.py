@@ -14,6 +14,7 @@ from typing import Any
 
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.versions import artifact_versions
 from edgezoo.evaluation import drop
 from edgezoo.finetuning import curve, dataset
 from edgezoo.finetuning.dataset import StoredPixels
@@ -21,7 +22,6 @@ from edgezoo.finetuning.finetune_request import FinetuneRequest, Plan, resolve
 from edgezoo.finetuning.trainer import Trainer
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
-from edgezoo.pipeline.children import versions
 from edgezoo.system.process import Conversation
 from edgezoo.system.staging import publish, staging
 
@@ -245,7 +245,7 @@ def _contract(plan: Plan, pixels: StoredPixels, digest: str) -> InputContract:
             "resize_filter": spec.resize.filter,
             "labels": plan.data.labels,
             "calibration": taught,
-            "versions": versions(),
+            "versions": artifact_versions(),
         }
     )
 

@@ -12,6 +12,7 @@ from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import UsageError, interpreting
 from edgezoo.core.protocols import Description, Runtime
 from edgezoo.core.releases import release_numbers
+from edgezoo.core.typed_json import encode
 from edgezoo.inspection import portability
 
 # Packages that stand beside a runtime of the same file: what they lack says nothing of it.
@@ -58,7 +59,7 @@ def inspect(
         "contract": artifact.contract.to_json() if artifact.contract else None,
         "minimum_runtime": description.minimum_runtime,
         "portability": overflows,
-        "compiled": description.compiled,
+        "compiled": encode(description.compiled),
     }
     if target is not None:
         with interpreting(path):

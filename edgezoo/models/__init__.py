@@ -1,1 +1,1 @@
-"""The zoo as data: one file a family, each ending in `SPECS`; names with "_" are no families."""
+"""The zoo as data: one file per family, which ends in `SPECS`; names with "_" are skipped."""

@@ -1,6 +1,6 @@
-"""EfficientNetB0: inverted residuals with squeeze-and-excitation and swish, scaled as one.
+"""EfficientNetB0: inverted residuals with squeeze-and-excitation and swish, scaled together.
 
-M. Tan and Q. V. Le, ICML 2019. The network normalises inside and takes raw pixels.
+M. Tan and Q. V. Le, ICML 2019. The network normalizes inside and takes raw pixels.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ _STD = (0.229, 0.224, 0.225)
 
 
 def EfficientNetB0(**options: Any) -> keras.Model:
-    """Keras' EfficientNetB0 as it is with ImageNet's weights, whichever weights it has.
+    """Keras' EfficientNetB0 as built for ImageNet's weights, whichever weights it has.
 
-    The published weights hold the standard deviation of ImageNet where Keras expects a variance.
-    Keras makes up for it by one more division, but only where it loads these weights itself
-    (https://github.com/tensorflow/tensorflow/issues/49930): built without, and given the same
-    file, its network sees colours that it was not trained on. Here the division is always there.
+    The published weights contain the standard deviation of ImageNet where Keras expects a variance.
+    Keras corrects this by one more division, but only if it loads these weights itself
+    (https://github.com/tensorflow/tensorflow/issues/49930): built without them and loaded from the
+    same file, its network receives colours that it was not trained on. Here the division is always
+    present.
     """
     import keras
 

@@ -1,12 +1,12 @@
 """EfficientNet-Lite 0, 1 and 2: EfficientNet without squeeze-and-excitation, with ReLU6.
 
-Made for 8 bits: nothing that a fixed-point device computes badly. Stem, head and the first and
-last stage keep their size while the rest is scaled. Sources: M. Tan and Q. V. Le, ICML 2019, for
-blocks and scaling; for what Lite changes, the authors' specification in
+Designed for 8 bits: without operations that fixed-point devices compute inaccurately. Stem, head
+and the first and last stage keep their size while the rest is scaled. Sources: M. Tan and Q. V. Le,
+ICML 2019, for blocks and scaling; for the changes of Lite, the authors' specification in
 https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite.
 
-Keras has no such family, so its architecture stands here. The weights are the authors' as
-https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch converted them for PyTorch.
+Keras does not have this family, so its architecture is here. The weights are the authors',
+converted to PyTorch by https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 @dataclass(frozen=True, slots=True)
 class _Stage:
-    """A row of the paper's table 1: inverted residual blocks with one number of filters."""
+    """A row of the paper's table 1: inverted residual blocks with the same number of filters."""
 
     repeats: int
     kernel: int
@@ -52,7 +52,7 @@ _STAGES = (
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """How far a network is scaled; `size` in pixels is what it was trained at."""
+    """How far a network is scaled; `size` is the training resolution in pixels."""
 
     width: float
     depth: float
@@ -69,7 +69,7 @@ _SCALES = {
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """One inverted residual block; `name` as in Keras' EfficientNet: block2b."""
+    """An inverted residual block; `name` as in Keras' EfficientNet: block2b."""
 
     name: str
     kernel: int
@@ -95,7 +95,7 @@ def _blocks(scale: _Scale) -> Iterator[_Block]:
 
 
 def _round_filters(filters: float) -> int:
-    """To a multiple of 8, never by more than a tenth down."""
+    """Round to a multiple of 8, never down by more than a tenth."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * filters else rounded
 
@@ -127,45 +127,48 @@ def _network(
     classifier_activation: str | None = "softmax",
     name: str | None = None,
 ) -> keras.Model:
-    """Build a network, with the arguments of a Keras Applications function.
+    """Build a network of `_SCALES`, with the arguments of a Keras Applications function.
 
     Args:
-        model: which of `_SCALES`.
-        weights: None (random) or a weights file; `edgezoo.build` finds ImageNet's.
+        weights: None (random) or a weights file; `edgezoo.build` passes ImageNet's.
         input_shape: (height, width, 3); the trained size where None.
-        pooling: None, "avg" or "max", of a network without its top.
+        pooling: None, "avg" or "max", for a network without its top.
 
     Returns:
-        float32 (n, height, width, 3), -1 to 1, to (n, classes) or to a feature map. Stochastic
-        depth of the authors' training is left out; it does nothing at inference.
+        float32 (n, height, width, 3), -1 to 1, to (n, classes) or a feature map; without the
+        stochastic depth of the authors' training, which has no effect at inference.
     """
-    import keras
-    from keras import layers
+    from keras import Model, layers
 
     scale = _SCALES[model]
     if input_tensor is None:
         input_tensor = layers.Input(input_shape or (scale.size, scale.size, 3))
-    x = _normalized(layers.Conv2D(_STEM, 3, 2, **_PLAIN, name="stem_conv")(input_tensor), "stem_bn")
-    x = layers.ReLU(6.0, name="stem_activation")(x)
-    for block in _blocks(scale):
-        x = _inverted_residual(x, block)
-    x = _normalized(layers.Conv2D(_HEAD, 1, **_PLAIN, name="top_conv")(x), "top_bn")
-    x = layers.ReLU(6.0, name="top_activation")(x)
-    if include_top:
-        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        x = layers.Dropout(scale.dropout, name="top_dropout")(x)
-        x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
-    elif pooling == "avg":
+    x = _features(input_tensor, scale)
+    if include_top or pooling == "avg":
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     elif pooling == "max":
         x = layers.GlobalMaxPooling2D(name="max_pool")(x)
-    network = keras.Model(input_tensor, x, name=name or model)
+    if include_top:
+        x = layers.Dropout(scale.dropout, name="top_dropout")(x)
+        x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
+    network = Model(input_tensor, x, name=name or model)
     if weights is not None:
         network.load_weights(weights)
     return network
 
 
-_PLAIN: dict[str, Any] = {"padding": "same", "use_bias": False}
+def _features(x: keras.KerasTensor, scale: _Scale) -> keras.KerasTensor:
+    from keras import layers
+
+    x = _normalized(layers.Conv2D(_STEM, 3, 2, **_PLAIN, name="stem_conv")(x), "stem_bn")
+    x = layers.ReLU(6.0, name="stem_activation")(x)
+    for block in _blocks(scale):
+        x = _inverted_residual(x, block)
+    x = _normalized(layers.Conv2D(_HEAD, 1, **_PLAIN, name="top_conv")(x), "top_bn")
+    return layers.ReLU(6.0, name="top_activation")(x)
+
+
+_PLAIN = {"padding": "same", "use_bias": False}
 
 
 def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -194,7 +197,7 @@ def _inverted_residual(x: keras.KerasTensor, block: _Block) -> keras.KerasTensor
 def keras_layers(
     model: str, tensors: Mapping[str, NDArray[Any]]
 ) -> Iterator[tuple[str, list[NDArray[np.float32]]]]:
-    """The arrays of a PyTorch checkpoint, layer by layer as Keras orders and lays them out.
+    """Convert the arrays of a PyTorch checkpoint to Keras' layers, order and layout.
 
     Args:
         model: a name of the zoo.

@@ -1,6 +1,6 @@
 """EfficientNetV2B0: fused convolutions in the first stages, smaller and faster to train.
 
-M. Tan and Q. V. Le, ICML 2021. The network normalises inside and takes raw pixels.
+M. Tan and Q. V. Le, ICML 2021. The network normalizes inside and takes raw pixels.
 """
 
 from __future__ import annotations

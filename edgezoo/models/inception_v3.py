@@ -1,4 +1,4 @@
-"""Inception v3: factorised convolutions in parallel branches.
+"""Inception v3: factorized convolutions in parallel branches.
 
 C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, CVPR 2016.
 """

@@ -1,8 +1,8 @@
-"""MobileNet v1: depthwise separable convolutions, thinned by a width factor alpha.
+"""MobileNet v1: depthwise separable convolutions, with a width factor alpha.
 
 A. G. Howard et al., 2017. The table's figures are those of alpha 1.0 at 224 pixels. Keras
-publishes weights for four widths at four sizes and, unlike elsewhere, no hash of them. At any
-other input size those of `fallback_size` serve: no parameter depends on the size.
+publishes weights for four widths at four sizes, without hashes. At any other input size those of
+`fallback_size` are used: no parameter depends on the size.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MobileNetV2: inverted residuals with linear bottlenecks.
 
 M. Sandler, A. Howard, M. Zhu, A. Zhmoginov and L.-C. Chen, CVPR 2018. The table's figures are those
-of alpha 1.0 at 224 pixels. As for MobileNet, Keras publishes no hash of these files, and at other
-input sizes those of `fallback_size` serve.
+of alpha 1.0 at 224 pixels. As for MobileNet, Keras publishes no hashes, and at other input sizes
+the weights of `fallback_size` are used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """MobileNetV3 small and large: found by search, with hard-swish and squeeze-and-excitation.
 
 A. Howard et al., ICCV 2019. The table's figures are those of alpha 1.0 at 224 pixels, accuracy as
-Keras documents it for these weights. The networks normalise inside and take raw pixels.
+Keras documents it for these weights. The networks normalize inside and take raw pixels.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from edgezoo.core.spec import ModelSpec, WeightsFile, WidthOptions
 _BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v3/"
 _SMALL = "weights_mobilenet_v3_small_224_{alpha}_float.h5"
 _LARGE = "weights_mobilenet_v3_large_224_{alpha}_float.h5"
+_SMALL_NO_TOP = "weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5"
+_LARGE_NO_TOP = "weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5"
 _FIGURES = "https://keras.io/api/applications/mobilenet/"
 
 SPECS = (
@@ -34,8 +36,8 @@ SPECS = (
             url=_BASE + _SMALL,
             md5={1.0: "8768d4c2e7dee89b9d02b2d03d65d862", 0.75: "cb65d4e5be93758266aa0a7f2c6708b7"},
             no_top=WeightsFile(
-                name="weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
-                url=_BASE + "weights_mobilenet_v3_small_224_{alpha}_float_no_top_v2.h5",
+                name=_SMALL_NO_TOP,
+                url=_BASE + _SMALL_NO_TOP,
                 md5={
                     1.0: "d3e8ec802a04aa4fc771ee12a9a9b836",
                     0.75: "ebdb5cc8e0b497cd13a7c275d475c819",
@@ -71,8 +73,8 @@ SPECS = (
             url=_BASE + _LARGE,
             md5={1.0: "59e551e166be033d707958cf9e29a6a7", 0.75: "765b44a33ad4005b3ac83185abf1d0eb"},
             no_top=WeightsFile(
-                name="weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",
-                url=_BASE + "weights_mobilenet_v3_large_224_{alpha}_float_no_top_v2.h5",
+                name=_LARGE_NO_TOP,
+                url=_BASE + _LARGE_NO_TOP,
                 md5={
                     1.0: "07fb09a5933dd0c8eaafa16978110389",
                     0.75: "40af19a13ebea4e2ee0c676887f69a2e",

@@ -1,7 +1,7 @@
 """NASNet-A mobile and large: cells that a search found on CIFAR-10, stacked for ImageNet.
 
-B. Zoph, V. Vasudevan, J. Shlens and Q. V. Le, CVPR 2018. Keras caches these weights under another
-name than the one they are published under.
+B. Zoph, V. Vasudevan, J. Shlens and Q. V. Le, CVPR 2018. Keras caches these weights under a name
+other than that of the published file.
 """
 
 from __future__ import annotations

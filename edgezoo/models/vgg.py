@@ -1,7 +1,7 @@
 """VGG16 and VGG19: plain stacks of 3x3 convolutions under three dense layers.
 
 K. Simonyan and A. Zisserman, ICLR 2015. The first dense layer takes the flattened feature map,
-so parameters and ImageNet weights fit the default input size alone.
+so ImageNet weights fit only the default input size.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -31,32 +30,6 @@ if TYPE_CHECKING:
 _PLAIN = "plain.tflite"
 _OBSERVATION = "observation.json"
 _CHUNK = 16
-_VERSIONED = (
-    "tensorflow-cpu",
-    "tensorflow",
-    "keras",
-    "ai-edge-litert",
-    "litert-quantizer",
-    "tf2onnx",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "nncf",
-    "numpy",
-    "pillow",
-    "edgezoo",
-)
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that shape an artifact."""
-    found = {}
-    for name in _VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclass(frozen=True, slots=True)

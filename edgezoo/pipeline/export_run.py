@@ -16,6 +16,7 @@ from edgezoo.core.errors import DataError, RefusedError, counted
 from edgezoo.core.protocols import Intermediate
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
+from edgezoo.core.versions import artifact_versions
 from edgezoo.images.labelled import find_labelled
 from edgezoo.images.preprocessing import load_many
 from edgezoo.pipeline import children
@@ -298,6 +299,6 @@ def _contract(plan: Plan) -> InputContract:
         crop_fraction=plan.spec.resize.crop_fraction,
         resize_filter=plan.spec.resize.filter,
         labels=plan.network.labels,
-        versions=children.versions(),
+        versions=artifact_versions(),
         **{**asdict(chosen), "input_size": plan.size, "classes": chosen.classes or 0},
     )

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import email
 import hashlib
-import importlib.metadata
 import json
-import os
 import platform
-import re
 import shlex
 from dataclasses import asdict, fields
 from functools import lru_cache
@@ -16,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.calibration import sources
+from edgezoo.core import registry
 from edgezoo.core.artifact import WeightsRecord
 from edgezoo.core.files import file_sha256
-from edgezoo.core.paths import PACKAGE
 from edgezoo.core.releases import own_version
 from edgezoo.core.spec import BuildArguments, ModelSpec, WeightsPackage
+from edgezoo.core.versions import dependencies
 from edgezoo.images import ground_truth_lists
 from edgezoo.images.labelled import wanted_files
 from edgezoo.images.preprocessing import find_images
 from edgezoo.networks import user_models
-from edgezoo.pipeline.children import versions
 from edgezoo.pipeline.plan import Plan
 from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system import hardware
@@ -43,7 +39,6 @@ _OPTIONS = {
     "verify_count": "--verify-images",
     "input_kind": "--input",
 }
-_NAME = re.compile(r"[\w.-]+")
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
 
 
@@ -90,50 +85,15 @@ def maker() -> Facts:
         "platform": {"python", "system", "architecture", "features"}}.
     """
     host = hardware.this_host(Path("/"))
-    own = {"version": own_version(), "commit": commit(), "code_sha256": _code_sha256()}
+    here = dependencies(*registry.exporters().values())
+    own = {"version": own_version(), "commit": commit(), "code_sha256": here.code_sha256}
     place = {
         "python": platform.python_version(),
         "system": platform.system(),
         "architecture": host.machine,
         "features": hardware.processor(host)["features"],
     }
-    return {"edgezoo": own, "packages": _packages(), "platform": place}
-
-
-def _code_sha256() -> str:
-    """Of EdgeZoo's own modules: in a checkout the version alone tells little."""
-    root = PACKAGE
-    state = hashlib.sha256()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        folders.sort()
-        for path in (Path(folder, name) for name in sorted(names) if name.endswith(".py")):
-            state.update(f"{path.relative_to(root).as_posix()}\0".encode())
-            state.update(hashlib.sha256(path.read_bytes()).digest())
-    return state.hexdigest()
-
-
-def _packages() -> dict[str, str]:
-    """Versions of the packages that shape files, and of all that these require and is here.
-
-    Only the heads of their metadata are read, by which a description of 100 kB is not parsed.
-    """
-    found: dict[str, str] = {}
-    wanted = [*versions()]
-    while wanted:
-        name = re.sub("[-_.]+", "-", wanted.pop()).lower()
-        if name in found:
-            continue
-        try:
-            text = importlib.metadata.distribution(name).read_text("METADATA") or ""
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        head = email.message_from_string(text.partition("\n\n")[0])
-        found[name] = head["Version"]
-        for line in head.get_all("Requires-Dist", ()):
-            needed = _NAME.match(line)
-            if needed and "extra ==" not in line:
-                wanted.append(needed[0])
-    return dict(sorted(found.items()))
+    return {"edgezoo": own, "packages": here.packages, "platform": place}
 
 
 def origin(spec: ModelSpec, record: WeightsRecord) -> str:

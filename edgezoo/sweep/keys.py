@@ -9,7 +9,8 @@ from typing import Any
 
 from edgezoo.core import registry
 from edgezoo.core.files import file_sha256
-from edgezoo.core.releases import own_version
+from edgezoo.core.typed_json import encode
+from edgezoo.core.versions import dependencies
 from edgezoo.images import samples
 from edgezoo.images.labelled import image_files, lists_behind
 from edgezoo.measurement import protocol
@@ -59,7 +60,7 @@ def file_facts(request: SweepRequest, network: Network, variant: Variant) -> dic
         "format": variant.format,
         "weights": request.weights if network.plan is None else network.plan.weights.sha256,
         "seed": request.seed,
-        "edgezoo": own_version(),
+        "edgezoo": content_key(encode(dependencies(registry.exporter(variant.format)))),
     }
     if variant.precision == "int8":
         facts["calibration"] = _calibration_hash(request.calibration)
@@ -100,7 +101,7 @@ def record_key(
             "device": variant.device,
             "threads": variant.threads,
             "images": images,
-            "runtime": runtime.version() if runtime else None,
+            "runtime": [runtime.version(), encode(dependencies(runtime))] if runtime else None,
             "machine": machine,
             "protocol": [protocol.VERSION, asdict(request.settings), request.pin],
         }

@@ -70,7 +70,7 @@ def _differences(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
         return "it was made with other settings"
     told = []
     for name in (name for name in now if before.get(name) != now[name]):
-        option = "the version of EdgeZoo" if name == "edgezoo" else f"--{name.replace('_', '-')}"
+        option = "EdgeZoo or a package" if name == "edgezoo" else f"--{name.replace('_', '-')}"
         told.append(
             f"{option} was another"
             if name in _HASHES

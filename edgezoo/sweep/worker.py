@@ -17,11 +17,11 @@ from typing import Any
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError, MissingError
 from edgezoo.core.files import file_sha256
+from edgezoo.core.versions import artifact_versions
 from edgezoo.evaluation import ranks
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images.shards import Member
 from edgezoo.measurement import session
-from edgezoo.pipeline.children import versions
 from edgezoo.results.store import content_key
 from edgezoo.sweep import keys, steps
 from edgezoo.sweep.grid import SweepRequest, Variant
@@ -93,7 +93,7 @@ class Alike:
 def software() -> dict[str, str]:
     """What shapes results, by name: Python, EdgeZoo with a hash of its files, packages."""
     own = content_key({file.remote: file.sha256 for file in package()})
-    found = versions()
+    found = artifact_versions()
     found["edgezoo"] = f"{found['edgezoo']} ({own[:8]})"
     found["Python"] = ".".join(platform.python_version_tuple()[:2])
     for runtime in registry.runtimes().values():

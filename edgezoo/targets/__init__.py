@@ -1,1 +1,1 @@
-"""One file a target (or a family of them), found by the registry."""
+"""One file per target (or family of targets), found by the registry."""

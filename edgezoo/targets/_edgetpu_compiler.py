@@ -1,6 +1,6 @@
-"""Google's edgetpu_compiler, where it is installed: run, its log read, its verdicts explained.
+"""Run Google's edgetpu_compiler, read its log and explain its results.
 
-The log is the one of version 16.0 (https://coral.ai/docs/edgetpu/compiler).
+The log format is that of version 16.0 (https://coral.ai/docs/edgetpu/compiler).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _PROGRAM = "edgetpu_compiler"
 _GET = (
     "It runs on x86-64 Debian and comes from Google's own package source: "
     "https://coral.ai/docs/edgetpu/compiler#download. `edgezoo inspect FILE --target coral` "
-    "foretells its result without it."
+    "predicts its result without it."
 )
 _MAPPED = "Mapped to Edge TPU"
 _COUNT = re.compile(r"Number of operations that will run on (?P<place>Edge TPU|CPU): (?P<n>\d+)")
 _TOTAL = re.compile(r"Total number of operations: (\d+)")
 _ROW = re.compile(r"^(?P<op>[A-Z][A-Z0-9_]*)\s+(?P<count>\d+)\s+(?P<status>\S.*)$", re.M)
-# What the compiler says of an operation, and what helps.
+# Messages of the compiler about an operation, and what helps.
 _FIXES = {
     "More than one subgraph is not supported": (
-        "fix the operation before it, which stays on the CPU"
+        "fix the operation before it, which runs on the CPU"
     ),
     "Operation is otherwise supported, but not mapped due to some unspecified limitation": (
         "often a size or a scale: try a smaller input or another layer instead"
@@ -42,28 +42,28 @@ _FIXES = {
         "keep the batch at 1 and at most three dimensions"
     ),
 }
-# Why it made nothing at all.
+# Messages of the compiler that failed, the cause, and what helps.
 _FAILURES = (
     ("Model not quantized", "the file is not quantized", "Export with --target coral."),
     ("dynamic-sized tensors", "the file has sizes that are not fixed", "Fix the batch to 1."),
     (
         "Internal compiler error",
-        "the compiler broke down on this file (internal error)",
-        "Another input size or width often helps; `edgezoo inspect FILE --target coral` tells what "
+        "the compiler failed with an internal error",
+        "Another input size or width often helps; `edgezoo inspect FILE --target coral` shows what "
         "should map.",
     ),
-    ("timed out", "the compiler's own timer ran out", "Try a smaller input size."),
+    ("timed out", "the compiler's own timeout was reached", "Try a smaller input size."),
     ("Invalid model", "the compiler does not take the file", "Check it with edgezoo inspect."),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the compiler's log says.
+    """The result in the compiler's log.
 
     Attributes:
         npu_ops, cpu_ops: operations on the Edge TPU and on the CPU.
-        rows: (operation, how many, status) of the table; an operation may stand in several rows.
+        rows: (operation, count, status) of the table; an operation may have several rows.
     """
 
     npu_ops: int
@@ -81,7 +81,7 @@ class Verdict:
 
 
 def read_log(text: str) -> Verdict:
-    """Counts and causes out of what the compiler printed, or of its log file."""
+    """Parse the operator counts and the table of statuses, from stdout or from the log file."""
     rows = dict.fromkeys(
         (row["op"], int(row["count"]), row["status"].strip()) for row in _ROW.finditer(text)
     )
@@ -99,7 +99,7 @@ def compile(path: Path, output: Path, timeout: float) -> Compilation:
 
     Raises:
         MissingError: the compiler is not installed.
-        RefusedError: it made nothing, mapped nothing, or did not end in time.
+        RefusedError: it failed, mapped no operation, or exceeded the timeout.
     """
     program = shutil.which(_PROGRAM)
     if program is None:
@@ -124,12 +124,12 @@ def compile(path: Path, output: Path, timeout: float) -> Compilation:
 
 
 def _failure(path: Path, code: int, text: str) -> RefusedError:
-    for words, cause, mend in _FAILURES:
-        if words in text:
-            return RefusedError(f"{path} cannot be compiled for the Edge TPU: {cause}.", mend)
+    for message, cause, fix in _FAILURES:
+        if message in text:
+            return RefusedError(f"{path} cannot be compiled for the Edge TPU: {cause}.", fix)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = lines[-1] if lines else "nothing"
+    said = lines[-1] if lines else "it printed nothing"
     return RefusedError(
-        f"{_PROGRAM} failed on {path} with exit code {code} and said: {said}",
-        "Run it by hand to see all it prints.",
+        f"{_PROGRAM} failed on {path} with exit code {code}: {said}",
+        "Run it directly to see its whole output.",
     )

@@ -1,7 +1,7 @@
-"""Which operations the Edge TPU's compiler takes, by the rules that Google publishes.
+"""The operations that the Edge TPU's compiler maps, by the rules that Google publishes.
 
 Source: https://coral.ai/docs/edgetpu/models-intro (general requirements and the table of
-operations), held against pairs of plain and compiled files of Google's test data.
+operations), compared with pairs of plain and compiled files of Google's test data.
 """
 
 from __future__ import annotations
@@ -31,25 +31,27 @@ def _concatenation(op: Operation) -> str | None:
     if constants and (
         len(op.inputs) != 2 or (constants[0].values != constants[0].zero_point).any()
     ):
-        return "joins a constant that is not all zeros, or more than two inputs with a constant"
+        return (
+            "concatenates a constant that is not all zeros, or more than two inputs with a constant"
+        )
     return _no_activation(op)
 
 
 def _constant_parameters(op: Operation) -> str | None:
     if any(tensor is not None and tensor.values is None for tensor in op.inputs[1:3]):
-        return "has weights or a bias that are computed, not constant"
+        return "has computed weights or a computed bias; they must be constant"
     return None
 
 
 def _convolution(op: Operation) -> str | None:
     if op.option("dilationWFactor", 1) != op.option("dilationHFactor", 1):
-        return "is dilated differently in x and y"
+        return "has different dilations in x and y"
     return _constant_parameters(op)
 
 
 def _fully_connected(op: Operation) -> str | None:
     if op.option("weightsFormat"):
-        return "has its weights in another format than the default"
+        return "has a weights format other than the default"
     if any(length != 1 for length in op.outputs[0].shape[:-1]):
         return "has an output of more than one dimension"
     return _constant_parameters(op)
@@ -61,24 +63,24 @@ def _mean(op: Operation) -> str | None:
         {int(axis) % rank for axis in op.constants[0].values.reshape(-1)} if op.constants else {0}
     )
     if not axes <= {rank - 3, rank - 2}:
-        return "reduces other dimensions than x and y"
+        return "reduces dimensions other than x and y"
     return None
 
 
 def _pad(op: Operation) -> str | None:
     if not op.constants:
-        return "pads by widths that are computed, not constant"
+        return "has computed padding; it must be constant"
     widths = op.constants[0].values.reshape(-1, 2)
     rank = len(widths)
     if any(widths[i].any() for i in range(rank) if i not in (rank - 3, rank - 2)):
-        return "pads other dimensions than x and y"
+        return "pads dimensions other than x and y"
     return None
 
 
 def _softmax(op: Operation) -> str | None:
     shape = _first(op).shape
     if any(length != 1 for length in shape[:-1]) or shape[-1] > _MAX_SOFTMAX:
-        return f"takes more than one dimension, or more than {_MAX_SOFTMAX} elements"
+        return f"has more than one dimension, or more than {_MAX_SOFTMAX} elements"
     return None
 
 
@@ -110,43 +112,18 @@ def _squeeze(op: Operation) -> str | None:
 
 
 def _resize(op: Operation) -> str | None:
-    # Google says no more than "depending on input/output size, might not be mapped to avoid loss
-    # in precision", so the safe answer is given.
-    return "may lose precision: whether it maps depends on its size, by no published bound"
+    # Google documents only "depending on input/output size, might not be mapped to avoid loss in
+    # precision", so the safe answer is returned.
+    return "may lose precision: whether it maps depends on its size, by an unpublished bound"
 
 
+_UNCONDITIONAL = """
+ADD SUB MUL MAXIMUM MINIMUM SQUARED_DIFFERENCE RELU RELU6 RELU_N1_TO_1 PRELU LOGISTIC TANH RSQRT
+L2_NORMALIZATION QUANTIZE RESHAPE EXPAND_DIMS SLICE SPACE_TO_DEPTH TRANSPOSE PACK REDUCE_MAX
+REDUCE_MIN SUM LSTM UNIDIRECTIONAL_SEQUENCE_LSTM
+"""
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        (
-            "ADD",
-            "SUB",
-            "MUL",
-            "MAXIMUM",
-            "MINIMUM",
-            "SQUARED_DIFFERENCE",
-            "RELU",
-            "RELU6",
-            "RELU_N1_TO_1",
-            "PRELU",
-            "LOGISTIC",
-            "TANH",
-            "RSQRT",
-            "L2_NORMALIZATION",
-            "QUANTIZE",
-            "RESHAPE",
-            "EXPAND_DIMS",
-            "SLICE",
-            "SPACE_TO_DEPTH",
-            "TRANSPOSE",
-            "PACK",
-            "REDUCE_MAX",
-            "REDUCE_MIN",
-            "SUM",
-            "LSTM",
-            "UNIDIRECTIONAL_SEQUENCE_LSTM",
-        ),
-        _any,
-    ),
+    **dict.fromkeys(_UNCONDITIONAL.split(), _any),
     "AVERAGE_POOL_2D": _no_activation,
     "MAX_POOL_2D": _no_activation,
     "CONCATENATION": _concatenation,
@@ -166,12 +143,12 @@ RULES: dict[str, Rule] = {
 
 
 def refusal(op: Operation) -> str | None:
-    """Why the Edge TPU does not take an operation, in words; None where it does."""
+    """Return why the Edge TPU does not run an operation, as a clause; None if it does."""
     rule = RULES.get(op.name)
     if rule is None:
-        return "is not among the operations of the Edge TPU"
+        return "is not an operation of the Edge TPU"
     for tensor in op.activations:
-        # The cell of an LSTM is kept in 16 bits.
+        # The cell state of an LSTM has 16 bits.
         if tensor.dtype not in _EIGHT_BITS and not tensor.variable:
             return f"works on {tensor.dtype}; the Edge TPU computes in 8 bits"
         if any(length < 0 for length in tensor.shape):

@@ -1,4 +1,4 @@
-"""A TFLite file as rules want to see it: operations with their tensors."""
+"""A TFLite file as operations with their tensors, for the rules of targets."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Tensor:
     """A tensor of a file.
 
     Attributes:
-        index: its number in the file.
-        shape: with -1 for a length that is not fixed.
-        values: of a constant, as a numpy array; else None.
-        variable: state that the network keeps from step to step.
+        index: of the tensor in the file.
+        shape: -1 for a length that is not fixed.
+        values: of a constant, as a numpy array; otherwise None.
+        variable: state that the network keeps between steps.
     """
 
     index: int
@@ -34,7 +34,7 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        """Memory that it takes, a batch of one."""
+        """Memory of the tensor for a batch of one."""
         size = {"int64": 8, "float64": 8, "float32": 4, "int32": 4, "float16": 2, "int16": 2}
         count = size.get(self.dtype, 1)
         for length in self.shape:
@@ -44,7 +44,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation of a file; absent optional inputs are None."""
+    """An operation of a file; optional inputs that are absent are None."""
 
     index: int
     name: str
@@ -54,26 +54,26 @@ class Operation:
 
     @property
     def activations(self) -> tuple[Tensor, ...]:
-        """What is computed: inputs that are no constants, and outputs."""
+        """Computed tensors: inputs that are not constants, and outputs."""
         inputs = (tensor for tensor in self.inputs if tensor and tensor.values is None)
         return (*inputs, *self.outputs)
 
     @property
     def constants(self) -> tuple[Tensor, ...]:
-        """Inputs that carry their values in the file."""
+        """Inputs whose values are in the file."""
         return tuple(tensor for tensor in self.inputs if tensor and tensor.values is not None)
 
     def option(self, name: str, default: int = 0) -> int:
-        """A number among the operation's options."""
+        """Return a numeric option of the operation."""
         return int(getattr(self.options, name, default))
 
 
 def read(path: Path) -> list[Operation]:
-    """The operations of a plain TFLite file, in its order.
+    """Read the operations of a plain TFLite file, in file order.
 
     Raises:
-        DataError: not a TFLite file, or a damaged one.
-        RefusedError: a compiled file, whose operations cannot be seen any more.
+        DataError: the file is not a TFLite file, or is damaged.
+        RefusedError: the file was compiled, so that its operations are hidden.
     """
     model = tflite_flatbuffer.read_model(path)
     graph = model.subgraphs[0]
@@ -83,7 +83,7 @@ def read(path: Path) -> list[Operation]:
         name = tflite_flatbuffer.op_name(model, op)
         if name in _COMPILED:
             raise RefusedError(
-                f"{path} was compiled for {_COMPILED[name]} already: its operations are hidden.",
+                f"{path} was already compiled for {_COMPILED[name]}: its operations are hidden.",
                 "Name the file that it was compiled from.",
             )
         inputs = tuple(tensors[k] if k >= 0 else None for k in op.inputs)

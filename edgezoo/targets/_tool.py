@@ -1,4 +1,4 @@
-"""Runs a compiler that is a program of its own; nothing half-written stays."""
+"""Run a compiler that is a separate program."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same file gives the same
 
 
 def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
-    """Exit code and all that a compiler prints.
+    """Run a compiler and return its exit code and output.
 
     Raises:
-        RefusedError: it did not end in time; it and its children are killed.
+        RefusedError: it exceeded the timeout; it and its children are killed.
         DataError: the disk is full.
     """
     with subprocess.Popen(
@@ -38,7 +38,7 @@ def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
         except subprocess.TimeoutExpired as error:
             raise RefusedError(
                 f"{name} did not finish within {timeout:g} s and was stopped.",
-                "Give it longer with --timeout SECONDS, or a smaller input size.",
+                "Increase --timeout SECONDS, or try a smaller input size.",
             ) from error
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -52,7 +52,7 @@ def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
 
 
 def copy_contract(source: Path, compiled: Path) -> None:
-    """Attach what a file carries in the zip at its end to the file that was compiled from it."""
+    """Copy the zip at the end of a file, with the contract, to the file compiled from it."""
     try:
         with zipfile.ZipFile(source) as files:
             contents = {name: files.read(name) for name in files.namelist()}

@@ -1,4 +1,4 @@
-"""Coral Edge TPU: what its compiler would map, found out without it, and the compiler itself."""
+"""Coral Edge TPU: a prediction of what its compiler would map, and the compiler itself."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from edgezoo.targets._network import Operation
 
 # About 8 MiB of memory on the chip, shared by parameters and the largest activations.
 _ON_CHIP_BYTES = 8 << 20
-# What a layer's parameters take beside its weights, for each output channel: bias, scales and
-# padding. Fitted to Google's compiled files of three image networks, which have 24 to 28.
+# Memory of a layer's parameters in addition to its weights, for each output channel: bias, scales
+# and padding. Fitted to Google's compiled files of three image networks, which have 24 to 28.
 _BYTES_PER_CHANNEL = 26
-# Where a tensor stands to the one subgraph.
-_BEFORE, _INSIDE, _BEHIND = range(3)
+# Position of a tensor relative to the one subgraph.
+_BEFORE, _INSIDE, _AFTER = range(3)
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
 
 
 def place(path: Path) -> Placement:
-    """Where each operation of a TFLite file would run.
+    """Return where each operation of a TFLite file would run.
 
-    The compiler makes one Edge TPU subgraph: it starts at the first operations that map, and what
-    depends on an operation behind it that does not map stays on the CPU.
+    The compiler makes one Edge TPU subgraph, which starts at the first operations that map.
+    Operations that depend on a later one that does not map run on the CPU.
 
     Raises:
         DataError, RefusedError: see `_network.read`.
@@ -35,14 +35,17 @@ def place(path: Path) -> Placement:
     for op in _network.read(path):
         before = max((state.get(t.index, _BEFORE) for t in op.inputs if t), default=_BEFORE)
         reason = refusal(op)
-        if reason is None and before == _BEHIND:
-            reason = "follows an operation on the CPU; only one Edge TPU subgraph is made"
+        if reason is None and before == _AFTER:
+            reason = (
+                "follows an operation on the CPU; the compiler makes only one Edge TPU subgraph"
+            )
         if reason is None:
             mapped.append(op)
             after = _INSIDE
         else:
             cpu_ops.append(CpuOp(op.name, op.index, reason))
-            after = _BEFORE if before == _BEFORE else _BEHIND
+            # What depends on it stays outside only if the subgraph has already begun before it.
+            after = _BEFORE if before == _BEFORE else _AFTER
         state.update(dict.fromkeys((tensor.index for tensor in op.outputs), after))
     parameters = sum(_parameter_bytes(op) for op in mapped)
     room = max(0, _ON_CHIP_BYTES - max(map(_activation_bytes, mapped), default=0))
@@ -62,12 +65,12 @@ def _activation_bytes(op: Operation) -> int:
 
 
 def _compile(path: Path, output: Path, timeout: float) -> Compilation:
-    """See `_edgetpu_compiler.compile`; a file of which nothing maps is refused before."""
-    foretold = place(path)
-    if not foretold.mapped:
+    """See `_edgetpu_compiler.compile`; a file without an operation that maps is refused first."""
+    predicted = place(path)
+    if not predicted.mapped:
         raise RefusedError(
-            f"No operation of {path} runs on the Edge TPU: {foretold.cpu_ops[0].op} "
-            f"{foretold.cpu_ops[0].reason}.",
+            f"No operation of {path} runs on the Edge TPU: {predicted.cpu_ops[0].op} "
+            f"{predicted.cpu_ops[0].reason}.",
             "Export with --target coral.",
         )
     return _edgetpu_compiler.compile(path, output, timeout)

@@ -1,6 +1,6 @@
-"""Arm Ethos-U: every accelerator that Vela knows, compiled and estimated by Vela.
+"""Arm Ethos-U: every accelerator that Vela supports, compiled and estimated by Vela.
 
-Vela ends with exit code 0 even where nothing maps, so its operator counts decide.
+Vela's exit code is 0 even if no operation maps, so its operator counts are decisive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgezoo.formats import tflite_flatbuffer
 from edgezoo.system.staging import publish, staging
 from edgezoo.targets import _network, _tool
 
-# By family: configurations, and the system and memory that Arm's own evaluation kit takes for it.
+# By family: configurations, and system and memory of Arm's own evaluation kit.
 _FAMILIES = {
     "ethos-u55": ((32, 64, 128, 256), "Ethos_U55_High_End_Embedded", "Shared_Sram"),
     "ethos-u65": ((256, 512), "Ethos_U65_High_End", "Dedicated_Sram"),
@@ -39,30 +39,30 @@ def _compile(
 
     Raises:
         MissingError: Vela is not installed.
-        RefusedError: no operation maps, Vela fails, or it did not end in time.
-        DataError: not a TFLite file.
+        RefusedError: no operation maps, Vela fails, or it exceeded the timeout.
+        DataError: the file is not a TFLite file.
     """
     count = len(_network.read(path))
-    path = path.absolute()  # a name that begins with a dash would be an option
+    path = path.absolute()  # a name that starts with a dash would be an option
     final = output / f"{path.stem}_{accelerator}.tflite"
     with staging(output, final.name) as folder:
         log, facts = _vela(accelerator, system, memory, path, folder, timeout)
         npu, cpu = _counts(log, count)
         remarks = tuple(f"{op.op}: {op.reason}" for op in _cpu_ops(log, path))
         if not npu:
-            why = remarks[0] if remarks else "Vela gives no reason"
+            why = remarks[0] if remarks else "Vela reports no reason"
             raise RefusedError(
                 f"No operation of {path} runs on {accelerator}: it would only be copied. {why}.",
                 f"Ethos-U takes int8 files: export it with --target {accelerator}.",
             )
         made = folder / f"{path.stem}_vela.tflite"
-        _tool.copy_contract(path, made)  # Vela keeps metadata, not what is attached
+        _tool.copy_contract(path, made)  # Vela keeps metadata, but not the zip at the end
         publish([(made, final)])
     return Compilation(final, npu, cpu, _estimate(facts, accelerator, system, memory), remarks)
 
 
 def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
-    """Where each operation would run: Vela tells, and what it writes is thrown away."""
+    """Return where Vela places each operation; the compiled file is discarded."""
     count = len(_network.read(path))
     path = path.absolute()
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
@@ -84,7 +84,7 @@ def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
 def _vela(
     accelerator: str, system: str, memory: str, path: Path, folder: Path, timeout: float
 ) -> tuple[str, dict[str, str]]:
-    """What Vela prints, and the row of its summary."""
+    """Run Vela; return its output and the row of its summary."""
     if importlib.util.find_spec("ethosu") is None:
         raise MissingError(
             f"Compiling for {accelerator} needs Arm's Vela, which is not installed.",
@@ -97,16 +97,16 @@ def _vela(
     summary = folder / f"{path.stem}_summary_{system}.csv"
     if code or not summary.is_file():
         lines = [line.strip() for line in printed.splitlines() if line.strip()]
-        said = lines[-1] if lines else "nothing"
-        raise RefusedError(f"Vela cannot compile {path} for {accelerator}. It says: {said}")
+        said = lines[-1] if lines else "it printed nothing"
+        raise RefusedError(f"Vela cannot compile {path} for {accelerator}: {said}")
     with summary.open(newline="") as stream:
         return printed, next(csv.DictReader(stream))
 
 
 def _counts(log: str, count: int) -> tuple[int, int]:
-    """Which of a file's `count` operations run on the NPU and on the CPU.
+    """Return how many of a file's `count` operations run on the NPU and on the CPU.
 
-    Vela counts operations after it has split them; only those of the CPU stay what they were.
+    Vela counts operations after it has split them; only those of the CPU are never split.
     """
     found = {match["place"]: int(match["count"]) for match in _COUNT.finditer(log)}
     if found.keys() != {"CPU", "NPU"}:
@@ -115,7 +115,7 @@ def _counts(log: str, count: int) -> tuple[int, int]:
 
 
 def _cpu_ops(log: str, path: Path) -> tuple[CpuOp, ...]:
-    """The operations that Vela refuses, with its reason."""
+    """Return the operations that Vela leaves to the CPU, with its reasons."""
     reasons = {match["output"]: match["why"] for match in _REFUSED.finditer(log)}
     return tuple(
         CpuOp(op.name, op.index, reasons[op.outputs[0].name])

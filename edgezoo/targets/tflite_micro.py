@@ -9,110 +9,25 @@ from edgezoo.targets import _network
 from edgezoo.targets._network import Operation
 
 # Operations with a kernel, from TensorFlow Lite for Microcontrollers' AllOpsResolver.
-_KERNELS = {
-    "ABS",
-    "ADD",
-    "ADD_N",
-    "ARG_MAX",
-    "ARG_MIN",
-    "ASSIGN_VARIABLE",
-    "AVERAGE_POOL_2D",
-    "BATCH_MATMUL",
-    "BATCH_TO_SPACE_ND",
-    "BROADCAST_ARGS",
-    "BROADCAST_TO",
-    "CALL_ONCE",
-    "CAST",
-    "CEIL",
-    "CONCATENATION",
-    "CONV_2D",
-    "COS",
-    "CUMSUM",
-    "DEPTHWISE_CONV_2D",
-    "DEPTH_TO_SPACE",
-    "DEQUANTIZE",
-    "DIV",
-    "ELU",
-    "EQUAL",
-    "EXP",
-    "EXPAND_DIMS",
-    "FILL",
-    "FLOOR",
-    "FLOOR_DIV",
-    "FLOOR_MOD",
-    "FULLY_CONNECTED",
-    "GATHER",
-    "GATHER_ND",
-    "GREATER",
-    "GREATER_EQUAL",
-    "HARD_SWISH",
-    "IF",
-    "L2_NORMALIZATION",
-    "L2_POOL_2D",
-    "LEAKY_RELU",
-    "LESS",
-    "LESS_EQUAL",
-    "LOG",
-    "LOGICAL_AND",
-    "LOGICAL_NOT",
-    "LOGICAL_OR",
-    "LOGISTIC",
-    "LOG_SOFTMAX",
-    "MAXIMUM",
-    "MAX_POOL_2D",
-    "MEAN",
-    "MINIMUM",
-    "MIRROR_PAD",
-    "MUL",
-    "NEG",
-    "NOT_EQUAL",
-    "PACK",
-    "PAD",
-    "PADV2",
-    "PRELU",
-    "QUANTIZE",
-    "READ_VARIABLE",
-    "REDUCE_MAX",
-    "REDUCE_MIN",
-    "RELU",
-    "RELU6",
-    "RESHAPE",
-    "RESIZE_BILINEAR",
-    "RESIZE_NEAREST_NEIGHBOR",
-    "ROUND",
-    "RSQRT",
-    "SELECT_V2",
-    "SHAPE",
-    "SIN",
-    "SLICE",
-    "SOFTMAX",
-    "SPACE_TO_BATCH_ND",
-    "SPACE_TO_DEPTH",
-    "SPLIT",
-    "SPLIT_V",
-    "SQRT",
-    "SQUARE",
-    "SQUARED_DIFFERENCE",
-    "SQUEEZE",
-    "STRIDED_SLICE",
-    "SUB",
-    "SUM",
-    "SVDF",
-    "TANH",
-    "TRANSPOSE",
-    "TRANSPOSE_CONV",
-    "UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "UNPACK",
-    "VAR_HANDLE",
-    "WHILE",
-    "ZEROS_LIKE",
-}
+_NAMES = """
+ABS ADD ADD_N ARG_MAX ARG_MIN ASSIGN_VARIABLE AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND
+BROADCAST_ARGS BROADCAST_TO CALL_ONCE CAST CEIL CONCATENATION CONV_2D COS CUMSUM DEPTHWISE_CONV_2D
+DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FILL FLOOR FLOOR_DIV FLOOR_MOD
+FULLY_CONNECTED GATHER GATHER_ND GREATER GREATER_EQUAL HARD_SWISH IF L2_NORMALIZATION L2_POOL_2D
+LEAKY_RELU LESS LESS_EQUAL LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX MAXIMUM
+MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL PACK PAD PADV2 PRELU QUANTIZE READ_VARIABLE
+REDUCE_MAX REDUCE_MIN RELU RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR ROUND RSQRT
+SELECT_V2 SHAPE SIN SLICE SOFTMAX SPACE_TO_BATCH_ND SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE
+SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE TRANSPOSE_CONV
+UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
+"""
+_KERNELS = frozenset(_NAMES.split())
 _QUANTIZED = ("int8", "uint8", "int16")
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def place(path: Path) -> Placement:
-    """Which operations have a kernel; `mapped` counts those, and all of it runs on the CPU.
+    """Return which operations have a kernel: those are `mapped`; all of them run on the CPU.
 
     Raises:
         DataError, RefusedError: see `_network.read`.
@@ -135,7 +50,7 @@ def _refusal(op: Operation) -> str | None:
     if op.name == "DEQUANTIZE" and op.inputs[0] and op.inputs[0].dtype not in _QUANTIZED:
         return f"takes {op.inputs[0].dtype}; its kernel takes int8, uint8 and int16"
     if op.name in _WEIGHTED and any(t.dtype == "uint8" for t in op.constants):
-        return "has uint8 weights of the old scheme; microcontroller kernels take int8"
+        return "has uint8 weights of the older scheme; microcontroller kernels take int8"
     if any(length < 0 for tensor in op.activations for length in tensor.shape):
         return "has a size that is not fixed"
     return None

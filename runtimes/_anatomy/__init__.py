@@ -1,1 +1,1 @@
-"""Where each format keeps its quantization: a module named as the runtime, ending in READER."""
+"""How each format stores its quantization: a module named as the runtime, ending in READER."""

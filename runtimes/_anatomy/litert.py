@@ -1,4 +1,4 @@
-"""Quantization in TFLite files: scale and zero point stand at each tensor."""
+"""Quantization in TFLite files: each tensor has scale and zero point."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import litert
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
-# What may stand between the file's input and the first layer: the border and a normalisation.
-_BORDER = {"QUANTIZE", "SUB", "MUL", "ADD"}
-_LEVELS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
+# Operations that may precede the first layer: conversion of the input type, normalization.
+_ENTRY = {"QUANTIZE", "SUB", "MUL", "ADD"}
+_RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class LiteRtAnatomy:
         grids = {}
         for op in graph.operators:
             for i in op.outputs:
+                # The output of a DEQUANTIZE is floating point; its input has the grid.
                 dequantizes = tflite_flatbuffer.op_name(model, op) == "DEQUANTIZE"
                 grid = _grid(graph.tensors[int(op.inputs[0] if dequantizes else i)])
                 if grid is not None:
@@ -49,16 +51,14 @@ class LiteRtAnatomy:
     @contextmanager
     def trace(self, path: Path, names: Collection[str]) -> Iterator[LiteRtTracer]:
         """See `AnatomyReader`."""
-        import numpy as np
-
         model = tflite_flatbuffer.read_model(path)
         graph = model.subgraphs[0]
         entrance = _entrance(model)
         computed = dict.fromkeys(int(i) for op in graph.operators for i in op.outputs)
         shown = [i for i in computed if _name(graph, i) in names or i == entrance]
-        first = int(graph.outputs[0])
+        first = int(graph.outputs[0])  # stays first: a session returns the first output
         graph.outputs = np.asarray([first, *(i for i in shown if i != first)], np.int32)
-        model.signatureDefs = None  # they name other outputs
+        model.signatureDefs = None  # they name the previous outputs
         with tempfile.TemporaryDirectory(prefix="edgezoo-trace-") as folder:
             copy = Path(folder, path.name)
             tflite_flatbuffer.write_model(model, copy)
@@ -89,15 +89,13 @@ class LiteRtTracer:
         return Trace(scores, entered, {self.names[i]: values[i] for i in self.names})
 
     def _real(self, index: int, raw: NDArray[Any]) -> NDArray[np.float32]:
-        import numpy as np
-
         values = raw.astype(np.float32)
         grid = self.grids[index]
         return values if grid is None else (values - grid.zero_point) * grid.scale
 
 
 def _readings(model: Any) -> dict[tuple[str, str], Grid]:
-    """See `Anatomy`: behind a float layer stands a QUANTIZE, whose output has another name."""
+    """See `Anatomy`: a QUANTIZE after a float layer has an output of another name."""
     graph = model.subgraphs[0]
     given = {int(i) for i in graph.inputs}
     rounded = {
@@ -120,10 +118,10 @@ def _name(graph: Any, index: int) -> str:
 
 
 def _entrance(model: Any) -> int:
-    """The tensor that the first layer reads."""
+    """Return the tensor that the first layer reads."""
     graph = model.subgraphs[0]
     for op in graph.operators:
-        if tflite_flatbuffer.op_name(model, op) not in _BORDER:
+        if tflite_flatbuffer.op_name(model, op) not in _ENTRY:
             return next(
                 int(i) for i in op.inputs if not tflite_flatbuffer.is_constant(model, int(i))
             )
@@ -131,20 +129,16 @@ def _entrance(model: Any) -> int:
 
 
 def _grid(tensor: Any) -> Grid | None:
-    """Levels of a tensor of one scale; None where it is floating point or an index."""
-    import numpy as np
-
+    """Return the grid of a tensor with one scale; None for floating point or indices."""
     quantization, dtype = tensor.quantization, tflite_flatbuffer.tensor_dtype(tensor)
-    if quantization is None or quantization.scale is None or dtype not in _LEVELS:
+    if quantization is None or quantization.scale is None or dtype not in _RANGES:
         return None
     scale = np.asarray(np.float32(quantization.scale[0]))
-    return Grid(scale, np.asarray(np.float32(quantization.zeroPoint[0])), *_LEVELS[dtype])
+    return Grid(scale, np.asarray(np.float32(quantization.zeroPoint[0])), *_RANGES[dtype])
 
 
 def _constants(model: Any, inputs: list[Any]) -> LayerConstants | None:
-    """Weights and bias out of an operation's inputs; None where the weights are computed."""
-    import numpy as np
-
+    """Return weights and bias of an operation; None if the weights are computed."""
     weights, scales = _dequantize(model, inputs[1])
     if weights is None:
         return None
@@ -157,9 +151,7 @@ def _constants(model: Any, inputs: list[Any]) -> LayerConstants | None:
 def _dequantize(
     model: Any, tensor: Any
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-    """Real values of a constant, and the scales of its levels where it has any."""
-    import numpy as np
-
+    """Return the real values of a constant, and its scales if it is quantized."""
     stored = tflite_flatbuffer.constant(model, tensor)
     if stored is None:
         return None, None

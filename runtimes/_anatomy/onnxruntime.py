@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
 from edgezoo.core.errors import MissingError, RefusedError
 from edgezoo.runtimes import onnxruntime as runtime
 from edgezoo.runtimes._onnx_layers import INTEGER
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _WEIGHTED = {"Conv", "Gemm", "MatMul"}
@@ -28,7 +29,7 @@ class OnnxAnatomy:
     def read(self, path: Path) -> Anatomy:
         """See `AnatomyReader`."""
         graph = _Graph(path)
-        graph.require_levels(path)
+        graph.require_qdq(path)
         layers = {}
         for node in graph.nodes:
             if node.op_type not in _WEIGHTED:
@@ -95,14 +96,12 @@ class OnnxTracer:
 
 
 def _real(raw: NDArray[Any], grid: Grid | None) -> NDArray[np.float32]:
-    import numpy as np
-
     values = raw.astype(np.float32)
     return values if grid is None else (values - grid.zero_point) * grid.scale
 
 
 class _Graph:
-    """The nodes of a file, with what they read."""
+    """The nodes of a file, with their constants and producers."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -117,11 +116,11 @@ class _Graph:
         self._constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
         self.producers = {name: node for node in self.nodes for name in node.output}
 
-    def require_levels(self, path: Path) -> None:
-        """Check that the file is float layers between quantizers.
+    def require_qdq(self, path: Path) -> None:
+        """Check that the file has float layers between quantizers (QDQ).
 
         Raises:
-            RefusedError: it has operations that compute in integers themselves, or no layer.
+            RefusedError: it has operations that compute in integers, or no layer.
         """
         kinds = {node.op_type for node in self.nodes}
         integer = sorted(kinds & set(INTEGER))
@@ -129,22 +128,20 @@ class _Graph:
             raise RefusedError(
                 f"{path} cannot be explained: "
                 + (f"it computes with {', '.join(integer)}" if integer else "it has no layer")
-                + ", and only float layers between QuantizeLinear and DequantizeLinear can be set "
-                "beside their float network.",
-                "Explain a file in QDQ form, such as quantize_static or EdgeZoo makes.",
+                + ", and only float layers between QuantizeLinear and DequantizeLinear can be "
+                "compared with the float network.",
+                "Explain a QDQ file, as quantize_static and EdgeZoo write it.",
             )
 
     def constant(self, name: str) -> NDArray[Any] | None:
-        """Values of an initializer."""
+        """Return the values of an initializer."""
         from onnx import numpy_helper
 
         tensor = self._constants.get(name)
         return None if tensor is None else numpy_helper.to_array(tensor)
 
     def dequantized(self, name: str) -> tuple[Any, Any]:
-        """Real values of a constant (also behind a DequantizeLinear) and its scales, or Nones."""
-        import numpy as np
-
+        """Return a constant (also after a DequantizeLinear) and its scales, or Nones."""
         plain = self.constant(name)
         if plain is not None:
             return plain.astype(np.float32), None
@@ -163,17 +160,13 @@ class _Graph:
         return real.astype(np.float32), scales.reshape(-1).astype(np.float32)
 
     def _parameters(self, node: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        import numpy as np
-
         scale = self.constant(node.input[1])
         zero = self.constant(node.input[2]) if len(node.input) > 2 else None
         scales = np.asarray(scale, np.float64).reshape(-1)
         return scales, np.zeros_like(scales) if zero is None else zero.astype(np.float64)
 
     def grid(self, node: Any) -> Grid:
-        """Levels of a QuantizeLinear or DequantizeLinear of one scale."""
-        import numpy as np
-
+        """Return the grid of a QuantizeLinear or DequantizeLinear with one scale."""
         scales, zeros = self._parameters(node)
         zero = self.constant(node.input[2]) if len(node.input) > 2 else None
         limits = np.iinfo(np.uint8 if zero is None else zero.dtype)
@@ -181,9 +174,9 @@ class _Graph:
         return Grid(np.asarray(scale), np.asarray(offset), int(limits.min), int(limits.max))
 
     def first_input(self) -> str:
-        """What the first layer with weights reads, before any transposing.
+        """Return the input of the first layer with weights, before any transpose.
 
-        A file that resizes by itself multiplies with matrices before, which it computes.
+        Multiplications with computed matrices come first in a file that resizes its input.
         """
         weighted = [node for node in self.nodes if node.op_type in _WEIGHTED]
         layers = [node for node in weighted if self.dequantized(node.input[1])[0] is not None]
@@ -193,14 +186,12 @@ class _Graph:
         return str(name)
 
     def entrance(self) -> Any | None:
-        """The DequantizeLinear in front of the first weighted layer."""
+        """Return the DequantizeLinear before the first weighted layer."""
         node = self.producers.get(self.first_input())
         return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 
 def _constants(graph: _Graph, node: Any) -> LayerConstants | None:
-    import numpy as np
-
     weights, scales = graph.dequantized(node.input[1])
     if weights is None:
         return None

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
 from edgezoo.runtimes import openvino as runtime
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
@@ -48,7 +49,8 @@ class OpenVinoAnatomy:
         model = runtime.read_model(path)
         ops = model.get_ordered_ops()
         entrance = _entrance(ops)
-        shown: dict[str, Any] = {}
+        # The output of the quantizer is preferred to the tensor itself: it is what layers read.
+        shown: dict[str, object] = {}
         for op in ops:
             if op.get_type_name() == "FakeQuantize":
                 shown |= {n: op.output(0) for n in op.input_value(0).get_names() if n in names}
@@ -67,7 +69,7 @@ class OpenVinoAnatomy:
 
 @dataclass(frozen=True, slots=True)
 class OpenVinoTracer:
-    """A compiled copy whose inner tensors are outputs, by their place among them."""
+    """A compiled copy whose inner tensors are outputs, by their index."""
 
     request: Any
     entrance: int
@@ -75,8 +77,6 @@ class OpenVinoTracer:
 
     def run(self, batch: NDArray[Any]) -> Trace:
         """See `Tracer`."""
-        import numpy as np
-
         found = self.request.infer([batch])
         entered = np.array(found[self.entrance], np.float32)
         if entered.shape[-1] != 3:
@@ -90,7 +90,7 @@ def _key(port: Any) -> tuple[str, int]:
 
 
 def _entrance(ops: list[Any]) -> Any:
-    """The port that the first weighted layer reads, before any transposing."""
+    """Return the port that the first weighted layer reads, before any transpose."""
     first = next(op for op in ops if op.get_type_name() in _WEIGHTED)
     port = first.input_value(0)
     while port.get_node().get_type_name() in _MOVING:
@@ -99,7 +99,7 @@ def _entrance(ops: list[Any]) -> Any:
 
 
 def _layer_names(op: Any) -> list[str]:
-    """The tensor names of a layer: its own, or those of the addition of its bias."""
+    """Return the tensor names of a layer: its own, and those of the addition of its bias."""
     names = set(op.output(0).get_names())
     for target in op.output(0).get_target_inputs():
         if target.get_node().get_type_name() == "Add":
@@ -108,7 +108,7 @@ def _layer_names(op: Any) -> list[str]:
 
 
 def _value(port: Any) -> NDArray[Any] | None:
-    """Values of a constant, also behind a Convert."""
+    """Return the values of a constant, also after a Convert."""
     node = port.get_node()
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
@@ -117,20 +117,17 @@ def _value(port: Any) -> NDArray[Any] | None:
 
 
 def _grid(op: Any) -> Grid:
-    """Levels of a FakeQuantize, which has one range or one a channel."""
-    import numpy as np
-
+    """Return the grid of a FakeQuantize, which has one range or one per channel."""
     bounds = [np.asarray(_value(op.input_value(i)), np.float32) for i in (1, 2)]
     low, high = (bound.reshape(() if bound.size == 1 else -1) for bound in bounds)
     levels = int(op.get_attributes()["levels"])
+    # The quantized values 0 to levels - 1 are spread evenly from low to high.
     scale = (high - low) / np.float32(levels - 1)
     return Grid(scale, np.asarray(-low / scale, np.float32), 0, levels - 1)
 
 
 def _constants(op: Any) -> LayerConstants | None:
-    """Weights (a constant, or integers times a scale) and the bias that is added next."""
-    import numpy as np
-
+    """Return weights (a constant, or integers times a scale) and the bias that is added next."""
     source, scales = op.input_value(1), None
     if source.get_node().get_type_name() == "Multiply":
         scales = _value(source.get_node().input_value(1))
@@ -153,8 +150,6 @@ def _constants(op: Any) -> LayerConstants | None:
 
 
 def _bias(op: Any) -> NDArray[np.float32] | None:
-    import numpy as np
-
     for target in op.output(0).get_target_inputs():
         node = target.get_node()
         if node.get_type_name() == "Add":

@@ -226,5 +226,5 @@ def test_example_target_places_a_file(exported: Exported) -> None:
     assert isinstance(example, Target) and example.name not in registry.targets()
     placement = example.place(exported.path("tflite", "int8"))
     assert {"QUANTIZE", "SOFTMAX"} <= {op.op for op in placement.cpu_ops}
-    assert {op.reason for op in placement.cpu_ops} == {"is no convolution"}
+    assert {op.reason for op in placement.cpu_ops} == {"is not a convolution"}
     assert placement.mapped == 28 and placement.parameter_bytes > 400_000

@@ -57,20 +57,20 @@ def library(tmp_path: Path) -> Callable[[str], Path]:
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("missing file", "which is not there"),
-        ("no library", "is no shared library"),
+        ("missing file", "which does not exist"),
+        ("no library", "is not a shared library"),
         ("other library", "but not libedgetpu"),
         ("no device", "found no Edge TPU"),
         ("held device", "found no Edge TPU"),
         ("crash at load", "crashed the process"),
         ("crash in delegate", "crashed the process"),
-        ("undefined symbol", "does not fit this TFLite runtime"),
+        ("undefined symbol", "is not compatible with this TFLite runtime"),
     ],
 )
 def test_failing_library(
     library: Callable[[str], Path], cli: Callable[..., Ended], case: str, words: str
 ) -> None:
-    """One sentence with a mend, exit code 4, whatever the library does."""
+    """One sentence with a fix, exit code 4, whatever the library does."""
     require()
     env = {_edgetpu.LIBRARY_VARIABLE: str(library(case))}
     ended = cli("classify", COMPILED, "picture.jpg", "--device", "coral", "--preprocessing", "tf",
@@ -114,7 +114,7 @@ def test_compiled_file_on_the_cpu(cli: Callable[..., Ended]) -> None:
         ("", DataError, "no reason given"),
     ],
 )  # fmt: skip
-def test_words_become_causes(said: str, kind: type[EdgeZooError], words: str) -> None:
+def test_messages_become_causes(said: str, kind: type[EdgeZooError], words: str) -> None:
     error = _edgetpu.cause(said, "file.tflite")
     assert type(error) is kind
     assert words in str(error) and str(error).endswith(".")

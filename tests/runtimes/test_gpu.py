@@ -73,7 +73,7 @@ def test_a_file_with_an_open_batch_is_told_so(
     options = (path, picture, "--preprocessing", "tf")
     assert cli("classify", *options, "--top", "1").code == 0
     message = cli("classify", *options, "--device", "gpu", **software_gpu).error(5)
-    assert "leaves a size open" in message and "batch of 1" in message
+    assert "has a dynamic size" in message and "batch of 1" in message
 
 
 def test_a_file_that_litert_does_not_take_is_no_missing_gpu(

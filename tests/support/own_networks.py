@@ -128,7 +128,7 @@ def main(output: Path) -> None:
         "answers": network.predict_on_batch(pictures.astype(np.float32)).tolist(),
         "missing_names": missing_names(),
         "mobilenetv2_blocks": blocks_of(small),
-        "mobilenetv2_code": allowed.foreign_code(json.loads(small.to_json())),
+        "mobilenetv2_code": allowed.third_party_code(json.loads(small.to_json())),
     }
     (output / "facts.json").write_text(json.dumps(facts))
 

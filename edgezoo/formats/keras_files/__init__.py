@@ -1,1 +1,1 @@
-"""Keras files of a user: looked at as data first, loaded only where nothing in them is code."""
+"""Keras files of a user: first read as data, and loaded only if they contain no code."""

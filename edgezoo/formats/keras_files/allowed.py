@@ -1,10 +1,10 @@
-"""What the configuration of a Keras file may name, and what in it is code of somebody else.
+"""The names that the configuration of a Keras file may use; everything else counts as code.
 
-Keras builds a network by looking up every class and function that the file's JSON names. Safe mode
-stops some ways to code, but not in `.h5` files (CVE-2025-9905), and others were found by and by:
-modules of any package (CVE-2025-1550), functions of Keras that fetch or switch safe mode off
-(CVE-2025-8747), layers that read files (CVE-2025-12058) or unpickle (CVE-2025-49655). So this is a
-list of what is known to be harmless, not of what is known to harm; all else counts as code.
+Keras builds a network by looking up every class and function that the file's JSON names. Its safe
+mode prevents some ways to run code, but not in `.h5` files (CVE-2025-9905), and others were found
+over time: modules of any package (CVE-2025-1550), functions of Keras that download or switch safe
+mode off (CVE-2025-8747), layers that read files (CVE-2025-12058) or unpickle (CVE-2025-49655). So
+this is an allow-list of what is known to be harmless.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-# Not among them: Lambda, TorchModuleWrapper, JaxLayer, FlaxLayer and TFSMLayer, which hold code;
+# Left out: Lambda, TorchModuleWrapper, JaxLayer, FlaxLayer and TFSMLayer, which contain code;
 # StringLookup, IntegerLookup and TextVectorization, which read the files that they name.
 _LAYERS = """
 Activation ActivityRegularization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Add
@@ -97,14 +97,14 @@ _VALUES = frozenset(
 MOST_DEPTH = 200
 
 
-def foreign_code(config: Any) -> tuple[str, ...]:
-    """Everything in a configuration that is code or may lead to code, in words, in its order.
+def third_party_code(config: Any) -> tuple[str, ...]:
+    """Describe everything in a configuration that is code or may lead to code, in its order.
 
     Args:
-        config: parsed JSON: a network's configuration, or that of its training.
+        config: parsed JSON: the configuration of a network or of its training.
 
     Raises:
-        RecursionError: it is nested more than `MOST_DEPTH` deep.
+        RecursionError: it is nested more than `MOST_DEPTH` levels deep.
     """
     return tuple(dict.fromkeys(_walk(config, 0)))
 
@@ -125,7 +125,7 @@ def _walk(value: Any, depth: int) -> Iterator[str]:
 
 
 def _judge(named: dict[str, Any]) -> str | None:
-    """What is wrong with one object that names a class, in words."""
+    """Describe what is not allowed in an object that names a class; None if it is allowed."""
     name, module = named["class_name"], named.get("module")
     registered = named.get("registered_name")
     if name in ("Lambda", "__lambda__"):

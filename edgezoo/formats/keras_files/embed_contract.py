@@ -1,4 +1,4 @@
-"""The contract inside a `.keras` file: a key of its metadata, which Keras leaves alone."""
+"""The contract inside a `.keras` file: a key of its metadata, which Keras ignores."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from edgezoo.core.artifact import CONTRACT_KEY
 
 _METADATA = "metadata.json"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip can hold: no file tells when
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: equal networks give equal files
 
 
 def embed(source: Path, target: Path, contract: dict[str, Any]) -> None:
-    """Write a copy of a `.keras` file that carries a contract; whole or not at all.
+    """Write a copy of a `.keras` file with a contract, atomically.
 
-    The date of saving goes, so that equal networks give equal files.
+    The date of saving is removed, so that equal networks give equal files.
     """
     scratch = target.with_name(f".{target.name}.{os.getpid()}")
     try:

@@ -1,4 +1,4 @@
-"""Loads a user's network with Keras, after it was looked at."""
+"""Load a user's network with Keras, after it was checked."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def load(path: Path, trust: bool = False) -> keras.Model:
-    """A network that takes one picture and gives one output.
+    """Load a network with one input and one output.
 
-    The file is looked at here, in the process that loads it, whoever looked at it before. Keras'
+    The file is checked here, in the process that loads it, even if it was checked before. Keras'
     own safe mode stays on unless the file is trusted.
 
     Args:
@@ -26,8 +26,8 @@ def load(path: Path, trust: bool = False) -> keras.Model:
         trust: let code in the file run.
 
     Raises:
-        DataError: it holds code, is damaged, or Keras cannot load it.
-        RefusedError: several inputs or outputs.
+        DataError: it contains code, is damaged, or Keras cannot load it.
+        RefusedError: it has several inputs or outputs.
     """
     found = usable(path, trust)
     import keras
@@ -38,16 +38,16 @@ def load(path: Path, trust: bool = False) -> keras.Model:
             network = _wrapped(found)
         else:
             network = keras.models.load_model(str(path), compile=False, safe_mode=not trust)
-    except Exception as error:  # Keras raises whatever a third-party file leads to
+    except Exception as error:  # a third-party file can make Keras raise any exception
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(f"{path} cannot be loaded by Keras: {reason.rstrip('.')}.") from error
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
-        raise RefusedError(f"{path} is no network of one input and one output.")
+        raise RefusedError(f"{path} is not a network with one input and one output.")
     return network
 
 
 def values_hash(network: keras.Model) -> str:
-    """SHA-256 of the values of all weights, in the network's order."""
+    """Return the SHA-256 of the values of all weights, in the network's order."""
     digest = hashlib.sha256()
     for values in network.get_weights():
         digest.update(values.tobytes())
@@ -55,7 +55,7 @@ def values_hash(network: keras.Model) -> str:
 
 
 def _wrapped(found: KerasFile) -> keras.Model:
-    """A SavedModel as a Keras network around its signature."""
+    """Wrap the signature of a SavedModel in a Keras network."""
     import keras
 
     assert found.inputs is not None and found.inputs[0] is not None

@@ -1,8 +1,8 @@
-"""Reads what a SavedModel says of itself: its signatures and operations, without TensorFlow.
+"""Read the signatures and operations of a SavedModel, without TensorFlow.
 
 The fields are those of `saved_model.proto` and the files that it imports
 (https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core/protobuf). protobuf's own
-parser reads them by descriptors that name only what is looked at; it skips all else.
+parser reads them by descriptors of the fields that are used, and skips all others.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core.errors import DataError, MissingError, RefusedError
+from edgezoo.core import registry
+from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.spec import SAVED_MODEL_FILE
 
 _LARGEST = 2**31 - 1  # protobuf's own limit
-# Both are written by `model.export` for one and the same function.
+# `model.export` writes both for the same function.
 _USUAL_SIGNATURES = ("serving_default", "serve")
 _STARTUP_SIGNATURE = "__saved_model_init_op"
-# Numbers of the fields, as in the .proto files: name, number, type; types of messages begin with
-# a capital, "*" marks repeated ones. A map is a repeated message of a key (1) and a value (2).
+# The fields, as in the .proto files: name, number, type; types of messages start with a capital
+# letter, "*" marks repeated fields. A map is a repeated message of a key (1) and a value (2).
 _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
     "SavedModel": (("meta_graphs", 2, "*MetaGraph"),),
     "MetaGraph": (("graph", 2, "Graph"), ("signatures", 5, "*NamedSignature")),
@@ -35,8 +36,8 @@ _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
     "Shape": (("dims", 2, "*Dimension"), ("unknown_rank", 3, "bool")),
     "Dimension": (("size", 1, "int64"),),
 }
-# Operations that only compute, keep the network's variables, or load them from beside the file.
-# Not among them are PyFunc and its kin, and all that read or write files of a name of their own.
+# Operations that only compute, hold the network's variables, or load them from next to the file.
+# Left out are PyFunc and the like, and operations that read or write files that they name.
 _COMPUTING = """
 Abs Add AddN AddV2 ArgMax Assert AssignVariableOp AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3
 BiasAdd BroadcastTo Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D DepthwiseConv2dNative
@@ -57,7 +58,7 @@ _OPERATIONS = frozenset(_COMPUTING.split())
 
 @dataclass(frozen=True, slots=True)
 class SavedModelFacts:
-    """What is looked at: see `reading.KerasFile`; `signature` is the one to be called."""
+    """See `reading.KerasFile`; `signature` is the one to call."""
 
     signature: str
     code: tuple[str, ...]
@@ -66,36 +67,22 @@ class SavedModelFacts:
 
 
 def read(folder: Path) -> SavedModelFacts:
-    """Look at a SavedModel without loading it.
+    """Read the description of a SavedModel without loading it.
 
     Raises:
-        DataError: there is none, or it is damaged.
-        RefusedError: several signatures, or none.
+        DataError: the folder is not a SavedModel, or is damaged.
+        RefusedError: it has several signatures, or none.
     """
     path = folder / SAVED_MODEL_FILE
     if not path.is_file():
         raise DataError(
-            f"{folder} is no SavedModel: it holds no {SAVED_MODEL_FILE}.", "Check the path."
+            f"{folder} is not a SavedModel: it has no {SAVED_MODEL_FILE}.", "Check the path."
         )
-    try:
-        from google.protobuf.message import DecodeError
-    except ImportError as error:
-        raise MissingError(
-            "Reading a SavedModel needs protobuf, which is not installed.",
-            'Run: pip install "edgezoo[export]"',
-        ) from error
-
-    if path.stat().st_size > _LARGEST:
-        raise DataError(f"{path} is larger than such a file can be.")
-    model = _message_class()()
-    try:
-        model.ParseFromString(path.read_bytes())
-    except DecodeError as error:
-        raise DataError(f"{path} is damaged: {error}.") from error
+    model = _parsed(path)
     if len(model.meta_graphs) != 1:
         raise RefusedError(
-            f"{folder} holds {len(model.meta_graphs)} graphs, and one is needed.",
-            "Save the network again, for inference alone.",
+            f"{folder} has {len(model.meta_graphs)} graphs; EdgeZoo takes one.",
+            "Save the network again for inference only.",
         )
     graph = model.meta_graphs[0]
     signatures = {entry.key: entry.value for entry in graph.signatures}
@@ -113,12 +100,26 @@ def read(folder: Path) -> SavedModelFacts:
     )
 
 
+def _parsed(path: Path) -> Any:
+    """Parse the file into the message `SavedModel` of `_MESSAGES`."""
+    registry.require_packages(("google.protobuf",), "export", "Reading a SavedModel")
+    from google.protobuf.message import DecodeError
+
+    if path.stat().st_size > _LARGEST:
+        raise DataError(f"{path} is larger than the limit of protobuf.")
+    model = _message_class()()
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise DataError(f"{path} is damaged: {error}.") from error
+    return model
+
+
 def _chosen(folder: Path, names: list[str]) -> str:
-    """The signature to call; Keras' two names for one function count as one."""
+    """Return the signature to call; Keras' two names for one function count as one."""
     if set(names) - set(_USUAL_SIGNATURES) and len(names) > 1:
         raise RefusedError(
-            f"{folder} has {len(names)} signatures ({', '.join(sorted(names))}), and which one "
-            "is meant is not known.",
+            f"{folder} has {len(names)} signatures, {', '.join(sorted(names))}; EdgeZoo takes one.",
             "Save it again with one.",
         )
     if not names:
@@ -137,7 +138,7 @@ def _shape(tensor: Any) -> tuple[int | None, ...] | None:
 
 @lru_cache(maxsize=1)
 def _message_class() -> Any:
-    """A protobuf class of `_MESSAGES`' first message."""
+    """Return a protobuf class of the first message of `_MESSAGES`."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto

@@ -218,7 +218,7 @@ def test_entry_that_is_there_twice(tmp_path: Path) -> None:
     path = write_keras(tmp_path / "m.keras", functional())
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("config.json", json.dumps(CODE["Lambda"][0]))
-    with pytest.raises(DataError, match="not a whole Keras file"):
+    with pytest.raises(DataError, match="not a complete Keras file"):
         usable(path)
 
 
@@ -244,7 +244,7 @@ def test_size_that_the_header_lies_about(tmp_path: Path, monkeypatch: pytest.Mon
     path = write_keras(tmp_path / "m.keras", text)
     data = path.read_bytes()
     path.write_bytes(data.replace(struct.pack("<I", len(text)), struct.pack("<I", 1500)))
-    with pytest.raises(DataError, match="not a whole Keras file"):
+    with pytest.raises(DataError, match="not a complete Keras file"):
         read(path)
 
 
