@@ -11,11 +11,15 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 # Google's names on the USB and PCI bus. A USB accelerator that was not used since it was plugged
 # in shows itself as 1a6e:089a; libedgetpu loads its firmware, and it comes back as 18d1:9302.
-_USB_CORAL = {("1a6e", "089a"): "firmware not loaded yet", ("18d1", "9302"): "ready"}
+CoralState = Literal["ready", "firmware not loaded yet", "no driver"]
+_USB_CORAL: dict[tuple[str, str], CoralState] = {
+    ("1a6e", "089a"): "firmware not loaded yet",
+    ("18d1", "9302"): "ready",
+}
 _PCI_CORAL = ("0x1ac1", "0x089a")
 # Libraries by which runtimes reach something else than the CPU.
 _LIBRARIES = {
@@ -47,9 +51,44 @@ class Host:
 
     root: Path
     machine: str
-    bits: int
+    bits: Literal[32, 64]
     page_size: int
     groups: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """The CPU as the kernel names it; `features` are those that decide how int8 runs."""
+
+    cpu: str
+    board: str | None
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coral:
+    """A Coral Edge TPU that is plugged in.
+
+    Attributes:
+        id: vendor:product
+        node: device file
+        allowed: whether this user may open it
+    """
+
+    bus: Literal["usb", "pcie"]
+    id: str
+    state: CoralState
+    node: str | None
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A library by which runtimes reach another device than the CPU."""
+
+    name: str
+    path: str
+    serves: str
 
 
 def this_host(root: Path = Path("/")) -> Host:
@@ -69,32 +108,24 @@ def this_host(root: Path = Path("/")) -> Host:
     )
 
 
-def processor(host: Host) -> dict[str, Any]:
-    """{"cpu", "board", "features"}: names as the kernel gives them, None for no known board."""
+def processor(host: Host) -> Processor:
+    """Return the CPU of a machine."""
     facts: dict[str, str] = {}
     for line in _lines(host.root / "proc/cpuinfo"):
         key, _, value = line.partition(":")
         facts.setdefault(key.strip().lower(), value.strip())
     flags = set((facts.get("flags") or facts.get("features") or "").split())
     board = _text(host.root / "proc/device-tree/model") or None
-    return {
-        "cpu": facts.get("model name") or board or host.machine,
-        "board": board,
-        "features": [name for name in _FEATURES if name in flags],
-    }
+    features = tuple(name for name in _FEATURES if name in flags)
+    return Processor(facts.get("model name") or board or host.machine, board, features)
 
 
-def corals(host: Host) -> list[dict[str, Any]]:
-    """Coral Edge TPUs on USB and PCIe.
-
-    Returns:
-        [{"bus", "id", "state", "node", "allowed"}]: the device file, None where there is none,
-        and whether this user may open it.
-    """
+def corals(host: Host) -> list[Coral]:
+    """Return the Coral Edge TPUs on USB and PCIe."""
     return [*_usb_corals(host), *_pci_corals(host)]
 
 
-def _usb_corals(host: Host) -> Iterator[dict[str, Any]]:
+def _usb_corals(host: Host) -> Iterator[Coral]:
     for folder in _folders(host.root / "sys/bus/usb/devices"):
         identity = (_text(folder / "idVendor"), _text(folder / "idProduct"))
         if identity in _USB_CORAL:
@@ -103,7 +134,7 @@ def _usb_corals(host: Host) -> Iterator[dict[str, Any]]:
             yield _coral(host, "usb", ":".join(identity), _USB_CORAL[identity], node, "plugdev")
 
 
-def _pci_corals(host: Host) -> Iterator[dict[str, Any]]:
+def _pci_corals(host: Host) -> Iterator[Coral]:
     found = [
         folder
         for folder in _folders(host.root / "sys/bus/pci/devices")
@@ -111,22 +142,23 @@ def _pci_corals(host: Host) -> Iterator[dict[str, Any]]:
     ]
     for number, _ in enumerate(found):
         node = host.root / f"dev/apex_{number}"
-        state = "ready" if node.exists() else "no driver"
+        state: CoralState = "ready" if node.exists() else "no driver"
         yield _coral(host, "pcie", "1ac1:089a", state, node, "apex")
 
 
 def _coral(
-    host: Host, bus: str, identity: str, state: str, node: Path, group: str
-) -> dict[str, Any]:
+    host: Host,
+    bus: Literal["usb", "pcie"],
+    identity: str,
+    state: CoralState,
+    node: Path,
+    group: str,
+) -> Coral:
     there = node.exists()
     everyone = there and node.stat().st_mode & 0o006 == 0o006
-    return {
-        "bus": bus,
-        "id": identity,
-        "state": state,
-        "node": f"/{node.relative_to(host.root)}" if there else None,
-        "allowed": bool(there and (everyone or {group, "root"} & host.groups)),
-    }
+    path = f"/{node.relative_to(host.root)}" if there else None
+    allowed = bool(there and (everyone or {group, "root"} & host.groups))
+    return Coral(bus, identity, state, path, allowed)
 
 
 def named_edgetpu() -> str | None:
@@ -134,12 +166,12 @@ def named_edgetpu() -> str | None:
     return os.environ.get(EDGETPU_VARIABLE) or None
 
 
-def libraries(host: Host) -> list[dict[str, str]]:
-    """[{"name", "path", "serves"}] of the delegate libraries in the usual folders."""
+def libraries(host: Host) -> list[Library]:
+    """Return the delegate libraries in the usual folders."""
     found = []
     named = named_edgetpu()
     if named and ("/" not in named or (host.root / named.lstrip("/")).exists()):
-        found.append({"name": EDGETPU, "path": named, "serves": _LIBRARIES[EDGETPU]})
+        found.append(Library(EDGETPU, named, _LIBRARIES[EDGETPU]))
     for name, serves in _LIBRARIES.items():
         if named and name == EDGETPU:
             continue
@@ -147,8 +179,7 @@ def libraries(host: Host) -> list[dict[str, str]]:
             places = sorted((host.root / folder).glob(f"*-linux-*/{name}"))
             places += [path for path in [host.root / folder / name] if path.exists()]
             if places:
-                path = f"/{places[0].relative_to(host.root)}"
-                found.append({"name": name, "path": path, "serves": serves})
+                found.append(Library(name, f"/{places[0].relative_to(host.root)}", serves))
                 break
     return found
 

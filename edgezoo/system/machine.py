@@ -11,9 +11,11 @@ import math
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from edgezoo.core import typed_json
 from edgezoo.core.paths import PACKAGE
 from edgezoo.core.releases import own_version
 from edgezoo.system import hardware
@@ -21,6 +23,29 @@ from edgezoo.system import hardware
 ROOT = Path("/")
 # CPU features that multiply and add four pairs of 8 bits in one instruction.
 INT8_DOT = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine: its CPU, cores, memory, system and Python.
+
+    Attributes:
+        board: as its device tree says, such as Raspberry Pi 5 Model B
+        features: of those that decide how int8 runs
+        bits: of Python
+        page_size: of memory, bytes
+    """
+
+    cpu: str
+    board: str | None
+    features: tuple[str, ...]
+    architecture: str
+    bits: Literal[32, 64]
+    page_size: int
+    cores: int
+    memory_gb: float | None
+    system: str
+    python: str
 
 
 def read(path: Path) -> str | None:
@@ -31,27 +56,29 @@ def read(path: Path) -> str | None:
         return None
 
 
-def describe_machine(root: Path = ROOT) -> dict[str, Any]:
-    """The CPU and its features, cores, memory, system and Python."""
+def describe_machine(root: Path = ROOT) -> Machine:
+    """Return what this machine is."""
     host = hardware.this_host(root)
-    return {
-        **hardware.processor(host),
-        "architecture": host.machine,
-        "bits": host.bits,
-        "page_size": host.page_size,
-        "cores": len(affinity()),
-        "memory_gb": _memory_gb(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
+    cpu = hardware.processor(host)
+    return Machine(
+        cpu=cpu.cpu,
+        board=cpu.board,
+        features=cpu.features,
+        architecture=host.machine,
+        bits=host.bits,
+        page_size=host.page_size,
+        cores=len(affinity()),
+        memory_gb=_memory_gb(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+    )
 
 
 def environment(root: Path = ROOT) -> dict[str, Any]:
     """What must be known of a machine beside a figure that was measured on it."""
-    machine = describe_machine(root)
     return {
         "machine_id": machine_id(root),
-        "machine": machine,
+        "machine": typed_json.encode(describe_machine(root)),
         "usable_cores": usable_cores(root),
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "edgezoo": own_version(),
@@ -122,7 +149,7 @@ def machine_id(root: Path = ROOT) -> str:
     """
     machine = describe_machine(root)
     own = read(root / "etc/machine-id") or read(root / "var/lib/dbus/machine-id") or ""
-    words = f"edgezoo:{own}:{machine['cpu']}:{machine['architecture']}:{machine['memory_gb']}"
+    words = f"edgezoo:{own}:{machine.cpu}:{machine.architecture}:{machine.memory_gb}"
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 

@@ -60,7 +60,7 @@ def test_selftest_passes_without_edgezoo(bundle: Path, tmp_path: Path) -> None:
     assert facts["passed"] and len(facts["models"]) == 2
     for model in facts["models"]:
         assert model["runtime"] == "ai-edge-litert"
-        assert [p["faults"] for p in model["pictures"]] == [[]] * 4
+        assert [p["faults"] for p in model["images"]] == [[]] * 4
     shown = on_device(tmp_path, bundle / "selftest.py")
     assert shown.code == 0 and shown.stdout.endswith("PASSED\n")
 
@@ -109,7 +109,7 @@ def test_int8_at_the_border(bordered: Path, tmp_path: Path) -> None:
         broken.write_text(source.replace("np.uint8)\n", f"np.uint8){change}\n"))
         ended = on_device(tmp_path, bordered / "selftest.py", "--using", broken, "--json")
         for model in ended.json["models"]:
-            faults = [fault for entry in model["pictures"] for fault in entry["faults"]]
+            faults = [fault for entry in model["images"] for fault in entry["faults"]]
             assert {fault["kind"] for fault in faults} == kinds, faults
 
 
@@ -138,16 +138,16 @@ def _last_words(ended: Ended) -> str:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("def prepare(picture, contract, tensor):\n    return 1 // 0\n",
+        ("def prepare(path, contract, tensor):\n    return 1 // 0\n",
          "ZeroDivisionError: integer division or modulo by zero ({}, line 2)."),
-        ("def prepare(picture, contract, tensor):\n    return int('x')\n",
+        ("def prepare(path, contract, tensor):\n    return int('x')\n",
          "ValueError: invalid literal for int() with base 10: 'x' ({}, line 2)."),
         ("import sys\nsys.exit(1)\n", "SystemExit: 1 ({}, line 2)."),
         ("\nx = = 1\n", "SyntaxError: invalid syntax ({}, line 2)."),
         ("import cv3\n", "ModuleNotFoundError: No module named 'cv3' ({}, line 1)."),
-        ("x = 1\n", "{} has no function prepare(picture, contract, tensor)."),
+        ("x = 1\n", "{} has no function prepare(path, contract, tensor)."),
         ("def prepare(picture):\n    return None\n", "takes 1 positional argument but 3"),
-        (None, "There is no Python file {}."),
+        (None, "{} is not a Python file."),
     ],
 )  # fmt: skip
 def test_program_that_fails(source: str | None, words: str, bundle: Path, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_list_that_is_damaged(text: str, bundle: Path, tmp_path: Path) -> None:
     ended = on_device(tmp_path, tmp_path / "selftest.py")
     assert ended.code == 2
     said = _last_words(ended)
-    assert said.endswith("bundle.json is not as EdgeZoo wrote it: copy the bundle again.")
+    assert said.endswith("bundle.json is not what EdgeZoo wrote: copy the bundle again.")
 
 
 @pytest.mark.parametrize(("module", "package"), [("numpy", "numpy"), ("PIL", "pillow")])

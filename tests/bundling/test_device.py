@@ -45,7 +45,7 @@ classify, selftest = _load("classify"), _load("selftest")
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("golden")
-    for name, data in golden.pictures(SIZE).items():
+    for name, data in golden.images(SIZE).items():
         (folder / name).write_bytes(data)
     return sorted(folder.iterdir())
 
@@ -120,12 +120,12 @@ def test_background_class_is_left_out() -> None:
 
 
 def test_pictures_shrink_and_are_the_same_each_time() -> None:
-    first = golden.pictures(SIZE)
-    assert golden.pictures(SIZE) == first
+    first = golden.images(SIZE)
+    assert golden.images(SIZE) == first
     for data in first.values():
         with Image.open(io.BytesIO(data)) as opened:
             assert min(opened.size) > 2 * SIZE, "every filter gives the same where nothing shrinks"
-    assert sum(map(len, golden.pictures(331).values())) < 900_000
+    assert sum(map(len, golden.images(331).values())) < 900_000
 
 
 # Faults
@@ -254,7 +254,7 @@ def test_fault_is_named(case: str, pictures: list[Path]) -> None:
         others = lambda picture=picture: selftest.other_resizes(picture, contract)  # noqa: E731
         faults += selftest.compare_input(program(picture, contract), wanted, others)
     assert {fault["kind"] for fault in faults} == kinds
-    assert not word or any(word in fault["words"] for fault in faults), faults
+    assert not word or any(word in fault["message"] for fault in faults), faults
 
 
 def test_decoder_that_rounds_otherwise_is_no_fault(pictures: list[Path]) -> None:

@@ -56,7 +56,7 @@ def test_what_a_user_added_or_changed_is_kept(
     (copy / added).write_text("mine")
     with pytest.raises(UsageError) as refused:
         check_folder(copy)
-    assert f"{named} in it is not as EdgeZoo wrote it" in refused.value.message
+    assert f"{named} in it was added or changed" in refused.value.message
     assert f"Move {named} out of it" in refused.value.hint
 
 
@@ -93,7 +93,7 @@ def test_folder_that_one_is_in(exported: Exported, tmp_path: Path) -> None:
     for _ in ("an empty one", "a bundle"):
         before = tree(here)
         message = run_cli("bundle", file, "-o", ".", cwd=here).error(2)
-        assert f"{here} is the folder that you are in" in message and f"cd {tmp_path}" in message
+        assert f"{here} is the current folder" in message and f"cd {tmp_path}" in message
         assert tree(here) == before
         assert run_cli("bundle", file, "-o", "here", cwd=tmp_path).code == 0
 

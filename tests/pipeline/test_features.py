@@ -144,7 +144,7 @@ def test_commands_on_classes_refuse(
         "bundle": lambda: edgezoo.bundle([path], tmp_path / "bundle"),
         "explain": lambda: edgezoo.explain(path),
     }
-    with pytest.raises(RefusedError, match=r"gives features \(8 x 8 x 32\), no classes"):
+    with pytest.raises(RefusedError, match=r"produces features \(8 x 8 x 32\) instead of classes"):
         calls[command]()
 
 

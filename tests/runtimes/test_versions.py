@@ -168,7 +168,7 @@ def test_names_as_pip_reads_them(exported: Exported) -> None:
 
 @pytest.mark.parametrize(
     ("runtime", "words"),
-    [("numpy==2.0", "Nothing is known of numpy"), ("onnxruntime", "as pip does"),
+    [("numpy==2.0", "Nothing is known about numpy"), ("onnxruntime", "as pip does"),
      ("tflite-runtime>=2", "as pip does"), ("tflite-runtime==new", "as pip does")],
 )  # fmt: skip
 def test_wrong_runtime(
