@@ -40,19 +40,12 @@ if TYPE_CHECKING:
 @common
 def COMMAND(
     artifact: Path,
-    images: tuple[Path, ...],
-    top: int,
-    threads: int,
-    device: str,
-    runtime: str | None,
-    preprocessing: str | None,
-    labels: Path | None,
-    trust: bool,
     on: str | None,
     max_memory: float | None,
     max_seconds: float | None,
     as_json: bool,
     debug: bool,
+    **options: Any,
 ) -> None:
     """Classify each IMAGE, with probabilities.
 
@@ -66,31 +59,24 @@ def COMMAND(
           --labels labels.txt
       edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """
-    refuse_remote_limits(on, max_memory, max_seconds)
-    options: dict[str, Any] = {
-        "artifact": artifact,
-        "images": images,
-        "top": top,
-        "device": device,
-        "runtime": runtime,
-        "threads": threads,
-        "preprocessing": preprocessing,
-        "labels": labels,
-        "trust": trust,
-    }
     from edgezoo.inference.classification import classify
+    from edgezoo.system import sandbox
 
+    refuse_remote_limits(on, max_memory, max_seconds)
     if on is not None:
         with _console.status(not debug) as progress:
             progress(f"Classifying on {on}")
-            result = classify(**options, on=on)
+            result = classify(artifact, **options, on=on)
     else:
-        from edgezoo.system import sandbox
-
         limits = sandbox.limits_for(
-            [artifact], memory_gb=max_memory, seconds=max_seconds, device=device, trust=trust
+            [artifact],
+            memory_gb=max_memory,
+            seconds=max_seconds,
+            device=options["device"],
+            trust=options["trust"],
         )
-        result = sandbox.Sandbox((artifact,), limits, debug=debug).call(classify, **options)
+        limited = sandbox.Sandbox((artifact,), limits, debug=debug)
+        result = limited.call(classify, artifact, **options)
     if as_json:
         _console.print_json(typed_json.encode(result))
     else:

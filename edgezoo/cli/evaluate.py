@@ -22,12 +22,15 @@ from edgezoo.cli._options import (
     trusted,
 )
 from edgezoo.core import typed_json
-from edgezoo.core.errors import UsageError, counted
+from edgezoo.core.errors import counted
 from edgezoo.core.spec import MOST_THREADS
-from edgezoo.evaluation.drop import EQUAL_WITHIN
 
 if TYPE_CHECKING:
     from edgezoo.evaluation.accuracy import EvaluateResult
+
+_POINTS = click.FloatRange(0, 100)
+_ABOVE_0_POINTS = click.FloatRange(0, 100, min_open=True)
+_THREADS = click.IntRange(1, MOST_THREADS)
 
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
@@ -47,13 +50,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--equal-within",
-    type=click.FloatRange(0, 100, min_open=True),
+    type=_ABOVE_0_POINTS,
     metavar="POINTS",
     help="A difference of top-1 that does not matter, for the verdict (default: 1).",
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0, 100),
+    type=_POINTS,
     metavar="POINTS",
     help="Exit 6 unless the interval of the drop stays below.",
 )
@@ -66,11 +69,7 @@ if TYPE_CHECKING:
     "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
 )
 @click.option(
-    "--threads",
-    type=click.IntRange(1, MOST_THREADS),
-    default=1,
-    show_default=True,
-    help="Of the runtime, for one image.",
+    "--threads", type=_THREADS, default=1, show_default=True, help="Of the runtime, for one image."
 )
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Images at a time (default: all cores)."
@@ -86,26 +85,13 @@ if TYPE_CHECKING:
 def COMMAND(
     artifacts: tuple[Path, ...],
     images: Path,
-    ground_truth: Path | None,
-    reference: Path | None,
-    equal_within: float | None,
-    max_drop: float | None,
-    allow_overlap: bool,
-    limit: int | None,
-    threads: int,
-    jobs: int | None,
-    resume: bool,
-    device: str,
-    runtime: str | None,
-    preprocessing: str | None,
-    labels: Path | None,
-    trust: bool,
     on: str | None,
     max_memory: float | None,
     max_seconds: float | None,
     quiet: bool,
     as_json: bool,
     debug: bool,
+    **options: Any,
 ) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
 
@@ -122,30 +108,8 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
-    if equal_within is not None and reference is None:
-        raise UsageError(
-            "--equal-within sets the verdict on a drop, which needs a reference to drop from.",
-            "Add --reference with the float file, or leave --equal-within out.",
-        )
     refuse_remote_limits(on, max_memory, max_seconds)
-    options: dict[str, Any] = {
-        "artifacts": artifacts,
-        "images": images,
-        "ground_truth": ground_truth,
-        "reference": reference,
-        "equal_within": 100 * EQUAL_WITHIN if equal_within is None else equal_within,
-        "max_drop": max_drop,
-        "allow_overlap": allow_overlap,
-        "limit": limit,
-        "device": device,
-        "runtime": runtime,
-        "threads": threads,
-        "jobs": jobs,
-        "resume": resume,
-        "preprocessing": preprocessing,
-        "labels": labels,
-        "trust": trust,
-    }
+    options |= {"artifacts": artifacts, "images": images}
     with _console.bar(not quiet, None, "Scoring images") as progress:
         if on is not None:
             from edgezoo.evaluation.accuracy import evaluate
@@ -177,7 +141,7 @@ def _limited(
     from edgezoo.system import sandbox
 
     reference = options["reference"]
-    files = [*options["artifacts"], *([reference] if reference else [])]
+    files = (*options["artifacts"], *([reference] if reference else []))
     limits = sandbox.limits_for(
         files,
         memory_gb=max_memory,
@@ -188,7 +152,7 @@ def _limited(
     )
     with contextlib.suppress(OSError):
         cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
-    limited = sandbox.Sandbox(tuple(files), limits, (cache_home(),), progress, debug)
+    limited = sandbox.Sandbox(files, limits, (cache_home(),), progress, debug)
     return limited.call(accuracy.evaluate, **options)
 
 

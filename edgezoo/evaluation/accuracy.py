@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 MAX_UNREADABLE = 0.10
 Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]
+FindPaths = Callable[[InputContract], Sequence[Path | Member]]
 # Ranks the classes of every image by a file: `ranks.rank`, here or elsewhere.
-Ranker = Callable[[Path | str, Callable[[InputContract], Sequence[Path | Member]]], Ranks]
+Ranker = Callable[[Path | str, FindPaths], Ranks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def evaluate(
     *,
     ground_truth: Path | str | None = None,
     reference: Path | str | None = None,
-    equal_within: float = 100 * drop.EQUAL_WITHIN,
+    equal_within: float | None = None,
     max_drop: float | None = None,
     limit: int | None = None,
     allow_overlap: bool = False,
@@ -144,7 +145,8 @@ def evaluate(
         ground_truth: see `find_labelled`.
         reference: an artifact to compare the others with; it runs on the CPU in the usual runtime
             of its format.
-        equal_within: the largest drop or gain of top-1 that does not matter, percentage points.
+        equal_within: the largest drop or gain of top-1 that does not matter, percentage points;
+            1 by default.
         max_drop: the largest drop of top-1 that the interval may contain, percentage points.
         limit: score only this many images, spread evenly over the sorted list.
         allow_overlap: also score images that a file was calibrated on.
@@ -164,10 +166,12 @@ def evaluate(
     Raises:
         RefusedError: images calibrated a file, and `allow_overlap` is not set.
     """
-    if max_drop is not None and reference is None:
-        raise UsageError(
-            "A largest drop needs a reference to drop from.", "Add --reference with the float file."
-        )
+    for option, value in (("--max-drop", max_drop), ("--equal-within", equal_within)):
+        if value is not None and reference is None:
+            raise UsageError(
+                f"{option} needs a reference to drop from.",
+                f"Add --reference with the float file, or leave {option} out.",
+            )
     truth = Path(ground_truth) if ground_truth is not None else None
     if on is not None:
         paths, truth = labelled.wanted_files(Path(images), truth, limit)
@@ -195,34 +199,24 @@ def evaluate(
         return replace(result, remote=place)
     every_path = [*artifacts, *([reference] if reference is not None else [])]
     third_party = _third_party(every_path, preprocessing, labels, trust)
+    plain = partial(
+        ranks.rank, threads=threads, trust=trust, jobs=jobs, resume=resume, progress=progress
+    )
+    described = partial(plain, preprocessing=preprocessing, labels=labels)
 
-    def rank(
-        path: Path | str,
-        find: Callable[[InputContract], Sequence[Path | Member]],
-        device: str = "cpu",
-        runtime: str | None = None,
-    ) -> Ranks:
-        given = path in third_party
-        return ranks.rank(
-            path,
-            find,
-            device=device,
-            runtime=runtime,
-            threads=threads,
-            preprocessing=preprocessing if given else None,
-            labels=labels if given else None,
-            trust=trust,
-            jobs=jobs,
-            resume=resume,
-            progress=progress,
-        )
+    def rank(path: Path | str, find: FindPaths) -> Ranks:
+        rank = described if path in third_party else plain
+        return rank(path, find, device=device, runtime=runtime)
+
+    def rank_reference(path: Path | str, find: FindPaths) -> Ranks:
+        return (described if path in third_party else plain)(path, find)
 
     return assess(
         artifacts,
         labelled.finder(Path(images), truth, limit),
-        partial(rank, device=device, runtime=runtime),
-        reference,
         rank,
+        reference,
+        rank_reference,
         equal_within=equal_within,
         max_drop=max_drop,
         allow_overlap=allow_overlap,
@@ -252,7 +246,7 @@ def assess(
     reference: Path | str | None,
     reference_ranker: Ranker,
     *,
-    equal_within: float = 100 * drop.EQUAL_WITHIN,
+    equal_within: float | None = None,
     max_drop: float | None = None,
     allow_overlap: bool = False,
 ) -> EvaluateResult:
@@ -263,6 +257,7 @@ def assess(
         find: finds the images with their classes, by a file's contract.
         ranker, reference_ranker: run the artifacts, and the reference.
     """
+    within = drop.EQUAL_WITHIN * 100 if equal_within is None else equal_within
     every_path = (*([reference] if reference is not None else []), *artifacts)
     loaded = {path: registry.load_artifact(path) for path in every_path}
     for artifact in loaded.values():
@@ -276,13 +271,13 @@ def assess(
         every.append(scores)
         result = _accuracy(scores, overlaps[path])
         if standard is not None:
-            result = _compared(result, standard, scores, equal_within / 100)
+            result = _compared(result, standard, scores, within / 100)
         results.append(result)
     # Only now: an interrupt between two files must not lose what the first one has done.
     for scores in every:
         if scores.ranks.checkpoint:
             scores.ranks.checkpoint.remove()
-    return EvaluateResult(tuple(results), equal_within, max_drop, _failures(results, max_drop))
+    return EvaluateResult(tuple(results), within, max_drop, _failures(results, max_drop))
 
 
 def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:

@@ -17,7 +17,7 @@ def test_places_that_are_taken(exported: Exported, tmp_path: Path) -> None:
     file = exported.path("tflite", "int8")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    assert "no bundle" in run_cli("bundle", file, "-o", tmp_path / "mine").error(2)
+    assert "is not a bundle" in run_cli("bundle", file, "-o", tmp_path / "mine").error(2)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
     assert "same name" in run_cli("bundle", file, file, "-o", tmp_path / "x").error(2)
     made = tmp_path / "made"

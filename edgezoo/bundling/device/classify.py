@@ -191,9 +191,7 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Classify images.")
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    parser.add_argument(
-        "--model", type=Path, metavar="FILE", help="default: next to this program"
-    )
+    parser.add_argument("--model", type=Path, metavar="FILE", help="default: next to this program")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to print")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

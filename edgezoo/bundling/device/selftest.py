@@ -22,7 +22,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 # Other decoders and other roundings of the same resize stay within this many of 255 values.
@@ -32,62 +32,7 @@ CLOSE_MEAN, CLOSE_MAX = 1.0, 5.0
 # differ in the last bits.
 CLOSE_STEPS, CLOSE_FLOAT = 16, 1e-3
 
-
-class Fault(TypedDict):
-    """What is wrong with an input: its kind, and a message."""
-
-    kind: str
-    message: str
-
-
-class Output(TypedDict):
-    """How an output differs from the expected one, and whether the difference is allowed."""
-
-    equal: bool
-    max_difference: float
-    passed: bool
-
-
-class ImageResult(TypedDict):
-    """The faults of the input of one image, and the model's output for the right input."""
-
-    image: str
-    faults: list[Fault]
-    output: Output
-
-
-class ModelResult(TypedDict):
-    """One model on all golden images."""
-
-    file: str
-    runtime: str
-    images: list[ImageResult]
-    passed: bool
-
-
-class Result(TypedDict):
-    """What --json prints."""
-
-    passed: bool
-    python: str
-    machine: str
-    changed_files: list[str]
-    models: list[ModelResult]
-
-
-class Model(TypedDict):
-    """A model in bundle.json."""
-
-    file: str
-    golden: str
-    images: list[str]
-
-
-class Bundle(TypedDict):
-    """What this program reads of bundle.json."""
-
-    models: list[Model]
-    sha256: dict[str, str]
+Json = dict[str, Any]
 
 
 def load_program(path: Path) -> Any:
@@ -100,16 +45,14 @@ def load_program(path: Path) -> Any:
     return module
 
 
-def read_list() -> Bundle:
+def read_list() -> Json:
     """Read bundle.json."""
     path = HERE / "bundle.json"
     try:
-        facts: Bundle = json.loads(path.read_text(encoding="utf-8"))
+        facts: Json = json.loads(path.read_text(encoding="utf-8"))
         kinds = {"file": str, "golden": str, "images": list}
         right = isinstance(facts["sha256"], dict) and all(
-            isinstance(dict(model)[key], kind)
-            for model in facts["models"]
-            for key, kind in kinds.items()
+            isinstance(model[key], kind) for model in facts["models"] for key, kind in kinds.items()
         )
         right = right and len(facts["models"]) > 0
     except (ValueError, TypeError, LookupError):
@@ -134,7 +77,7 @@ def reason(error: BaseException, program: Path | None) -> str:
     return f"{type(error).__name__}: {text.rstrip('.')} ({file}, line {line})."
 
 
-def changed_files(facts: Bundle) -> list[str]:
+def changed_files(facts: Json) -> list[str]:
     """Return models and golden files that are missing or were changed."""
     return [
         name
@@ -191,8 +134,8 @@ def unscaled(got: Any, wanted: Any) -> tuple[Any, bool]:
     return (got - seen) * (wide / np.maximum(spread, 1e-12)) + right, True
 
 
-def compare_input(got: Any, wanted: Any, resizes: Callable[[], dict[str, Any]]) -> list[Fault]:
-    """Return every fault of an input.
+def compare_input(got: Any, wanted: Any, resizes: Callable[[], Json]) -> list[dict[str, str]]:
+    """Return every fault of an input: {"kind", "message"}.
 
     Args:
         got: the input that the program prepared.
@@ -202,7 +145,7 @@ def compare_input(got: Any, wanted: Any, resizes: Callable[[], dict[str, Any]]) 
     import numpy as np
 
     got = np.asarray(got)
-    faults: list[Fault] = []
+    faults: list[dict[str, str]] = []
 
     def fault(kind: str, message: str) -> None:
         faults.append({"kind": kind, "message": message})
@@ -237,14 +180,14 @@ def compare_input(got: Any, wanted: Any, resizes: Callable[[], dict[str, Any]]) 
     return faults
 
 
-def likely(values: Any, wanted: Any, resizes: dict[str, Any]) -> str:
+def likely(values: Any, wanted: Any, resizes: Json) -> str:
     """Return the name of the resize that explains the values, or "" where none does."""
     errors = {name: misfit(values, pixels) for name, pixels in resizes.items()}
     best = min(errors, key=lambda name: errors[name])
     return best if errors[best] < 0.25 * misfit(values, wanted) else ""
 
 
-def other_resizes(path: Path, contract: dict[str, Any]) -> dict[str, Any]:
+def other_resizes(path: Path, contract: Json) -> Json:
     """Resize in other common ways than the contract's: RGB pixels (size, size, 3) by name."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -300,7 +243,7 @@ def allowed(precision: str, dtype: Any, exact: bool) -> float:
     return CLOSE_STEPS / 256 if precision == "int8" else CLOSE_FLOAT
 
 
-def compare_output(raw: Any, wanted: Any, limit: float) -> Output:
+def compare_output(raw: Any, wanted: Any, limit: float) -> Json:
     """Compare two raw outputs."""
     import numpy as np
 
@@ -313,8 +256,8 @@ def compare_output(raw: Any, wanted: Any, limit: float) -> Output:
 
 
 def check_model(
-    facts: Model, prepare: Callable[..., Any], device: Any, exact: bool, threads: int
-) -> ModelResult:
+    facts: Json, prepare: Callable[..., Any], device: Any, exact: bool, threads: int
+) -> Json:
     """Test one model with all golden images; `device` is classify.py next to this file."""
     import numpy as np
 
@@ -323,7 +266,7 @@ def check_model(
     interpreter, runtime = device.open_interpreter(model, threads)
     tensor = interpreter.get_input_details()[0]
     golden = np.load(HERE / facts["golden"])
-    images: list[ImageResult] = []
+    images = []
     for name in facts["images"]:
         path = HERE / name
         wanted, answer = golden[f"input/{path.name}"], golden[f"output/{path.name}"]
@@ -343,7 +286,7 @@ def check_model(
     }
 
 
-def show(result: Result) -> None:
+def show(result: Json) -> None:
     """Print the result as text."""
     for name in result["changed_files"]:
         print(f"FAILED: {name} is missing or was changed: copy it again.")
@@ -359,9 +302,7 @@ def show(result: Result) -> None:
         for kind, text in {fault["kind"]: fault["message"] for fault in reversed(faults)}.items():
             print(f"  FAILED: {kind}: {text}")
         if not all(entry["output"]["passed"] for entry in model["images"]):
-            print(
-                "  FAILED: runtime: correct inputs lead to other outputs than expected"
-            )
+            print("  FAILED: runtime: correct inputs lead to other outputs than expected")
     print("PASSED" if result["passed"] else "FAILED")
 
 
@@ -389,7 +330,7 @@ def main() -> int:
     except (Exception, SystemExit) as error:  # the user's program may raise anything
         print(f"The test could not run: {reason(error, asked.using)}", file=sys.stderr)
         return 2
-    result: Result = {
+    result = {
         "passed": not changed and all(model["passed"] for model in models),
         "python": platform.python_version(),
         "machine": platform.machine(),
