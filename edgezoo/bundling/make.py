@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from edgezoo.bundling import c_source, golden
-from edgezoo.bundling.place import LIST, SCHEMA, BundleList, ListedModel, check_folder, resolved
+from edgezoo.bundling.place import LIST, SCHEMA, BundleList, check_folder, resolved
 from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
@@ -184,16 +184,15 @@ def _files(models: list[_Model], images: dict[str, bytes], c_array: bool) -> dic
             sources = c_source.write(model.artifact, model.input, model.output, example)
             files |= {f"c/{file}": text.encode() for file, text in sources.items()}
     files["README.md"] = _readme(models, c_array)
-    golden_images = tuple(f"golden/{name}" for name in images)
-    listed = BundleList(
-        SCHEMA,
-        tuple(
-            ListedModel(f"{model.stem}.tflite", f"golden/{model.stem}.npz", golden_images)
-            for model in models
-        ),
-        sha256=_hashes(tested),
-        others=_hashes(files),
+    entries = tuple(
+        {
+            "file": f"{model.stem}.tflite",
+            "golden": f"golden/{model.stem}.npz",
+            "images": [f"golden/{name}" for name in images],
+        }
+        for model in models
     )
+    listed = BundleList(SCHEMA, entries, sha256=_hashes(tested), others=_hashes(files))
     files[LIST] = _json(typed_json.encode(listed))
     return dict(sorted((files | tested).items()))
 

@@ -6,7 +6,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
@@ -19,25 +19,11 @@ _ELSEWHERE = "Choose a new folder with --output."
 
 
 @dataclass(frozen=True, slots=True)
-class ListedModel:
-    """A model in a bundle, its golden tensors, and its golden images."""
-
-    file: str
-    golden: str
-    images: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class BundleList:
-    """The content of bundle.json.
-
-    Attributes:
-        sha256: of the files that selftest.py needs, by relative path
-        others: SHA-256 of the other files, except bundle.json
-    """
+    """The content of bundle.json: hashes of what selftest.py needs, and of the other files."""
 
     schema: Literal[1]
-    models: tuple[ListedModel, ...]
+    models: tuple[dict[str, Any], ...]
     sha256: dict[str, str]
     others: dict[str, str]
 
@@ -83,7 +69,7 @@ def _hashes(path: Path) -> dict[str, str] | None:
     """Return the hashes of all files of a bundle but the list, or None where it is not one."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        listed = typed_json.decode(BundleList, facts, unknown="ignore")
+        listed = typed_json.decode(BundleList, facts)
     except (OSError, ValueError, RecursionError):
         return None
     return {**listed.sha256, **listed.others}

@@ -50,31 +50,23 @@ def _show(result: DoctorResult) -> None:
             ("Keras weights in", result.keras_home),
         ],
     )
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (r.name, r.version or "missing", ", ".join(r.suffixes), ", ".join(r.devices) or "-")
         for r in result.runtimes
     ]
     _console.table("Runtimes", ("runtime", "version", "opens", "devices"), rows)
     if result.coral:
-        _console.table(
-            "Coral Edge TPU",
-            ("bus", "id", "state", "device file", "may be opened"),
-            [(c.bus, c.id, c.state, c.node, "yes" if c.allowed else "no") for c in result.coral],
-        )
+        rows = [(c.bus, c.id, c.state, c.node, "yes" if c.allowed else "no") for c in result.coral]
+        columns = ("bus", "id", "state", "device file", "may be opened")
+        _console.table("Coral Edge TPU", columns, rows)
     if result.libraries:
-        _console.table(
-            "Libraries for other devices than the CPU",
-            ("library", "serves", "path"),
-            [(library.name, library.serves, library.path) for library in result.libraries],
-        )
-    _console.table(
-        "Exporters",
-        ("format", "ready", "missing"),
-        [
-            (e.name, "no" if e.missing else "yes", ", ".join(e.missing) or "-")
-            for e in result.exporters
-        ],
-    )
+        rows = [(library.name, library.serves, library.path) for library in result.libraries]
+        _console.table("Libraries for other devices", ("library", "serves", "path"), rows)
+    rows = [
+        (e.name, "no" if e.missing else "yes", ", ".join(e.missing) or "-")
+        for e in result.exporters
+    ]
+    _console.table("Exporters", ("format", "ready", "missing"), rows)
     _console.ran_on(result.remote)
     for problem in result.problems:
         _console.warn(f"{problem.what} {problem.fix}")

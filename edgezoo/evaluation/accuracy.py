@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -52,11 +52,9 @@ class Accuracy:
         trained: false where the weights are random
         preprocessing: hash of the resize-and-crop recipe
         overlap: images that the file was calibrated on; null where the file does not record them
-        reference: the file that it is compared with
         agreement_top1: with the reference
-        drop_points: top-1 of the reference minus that of the file on the same images, percentage
-            points
-        drop_points_ci95: Tango's score interval for paired proportions, percentage points
+        drop_points: top-1 of the reference minus that of the file, in percentage points
+        drop_points_ci95: Tango's score interval for paired proportions
         verdict: equal: the interval lies within equal_within_points; better: of another network
         images_needed: about how many images would give a verdict; null where these do
     """
@@ -204,19 +202,15 @@ def evaluate(
     )
     described = partial(plain, preprocessing=preprocessing, labels=labels)
 
-    def rank(path: Path | str, find: FindPaths) -> Ranks:
-        rank = described if path in third_party else plain
-        return rank(path, find, device=device, runtime=runtime)
-
-    def rank_reference(path: Path | str, find: FindPaths) -> Ranks:
-        return (described if path in third_party else plain)(path, find)
+    def rank(path: Path | str, find: FindPaths, **place: Any) -> Ranks:
+        return (described if path in third_party else plain)(path, find, **place)
 
     return assess(
         artifacts,
         labelled.finder(Path(images), truth, limit),
-        rank,
+        partial(rank, device=device, runtime=runtime),
         reference,
-        rank_reference,
+        rank,
         equal_within=equal_within,
         max_drop=max_drop,
         allow_overlap=allow_overlap,

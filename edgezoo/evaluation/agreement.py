@@ -49,14 +49,11 @@ class Comparison:
 
     Attributes:
         verdict: failed: there are failures
-        sqnr_db: 10 log10 of signal power over error power; null where nothing differs, or the
-            output is broken
+        sqnr_db: signal power over error power; null where nothing differs, or the output is broken
         max_abs_diff: largest difference of a score; null where the output is broken
-        agreement_top1: share of images whose best class is the same; null for features
-        reference_in_top5: share of images whose best class by the reference is in the top 5; null
-            for features
-        cosine: of the angle between an image's features and the reference's, the smallest over all
-            images; null for classes
+        agreement_top1: share of images with the same best class; null for features
+        reference_in_top5: share of images with the reference's best class in the top 5
+        cosine: between the features of an image and the reference's, the smallest of all images
     """
 
     verdict: Literal["passed", "failed"] = field(init=False)
@@ -132,37 +129,26 @@ def compare(
         min_agreement: a bound on the top-1 agreement that replaces the precision's own.
         kind: of output; features have no classes to agree on.
     """
-    classes = kind == "probabilities"
-    broken = _broken(reference, got)
-    if broken:
-        share = 0.0 if classes else None
+    if broken := _broken(reference, got):
+        share = 0.0 if kind == "probabilities" else None
         return Comparison(len(got), None, None, share, share, (broken,), ())
-    ratio = sqnr_db(reference, got)
-    bounds = BOUNDS[precision]
-    failures: list[str] = []
-    warnings: list[str] = []
+    ratio, bounds = sqnr_db(reference, got), BOUNDS[precision]
+    failed: tuple[str, ...] = ()
     if ratio < bounds.sqnr_db:
-        failures.append(f"SQNR {ratio:.1f} dB is below {bounds.sqnr_db:g} dB")
+        failed = (f"SQNR {ratio:.1f} dB is below {bounds.sqnr_db:g} dB",)
     decibels = round(ratio, 2) if math.isfinite(ratio) else None
     largest = max(float(abs(a - b).max()) for a, b in _parts(reference, got))
-    if not classes:
+    if kind == "features":
         cosine = smallest_cosine(reference, got)
-        return Comparison(len(got), decibels, largest, None, None, tuple(failures), (), cosine)
-    agreement = agreement_top1(reference, got)
+        return Comparison(len(got), decibels, largest, None, None, failed, (), cosine)
+    agreement, in_top5 = agreement_top1(reference, got), _in_top5(reference, got)
     least = bounds.agreement if min_agreement is None else min_agreement
+    warnings: tuple[str, ...] = ()
     if agreement < least:
-        failures.append(f"top-1 agreement {agreement:.3f} is below {least:g}")
+        failed += (f"top-1 agreement {agreement:.3f} is below {least:g}",)
     elif precision == "int8" and agreement < LOW_AGREEMENT:
-        warnings.append(f"top-1 agreement with the float model is only {agreement:.3f}")
-    return Comparison(
-        len(got),
-        decibels,
-        largest,
-        agreement,
-        _in_top5(reference, got),
-        tuple(failures),
-        tuple(warnings),
-    )
+        warnings = (f"top-1 agreement with the float model is only {agreement:.3f}",)
+    return Comparison(len(got), decibels, largest, agreement, in_top5, failed, warnings)
 
 
 def _in_top5(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:

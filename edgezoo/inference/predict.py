@@ -26,14 +26,12 @@ def to_input(
 ) -> NDArray[Any]:
     """Convert pixels to the dtype, range and layout that the file takes.
 
+    For a file that resizes by itself, the pixels get a border, which its crop cuts off again.
+
     Args:
         pixels: RGB, shape (n, size, size, 3).
         contract: of the file.
         wanted: the file's input tensor.
-
-    Returns:
-        shape (n, size, size, 3), or (n, 3, size, size) where the contract's layout is NCHW. For a
-        file that resizes by itself, the pixels get a border, which its crop cuts off again.
 
     Raises:
         DataError: the input type is unknown, or an integer without quantization.
@@ -133,9 +131,9 @@ def open_artifact(
         trust: allow a Keras model to run the code that it contains.
 
     Raises:
-        UsageError: an unknown preprocessing or runtime, or the file has its own preprocessing.
+        UsageError: an unknown name, or preprocessing for a file that has its own.
         MissingError: the device or the runtime is not available.
-        DataError: the file is damaged, or has no contract and none was given.
+        DataError: the file is damaged, or has no contract.
     """
     preprocessing = preprocessing_mode(preprocessing)
     registry.require_device(device)
@@ -212,7 +210,6 @@ def third_party_contract(
         )
     if max(tensor.shape[1:]) > LARGEST_SIDE or not 0 < outputs <= MOST_CLASSES:
         raise DataError(f"{artifact.path} takes {tensor.shape} and produces {outputs} values.")
-    nchw = tensor.shape[1] == 3
     names = read_labels(Path(labels)) if labels is not None else ()
     classes = 1000 if outputs == 1001 else outputs
     if len(names) == outputs == classes + 1:
@@ -231,6 +228,6 @@ def third_party_contract(
         input_kind="normalized",
         input_dtype=tensor.dtype,
         output_dtype=session.outputs[0].dtype,
-        layout="NCHW" if nchw else "NHWC",
+        layout="NCHW" if tensor.shape[1] == 3 else "NHWC",
         labels=names,
     )

@@ -18,21 +18,12 @@ from edgezoo.system.machine import Machine, describe_machine
 from edgezoo.system.remote import Remote
 
 # Packages that the clashes below are about.
-_PACKAGES = (
-    "numpy",
-    "tflite-runtime",
-    "ai-edge-litert",
-    "tensorflow",
-    "tensorflow-cpu",
-    "tf-keras",
-)
+_TENSORFLOWS = ("tensorflow", "tensorflow-cpu")
+_PACKAGES = ("numpy", "tflite-runtime", "ai-edge-litert", *_TENSORFLOWS, "tf-keras")
 # libedgetpu 16.0 as Google built it, against TensorFlow 2.5; others carry tf2.x in their version.
 _OLD_EDGETPU = re.compile(r"(1[0-5]\.|16\.0(?!.*tf2))")
 _NEW_EDGETPU = "https://github.com/feranick/libedgetpu/releases"
 _CORAL_PACKAGES = "https://coral.ai/docs/accelerator/get-started"
-
-
-Problem = tuple[str, str]  # what is wrong, how to fix it
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +53,7 @@ class InstalledExporter:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownProblem:
+class Problem:
     """Something that does not work on this machine, and how to fix it."""
 
     what: str
@@ -84,7 +75,7 @@ class DoctorResult:
     exporters: tuple[InstalledExporter, ...]
     coral: tuple[Coral, ...]
     libraries: tuple[Library, ...]
-    problems: tuple[KnownProblem, ...]
+    problems: tuple[Problem, ...]
     remote: Remote | None = optional()
 
 
@@ -117,7 +108,7 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> DoctorResult:
         exporters=exporters,
         coral=tuple(corals),
         libraries=tuple(hardware.libraries(host)),
-        problems=tuple(KnownProblem(*found) for found in _problems(host, corals, runtimes)),
+        problems=tuple(_problems(host, corals, runtimes)),
     )
 
 
@@ -128,13 +119,14 @@ def _problems(
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
     if lacking:
         error = registry.needed_error(lacking)
-        yield error.message, f"{error.hint}."
+        yield Problem(error.message, f"{error.hint}.")
     arm_32_bit = host.bits == 32 and host.machine.startswith(("arm", "aarch64"))
     yield from package_clashes(versions, arm_32_bit)
     yield from python_clashes(host, versions, sys.version_info[:2])
     yield from coral_problems(host, corals, versions)
     if not lacking and not any(runtime.devices for runtime in runtimes):
-        yield "No runtime is installed: no file can be run.", 'Run: pip install "edgezoo[tflite]"'
+        hint = 'Run: pip install "edgezoo[tflite]"'
+        yield Problem("No runtime is installed: no file can be run.", hint)
 
 
 def _version(name: str) -> str | None:
@@ -148,13 +140,13 @@ def package_clashes(versions: Mapping[str, str], arm_32_bit: bool = False) -> It
     """Packages that pip installs next to one another and that do not work together."""
     numpy, lite = versions.get("numpy"), versions.get("tflite-runtime")
     if numpy and lite and numbers(numpy) >= (2,) and "ai-edge-litert" not in versions:
-        yield (
+        yield Problem(
             f"tflite-runtime {lite} was built for numpy 1, and numpy {numpy} is installed.",
             'Run: pip install "numpy<2"'
             + ("" if arm_32_bit else ", or pip install ai-edge-litert instead."),
         )
     if "tf-keras" in versions and "tensorflow-cpu" in versions:
-        yield (
+        yield Problem(
             "tf-keras installs its own tensorflow over tensorflow-cpu.",
             "Run: pip uninstall tf-keras",
         )
@@ -168,19 +160,19 @@ def python_clashes(
     lite = {"ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu"} & versions.keys()
     if host.machine.startswith(("arm", "aarch64")) and host.bits == 32:
         if python > (3, 11) and not lite:
-            yield (
+            yield Problem(
                 f"No TFLite runtime supports {name} on 32-bit ARM.",
                 "Install the 64-bit Raspberry Pi OS, or use Python 3.9 to 3.11 with "
                 '"tflite-runtime==2.14.0" and "numpy<2".',
             )
         elif not lite:
-            yield (
+            yield Problem(
                 "ai-edge-litert does not support 32-bit ARM.",
                 'Run: pip install "tflite-runtime==2.14.0" "numpy<2", or install the 64-bit '
                 "Raspberry Pi OS.",
             )
     elif python >= (3, 14):
-        yield (
+        yield Problem(
             f"TensorFlow does not support {name}.",
             "Export on Python 3.11 to 3.13; this machine can still run files.",
         )
@@ -193,12 +185,12 @@ def coral_problems(
     have = {library.name for library in hardware.libraries(host)}
     named = hardware.named_edgetpu()
     if named and hardware.EDGETPU not in have:
-        yield (
+        yield Problem(
             f"{hardware.EDGETPU_VARIABLE} names {named}, which does not exist.",
             "Set it to the path of libedgetpu.so.1, or unset it.",
         )
     elif coral and "libedgetpu.so.1" not in have:
-        yield (
+        yield Problem(
             "A Coral is plugged in, and its library libedgetpu.so.1 is not installed.",
             f"Install libedgetpu1-std: {_CORAL_PACKAGES}, or, for a new runtime, {_NEW_EDGETPU}.",
         )
@@ -209,7 +201,7 @@ def coral_problems(
     newer = "ai-edge-litert" in versions or (lite is not None and numbers(lite) >= (2, 12))
     if edgetpu and newer and _OLD_EDGETPU.match(edgetpu):
         runtime = "ai-edge-litert" if "ai-edge-litert" in versions else f"tflite-runtime {lite}"
-        yield (
+        yield Problem(
             f"libedgetpu {edgetpu} was built for TensorFlow 2.5 and crashes with {runtime}.",
             f"Install a newer libedgetpu from {_NEW_EDGETPU}, or tflite-runtime below 2.12.",
         )
@@ -218,25 +210,25 @@ def coral_problems(
 def _one_coral(host: hardware.Host, device: Coral, have: set[str]) -> Iterator[Problem]:
     name = f"The Coral on {device.bus.upper().replace('PCIE', 'PCIe')} ({device.id})"
     if device.bus == "usb" and "libusb-1.0.so.0" not in have:
-        yield f"{name} needs libusb-1.0.", "Run: apt-get install libusb-1.0-0"
+        yield Problem(f"{name} needs libusb-1.0.", "Run: apt-get install libusb-1.0-0")
     if device.state == "no driver":
-        yield (
+        yield Problem(
             f"{name} has no driver: /dev/apex_0 does not exist.",
             f"Install gasket-dkms and load gasket and apex: {_CORAL_PACKAGES}.",
         )
     elif device.node is None:
-        yield (
+        yield Problem(
             f"{name} has no file in /dev/bus/usb.",
             "In a container, pass it in: docker run --device /dev/bus/usb.",
         )
     elif not device.allowed:
         group = "plugdev" if device.bus == "usb" else "apex"
-        yield (
+        yield Problem(
             f"{name} cannot be opened: this user is not in the group {group}.",
             f'Run: sudo usermod -aG {group} "$USER", then log in again.',
         )
     if device.bus == "pcie" and host.page_size != 4096:
-        yield (
+        yield Problem(
             f"{name} needs memory pages of 4 KiB; this kernel has {host.page_size // 1024} KiB.",
             "On a Raspberry Pi 5, write kernel=kernel8.img into /boot/firmware/config.txt.",
         )

@@ -57,15 +57,6 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Processor:
-    """The CPU as the kernel names it; `features` are those that decide how int8 runs."""
-
-    cpu: str
-    board: str | None
-    features: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Coral:
     """A Coral Edge TPU that is plugged in.
 
@@ -108,8 +99,8 @@ def this_host(root: Path = Path("/")) -> Host:
     )
 
 
-def processor(host: Host) -> Processor:
-    """Return the CPU of a machine."""
+def processor(host: Host) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return the CPU as the kernel names it, the board, and the features that matter to int8."""
     facts: dict[str, str] = {}
     for line in _lines(host.root / "proc/cpuinfo"):
         key, _, value = line.partition(":")
@@ -117,7 +108,7 @@ def processor(host: Host) -> Processor:
     flags = set((facts.get("flags") or facts.get("features") or "").split())
     board = _text(host.root / "proc/device-tree/model") or None
     features = tuple(name for name in _FEATURES if name in flags)
-    return Processor(facts.get("model name") or board or host.machine, board, features)
+    return (facts.get("model name") or board or host.machine, board, features)
 
 
 def corals(host: Host) -> list[Coral]:

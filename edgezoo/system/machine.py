@@ -59,11 +59,11 @@ def read(path: Path) -> str | None:
 def describe_machine(root: Path = ROOT) -> Machine:
     """Return what this machine is."""
     host = hardware.this_host(root)
-    cpu = hardware.processor(host)
+    cpu, board, features = hardware.processor(host)
     return Machine(
-        cpu=cpu.cpu,
-        board=cpu.board,
-        features=cpu.features,
+        cpu=cpu,
+        board=board,
+        features=features,
         architecture=host.machine,
         bits=host.bits,
         page_size=host.page_size,

@@ -1,4 +1,4 @@
-"""Made-up /proc, /sys and /dev: what doctor finds there and how it is to be mended."""
+"""Made-up /proc, /sys and /dev: what doctor finds there and how to fix it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgezoo.inspection.diagnosis import (
     python_clashes,
 )
 from edgezoo.system import hardware
-from edgezoo.system.hardware import Coral, Host, Library, Processor
+from edgezoo.system.hardware import Coral, Host, Library
 
 Tree = dict[str, str]
 USB = {
@@ -56,7 +56,7 @@ def _host(folder: Path, tree: Tree, **changes: object) -> Host:
 
 def _problems(host: Host, **versions: str) -> list[str]:
     named = {name.replace("_", "-"): version for name, version in versions.items()}
-    return [f"{what} {fix}" for what, fix in coral_problems(host, hardware.corals(host), named)]
+    return [f"{p.what} {p.fix}" for p in coral_problems(host, hardware.corals(host), named)]
 
 
 def test_coral_on_usb(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_processor_and_libraries(tmp_path: Path) -> None:
     }  # fmt: skip
     host = _host(tmp_path, tree)
     name = "Raspberry Pi 5 Model B Rev 1.0"
-    assert hardware.processor(host) == Processor(name, name, ("asimd", "asimddp"))
+    assert hardware.processor(host) == (name, name, ("asimd", "asimddp"))
     assert hardware.libraries(host) == [Library("libvulkan.so.1", "/usr/lib/libvulkan.so.1", "GPU")]
 
 
@@ -183,9 +183,9 @@ def test_doctor_of_a_tree(tmp_path: Path) -> None:
 )
 def test_package_clashes(versions: dict[str, str], word: str | None) -> None:
     found = list(package_clashes(versions))
-    assert [word in mend for _, mend in found if word] == ([True] if word else [])
+    assert [word in problem.fix for problem in found if word] == ([True] if word else [])
     assert len(found) == (word is not None)
-    assert "ai-edge-litert instead" not in "".join(m for _, m in package_clashes(versions, True))
+    assert "ai-edge-litert instead" not in "".join(p.fix for p in package_clashes(versions, True))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_python_without_wheels(
     host = Host(Path("/"), machine, bits, 4096, frozenset())
     found = list(python_clashes(host, versions, python))
     assert len(found) == (word is not None)
-    assert all(word in mend for _, mend in found if word)
+    assert all(word in problem.fix for problem in found if word)
 
 
 @pytest.mark.parametrize(
