@@ -53,7 +53,7 @@ def _write(folder: Path, contract: InputContract, taken: TensorInfo, outputs: in
 
 
 def test_c_sources_hold_the_model(bundle: Path, exported: Exported, tmp_path: Path) -> None:
-    """Compiled strictly; a program prints model, labels and golden picture back."""
+    """Compiled strictly; a program prints model, labels and golden image back."""
     file = exported.path("tflite", "int8")
     name = file.stem.replace(".", "_")
     printed = _run(

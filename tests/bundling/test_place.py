@@ -60,7 +60,7 @@ def test_what_a_user_added_or_changed_is_kept(
     assert f"Move {named} out of it" in refused.value.hint
 
 
-def test_links_in_a_bundle_are_foreign(bundle: Path, tmp_path: Path) -> None:
+def test_links_in_a_bundle_are_not_its_own(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     check_folder(copy)

@@ -236,25 +236,23 @@ def test_no_list_no_folder_no_image(tmp_path: Path) -> None:
 # Scoring
 
 
-def test_limit_and_unreadable_pictures(
-    exported: Exported, trained: Trained, tmp_path: Path
-) -> None:
+def test_limit_and_unreadable_images(exported: Exported, trained: Trained, tmp_path: Path) -> None:
     file = exported.path("tflite", "int8")
     whole = evaluate([file], trained.test, limit=40).results[0]
     assert whole.images == 40 and whole.unreadable == 0
     assert whole.agreement_top1 is None and whole.reference is None
     assert whole.top1_ci95 == share_interval(round(whole.top1 * 40), 40)
     folder = _flat(tmp_path / "few" / WNIDS[0], 19, "a{:02}.jpg")
-    (folder / "bad.jpg").write_bytes(b"no picture")
+    (folder / "bad.jpg").write_bytes(b"not an image")
     some = evaluate([file], folder.parent).results[0]
     assert (some.images, some.unreadable) == (19, 1)
     for i in range(3):
-        (folder / f"bad{i}.jpg").write_bytes(b"no picture")
+        (folder / f"bad{i}.jpg").write_bytes(b"not an image")
     with pytest.raises(DataError, match="4 of 23"):
         evaluate([file], folder.parent)
 
 
-def test_progress_counts_every_picture(exported: Exported, trained: Trained) -> None:
+def test_progress_counts_every_image(exported: Exported, trained: Trained) -> None:
     ticks: list[int] = []
     evaluate([exported.path("onnx", "int8")], trained.test, limit=7, progress=ticks.append)
     assert sum(ticks) == 7

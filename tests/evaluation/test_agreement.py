@@ -123,8 +123,8 @@ def test_features_have_noise_and_angle_but_no_classes() -> None:
     json.dumps(typed_json.encode(found), allow_nan=False)
 
 
-def test_one_lost_picture_shows_in_the_angle() -> None:
-    """Of forty, it is hardly seen in the noise; the smallest cosine tells it."""
+def test_one_lost_image_shows_in_the_angle() -> None:
+    """Of forty, it is hardly seen in the noise; the smallest cosine shows it."""
     got = MAP.copy()
     got[17] = 0
     assert smallest_cosine(MAP, got) == 0

@@ -97,7 +97,7 @@ def test_bound_needs_a_reference(exported: Exported, trained: Trained) -> None:
 
 @pytest.fixture(scope="module")
 def mixed(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 pictures a class that nothing has seen, and some of the calibration, renamed."""
+    """30 images a class that nothing has seen, and some of the calibration, renamed."""
     folder = tmp_path_factory.mktemp("mixed")
     for wnid in trained.test.iterdir():
         (folder / wnid.name).mkdir()
@@ -136,7 +136,9 @@ def test_allowed_overlap_is_told(exported: Exported, trained: Trained, mixed: Pa
     assert evaluate([file], trained.test, limit=5).results[0].overlap == 0
 
 
-def test_foreign_file_cannot_tell(exported: Exported, mixed: Path, tmp_path: Path) -> None:
+def test_third_party_file_records_no_images(
+    exported: Exported, mixed: Path, tmp_path: Path
+) -> None:
     file = strip_contract(exported.path("tflite", "int8"), tmp_path)
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(name for _, name in classes()))
@@ -148,8 +150,8 @@ def test_foreign_file_cannot_tell(exported: Exported, mixed: Path, tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def foreign(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return strip_contract(exported.path("tflite", "int8"), tmp_path_factory.mktemp("foreign"))
+def third_party(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return strip_contract(exported.path("tflite", "int8"), tmp_path_factory.mktemp("third_party"))
 
 
 @pytest.fixture(scope="module")
@@ -159,19 +161,21 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_foreign_file_is_compared_with_one_of_edgezoo(
-    exported: Exported, trained: Trained, foreign: Path, names: Path
+def test_a_third_party_file_is_compared_with_one_of_edgezoo(
+    exported: Exported, trained: Trained, third_party: Path, names: Path
 ) -> None:
-    """What is told is told of the file that does not tell it itself."""
+    """Preprocessing and labels apply only to the file without a contract."""
     reference, own = exported.path("tflite", "float32"), exported.path("tflite", "int8")
     options: dict[str, Any] = {"preprocessing": "tf", "labels": names, "limit": 60}
-    mine, theirs = evaluate([own, foreign], trained.test, reference=reference, **options).results
+    mine, theirs = evaluate(
+        [own, third_party], trained.test, reference=reference, **options
+    ).results
     assert mine.top1 == theirs.top1 and mine.drop_points == theirs.drop_points is not None
-    (turned,) = evaluate([own], trained.test, reference=foreign, **options).results
+    (turned,) = evaluate([own], trained.test, reference=third_party, **options).results
     assert turned.agreement_top1 == 1
-    # A normalisation that is another one shows: the words reach the third-party file.
+    # Another normalisation lowers the agreement: the option reaches the third-party file.
     options["preprocessing"] = "raw"
-    (wrong,) = evaluate([foreign], trained.test, reference=reference, **options).results
+    (wrong,) = evaluate([third_party], trained.test, reference=reference, **options).results
     assert wrong.agreement_top1 is not None and wrong.agreement_top1 < 0.9
 
 
@@ -185,8 +189,8 @@ def test_what_no_file_needs_is_refused(
     asked = ("evaluate", own, "--images", trained.test, "--reference", reference, option, value)
     message = run_cli(*asked).error(2)
     assert f"Leave {option} out" in message and str(own) in message and str(reference) in message
-    picture = next(trained.test.rglob("*.png"))
-    assert f"Leave {option} out" in run_cli("classify", own, picture, option, value).error(2)
+    image = next(trained.test.rglob("*.png"))
+    assert f"Leave {option} out" in run_cli("classify", own, image, option, value).error(2)
 
 
 def test_options_that_would_do_nothing(exported: Exported, trained: Trained) -> None:
@@ -194,8 +198,8 @@ def test_options_that_would_do_nothing(exported: Exported, trained: Trained) -> 
     assert "--reference" in run_cli(*asked, "--equal-within", "1").error(2)
     on = ("--on", "ssh://nobody@127.0.0.1:1")
     assert "--max-memory is not carried" in run_cli(*asked, *on, "--max-memory", "1").error(2)
-    picture = next(trained.test.rglob("*.png"))
-    asked = ("classify", asked[1], picture)
+    image = next(trained.test.rglob("*.png"))
+    asked = ("classify", asked[1], image)
     assert "--max-seconds is not carried" in run_cli(*asked, *on, "--max-seconds", "9").error(2)
 
 
@@ -205,7 +209,7 @@ def test_unreadable_files_are_told(exported: Exported, trained: Trained, tmp_pat
         (folder / wnid.name).mkdir(parents=True)
         for path in sorted(wnid.iterdir())[:3]:
             shutil.copy(path, folder / wnid.name)
-    (folder / wnid.name / "bad.jpg").write_bytes(b"no picture")
+    (folder / wnid.name / "bad.jpg").write_bytes(b"not an image")
     (folder / wnid.name / "worse.jpg").write_bytes(b"")
     files = (exported.path("tflite", "int8"), exported.path("onnx", "int8"))
     ended = run_cli("evaluate", *files, "--images", folder)
