@@ -22,8 +22,7 @@ class CompileResult:
 
     Attributes:
         npu_ops: operations of the accelerator
-        estimate: by the compiler's own model of the hardware, not a measurement; null where it
-            gives none
+        estimate: by the compiler's model of the hardware, not measured; null where it has none
         path: the compiled file
         remarks: what stays on the CPU, and what helps
     """

@@ -26,8 +26,7 @@ class TargetPlacement(Placement):
 
     Attributes:
         mapped: operations that the accelerator takes
-        parameter_bytes: estimate
-        streamed_bytes: estimate: what does not fit on the chip
+        parameter_bytes, streamed_bytes: estimates; what does not fit on the chip is streamed
     """
 
     name: str
@@ -43,10 +42,9 @@ class Lacking:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """Whether a release of a runtime loads a file.
+    """Whether a release of a runtime loads a file: null where that is not known.
 
     Attributes:
-        loads: null where an operation is not in the tables
         needs: the oldest release
     """
 
@@ -64,12 +62,10 @@ class InspectResult:
     Attributes:
         ops: how many of each operation
         float_ops: operations of a quantized file that still compute in floating point
-        minimum_runtime: the oldest release that loads the file, by package; for ONNX also its
-            opset and IR version
+        minimum_runtime: the oldest release that loads it, by package; of ONNX also opset and IR
         portability: 16-bit overflow on x86 without VNNI; null for a file without 8-bit layers
-        compiled: of a file that a compiler made for one accelerator: target, accelerator_ops
-            (compiled subgraphs), and for the Edge TPU compiler, cached_bytes (parameters that stay
-            on the chip) and streamed_bytes (parameters sent at every inference)
+        compiled: for an accelerator: target, accelerator_ops (subgraphs); of the Edge TPU also
+            compiler, cached_bytes (parameters on the chip), streamed_bytes (at every inference)
         target: with --target
         runtime: with --runtime
     """

@@ -33,8 +33,7 @@ class LayerOverflow:
     Attributes:
         weights, activations: dtype
         channels: of the output
-        worst_pair_sum: largest |a1 w1 + a2 w2| over all uint8 activations; null where no pairs are
-            formed
+        worst_pair_sum: largest |a1 w1 + a2 w2| of all uint8 activations; null without pairs
         times_limit: worst_pair_sum / 32767
         channels_above: output channels with a pair above the limit
         can_overflow: some input overflows in this runtime's kernel
