@@ -21,6 +21,7 @@ from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.protocols import Session, TensorInfo
+from edgezoo.core.sequences import OneOrMany, PathLike, paths
 from edgezoo.core.typed_json import Length
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, require_classes, to_input
@@ -94,12 +95,12 @@ class _Model:
 
 
 def bundle(
-    artifacts: Sequence[Path | str],
-    output: Path | str,
+    artifacts: OneOrMany[PathLike],
+    output: PathLike,
     *,
     c_array: bool = False,
     preprocessing: str | None = None,
-    labels: Path | str | None = None,
+    labels: PathLike | None = None,
 ) -> BundleResult:
     """Put .tflite files and everything that a device needs to run them into a folder or a .zip.
 
@@ -115,25 +116,24 @@ def bundle(
         RefusedError: a file is not TFLite, or produces features instead of classes.
         DataError, MissingError: a file cannot be read, run or written.
     """
-    paths, asked = [Path(path) for path in artifacts], output
-    output = resolved(output)
-    _check(paths, output, c_array)
-    for path in paths:
+    files, place = paths(artifacts), resolved(output)
+    _check(files, place, c_array)
+    for path in files:
         require_classes(registry.load_artifact(path))
-    opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in paths]
+    opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in files]
     sizes = [artifact.required_contract().input_size for artifact, _ in opened]
     images = golden.images(max(sizes))
     models = []
     for artifact, session in opened:
         with session:
             models.append(_run(artifact, session, images))
-    files = _files(models, images, c_array)
-    write = _write_zip if output.suffix.lower() == ".zip" else _write_folder
-    write(files, output)
-    return _result(models, files, Path(asked), c_array)
+    contents = _files(models, images, c_array)
+    write = _write_zip if place.suffix.lower() == ".zip" else _write_folder
+    write(contents, place)
+    return _result(models, contents, Path(output), c_array)
 
 
-def _check(paths: list[Path], output: Path, c_array: bool) -> None:
+def _check(paths: Sequence[Path], output: Path, c_array: bool) -> None:
     for path in paths:
         if path.is_file() and path.suffix.lower() != ".tflite":
             raise RefusedError(

@@ -50,12 +50,14 @@ _THREADS = click.IntRange(1, MOST_THREADS)
 )
 @click.option(
     "--equal-within",
+    "equal_within_points",
     type=_ABOVE_0_POINTS,
     metavar="POINTS",
     help="A difference of top-1 that does not matter, for the verdict (default: 1).",
 )
 @click.option(
     "--max-drop",
+    "max_drop_points",
     type=_POINTS,
     metavar="POINTS",
     help="Exit 6 unless the interval of the drop stays below.",

@@ -15,6 +15,7 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.core.protocols import RanOn
+from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, Positive, Range, Share, optional
 from edgezoo.evaluation import drop, ranks
 from edgezoo.evaluation.ranks import Ranks
@@ -34,7 +35,7 @@ Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]
 FindPaths = Callable[[InputContract], Sequence[Path | Member]]
 # Ranks the classes of every image by a file: `ranks.rank`, here or elsewhere.
-Ranker = Callable[[Path | str, FindPaths], Ranks]
+Ranker = Callable[[Path, FindPaths], Ranks]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +116,13 @@ class _Scores:
 
 
 def evaluate(
-    artifacts: Sequence[Path | str],
-    images: Path | str,
+    artifacts: OneOrMany[PathLike],
+    images: PathLike,
     *,
-    ground_truth: Path | str | None = None,
-    reference: Path | str | None = None,
-    equal_within: float | None = None,
-    max_drop: float | None = None,
+    ground_truth: PathLike | None = None,
+    reference: PathLike | None = None,
+    equal_within_points: float | None = None,
+    max_drop_points: float | None = None,
     limit: int | None = None,
     allow_overlap: bool = False,
     device: str = "cpu",
@@ -130,7 +131,7 @@ def evaluate(
     jobs: int | None = None,
     resume: bool = True,
     preprocessing: str | None = None,
-    labels: Path | str | None = None,
+    labels: PathLike | None = None,
     trust: bool = False,
     on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
@@ -143,9 +144,8 @@ def evaluate(
         ground_truth: see `find_labelled`.
         reference: an artifact to compare the others with; it runs on the CPU in the usual runtime
             of its format.
-        equal_within: the largest drop or gain of top-1 that does not matter, percentage points;
-            1 by default.
-        max_drop: the largest drop of top-1 that the interval may contain, percentage points.
+        equal_within_points: the largest drop or gain of top-1 that does not matter; 1 by default.
+        max_drop_points: the largest drop of top-1 that the interval may contain.
         limit: score only this many images, spread evenly over the sorted list.
         allow_overlap: also score images that a file was calibrated on.
         device: "cpu", "gpu" or "coral"; one that is not available is refused.
@@ -159,30 +159,30 @@ def evaluate(
         progress: called with the number of images that are done; not from a device.
 
     Returns:
-        One result for each file; `failures` names those whose drop may be larger than `max_drop`.
+        One result for each file; `failures` names those whose drop may exceed `max_drop_points`.
 
     Raises:
         RefusedError: images calibrated a file, and `allow_overlap` is not set.
     """
-    for option, value in (("--max-drop", max_drop), ("--equal-within", equal_within)):
+    for option, value in (("--max-drop", max_drop_points), ("--equal-within", equal_within_points)):
         if value is not None and reference is None:
             raise UsageError(
                 f"{option} needs a reference to drop from.",
                 f"Add --reference with the float file, or leave {option} out.",
             )
-    truth = Path(ground_truth) if ground_truth is not None else None
+    files, standard, truth = paths(artifacts), path(reference), path(ground_truth)
     if on is not None:
-        paths, truth = labelled.wanted_files(Path(images), truth, limit)
+        wanted, truth = labelled.wanted_files(Path(images), truth, limit)
         result, place = remote.call_limited(
             on,
             ("artifacts", "reference"),
             evaluate,
-            artifacts=[Path(path) for path in artifacts],
-            images=remote.only(Path(images), paths),
+            artifacts=files,
+            images=remote.only(Path(images), wanted),
             ground_truth=truth,
-            reference=reference and Path(reference),
-            equal_within=equal_within,
-            max_drop=max_drop,
+            reference=standard,
+            equal_within_points=equal_within_points,
+            max_drop_points=max_drop_points,
             limit=limit,
             allow_overlap=allow_overlap,
             device=device,
@@ -191,35 +191,35 @@ def evaluate(
             jobs=jobs,
             resume=resume,
             preprocessing=preprocessing,
-            labels=labels and Path(labels),
+            labels=path(labels),
             trust=trust,
         )
         return replace(result, remote=place)
-    every_path = [*artifacts, *([reference] if reference is not None else [])]
-    third_party = _third_party(every_path, preprocessing, labels, trust)
+    every = files if standard is None else (*files, standard)
+    third_party = _third_party(every, preprocessing, labels, trust)
     plain = partial(
         ranks.rank, threads=threads, trust=trust, jobs=jobs, resume=resume, progress=progress
     )
     described = partial(plain, preprocessing=preprocessing, labels=labels)
 
-    def rank(path: Path | str, find: FindPaths, **place: Any) -> Ranks:
+    def rank(path: Path, find: FindPaths, **place: Any) -> Ranks:
         return (described if path in third_party else plain)(path, find, **place)
 
     return assess(
-        artifacts,
+        files,
         labelled.finder(Path(images), truth, limit),
         partial(rank, device=device, runtime=runtime),
-        reference,
+        standard,
         rank,
-        equal_within=equal_within,
-        max_drop=max_drop,
+        equal_within_points=equal_within_points,
+        max_drop_points=max_drop_points,
         allow_overlap=allow_overlap,
     )
 
 
 def _third_party(
-    paths: Sequence[Path | str], preprocessing: str | None, labels: Path | str | None, trust: bool
-) -> frozenset[Path | str]:
+    paths: Sequence[Path], preprocessing: str | None, labels: PathLike | None, trust: bool
+) -> frozenset[Path]:
     """Return the files without a contract, the only ones that preprocessing and labels apply to.
 
     Raises:
@@ -234,24 +234,24 @@ def _third_party(
 
 
 def assess(
-    artifacts: Sequence[Path | str],
+    artifacts: Sequence[Path],
     find: Find,
     ranker: Ranker,
-    reference: Path | str | None,
+    reference: Path | None,
     reference_ranker: Ranker,
     *,
-    equal_within: float | None = None,
-    max_drop: float | None = None,
+    equal_within_points: float | None = None,
+    max_drop_points: float | None = None,
     allow_overlap: bool = False,
 ) -> EvaluateResult:
     """Do what `evaluate` does, wherever the files are run.
 
     Args:
-        artifacts, reference, equal_within, max_drop, allow_overlap: see `evaluate`.
+        artifacts, reference, equal_within_points, max_drop_points, allow_overlap: see `evaluate`.
         find: finds the images with their classes, by a file's contract.
         ranker, reference_ranker: run the artifacts, and the reference.
     """
-    within = drop.EQUAL_WITHIN * 100 if equal_within is None else equal_within
+    within = 100 * drop.EQUAL_WITHIN if equal_within_points is None else equal_within_points
     every_path = (*([reference] if reference is not None else []), *artifacts)
     loaded = {path: registry.load_artifact(path) for path in every_path}
     for artifact in loaded.values():
@@ -271,10 +271,12 @@ def assess(
     for scores in every:
         if scores.ranks.checkpoint:
             scores.ranks.checkpoint.remove()
-    return EvaluateResult(tuple(results), within, max_drop, _failures(results, max_drop))
+    return EvaluateResult(
+        tuple(results), within, max_drop_points, _failures(results, max_drop_points)
+    )
 
 
-def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:
+def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
     found: list[tuple[InputContract, LabelledImages]] = []
 
     def images(contract: InputContract) -> tuple[Path | Member, ...]:
@@ -283,7 +285,7 @@ def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:
 
     ranks = ranker(path, images)
     contract, wanted = found[0]
-    scores = _Scores(Path(path), contract, ranks, np.asarray(wanted.labels, np.int32))
+    scores = _Scores(path, contract, ranks, np.asarray(wanted.labels, np.int32))
     unreadable = int((~scores.readable).sum())
     if unreadable > MAX_UNREADABLE * len(wanted.paths):
         raise DataError(
@@ -338,14 +340,14 @@ def _compared(
     )
 
 
-def _failures(results: Sequence[Accuracy], max_drop: float | None) -> tuple[str, ...]:
-    if max_drop is None:
+def _failures(results: Sequence[Accuracy], limit: float | None) -> tuple[str, ...]:
+    if limit is None:
         return ()
     return tuple(
         f"{result.artifact}: the drop may be {result.drop_points_ci95[1]:.2f} points, "
-        f"more than {max_drop:g}"
+        f"more than {limit:g}"
         for result in results
-        if result.drop_points_ci95 is not None and result.drop_points_ci95[1] > max_drop
+        if result.drop_points_ci95 is not None and result.drop_points_ci95[1] > limit
     )
 
 

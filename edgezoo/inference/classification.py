@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import RanOn
+from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, optional
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, predict, require_classes
@@ -54,15 +54,15 @@ class ClassifyResult:
 
 
 def classify(
-    artifact: Path | str,
-    images: Sequence[Path | str],
+    artifact: PathLike,
+    images: OneOrMany[PathLike],
     *,
     top: int = 5,
     device: str = "cpu",
     runtime: str | None = None,
     threads: int = 1,
     preprocessing: str | None = None,
-    labels: Path | str | None = None,
+    labels: PathLike | None = None,
     trust: bool = False,
     on: str | None = None,
 ) -> ClassifyResult:
@@ -89,13 +89,13 @@ def classify(
             ("artifact",),
             classify,
             artifact=Path(artifact),
-            images=[Path(image) for image in images],
+            images=paths(images),
             top=top,
             device=device,
             runtime=runtime,
             threads=threads,
             preprocessing=preprocessing,
-            labels=labels and Path(labels),
+            labels=path(labels),
             trust=trust,
         )
         return replace(result, remote=place)
@@ -114,14 +114,14 @@ def classify(
     results = []
     with session:
         require_classes(opened)
-        for image in images:
-            pixels = load_pixels(Path(image), contract.input_size, contract.resize)
+        for image in paths(images):
+            pixels = load_pixels(image, contract.input_size, contract.resize)
             scores = predict(session, contract, pixels[None])[0]
             if not np.isfinite(scores).all():
                 raise DataError(f"{artifact} produces values that are not numbers for {image}.")
             best = np.argsort(-scores, kind="stable")[: max(1, top)]
             classes = (ClassScore(int(i), label(contract, int(i)), float(scores[i])) for i in best)
-            results.append(ImageClasses(Path(image), tuple(classes)))
+            results.append(ImageClasses(image, tuple(classes)))
     trained = contract.weights.trained
     return ClassifyResult(Path(artifact), trained, session.ran_on, tuple(results))
 

@@ -64,7 +64,7 @@ def test_few_images_cannot_tell(exported: Exported, trained: Trained) -> None:
     (result,) = evaluate([file], trained.test, **options).results
     assert result.verdict == "cannot tell"
     assert result.images_needed is not None and result.images_needed > 20
-    (result,) = evaluate([file], trained.test, equal_within=50, **options).results
+    (result,) = evaluate([file], trained.test, equal_within_points=50, **options).results
     assert result.verdict == "equal"
 
 
@@ -89,7 +89,7 @@ def test_table_and_bound(exported: Exported, trained: Trained, spoilt: Path) -> 
 
 def test_bound_needs_a_reference(exported: Exported, trained: Trained) -> None:
     with pytest.raises(UsageError, match="drop from"):
-        evaluate([exported.path("tflite", "int8")], trained.test, max_drop=1)
+        evaluate([exported.path("tflite", "int8")], trained.test, max_drop_points=1)
 
 
 # Images that calibrated a file
