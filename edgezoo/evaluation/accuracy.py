@@ -260,10 +260,10 @@ def assess(
     standard = _score(reference, find, reference_ranker) if reference is not None else None
     every = [standard] if standard else []
     results = []
-    for path in artifacts:
-        scores = _score(path, find, ranker)
+    for file in artifacts:
+        scores = _score(file, find, ranker)
         every.append(scores)
-        result = _accuracy(scores, overlaps[path])
+        result = _accuracy(scores, overlaps[file])
         if standard is not None:
             result = _compared(result, standard, scores, within / 100)
         results.append(result)
