@@ -95,7 +95,7 @@ def maker() -> Facts:
         "python": platform.python_version(),
         "system": platform.system(),
         "architecture": host.machine,
-        "features": list(hardware.processor(host)[2]),
+        "features": list(hardware.processor(host).features),
     }
     return {"edgezoo": own, "packages": _packages(), "platform": place}
 

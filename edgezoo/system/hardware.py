@@ -1,6 +1,6 @@
-"""What a Linux machine says of itself in /proc, /sys and /dev; nothing is opened or tried.
+"""What a Linux machine reports of itself in /proc, /sys and /dev; no device is opened.
 
-Everything is read below a root folder, so that a copied or made-up tree can be looked at too.
+Everything is read below a root folder, so that a copied or made-up tree can be examined too.
 """
 
 from __future__ import annotations
@@ -11,17 +11,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-# Google's names on the USB and PCI bus. A USB accelerator that was not used since it was plugged
-# in shows itself as 1a6e:089a; libedgetpu loads its firmware, and it comes back as 18d1:9302.
-CoralState = Literal["ready", "firmware not loaded yet", "no driver"]
-_USB_CORAL: dict[tuple[str, str], CoralState] = {
-    ("1a6e", "089a"): "firmware not loaded yet",
-    ("18d1", "9302"): "ready",
-}
+# Google's identifiers on the USB and PCI bus. A USB accelerator that was not used since it was
+# plugged in appears as 1a6e:089a; libedgetpu loads its firmware, and it reappears as 18d1:9302.
+_USB_CORAL = {("1a6e", "089a"): "firmware not loaded yet", ("18d1", "9302"): "ready"}
 _PCI_CORAL = ("0x1ac1", "0x089a")
-# Libraries by which runtimes reach something else than the CPU.
+# Libraries through which runtimes reach accelerators.
 _LIBRARIES = {
     "libedgetpu.so.1": "Coral Edge TPU",
     "libusb-1.0.so.0": "Coral Edge TPU on USB",
@@ -47,35 +42,54 @@ _FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine and who asks: `groups` are those of the user, "root" for the superuser."""
+    """A machine and its user: `groups` are those of the user, "root" for the superuser."""
 
     root: Path
     machine: str
-    bits: Literal[32, 64]
+    bits: int
     page_size: int
     groups: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Coral:
-    """A Coral Edge TPU that is plugged in.
+class Processor:
+    """A CPU.
 
     Attributes:
-        id: vendor:product
-        node: device file
-        allowed: whether this user may open it
+        cpu: the name that the kernel reports.
+        board: name of a single-board computer.
+        features: of the CPU, those that decide how fast and how exactly int8 runs.
     """
 
-    bus: Literal["usb", "pcie"]
+    cpu: str
+    board: str | None
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coral:
+    """A Coral Edge TPU.
+
+    Attributes:
+        bus: usb or pcie.
+        node: the device file; null where it does not exist.
+        allowed: whether this user may open it.
+    """
+
+    bus: str
     id: str
-    state: CoralState
+    state: str
     node: str | None
     allowed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library by which runtimes reach another device than the CPU."""
+    """A delegate library.
+
+    Attributes:
+        serves: the device that runtimes reach through it.
+    """
 
     name: str
     path: str
@@ -83,7 +97,7 @@ class Library:
 
 
 def this_host(root: Path = Path("/")) -> Host:
-    """This process on this machine, with the files below `root`."""
+    """Return this machine, with the files below `root`."""
     names = {
         line.split(":")[2]: line.split(":")[0]
         for line in _lines(root / "etc/group")
@@ -99,16 +113,19 @@ def this_host(root: Path = Path("/")) -> Host:
     )
 
 
-def processor(host: Host) -> tuple[str, str | None, tuple[str, ...]]:
-    """Return the CPU as the kernel names it, the board, and the features that matter to int8."""
+def processor(host: Host) -> Processor:
+    """Return the CPU of a machine."""
     facts: dict[str, str] = {}
     for line in _lines(host.root / "proc/cpuinfo"):
         key, _, value = line.partition(":")
         facts.setdefault(key.strip().lower(), value.strip())
     flags = set((facts.get("flags") or facts.get("features") or "").split())
     board = _text(host.root / "proc/device-tree/model") or None
-    features = tuple(name for name in _FEATURES if name in flags)
-    return (facts.get("model name") or board or host.machine, board, features)
+    return Processor(
+        facts.get("model name") or board or host.machine,
+        board,
+        tuple(name for name in _FEATURES if name in flags),
+    )
 
 
 def corals(host: Host) -> list[Coral]:
@@ -133,27 +150,21 @@ def _pci_corals(host: Host) -> Iterator[Coral]:
     ]
     for number, _ in enumerate(found):
         node = host.root / f"dev/apex_{number}"
-        state: CoralState = "ready" if node.exists() else "no driver"
+        state = "ready" if node.exists() else "no driver"
         yield _coral(host, "pcie", "1ac1:089a", state, node, "apex")
 
 
-def _coral(
-    host: Host,
-    bus: Literal["usb", "pcie"],
-    identity: str,
-    state: CoralState,
-    node: Path,
-    group: str,
-) -> Coral:
+def _coral(host: Host, bus: str, identity: str, state: str, node: Path, group: str) -> Coral:
     there = node.exists()
     everyone = there and node.stat().st_mode & 0o006 == 0o006
-    path = f"/{node.relative_to(host.root)}" if there else None
-    allowed = bool(there and (everyone or {group, "root"} & host.groups))
-    return Coral(bus, identity, state, path, allowed)
+    allowed = there and (everyone or bool({group, "root"} & host.groups))
+    return Coral(
+        bus, identity, state, f"/{node.relative_to(host.root)}" if there else None, allowed
+    )
 
 
 def named_edgetpu() -> str | None:
-    """The library that the user names for the Edge TPU in place of the usual one."""
+    """Return the library that the user names for the Edge TPU in place of the usual one."""
     return os.environ.get(EDGETPU_VARIABLE) or None
 
 
@@ -176,7 +187,7 @@ def libraries(host: Host) -> list[Library]:
 
 
 def debian_version(host: Host, *packages: str) -> str | None:
-    """The version of the first of these Debian packages that is installed."""
+    """Return the version of the first of these Debian packages that is installed."""
     wanted, version = False, None
     for line in _lines(host.root / "var/lib/dpkg/status"):
         key, _, value = line.partition(": ")
@@ -198,7 +209,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """A small file's text; empty where it is not there."""
+    """Return a small file's text; empty where it does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:

@@ -15,7 +15,7 @@ from edgezoo.inspection.diagnosis import (
     python_clashes,
 )
 from edgezoo.system import hardware
-from edgezoo.system.hardware import Coral, Host, Library
+from edgezoo.system.hardware import Coral, Host, Library, Processor
 
 Tree = dict[str, str]
 USB = {
@@ -159,7 +159,7 @@ def test_processor_and_libraries(tmp_path: Path) -> None:
     }  # fmt: skip
     host = _host(tmp_path, tree)
     name = "Raspberry Pi 5 Model B Rev 1.0"
-    assert hardware.processor(host) == (name, name, ("asimd", "asimddp"))
+    assert hardware.processor(host) == Processor(name, name, ("asimd", "asimddp"))
     assert hardware.libraries(host) == [Library("libvulkan.so.1", "/usr/lib/libvulkan.so.1", "GPU")]
 
 
