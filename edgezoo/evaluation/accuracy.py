@@ -13,7 +13,7 @@ import numpy as np
 from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
-from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.protocols import RanOn
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, Positive, Range, Share, optional
@@ -21,7 +21,7 @@ from edgezoo.evaluation import drop, ranks
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images import labelled
 from edgezoo.images.labelled import LabelledImages
-from edgezoo.images.preprocessing import recipe_hash
+from edgezoo.images.preprocessing import recipe_hash, require_readable
 from edgezoo.images.shards import Member
 from edgezoo.inference.predict import require_classes, require_third_party
 from edgezoo.system import remote
@@ -30,7 +30,6 @@ from edgezoo.system.remote import Remote
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_UNREADABLE = 0.10
 Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]
 FindPaths = Callable[[InputContract], Sequence[Path | Member]]
@@ -286,12 +285,7 @@ def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
     ranks = ranker(path, images)
     contract, wanted = found[0]
     scores = _Scores(path, contract, ranks, np.asarray(wanted.labels, np.int32))
-    unreadable = int((~scores.readable).sum())
-    if unreadable > MAX_UNREADABLE * len(wanted.paths):
-        raise DataError(
-            f"{unreadable} of {len(wanted.paths)} files in {wanted.root} are not readable images.",
-            "Up to a tenth is skipped; check the folder.",
-        )
+    require_readable(int((~scores.readable).sum()), len(wanted.paths), wanted.root)
     return scores
 
 
