@@ -12,7 +12,15 @@ import json
 from edgezoo.core import typed_json
 
 # name of the schema: module, class, title
-CLASSES: dict[str, tuple[str, str, str]] = {}
+CLASSES: dict[str, tuple[str, str, str]] = {
+    "bundle": ("edgezoo.bundling.make", "BundleResult", "edgezoo bundle --json"),
+    "classify": ("edgezoo.inference.classification", "ClassifyResult", "edgezoo classify --json"),
+    "compile": ("edgezoo.inspection.compile_file", "CompileResult", "edgezoo compile --json"),
+    "doctor": ("edgezoo.inspection.diagnosis", "DoctorResult", "edgezoo doctor --json"),
+    "evaluate": ("edgezoo.evaluation.accuracy", "EvaluateResult", "edgezoo evaluate --json"),
+    "inspect": ("edgezoo.inspection.inspect_file", "InspectResult", "edgezoo inspect --json"),
+    "remote": ("edgezoo.system.remote", "Remote", "remote, in the result of a command with --on"),
+}
 
 
 def schemas() -> dict[str, str]:

@@ -282,7 +282,7 @@ def _evidence(comparison: Comparison | None, plan: Plan) -> dict[str, Any]:
     if comparison is None:
         return {"verdict": "skipped", "reason": "--no-verify"}
     source = provenance.portable(plan.request)["calibration"]
-    return {**comparison.to_json(), "reference": "keras", "source": source}
+    return {**typed_json.encode(comparison), "reference": "keras", "source": source}
 
 
 def _relative(entry: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgezoo.calibration import sources
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.spec import BuildArguments
@@ -84,13 +84,15 @@ def verify_files(
     results = [
         {
             "artifact": str(artifact.path),
-            **compare(
-                reference,
-                got,
-                artifact.required_contract().precision,
-                min_agreement,
-                contract.output_kind,
-            ).to_json(),
+            **typed_json.encode(
+                compare(
+                    reference,
+                    got,
+                    artifact.required_contract().precision,
+                    min_agreement,
+                    contract.output_kind,
+                )
+            ),
         }
         for artifact, got in zip(loaded, scores, strict=True)
     ]
