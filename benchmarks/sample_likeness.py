@@ -60,11 +60,11 @@ def main() -> int:
     for row in listed():
         with Image.open(common.SHARED / "imagenet" / row["file"]) as opened:
             picture = opened.convert("RGB")
-        prints.append(likeness.of_picture(picture))
+        prints.append(likeness.of_image(picture))
         width, height = row["original_size"].split("x")
         lines.append(f"{row['source_path']}\t{width}\t{height}\t{prints[-1]}\n")
         for scale, quality in COPIES:
-            again = likeness.of_picture(copy(picture, scale, quality))
+            again = likeness.of_image(copy(picture, scale, quality))
             moved[scale, quality].append(likeness.distance(prints[-1], again))
     COLLECTION.path.write_text("".join(lines), encoding="utf-8")
     nearest = strangers(prints)

@@ -12,7 +12,14 @@ import json
 from edgezoo.core import typed_json
 
 # name of the schema: module, class, title
-CLASSES: dict[str, tuple[str, str, str]] = {}
+CLASSES: dict[str, tuple[str, str, str]] = {
+    "completion": ("edgezoo.cli.completion", "CompletionScript", "edgezoo completion --json"),
+    "explain": ("edgezoo.explanation.result", "ExplainResult", "edgezoo explain --json"),
+    "finetune": ("edgezoo.finetuning.result", "FinetuneResult", "edgezoo finetune --json"),
+    "list": ("edgezoo.networks.catalogue", "ModelList", "edgezoo list --json"),
+    "samples": ("edgezoo.images.samples", "SamplesResult", "edgezoo samples --json"),
+    "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
+}
 
 
 def schemas() -> dict[str, str]:

@@ -160,6 +160,6 @@ def list_models() -> list[str]:
     return sorted(registry.models())
 
 
-def show(model: str) -> dict[str, Any]:
-    """What is known about a model."""
+def show(model: str) -> catalogue.ModelDescription:
+    """Describe a model of the zoo."""
     return catalogue.describe(model)

@@ -12,15 +12,13 @@ Three things may differ without being an error, or being one of another kind tha
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid
 from edgezoo.evaluation.agreement import sqnr_db
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Other channels or other sizes must explain the weights by this much to be believed.
 _CLEARLY_DB = 10.0
@@ -53,8 +51,6 @@ class Alignment:
 
     def entered(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the float network would have to be given to see the same: (n, h, w, 3)."""
-        import numpy as np
-
         seen = values[..., ::-1] if self.reversed else values
         return np.ascontiguousarray(seen * np.float32(self.gain))
 
@@ -81,16 +77,12 @@ class Alignment:
         self, network: StepwiseNetwork, names: list[str], step: Step, weights: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """A layer's weights of the file in the sizes of the float network."""
-        import numpy as np
-
         return np.asarray(weights / self._ratio(names, step, network), np.float32)
 
     def _ratio(
         self, names: list[str], step: Step, network: StepwiseNetwork
     ) -> NDArray[np.float32] | float:
         """The file's weights over the float ones, in a shape that broadcasts."""
-        import numpy as np
-
         assert step.weights is not None
         rank = len(network.graph.tensors[step.weights].shape)
         ratio: NDArray[np.float32] | float = 1.0
@@ -116,8 +108,6 @@ def align(
         The anatomy with the first layer's order of channels and size put right, and what was
         found.
     """
-    import numpy as np
-
     first = next(step for step in network.steps if step.weights is not None)
     name = names[first.output]
     layer = anatomy.layers.get(name)
@@ -196,8 +186,6 @@ def _of_float_layers(
         network, names, anatomy: see `align`.
         found: factors as far as all layers' own rounded weights tell them.
     """
-    import numpy as np
-
     exact: dict[str, NDArray[np.float32]] = {}
     for step in reversed(network.steps):
         name, layer = names[step.output], anatomy.layers.get(names[step.output])
@@ -244,8 +232,6 @@ def _two_sided(
         fixed: `given` is known already; so it is for a depthwise layer, which tells the quotient
             alone.
     """
-    import numpy as np
-
     rank, (out, into) = wanted.ndim, axes
     fixed = fixed or out == into
     outer, before = given, taken
@@ -264,8 +250,6 @@ def _sizes(
     many: NDArray[np.float32], one: NDArray[np.float32], axis: int, otherwise: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """How many times `one` is `many`, by channels of an axis; `otherwise` where nothing tells."""
-    import numpy as np
-
     rows, units = _rows(many, axis), _rows(one, axis)
     power = np.square(units, dtype=np.float64).sum(1)
     product = (rows * units).sum(1, dtype=np.float64)
@@ -284,8 +268,6 @@ def _channel_factors(
         steps: of the levels, one or one a channel. A size that rounding each weight by half a
             step could give is none: coarse channels have such sizes.
     """
-    import numpy as np
-
     power = np.maximum(np.square(wanted, dtype=np.float64).sum(1), 1e-30)
     sizes = (found * wanted).sum(1, dtype=np.float64) / power
     left = np.square(found - sizes[:, None] * wanted).sum(1)
@@ -298,8 +280,6 @@ def _channel_factors(
 
 
 def _rows(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    import numpy as np
-
     return np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
 
 
@@ -312,8 +292,6 @@ def along(values: NDArray[np.float32], axis: int, rank: int) -> NDArray[np.float
 
 def _fit(exact: NDArray[np.float32], got: NDArray[np.float32]) -> tuple[float, float]:
     """The size of `got` over `exact`, and the SQNR in decibels with it taken out."""
-    import numpy as np
-
     power = float(np.square(exact, dtype=np.float64).sum())
     gain = float((got * exact).sum(dtype=np.float64)) / power if power else 1.0
     return gain, sqnr_db(exact * np.float32(gain), got)

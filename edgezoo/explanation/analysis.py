@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
@@ -14,10 +16,6 @@ from edgezoo.explanation.layers import LayerReport, report
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.simulation import STREAMS, Simulation
 from edgezoo.inference.predict import predict, to_input
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Activations of as many images as fit are kept at once, for each stream and the trace.
 _BYTES = 64 * 2**20
@@ -68,8 +66,6 @@ def analyse(
         float_file: probabilities of a float file of the same format, where there is one.
         labels: the right classes, (n,), where they are known.
     """
-    import numpy as np
-
     anatomy = registry.anatomy_reader(artifact.path).read(artifact.path)
     simulation = Simulation(reference, anatomy)
     scores, entered, difference = _run(artifact, simulation, pixels)
@@ -116,8 +112,6 @@ def _run(
     Returns:
         The file's scores, what entered its first layer, and `Analysis.trace_difference`.
     """
-    import numpy as np
-
     contract = artifact.required_contract()
     reader = registry.anatomy_reader(artifact.path)
     scores, entered, difference = [], [], 0.0
@@ -142,7 +136,6 @@ def _run(
 
 def _answers(simulation: Simulation, scores: NDArray[np.float32]) -> dict[str, Answers]:
     """Scores and logits by stage; a background class in front of the others is left out."""
-    import numpy as np
 
     def joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate([part.reshape(len(part), -1) for part in parts])[:, -classes:]

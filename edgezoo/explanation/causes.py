@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.evaluation.agreement import sqnr_db
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 CAUSES = ("preprocessing", "conversion", "weights", "activations", "kernel")
 _TINY = 1e-37
@@ -65,8 +63,6 @@ class Answers:
 
 def logits_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits, up to a constant an image, of float probabilities (n, classes)."""
-    import numpy as np
-
     return np.log(np.maximum(probabilities, np.float32(_TINY)))
 
 
@@ -89,8 +85,6 @@ def stage(name: str, source: Answers, got: Answers, labels: NDArray[np.int64] | 
 
 def _hits(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
     """Share of rows whose best class is the given one; equal best classes share a row."""
-    import numpy as np
-
     best = scores == scores.max(1, keepdims=True)
     return float(np.mean(best[np.arange(len(scores)), classes] / best.sum(1)))
 

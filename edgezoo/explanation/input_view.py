@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.explanation.reference import Reference
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Reversed channels must leave this much less unexplained to be believed.
 _CLEARLY = 0.5
@@ -52,8 +50,6 @@ def compare_inputs(
         got: what it effectively gets.
         reversed_weights: the file's first layer holds its channels in reversed order.
     """
-    import numpy as np
-
     ends = reference.inputs(np.array([[[[0] * 3]], [[[255] * 3]]], np.uint8))
     low, high = float(ends[0].min()), float(ends[1].max())
     straight, turned = _fit(right, got), _fit(right[..., ::-1], got)
@@ -70,8 +66,6 @@ def compare_inputs(
 
 def _fit(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float, float]:
     """Least squares y = scale * x + offset over all values, and the variance left over."""
-    import numpy as np
-
     a, b = x.ravel().astype(np.float64), y.ravel().astype(np.float64)
     a_mean, b_mean = a.mean(), b.mean()
     a, b = a - a_mean, b - b_mean

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Grid, LayerConstants
 from edgezoo.core.rounding import round_weights
 from edgezoo.explanation.alignment import IN_AXIS, along
 from edgezoo.explanation.simulation import Simulation
 from edgezoo.explanation.sums import LayerSums
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Rounding moves a weight by half a step; rounding that makes up for other weights' errors
 # (GPTQ) by a few, and the size of an equalized channel is known to some percent. A flipped bit
@@ -134,8 +132,6 @@ def _range_use(grid: Grid, sums: LayerSums) -> float:
 
 
 def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
-    import numpy as np
-
     step = simulation.step_of(name)
     found = simulation.anatomy.layers.get(name)
     if step.weights is None or found is None or name in simulation.unmatched:
@@ -162,8 +158,6 @@ def _kept(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.flo
 
     Equalization takes the weights of channels away that no calibration image made use of.
     """
-    import numpy as np
-
     kept = np.ones_like(weights)
     for axis in axes:
         others = tuple(i for i in range(weights.ndim) if i != axis)
@@ -173,8 +167,6 @@ def _kept(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.flo
 
 def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: int) -> float | None:
     """Signal over noise of the channels along an axis, each scaled to the same power."""
-    import numpy as np
-
     others = tuple(i for i in range(exact.ndim) if i != axis)
     power = np.square(exact, dtype=np.float64).sum(others)
     noise = np.square(got.astype(np.float64) - exact).sum(others)
@@ -186,8 +178,6 @@ def _levels(
     exact: NDArray[np.float32], found: LayerConstants, scales: NDArray[np.float32], axis: int
 ) -> tuple[float, int]:
     """The share of coarse channels, and how many weights are far from where they should be."""
-    import numpy as np
-
     shape = [1] * exact.ndim
     if len(scales) > 1:
         shape[axis] = -1

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy
 from edgezoo.explanation.alignment import IN_AXIS, align, along
@@ -18,10 +20,6 @@ from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 STREAMS = ("base", "weights", "activations", "both")
 # They move values and round nothing.
@@ -105,8 +103,6 @@ class Simulation:
         A channel that is always 0 says nothing, and its weights may be anything. So may those
         that are nothing beside their bias (see `calibration.tiny_weights`).
         """
-        import numpy as np
-
         assert step.weights is not None
         weights = self.exact.constant(step.weights)
         used = weights * 0 + 1
@@ -196,8 +192,6 @@ class Simulation:
 
     def _run(self, network: StepwiseNetwork, step: Step, values: Values) -> NDArray[np.float32]:
         """A layer with the file's weights, whose activation clips in the file's own sizes."""
-        import numpy as np
-
         factors = self.alignment.factors.get(self.names[step.output])
         if factors is None or step.weights is None:
             return network.run(step, values)
@@ -206,8 +200,6 @@ class Simulation:
         return np.clip(linear, low / factors, high / factors, out=linear)
 
     def _note_peaks(self, tensor: int, values: NDArray[np.float32]) -> None:
-        import numpy as np
-
         peaks = np.abs(values).max(tuple(range(values.ndim - 1)))
         self.peaks[tensor] = np.maximum(self.peaks.get(tensor, peaks), peaks)
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Grid
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass
@@ -45,8 +43,6 @@ class LayerSums:
             base: output of the float layer.
             local: output of the quantized layer on the same inputs.
         """
-        import numpy as np
-
         self.values += base.size
         self.signal += power(base)
         error = local - base
@@ -78,6 +74,4 @@ class LayerSums:
 
 def power(values: NDArray[np.float32]) -> float:
     """Sum of squares; images are added up in float64."""
-    import numpy as np
-
     return sum(float(np.dot(row, row)) for row in values.reshape(len(values), -1))

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgezoo.calibration import fingerprints
 from edgezoo.core.errors import DataError, counted
 from edgezoo.core.files import not_a_folder
@@ -145,8 +147,6 @@ def store(
     Raises:
         DataError: more than a tenth of a folder is not readable, or a class is left without images.
     """
-    import numpy as np
-
     margin = margin_of(size, resize)
     side = size + 2 * margin
     wide = Resize(side / resize.shorter_side(size), resize.filter)
@@ -227,8 +227,6 @@ class _Gathered:
 
 def _split(rows: list[int], classes: list[int], share: float, seed: int) -> dict[str, list[int]]:
     """Each class by the same shares: to score, to stop by, and the rest to train on."""
-    import numpy as np
-
     generator = np.random.default_rng(seed)
     parts: dict[str, list[int]] = {name: [] for name in PARTS}
     for wanted in sorted({classes[row] for row in rows}):

@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgezoo.core.errors import RefusedError
 from edgezoo.finetuning import surgery
 from edgezoo.formats.keras_files.load_network import values_hash
@@ -20,8 +23,6 @@ from edgezoo.system.staging import new_array
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-    from numpy.typing import NDArray
 
 # Of the features, before the new top.
 _DROPOUT = 0.2
@@ -67,7 +68,6 @@ class Trainer:
             RefusedError: it has fewer blocks than shall learn, or its top cannot be told.
         """
         import keras
-        import numpy as np
         import tensorflow as tf
 
         self._job, self._settings = BuildJob.from_json(job), settings
@@ -195,8 +195,6 @@ class Trainer:
         )
 
     def _rows(self, part: str) -> NDArray[np.int64]:
-        import numpy as np
-
         return np.asarray(self._settings["parts"][part], np.int64)
 
     def _batches(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -211,8 +209,6 @@ class Trainer:
 
     def _varied(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Shifted crops, half of them mirrored, normalised."""
-        import numpy as np
-
         margin, size = self._count("margin"), self._job.size
         crops = np.empty((len(rows), size, size, 3), np.uint8)
         shifts = self._random.integers(0, 2 * margin + 1, (len(rows), 2))
@@ -224,8 +220,6 @@ class Trainer:
 
     def _features(self) -> tuple[int, Iterator[_Step]]:
         """What the frozen base gives, computed once: the top learns from it in seconds."""
-        import numpy as np
-
         self._compile(self._top, self._settings["learning_rate"])
         views = 2 if self._settings["mirror"] else 1
         plan = [
@@ -269,7 +263,6 @@ class Trainer:
 
     def _top_epoch(self) -> tuple[int, Iterator[_Step]]:
         """On stored features; short enough for one step."""
-        import numpy as np
 
         def work() -> Iterator[_Step]:
             training, validation = _Mean(), _Mean()
@@ -328,8 +321,6 @@ class Trainer:
         }
 
     def _learned(self) -> list[NDArray[np.float32]]:
-        import numpy as np
-
         return [np.array(weight) for weight in self._network.trainable_weights]
 
     def _score(self) -> tuple[int, Iterator[_Step]]:

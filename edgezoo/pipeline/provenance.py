@@ -169,7 +169,7 @@ def request_key(plan: Plan) -> str:
     """A hash of all that the files and their evidence depend on: contents, not paths or dates."""
     request, network = plan.request, plan.network.to_json()
     del network["weights"]["path"]
-    own = network["own"]
+    own = network["user_model"]
     if own is not None:
         own["path"] = user_models.content_hash(Path(own["path"]))
     facts = {

@@ -179,7 +179,7 @@ def _own_network(contract: InputContract, path: str | None) -> dict[str, Any]:
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return BuildJob(contract.model, wanted, found.weights, own=found.own).to_json()
+    return BuildJob(contract.model, wanted, found.weights, user_model=found.user_model).to_json()
 
 
 def check_weights(contract: InputContract, answer: dict[str, Any]) -> None:
