@@ -10,6 +10,7 @@ from edgezoo.core import registry
 from edgezoo.evaluation.accuracy import evaluate
 from edgezoo.finetuning import finetune as finetuning
 from edgezoo.finetuning.finetune_request import FinetuneRequest
+from edgezoo.finetuning.result import FinetuneResult
 from edgezoo.images.imagenet_utils import decode_predictions, preprocess_input
 from edgezoo.inference.classification import classify
 from edgezoo.inference.predict import open_artifact
@@ -83,8 +84,8 @@ def export(model: str, *, output: Path | str = "exported", **options: Any) -> Ex
     return result
 
 
-def finetune(model: str, data: Path | str, **options: Any) -> dict[str, Any]:
-    """Teach a network the classes of a folder.
+def finetune(model: str, data: Path | str, **options: Any) -> FinetuneResult:
+    """Train a network on the classes of a folder.
 
     Args:
         model: a name of the zoo, or the path of a network.
@@ -92,17 +93,11 @@ def finetune(model: str, data: Path | str, **options: Any) -> dict[str, Any]:
         **options: fields of `FinetuneRequest`, such as epochs=10, output=Path("flowers.keras");
             and of `BuildArguments`, such as alpha=0.5.
 
-    Returns:
-        The object of `edgezoo finetune --json`.
-
     Raises:
         UsageError, RefusedError, MissingError, DataError: nothing was written.
     """
-    for name in ("output", "held_out"):
-        if isinstance(options.get(name), str):
-            options[name] = Path(options[name])
     chosen = arguments.taken_from(options)
-    return finetuning.finetune(FinetuneRequest(model, Path(data), chosen, **options)).facts
+    return finetuning.finetune(FinetuneRequest(model, data, chosen, **options))
 
 
 def benchmark(

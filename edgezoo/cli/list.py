@@ -28,10 +28,7 @@ from edgezoo.networks import catalogue
 )
 @click.option("--max-parameters", type=float, metavar="MILLIONS")
 @click.option(
-    "--max-multiply-adds",
-    type=float,
-    metavar="MILLIONS",
-    help="For one image of the default size.",
+    "--max-multiply-adds", type=float, metavar="MILLIONS", help="For one image of the default size."
 )
 @click.option("--max-size", type=float, metavar="MB", help="Estimated file size.")
 @click.option(

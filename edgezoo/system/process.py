@@ -21,10 +21,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, CrashError, DataError, EdgeZooError
 from edgezoo.system.limits import Limits, confine
 
@@ -47,6 +48,9 @@ _QUIET = {
 }
 
 
+C = TypeVar("C")
+P = ParamSpec("P")
+T = TypeVar("T")
 _children: set[subprocess.Popen[bytes]] = set()
 
 
@@ -201,15 +205,21 @@ def _last_words(function: str, code: int, log: Path) -> tuple[str, str]:
     )
 
 
-class Conversation:
+class Conversation(Generic[C]):
     """A child that stays alive and does what it is told, one thing after another.
 
     It holds an instance of a class of EdgeZoo and calls its methods: a JSON object a line in both
     directions. It ends when its standard input does, and at once when its parent does.
     """
 
-    def __init__(self, name: str, debug: bool = False) -> None:
+    @overload
+    def __init__(self: Conversation[Any], name: str, debug: bool = False) -> None: ...
+    @overload
+    def __init__(self, name: type[C], debug: bool = False) -> None: ...
+
+    def __init__(self, name: str | type[C], debug: bool = False) -> None:
         """Start a child that makes an instance of "edgezoo.module:Class", without arguments."""
+        name = name if isinstance(name, str) else f"{name.__module__}:{name.__qualname__}"
         self._name = name
         self._scratch = tempfile.TemporaryDirectory(prefix="edgezoo-")
         self._log = Path(self._scratch.name, "log")
@@ -235,17 +245,29 @@ class Conversation:
         os.close(lifeline)
         _children.add(self._child)
 
+    @overload
     def ask(
         self, method: str, /, *, timeout_s: float | None = None, **arguments: Any
-    ) -> dict[str, Any]:
-        """What the method returns.
+    ) -> dict[str, Any]: ...
+    @overload
+    def ask(
+        self, method: Callable[Concatenate[C, P], T], /, *args: P.args, **arguments: P.kwargs
+    ) -> T: ...
+
+    def ask(  # type: ignore[misc]
+        self, method: Any, /, *, timeout_s: float | None = None, **arguments: Any
+    ) -> Any:
+        """What the method returns, as JSON where the method is named by a string.
 
         Raises:
             EdgeZooError: whatever the child raised, of the same class.
             CrashError: the child died, or had no answer after `timeout_s` seconds and was killed.
         """
         assert self._child.stdin is not None and self._child.stdout is not None
-        request = json.dumps({"method": method, "arguments": arguments}) + "\n"
+        typed = None if isinstance(method, str) else method
+        method = method if typed is None else typed.__name__
+        asked = {"method": method, "arguments": typed_json.encode(arguments)}
+        request = json.dumps({**asked, "typed": typed is not None}) + "\n"
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(request.encode())
             self._child.stdin.flush()
@@ -265,10 +287,14 @@ class Conversation:
             )
         if not line.endswith(b"\n"):
             raise _death(f"{self._name}:{method}", self._child.wait(), self._log)
-        facts: dict[str, Any] = json.loads(line)
+        facts = json.loads(line)
         if "error" in facts:
             raise _error_of(facts)
-        return facts
+        return (
+            facts
+            if typed is None
+            else typed_json.decode(typed_json.returned(typed), facts["value"])
+        )
 
     def close(self) -> None:
         """End the child, whatever it does."""
@@ -285,7 +311,7 @@ class Conversation:
             self._lifeline = None
         self._scratch.cleanup()
 
-    def __enter__(self) -> Conversation:
+    def __enter__(self) -> Conversation[C]:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -343,6 +369,16 @@ def find(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def _invoke(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """Call a function; dataclasses among its arguments are decoded, its result encoded."""
+    hints = get_type_hints(function)
+    read = {
+        name: typed_json.decode(hints[name], value) if is_dataclass(hints.get(name)) else value
+        for name, value in arguments.items()
+    }
+    return typed_json.encode(function(**read))
+
+
 def _told(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What the work returns; an error that a user should read becomes facts."""
     try:
@@ -368,7 +404,13 @@ def _converse(name: str) -> int:
     for line in sys.stdin:
         request = json.loads(line)
         method = getattr(partner, request["method"])
-        facts = _told(lambda: method(**request["arguments"]))  # noqa: B023 - called at once
+        typed = request["typed"]
+
+        def work() -> dict[str, Any]:
+            value = _invoke(method, request["arguments"])  # noqa: B023 - called at once
+            return {"value": value} if typed else value  # noqa: B023
+
+        facts = _told(work)
         answers.write(json.dumps(facts) + "\n")
         answers.flush()
     return 0
@@ -379,7 +421,7 @@ def _main(request: Path, answer: Path) -> int:
     if job.get("limits"):
         confine(Limits(**job["limits"]), map(Path, job["writable"]))
     _exit_with_parent()
-    facts = _told(lambda: find(job["function"])(**job["payload"]))
+    facts = _told(lambda: _invoke(find(job["function"]), job["payload"]))
     facts["_usage"] = usage()
     part = answer.with_suffix(".part")
     try:

@@ -73,7 +73,7 @@ def test_each_family_refuses_what_is_below_its_smallest_size(model: str) -> None
 @pytest.mark.parametrize(
     ("model", "given", "says"),
     [
-        ("mobilenet", {"classes": 10}, "--classes 10 does not go with ImageNet weights and a top"),
+        ("mobilenet", {"classes": 10}, "--classes 10 does not fit the top of the ImageNet weights"),
         ("mobilenet", {"depth_multiplier": 2}, "depth multiplier 2"),
         ("densenet121", {"blocks": (2, 2, 2, 2)}, "no ImageNet weights for --blocks 2,2,2,2"),
         ("vgg16", {"input_size": 64}, "add --no-top"),

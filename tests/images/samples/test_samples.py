@@ -121,9 +121,7 @@ def test_pictures_that_came_in_another_way(collection: Collection, site: FileSer
         (Fault(status=404), "answers 404"),
     ],
 )
-def test_another_image(
-    collection: Collection, site: FileServer, fault: Fault, words: str
-) -> None:
+def test_another_image(collection: Collection, site: FileServer, fault: Fault, words: str) -> None:
     """The first of the list goes wrong; the others that were on their way stay."""
     name = f"{'_'.join(imagenet_classes.classes()[0])}.JPEG"
     site.faults[f"/{name}"].extend([fault] * 2)
@@ -151,7 +149,7 @@ def test_calibration_on_samples(
 
 def test_accuracy_on_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RefusedError, match="trained on"):
+    with pytest.raises(RefusedError, match="training images"):
         labelled.image_files(Path("samples"))
     (tmp_path / "samples").mkdir()
     assert labelled.image_files(Path("samples")) == [], "a folder of that name is a folder"
