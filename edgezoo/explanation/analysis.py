@@ -1,4 +1,4 @@
-"""Runs a file beside its float network on some images: what `edgezoo explain` rests on."""
+"""Runs a file and its float network on the same images, and compares them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.explanation.causes import Answers, Cause, Stage, decompose, logits_of, stage
+from edgezoo.explanation.causes import Answers, Cause, Stage, StageName, decompose, logits_of, stage
 from edgezoo.explanation.input_view import InputView, compare_inputs
 from edgezoo.explanation.layers import LayerReport, report
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.simulation import STREAMS, Simulation
 from edgezoo.inference.predict import predict, to_input
 
-# Activations of as many images as fit are kept at once, for each stream and the trace.
+# Memory for activations: all streams and the trace of a batch are kept at once.
 _BYTES = 64 * 2**20
 _MOST_IMAGES = 16
 
@@ -27,19 +27,19 @@ class Analysis:
     """All figures about one file.
 
     Attributes:
-        images: how many were run.
-        kept: how many of them keep the source's top-1 in the file, as `evaluate` counts.
+        images: number of images.
+        kept: number of them that keep the source's top-1 in the file, counted as in `evaluate`.
         stages: by name, "source" first and "file" last.
         layers: worst first.
-        view: what the network gets, beside what it should get.
-        unmatched: weighted layers of the float network that the file does not show.
+        view: actual and correct input of the network.
+        unmatched: weighted layers of the float network that are not in the file.
         trace_difference: largest difference of a score between the ordinary session and the one
-            that shows its inner tensors; 0 where looking changes nothing.
+            that shows inner tensors; 0 if tracing changes nothing.
     """
 
     images: int
     kept: int
-    stages: dict[str, Stage]
+    stages: dict[StageName, Stage]
     causes: tuple[Cause, ...]
     layers: tuple[LayerReport, ...]
     view: InputView
@@ -58,13 +58,13 @@ def analyse(
     """Run all stages and compare them.
 
     Args:
-        artifact: a quantized file, with its contract or one that was told.
+        artifact: a quantized file with a contract.
         reference: its float network.
         pixels: uint8 RGB, shape (n, size, size, 3).
-        source: probabilities of the Keras network, (n, classes); None where the float network
+        source: probabilities of the Keras network, (n, classes); None if the float network
             itself is the source.
-        float_file: probabilities of a float file of the same format, where there is one.
-        labels: the right classes, (n,), where they are known.
+        float_file: probabilities of a float file of the same format, if there is one.
+        labels: correct classes, (n,), if known.
     """
     anatomy = registry.anatomy_reader(artifact.path).read(artifact.path)
     simulation = Simulation(reference, anatomy)
@@ -78,7 +78,7 @@ def analyse(
         answers["source"] = Answers(source, logits_of(source))
     if float_file is not None:
         answers["float file"] = Answers(float_file, logits_of(float_file))
-    order = ("source", "float file", *STREAMS, "file")
+    order: tuple[StageName, ...] = ("source", "float file", *STREAMS, "file")
     stages = {
         name: stage(name, answers["source"], answers[name], labels)
         for name in order
@@ -98,7 +98,7 @@ def analyse(
 
 
 def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
-    """Slices of the images, as many at once as memory is set aside for."""
+    """Yield slices of the images that fit into the memory for activations."""
     size = max(1, min(_MOST_IMAGES, _BYTES // simulation.bytes_per_image))
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
@@ -107,10 +107,10 @@ def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
 def _run(
     artifact: Artifact, simulation: Simulation, pixels: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], float]:
-    """The real file and all streams beside it.
+    """Run the real file and all streams of the simulation.
 
     Returns:
-        The file's scores, what entered its first layer, and `Analysis.trace_difference`.
+        The file's scores, the input of its first layer, and `Analysis.trace_difference`.
     """
     contract = artifact.required_contract()
     reader = registry.anatomy_reader(artifact.path)
@@ -123,6 +123,7 @@ def _run(
             batches = to_input(pixels[part], contract, session.inputs[0])
             scores.append(predict(session, contract, pixels[part]))
             raw = session.run(batches)
+            # A file takes one image at a time, and so does its traced copy.
             traces = [tracer.run(batches[i : i + 1]) for i in range(len(batches))]
             shown = np.concatenate([trace.scores for trace in traces]).reshape(raw.shape)
             difference = max(difference, float(np.abs(shown.astype(np.float32) - raw).max()))
@@ -134,18 +135,18 @@ def _run(
     return np.concatenate(scores), entered, difference
 
 
-def _answers(simulation: Simulation, scores: NDArray[np.float32]) -> dict[str, Answers]:
-    """Scores and logits by stage; a background class in front of the others is left out."""
+def _answers(simulation: Simulation, scores: NDArray[np.float32]) -> dict[StageName, Answers]:
+    """Return scores and logits by stage, without a background class before the others."""
 
     def joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate([part.reshape(len(part), -1) for part in parts])[:, -classes:]
 
     classes = scores.shape[1]
     outcome = simulation.outcome
-    found = {
+    found: dict[StageName, Answers] = {
         name: Answers(joined(parts), joined(outcome.logits[name]))
         for name, parts in outcome.scores.items()
     }
-    seen = "file" in outcome.logits
-    logits = joined(outcome.logits["file"]) if seen else logits_of(scores)
+    traced = "file" in outcome.logits
+    logits = joined(outcome.logits["file"]) if traced else logits_of(scores)
     return {**found, "file": Answers(scores, logits)}

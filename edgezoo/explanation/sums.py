@@ -1,4 +1,4 @@
-"""Sums over images, one set a layer, from which its figures are computed at the end."""
+"""Sums over images, from which the figures of each layer are computed at the end."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edgezoo.core.anatomy import Grid
 
 @dataclass
 class LayerSums:
-    """What has been seen of a layer so far. All errors are against the float network.
+    """Sums of one layer. All errors are relative to the float network.
 
-    `least` and `greatest` are float values in the file's levels.
+    `least` and `greatest` are float values in units of the file's quantized values.
     """
 
     kind: str
@@ -27,7 +27,7 @@ class LayerSums:
     real_values: int = 0
     real_signal: float = 0.0
     real_noise: float = 0.0
-    own_bias_noise: float = 0.0
+    source_bias_noise: float = 0.0
     below: int = 0
     above: int = 0
     least: float = math.inf
@@ -63,7 +63,7 @@ class LayerSums:
         self.real_noise += power(real - base)
 
     def add_kernel(self, real: NDArray[np.float32], simulated: NDArray[np.float32]) -> None:
-        """Add a layer's real output beside its simulation on the real file's own inputs."""
+        """Add a layer's real output and its simulation on the real file's inputs."""
         error = real - simulated
         self.kernel_values += error.size
         self.kernel_noise += power(error)
@@ -73,5 +73,5 @@ class LayerSums:
 
 
 def power(values: NDArray[np.float32]) -> float:
-    """Sum of squares; images are added up in float64."""
+    """Return the sum of squares; images are added in float64."""
     return sum(float(np.dot(row, row)) for row in values.reshape(len(values), -1))

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.calibration import sources
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
 from edgezoo.core.protocols import ExportJob
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
-from edgezoo.explanation.as_json import record
 from edgezoo.explanation.findings import find
 from edgezoo.explanation.reference import Reference, centred
+from edgezoo.explanation.result import ExplainResult, Explanation, summarize
 from edgezoo.explanation.verdict import conclude
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import open_artifact, require_classes
@@ -87,7 +87,7 @@ def explain_file(
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
     debug: bool = False,
-) -> dict[str, Any]:
+) -> ExplainResult:
     """Say where a quantized file loses accuracy, by cause and by layer.
 
     Args:
@@ -101,9 +101,6 @@ def explain_file(
         seed: of the choice of images.
         progress: called with what is being done.
         debug: let child processes write to this terminal.
-
-    Returns:
-        The object that docs/schemas/explain.json describes.
 
     Raises:
         RefusedError: the file is not quantized, or of a format that cannot be looked into.
@@ -152,16 +149,17 @@ def explain_file(
             debug,
         )
     facts.pop("_usage")
-    return {
-        "artifact": str(path),
-        "format": explained.artifact.format,
-        "model": contract.model,
-        "reference": str(float_file) if float_file is not None else "keras",
-        "image_source": images,
-        "unlabelled": why_not,
-        "overlap": explain_images.overlap(chosen, images, contract),
-        **facts,
-    }
+    found = typed_json.decode(Explanation, facts)
+    return ExplainResult(
+        artifact=Path(path),
+        format=explained.artifact.format,
+        model=contract.model,
+        reference=str(float_file) if float_file is not None else "keras",
+        image_source=images,
+        unlabelled=why_not,
+        overlap=explain_images.overlap(chosen, images, contract),
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+    )
 
 
 def identify(
@@ -274,7 +272,7 @@ def analyse_file(
     scratch: str,
     pixels: str,
     labels: list[int] | None,
-) -> dict[str, Any]:
+) -> Explanation:
     """What the child process of `explain_file` does.
 
     Args:
@@ -304,8 +302,10 @@ def analyse_file(
         np.asarray(labels) if labels is not None else None,
     )
     overflows = portability.check(artifact.path)
-    findings = find(analysis, told, registry.models().get(told.model), overflows)
-    return record(analysis, findings, conclude(analysis, findings))
+    layers = [] if overflows is None else overflows["layers"]
+    can_overflow = {layer["name"]: layer["can_overflow"] for layer in layers}
+    findings = find(analysis, told, registry.models().get(told.model), can_overflow)
+    return summarize(analysis, findings, conclude(analysis, findings))
 
 
 def _scores(path: Path) -> NDArray[np.float32] | None:

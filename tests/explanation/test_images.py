@@ -93,6 +93,8 @@ def _verdict(kept: int, images: int) -> str:
 
 
 def test_few_images_prove_nothing() -> None:
-    assert _verdict(1, 1).startswith("No fault is seen on 1 images, too few to tell: 1 of 1")
-    assert _verdict(19, 20).startswith("No fault is seen on 20 images")
+    assert _verdict(1, 1).startswith(
+        "No fault was found, but 1 images are too few to be sure: 1 of 1"
+    )
+    assert _verdict(19, 20).startswith("No fault was found, but 20 images are too few")
     assert _verdict(95, 100).startswith("Nothing is wrong: 95 of 100")
