@@ -17,7 +17,7 @@ CLASSES: dict[str, tuple[str, str, str]] = {
     "explain": ("edgezoo.explanation.result", "ExplainResult", "edgezoo explain --json"),
     "finetune": ("edgezoo.finetuning.result", "FinetuneResult", "edgezoo finetune --json"),
     "list": ("edgezoo.networks.catalogue", "ModelList", "edgezoo list --json"),
-    "samples": ("edgezoo.images.samples", "SamplesResult", "edgezoo samples --json"),
+    "samples": ("edgezoo.images.samples.fetch_samples", "SamplesResult", "edgezoo samples --json"),
     "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
 }
 

@@ -24,7 +24,7 @@ _TIED = (
 )
 
 
-@click.command("explain")
+@click.command("explain", short_help="Explain where an int8 file loses accuracy.")
 @click.argument("artifact", type=PATH)
 @click.option(
     "--images",
@@ -116,6 +116,8 @@ def COMMAND(
 
 
 def _print(result: ExplainResult) -> None:
+    from edgezoo.explanation.page import number, points
+
     click.echo(click.wrap_text(result.verdict.text, 80))
     for finding in result.findings[1:]:
         where = f" ({finding.layer})" if finding.layer else ""
@@ -124,8 +126,8 @@ def _print(result: ExplainResult) -> None:
     rows = [
         (
             cause.cause,
-            _points(cause.lost_agreement),
-            _points(cause.lost_top1),
+            points(cause.lost_agreement),
+            points(cause.lost_top1),
             f"{100 * cause.error_share + 0.0:z.0f} %",
         )
         for cause in result.causes
@@ -134,7 +136,7 @@ def _print(result: ExplainResult) -> None:
         f"Lost top-1 in points; one of {result.images} images "
         f"({Path(result.image_source).name}) is {100 / result.images:.1f}",
         ("cause", "agreement", "top-1", "share of the logits' error"),
-        [*rows, ("all", _points(result.lost_agreement), _points(result.lost_top1), "100 %")],
+        [*rows, ("all", points(result.lost_agreement), points(result.lost_top1), "100 %")],
     )
     if abs(result.agreement_top1 + result.lost_agreement - 1) > _TIES:
         _console.say(click.wrap_text(_TIED, 80))
@@ -145,22 +147,13 @@ def _print(result: ExplainResult) -> None:
         [
             (
                 layer.name,
-                _number(layer.local_sqnr_db),
-                _number(layer.accumulated_sqnr_db),
-                _number(layer.error_over_step, 2),
+                number(layer.local_sqnr_db),
+                number(layer.accumulated_sqnr_db),
+                number(layer.error_over_step, 2),
                 _console.percent(layer.saturated, 1),
                 _console.percent(layer.range_use, 0),
-                _number(layer.weights.sqnr_db if layer.weights else None),
+                number(layer.weights.sqnr_db if layer.weights else None),
             )
             for layer in result.layers[:_WORST]
         ],
     )
-
-
-def _points(share: float | None) -> str:
-    """Format a share in percentage points; a gain has a minus."""
-    return "-" if share is None else f"{100 * share + 0:.1f}"
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

@@ -12,7 +12,7 @@ from edgezoo.cli._options import common, quiet
 from edgezoo.core import typed_json
 
 if TYPE_CHECKING:
-    from edgezoo.images.samples import SamplesResult
+    from edgezoo.images.samples.fetch_samples import SamplesResult
 
 
 @click.command("samples", short_help="Download public sample images for calibration.")

@@ -145,12 +145,7 @@ def _forward(
     anatomy: Anatomy,
     known: dict[str, NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float32]]:
-    """Estimate factors layer by layer; operations that move or pool values pass them on.
-
-    Args:
-        network, names, anatomy: see `align`.
-        known: factors of some tensors.
-    """
+    """Estimate factors layer by layer; operations that move or pool values pass them on."""
     found: dict[str, NDArray[np.float32]] = {}
     for step in network.steps:
         name, before = names[step.output], names[step.computed_inputs[0]]
@@ -182,12 +177,7 @@ def _of_float_layers(
     anatomy: Anatomy,
     found: dict[str, NDArray[np.float32]],
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the factors of inputs and outputs of float layers, whose weights are not rounded.
-
-    Args:
-        network, names, anatomy: see `align`.
-        found: estimates from rounded weights.
-    """
+    """Improve the factors around float layers, whose weights are not rounded."""
     exact: dict[str, NDArray[np.float32]] = {}
     for step in reversed(network.steps):
         name, layer = names[step.output], anatomy.layers.get(names[step.output])
@@ -264,10 +254,8 @@ def _channel_factors(
 ) -> NDArray[np.float32]:
     """Fit found = factor * wanted per output channel; 1 for all unless many have another factor.
 
-    Args:
-        wanted, found: one row per output channel.
-        steps: of the quantized values, one or one per channel. A factor that rounding by half a
-            step per weight may cause, as in coarse channels, does not count.
+    Both have one row per output channel. A factor that rounding by half of `steps` per weight may
+    cause, as in coarse channels, does not count.
     """
     power = np.maximum(np.square(wanted, dtype=np.float64).sum(1), 1e-30)
     sizes = (found * wanted).sum(1, dtype=np.float64) / power

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
+from edgezoo.core.typed_json import Length, Positive, Range, Share
 from edgezoo.explanation.causes import Answers, Cause, Stage, StageName, decompose, logits_of, stage
 from edgezoo.explanation.input_view import InputView, compare_inputs
 from edgezoo.explanation.layers import LayerReport, report
@@ -22,29 +24,38 @@ _BYTES = 64 * 2**20
 _MOST_IMAGES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """All figures about one file.
 
     Attributes:
-        images: number of images.
-        kept: number of them that keep the source's top-1 in the file, counted as in `evaluate`.
-        stages: by name, "source" first and "file" last.
-        layers: worst first.
-        view: actual and correct input of the network.
-        unmatched: weighted layers of the float network that are not in the file.
-        trace_difference: largest difference of a score between the ordinary session and the one
+        agreement_top1: share of images that keep the source's top-1; of equal best classes the
+            first counts.
+        lost_agreement: from the source to the file; here and below, equal best classes share an
+            image.
+        lost_top1: negative for a gain; null without labels.
+        stages: source first, file last.
+        causes: their shares add up to the whole loss.
+        layers: lowest local_sqnr_db first.
+        unmatched_layers: weighted layers of the float network that are not in the file.
+        trace_difference: largest difference of a score between an ordinary session and the one
             that shows inner tensors; 0 if tracing changes nothing.
     """
 
-    images: int
-    kept: int
-    stages: dict[StageName, Stage]
-    causes: tuple[Cause, ...]
+    images: Positive
+    agreement_top1: Share
+    lost_agreement: float
+    lost_top1: float | None
+    stages: tuple[Stage, ...]
+    causes: Annotated[tuple[Cause, ...], Length(5, 5)]
+    input: InputView
     layers: tuple[LayerReport, ...]
-    view: InputView
-    unmatched: tuple[str, ...]
-    trace_difference: float
+    unmatched_layers: tuple[str, ...]
+    trace_difference: Annotated[float, Range(0)]
+
+    def stage(self, name: StageName) -> Stage | None:
+        """Return a stage by name."""
+        return next((stage for stage in self.stages if stage.name == name), None)
 
 
 def analyse(
@@ -58,8 +69,7 @@ def analyse(
     """Run all stages and compare them.
 
     Args:
-        artifact: a quantized file with a contract.
-        reference: its float network.
+        artifact, reference: a quantized file, and its float network.
         pixels: uint8 RGB, shape (n, size, size, 3).
         source: probabilities of the Keras network, (n, classes); None if the float network
             itself is the source.
@@ -85,15 +95,19 @@ def analyse(
         if name in answers
     }
     kept = int(np.sum(answers["source"].scores.argmax(1) == scores.argmax(1)))
+    view = compare_inputs(reference, right, np.concatenate(entered), simulation.alignment.reversed)
+    before, after = stages["source"].top1, stages["file"].top1
     return Analysis(
-        len(pixels),
-        kept,
-        stages,
-        decompose(stages),
-        report(simulation),
-        compare_inputs(reference, right, np.concatenate(entered), simulation.alignment.reversed),
-        tuple(simulation.unmatched),
-        difference,
+        images=len(pixels),
+        agreement_top1=kept / len(pixels),
+        lost_agreement=1 - stages["file"].agreement_top1,
+        lost_top1=None if before is None or after is None else before - after,
+        stages=tuple(stages.values()),
+        causes=decompose(stages),
+        input=view,
+        layers=report(simulation),
+        unmatched_layers=tuple(simulation.unmatched),
+        trace_difference=difference,
     )
 
 
@@ -107,10 +121,9 @@ def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
 def _run(
     artifact: Artifact, simulation: Simulation, pixels: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], float]:
-    """Run the real file and all streams of the simulation.
+    """Return the file's scores, the input of its first layer, and the trace difference.
 
-    Returns:
-        The file's scores, the input of its first layer, and `Analysis.trace_difference`.
+    All streams of the simulation run on the same batches.
     """
     contract = artifact.required_contract()
     reader = registry.anatomy_reader(artifact.path)

@@ -8,7 +8,7 @@ the shares of causes do not depend on the order of classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -97,6 +97,21 @@ def _hits(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
     return float(np.mean(best[np.arange(len(scores)), classes] / best.sum(1)))
 
 
+def _split(loss: dict[StageName, float]) -> dict[CauseName, float]:
+    """Split the difference of a loss between source and file."""
+    float_file = loss.get("float file", loss["source"])
+    # First of the two and second of the two, for weights (w) and activations (a).
+    first_w, first_a = loss["weights"] - loss["base"], loss["activations"] - loss["base"]
+    second_w, second_a = loss["both"] - loss["activations"], loss["both"] - loss["weights"]
+    return {
+        "preprocessing": loss["base"] - float_file,
+        "conversion": float_file - loss["source"],
+        "weights": (first_w + second_w) / 2,
+        "activations": (first_a + second_a) / 2,
+        "kernel": loss["file"] - loss["both"],
+    }
+
+
 def decompose(stages: Mapping[StageName, Stage]) -> tuple[Cause, ...]:
     """Split the loss from the source to the file among the causes; the shares add up to it.
 
@@ -109,31 +124,15 @@ def decompose(stages: Mapping[StageName, Stage]) -> tuple[Cause, ...]:
         stages: by name; "float file" may be missing.
     """
     total = stages["file"].error - stages["source"].error
-
-    def split(loss: Callable[[Stage], float]) -> dict[CauseName, float]:
-        def of(name: StageName) -> float:
-            return loss(stages[name])
-
-        float_stage: StageName = "float file" if "float file" in stages else "source"
-        # First of the two and second of the two, for weights (w) and activations (a).
-        first_w, first_a = of("weights") - of("base"), of("activations") - of("base")
-        second_w, second_a = of("both") - of("activations"), of("both") - of("weights")
-        return {
-            "preprocessing": of("base") - of(float_stage),
-            "conversion": of(float_stage) - of("source"),
-            "weights": (first_w + second_w) / 2,
-            "activations": (first_a + second_a) / 2,
-            "kernel": of("file") - of("both"),
-        }
-
-    agreement, error = split(lambda s: -s.agreement_top1), split(lambda s: s.error)
+    agreement = _split({name: -stage.agreement_top1 for name, stage in stages.items()})
+    error = _split({name: stage.error for name, stage in stages.items()})
     labelled = stages["file"].top1 is not None
-    accuracy = split(lambda s: -(s.top1 or 0)) if labelled else None
+    accuracy = _split({name: -(stage.top1 or 0) for name, stage in stages.items()})
     return tuple(
         Cause(
             cause,
             agreement[cause],
-            accuracy[cause] if accuracy else None,
+            accuracy[cause] if labelled else None,
             error[cause] / total if total > 0 else 0.0,
         )
         for cause in CAUSES

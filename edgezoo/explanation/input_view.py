@@ -44,13 +44,10 @@ def compare_inputs(
     got: NDArray[np.float32],
     reversed_weights: bool,
 ) -> InputView:
-    """Fit got = right * scale + offset, with the channels as they are or reversed.
+    """Fit got = right * scale + offset, with the channels in the same or in reversed order.
 
-    Args:
-        reference: the float network.
-        right: correct input, shape (n, size, size, 3).
-        got: actual input.
-        reversed_weights: the input channels of the file's first layer are in reversed order.
+    Both are inputs of the float network, (n, size, size, 3). `reversed_weights`: the first layer
+    of the file has its input channels in reversed order.
     """
     ends = reference.inputs(np.array([[[[0] * 3]], [[[255] * 3]]], np.uint8))
     low, high = float(ends[0].min()), float(ends[1].max())

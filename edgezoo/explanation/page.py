@@ -46,7 +46,7 @@ def render(result: ExplainResult) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"decibels": _decibels, "percent": _percent, "points": _points}
+    environment.filters |= {"decibels": number, "percent": _percent, "points": points}
     page: str = environment.get_template("page.html.j2").render(
         result=result,
         plots=plots.all_plots(result),
@@ -56,14 +56,15 @@ def render(result: ExplainResult) -> str:
     return page
 
 
-def _decibels(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def number(value: float | None, digits: int = 1) -> str:
+    """Format a number that may be unknown."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def _points(value: float | None) -> str:
-    """Format percentage points; a gain has a minus."""
-    return "-" if value is None else f"{100 * value + 0:.1f}"
+def points(share: float | None) -> str:
+    """Format a share in percentage points; a gain has a minus."""
+    return "-" if share is None else f"{100 * share + 0:.1f}"

@@ -35,13 +35,8 @@ class Plot:
 def all_plots(result: ExplainResult) -> list[Plot]:
     """Return all plots, in the order of the page."""
     layers = sorted(result.layers, key=lambda layer: -layer.place)  # the first layer on top
-    return [
-        _causes(result.causes),
-        _stages(result.stages),
-        _ratios(layers),
-        _steps(layers),
-        _ranges(layers),
-    ]
+    by_layer = [plot(layers) for plot in (_ratios, _steps, _ranges)]
+    return [_causes(result.causes), _stages(result.stages), *by_layer]
 
 
 def _causes(causes: Sequence[Cause]) -> Plot:
@@ -71,10 +66,8 @@ def _ratios(layers: Sequence[LayerReport]) -> Plot:
     labels = _labels(layer.name for layer in layers)
     alone = [layer.local_sqnr_db for layer in layers]
     real = [layer.accumulated_sqnr_db for layer in layers]
-    marks = [
-        _marks("alone", alone, labels, _BLUE, "circle"),
-        _marks("in the file", real, labels, _ORANGE, "diamond"),
-    ]
+    marks = [_marks("alone", alone, labels, _BLUE, "circle")]
+    marks += [_marks("in the file", real, labels, _ORANGE, "diamond")]
     return Plot(
         "Layers",
         "Each layer alone, quantized on the float network's inputs, and in the real file, where "
@@ -89,10 +82,8 @@ def _steps(layers: Sequence[LayerReport]) -> Plot:
     steps = [layer.error_over_step for layer in shown]
     figure = _figure([_marks("error", steps, labels, _BLUE, "circle")], labels, "error / step")
     figure["layout"]["xaxis"]["type"] = "log"
-    figure["layout"]["shapes"] = [
-        _line(_HEALTHY, _GREY, "dot"),
-        _line(_SUSPICIOUS, _ORANGE, "dash"),
-    ]
+    lines = _line(_HEALTHY, _GREY, "dot"), _line(_SUSPICIOUS, _ORANGE, "dash")
+    figure["layout"]["shapes"] = list(lines)
     return Plot(
         "Error over step",
         "Root mean square of a layer's own error, in steps of its quantized values. Rounding alone "
@@ -106,10 +97,8 @@ def _ranges(layers: Sequence[LayerReport]) -> Plot:
     labels = _labels(layer.name for layer in shown)
     used = [100 * (layer.range_use or 0) for layer in shown]
     clipped = [100 * (layer.saturated or 0) for layer in shown]
-    traces = [
-        _bars("range used", used, labels, _BLUE),
-        _marks("values clipped", clipped, labels, _ORANGE, "diamond"),
-    ]
+    traces = [_bars("range used", used, labels, _BLUE)]
+    traces += [_marks("values clipped", clipped, labels, _ORANGE, "diamond")]
     return Plot(
         "Range",
         "The share of a layer's quantized range that the float values use, and the share of values "
@@ -118,7 +107,7 @@ def _ranges(layers: Sequence[LayerReport]) -> Plot:
     )
 
 
-def _figure(traces: list[Json], labels: Sequence[str], x_title: str) -> Json:
+def _figure(traces: list[Json], labels: list[str], x_title: str) -> Json:
     """Return a figure of horizontal rows."""
     layout = {
         "height": _ROW * max(4, len(labels)) + _MARGIN,
@@ -141,39 +130,23 @@ def _labels(names: Iterable[str]) -> list[str]:
     ]
 
 
-def _bars(name: str, values: Sequence[float | None], labels: Sequence[str], color: str) -> Json:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": name,
-        "x": list(values),
-        "y": list(labels),
-        "marker": {"color": color},
-        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
-    }
+def _bars(name: str, values: Sequence[float | None], labels: list[str], color: str) -> Json:
+    shape = {"type": "bar", "orientation": "h", "marker": {"color": color}}
+    return shape | _values(name, values, labels)
 
 
 def _marks(
-    name: str, values: Sequence[float | None], labels: Sequence[str], color: str, symbol: str
+    name: str, values: Sequence[float | None], labels: list[str], color: str, symbol: str
 ) -> Json:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": list(values),
-        "y": list(labels),
-        "marker": {"color": color, "symbol": symbol, "size": 9},
-        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
-    }
+    marker = {"color": color, "symbol": symbol, "size": 9}
+    return {"type": "scatter", "mode": "markers", "marker": marker} | _values(name, values, labels)
+
+
+def _values(name: str, values: Sequence[float | None], labels: list[str]) -> Json:
+    shown = "%{y}: %{x:.3g}<extra></extra>"
+    return {"name": name, "x": list(values), "y": labels, "hovertemplate": shown}
 
 
 def _line(x: float, color: str, dash: str) -> Json:
-    return {
-        "type": "line",
-        "x0": x,
-        "x1": x,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "line": {"color": color, "dash": dash, "width": 1.5},
-    }
+    ends = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper"}
+    return {"type": "line", **ends, "line": {"color": color, "dash": dash, "width": 1.5}}

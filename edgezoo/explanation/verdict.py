@@ -31,7 +31,8 @@ class Verdict:
 
 def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
     """Return the verdict: the first finding, or that nothing is wrong."""
-    kept, images = analysis.kept, analysis.images
+    images = analysis.images
+    kept = round(analysis.agreement_top1 * images)
     low, high = share_interval(kept, images)
     loss = (
         f"{kept} of {images} images keep the source's top-1 "
@@ -40,7 +41,7 @@ def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
     if findings:
         first = findings[0]
         where = f" ({first.layer})" if first.layer else ""
-        text = f"{FAULTS[first.fault]}{where}: {first.evidence} {loss}. {first.next}"
+        text = f"{FAULTS[first.fault][1]}{where}: {first.evidence} {loss}. {first.next}"
         return Verdict(False, first.cause, first.fault, first.layer, text)
     largest = max(analysis.causes, key=lambda cause: cause.error_share)
     worst = next((layer for layer in analysis.layers if layer.weights is not None), None)
@@ -54,7 +55,7 @@ def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
         few = f"No fault was found, but {images} images are too few to be sure"
         found = "Nothing is wrong" if low >= LOW_AGREEMENT else few
         return Verdict(True, None, None, None, f"{found}: {loss}. {rest}.")
-    text = f"{FAULTS['rounding']}: {loss}, and no single fault stands out. {rest}. "
+    text = f"{FAULTS['rounding'][1]}: {loss}, and no single fault stands out. {rest}. "
     if high >= LOW_AGREEMENT:
         text += "With so few images this may be chance: run more with --count."
     else:

@@ -44,22 +44,31 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPixels:
-    """Decoded images and their split.
+class Split:
+    """Decoded images for training, validation and scoring.
 
     Attributes:
         path: .npy of uint8 RGB, shape (n, size + 2 margin, size + 2 margin, 3).
         parts: rows of "train", "validation" and "held_out", each with images of every class.
         classes: of each row.
-        files: of each row, relative to its folder.
-        prints: `calibration.fingerprints` of the rows for training and validation.
-        unreadable, repeated: numbers of files that were left out.
     """
 
     path: Path
     margin: int
     parts: dict[str, tuple[int, ...]]
     classes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPixels(Split):
+    """A split with the files that it came from.
+
+    Attributes:
+        files: of each row, relative to its folder.
+        prints: `calibration.fingerprints` of the rows for training and validation.
+        unreadable, repeated: numbers of files that were left out.
+    """
+
     files: tuple[str, ...]
     prints: tuple[bytes, ...] = field(repr=False)
     unreadable: int
@@ -103,11 +112,7 @@ def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
 
 
 def check_same_classes(data: Folder, other: Folder) -> None:
-    """Check that a second folder has no other classes than the first one.
-
-    Raises:
-        DataError: it has.
-    """
+    """Raise DataError if a second folder has other classes than the first one."""
     unknown = sorted(set(other.labels) - set(data.labels))
     if unknown:
         raise DataError(
@@ -137,8 +142,7 @@ def store(
         data: images to train on.
         apart: images to score on; None scores on `share` of `data`.
         share: of each class, held out.
-        size: height and width of the network's input, in pixels.
-        resize: of the model.
+        size, resize: of the network's input.
         seed: of the split.
         path: of the .npy to write.
         progress: called with images done and their number.
@@ -160,9 +164,9 @@ def store(
     parts = _split(own, gathered.classes, share if apart is None else 0.0, seed)
     if apart is not None:
         parts["held_out"] = [row for row, number in enumerate(gathered.source) if number == 1]
-    for label, wanted in ((label, c) for c, label in enumerate(data.labels)):
-        if not any(gathered.classes[row] == wanted for row in parts["train"]):
-            raise DataError(f"No readable image of {label} is left for training.", "Add images.")
+    trained = {gathered.classes[row] for row in parts["train"]}
+    for label in [label for wanted, label in enumerate(data.labels) if wanted not in trained]:
+        raise DataError(f"No readable image of {label} is left for training.", "Add images.")
     if not parts["held_out"]:
         raise DataError(
             "No image is left to score on: all are unreadable or copies of training images.",

@@ -7,7 +7,6 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
 
 from edgezoo.calibration import fingerprints, sources
@@ -16,10 +15,10 @@ from edgezoo.core.artifact import InputContract, WeightsRecord
 from edgezoo.core.spec import BuildArguments
 from edgezoo.evaluation import drop
 from edgezoo.finetuning import curve, dataset
-from edgezoo.finetuning.dataset import StoredPixels
+from edgezoo.finetuning.dataset import Split, StoredPixels
 from edgezoo.finetuning.finetune_request import FinetuneRequest, Plan, resolve
 from edgezoo.finetuning.result import Epoch, FinetuneResult, HeldOutScore, ImageCounts, Stage
-from edgezoo.finetuning.trainer import StepResult, Trainer, TrainingSettings, Work
+from edgezoo.finetuning.trainer import StepResult, Trainer, Work
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
 from edgezoo.pipeline.children import versions
@@ -58,14 +57,15 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
         with Conversation(Trainer, debug) as child:
             run = _Training(plan, child, progress)
             progress("Building the network", 0.0)
-            child.ask(Trainer.open, job=plan.job, settings=_settings(plan, pixels, stage))
+            images = Split(pixels.path, pixels.margin, pixels.parts, pixels.classes)
+            child.ask(Trainer.open, job=plan.job, request=plan.request, images=images)
             with _ctrl_c(run):
                 run.train()
                 score = run.work("score", "Scoring the held-out images", always=True)
-                assert score is not None and score.right is not None
+                assert score is not None and score.correct is not None
                 network = stage / plan.output.name
                 weights_sha256 = child.ask(Trainer.save, path=network)
-        result = _result(run, pixels, score.right)
+        result = _result(run, pixels, score.correct)
         embed_contract.embed(network, network, _contract(plan, pixels, weights_sha256).to_json())
         title = f"{plan.job.model} on {plan.data.root.resolve().name}"
         record = json.dumps(typed_json.encode(result), indent=1) + "\n"
@@ -75,23 +75,6 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
         removals = [(None, place) for place in places]
         publish([*removals, *((stage / place.name, place) for place in places)])
     return result
-
-
-def _settings(plan: Plan, pixels: StoredPixels, stage: Path) -> TrainingSettings:
-    request = plan.request
-    return TrainingSettings(
-        pixels=pixels.path,
-        margin=pixels.margin,
-        parts=pixels.parts,
-        classes=pixels.classes,
-        labels=plan.data.labels,
-        batch_size=request.batch_size,
-        learning_rate=request.learning_rate,
-        unfreeze_blocks=request.unfreeze_blocks,
-        mirror=request.mirror,
-        seed=request.seed,
-        scratch=stage,
-    )
 
 
 class _Training:
@@ -130,15 +113,9 @@ class _Training:
     def work(
         self, work: Work, text: str, stage: Stage = "top", always: bool = False
     ) -> StepResult | None:
-        """Let the child do a work step by step.
+        """Let the child do a work, and return the result of its last step.
 
-        Args:
-            work, stage: see `Trainer.begin`.
-            text: for the progress bar.
-            always: continue after Ctrl-C.
-
-        Returns:
-            The result of the last step; None if Ctrl-C ended the work.
+        Ctrl-C ends the work with None, unless it shall `always` be completed.
         """
         total = self._child.ask(Trainer.begin, work=work, stage=stage)
         for done in range(total):
@@ -175,7 +152,7 @@ def _ctrl_c(run: _Training) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _result(run: _Training, pixels: StoredPixels, right: int) -> FinetuneResult:
+def _result(run: _Training, pixels: StoredPixels, correct: int) -> FinetuneResult:
     plan, held_out = run.plan, pixels.parts["held_out"]
     return FinetuneResult(
         path=plan.output,
@@ -190,8 +167,8 @@ def _result(run: _Training, pixels: StoredPixels, right: int) -> FinetuneResult:
             repeated=pixels.repeated,
         ),
         held_out=HeldOutScore(
-            right / len(held_out),
-            drop.share_interval(right, len(held_out)),
+            correct / len(held_out),
+            drop.share_interval(correct, len(held_out)),
             tuple(pixels.files[row] for row in held_out),
         ),
         epochs=tuple(run.epochs),

@@ -41,11 +41,7 @@ def _tensors(value: Any) -> Iterator[str]:
 
 
 def output_of(config: dict[str, Any]) -> str:
-    """Return the layer that computes the network's output.
-
-    Args:
-        config: `get_config()` of a functional or sequential network of one output.
-    """
+    """Return the layer that computes the output of a network with one output; see `inputs_of`."""
     ends = config.get("output_layers") or [config["layers"][-1]["config"]["name"]]
     name = ends[0][0] if isinstance(ends[0], (list, tuple)) else ends[0]
     return str(name)

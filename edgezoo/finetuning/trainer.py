@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from edgezoo.core.errors import RefusedError
 from edgezoo.finetuning import surgery
+from edgezoo.finetuning.dataset import Split
+from edgezoo.finetuning.finetune_request import FinetuneRequest
 from edgezoo.finetuning.result import Epoch, Stage
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
@@ -36,42 +38,12 @@ Work = Literal["features", "epoch", "score"]
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """What a training needs beside the network.
-
-    Attributes:
-        pixels, margin, parts, classes: see `dataset.StoredPixels`.
-        labels: names of the classes.
-        batch_size, learning_rate, unfreeze_blocks, mirror, seed: see `FinetuneRequest`.
-        scratch: folder for temporary files.
-    """
-
-    pixels: Path
-    margin: int
-    parts: dict[str, tuple[int, ...]]
-    classes: tuple[int, ...]
-    labels: tuple[str, ...]
-    batch_size: int
-    learning_rate: float
-    unfreeze_blocks: int
-    mirror: bool
-    seed: int
-    scratch: Path
-
-
-@dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step of a work returns.
-
-    Attributes:
-        done: this was the last step.
-        epoch: of the work "epoch", once done.
-        right: correct predictions of the work "score", once done.
-    """
+    """Result of a step; the last one is `done` and has the epoch or the correct predictions."""
 
     done: bool
     epoch: Epoch | None = None
-    right: int | None = None
+    correct: int | None = None
 
 
 _MORE = StepResult(done=False)
@@ -98,8 +70,8 @@ class _Mean:
 class Trainer:
     """Trains one network; `process.Conversation` calls its methods."""
 
-    def open(self, job: BuildJob, settings: TrainingSettings) -> None:
-        """Build the network with a new top.
+    def open(self, job: BuildJob, request: FinetuneRequest, images: Split) -> None:
+        """Build the network with a new top, for as many classes as the images have.
 
         Raises:
             RefusedError: it has fewer blocks than `unfreeze_blocks`, or its top is not a layer.
@@ -107,18 +79,18 @@ class Trainer:
         import keras
         import tensorflow as tf
 
-        self._job, self._settings = job, settings
+        self._job, self._request, self._images = job, request, images
         base = build_job(self._job)
-        keras.utils.set_random_seed(settings.seed)
+        keras.utils.set_random_seed(request.seed)
         tf.config.experimental.enable_op_determinism()
-        self._random = np.random.default_rng(settings.seed)
-        self._pixels = np.load(settings.pixels, mmap_mode="r")
-        self._classes = np.asarray(settings.classes)
+        self._random = np.random.default_rng(request.seed)
+        self._pixels = np.load(images.path, mmap_mode="r")
+        self._classes = np.asarray(images.classes)
         self._put_top(base)
-        if settings.unfreeze_blocks > len(self._blocks):
+        if request.unfreeze_blocks > len(self._blocks):
             raise RefusedError(
                 f"{self._job.model} has {len(self._blocks)} blocks, so "
-                f"{settings.unfreeze_blocks} cannot be trained.",
+                f"{request.unfreeze_blocks} cannot be trained.",
                 "Give a smaller --unfreeze-blocks.",
             )
         self._best: tuple[float, list[NDArray[np.float32]]] | None = None
@@ -145,7 +117,7 @@ class Trainer:
             x = (keras.layers.Flatten() if small else keras.layers.GlobalAveragePooling2D())(x)
         dropout = keras.layers.Dropout(_DROPOUT, name="edgezoo_dropout")
         dense = keras.layers.Dense(
-            len(self._settings.labels), activation="softmax", name="edgezoo_top"
+            int(self._classes.max()) + 1, activation="softmax", name="edgezoo_top"
         )
         self._body = keras.Model(base.inputs, x)
         self._network = keras.Model(base.inputs, dense(dropout(x)))
@@ -159,11 +131,7 @@ class Trainer:
         self._body.trainable = False
 
     def begin(self, work: Work, stage: Stage = "top") -> int:
-        """Start to compute features, train an epoch of a stage, or score the held-out images.
-
-        Returns:
-            The number of steps.
-        """
+        """Start a work, an epoch of a stage for example, and return its number of steps."""
         works: dict[Work, Callable[[], _Steps]] = {
             "features": self._features,
             "epoch": self._top_epoch if stage == "top" else self._blocks_epoch,
@@ -177,20 +145,16 @@ class Trainer:
         return next(self._steps)
 
     def unfreeze(self) -> int:
-        """Make the last blocks trainable, without batch norms, and start from the best state.
-
-        Returns:
-            The number of trainable parameters.
-        """
+        """Make the last blocks trainable from the best state on; return the parameter count."""
         import keras
 
         self.restore()
-        blocks = self._blocks[-self._settings.unfreeze_blocks :]
+        blocks = self._blocks[-self._request.unfreeze_blocks :]
         wanted = {name for block in blocks for name in block}
         self._body.trainable = True
         for layer in self._body.layers:
             layer.trainable = layer.name in wanted and type(layer).__name__ != _FROZEN
-        self._compile(self._network, self._settings.learning_rate * _BLOCKS_RATE)
+        self._compile(self._network, self._request.learning_rate * _BLOCKS_RATE)
         # The best state of the top has fewer weights: keep the same state with the new ones.
         self._best = self._best and (self._best[0], self._weights())
         return sum(int(keras.ops.size(w)) for w in self._network.trainable_weights)
@@ -202,11 +166,7 @@ class Trainer:
             weight.assign(value)
 
     def save(self, path: Path) -> str:
-        """Write the network.
-
-        Returns:
-            The SHA-256 of the weights' values.
-        """
+        """Write the network, and return the SHA-256 of its weights' values."""
         import keras
 
         for layer in self._network.layers:
@@ -226,24 +186,24 @@ class Trainer:
         )
 
     def _rows(self, part: str) -> NDArray[np.int64]:
-        return np.asarray(self._settings.parts[part], np.int64)
+        return np.asarray(self._images.parts[part], np.int64)
 
     def _batches(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        size = self._settings.batch_size
+        size = self._request.batch_size
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
     def _centre(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the centre crops, normalised: the input at deployment."""
-        margin, size = self._settings.margin, self._job.size
+        margin, size = self._images.margin, self._job.size
         crops = self._pixels[rows, margin : margin + size, margin : margin + size]
         return normalize(crops, self._job.spec.normalization)
 
     def _varied(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return shifted crops, half of them mirrored, normalised."""
-        margin, size = self._settings.margin, self._job.size
+        margin, size = self._images.margin, self._job.size
         crops = np.empty((len(rows), size, size, 3), np.uint8)
         shifts = self._random.integers(0, 2 * margin + 1, (len(rows), 2))
-        mirrored = self._random.random(len(rows)) < 0.5 * self._settings.mirror
+        mirrored = self._random.random(len(rows)) < 0.5 * self._request.mirror
         for i, (row, (top, left)) in enumerate(zip(rows, shifts, strict=True)):
             crop = self._pixels[row, top : top + size, left : left + size]
             crops[i] = crop[:, ::-1] if mirrored[i] else crop
@@ -251,8 +211,8 @@ class Trainer:
 
     def _features(self) -> _Steps:
         """Compute the output of the frozen base once, so that epochs of the top take seconds."""
-        self._compile(self._top, self._settings.learning_rate)
-        views = 2 if self._settings.mirror else 1
+        self._compile(self._top, self._request.learning_rate)
+        views = 2 if self._request.mirror else 1
         plan = [
             (part, view, rows)
             for part, views in (("train", views), ("validation", 1))
@@ -265,7 +225,7 @@ class Trainer:
             "validation": len(self._rows("validation")),
         }
         found = {
-            name: new_array(self._settings.scratch / f"{name}.npy", np.float32, (count, width))
+            name: new_array(self._images.path.with_name(f"{name}.npy"), np.float32, (count, width))
             for name, count in counts.items()
         }
 
@@ -349,11 +309,11 @@ class Trainer:
         batches = self._batches(self._rows("held_out"))
 
         def work() -> Iterator[StepResult]:
-            right = 0
+            correct = 0
             for number, rows in enumerate(batches, 1):
                 answers = self._network.predict_on_batch(self._centre(rows))
-                right += int((answers.argmax(1) == self._classes[rows]).sum())
+                correct += int((answers.argmax(1) == self._classes[rows]).sum())
                 done = number == len(batches)
-                yield StepResult(done, right=right if done else None)
+                yield StepResult(done, correct=correct if done else None)
 
         return len(batches), work()

@@ -104,11 +104,17 @@ def labels(
     if missing:
         raise DataError(f"{ground_truth} does not list {missing[0]}.", "Check the file.")
     names = class_names(contract)
-    return tuple(_class_index(table[p.stem], ground_truth, names, contract) for p in paths)
+    return tuple(class_index(table[p.stem], ground_truth, names, contract) for p in paths)
 
 
-def _class_index(text: str, where: Path, names: dict[str, int], contract: InputContract) -> int:
-    """Read an index, a wnid or a label, which may contain blanks; Kaggle adds bounding boxes."""
+def class_index(
+    text: str, where: Path | Member, names: dict[str, int], contract: InputContract
+) -> int:
+    """Read an index, a wnid or a label, which may contain blanks; Kaggle adds bounding boxes.
+
+    Raises:
+        DataError: it is none of them.
+    """
     word = _GAP.split(text)[0]
     if _INDEX.fullmatch(word) and int(word) < contract.classes:
         return int(word)

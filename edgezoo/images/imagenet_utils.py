@@ -26,9 +26,8 @@ def preprocess_input(
 
     Args:
         model: name of a model.
-        x: RGB, 0 to 255, shape (height, width, 3) or (n, height, width, 3); (3, height, width) or
-            (n, 3, height, width) if `data_format` is "channels_first".
-        data_format: "channels_last" or "channels_first".
+        x: RGB, 0 to 255, shape (height, width, 3) or (n, height, width, 3).
+        data_format: "channels_last", or "channels_first" with 3 before height and width.
 
     Returns:
         A new array of the same shape, channels in the network's own order; of the dtype of `x` if

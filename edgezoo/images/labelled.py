@@ -142,68 +142,54 @@ def find_labelled(
     Raises:
         DataError: there are no images, or classes that are not the model's.
     """
-    files = image_files(place)
-    if any(path.suffix == shards.SUFFIX for path in files):
-        return _in_tars(place, files, contract, ground_truth)
-    if not files:
-        raise DataError(f"{place} contains no images.", "Images end in .jpg, .png and so on.")
-    if ground_truth is None and not any(path.parent == place for path in files):
-        return _by_folder(place, files, contract)
-    ground_truth = ground_truth or ground_truth_lists.find(place)
-    if ground_truth is None:
-        raise DataError(
-            f"{place} is flat and has no ground-truth file.",
-            "Give --ground-truth FILE, or sort the images into a folder per class.",
-        )
-    labels = ground_truth_lists.labels(place, files, ground_truth, contract)
-    return LabelledImages(place, tuple(files), labels)
-
-
-def _in_tars(
-    place: Path, tars: list[Path], contract: InputContract, ground_truth: Path | None
-) -> LabelledImages:
-    images: list[Member] = []
-    texts: dict[tuple[Path, str], bytes] = {}
-    for tar in tars:
-        for member, text in shards.members(tar, _CLASS_SUFFIX):
-            if member.suffix == _CLASS_SUFFIX:
-                texts[tar, member.sample] = text
-            elif _is_image(member):
-                images.append(member)
+    images, texts = _read_images(image_files(place))
     if not images:
         raise DataError(f"{place} contains no images.", "Images end in .jpg, .png and so on.")
     if ground_truth is None and texts:
-        labels = tuple(_read_class(image, texts, contract) for image in images)
+        names = ground_truth_lists.class_names(contract)
+        labels = tuple(_read_class(image, texts, names, contract) for image in images)
         return LabelledImages(place, tuple(images), labels)
-    if ground_truth is None and all(image.parent.name for image in images):
+    flat = any(image.parent == place or not image.parent.name for image in images)
+    if ground_truth is None and not flat:
         return _by_folder(place, images, contract)
     ground_truth = ground_truth or ground_truth_lists.find(place)
     if ground_truth is None:
         raise DataError(
             f"{place} does not contain the classes of its images.",
-            "Give --ground-truth FILE, a folder per class, or a .cls file for each image.",
+            "Give --ground-truth FILE, a folder per class, or in tar files a .cls for each image.",
         )
     labels = ground_truth_lists.labels(place, images, ground_truth, contract)
     return LabelledImages(place, tuple(images), labels)
 
 
+def _read_images(files: list[Path]) -> tuple[list[Path | Member], dict[tuple[Path, str], bytes]]:
+    """Return the images, listed from tar files, and the texts of .cls files by tar and sample."""
+    images: list[Path | Member] = []
+    texts: dict[tuple[Path, str], bytes] = {}
+    for file in files:
+        if file.suffix != shards.SUFFIX:
+            images.append(file)
+            continue
+        for member, text in shards.members(file, _CLASS_SUFFIX):
+            if member.suffix == _CLASS_SUFFIX:
+                texts[file, member.sample] = text
+            elif _is_image(member):
+                images.append(member)
+    return images, texts
+
+
 def _read_class(
-    image: Member, texts: dict[tuple[Path, str], bytes], contract: InputContract
+    image: Path | Member,
+    texts: dict[tuple[Path, str], bytes],
+    names: dict[str, int],
+    contract: InputContract,
 ) -> int:
     """Read the class in a .cls file: an index, a wnid or a label."""
-    text = texts.get((image.tar, image.sample))
+    text = texts.get((image.tar, image.sample)) if isinstance(image, Member) else None
     if text is None:
         raise DataError(f"{image} has no {_CLASS_SUFFIX} file.", "Other images there have one.")
     word = text.decode("utf-8", "replace").strip()
-    if word.isdecimal() and int(word) < contract.classes:
-        return int(word)
-    names = ground_truth_lists.class_names(contract)
-    if word not in names:
-        raise DataError(
-            f"{image} has an unknown class {word!r}.",
-            f"Use an index from 0 to {contract.classes - 1}, a wnid or a label of the model.",
-        )
-    return names[word]
+    return ground_truth_lists.class_index(word, image, names, contract)
 
 
 def _by_folder(

@@ -126,12 +126,7 @@ def _kind(head: bytes) -> str:
 def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float32]:
     """Compute `preprocess_input` of the model's family in numpy.
 
-    Args:
-        pixels: RGB, shape (..., 3), values 0 to 255.
-        how: scale and offset of the family.
-
-    Returns:
-        float32 of the same shape, channels in the network's own order.
+    Pixels are RGB, shape (..., 3); the result is float32, channels in the network's own order.
     """
     source = pixels[..., ::-1] if how.channel_order == "BGR" else pixels
     scale, offset = np.asarray(how.scale, np.float32), np.asarray(how.offset, np.float32)

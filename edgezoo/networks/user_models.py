@@ -235,11 +235,7 @@ def _classes(found: KerasFile, labels: tuple[str, ...], file: Path | None) -> in
 
 
 def check_labels(labels: tuple[str, ...], outputs: int, where: Path | str) -> None:
-    """Check that there are as many labels as outputs.
-
-    Raises:
-        DataError: there are not.
-    """
+    """Raise DataError unless there are as many labels as outputs, or none."""
     if labels and len(labels) != outputs:
         raise DataError(
             f"{where} has {counted(len(labels), 'label')}, and the network has {outputs} outputs.",

@@ -18,7 +18,7 @@ from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
 from edgezoo.explanation.findings import find
 from edgezoo.explanation.reference import Reference, centred
-from edgezoo.explanation.result import ExplainResult, Explanation, summarize
+from edgezoo.explanation.result import ExplainResult, Explanation, with_verdict
 from edgezoo.explanation.verdict import conclude
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import open_artifact, require_classes
@@ -305,7 +305,7 @@ def analyse_file(
     layers = [] if overflows is None else overflows["layers"]
     can_overflow = {layer["name"]: layer["can_overflow"] for layer in layers}
     findings = find(analysis, told, registry.models().get(told.model), can_overflow)
-    return summarize(analysis, findings, conclude(analysis, findings))
+    return with_verdict(analysis, findings, conclude(analysis, findings))
 
 
 def _scores(path: Path) -> NDArray[np.float32] | None:

@@ -87,7 +87,19 @@ def test_weights_beside_a_float_file(tmp_path: Path) -> None:
 def _verdict(kept: int, images: int) -> str:
     causes = tuple(Cause(name, 0.0, None, 0.2) for name in CAUSES)
     view = InputView(False, (-1, 1), (-1, 1), 0.0)
-    verdict = conclude(Analysis(images, kept, {}, causes, (), view, (), 0.0), [])
+    analysis = Analysis(
+        images=images,
+        agreement_top1=kept / images,
+        lost_agreement=0.0,
+        lost_top1=None,
+        stages=(),
+        causes=causes,
+        input=view,
+        layers=(),
+        unmatched_layers=(),
+        trace_difference=0.0,
+    )
+    verdict = conclude(analysis, [])
     assert verdict.healthy
     return verdict.text
 

@@ -140,7 +140,7 @@ def test_hostile_members(tmp_path: Path) -> None:
     [
         ({"a.jpg": b"x", "a.cls": b"1000"}, "1000"),
         ({"a.jpg": b"x", "a.cls": b"-1"}, "-1"),
-        ({"a.jpg": b"x", "a.cls": b"\xff"}, "unknown class"),
+        ({"a.jpg": b"x", "a.cls": b"\xff"}, "is not a class"),
         ({"a.jpg": b"x", "b.jpg": b"x", "b.cls": b"1"}, "a.jpg has no .cls"),
         ({"a.txt": b"x"}, "no images"),
     ],

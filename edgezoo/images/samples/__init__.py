@@ -4,26 +4,7 @@
 hashes, `fetch_samples` downloads them into the cache.
 """
 
-from edgezoo.images.samples.fetch_samples import (
-    WORD,
-    FetchedSamples,
-    SamplesResult,
-    accepted,
-    fetch,
-    folder,
-    look,
-)
+from edgezoo.images.samples.fetch_samples import WORD, accepted, fetch, folder, look
 from edgezoo.images.samples.listing import COLLECTION, Collection, Sample
 
-__all__ = [
-    "COLLECTION",
-    "WORD",
-    "Collection",
-    "FetchedSamples",
-    "Sample",
-    "SamplesResult",
-    "accepted",
-    "fetch",
-    "folder",
-    "look",
-]
+__all__ = ["COLLECTION", "WORD", "Collection", "Sample", "accepted", "fetch", "folder", "look"]

@@ -140,8 +140,7 @@ def fetch(
 
     Args:
         accept_terms: the user has read and accepted `collection.terms`; needed once.
-        collection: the list.
-        timeout: see `downloads.fetch`.
+        collection, timeout: the list; see `downloads.fetch`.
         progress: called with the number of images just completed.
 
     Raises:
@@ -155,14 +154,8 @@ def fetch(
             "Read them (edgezoo samples info), then run: edgezoo samples fetch --accept-terms",
         )
     first = seen.known()
-    absent: list[Sample] = []
-    for sample in collection.samples():
-        state = _state(collection, sample, first)
-        if state == "here" or (state == "new" and _adopted(collection, sample)):
-            progress(1)
-            continue
-        _place(collection, sample).unlink(missing_ok=True)
-        absent.append(sample)
+    absent = [x for x in collection.samples() if not _is_here(collection, x, first)]
+    progress(len(collection.samples()) - len(absent))
     _save_terms(collection)
     blobs, because = _hashes(collection) if absent else ({}, "nothing was fetched")
     _bring(collection, absent, blobs, timeout, progress)
@@ -173,6 +166,15 @@ def fetch(
         checked_by="commit" if blobs else "likeness",
         because=because,
     )
+
+
+def _is_here(collection: Collection, sample: Sample, first: Mapping[str, str]) -> bool:
+    """Whether the right image is here; deletes another one."""
+    state = _state(collection, sample, first)
+    if state == "here" or (state == "new" and _adopted(collection, sample)):
+        return True
+    _place(collection, sample).unlink(missing_ok=True)
+    return False
 
 
 def _hashes(collection: Collection) -> tuple[dict[str, str], str | None]:
@@ -209,10 +211,8 @@ def _save_terms(collection: Collection) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(collection.terms, encoding="utf-8")
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space, or name another folder in EDGEZOO_CACHE.",
-        ) from error
+        hint = "Free some space, or name another folder in EDGEZOO_CACHE."
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
 
 
 class _StoppedError(Exception):
@@ -236,19 +236,15 @@ def _bring(
             raise _StoppedError
 
     def bring(sample: Sample) -> None:
-        downloads.fetch(
-            downloads.Wanted(
-                f"The sample image of {sample.wnid}",
-                collection.base + sample.name,
-                _place(collection, sample),
-                limit=_LARGEST,
-                check=lambda path: _why_another(path, sample, blobs),
-                ways_out="Finished downloads are kept: run the same command again to go on.",
-            ),
-            timeout,
-            web,
-            look_up,
+        wanted = downloads.Wanted(
+            f"The sample image of {sample.wnid}",
+            collection.base + sample.name,
+            _place(collection, sample),
+            limit=_LARGEST,
+            check=lambda path: _why_another(path, sample, blobs),
+            ways_out="Finished downloads are kept: run the same command again to go on.",
         )
+        downloads.fetch(wanted, timeout, web, look_up)
         progress(1)
 
     with downloads.session() as web, ThreadPoolExecutor(_AT_A_TIME) as pool:

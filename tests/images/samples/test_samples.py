@@ -16,7 +16,8 @@ from PIL import Image
 from edgezoo.calibration import sources
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.images import imagenet_classes, labelled, samples
-from edgezoo.images.samples import FetchedSamples, fetch_samples, likeness
+from edgezoo.images.samples import fetch_samples, likeness
+from edgezoo.images.samples.fetch_samples import FetchedSamples
 from edgezoo.images.samples.listing import COLLECTION, Collection
 from edgezoo.system.downloads import Timeouts, seen
 from tests.conftest import SHARED, Ended, run_cli
