@@ -150,7 +150,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     exact = simulation.alignment.expected(simulation.exact, simulation.names, step)
     alive = simulation.alive(step)
     if simulation.alignment.factors:
-        alive *= _kept(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
+        alive *= _used(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
     exact, axis = exact * alive, step.channel_axis
     found = replace(found, weights=found.weights * alive)
     ratio = _channel_sqnr(exact, found.weights, axis)
@@ -165,16 +165,16 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     return WeightsReport(ratio, best, granularity, coarse, far)
 
 
-def _kept(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
+def _used(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
     """Return 1 for weights of channels that are not all zero, else 0; in the weights' shape.
 
     Equalization sets the weights of channels to zero that no calibration image used.
     """
-    kept = np.ones_like(weights)
+    used = np.ones_like(weights)
     for axis in axes:
         others = tuple(i for i in range(weights.ndim) if i != axis)
-        kept *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
-    return kept
+        used *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
+    return used
 
 
 def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: int) -> float | None:

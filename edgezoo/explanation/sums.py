@@ -50,11 +50,12 @@ class LayerSums:
         if self.grid is not None:
             error /= self.grid.scale
             self.local_steps += power(error)
-            levels = base / self.grid.scale + self.grid.zero_point
-            self.below += int(np.count_nonzero(levels < self.grid.low - 0.5))
-            self.above += int(np.count_nonzero(levels > self.grid.high + 0.5))
-            self.least = min(self.least, float(levels.min()))
-            self.greatest = max(self.greatest, float(levels.max()))
+            scaled = base / self.grid.scale + self.grid.zero_point
+            # Values within half a step of the range round into it, so they are not clipped.
+            self.below += int(np.count_nonzero(scaled < self.grid.low - 0.5))
+            self.above += int(np.count_nonzero(scaled > self.grid.high + 0.5))
+            self.least = min(self.least, float(scaled.min()))
+            self.greatest = max(self.greatest, float(scaled.max()))
 
     def add_real(self, base: NDArray[np.float32], real: NDArray[np.float32]) -> None:
         """Add the layer's output in the real file."""

@@ -46,7 +46,7 @@ class ModelFilter:
 
 @dataclass(frozen=True, slots=True)
 class ModelDescription:
-    """A model of the zoo; `alpha` (width) is 1 where it matters.
+    """A model of the zoo, at width (alpha) 1.
 
     Attributes:
         keras_name: function that builds the network.

@@ -137,7 +137,7 @@ def test_arguments_of_python() -> None:
     assert taken_from(options) == BuildArguments(input_size=96, alpha=0.5)
     assert options == {"formats": ("onnx",)}
     for shape in ((96, 64, 3), (96, 96, 1), (96, 96), (None, None, 3)):
-        with pytest.raises(UsageError, match="no square of RGB"):
+        with pytest.raises(UsageError, match="not a square of RGB"):
             taken_from({"input_shape": shape})
     with pytest.raises(UsageError, match="contradict"):
         taken_from({"input_shape": (96, 96, 3), "input_size": 64})
