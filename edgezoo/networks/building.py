@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core import registry, typed_json
+from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.core.spec import BuildArguments, ModelSpec
 from edgezoo.networks import arguments, user_models
@@ -54,62 +53,17 @@ class BuildJob:
         """Height and width of the input in pixels."""
         return self.arguments.input_size or self.spec.default_input_size
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        facts: dict[str, Any] = typed_json.encode(self)
-        return facts
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> BuildJob:
-        """Read what `to_json` returned."""
-        return typed_json.decode(cls, facts)
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltOutput:
-    """The output of a network that was built.
-
-    Attributes:
-        output_shape: without the batch.
-    """
-
-    output_shape: tuple[int, ...]
-
 
 def build(
     model: str,
-    *,
+    given: BuildArguments,
     weights: str | Path = "imagenet",
     seed: int = 0,
     input_tensor: keras.KerasTensor | None = None,
-    **options: Any,
 ) -> keras.Model:
-    """Build a network of the zoo with its weights.
-
-    Args:
-        model: name of a model, such as "mobilenet".
-        weights: "imagenet", "random" (seeded, with estimated batch-norm statistics) or a file.
-        seed: of random weights.
-        input_tensor: Keras tensor to build on, (None, size, size, 3), normalised by
-            `preprocess_input` of the family. The model then starts at the source of the tensor.
-        **options: fields of `BuildArguments`, such as alpha=0.5, include_top=False, pooling="avg";
-            and `input_shape`, such as (224, 224, 3).
-
-    Returns:
-        A Keras model from float32 (n, size, size, 3), normalised by `preprocess_input` of the
-        family, to probabilities (n, classes) or features.
-
-    Raises:
-        UsageError, RefusedError, DataError: as in `edgezoo export`.
-    """
+    """Build a network of the zoo with its weights; see `edgezoo.api.build`."""
     spec = registry.model(model)
-    if input_tensor is not None and "input_shape" not in options:
-        options["input_shape"] = tuple(input_tensor.shape[1:])
-    chosen = arguments.complete(spec, arguments.taken_from(options))
-    if options:
-        name = next(iter(options))
-        known = [*BuildArguments.__slots__, "input_shape", "input_tensor", "weights", "seed"]
-        raise UsageError(f"There is no argument {name!r}.", did_you_mean(name, known))
+    chosen = arguments.complete(spec, given)
     return build_job(BuildJob(spec.name, chosen, locate(spec, chosen, weights), seed), input_tensor)
 
 
@@ -205,20 +159,19 @@ def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
     return part
 
 
-def check_output_layer(job: BuildJob) -> BuiltOutput:
+def check_output_layer(job: BuildJob) -> None:
     """Look up the output layer in the network without weights; runs in a child process.
 
     Raises:
         UsageError, RefusedError: see `_cut`.
     """
     assert job.arguments.output_layer is not None
-    network = _cut(_untrained(job), job.arguments.output_layer, job.spec)
-    return BuiltOutput(tuple(network.output_shape[1:]))
+    _cut(_untrained(job), job.arguments.output_layer, job.spec)
 
 
-def examine(job: BuildJob) -> BuiltOutput:
-    """Build a network to find out its output; runs in a child process."""
-    return BuiltOutput(tuple(build_job(job).output_shape[1:]))
+def output_shape(job: BuildJob) -> tuple[int, ...]:
+    """Build a network and return its output shape without the batch; runs in a child process."""
+    return tuple(build_job(job).output_shape[1:])
 
 
 def multiply_adds(network: keras.Model) -> int:

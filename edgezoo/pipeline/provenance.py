@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.calibration import sources
+from edgezoo.core import typed_json
 from edgezoo.core.artifact import WeightsRecord
 from edgezoo.core.files import file_sha256
 from edgezoo.core.paths import PACKAGE
@@ -26,7 +27,8 @@ from edgezoo.images.labelled import wanted_files
 from edgezoo.images.preprocessing import find_images
 from edgezoo.networks import user_models
 from edgezoo.pipeline.children import versions
-from edgezoo.pipeline.plan import ExportRequest, Plan
+from edgezoo.pipeline.plan import Plan
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system import hardware
 from edgezoo.system.machine import commit
 
@@ -167,11 +169,11 @@ def limits(request: ExportRequest, record: WeightsRecord) -> list[str]:
 
 def request_key(plan: Plan) -> str:
     """A hash of all that the files and their evidence depend on: contents, not paths or dates."""
-    request, network = plan.request, plan.network.to_json()
+    request, network = plan.request, typed_json.encode(plan.network)
     del network["weights"]["path"]
-    own = network["user_model"]
-    if own is not None:
-        own["path"] = user_models.content_hash(Path(own["path"]))
+    if plan.network.user_model is not None:
+        content = user_models.content_hash(plan.network.user_model.path)
+        network["user_model"]["path"] = content
     facts = {
         "request": portable(request),
         "network": network,
