@@ -20,6 +20,12 @@ CLASSES: dict[str, tuple[str, str, str]] = {
     "evaluate": ("edgezoo.evaluation.accuracy", "EvaluateResult", "edgezoo evaluate --json"),
     "inspect": ("edgezoo.inspection.inspect_file", "InspectResult", "edgezoo inspect --json"),
     "remote": ("edgezoo.system.remote", "Remote", "remote, in the result of a command with --on"),
+    "completion": ("edgezoo.cli.completion", "CompletionScript", "edgezoo completion --json"),
+    "explain": ("edgezoo.explanation.result", "ExplainResult", "edgezoo explain --json"),
+    "finetune": ("edgezoo.finetuning.result", "FinetuneResult", "edgezoo finetune --json"),
+    "list": ("edgezoo.networks.catalogue", "ModelList", "edgezoo list --json"),
+    "samples": ("edgezoo.images.samples.fetch_samples", "SamplesResult", "edgezoo samples --json"),
+    "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
 }
 
 

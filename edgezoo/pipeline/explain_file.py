@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgezoo.calibration import sources
 from edgezoo.core import registry
@@ -16,9 +16,9 @@ from edgezoo.core.errors import DataError, RefusedError, UsageError, interpretin
 from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
-from edgezoo.explanation.as_json import record
 from edgezoo.explanation.findings import find
 from edgezoo.explanation.reference import Reference, centred
+from edgezoo.explanation.result import ExplainResult, Explanation, with_verdict
 from edgezoo.explanation.verdict import conclude
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import open_artifact, require_classes
@@ -65,7 +65,7 @@ def explain_file(
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
     debug: bool = False,
-) -> dict[str, Any]:
+) -> ExplainResult:
     """Find where a quantized file loses accuracy, by cause and by layer.
 
     Args:
@@ -79,9 +79,6 @@ def explain_file(
         seed: of the choice of images.
         progress: called with what is being done.
         debug: let child processes write to this terminal.
-
-    Returns:
-        The object that docs/schemas/explain.json describes.
 
     Raises:
         RefusedError: the file is not quantized, or its format cannot be explained.
@@ -107,7 +104,7 @@ def explain_file(
         if explained.float_file is None:
             _rebuild(explained, weights, folder, pixels, progress, debug)
         progress("Running the file layer by layer")
-        facts = (
+        found = (
             process.Launcher(debug)
             .call(
                 analyse_file,
@@ -121,16 +118,16 @@ def explain_file(
             )
             .value
         )
-    return {
-        "artifact": str(path),
-        "format": explained.artifact.format,
-        "model": contract.model,
-        "reference": str(float_file) if float_file is not None else "keras",
-        "image_source": images,
-        "unlabelled": why_not,
-        "overlap": explain_images.overlap(chosen, images, contract),
-        **facts,
-    }
+    return ExplainResult(
+        artifact=Path(path),
+        format=explained.artifact.format,
+        model=contract.model,
+        reference=str(float_file) if float_file is not None else "keras",
+        image_source=images,
+        unlabelled=why_not,
+        overlap=explain_images.overlap(chosen, images, contract),
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+    )
 
 
 def identify(
@@ -224,7 +221,7 @@ def analyse_file(
     scratch: Path,
     pixels: Path,
     labels: list[int] | None,
-) -> dict[str, Any]:
+) -> Explanation:
     """What the child process of `explain_file` does.
 
     Args:
@@ -252,8 +249,11 @@ def analyse_file(
         np.asarray(labels) if labels is not None else None,
     )
     overflows = portability.check(artifact.path)
-    findings = find(analysis, contract, registry.models().get(contract.model), overflows)
-    return record(analysis, findings, conclude(analysis, findings))
+    layers = () if overflows is None else overflows.layers
+    can_overflow = {layer.name: layer.can_overflow for layer in layers}
+    model = registry.models().get(contract.model)
+    findings = find(analysis, contract, model, can_overflow)
+    return with_verdict(analysis, findings, conclude(analysis, findings))
 
 
 def _scores(path: Path) -> NDArray[np.float32] | None:

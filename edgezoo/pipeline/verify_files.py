@@ -175,7 +175,7 @@ def _user_network(contract: InputContract, path: str | None) -> BuildJob:
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return BuildJob(contract.model, wanted, found.weights, own=found.own)
+    return BuildJob(contract.model, wanted, found.weights, user_model=found.user_model)
 
 
 def check_weights(contract: InputContract, weights_sha256: str | None) -> None:

@@ -96,7 +96,7 @@ def test_truncated_weights(tmp_path: Path, trained: Trained, output: Path) -> No
     whole = trained.weights.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     message = run_cli(*SMALL, "--weights", file, "-o", output).error(5)
-    assert str(file) in message and "damaged or cut short" in message
+    assert str(file) in message and "damaged or truncated" in message
     assert not output.exists()
 
 
