@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,18 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Ended, environment, made_once
+from tests.support import needs
 
 SCRIPT = ROOT / "docs" / "examples" / "raspberry_pi.py"
-
-
-def require(*programs: str) -> None:
-    """Programs that Debian packages bring; on CI, which installs them, none may be missing."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    missing = [name for name in programs if shutil.which(name, path=path) is None]
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"{', '.join(missing)} is missing on CI", pytrace=False)
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}")
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class Pi:
 
 def make_pi(common: Path, *boards: str) -> dict[str, Pi]:
     """Boards of docs/examples/raspberry_pi.py, made once a run; takes half a minute."""
-    require("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static")
+    needs.require("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static")
     chosen = [word for board in boards for word in ("--board", board)]
 
     base = Path(os.environ.get("EDGEZOO_TEST_CACHE") or common)
@@ -113,7 +103,7 @@ def _user() -> str:
 @contextlib.contextmanager
 def ssh_machine(folder: Path) -> Iterator[Machine]:
     """Start an sshd of this user's, with keys made for it; stop it at the end."""
-    require("sshd", "ssh", "ssh-keygen")
+    needs.require("sshd", "ssh", "ssh-keygen")
     folder.mkdir()
     for name in ("host", "key", "stranger"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
@@ -133,12 +123,11 @@ def ssh_machine(folder: Path) -> Iterator[Machine]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it
     (folder / "bin").mkdir()
     client = folder / "bin" / "ssh"
-    client.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder / "client"} "$@"\n')
+    client.write_text(f'#!/bin/sh\nexec {needs.find("ssh")} -F {folder / "client"} "$@"\n')
     client.chmod(0o755)
-    daemon = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [str(daemon), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log
+            [str(needs.find("sshd")), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log
         )
         try:
             _wait_for_port(port, server)

@@ -18,7 +18,8 @@ from PIL import Image
 
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
 from tests.docs.test_schemas import check
-from tests.support.devices import Machine, Pi, require
+from tests.support import needs
+from tests.support.devices import Machine, Pi
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +111,7 @@ def test_benchmark_on_the_device(machine: Machine, exported: Exported, trained: 
 
 
 def test_emulated_device_reports_no_time(machine: Machine, exported: Exported) -> None:
-    require("qemu-x86_64-static")
+    needs.require("qemu-x86_64-static")
     python, packages = machine.folder / "emulated", os.pathsep.join(filter(None, sys.path))
     python.write_text(
         f'#!/bin/sh\nexport PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{packages}"\n'
