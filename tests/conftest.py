@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgezoo.images import imagenet_classes
+from edgezoo.system import limits
+from tests.support.processes import PATIENCE
 
 if TYPE_CHECKING:
     from tests.support.devices import Machine, Pi
@@ -27,14 +29,20 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SHARED = ROOT.parent / "shared"
 SUPPORT = TESTS / "support"
+# What a process of a test finds, a sitecustomize.py among it.
+PATH = os.pathsep.join([str(ROOT), str(SUPPORT / "site")])
 
 # No test is answered from files that another one, or another day, has made.
 os.environ["EDGEZOO_CACHE_LIMIT"] = "0"
+# For children of this process.
+os.environ["PYTHONPATH"] = PATH
+# As support/site does elsewhere.
+limits._LEAST_TIMEOUT = 600.0
 
 FORMATS = {"tflite": ".tflite", "onnx": ".onnx", "openvino": ".xml"}
 PRECISIONS = ("float32", "float16", "int8")
 # What makes the child light and repeatable; a user's own settings stay out.
-_DROPPED = ("PYTHONPATH", "KERAS_HOME", "PYTHONHASHSEED", "COV_CORE_SOURCE")
+_DROPPED = ("KERAS_HOME", "PYTHONHASHSEED")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -81,7 +89,8 @@ class Ended:
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would change EdgeZoo, plus changes."""
     kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
-    return {**kept, "PYTHONPATH": str(ROOT), **changes}
+    own = changes.pop("PYTHONPATH", None)
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, [own, PATH])), **changes}
 
 
 def run_cli(*arguments: str | Path, cwd: Path | None = None, **env: str) -> Ended:
@@ -93,7 +102,7 @@ def run_cli(*arguments: str | Path, cwd: Path | None = None, **env: str) -> Ende
         errors="replace",
         cwd=cwd or ROOT,
         env=environment(**env),
-        timeout=300,
+        timeout=3 * PATIENCE,
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)

@@ -20,7 +20,6 @@ from edgezoo.images.preprocessing import find_images
 from tests.conftest import SHARED, SUPPORT, Exported, Trained, environment, run_cli
 from tests.support.devices import Pi, make_pi
 
-pytestmark = pytest.mark.timeout(600)
 boards = pytest.mark.parametrize("board", ["pi4", "pi5"])
 RAW = SUPPORT / "raw_outputs.py"
 

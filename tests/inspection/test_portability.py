@@ -182,7 +182,6 @@ def test_tflite_adds_exactly(kind: Any, delegate: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(why_no_saturation() is None, reason="the tests above run on this processor")
-@pytest.mark.timeout(600)
 def test_the_same_on_an_emulated_haswell() -> None:
     """A processor with AVX2 alone, where this one has VNNI: none of the tests above is left out."""
     needs.require("qemu-x86_64-static")

@@ -61,7 +61,6 @@ def test_all_models_are_built() -> None:
         assert output == [None, 1000]
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "precisions", "count"),
     [*((name, PRECISIONS.get(name, "float32,int8"), COUNTS.get(name, 8))

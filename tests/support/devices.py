@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.conftest import ROOT, Ended, environment, made_once
 from tests.support import needs
+from tests.support.processes import PATIENCE, until
 
 SCRIPT = ROOT / "docs" / "examples" / "raspberry_pi.py"
 
@@ -26,7 +26,7 @@ class Pi:
 
     python: Path
 
-    def run(self, *arguments: str | Path, timeout: int = 300, **env: str) -> Ended:
+    def run(self, *arguments: str | Path, timeout: float = 4 * PATIENCE, **env: str) -> Ended:
         ended = subprocess.run(
             [str(self.python), *map(str, arguments)],
             capture_output=True,
@@ -54,7 +54,8 @@ def make_pi(common: Path, *boards: str) -> dict[str, Pi]:
     def make(folder: Path) -> None:
         subprocess.run(
             [sys.executable, str(SCRIPT), str(place), *chosen],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=500,
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            timeout=4 * PATIENCE,
         )  # fmt: skip
 
     made_once(base / "-".join(boards), make)
@@ -140,9 +141,10 @@ def ssh_machine(folder: Path) -> Iterator[Machine]:
 
 
 def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end and server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    pytest.fail("sshd did not start", pytrace=False)
+    def listens() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        return server.poll() is not None
+
+    if not until(listens) or server.poll() is not None:
+        pytest.fail("sshd did not start", pytrace=False)

@@ -21,8 +21,9 @@ from edgezoo.system.downloads import Timeouts, seen
 from tests.conftest import SHARED, Ended, run_cli
 from tests.support import needs
 from tests.support.file_server import HTML, Fault, FileServer
+from tests.support.processes import PATIENCE
 
-QUICK = Timeouts(timeout_s=2, attempts=2, pause_s=0)
+QUICK = Timeouts(timeout_s=PATIENCE, attempts=2, pause_s=0)
 COUNT = 12
 
 
