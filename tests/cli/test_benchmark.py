@@ -42,8 +42,8 @@ def test_files_against_one_another(cli: Cli, exported: Exported, trained: Traine
     assert refused["artifact"] == str(files[1]) and "Float32" in refused["reason"]
     assert [result["artifact"] for result in facts["results"]] == [str(path) for path in files]
     for result in facts["results"]:
-        latency = result["latency_ms"]
-        assert latency["n"] >= 240 and latency["median"] * latency["n"] > 900
+        assert result["latency_ms"]["n"] >= 240
+    assert (facts["protocol"]["min_runs"], facts["protocol"]["min_seconds"]) == (240, 1.0)
     (verdict,) = facts["comparisons"]
     assert verdict["text"].count("mobilenet") == 2 and facts["report"] is None
 

@@ -38,7 +38,7 @@ WHOLE = {"schema": 1, "key": "0" * 16, **record()}
 PATHS = _paths(WHOLE)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(path=st.sampled_from(PATHS), value=ANY, gone=st.booleans())
 def test_one_field_of_anything(
     path: tuple[str, ...], value: Any, gone: bool, tmp_path_factory: pytest.TempPathFactory

@@ -15,6 +15,7 @@ from edgezoo.measurement.protocol import Block, Settings
 from edgezoo.measurement.session import Subject, measure
 from tests.conftest import Exported
 from tests.support.foreign import strip_contract
+from tests.support.processes import PATIENCE
 
 QUICK = Settings(min_rounds=6, min_seconds=0.02, warm_up_seconds=0.01, block_seconds=0.001,
                  warm_up_cap_seconds=0.5)  # fmt: skip
@@ -107,7 +108,7 @@ class _Silent(session._Child):
         return super()._open(cpus)
 
     def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
-        timeout = 1.0 if self.number == self.stopping and method != "open" else 60.0
+        timeout = 1.0 if self.number == self.stopping and method != "open" else PATIENCE
         return self.talk.ask(method, timeout_s=timeout, **arguments)
 
 
