@@ -43,7 +43,7 @@ def test_files_against_one_another(cli: Cli, exported: Exported, trained: Traine
     assert [result["artifact"] for result in facts["results"]] == [str(path) for path in files]
     for result in facts["results"]:
         assert result["latency_ms"]["n"] >= 240
-    assert (facts["protocol"]["min_runs"], facts["protocol"]["min_seconds"]) == (240, 1.0)
+    assert facts["protocol"]["min_seconds"] == 1.0
     (verdict,) = facts["comparisons"]
     assert verdict["text"].count("mobilenet") == 2 and facts["report"] is None
 
