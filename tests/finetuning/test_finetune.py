@@ -21,6 +21,7 @@ from tests.conftest import (
     environment,
     run_cli,
 )
+from tests.support.processes import PATIENCE
 
 
 def test_what_is_written(tuned: Tuned) -> None:
@@ -99,7 +100,7 @@ sys.exit(main({[str(argument) for argument in arguments]!r}))
 """
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment(), capture_output=True,
-        text=True, check=False, timeout=300,
+        text=True, check=False, timeout=3 * PATIENCE,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def _with(name: str, value: Any) -> dict[str, Any]:
     return facts
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(name=st.sampled_from(NAMES), value=ANY)
 def test_one_field_of_anything(name: str, value: Any) -> None:
     """What is accepted can be used: sizes are sizes, words are words."""
@@ -49,7 +49,7 @@ def test_one_field_of_anything(name: str, value: Any) -> None:
     json.dumps(contract.to_json())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ANY)
 def test_anything_as_a_contract(facts: Any) -> None:
     with pytest.raises(DataError):

@@ -33,7 +33,7 @@ def _tar() -> bytes:
 TAR = _tar()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_tar(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Members lie within the file, or there is an error; it never goes on for ever."""
