@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from edgezoo.core import typed_json
+from edgezoo.core.calibration_metadata import RangesRecord, Stability
+from edgezoo.core.recipe import Ranges
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import InputKind, Normalization
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpreter
@@ -16,8 +19,6 @@ from edgezoo.images.preprocessing import normalize
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-Ranges = dict[str, tuple[float, float]]
 
 LOGIT_ROOM = 1.7
 # A stability below this means that the ranges are an accident of the choice of images.
@@ -38,28 +39,22 @@ class Observation:
     input_scale: float
     ranges: Ranges
     images: int
-    stability: dict[str, Any] | None = None
+    stability: Stability | None = None
 
-    def record(self) -> dict[str, Any]:
-        """What the calibration metadata says of the ranges."""
+    def record(self) -> RangesRecord:
+        """What the calibration metadata states about the ranges."""
         text = json.dumps(self.ranges, sort_keys=True)
-        return {
-            "method": "min/max over all images",
-            "tensors": len(self.ranges),
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "stability": self.stability,
-        }
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return RangesRecord("min/max over all images", len(self.ranges), digest, self.stability)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)))
+        path.write_text(json.dumps(typed_json.encode(self)))
 
     @classmethod
     def load(cls, path: Path) -> Observation:
         """Read what `save` wrote."""
-        facts = json.loads(path.read_text())
-        facts["ranges"] = {name: tuple(pair) for name, pair in facts["ranges"].items()}
-        return cls(**facts)
+        return typed_json.decode(cls, json.loads(path.read_text()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,17 +131,15 @@ def _softmaxes(network: StepwiseNetwork) -> set[int]:
 
 def stability_of(
     names: list[str], lows: NDArray[np.float64], highs: NDArray[np.float64]
-) -> dict[str, Any] | None:
-    """How far the ranges depend on which images were taken, from two disjoint halves.
+) -> Stability | None:
+    """How far the ranges depend on the choice of images, from two disjoint halves.
 
     Args:
         names: of the tensors.
         lows, highs: per image and tensor, shape (images, tensors).
 
     Returns:
-        {"halves": images in each, "score": the smallest overlap of the halves' ranges, as a share
-        of the range of both, "median": the median of what is missing from 1, "worst_tensor"}; None
-        with fewer than two images.
+        None with fewer than two images.
     """
     import numpy as np
 
@@ -160,12 +153,8 @@ def stability_of(
     overlap = np.maximum(np.minimum(*ends) - np.maximum(*starts), 0)
     difference = np.where(joint > 0, 1 - overlap / np.where(joint > 0, joint, 1), 0)
     worst = int(difference.argmax())
-    return {
-        "halves": half,
-        "score": round(1 - float(difference[worst]), 4),
-        "median": round(float(np.median(difference)), 4),
-        "worst_tensor": names[worst],
-    }
+    score = round(1 - float(difference[worst]), 4)
+    return Stability(half, score, round(float(np.median(difference)), 4), names[worst])
 
 
 def widen_logits(path: Path, ranges: Ranges) -> Ranges:

@@ -6,16 +6,14 @@ point 0 (or a uint8 one with zero point 128) holds, so the input loses nothing.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgezoo.calibration.bias_correction import correct_layers
 from edgezoo.calibration.equalization import equalize
-from edgezoo.calibration.observation import NetworkInput, Observation, Ranges, observe
+from edgezoo.calibration.observation import NetworkInput, Observation, observe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
-from edgezoo.core.recipe import Recipe
+from edgezoo.core.recipe import Preparation, Ranges, Recipe
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import WEIGHTED, StepwiseNetwork
@@ -25,32 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _CORRECTION_BYTES = 512 * 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What a quantizer needs to know about a prepared network.
-
-    Attributes:
-        input_scale, images: as of `Observation`.
-        ranges: minimum and maximum of each activation of the prepared network, by tensor name.
-        methods: what was done to the weights, in the terms of the literature.
-        corrected_layers: layers whose bias was corrected.
-        scales: of layers whose weights stand on their grid already, one a channel.
-        recipe: what was asked for, as JSON.
-    """
-
-    input_scale: float
-    ranges: Ranges
-    images: int
-    corrected_layers: int = 0
-    methods: tuple[str, ...] = ()
-    scales: dict[str, list[float]] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)))
 
 
 def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
@@ -125,7 +97,7 @@ def prepare(
         corrected,
         tuple(methods),
         scales,
-        asdict(recipe),
+        recipe,
     )
 
 

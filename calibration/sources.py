@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgezoo.calibration import fingerprints, synthetic
+from edgezoo.core import typed_json
+from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images import samples
@@ -40,7 +42,6 @@ class ImageSet:
 
     Attributes:
         pixels: uint8 RGB, shape (n, size, size, 3); from `open_images` a memory map.
-        source: "folder", "npz", "samples" or "synthetic".
         names: what was chosen, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source knows none.
         note: what verification must do with, in words, where too few images are left for it.
@@ -49,7 +50,7 @@ class ImageSet:
     """
 
     pixels: NDArray[np.uint8]
-    source: str
+    source: ImageSource
     names: tuple[str, ...]
     seed: int
     classes: int | None = None
@@ -64,17 +65,20 @@ class StoredImages:
     """A `CalibrationSource` over pixels on disk."""
 
     path: Path
-    metadata: dict[str, Any]
+    metadata: CalibrationMetadata
 
     @property
     def count(self) -> int:
         """How many images."""
         return len(self.array())
 
-    def annotate(self, **facts: Any) -> None:
-        """Add to the stored metadata what became of the images."""
-        described = {**self.metadata, **facts}
-        self.path.with_suffix(".json").write_text(json.dumps(described))
+    def annotate(self, ranges: RangesRecord) -> None:
+        """Add to the stored metadata the ranges that the images led to."""
+        self.write(replace(self.metadata, ranges=ranges))
+
+    def write(self, metadata: CalibrationMetadata) -> None:
+        """Store metadata next to the pixels."""
+        self.path.with_suffix(".json").write_text(json.dumps(typed_json.encode(metadata)))
 
     def array(self) -> NDArray[np.uint8]:
         """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
@@ -93,21 +97,19 @@ def list_hash(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def metadata(images: ImageSet, size: int) -> dict[str, Any]:
+def metadata(images: ImageSet, size: int) -> CalibrationMetadata:
     """What an int8 artifact records about the images that it was calibrated on."""
-    facts: dict[str, Any] = {
-        "source": images.source,
-        "count": len(images.names),
-        "classes": images.classes,
-        "seed": images.seed,
-        "list_sha256": list_hash(images.names),
-        "unreadable": images.unreadable,
-        "preprocessing": recipe_hash(size, images.resize),
-    }
-    if images.prints:
-        kind: Literal["file", "pixels"] = "pixels" if images.source == "npz" else "file"
-        facts["fingerprints"] = fingerprints.pack(images.prints, kind)
-    return facts
+    hashed: Literal["file", "pixels"] = "pixels" if images.source == "npz" else "file"
+    return CalibrationMetadata(
+        source=images.source,
+        count=len(images.names),
+        classes=images.classes,
+        seed=images.seed,
+        list_sha256=list_hash(images.names),
+        unreadable=images.unreadable,
+        preprocessing=recipe_hash(size, images.resize),
+        fingerprints=fingerprints.pack(images.prints, hashed) if images.prints else None,
+    )
 
 
 def shared_images(chosen: ImageSet, held_out: ImageSet) -> int:
@@ -122,14 +124,15 @@ def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImag
 
     path = directory / f"{name}.npy"
     np.save(path, images.pixels)
-    facts = metadata(images, size)
-    path.with_suffix(".json").write_text(json.dumps(facts))
-    return StoredImages(path, facts)
+    stored = StoredImages(path, metadata(images, size))
+    stored.write(stored.metadata)
+    return stored
 
 
 def open_images(path: Path) -> StoredImages:
     """What `store` wrote."""
-    return StoredImages(path, json.loads(path.with_suffix(".json").read_text()))
+    facts = json.loads(path.with_suffix(".json").read_text())
+    return StoredImages(path, typed_json.decode(CalibrationMetadata, facts))
 
 
 def choose(
@@ -156,7 +159,7 @@ def choose(
     path = place_of(where)
     if path.is_dir():
         chosen, held_out = _from_folder(path, size, count, verify_count, seed, resize)
-        source = samples.WORD if where == samples.WORD else "folder"
+        source: ImageSource = "samples" if where == samples.WORD else "folder"
         return replace(chosen, source=source), replace(held_out, source=source)
     return _from_array(path, size, count, verify_count, seed)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from edgezoo.core.calibration_metadata import Quantization
 from edgezoo.core.protocols import ExportJob, Intermediate
+from edgezoo.core.recipe import Preparation
 from edgezoo.core.spec import Precision
 
 _ONNX_FORMS: dict[Precision, Intermediate] = {
@@ -58,23 +58,17 @@ def takes_float(job: ExportJob) -> bool:
     return job.input_kind == "normalized" or job.io == "float32"
 
 
-def quantization_record(
-    quantizer: str, activations: str, preparation: dict[str, Any]
-) -> dict[str, Any]:
-    """What an int8 file's contract says of how it was quantized.
+def quantization_record(quantizer: str, activations: str, preparation: Preparation) -> Quantization:
+    """State in an int8 file's contract how it was quantized.
 
     Args:
         quantizer: the library that did it.
         activations: their type.
-        preparation: the JSON beside the prepared intermediate.
+        preparation: of the prepared intermediate.
     """
-    recipe = preparation["recipe"]
-    grid = ", pair-safe" if recipe["grid"] == "pair-safe" else ""
-    return {
-        "quantizer": quantizer,
-        "weights": f"int8, {recipe['granularity'].replace('-', ' ')}{grid}",
-        "activations": activations,
-        "methods": list(preparation["methods"]),
-        "effort": recipe["effort"],
-        "float_layers": list(recipe["float_layers"]),
-    }
+    recipe = preparation.recipe
+    grid = ", pair-safe" if recipe.grid == "pair-safe" else ""
+    weights = f"int8, {recipe.granularity.replace('-', ' ')}{grid}"
+    return Quantization(
+        quantizer, weights, activations, preparation.methods, recipe.effort, recipe.float_layers
+    )

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Preparation, Ranges
 from edgezoo.core.rounding import weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
 from edgezoo.exporters import _onnx_resize
@@ -79,7 +80,7 @@ class OnnxExporter:
             layout=job.layout,
         )
         if job.precision == "int8":
-            preparation = json.loads(source.preparation("prepared.onnx").read_text())
+            preparation = Preparation.load(source.preparation("prepared.onnx"))
             model = _quantize(source, job, preparation)
             contract = contract.for_file(
                 input_dtype="float32" if takes_float(job) else "uint8",
@@ -116,7 +117,7 @@ def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
-def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> onnx.ModelProto:
+def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.ModelProto:
     """Quantize with the preparation's ranges, make it pair-safe, and let it take pixels."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -125,11 +126,10 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
     model = onnx.load(str(source.intermediate("prepared.onnx")))
     _name_nodes(model)
     layers = _layers(model)
-    ranges = _ranges(model, preparation["ranges"])
+    ranges = _ranges(model, preparation.ranges)
     cache = source.directory / "onnx-ranges.json"
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
     output = source.directory / "onnx-quantized.onnx"
-    recipe = preparation["recipe"]
     logging.getLogger().setLevel(logging.ERROR)  # it advises pre-processing, which is done
     quantize_static(
         model,
@@ -144,13 +144,13 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
             node.name
             for node in model.graph.node
             if node.op_type == "Softmax"
-            or node.output[0].removesuffix("/linear") in recipe["float_layers"]
+            or node.output[0].removesuffix("/linear") in preparation.recipe.float_layers
         ],
     )
     quantized = onnx.load(str(output))
-    _make_pair_safe(quantized, layers, preparation["scales"])
+    _make_pair_safe(quantized, layers, preparation.scales)
     if job.input_kind == "pixels":
-        take_pixels(quantized, preparation["input_scale"], takes_float(job))
+        take_pixels(quantized, preparation.input_scale, takes_float(job))
     return quantized
 
 
@@ -159,7 +159,7 @@ def _name_nodes(model: onnx.ModelProto) -> None:
         node.name = f"{node.op_type}_{number}"
 
 
-def _ranges(model: onnx.ModelProto, known: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _ranges(model: onnx.ModelProto, known: Ranges) -> dict[str, tuple[Any, Any]]:
     """A range for every computed tensor: by its name, or that of the tensor it stands beside."""
     import numpy as np
 

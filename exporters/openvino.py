@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Preparation, Ranges
 from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters, weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
 from edgezoo.exporters._common import (
@@ -68,10 +69,10 @@ class OpenVinoExporter:
             layout=job.layout,
         )
         if job.precision == "int8" and calibration is not None:
-            preparation = json.loads(source.preparation("prepared.onnx").read_text())
+            preparation = Preparation.load(source.preparation("prepared.onnx"))
             model = _quantize(source, calibration, preparation)
             if job.input_kind == "pixels":
-                model = _take_pixels(model, preparation["input_scale"], takes_float(job))
+                model = _take_pixels(model, preparation.input_scale, takes_float(job))
             contract = contract.for_file(
                 input_dtype="float32" if takes_float(job) else "uint8",
                 calibration=calibration.metadata,
@@ -87,9 +88,7 @@ class OpenVinoExporter:
         return Artifact(path, self.name, (path, path.with_suffix(".bin")), contract)
 
 
-def _quantize(
-    source: Source, calibration: CalibrationSource, preparation: dict[str, Any]
-) -> ov.Model:
+def _quantize(source: Source, calibration: CalibrationSource, preparation: Preparation) -> ov.Model:
     """Let NNCF place quantizers, then give them the preparation's ranges and rounding."""
     import logging
 
@@ -100,18 +99,17 @@ def _quantize(
 
     nncf.set_log_level(logging.ERROR)
     intermediate = str(source.intermediate("prepared.onnx"))
-    scale = np.float32(preparation["input_scale"])
+    scale = np.float32(preparation.input_scale)
     # One image is enough: NNCF's own ranges are replaced.
     picture = (next(iter(calibration.pixels())).astype(np.float32) - PIXEL_ZERO) * scale
     exact = {op.get_friendly_name(): op for op in ov.convert_model(intermediate).get_ops()}
-    recipe = preparation["recipe"]
     quantized = nncf.quantize(
         ov.convert_model(intermediate),
         nncf.Dataset([picture[None]]),
         subset_size=1,
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
-        ignored_scope=_ignored(exact, recipe["float_layers"]),
+        ignored_scope=_ignored(exact, preparation.recipe.float_layers),
         advanced_parameters=AdvancedQuantizationParameters(
             disable_bias_correction=True, overflow_fix=OverflowFix.DISABLE
         ),
@@ -119,14 +117,14 @@ def _quantize(
     for op in quantized.get_ordered_ops():
         kind = op.get_type_name()
         if kind == "FakeQuantize":
-            _set_range(op, preparation["ranges"])
+            _set_range(op, preparation.ranges)
         elif kind in ("Convolution", "MatMul"):
             plain = exact[op.get_friendly_name()]
-            _set_weights(op, plain, preparation["scales"].get(_layer_of(plain)))
+            _set_weights(op, plain, preparation.scales.get(_layer_of(plain)))
     return quantized
 
 
-def _ignored(operations: dict[str, ov.Node], layers: list[str]) -> Any:
+def _ignored(operations: dict[str, ov.Node], layers: tuple[str, ...]) -> Any:
     """The operations of layers that stay in float, or None."""
     import nncf
 
@@ -139,18 +137,18 @@ def _ignored(operations: dict[str, ov.Node], layers: list[str]) -> Any:
     return nncf.IgnoredScope(names=names) if names else None
 
 
-def _layer_of(op: ov.Node) -> str | None:
-    """The layer's name on the output of an operation, or of the bias that is added to it."""
+def _layer_of(op: ov.Node) -> str:
+    """Return the layer's name on the output of an operation or of its bias; "" for none."""
     while True:
         for name in op.output(0).get_names():
             return str(name).removesuffix("/linear")
         readers = op.output(0).get_target_inputs()
         if len(readers) != 1:
-            return None
+            return ""
         op = next(iter(readers)).get_node()
 
 
-def _set_range(op: ov.Node, ranges: dict[str, Any]) -> None:
+def _set_range(op: ov.Node, ranges: Ranges) -> None:
     """Put the preparation's range of a tensor into its quantizer.
 
     Per-channel ranges (NNCF has them before depthwise layers) are kept where the tensor is

@@ -16,6 +16,7 @@ from typing import Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Preparation
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import IO_TYPES, ModelSpec, Precision
 from edgezoo.exporters import _tflite_metadata
@@ -66,10 +67,10 @@ class TfliteExporter:
         path = stem.with_name(stem.name + self.suffix)
         contract = source.contract.for_file(precision=job.precision, input_kind=job.input_kind)
         if job.precision == "int8":
-            preparation = json.loads(source.preparation("prepared.tflite").read_text())
+            preparation = Preparation.load(source.preparation("prepared.tflite"))
             model = _quantize(source, preparation)
             border = "float32" if job.input_kind == "normalized" else job.io or "uint8"
-            _set_border(model, border, job, preparation["input_scale"])
+            _set_border(model, border, job, preparation.input_scale)
             contract = contract.for_file(
                 input_dtype=border,
                 output_dtype=border,
@@ -100,7 +101,7 @@ def _to_float16(source: Source) -> Any:
     return _result(casting.quantize(enable_progress_bar=False, enable_progress_report=False))
 
 
-def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
+def _quantize(source: Source, preparation: Preparation) -> Any:
     """Full-integer model with the ranges of the preparation."""
     import numpy as np
     from litert_quantizer import qtyping, quantizer, recipe
@@ -118,10 +119,10 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
 
     ranges = {
         name: {"min": bound(low, ranks[name]), "max": bound(high, ranks[name])}
-        for name, (low, high) in preparation["ranges"].items()
+        for name, (low, high) in preparation.ranges.items()
     }
     static = quantizer.Quantizer(str(intermediate), recipe.static_wi8_ai8())
-    if preparation["recipe"]["granularity"] == "per-tensor":
+    if preparation.recipe.granularity == "per-tensor":
         static.add_static_config(
             ".*",
             qtyping.TFLOperationName.ALL_SUPPORTED,
@@ -129,7 +130,7 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
             weight_num_bits=8,
             weight_granularity=qtyping.QuantGranularity.TENSORWISE,
         )
-    for layer in preparation["recipe"]["float_layers"]:
+    for layer in preparation.recipe.float_layers:
         static.update_quantization_recipe(
             f"^{re.escape(layer)};",
             qtyping.TFLOperationName.ALL_SUPPORTED,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
+from edgezoo.core.typed_json import parse_json
 from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._onnx_external import external_files
 from edgezoo.runtimes._onnx_layers import INTEGER, integer_layers

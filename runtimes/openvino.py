@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
+from edgezoo.core.typed_json import parse_json
 from edgezoo.runtimes import _openvino_xml
 from edgezoo.runtimes._openvino_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, device_refusal, quiet_native

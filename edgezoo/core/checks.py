@@ -2,43 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Check = Callable[[Any], bool]
 _TOLD = 80  # characters of a wrong value
-_DEEPEST = 100  # a network's configuration has some 20
-
-
-def parse_json(text: str | bytes) -> Any:
-    """`json.loads` for text of strangers.
-
-    Raises:
-        ValueError: it is no JSON, or holds what everyone after us fails on: lists in lists without
-            end, or half of a character, which cannot be written anywhere.
-    """
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    escaped = b"\\ud" if isinstance(text, bytes) else "\\ud"
-    if escaped in text.lower():  # type: ignore[operator]
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except (UnicodeEncodeError, RecursionError) as error:
-            raise ValueError("it holds half of a character") from error
-    layer = [value]
-    for _ in range(_DEEPEST):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not layer:
-            return value
-    raise ValueError("it is nested too deeply")
 
 
 def text(value: Any) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
@@ -71,7 +72,7 @@ class Source:
     contract: InputContract
 
     def preparation(self, intermediate: Intermediate) -> Path:
-        """JSON next to a prepared intermediate: input scale, activation ranges by tensor name."""
+        """Path of the `recipe.Preparation` of a prepared intermediate."""
         return self.directory / f"{intermediate}.json"
 
     def intermediate(self, name: Intermediate) -> Path:
@@ -87,8 +88,8 @@ class CalibrationSource(Protocol):
         """How many images."""
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """Source, count, seed, list hash, class coverage: what the artifact records."""
+    def metadata(self) -> CalibrationMetadata:
+        """What the artifact records about them."""
 
     def pixels(self) -> Iterator[NDArray[np.uint8]]:
         """Each image in turn: uint8 RGB, shape (size, size, 3)."""

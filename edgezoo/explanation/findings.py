@@ -79,7 +79,8 @@ def find(
         spec: of the model that the contract names, where the zoo has it.
         overflows: what `portability.check` says of the file.
     """
-    equalized = any("equalization" in m for m in (contract.quantization or {}).get("methods", ()))
+    methods = contract.quantization.methods if contract.quantization else ()
+    equalized = any("equalization" in method for method in methods)
     found = [*_preprocessing(analysis, contract, spec), *_conversion(analysis)]
     found += [*_weights(analysis, equalized), *_activations(analysis)]
     found += _kernel(analysis, overflows)

@@ -14,6 +14,7 @@ from typing import Any
 
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.evaluation import drop
 from edgezoo.finetuning import curve, dataset
 from edgezoo.finetuning.dataset import StoredPixels
@@ -219,16 +220,16 @@ def _contract(plan: Plan, pixels: StoredPixels, digest: str) -> InputContract:
     """What the `.keras` file takes and gives, and which images taught it."""
     job, spec = plan.job, plan.job.spec
     known = asdict(job.arguments) if job.own is None else {}
-    taught = {
-        "source": "folder",
-        "count": len(pixels.prints),
-        "classes": len(plan.data.labels),
-        "seed": plan.request.seed,
-        "list_sha256": sources.list_hash(tuple(sorted(pixels.files))),
-        "unreadable": pixels.unreadable,
-        "preprocessing": recipe_hash(job.size, spec.resize),
-        "fingerprints": fingerprints.pack(pixels.prints, "file"),
-    }
+    taught = CalibrationMetadata(
+        source="folder",
+        count=len(pixels.prints),
+        classes=len(plan.data.labels),
+        seed=plan.request.seed,
+        list_sha256=sources.list_hash(tuple(sorted(pixels.files))),
+        unreadable=pixels.unreadable,
+        preprocessing=recipe_hash(job.size, spec.resize),
+        fingerprints=fingerprints.pack(pixels.prints, "file"),
+    )
     return InputContract(
         **{
             **known,

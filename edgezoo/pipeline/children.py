@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
@@ -133,11 +133,11 @@ def observe_network(directory: str, contract: dict[str, Any], calibration: str) 
     plain = folder / _PLAIN
     preparation.write_plain(folder / "base.tflite", plain, feed)
     seen = observation.observe(plain, images.array(), feed)
-    if images.metadata["source"] == "synthetic":
+    if images.metadata.source == "synthetic":
         seen = replace(seen, ranges=observation.widen_logits(plain, seen.ranges))
     seen.save(folder / _OBSERVATION)
     images.annotate(ranges=seen.record())
-    return {"stability": seen.stability}
+    return {"stability": typed_json.encode(seen.stability)}
 
 
 def prepare_intermediate(

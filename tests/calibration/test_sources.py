@@ -109,8 +109,8 @@ def test_metadata(folder: Path, tmp_path: Path) -> None:
     stored = sources.store(chosen, SIZE, tmp_path, "calibration")
     assert stored.count == 20
     facts = stored.metadata
-    assert (facts["source"], facts["count"], facts["seed"]) == ("folder", 20, 7)
-    assert facts["list_sha256"] == sources.list_hash(chosen.names)
+    assert (facts.source, facts.count, facts.seed) == ("folder", 20, 7)
+    assert facts.list_sha256 == sources.list_hash(chosen.names)
     opened = sources.open_images(stored.path)
     assert opened.metadata == facts
     np.testing.assert_array_equal(np.stack(list(opened.pixels())), chosen.pixels)

@@ -152,9 +152,9 @@ def test_contract_records_where_it_comes_from(
         return
     metadata = contract.calibration
     assert metadata is not None
-    assert (metadata["source"], metadata["count"]) == ("folder", 128)
-    assert metadata["classes"] == 10
-    assert len(metadata["list_sha256"]) == 64
+    assert (metadata.source, metadata.count) == ("folder", 128)
+    assert metadata.classes == 10
+    assert len(metadata.list_sha256) == 64
 
 
 @each_file

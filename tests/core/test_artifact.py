@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import write_text_atomically
 from edgezoo.core.labels import read_labels
@@ -29,7 +30,7 @@ CONTRACT = InputContract(
     depth_multiplier=1,
     input_dtype="uint8",
     labels=("a", "b c", "ü"),
-    calibration={"source": "folder", "count": 100},
+    calibration=CalibrationMetadata("folder", 100),
     versions={"numpy": "2"},
 )
 
@@ -66,6 +67,8 @@ def test_newer_schema(schema: object) -> None:
         {"weights": {"from": "somewhere"}},
         {"weights": None},
         {"weights": "imagenet"},
+        {"calibration": {"source": "folder"}},
+        {"quantization": {"quantizer": "litert-quantizer"}},
     ],
 )
 def test_damaged_contract(change: dict[str, object]) -> None:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgezoo.core.artifact import InputContract
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError
+from edgezoo.core.typed_json import parse_json
 from tests.core.test_artifact import CONTRACT
 
 ANY = st.recursive(
