@@ -127,7 +127,8 @@ def test_schema_accepts_what_is_read_and_nothing_else() -> None:
     written = typed_json.encode(typed_json.decode(Contract, GOOD))
     validator.validate(written)
     for change in ({"kind": "pixel"}, {"shape": [1]}, {"labels": ["a"] * 4}, {"shares": {"a": 2}},
-                   {"weights": {"source": "keras", "seed": 11}}, {"sides": "2"}, {"twice": "4"}):  # fmt: skip
+                   {"weights": {"source": "keras", "seed": 11}}, {"sides": "2"},
+                   {"twice": "4"}):  # fmt: skip
         assert not validator.is_valid({**written, **change}), change
     assert not validator.is_valid({k: v for k, v in written.items() if k != "kind"})
     seed = schema["$defs"]["Weights"]["properties"]["seed"]

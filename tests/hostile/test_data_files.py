@@ -123,6 +123,10 @@ def test_archive_of_gigabytes(tmp_path: Path) -> None:
 def test_metadata_of_a_stranger(facts: object) -> None:
     metadata = {"source": "folder", "count": 1, "fingerprints": facts}
     with pytest.raises(DataError, match=r"metadata|calibration\.fingerprints"):
-        contract = InputContract.from_json({**CONTRACT.to_json(), "calibration": metadata})
-        assert contract.calibration is not None
-        fingerprints.overlapping(contract.calibration, [], 32)
+        _overlapping({**CONTRACT.to_json(), "calibration": metadata})
+
+
+def _overlapping(contract: dict[str, object]) -> None:
+    metadata = InputContract.from_json(contract).calibration
+    assert metadata is not None
+    fingerprints.overlapping(metadata, [], 32)
