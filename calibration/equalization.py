@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _ROUNDS = 20
 _LARGEST = 1e3
-_IN_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1}
 # Operations between two layers that a channel's scale passes through.
 _TRANSPARENT = ("PAD",)
 
@@ -110,10 +109,8 @@ def _silence_dead_channels(
     alive = (high > 0).astype(before.dtype)
     network.set_constant(first.weights, before * _along(alive, first.channel_axis, before.ndim))
     network.set_constant(first.bias, network.constant(first.bias) * alive)
-    if after.shape[_IN_AXIS[second.kind]] == len(high):
-        network.set_constant(
-            second.weights, after * _along(alive, _IN_AXIS[second.kind], after.ndim)
-        )
+    if after.shape[second.input_axis] == len(high):
+        network.set_constant(second.weights, after * _along(alive, second.input_axis, after.ndim))
 
 
 def _equalize_pair(
@@ -124,7 +121,7 @@ def _equalize_pair(
 
     assert first.weights is not None and first.bias is not None and second.weights is not None
     before, after = network.constant(first.weights), network.constant(second.weights)
-    out_axis, in_axis = first.channel_axis, _IN_AXIS[second.kind]
+    out_axis, in_axis = first.channel_axis, second.input_axis
     if before.shape[out_axis] != after.shape[in_axis]:
         return  # a depth multiplier: one input channel feeds several
     widths, reach = _channel_widths(before, out_axis), _channel_widths(after, in_axis)

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.calibration import gptq
 from edgezoo.calibration.bias_correction import mean_shift
-from edgezoo.formats import tflite_flatbuffer
-from edgezoo.formats.tflite_stepwise import WEIGHTED, Step, StepwiseNetwork
+from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ def round_to_fp16(
     import numpy as np
 
     model = tflite_flatbuffer.read_model(base)
-    tflite_flatbuffer.own_constants(model, WEIGHTED)
+    tflite_flatbuffer.own_constants(model, operators.TFLITE)
     tflite_flatbuffer.write_model(model, path)
     network = StepwiseNetwork(path)
     inputs = feed(np.asarray(pixels[: network.fitting_images(PICTURES, _BYTES)]))
@@ -121,7 +121,7 @@ def _spread(
     """
     import numpy as np
 
-    depthwise = step.kind == "DEPTHWISE_CONV_2D"
+    depthwise = step.depthwise
     channels = weights.shape[step.channel_axis]
     if weights.size // channels > _FEW_INPUTS or (depthwise and channels != inputs.shape[-1]):
         return None

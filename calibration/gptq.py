@@ -56,7 +56,7 @@ def choose_levels(
     assert step.weights is not None
     weights = network.constant(step.weights)
     scales = weight_scales(weights, step.channel_axis, recipe.grid, recipe.granularity)
-    if step.kind == "DEPTHWISE_CONV_2D":
+    if step.depthwise:
         if weights.shape[3] != inputs.shape[-1]:
             return None
         moments = moments_of(network, step, inputs, recipe.positions)
@@ -94,7 +94,7 @@ def moments_of(
         columns = inputs.reshape(-1, int(shape[1]))
         return (columns.T @ columns)[None]
     patches = _patches(network, step, inputs, [int(n) for n in shape[1:3]], positions)
-    if step.kind == "DEPTHWISE_CONV_2D":
+    if step.depthwise:
         channels = np.ascontiguousarray(patches.transpose(2, 1, 0))
         return np.asarray(channels @ channels.transpose(0, 2, 1))
     columns = patches.reshape(len(patches), -1)

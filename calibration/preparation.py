@@ -15,8 +15,8 @@ from edgezoo.calibration.observation import NetworkInput, Observation, observe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
 from edgezoo.core.recipe import Preparation, Ranges, Recipe
 from edgezoo.core.rounding import PIXEL_ZERO
-from edgezoo.formats import tflite_flatbuffer
-from edgezoo.formats.tflite_stepwise import WEIGHTED, StepwiseNetwork
+from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,7 @@ def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
         feed: what it shall take.
     """
     model = tflite_flatbuffer.read_model(base)
-    tflite_flatbuffer.own_constants(model, WEIGHTED)
+    tflite_flatbuffer.own_constants(model, operators.TFLITE)
     tflite_flatbuffer.write_model(model, plain)
     if feed.how.uniform:
         # half a level: -1 + 128 / 127.5 where pixels are mapped to -1...1

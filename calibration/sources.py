@@ -21,14 +21,13 @@ from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, 
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images import samples
-from edgezoo.images.preprocessing import find_images, load_many, recipe_hash
+from edgezoo.images.preprocessing import find_images, load_many, recipe_hash, require_readable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 FEW_IMAGES = 100
-MAX_UNREADABLE = 0.10
 # An agreement on fewer says nothing: they are filled up with images that calibrate, and it is told.
 LEAST_HELD_OUT = 16
 _LARGEST_ARRAYS = 8 << 30  # 50,000 pictures of 224 px take 7 GiB
@@ -252,11 +251,7 @@ def _from_folder(
         if len(good) == wanted:
             break
     unreadable = tried - len(good)
-    if unreadable > MAX_UNREADABLE * tried:
-        raise DataError(
-            f"{unreadable} of {tried} files in {folder} are not readable images.",
-            "Up to a tenth is skipped; check the folder.",
-        )
+    require_readable(unreadable, tried, folder)
     n = min(count, len(good))
     held_out, note = _apart(len(good), n, verify_count)
     names = tuple(path.relative_to(folder).as_posix() for path in good)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.spec import Normalization
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
     import keras
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INPUT_NAME = "image"
-# Numbers of a kernel, 16 KB, from which on the converter does not get to see it.
-_LARGE_KERNEL = 2**12
 # From here on, 16 MB, it had better not see more than one number of it either.
 _HUGE_KERNEL = 2**22
 # Powers of two that mark stand-ins: products with them are exact, and far from over- or underflow.
@@ -127,7 +125,7 @@ def _large_kernels(model: keras.Model) -> list[_Kernel]:
         if kernel is None or kernel.dtype != "float32" or kernel.shape[-2] < 2:
             continue
         shape = tuple(kernel.shape)
-        if math.prod(shape) >= _LARGE_KERNEL and alike[shape] < len(_MARKS):
+        if math.prod(shape) >= operators.LARGE_KERNEL and alike[shape] < len(_MARKS):
             kernels.append(_Kernel(layer, attribute, _MARKS[alike[shape]]))
             alike[shape] += 1
     return kernels

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 # Per-channel QuantizeLinear came with opset 13, HardSwish with 14; onnxruntime 1.8
 # and newer load it.
 OPSET = 14
-# Numbers of a kernel, 16 KB, from which on the converter does not get to see it.
-_LARGE_KERNEL = 2**12
-_KERNEL_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def to_onnx(tflite: Path) -> onnx.ModelProto:
@@ -98,11 +94,11 @@ def _make_inputs_of_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
     graph = model.subgraphs[0]
     kernels: dict[str, NDArray[np.float32]] = {}
     for op in graph.operators:
-        if tflite_flatbuffer.op_name(model, op) not in _KERNEL_OPS:
+        if tflite_flatbuffer.op_name(model, op) not in operators.TFLITE:
             continue
         tensor = graph.tensors[op.inputs[1]]
         values = tflite_flatbuffer.constant(model, tensor)
-        if values is not None and values.size >= _LARGE_KERNEL:
+        if values is not None and values.size >= operators.LARGE_KERNEL:
             kernels[tflite_flatbuffer.text(tensor.name)] = values
             tensor.buffer = 0
             graph.inputs = [*graph.inputs, op.inputs[1]]
@@ -142,7 +138,7 @@ def _take_kernels(model: onnx.ModelProto, kernels: dict[str, NDArray[np.float32]
             model.graph.node.remove(node)
             name = node.output[0]
         layers = readers.get(name, ())
-        if any(node.op_type not in _WEIGHTED or node.input[1] != name for node in layers):
+        if any(node.op_type not in operators.ONNX or node.input[1] != name for node in layers):
             return False
         turned = np.ascontiguousarray(kernel)
         model.graph.initializer.append(onnx.numpy_helper.from_array(turned, name))
@@ -251,7 +247,7 @@ def _name_constants(model: Any) -> None:
     ordered = []
     for node in _ordered_nodes(model):
         layer = node.output[0].removesuffix("/linear")
-        weighted = node.op_type in _WEIGHTED
+        weighted = node.op_type in operators.ONNX
         for place, name in enumerate(node.input):
             if name not in constants:
                 continue

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import Normalization
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
     import onnx
-
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    from numpy.typing import NDArray
 
 
 def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
@@ -180,52 +180,37 @@ def take_constants(model: onnx.ModelProto, tflite: Path) -> None:
     Raises:
         ValueError: a layer of the TFLite intermediate is not found, or its shapes do not fit.
     """
+    import numpy as np
     from onnx import numpy_helper
 
     nodes = {
         node.output[0].removesuffix("/linear"): node
         for node in model.graph.node
-        if node.op_type in ("Conv", "Gemm")
+        if node.op_type in operators.ONNX
     }
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    for layer, weights, bias in _layers(tflite):
+    for layer, operator, constants in _layers(tflite):
         if layer not in nodes:
             raise ValueError(f"layer {layer} has no counterpart in ONNX")
         node = nodes[layer]
-        for place, values in ((1, weights), (2, bias)):
-            if values is None:
-                continue
+        axes = operator.axes(operators.ONNX[node.op_type].layout)
+        for place, values in enumerate(constants, start=1):
             held = tensors[node.input[place]]
-            turned = values if values.ndim == 1 else _turn(values, node.op_type, held)
+            turned = np.ascontiguousarray(values.transpose(axes) if place == 1 else values)
             if list(turned.shape) != list(held.dims):
                 raise ValueError(f"{held.name} is {list(held.dims)}, not {list(turned.shape)}")
             held.CopyFrom(numpy_helper.from_array(turned, held.name))
 
 
-def _layers(tflite: Path) -> list[tuple[str, Any, Any]]:
-    """Name, weights and bias (or None) of each layer with weights."""
+def _layers(tflite: Path) -> Iterator[tuple[str, operators.Operator, list[NDArray[Any]]]]:
+    """Yield name, operator, and weights with the bias if any, of each layer with weights."""
     source = tflite_flatbuffer.read_model(tflite)
-    graph = source.subgraphs[0]
-    found = []
-    for op in graph.operators:
-        if tflite_flatbuffer.op_name(source, op) not in WEIGHTED:
+    tensors = source.subgraphs[0].tensors
+    for op in source.subgraphs[0].operators:
+        operator = operators.TFLITE.get(tflite_flatbuffer.op_name(source, op))
+        if operator is None:
             continue
-        inputs = [int(i) for i in op.inputs]
-        weights = tflite_flatbuffer.constant(source, graph.tensors[inputs[1]])
-        if weights is None:
-            continue
-        has_bias = len(inputs) > 2 and inputs[2] >= 0
-        bias = tflite_flatbuffer.constant(source, graph.tensors[inputs[2]]) if has_bias else None
-        found.append((tflite_flatbuffer.text(graph.tensors[op.outputs[0]].name), weights, bias))
-    return found
-
-
-def _turn(weights: Any, kind: str, held: Any) -> Any:
-    """From TFLite's layout to ONNX's: (out, h, w, in) or (1, h, w, out) to (out, in, h, w)."""
-    import numpy as np
-
-    if kind == "Gemm":  # (out, in) to (in, out), as the converter writes them
-        return np.ascontiguousarray(weights.T)
-    depthwise = weights.shape[0] == 1 and held.dims[1] == 1 and held.dims[0] == weights.shape[3]
-    axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
-    return np.ascontiguousarray(weights.transpose(axes))
+        given = [tflite_flatbuffer.constant(source, tensors[i]) for i in op.inputs[1:3] if i >= 0]
+        if given[0] is not None:
+            name = tflite_flatbuffer.text(tensors[op.outputs[0]].name)
+            yield name, operator, [values for values in given if values is not None]

@@ -27,6 +27,7 @@ from edgezoo.exporters._common import (
     resize_refusal,
     takes_float,
 )
+from edgezoo.formats import operators
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -131,8 +132,7 @@ def _ignored(operations: dict[str, ov.Node], layers: tuple[str, ...]) -> Any:
     names = [
         name
         for name, op in operations.items()
-        if op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul")
-        and _layer_of(op) in layers
+        if op.get_type_name() in operators.OPENVINO and _layer_of(op) in layers
     ]
     return nncf.IgnoredScope(names=names) if names else None
 

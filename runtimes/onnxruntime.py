@@ -15,6 +15,7 @@ from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import parse_json
+from edgezoo.formats import operators
 from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._onnx_external import external_files
 from edgezoo.runtimes._onnx_layers import INTEGER, integer_layers
@@ -28,8 +29,8 @@ _CPU_PROVIDER = "CPUExecutionProvider"
 _MAIN_DOMAIN = ("", "ai.onnx")
 _QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 # The runtime makes integers of a constant bias when it loads a layer of these.
-_BIASED = ("Conv", "Gemm")
-_FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Sub"}
+_BIASED = tuple(name for name, operator in operators.ONNX.items() if operator.biased)
+_FLOAT_ARITHMETIC = {*operators.ONNX, "BatchNormalization", "Add", "Mul", "Sub"}
 # The release of onnxruntime that first knew an IR version and an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
 _FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
-from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.evaluation import drop, ranks
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images import labelled
 from edgezoo.images.labelled import LabelledImages
-from edgezoo.images.preprocessing import recipe_hash
+from edgezoo.images.preprocessing import recipe_hash, require_readable
 from edgezoo.images.shards import Member
 from edgezoo.inference.predict import require_classes, require_third_party
 from edgezoo.system import remote
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_UNREADABLE = 0.10
 Find = Callable[[InputContract], LabelledImages]
 # Ranks the classes of every image by a file: `scoring.rank`, here or elsewhere.
 Ranker = Callable[[Path | str, Callable[[InputContract], Sequence[Path | Member]]], Ranks]
@@ -235,11 +234,7 @@ def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:
     contract, wanted = found[0]
     scores = _Scores(contract, ranks, np.asarray(wanted.labels, np.int32))
     unreadable = int((~scores.readable).sum())
-    if unreadable > MAX_UNREADABLE * len(wanted.paths):
-        raise DataError(
-            f"{unreadable} of {len(wanted.paths)} files in {wanted.root} are not readable images.",
-            "Up to a tenth is skipped; check the folder.",
-        )
+    require_readable(unreadable, len(wanted.paths), wanted.root)
     return scores
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgezoo.core.anatomy import Anatomy
-from edgezoo.explanation.alignment import IN_AXIS, align, along
+from edgezoo.explanation.alignment import align, along
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
 from edgezoo.formats import tflite_flatbuffer
@@ -118,7 +118,7 @@ class Simulation:
             used *= along(counts.astype(weights.dtype), step.channel_axis, weights.ndim)
         for tensor, axis in (
             (step.output, step.channel_axis),
-            (step.computed_inputs[0], IN_AXIS[step.kind]),
+            (step.computed_inputs[0], step.input_axis),
         ):
             peaks = self.peaks.get(tensor)
             if peaks is not None and len(peaks) == weights.shape[axis]:

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,17 @@ class Step:
     @property
     def channel_axis(self) -> int:
         """The axis of the weights that counts output channels."""
-        return WEIGHTED[self.kind]
+        return operators.TFLITE[self.kind].output_axis
+
+    @property
+    def input_axis(self) -> int:
+        """The axis of the weights that counts channels of the input."""
+        return operators.TFLITE[self.kind].input_axis
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each output channel reads a single input channel."""
+        return operators.TFLITE[self.kind].kind == "depthwise"
 
 
 def preserving_interpreter(path: Path) -> Any:
@@ -66,7 +74,7 @@ class StepwiseNetwork:
             dict.fromkeys(i for i in inputs if not tflite_flatbuffer.is_constant(self.model, i))
         )
         weights = bias = None
-        if kind in WEIGHTED and len(inputs) > 1 and inputs[1] not in computed:
+        if kind in operators.TFLITE and len(inputs) > 1 and inputs[1] not in computed:
             weights = inputs[1]
             bias = inputs[2] if len(inputs) > 2 else None
         return Step(index, kind, computed, int(op.outputs[0]), weights, bias)

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 from edgezoo.runtimes import litert
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 # What may stand between the file's input and the first layer: the border and a normalisation.
 _BORDER = {"QUANTIZE", "SUB", "MUL", "ADD"}
 _LEVELS = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
@@ -33,7 +32,7 @@ class LiteRtAnatomy:
         graph = model.subgraphs[0]
         layers = {}
         for op in graph.operators:
-            if tflite_flatbuffer.op_name(model, op) in _WEIGHTED:
+            if tflite_flatbuffer.op_name(model, op) in operators.TFLITE:
                 constants = _constants(model, [graph.tensors[int(i)] for i in op.inputs if i >= 0])
                 if constants is not None:
                     layers[_name(graph, int(op.outputs[0]))] = constants

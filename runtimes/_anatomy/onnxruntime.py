@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
 from edgezoo.core.errors import MissingError, RefusedError
+from edgezoo.formats import operators
 from edgezoo.runtimes import onnxruntime as runtime
 from edgezoo.runtimes._onnx_layers import INTEGER
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_WEIGHTED = {"Conv", "Gemm", "MatMul"}
 _MOVING = {"Transpose", "Reshape"}
 
 
@@ -31,7 +31,7 @@ class OnnxAnatomy:
         graph.require_levels(path)
         layers = {}
         for node in graph.nodes:
-            if node.op_type not in _WEIGHTED:
+            if node.op_type not in operators.ONNX:
                 continue
             constants = _constants(graph, node)
             if constants is not None:
@@ -125,7 +125,7 @@ class _Graph:
         """
         kinds = {node.op_type for node in self.nodes}
         integer = sorted(kinds & set(INTEGER))
-        if integer or not kinds & _WEIGHTED:
+        if integer or not kinds & set(operators.ONNX):
             raise RefusedError(
                 f"{path} cannot be explained: "
                 + (f"it computes with {', '.join(integer)}" if integer else "it has no layer")
@@ -185,7 +185,7 @@ class _Graph:
 
         A file that resizes by itself multiplies with matrices before, which it computes.
         """
-        weighted = [node for node in self.nodes if node.op_type in _WEIGHTED]
+        weighted = [node for node in self.nodes if node.op_type in operators.ONNX]
         layers = [node for node in weighted if self.dequantized(node.input[1])[0] is not None]
         name = (layers or weighted)[0].input[0]
         while name in self.producers and self.producers[name].op_type in _MOVING:

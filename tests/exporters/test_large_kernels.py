@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import onnx
 from edgezoo.exporters import _graph, _onnx_conversion
+from edgezoo.formats import operators
 folder, kind = Path(sys.argv[1]), sys.argv[2]
 keras.utils.set_random_seed(0)
 image = keras.Input((16, 16, 3))
@@ -59,7 +60,7 @@ def converted(model, size, how, kernels):
     return convert(model, size, how, kernels)
 _graph._converted = converted
 for name, large in (("seen", 2**30), ("unseen", 2**10)):
-    _graph._LARGE_KERNEL = _onnx_conversion._LARGE_KERNEL = large
+    operators.LARGE_KERNEL = large
     _graph._HUGE_KERNEL = 192 * 192  # that of the second dense layer
     (folder / name).mkdir()
     _graph.write_tflite(network, 16, None, "probabilities", folder / name / "base.tflite")
