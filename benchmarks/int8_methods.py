@@ -194,7 +194,7 @@ def rows_of(stage: Stage) -> dict[str, Callable[[], dict[str, Any]]]:
             return stage.measure(**options)
 
     module = "edgezoo.calibration.bias_correction"
-    nearest = mock.patch(f"{module}.choose_levels", return_value=None)
+    nearest = mock.patch(f"{module}.quantize_weights", return_value=None)
     no_shift = mock.patch(f"{module}.mean_shift", return_value=np.float32(0))
     return {
         "min/max ranges alone (fast)": lambda: stage.measure(effort="fast"),

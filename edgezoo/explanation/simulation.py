@@ -161,7 +161,6 @@ class Simulation:
             self.outcome.logits["file"].append(real[self.logits])
 
     def _forward(self, streams: dict[str, Values], real: Values) -> None:
-        last_uses = self.exact.last_uses()
         for step in self.exact.steps:
             for stream, values in streams.items():
                 values[step.output] = self._value(stream, step, values)
@@ -174,9 +173,7 @@ class Simulation:
                     self.outcome.logits[stream].append(values[step.output])
                 if step is self.exact.steps[-1]:
                     self.outcome.scores[stream].append(values[step.output])
-                for tensor in step.computed_inputs:
-                    if last_uses[tensor] == step.index:
-                        values.pop(tensor, None)
+            self.exact.forget(step, *streams.values())
 
     def _value(self, stream: str, step: Step, values: Values) -> NDArray[np.float32]:
         if stream in ("activations", "both"):

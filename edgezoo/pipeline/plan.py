@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo.calibration.fp16 import PICTURES
+from edgezoo.calibration.fp16 import IMAGES
 from edgezoo.calibration.sources import check_source
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
@@ -126,7 +126,7 @@ class Plan:
         """Images that shape a file, or at least one to see that there are such."""
         if self.needs_calibration:
             return self.request.calibration_count
-        return min(PICTURES, self.request.calibration_count) if self.needs_means else 1
+        return min(IMAGES, self.request.calibration_count) if self.needs_means else 1
 
     @property
     def needs_means(self) -> bool:

@@ -75,7 +75,7 @@ def test_less_is_lost_at_the_logits(
 
     How far nearest levels are off in the mean depends on the training.
     """
-    monkeypatch.setattr(bias_correction, "choose_levels", lambda *_: None)
+    monkeypatch.setattr(bias_correction, "quantize_weights", lambda *_: None)
     for module in (bias_correction, sys.modules[__name__]):
         monkeypatch.setattr(module, "round_weights", _rounded_up)
     path = tmp_path / "corrected.tflite"

@@ -47,7 +47,7 @@ def test_loses_less_than_the_nearest_level(
     ratios = []
     for step, inputs in found:
         assert step.weights is not None
-        chosen = gptq.choose_levels(network, step, inputs, Recipe(grid=grid))
+        chosen = gptq.quantize_weights(network, step, inputs, Recipe(grid=grid))
         if chosen is None:
             assert grid == "pair-safe" and step.index < 3  # the first layer has three channels
             continue
@@ -65,7 +65,7 @@ def test_stays_on_the_grid(
     network, found = layers
     for step, inputs in found:
         assert step.weights is not None
-        chosen = gptq.choose_levels(network, step, inputs, Recipe(grid=grid))
+        chosen = gptq.quantize_weights(network, step, inputs, Recipe(grid=grid))
         if chosen is None:
             continue
         weights, scales = chosen
