@@ -1,9 +1,9 @@
-"""What an int8 file remembers of the images that it was calibrated on.
+"""Fingerprints of the images that an int8 file was calibrated on, stored in the file.
 
-An accuracy that is measured on them proves nothing, so each image leaves the first bytes of a
-SHA-256 in the file's metadata: of the image file, so that another name hides nothing, or of the
-pixels where an array was given. Five bytes an image keep 500 images within 3.4 kB; one of 50,000
-other images is then taken for one of those by chance in one evaluation of 40,000.
+An accuracy that is measured on these images proves nothing, so evaluations look for them. A
+fingerprint is the first bytes of a SHA-256: of the image file, so that renaming hides nothing, or
+of the pixels of an array. With five bytes, 500 images take 3.4 kB; the chance that one of 50,000
+other images matches one of them is 1 in 40,000.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.calibration_metadata import CalibrationMetadata, Fingerprints
 from edgezoo.core.errors import DataError, interpreting
@@ -21,25 +24,21 @@ from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.images.shards import Member
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 BYTES = 5
 
 
 def of_file(path: Path | Member) -> bytes:
-    """Fingerprint of an image file's bytes."""
+    """Return the fingerprint of an image file."""
     return bytes.fromhex(file_sha256(path))[:BYTES]
 
 
 def of_pixels(pixels: NDArray[np.uint8]) -> bytes:
-    """Fingerprint of decoded pixels: uint8 RGB, shape (size, size, 3)."""
+    """Return the fingerprint of decoded pixels: uint8 RGB, shape (size, size, 3)."""
     return hashlib.sha256(pixels.tobytes()).digest()[:BYTES]
 
 
 def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> Fingerprints:
-    """Fingerprints for the metadata; sorted, so that they do not reveal an order."""
+    """Join fingerprints for the metadata; sorted, so that they do not reveal an order."""
     joined = b"".join(sorted(set(prints)))
     return Fingerprints(of, BYTES, base64.b64encode(joined).decode())
 

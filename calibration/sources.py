@@ -1,8 +1,8 @@
-"""Where calibration images come from, how many, and which.
+"""Chooses calibration images: from where, how many, and which.
 
 The choice is made once, before any heavy work: a folder of images (nested by class or flat),
-an .npz of pixels, the public samples, or procedural pictures. What is chosen is stored as one
-uint8 array that the steps read as a memory map, so that 500 images cost no more memory than 50.
+an .npz of pixels, the public samples, or synthetic images. The pixels are stored as one uint8
+array that the steps read as a memory map, so that 500 images cost no more memory than 50.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.core import typed_json
@@ -23,15 +26,11 @@ from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images import samples
 from edgezoo.images.preprocessing import find_images, load_many, recipe_hash, require_readable
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 FEW_IMAGES = 100
-# An agreement on fewer says nothing: they are filled up with images that calibrate, and it is told.
+# Agreement on fewer is no evidence: images that calibrate are added, with a note.
 LEAST_HELD_OUT = 16
-_LARGEST_ARRAYS = 8 << 30  # 50,000 pictures of 224 px take 7 GiB
-# Verification draws its procedural pictures far from those of calibration.
+_LARGEST_ARRAYS = 8 << 30  # 50,000 images of 224 px take 7 GiB
+# Added to the seed of the synthetic images that verify, so that they are not those that calibrate.
 _VERIFICATION_SEED = 1_000_003
 
 
@@ -41,10 +40,10 @@ class ImageSet:
 
     Attributes:
         pixels: uint8 RGB, shape (n, size, size, 3); from `open_images` a memory map.
-        names: what was chosen, relative to the source; for the list hash.
-        classes: class folders that are represented; None where the source knows none.
-        note: what verification must do with, in words, where too few images are left for it.
-        prints: a fingerprint of each image; none for drawn pictures.
+        names: of the images, relative to the source; for the list hash.
+        classes: class folders that are represented; None where the source has none.
+        note: which images verify, as a clause, where too few are left to hold out.
+        prints: a fingerprint of each image; none for synthetic images.
         resize: how files became pixels.
     """
 
@@ -81,8 +80,6 @@ class StoredImages:
 
     def array(self) -> NDArray[np.uint8]:
         """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
-        import numpy as np
-
         pixels: NDArray[np.uint8] = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return pixels
 
@@ -97,7 +94,7 @@ def list_hash(names: tuple[str, ...]) -> str:
 
 
 def metadata(images: ImageSet, size: int) -> CalibrationMetadata:
-    """What an int8 artifact records about the images that it was calibrated on."""
+    """Return what an int8 artifact records about the images that it was calibrated on."""
     hashed: Literal["file", "pixels"] = "pixels" if images.source == "npz" else "file"
     return CalibrationMetadata(
         source=images.source,
@@ -112,15 +109,13 @@ def metadata(images: ImageSet, size: int) -> CalibrationMetadata:
 
 
 def shared_images(chosen: ImageSet, held_out: ImageSet) -> int:
-    """How many of the held-out images were chosen too, under whatever name."""
+    """Count the held-out images that were chosen too, under whatever name."""
     known = set(chosen.prints)
     return sum(fingerprint in known for fingerprint in held_out.prints)
 
 
 def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImages:
-    """Write pixels and metadata for the steps that follow."""
-    import numpy as np
-
+    """Write pixels and metadata for the next steps."""
     path = directory / f"{name}.npy"
     np.save(path, images.pixels)
     stored = StoredImages(path, metadata(images, size))
@@ -129,7 +124,7 @@ def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImag
 
 
 def open_images(path: Path) -> StoredImages:
-    """What `store` wrote."""
+    """Open what `store` wrote."""
     facts = json.loads(path.with_suffix(".json").read_text())
     return StoredImages(path, typed_json.decode(CalibrationMetadata, facts))
 
@@ -143,12 +138,12 @@ def choose(
         where: "synthetic", "samples", a folder, or an .npz/.npy file of pixels.
         size: height and width in pixels.
         count: images to calibrate on, at the most.
-        verify_count: images to verify with; held out where there are enough, see `_apart`.
+        verify_count: images to verify with; see `_held_out`.
         seed: makes the choice repeatable.
         resize: how image files become pixels.
 
     Raises:
-        DataError: nothing usable there, or more than a tenth cannot be read.
+        DataError: there are no usable images, or more than a tenth cannot be read.
     """
     check_source(where)
     if where == "synthetic":
@@ -164,7 +159,7 @@ def choose(
 
 
 def place_of(where: str) -> Path:
-    """The path of a source that has one.
+    """Return the path of a source that has one.
 
     Raises:
         DataError: the public samples have not been fetched.
@@ -173,10 +168,10 @@ def place_of(where: str) -> Path:
 
 
 def check_source(where: str) -> None:
-    """Check that a source is there, without reading it.
+    """Check that a source exists, without reading it.
 
     Raises:
-        DataError: nothing there, or neither a folder nor an array file.
+        DataError: it does not, or it is neither a folder nor an array file.
     """
     if where == "synthetic":
         return
@@ -198,31 +193,27 @@ def check_source(where: str) -> None:
 
 
 def _synthetic(size: int, count: int, seed: int) -> ImageSet:
-    import numpy as np
-
     names = tuple(f"picture-{seed}-{i}" for i in range(count))
     pixels = np.empty((count, size, size, 3), np.uint8)
-    for i, picture in enumerate(synthetic.pictures(count, size, seed)):
-        pixels[i] = picture
+    for i, image in enumerate(synthetic.images(count, size, seed)):
+        pixels[i] = image
     return ImageSet(pixels, "synthetic", names, seed)
 
 
 def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
-    """All paths in a seeded order that goes round the class folders.
+    """Return all paths in a seeded order that alternates between the class folders.
 
-    The first n of it cover as many classes as n allows, whatever the folders' sizes.
+    The first n of them cover as many classes as n allows, whatever the folders' sizes.
     """
-    import numpy as np
-
     groups: dict[Path, list[Path]] = defaultdict(list)
     for path in paths:
         groups[path.parent.relative_to(folder)].append(path)
-    generator = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     keys = sorted(groups)
-    orders = {key: list(generator.permutation(len(groups[key]))) for key in keys}
+    orders = {key: list(rng.permutation(len(groups[key]))) for key in keys}
     ranked = [
         (rank, turn, groups[key][index])
-        for turn, key in zip(generator.permutation(len(keys)), keys, strict=True)
+        for turn, key in zip(rng.permutation(len(keys)), keys, strict=True)
         for rank, index in enumerate(orders[key])
     ]
     return [path for _, _, path in sorted(ranked, key=lambda item: item[:2])]
@@ -231,8 +222,6 @@ def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
 def _from_folder(
     folder: Path, size: int, count: int, verify_count: int, seed: int, resize: Resize
 ) -> tuple[ImageSet, ImageSet]:
-    import numpy as np
-
     paths = find_images(folder)
     if not paths:
         raise DataError(
@@ -253,7 +242,7 @@ def _from_folder(
     unreadable = tried - len(good)
     require_readable(unreadable, tried, folder)
     n = min(count, len(good))
-    held_out, note = _apart(len(good), n, verify_count)
+    held_out, note = _held_out(len(good), n, verify_count)
     names = tuple(path.relative_to(folder).as_posix() for path in good)
     prints = tuple(fingerprints.of_file(path) for path in good)
     classes = {path.parent for path in good[:n]}
@@ -277,14 +266,14 @@ def _from_folder(
     )
 
 
-def _apart(total: int, calibrating: int, verify_count: int) -> tuple[list[int], str | None]:
-    """Which images verify: those that do not calibrate, filled up with such where they are few.
+def _held_out(total: int, calibrating: int, verify_count: int) -> tuple[list[int], str | None]:
+    """Choose images to verify with: held-out ones, and others where there are too few of them.
 
     Args:
-        total: images at hand; the first `calibrating` of them calibrate.
+        total: how many images there are; the first `calibrating` of them calibrate.
 
     Returns:
-        Indices, and what is to be said of them.
+        Indices, and the note for `ImageSet`.
     """
     spare = list(range(calibrating, total))[:verify_count]
     if len(spare) == verify_count:
@@ -301,27 +290,23 @@ def _apart(total: int, calibrating: int, verify_count: int) -> tuple[list[int], 
 def _from_array(
     path: Path, size: int, count: int, verify_count: int, seed: int
 ) -> tuple[ImageSet, ImageSet]:
-    import numpy as np
-
     pixels = _read_array(path)
     check_pixels(pixels, size, str(path))
     order = np.random.default_rng(seed).permutation(len(pixels))
     n = min(count, len(order))
-    held_out, note = _apart(len(order), n, verify_count)
+    held_out, note = _held_out(len(order), n, verify_count)
     digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
     def part(indices: NDArray[np.int64]) -> ImageSet:
         names = tuple(f"{digest}:{i}" for i in indices)
         taken = np.ascontiguousarray(pixels[indices])
-        prints = tuple(fingerprints.of_pixels(picture) for picture in taken)
+        prints = tuple(fingerprints.of_pixels(image) for image in taken)
         return ImageSet(taken, "npz", names, seed, note=note, prints=prints)
 
     return part(order[:n]), part(order[held_out])
 
 
 def _read_array(path: Path) -> NDArray[Any]:
-    import numpy as np
-
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -337,7 +322,7 @@ def _read_array(path: Path) -> NDArray[Any]:
                 )
             values = archive["images" if "images" in names else names[0]]
             if not isinstance(values, np.ndarray):  # a file of another kind in the zip
-                raise DataError(f"{path} holds {names[0]}, which is no array.")
+                raise DataError(f"{path} holds {names[0]}, which is not an array.")
             return values
     except (OSError, ValueError, EOFError, KeyError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as an array file: {error}.") from error
@@ -351,7 +336,7 @@ def check_pixels(pixels: NDArray[Any], size: int, what: str) -> None:
     """Check that an array holds RGB pixels of the right size.
 
     Raises:
-        DataError: one line with what was expected and what was got.
+        DataError: it does not.
     """
     expected = f"expected uint8 RGB pixels 0 to 255, shape (n, {size}, {size}, 3)"
     got = f"got {pixels.dtype}, shape {pixels.shape}"

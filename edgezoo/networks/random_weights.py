@@ -43,7 +43,7 @@ def settle(
     """
     import numpy as np
 
-    pictures = np.stack(list(synthetic.pictures(_STATISTICS_PICTURES, size, seed)))
+    pictures = np.stack(list(synthetic.images(_STATISTICS_PICTURES, size, seed)))
     batch = normalize(pictures, how)
     _settle_norms(network, batch)
     if classifies:
