@@ -1,4 +1,4 @@
-"""Changes to a float ONNX graph after its conversion; layers are found by their names."""
+"""Edits of a float ONNX graph after its conversion; layers are found by their names."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
 
 
 def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> None:
-    """Let a quantized network take pixels: its input's own quantization does the normalisation.
+    """Let a quantized network take pixels: the quantization of its input normalizes them.
 
     Args:
         model: changed in place; takes (pixel - 128) * input_scale.
-        input_scale: as above.
+        input_scale: see `model`.
         in_float: take the pixels as float32, not uint8.
     """
     import numpy as np
@@ -51,12 +51,12 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
 
     graph = model.graph
     value = graph.input[0]
-    border = value.name
-    for node in graph.node:  # in order, so that a chain of transposes is followed
-        if node.op_type == "Transpose" and node.input[0] == border:
-            border = node.output[0]
+    entrance = value.name
+    for node in graph.node:  # in order, which follows a chain of transposes
+        if node.op_type == "Transpose" and node.input[0] == entrance:
+            entrance = node.output[0]
     quantize = next(
-        (n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == border), None
+        (n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == entrance), None
     )
     if quantize is None:
         _normalize_pixels(graph, input_scale, in_float)  # the first layer stays in float
@@ -65,7 +65,7 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
         for node in graph.node:
             for place, name in enumerate(node.input):
                 if name == quantize.output[0]:
-                    node.input[place] = border
+                    node.input[place] = entrance
         graph.node.remove(quantize)
         value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
         del graph.value_info[:]  # it still has the float types
@@ -106,7 +106,7 @@ def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool
 
 
 def name_output(model: onnx.ModelProto, name: str) -> None:
-    """Give the output its name, which so far is that of the feature map before it is turned."""
+    """Move the name of the feature map before its transposition to the output."""
     output = model.graph.output[0]
     if output.name == name:
         return
@@ -118,15 +118,15 @@ def name_output(model: onnx.ModelProto, name: str) -> None:
     output.name = name
 
 
-# Operations on single values, of which all inputs but the first are scalars.
+# Elementwise operations, if all inputs but the first are scalars.
 _ELEMENTWISE = ("Mul", "Add", "Sub", "Cast", "QuantizeLinear", "DequantizeLinear")
 
 
 def take_nchw(model: onnx.ModelProto) -> None:
     """Let a network take NCHW.
 
-    Its operations do already; the transposition that leads from NHWC to them is taken out where
-    only operations on single values stand before it, and turned back in front where not.
+    Its operations do already: the transposition from NHWC is removed where only elementwise
+    operations come before it; elsewhere another one is inserted in front.
     """
     from onnx import helper
 
@@ -140,8 +140,8 @@ def take_nchw(model: onnx.ModelProto) -> None:
             for place, read in enumerate(node.input):
                 if read == name:
                     node.input[place] = f"{name}/nhwc"
-        turn = helper.make_node("Transpose", [name], [f"{name}/nhwc"], perm=[0, 2, 3, 1])
-        graph.node.insert(0, turn)
+        transpose = helper.make_node("Transpose", [name], [f"{name}/nhwc"], perm=[0, 2, 3, 1])
+        graph.node.insert(0, transpose)
     else:
         graph.node.remove(found)
         for node in graph.node:
@@ -155,7 +155,7 @@ def take_nchw(model: onnx.ModelProto) -> None:
 
 
 def _first_transposition(graph: onnx.GraphProto) -> onnx.NodeProto | None:
-    """What turns the input to NCHW, behind operations on single values alone."""
+    """Return the transposition of the input to NCHW, if only elementwise operations precede it."""
     from onnx import helper, numpy_helper
 
     scalars = {t.name for t in graph.initializer if numpy_helper.to_array(t).size == 1}

@@ -1,4 +1,4 @@
-"""Batch norms that stand alone in a float ONNX graph, as one operation each."""
+"""Writes each batch norm that is not folded into a layer as one ONNX operation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def join_norms(model: onnx.ModelProto) -> None:
-    """Write a scale and an offset of each channel as one `BatchNormalization`.
+    """Replace Mul and Add with a constant per channel by one `BatchNormalization`.
 
     The norms of a DenseNet follow a concatenation, and the converter leaves them as Mul and Add.
     onnxruntime computes a BatchNormalization in the blocked layout of the convolutions around it,
-    with its activation; for Mul and Add it leaves that layout and comes back.
+    together with its activation; for Mul and Add it converts to the plain layout and back.
 
     Args:
-        model: float32, changed in place. The result has the name of the sum.
+        model: float32, changed in place. The output takes the name of the sum.
     """
     import numpy as np
     from onnx import helper, numpy_helper
@@ -60,7 +60,7 @@ def join_norms(model: onnx.ModelProto) -> None:
 def _of_channels(
     node: Any, kind: str, constants: dict[str, NDArray[Any]]
 ) -> tuple[str, NDArray[np.float32]] | None:
-    """The values that change and the constant of each channel, (C, 1, 1), of a Mul or an Add."""
+    """Return the computed input and the constant per channel, (C, 1, 1), of a Mul or an Add."""
     if node.op_type != kind:
         return None
     given = [constants[name] for name in node.input if name in constants]

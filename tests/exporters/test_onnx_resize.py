@@ -129,7 +129,7 @@ def test_commands_take_such_files(made: Path, cli: Callable[..., Ended], trained
         (("--format", "tflite"), "only ONNX files"),
         (("--format", "openvino"), "only ONNX files"),
         (("--format", "onnx", "--input", "normalized"), "takes pixels"),
-        (("--format", "onnx", "--int8", "--io", "float32"), "takes uint8 pictures"),
+        (("--format", "onnx", "--int8", "--io", "float32"), "takes uint8 images"),
     ],
 )
 def test_refused(cli: Callable[..., Ended], options: tuple[str, ...], words: str) -> None:
