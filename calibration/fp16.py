@@ -17,7 +17,6 @@ Post-Training Quantization, 2020, https://arxiv.org/abs/2004.10568, section 3, f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +93,7 @@ def _round_layer(
         network.set_constant(step.bias, bias)
         if by_gptq is None:
             rest = wanted.astype(np.float64) - bias
-            statistics = _Inputs.of(inputs, weights, step)
+            statistics = _statistics(inputs, weights, step)
             rounded = _compensate(weights, rounded, rest, statistics, step.channel_axis)  # step 3
     network.set_constant(step.weights, rounded.astype(np.float32))
 
@@ -131,31 +130,25 @@ def _round_constants(network: StepwiseNetwork, step: Step) -> None:
             network.set_constant(tensor, values.astype(np.float16).astype(np.float32))
 
 
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """Mean and variance of the input of each weight, broadcasting to the weights."""
-
-    means: NDArray[np.float64]
-    variances: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, inputs: NDArray[np.float32], weights: NDArray[np.float32], step: Step) -> _Inputs:
-        """Compute them from a layer's inputs, shape (n, ...)."""
-        if weights.ndim == 2:  # dense: a feature map may be flattened on the way in
-            inputs = inputs.reshape(-1, weights.shape[1])
-        axes = tuple(range(inputs.ndim - 1))
-        means, variances = inputs.mean(axes, np.float64), inputs.var(axes, np.float64)
-        if step.depthwise:  # output channels are input channels times the multiplier
-            times = weights.shape[3] // len(means)
-            means, variances = np.repeat(means, times), np.repeat(variances, times)
-        return cls(means, variances)
+def _statistics(
+    inputs: NDArray[np.float32], weights: NDArray[np.float32], step: Step
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance of the input of each weight, broadcasting to the weights."""
+    if weights.ndim == 2:  # dense: a feature map may be flattened on the way in
+        inputs = inputs.reshape(-1, weights.shape[1])
+    axes = tuple(range(inputs.ndim - 1))
+    means, variances = inputs.mean(axes, np.float64), inputs.var(axes, np.float64)
+    if step.depthwise:  # output channels are input channels times the multiplier
+        times = weights.shape[3] // len(means)
+        means, variances = np.repeat(means, times), np.repeat(variances, times)
+    return means, variances
 
 
 def _compensate(
     weights: NDArray[np.float32],
     rounded: NDArray[np.float16],
     rest: NDArray[np.float64],
-    inputs: _Inputs,
+    statistics: tuple[NDArray[np.float64], NDArray[np.float64]],
     channel_axis: int,
 ) -> NDArray[np.float16]:
     """Let some weights take their other neighbour, so that each channel's mean gains `rest`.
@@ -167,18 +160,19 @@ def _compensate(
     Args:
         weights, rounded: as they are, and as the nearest float16 numbers.
         rest: one number per channel.
-        inputs: of the weights.
+        statistics: mean and variance of the input of each weight.
         channel_axis: of the weights.
     """
 
     def rows(values: NDArray[Any]) -> NDArray[Any]:
         return np.moveaxis(values, channel_axis, 0).reshape(len(rest), -1)
 
+    means, variances = statistics
     towards = np.where(weights > rounded, np.inf, -np.inf).astype(np.float16)
     other = np.nextafter(rounded, towards)
     near, far = (np.abs(x.astype(np.float64) - weights) for x in (rounded, other))
-    gains = rows((other.astype(np.float64) - rounded) * inputs.means)
-    noises = rows((far**2 - near**2) * inputs.variances)
+    gains = rows((other.astype(np.float64) - rounded) * means)
+    noises = rows((far**2 - near**2) * variances)
     # Greedily, the weights nearest to the middle first: they cost the least.
     order = np.argsort(rows(far - near), axis=1, kind="stable")[:, :_CANDIDATES]
     taken = np.zeros(gains.shape, bool)

@@ -113,13 +113,10 @@ def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observ
     }
     ranges[network.name(network.input)] = feed.range
     # The range of a softmax is 0 to 1, whatever the images.
-    free = [i for i, tensor in enumerate(computed) if tensor not in _softmaxes(network)]
+    fixed = {step.output for step in network.steps if step.kind == "SOFTMAX"}
+    free = [i for i, tensor in enumerate(computed) if tensor not in fixed]
     stability = stability_of([names[i] for i in free], lows[:, free], highs[:, free])
     return Observation(feed.scale, ranges, len(pixels), stability)
-
-
-def _softmaxes(network: StepwiseNetwork) -> set[int]:
-    return {step.output for step in network.steps if step.kind == "SOFTMAX"}
 
 
 def stability_of(

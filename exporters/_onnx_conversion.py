@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgezoo.exporters._onnx_graph import readers_of
 from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
@@ -123,10 +124,7 @@ def _take_kernels(model: onnx.ModelProto, kernels: dict[str, NDArray[np.float32]
     import onnx
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    readers: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(model.graph.node)
     inputs = set(kernels)
     for name in sorted(inputs):
         kernel = kernels.pop(name)  # free each as soon as it is copied
@@ -218,10 +216,7 @@ def _name_activations(model: Any, known: set[str]) -> None:
 
     Where it has that name, as the network's output, rename the layer.
     """
-    readers: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(model.graph.node)
     for node in list(model.graph.node):
         layer, after = node.output[0], readers.get(node.output[0], [])
         if len(after) != 1 or after[0].op_type not in ("Clip", "Relu"):

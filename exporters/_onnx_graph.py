@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def rename_reads(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
+    """Let nodes read another tensor in place of one."""
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+
+
+def readers_of(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[Any]]:
+    """Return the nodes that read each tensor."""
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
+
+
 def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
     """Let a float network take pixels: `pixel * scale + offset` with one scale and one offset."""
     import numpy as np
@@ -22,10 +39,7 @@ def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
 
     graph = model.graph
     name = graph.input[0].name
-    for node in graph.node:
-        for place, value in enumerate(node.input):
-            if value == name:
-                node.input[place] = f"{name}/normalized"
+    rename_reads(graph.node, name, f"{name}/normalized")
     for role, number in (("scale", how.scale[0]), ("offset", how.offset[0])):
         graph.initializer.append(
             numpy_helper.from_array(np.asarray(number, np.float32), f"{name}/{role}")
@@ -62,10 +76,7 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
         _normalize_pixels(graph, input_scale, in_float)  # the first layer stays in float
         return
     if not in_float:
-        for node in graph.node:
-            for place, name in enumerate(node.input):
-                if name == quantize.output[0]:
-                    node.input[place] = entrance
+        rename_reads(graph.node, quantize.output[0], entrance)
         graph.node.remove(quantize)
         value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
         del graph.value_info[:]  # it still has the float types
@@ -85,10 +96,7 @@ def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool
 
     value = graph.input[0]
     name = value.name
-    for node in graph.node:
-        for place, read in enumerate(node.input):
-            if read == name:
-                node.input[place] = f"{name}/normalized"
+    rename_reads(graph.node, name, f"{name}/normalized")
     nodes, pixels = [], name
     if not in_float:
         value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
@@ -136,18 +144,12 @@ def take_nchw(model: onnx.ModelProto) -> None:
     found = _first_transposition(graph)
     if found is None:
         name = value.name
-        for node in graph.node:
-            for place, read in enumerate(node.input):
-                if read == name:
-                    node.input[place] = f"{name}/nhwc"
+        rename_reads(graph.node, name, f"{name}/nhwc")
         transpose = helper.make_node("Transpose", [name], [f"{name}/nhwc"], perm=[0, 2, 3, 1])
         graph.node.insert(0, transpose)
     else:
         graph.node.remove(found)
-        for node in graph.node:
-            for place, read in enumerate(node.input):
-                if read == found.output[0]:
-                    node.input[place] = found.input[0]
+        rename_reads(graph.node, found.output[0], found.input[0])
     sizes = (batch, channels, height, width)
     for axis, size in zip(value.type.tensor_type.shape.dim, sizes, strict=True):
         axis.dim_value = size

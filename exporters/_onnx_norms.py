@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgezoo.exporters._onnx_graph import readers_of
+
 if TYPE_CHECKING:
     import numpy as np
     import onnx
@@ -25,10 +27,7 @@ def join_norms(model: onnx.ModelProto) -> None:
 
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    readers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(graph.node)
     outputs = {value.name for value in graph.output}
     new: dict[str, NDArray[np.float32]] = {}
     joined = set[str]()

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import InputContract
+from edgezoo.exporters._onnx_graph import rename_reads
 
 if TYPE_CHECKING:
     import onnx
@@ -58,16 +59,13 @@ def embed(model: onnx.ModelProto, contract: InputContract) -> None:
     from onnx import helper
 
     graph = model.graph
-    border = graph.input[0]
-    inner = f"{border.name}/square"
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            if name == border.name:
-                node.input[place] = inner
-    build = _Builder(f"{border.name}/resize")
-    planes = build.add("Transpose", border.name, perm=[0, 3, 1, 2])
+    taken = graph.input[0]
+    inner = f"{taken.name}/square"
+    rename_reads(graph.node, taken.name, inner)
+    build = _Builder(f"{taken.name}/resize")
+    planes = build.add("Transpose", taken.name, perm=[0, 3, 1, 2])
     planes = build.add("Cast", planes, to=onnx.TensorProto.DOUBLE)
-    shape = build.add("Cast", build.add("Shape", border.name), to=onnx.TensorProto.DOUBLE)
+    shape = build.add("Cast", build.add("Shape", taken.name), to=onnx.TensorProto.DOUBLE)
     height, width = (
         build.add("Gather", shape, build.constant(axis, "int64"), axis=0) for axis in (1, 2)
     )
@@ -77,12 +75,12 @@ def embed(model: onnx.ModelProto, contract: InputContract) -> None:
     narrow = _whole(build, build.add("MatMul", planes, columns))
     square = _whole(build, build.add("MatMul", rows, narrow))
     square = build.add("Transpose", square, perm=[0, 2, 3, 1])
-    kind = border.type.tensor_type.elem_type
+    kind = taken.type.tensor_type.elem_type
     build.nodes.append(helper.make_node("Cast", [square], [inner], name=inner, to=kind))
-    taken = helper.make_tensor_value_info(
-        border.name, onnx.TensorProto.UINT8, [contract.batch, "height", "width", 3]
+    any_size = helper.make_tensor_value_info(
+        taken.name, onnx.TensorProto.UINT8, [contract.batch, "height", "width", 3]
     )
-    border.CopyFrom(taken)
+    taken.CopyFrom(any_size)
     kept = list(graph.node)
     del graph.node[:]
     graph.node.extend([*build.nodes, *kept])

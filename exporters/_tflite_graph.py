@@ -53,20 +53,19 @@ def move_output(model: Any, index: int) -> None:
 
 def add_unsigned_twin(graph: Any, index: int) -> int:
     """Add a uint8 tensor for the same real values as an int8 one; return its index."""
-    tensor = _twin(graph, index, "UINT8")
     signed = graph.tensors[index].quantization
-    tensor.quantization = tflite_flatbuffer.schema().QuantizationParametersT()
-    tensor.quantization.scale = [float(signed.scale[0])]
-    tensor.quantization.zeroPoint = [int(signed.zeroPoint[0]) + 128]
-    return _append(graph, tensor)
+    return _add_quantized(graph, index, "uint8", signed.scale[0], signed.zeroPoint[0] + 128)
 
 
 def add_pixel_twin(graph: Any, index: int, kind: str, scale: float) -> int:
     """Add an 8-bit tensor of pixels with real values (pixel - 128) * scale; return its index."""
+    return _add_quantized(graph, index, kind, scale, PIXEL_ZERO if kind == "uint8" else 0)
+
+
+def _add_quantized(graph: Any, index: int, kind: str, scale: float, zero: int) -> int:
     tensor = _twin(graph, index, kind.upper())
     tensor.quantization = tflite_flatbuffer.schema().QuantizationParametersT()
-    tensor.quantization.scale = [scale]
-    tensor.quantization.zeroPoint = [PIXEL_ZERO if kind == "uint8" else 0]
+    tensor.quantization.scale, tensor.quantization.zeroPoint = [float(scale)], [int(zero)]
     return _append(graph, tensor)
 
 

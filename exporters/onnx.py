@@ -20,15 +20,7 @@ from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, S
 from edgezoo.core.recipe import Preparation, Ranges
 from edgezoo.core.rounding import weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
-from edgezoo.exporters import _onnx_resize
-from edgezoo.exporters._common import (
-    contract_for,
-    io_refusal,
-    onnx_intermediate,
-    per_tensor_refusal,
-    quantized_contract,
-    takes_float,
-)
+from edgezoo.exporters import _common, _onnx_resize
 from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
 from edgezoo.exporters._onnx_norms import join_norms
 from edgezoo.formats import operators
@@ -60,11 +52,13 @@ class OnnxExporter:
             return "a file that resizes (--embed-resize) takes images as decoded, NHWC"
         if job.embed_resize and job.io is not None:
             return "a file that resizes (--embed-resize) takes uint8 images (leave --io out)"
-        return per_tensor_refusal(job) or io_refusal(job, ("uint8", "float32"), "an ONNX int8 file")
+        return _common.per_tensor_refusal(job) or _common.io_refusal(
+            job, ("uint8", "float32"), "an ONNX int8 file"
+        )
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (onnx_intermediate(job),)
+        return (_common.onnx_intermediate(job),)
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
@@ -73,19 +67,19 @@ class OnnxExporter:
         import onnx
 
         path = stem.with_name(stem.name + self.suffix)
-        contract = contract_for(source, job)
+        contract = _common.contract_for(source, job)
         if job.precision == "int8":
             preparation = Preparation.load(source.preparation("prepared.onnx"))
             model = _quantize(source, job, preparation)
-            contract = quantized_contract(
-                replace(contract, input_dtype="float32" if takes_float(job) else "uint8"),
+            contract = _common.quantized_contract(
+                replace(contract, input_dtype="float32" if _common.takes_float(job) else "uint8"),
                 calibration,
                 preparation,
                 "onnxruntime quantize_static",
                 "uint8",
             )
         else:
-            model = onnx.load(str(source.intermediate(onnx_intermediate(job))))
+            model = onnx.load(str(source.intermediate(_common.onnx_intermediate(job))))
             join_norms(model)
             if job.precision == "float16":
                 model = _to_float16(model)
@@ -119,7 +113,8 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
     model = onnx.load(str(source.intermediate("prepared.onnx")))
-    _name_nodes(model)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
     layers = _layers(model)
     ranges = _ranges(model, preparation.ranges)
     cache = source.directory / "onnx-ranges.json"
@@ -145,13 +140,8 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
     quantized = onnx.load(str(output))
     _make_pair_safe(quantized, layers, preparation.scales)
     if job.input_kind == "pixels":
-        take_pixels(quantized, preparation.input_scale, takes_float(job))
+        take_pixels(quantized, preparation.input_scale, _common.takes_float(job))
     return quantized
-
-
-def _name_nodes(model: onnx.ModelProto) -> None:
-    for number, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{number}"
 
 
 def _ranges(model: onnx.ModelProto, known: Ranges) -> dict[str, tuple[Any, Any]]:

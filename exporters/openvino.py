@@ -19,15 +19,7 @@ from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, S
 from edgezoo.core.recipe import Preparation, Ranges
 from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters, weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
-from edgezoo.exporters._common import (
-    contract_for,
-    io_refusal,
-    onnx_intermediate,
-    per_tensor_refusal,
-    quantized_contract,
-    resize_refusal,
-    takes_float,
-)
+from edgezoo.exporters import _common
 from edgezoo.formats import operators
 
 if TYPE_CHECKING:
@@ -48,14 +40,14 @@ class OpenVinoExporter:
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
         return (
-            per_tensor_refusal(job)
-            or resize_refusal(job)
-            or io_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
+            _common.per_tensor_refusal(job)
+            or _common.resize_refusal(job)
+            or _common.io_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
         )
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (onnx_intermediate(job),)
+        return (_common.onnx_intermediate(job),)
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
@@ -64,21 +56,21 @@ class OpenVinoExporter:
         import openvino as ov
 
         path = stem.with_name(stem.name + self.suffix)
-        contract = contract_for(source, job)
+        contract = _common.contract_for(source, job)
         if job.precision == "int8" and calibration is not None:
             preparation = Preparation.load(source.preparation("prepared.onnx"))
             model = _quantize(source, calibration, preparation)
             if job.input_kind == "pixels":
-                model = _take_pixels(model, preparation.input_scale, takes_float(job))
-            contract = quantized_contract(
-                replace(contract, input_dtype="float32" if takes_float(job) else "uint8"),
+                model = _take_pixels(model, preparation.input_scale, _common.takes_float(job))
+            contract = _common.quantized_contract(
+                replace(contract, input_dtype="float32" if _common.takes_float(job) else "uint8"),
                 calibration,
                 preparation,
                 "nncf placement",
                 "uint8",
             )
         else:
-            model = ov.convert_model(str(source.intermediate(onnx_intermediate(job))))
+            model = ov.convert_model(str(source.intermediate(_common.onnx_intermediate(job))))
         _name_output(model, contract.output_kind)
         if job.layout == "NCHW":
             model = _take_nchw(model)
@@ -194,13 +186,8 @@ def _set_weights(op: ov.Node, exact: ov.Node, given: list[float] | None) -> None
     scales = np.moveaxis(found, (0, -1), (out, inner))
     quantized = np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8)
     convert.input(0).replace_source_output(opset13.constant(quantized).output(0))
-    multiply.input(1).replace_source_output(opset13.constant(_contiguous(scales)).output(0))
-
-
-def _contiguous(values: NDArray[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    return np.ascontiguousarray(values, np.float32)
+    factors = opset13.constant(np.ascontiguousarray(scales, np.float32))
+    multiply.input(1).replace_source_output(factors.output(0))
 
 
 def _channel_axes(op: ov.Node, kernel: NDArray[Any]) -> tuple[int, int]:

@@ -168,7 +168,7 @@ class InputContract:
 
     @property
     def summary(self) -> str:
-        """What the file takes and gives, in a sentence: for tools that show no more than a text."""
+        """Input and output as a sentence, for tools that show a text; files contain it."""
         width = "" if self.alpha is None else f" {self.alpha:g}"
         size = self.input_size
         side = f"{self.resize.shorter_side(size)} ({self.resize_filter})"

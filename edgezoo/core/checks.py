@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Check = Callable[[Any], bool]
@@ -19,11 +19,6 @@ def flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def mapping(value: Any) -> bool:
-    """Whether it is an object of any content."""
-    return isinstance(value, dict)
-
-
 def whole(least: int, most: int) -> Check:
     """An integer within bounds; no flag, no 1.0."""
     return lambda value: type(value) is int and least <= value <= most
@@ -32,12 +27,6 @@ def whole(least: int, most: int) -> Check:
 def number(least: float, most: float) -> Check:
     """A number within bounds, which leaves out NaN."""
     return lambda value: type(value) in (int, float) and least <= value <= most
-
-
-def one_of(words: Iterable[str]) -> Check:
-    """One of these words."""
-    known = tuple(words)
-    return lambda value: isinstance(value, str) and value in known
 
 
 def list_of(check: Check, most: int) -> Check:

@@ -19,7 +19,7 @@ LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
 POOLINGS: tuple[str, ...] = ("avg", "max")
 IMAGENET_CLASSES = 1000
 SAVED_MODEL_FILE = "saved_model.pb"  # marks the folder of a TensorFlow SavedModel
-MOST_THREADS = 256  # runtimes fail at more, in words that name another reason
+MOST_THREADS = 256  # runtimes fail at more, with a misleading message
 RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 _FILE_OVERHEAD = 60_000  # labels, contract, graph
@@ -30,10 +30,9 @@ class Normalization:
     """How pixels become what the network was trained on.
 
     `x[c] = pixel[source] * scale[c] + offset[c]`, channels c in the network's own order;
-    `channel_order` is "RGB" or "BGR" and tells which pixel channel feeds c.
-    "tf", "caffe" and "torch" are the modes of
+    `channel_order` says which pixel channel feeds c. "tf", "caffe" and "torch" are the modes of
     `keras.applications.imagenet_utils.preprocess_input`; "raw" leaves pixels as they are, for
-    networks that normalise inside.
+    networks that normalize inside.
     """
 
     mode: str
@@ -43,10 +42,10 @@ class Normalization:
 
     @property
     def uniform(self) -> bool:
-        """True where one scale and one offset serve all channels and none is swapped.
+        """True where all channels have the same scale and offset, and none is swapped.
 
         They can then become the input's quantization and a part of the first layer's bias; not
-        where the network normalises inside, since that is what it begins with.
+        where the network itself begins with a normalization.
         """
         one = len({*self.scale}) == len({*self.offset}) == 1
         return one and self.channel_order == "RGB" and self.mode != "raw"
@@ -74,7 +73,7 @@ NORMALIZATIONS: dict[str, Normalization] = {
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """From a picture of any size to a square: what evaluation of the published weights used.
+    """From an image of any size to a square, as the published weights were evaluated.
 
     The shorter side becomes round(size / crop_fraction) pixels by `filter` (one of
     `RESIZE_FILTERS`, as Pillow computes it), then the centre is cut out.
@@ -112,7 +111,7 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class WeightsPackage:
-    """ImageNet weights that lie as a PyTorch checkpoint in a Python package.
+    """ImageNet weights that a Python package contains as a PyTorch checkpoint.
 
     `package` is the distribution on the Python package index, `file` the checkpoint's path in
     its installation, `sha256` the checkpoint's hash. `layers` names the function of the model's
@@ -143,13 +142,13 @@ class WidthOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildArguments:
-    """Which network of a model is meant: the arguments of a Keras Applications function, and a cut.
+    """Selects a network of a model: arguments of a Keras Applications function, and a cut.
 
     None leaves an argument to the model; `edgezoo.networks.arguments.complete` fills it in.
 
     Attributes:
         input_size: height and width in pixels.
-        include_top: with the dense layers that name classes.
+        include_top: with the dense layers that classify.
         pooling: "avg" or "max" of the last feature map, without a top; None leaves it a map.
         classes: outputs of the top.
         alpha: width, a factor of every layer's channels.
@@ -171,13 +170,13 @@ class BuildArguments:
 
     @property
     def output_kind(self) -> OutputKind:
-        """What the network gives."""
+        """What the network returns."""
         whole = self.include_top and self.output_layer is None
         return "probabilities" if whole else "features"
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> BuildArguments:
-        """From what `dataclasses.asdict` gave, after a way through JSON; other keys are left."""
+        """Read what `dataclasses.asdict` and JSON made of one; other keys are ignored."""
         values = {name: facts[name] for name in cls.__slots__ if name in facts}
         if values.get("blocks") is not None:
             values["blocks"] = tuple(values["blocks"])

@@ -1,4 +1,4 @@
-"""Dataclasses inside, JSON at the borders: one definition reads, checks, writes and documents.
+"""Dataclasses inside, JSON at the boundaries: one definition reads, checks, writes and documents.
 
 A dataclass describes a JSON object: its fields are the keys, their types say what a key may hold,
 and `Annotated[int, Range(1, 8192)]` adds bounds. `encode` writes, `decode` reads and checks
@@ -55,7 +55,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The texts that a field may hold, where they are known at run time only."""
+    """The strings that a field may hold, where they are known at run time only."""
 
     words: tuple[str, ...]
 
@@ -129,7 +129,7 @@ def _hints(described: Any) -> dict[str, Any]:
 
 
 def encode(value: Any) -> Any:
-    """What JSON can carry of a value: dataclasses become objects, paths become text."""
+    """Convert a value for `json.dumps`: dataclasses become objects, paths become strings."""
     if is_dataclass(value) and not isinstance(value, type):
         items = [(f, getattr(value, f.name)) for f in fields(value)]
         return {
@@ -145,11 +145,11 @@ def encode(value: Any) -> Any:
 
 
 def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
-    """Read a value that `encode` wrote, or that somebody else says it did.
+    """Read a value that `encode` wrote, or an untrusted one.
 
     Args:
         wanted: a dataclass, or any type that a field of one may have.
-        value: as `json.loads` gives it.
+        value: as `json.loads` returns it.
         unknown: what to do with keys that no field has.
 
     Raises:
@@ -160,7 +160,7 @@ def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] 
 
 
 def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of a function, read as its annotations say.
+    """Read keyword arguments of a function by its annotations.
 
     Raises:
         InvalidValueError: as of `decode`.
@@ -173,12 +173,12 @@ def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any])
 
 
 def returned(function: Callable[..., Any]) -> Any:
-    """The type that a function returns, `Any` where it does not say."""
+    """Return the type that a function returns; `Any` without an annotation."""
     return _hints(function).get("return", Any)
 
 
 class _Reader:
-    """Reads values as types say."""
+    """Reads values by their types."""
 
     def __init__(self, unknown: Literal["refuse", "ignore"]) -> None:
         self._unknown = unknown
@@ -247,7 +247,7 @@ class _Reader:
         prefix = f"{path}." if path else ""
         for name in value:
             if name not in known and self._unknown == "refuse":
-                raise InvalidValueError(f"{prefix}{name}", "unknown", "there is no such field")
+                raise InvalidValueError(f"{prefix}{name}", "unknown", "no such field")
         found, hints = {}, _hints(wanted)
         for name, described in known.items():
             if not described.init:
@@ -339,7 +339,7 @@ def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _described(described: Any) -> tuple[str, dict[str, str]]:
-    """The first sentence of a class's docstring, and what its `Attributes:` say of each field."""
+    """Return the first paragraph of a class's docstring, and the `Attributes:` by field."""
     text = inspect.getdoc(described) or ""
     summary = " ".join(text.partition("\n\n")[0].split())
     _, _, rest = text.partition("Attributes:\n")

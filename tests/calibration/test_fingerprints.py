@@ -20,7 +20,7 @@ SIZE = 32
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     for i in range(40):
         Image.new("RGB", (37, 37), (i, 2 * i, 255 - i)).save(root / f"{i}.png")
     return root
@@ -63,8 +63,8 @@ def test_too_few_images_verify_on_themselves(folder: Path) -> None:
     assert sources.shared_images(chosen, held) == len(held.names) == 16
 
 
-def test_array_is_told_by_its_pixels(folder: Path, tmp_path: Path) -> None:
-    """The pictures need no resampling but their crop: 37 px to 32 px."""
+def test_array_is_recognized_by_its_pixels(folder: Path, tmp_path: Path) -> None:
+    """The images need no resampling but their crop: 37 px to 32 px."""
     paths = sorted(folder.iterdir())
     pixels = np.stack([np.asarray(Image.open(p).convert("RGB"))[2:34, 2:34] for p in paths[:10]])
     np.savez(tmp_path / "pixels.npz", pixels)
@@ -74,18 +74,18 @@ def test_array_is_told_by_its_pixels(folder: Path, tmp_path: Path) -> None:
     assert sources.shared_images(chosen, held) == 0
 
 
-def test_drawn_pictures_and_old_files(folder: Path) -> None:
+def test_synthetic_images_and_old_files(folder: Path) -> None:
     paths = sorted(folder.iterdir())
-    drawn, _ = sources.choose("synthetic", SIZE, 2, 2, seed=0)
-    assert sources.metadata(drawn, SIZE).fingerprints is None
-    assert _found(sources.metadata(drawn, SIZE), paths) == []
+    made, _ = sources.choose("synthetic", SIZE, 2, 2, seed=0)
+    assert sources.metadata(made, SIZE).fingerprints is None
+    assert _found(sources.metadata(made, SIZE), paths) == []
     old = sources.metadata(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
     assert _found(replace(old, fingerprints=None), paths) is None
 
 
 def test_unreadable_image_is_no_overlap(folder: Path, tmp_path: Path) -> None:
     metadata = sources.metadata(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
-    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
     assert metadata.fingerprints is not None
     metadata = replace(metadata, fingerprints=replace(metadata.fingerprints, of="pixels"))
     assert _found(metadata, [tmp_path / "bad.jpg", tmp_path / "none.jpg"]) == []

@@ -40,7 +40,7 @@ def test_round_trip() -> None:
     assert InputContract.from_json(json.loads(text)) == CONTRACT
 
 
-def test_json_tells_a_stranger_everything() -> None:
+def test_json_describes_everything() -> None:
     facts = json.loads(json.dumps(CONTRACT.to_json()))
     assert facts["schema"] == 1
     assert facts["resize"] == {"shorter_side": 183, "filter": "bilinear", "crop": "centre"}
