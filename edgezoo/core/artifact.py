@@ -7,7 +7,7 @@ runtimes read it back; runtimes need nothing else of the exporter.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -185,10 +185,6 @@ class InputContract:
             f"then {size} x {size} cut out of the centre. Gives {self.output_kind}{of} as "
             f"{self.output_dtype}."
         )
-
-    def for_file(self, **changes: Any) -> InputContract:
-        """The same contract with what one file changes about it."""
-        return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object; `from_json` reads it."""

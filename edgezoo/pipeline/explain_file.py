@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -225,7 +225,8 @@ def _rebuild(
     debug: bool,
 ) -> None:
     """Build the Keras network again, note its answers, and export and run its float file."""
-    contract = explained.contract.for_file(
+    contract = replace(
+        explained.contract,
         precision="float32",
         input_dtype="float32",
         output_dtype="float32",

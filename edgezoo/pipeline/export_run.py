@@ -144,12 +144,12 @@ class Work:
                 if pixels
             },
         )
-        self.contract = self.contract.for_file(output_shape=tuple(facts["output_shape"]))
+        self.contract = replace(self.contract, output_shape=tuple(facts["output_shape"]))
         if plan.weights.source == "random":
             record = WeightsRecord(
                 "random", facts["weights_sha256"], seed=plan.request.seed, trained=False
             )
-            self.contract = self.contract.for_file(weights=record)
+            self.contract = replace(self.contract, weights=record)
 
     def _intermediates(self) -> set[Intermediate]:
         """The float intermediates that the jobs start from."""

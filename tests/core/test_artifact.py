@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_pixels_in(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_normalized_in(dtype: str) -> None:
     """By the tensor's own scale and zero point, whatever they are."""
-    contract = CONTRACT.for_file(input_kind="normalized")
+    contract = replace(CONTRACT, input_kind="normalized")
     zero = 128 if dtype == "uint8" else 0
     info = TensorInfo("image", (1, 2, 2, 3), dtype, 1 / 127.5, zero)
     real = (to_input(PIXELS, contract, info).astype(float) - zero) / 127.5
@@ -118,7 +119,7 @@ def test_normalized_in(dtype: str) -> None:
 
 
 def test_normalized_float_in_any_order() -> None:
-    contract = CONTRACT.for_file(input_kind="normalized", preprocessing="caffe", layout="NCHW")
+    contract = replace(CONTRACT, input_kind="normalized", preprocessing="caffe", layout="NCHW")
     got = to_input(PIXELS, contract, TensorInfo("image", (1, 3, 2, 2), "float32"))
     assert got.shape == (1, 3, 2, 2)
     wanted = normalize(PIXELS, NORMALIZATIONS["caffe"])
