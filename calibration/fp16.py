@@ -158,7 +158,7 @@ def _compensate(
     error multiplies the input's, grows: not where an input varies more than its mean is large.
 
     Args:
-        weights, rounded: as they are, and as the nearest float16 numbers.
+        weights, rounded: in float32, and the nearest float16 numbers.
         rest: one number per channel.
         statistics: mean and variance of the input of each weight.
         channel_axis: of the weights.
@@ -168,8 +168,8 @@ def _compensate(
         return np.moveaxis(values, channel_axis, 0).reshape(len(rest), -1)
 
     means, variances = statistics
-    towards = np.where(weights > rounded, np.inf, -np.inf).astype(np.float16)
-    other = np.nextafter(rounded, towards)
+    up = np.where(weights > rounded, np.inf, -np.inf)
+    other = np.nextafter(rounded, up.astype(np.float16))
     near, far = (np.abs(x.astype(np.float64) - weights) for x in (rounded, other))
     gains = rows((other.astype(np.float64) - rounded) * means)
     noises = rows((far**2 - near**2) * variances)
@@ -182,6 +182,5 @@ def _compensate(
         better = (rest - gain) ** 2 + noises[every, candidate] < rest**2
         taken[every, candidate] = better
         rest -= np.where(better, gain, 0)
-    shape = np.moveaxis(rounded, channel_axis, 0).shape
-    chosen = np.moveaxis(taken.reshape(shape), 0, channel_axis)
-    return np.where(chosen, other, rounded)
+    taken = taken.reshape(np.moveaxis(rounded, channel_axis, 0).shape)
+    return np.where(np.moveaxis(taken, 0, channel_axis), other, rounded)

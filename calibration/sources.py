@@ -224,20 +224,15 @@ def _from_folder(
 ) -> tuple[ImageSet, ImageSet]:
     paths = find_images(folder)
     if not paths:
-        raise DataError(
-            f"{folder} holds no images.",
-            "Endings such as .jpg and .png are looked for, nested too.",
-        )
-    wanted = count + verify_count
-    good: list[Path] = []
-    pixels: list[NDArray[np.uint8]] = []
+        hint = "Endings such as .jpg and .png are looked for, nested too."
+        raise DataError(f"{folder} holds no images.", hint)
+    good: dict[Path, NDArray[np.uint8]] = {}
     tried = 0
     for path, decoded in load_many(spread(folder, paths, seed), size, resize):
         tried += 1
         if decoded is not None:
-            good.append(path)
-            pixels.append(decoded)
-        if len(good) == wanted:
+            good[path] = decoded
+        if len(good) == count + verify_count:
             break
     unreadable = tried - len(good)
     require_readable(unreadable, tried, folder)
@@ -245,8 +240,8 @@ def _from_folder(
     held_out, note = _held_out(len(good), n, verify_count)
     names = tuple(path.relative_to(folder).as_posix() for path in good)
     prints = tuple(fingerprints.of_file(path) for path in good)
-    classes = {path.parent for path in good[:n]}
-    stack = np.stack(pixels)
+    classes = {path.parent for path in list(good)[:n]}
+    stack = np.stack(list(good.values()))
     chosen = ImageSet(
         stack[:n],
         "folder",

@@ -30,7 +30,7 @@ def join_norms(model: onnx.ModelProto) -> None:
     readers = readers_of(graph.node)
     outputs = {value.name for value in graph.output}
     new: dict[str, NDArray[np.float32]] = {}
-    joined = set[str]()
+    sums = []
     for node in graph.node:
         found = _of_channels(node, "Mul", constants)
         after = readers.get(node.output[0], [])
@@ -45,15 +45,18 @@ def join_norms(model: onnx.ModelProto) -> None:
         new |= {mean: np.zeros(count, np.float32), variance: np.ones(count, np.float32)}
         values = [found[0], f"{name}/scale", f"{name}/offset", mean, variance]
         node.CopyFrom(helper.make_node("BatchNormalization", values, [name], name, epsilon=0.0))
-        joined.add(name)
-    for place in reversed(range(len(graph.node))):
-        if graph.node[place].op_type == "Add" and graph.node[place].output[0] in joined:
-            del graph.node[place]
+        sums.append(after[0])
+    for node in sums:
+        graph.node.remove(node)
+    _drop_unread(graph)
+    graph.initializer.extend(numpy_helper.from_array(new[name], name) for name in sorted(new))
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
     kept = {name for node in graph.node for name in node.input}
     for place in reversed(range(len(graph.initializer))):
         if graph.initializer[place].name not in kept:
             del graph.initializer[place]
-    graph.initializer.extend(numpy_helper.from_array(new[name], name) for name in sorted(new))
 
 
 def _of_channels(
