@@ -11,7 +11,7 @@ Through Weight Equalization and Bias Correction, 2019, https://arxiv.org/abs/190
     3. Add the difference of the mean outputs of each channel to the layer's bias.
 
 Ours: positions where the float activation clips are left out of step 3. The next layer sees the
-same bound there whatever the bias is.
+bound of the activation there, for any bias.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgezoo.core.rounding import fake_quantize, round_weights
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
-# The mean of fewer unclipped values is no estimate of a channel's mean.
+# Fewer unclipped values are too few to estimate a channel's mean.
 _LEAST_VALUES = 16
 
 Scales = dict[str, list[float]]

@@ -153,9 +153,9 @@ def _compensate(
 ) -> NDArray[np.float16]:
     """Let some weights take their other neighbour, so that each channel's mean gains `rest`.
 
-    The error of an output is squared mean plus variance. A weight takes its other neighbour where
-    the square of the mean's error shrinks by more than the variance, by which the larger rounding
-    error multiplies the input's, grows: not where an input varies more than its mean is large.
+    The expected squared error of an output is the square of its mean error plus a variance, to
+    which each weight adds its squared rounding error times the variance of its input. A weight
+    takes its other neighbour where the first term shrinks by more than the second grows.
 
     Args:
         weights, rounded: in float32, and the nearest float16 numbers.

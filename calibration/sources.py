@@ -27,7 +27,7 @@ from edgezoo.images import samples
 from edgezoo.images.preprocessing import find_images, load_many, recipe_hash, require_readable
 
 FEW_IMAGES = 100
-# Agreement on fewer is no evidence: images that calibrate are added, with a note.
+# Agreement on fewer is not evidence: images that calibrate are added, with a note.
 LEAST_HELD_OUT = 16
 _LARGEST_ARRAYS = 8 << 30  # 50,000 images of 224 px take 7 GiB
 # Added to the seed of the synthetic images that verify, so that they are not those that calibrate.

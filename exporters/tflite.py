@@ -37,7 +37,7 @@ _INTERMEDIATES: dict[Precision, Intermediate] = {
     "float16": "fp16.tflite",
     "int8": "prepared.tflite",
 }
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model gives the same bytes
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model becomes the same bytes
 
 
 @dataclass(frozen=True, slots=True)
