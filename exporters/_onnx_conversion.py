@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.exporters._onnx_graph import readers_of
+from edgezoo.exporters._onnx_graph import readers_of, rename_reads, rename_tensors
 from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _name_before_transpose(model: Any) -> None:
     if last.op_type == "Transpose":
         name, inner = output.name, last.input[0]
         output.name = last.output[0] = f"{name}/nhwc"
-        _rename_tensor(model, inner, name)
+        rename_tensors(model.graph.node, {inner: name})
 
 
 def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
@@ -208,7 +208,7 @@ def _restore_dense_names(model: Any, source: Any) -> None:
     for node, op in _dense_layers(model, source):
         name = tflite_flatbuffer.text(tensors[op.outputs[0]].name)
         if name not in taken:
-            _rename_tensor(model, node.output[0], name)
+            rename_tensors(model.graph.node, {node.output[0]: name})
 
 
 def _name_activations(model: Any, known: set[str]) -> None:
@@ -225,11 +225,11 @@ def _name_activations(model: Any, known: set[str]) -> None:
         if (layer in known) == (activation.output[0] in known):
             continue
         if layer not in known:
-            _rename_tensor(model, layer, f"{activation.output[0]}/linear")
+            rename_tensors(model.graph.node, {layer: f"{activation.output[0]}/linear"})
             continue
-        _rename(node.output, layer, f"{layer}/linear")
-        _rename(activation.input, layer, f"{layer}/linear")
-        _rename_tensor(model, activation.output[0], layer)
+        node.output[0] = f"{layer}/linear"
+        rename_reads([activation], layer, f"{layer}/linear")
+        rename_tensors(model.graph.node, {activation.output[0]: layer})
 
 
 def _name_constants(model: Any) -> None:
@@ -271,9 +271,7 @@ def _name_nodes(model: Any, known: set[str]) -> None:
         for place, name in enumerate(node.output):
             if name not in fixed and not name.endswith("/linear"):
                 names[name] = f"{node.name}:{place}"
-        for ends in (node.input, node.output):
-            for place, name in enumerate(ends):
-                ends[place] = names.get(name, name)
+    rename_tensors(model.graph.node, names)
     del model.graph.value_info[:]  # its names are out of date
 
 
@@ -301,15 +299,3 @@ def _ordered_nodes(model: Any) -> list[Any]:
             placed.add(id(node))
             ordered.append(node)
     return [copy.deepcopy(node) for node in ordered]
-
-
-def _rename_tensor(model: Any, old: str, new: str) -> None:
-    for node in model.graph.node:
-        _rename(node.input, old, new)
-        _rename(node.output, old, new)
-
-
-def _rename(names: Any, old: str, new: str) -> None:
-    for place, name in enumerate(names):
-        if name == old:
-            names[place] = new

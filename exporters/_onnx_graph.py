@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,14 @@ from edgezoo.formats import operators, tflite_flatbuffer
 if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
+
+
+def rename_tensors(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
+    """Give tensors other names wherever they are written or read."""
+    for node in nodes:
+        for ends in (node.input, node.output):
+            for place, name in enumerate(ends):
+                ends[place] = names.get(name, name)
 
 
 def rename_reads(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
@@ -118,11 +126,7 @@ def name_output(model: onnx.ModelProto, name: str) -> None:
     output = model.graph.output[0]
     if output.name == name:
         return
-    names = {name: f"{name}/nchw", output.name: name}
-    for node in model.graph.node:
-        for ends in (node.input, node.output):
-            for place, end in enumerate(ends):
-                ends[place] = names.get(end, end)
+    rename_tensors(model.graph.node, {name: f"{name}/nchw", output.name: name})
     output.name = name
 
 
