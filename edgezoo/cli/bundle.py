@@ -40,16 +40,14 @@ def COMMAND(
       edgezoo bundle exported/mobilenet_0.5_160_int8.tflite -o bundle.zip
       edgezoo bundle m.tflite -o firmware/ --c-array
     """
+    from edgezoo.bundling import make
     from edgezoo.bundling.place import resolved
     from edgezoo.system import sandbox
 
     limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
-    facts = sandbox.call(
-        "edgezoo.bundling.make:bundle",
-        artifacts,
-        limits,
-        writable=[resolved(output).parent],
-        debug=debug,
+    limited = sandbox.Sandbox(tuple(artifacts), limits, (resolved(output).parent,), debug=debug)
+    facts = limited.call(
+        make.bundle,
         artifacts=artifacts,
         output=output,
         c_array=c_array,

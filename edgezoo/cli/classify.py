@@ -74,9 +74,9 @@ def COMMAND(
         "labels": labels,
         "trust": trust,
     }
-    if on is not None:
-        from edgezoo.inference.classification import classify
+    from edgezoo.inference.classification import classify
 
+    if on is not None:
         with _console.status(not debug) as progress:
             progress(f"Classifying on {on}")
             facts = classify(**options, on=on)
@@ -86,9 +86,7 @@ def COMMAND(
         limits = sandbox.limits_for(
             [artifact], memory_gb=max_memory, seconds=max_seconds, device=device, trust=trust
         )
-        facts = sandbox.call(
-            "edgezoo.inference.classification:classify", [artifact], limits, debug=debug, **options
-        )
+        facts = sandbox.Sandbox((artifact,), limits, debug=debug).call(classify, **options)
     if as_json:
         _console.print_json(facts)
         return

@@ -185,6 +185,7 @@ def _limited(
 ) -> dict[str, Any]:
     """The evaluation in a process that may use only so much."""
     from edgezoo.core.paths import cache_home
+    from edgezoo.evaluation import accuracy
     from edgezoo.system import sandbox
 
     reference = options["reference"]
@@ -199,15 +200,8 @@ def _limited(
     )
     with contextlib.suppress(OSError):
         cache_home().mkdir(parents=True, exist_ok=True)  # keeps what an interrupted run has done
-    return sandbox.call(
-        "edgezoo.evaluation.accuracy:evaluate",
-        files,
-        limits,
-        writable=[cache_home()],
-        progress=progress,
-        debug=debug,
-        **options,
-    )
+    limited = sandbox.Sandbox(tuple(files), limits, (cache_home(),), progress, debug)
+    return limited.call(accuracy.evaluate, **options)
 
 
 def _show(images: Path, facts: dict[str, Any]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, split, trusted
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgezoo.pipeline.plan import ExportEstimate
 
 
 @click.command("export", short_help="Export MODEL to files, and verify each of them.")
@@ -127,6 +130,7 @@ from edgezoo.core.errors import UsageError
 )
 @click.option(
     "--max-drop",
+    "max_drop_points",
     type=float,
     metavar="POINTS",
     help="Keep the worst int8 layers in float until top-1 on --images provably drops by less; "
@@ -166,7 +170,8 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     if options.pop("int8"):
         precisions = (*precisions, "int8")
     from edgezoo.networks import arguments
-    from edgezoo.pipeline.plan import ExportRequest, estimate, resolve
+    from edgezoo.pipeline.plan import estimate, resolve
+    from edgezoo.pipeline.request import ExportRequest
 
     options["include_top"] = not options.pop("no_top")
     options["blocks"] = _numbers("--blocks", options["blocks"])
@@ -237,19 +242,17 @@ def _merge(facts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _show_plans(plans: list[dict[str, Any]], as_json: bool) -> None:
+def _show_plans(plans: list[ExportEstimate], as_json: bool) -> None:
     if as_json:
-        _console.print_json({"dry_run": True, "plans": plans})
+        _console.print_json({"dry_run": True, "plans": typed_json.encode(plans)})
         return
     for plan in plans:
-        width = "" if plan["alpha"] is None else f" {plan['alpha']:g}"
-        rows = [
-            (Path(entry["path"]).name, _about(entry["bytes_about"])) for entry in plan["artifacts"]
-        ]
-        count = "" if plan["parameters"] is None else f"{plan['parameters']:,} parameters, "
+        width = "" if plan.alpha is None else f" {plan.alpha:g}"
+        rows = [(entry.path.name, _about(entry.bytes_about)) for entry in plan.artifacts]
+        count = "" if plan.parameters is None else f"{plan.parameters:,} parameters, "
         title = (
-            f"{plan['model']}{width} at {plan['input_size']} px, {count}"
-            f"{plan['weights']} weights: about {plan['cpu_seconds_about']} CPU s"
+            f"{plan.model}{width} at {plan.input_size} px, {count}"
+            f"{plan.weights} weights: about {plan.cpu_seconds_about} CPU s"
         )
         _console.table(title, ("file", "size"), rows)
 
@@ -280,7 +283,8 @@ def _show_result(plan: Any, result: Any) -> None:
 
     for entry in result.artifacts:
         if "guard" in entry:
-            _console.say(guard.line(Path(entry["path"]).name, entry["guard"]))
+            found = typed_json.decode(guard.GuardRecord, entry["guard"])
+            _console.say(found.line(Path(entry["path"]).name))
 
 
 def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:

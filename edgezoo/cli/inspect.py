@@ -44,18 +44,12 @@ def COMMAND(
       edgezoo inspect m_int8.tflite --target coral
       edgezoo inspect m.onnx --runtime onnxruntime==1.10
     """
+    from edgezoo.inspection import inspect_file
     from edgezoo.system import sandbox
 
     limits = sandbox.limits_for([artifact], memory_gb=max_memory, seconds=max_seconds)
-    facts = sandbox.call(
-        "edgezoo.inspection.inspect_file:inspect",
-        [artifact],
-        limits,
-        debug=debug,
-        path=artifact,
-        target=target,
-        runtime=runtime,
-    )
+    limited = sandbox.Sandbox((artifact,), limits, debug=debug)
+    facts = limited.call(inspect_file.inspect, artifact, target=target, runtime=runtime)
     refused = runtime is not None and facts["runtime"]["loads"] is False
     if as_json:
         _console.print_json(facts)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.calibration import fingerprints
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.evaluation import drop, ranks
@@ -103,13 +103,12 @@ def evaluate(
     truth = Path(ground_truth) if ground_truth is not None else None
     if on is not None:
         paths, truth = labelled.wanted_files(Path(images), truth, limit)
-        return remote.call(
+        facts, place = remote.call_limited(
             on,
-            "edgezoo.system.sandbox:call_here",
-            work="edgezoo.evaluation.accuracy:evaluate",
-            files=["artifacts", "reference"],
+            ("artifacts", "reference"),
+            evaluate,
             artifacts=[Path(path) for path in artifacts],
-            images=remote.Tree(Path(images), paths),
+            images=remote.only(Path(images), paths),
             ground_truth=truth,
             reference=reference and Path(reference),
             equal_within=equal_within,
@@ -125,6 +124,7 @@ def evaluate(
             labels=labels and Path(labels),
             trust=trust,
         )
+        return {**facts, "remote": typed_json.encode(place)}
     told: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
     common: dict[str, Any] = {
         "threads": threads,

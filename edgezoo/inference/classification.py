@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
 from edgezoo.images.preprocessing import load_pixels
@@ -48,11 +49,10 @@ def classify(
         EdgeZooError: what stands in the way, in words.
     """
     if on is not None:
-        return remote.call(
+        facts, place = remote.call_limited(
             on,
-            "edgezoo.system.sandbox:call_here",
-            work="edgezoo.inference.classification:classify",
-            files=["artifact"],
+            ("artifact",),
+            classify,
             artifact=Path(artifact),
             images=[Path(image) for image in images],
             top=top,
@@ -63,6 +63,7 @@ def classify(
             labels=labels and Path(labels),
             trust=trust,
         )
+        return {**facts, "remote": typed_json.encode(place)}
     import numpy as np
 
     opened, session = open_artifact(

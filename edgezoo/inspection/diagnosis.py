@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.networks.weights import keras_home
 from edgezoo.system import hardware, remote
 from edgezoo.system.machine import describe_machine
@@ -41,7 +41,8 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> dict[str, Any]:
         "problems": [{"what", "mend"}]}.
     """
     if on is not None:
-        return remote.call(on, "edgezoo.inspection.diagnosis:diagnose")
+        facts, device = remote.call(on, diagnose)
+        return {**facts, "remote": typed_json.encode(device)}
     host = hardware.this_host(Path(root))
     lacking = registry.lacking_for_files()
     runtimes = [

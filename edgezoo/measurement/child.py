@@ -45,7 +45,7 @@ class Stopwatch:
         self._infer: Callable[[], NDArray[Any]]
         self._runtime_rss = 0.0
 
-    def open(self, path: str, device: str, threads: int, cpus: list[int] | None) -> dict[str, Any]:
+    def open(self, path: Path, device: str, threads: int, cpus: list[int] | None) -> dict[str, Any]:
         """Load the runtime, then the file, and run it once.
 
         Returns:
@@ -55,7 +55,7 @@ class Stopwatch:
         """
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
-        self._path = Path(path)
+        self._path = path
         runtime = registry.runtime_for(self._path)
         begun = time.perf_counter_ns()
         _load_runtime(runtime, device, threads)

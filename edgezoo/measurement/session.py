@@ -12,6 +12,7 @@ from typing import Any
 from edgezoo.core import registry
 from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
+from edgezoo.measurement.child import Stopwatch
 from edgezoo.measurement.protocol import Block, Series, Settings
 from edgezoo.measurement.statistics import Ratio
 from edgezoo.system.machine import emulator, environment, physical_cores
@@ -61,31 +62,25 @@ class _Child:
 
     def __init__(self, subject: Subject, cpus: list[int] | None, debug: bool) -> None:
         self.subject = subject
-        self.talk = Conversation("edgezoo.measurement.child:Stopwatch", debug)
+        self.talk = Conversation(Stopwatch, debug, _TIMEOUT_S)
         self.opened = self._open(cpus)
         self.finished: dict[str, Any] = {}
 
     def _open(self, cpus: list[int] | None) -> dict[str, Any]:
         try:
-            return self._ask(
-                "open",
-                path=str(self.subject.path),
-                device=self.subject.device,
-                threads=self.subject.threads,
-                cpus=cpus,
+            subject = self.subject
+            return self.talk.ask(
+                Stopwatch.open, subject.path, subject.device, subject.threads, cpus
             )
         except BaseException:
             self.talk.close()
             raise
 
     def block(self, runs: int, lead_in: int) -> Block:
-        return Block(**self._ask("block", runs=runs, lead_in=lead_in))
+        return Block(**self.talk.ask(Stopwatch.block, runs, lead_in))
 
     def finish(self) -> None:
-        self.finished = self._ask("finish")
-
-    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
-        return self.talk.ask(method, timeout_s=_TIMEOUT_S, **arguments)
+        self.finished = self.talk.ask(Stopwatch.finish)
 
 
 def measure(

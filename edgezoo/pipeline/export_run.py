@@ -1,17 +1,18 @@
-"""One export on its way: the stage's files, and the child processes that make them."""
+"""The state of one export: staged files, and the child processes that make them."""
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.calibration_metadata import Stability
 from edgezoo.core.errors import DataError, RefusedError, counted
 from edgezoo.core.protocols import Intermediate
 from edgezoo.core.recipe import Recipe
@@ -24,6 +25,8 @@ from edgezoo.system import process
 from edgezoo.system.staging import new_array
 
 Progress = Callable[[str], None]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +38,18 @@ class LabelledPixels:
 
 
 class Work:
-    """State of one run: the stage's files and what the steps reported."""
+    """Staged files and what the steps reported."""
 
     def __init__(self, plan: Plan, stage: Path, progress: Progress, debug: bool) -> None:
-        self.plan, self.stage, self.progress, self.debug = plan, stage, progress, debug
-        # What libraries leave when they are killed goes with the stage.
-        self._scratch = stage.resolve()
+        self.plan, self.stage, self.progress = plan, stage, progress
+        # Temporary files of libraries that are killed are removed with the stage.
+        self._launcher = process.Launcher(debug, scratch=stage.resolve())
         self.calibration: sources.StoredImages | None = None
         self.means: Path | None = None
         self.verification: Path | None = None
         self.labelled: LabelledPixels | None = None
-        self.paths: dict[str, list[Path]] = {}
-        self.usage: dict[str, dict[str, float]] = {}
+        self.paths: dict[str, tuple[Path, ...]] = {}
+        self.usage: dict[str, process.Usage] = {}
         self.unreadable = 0
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
         self.contract = _contract(plan)
@@ -56,7 +59,7 @@ class Work:
         """Decode calibration and verification images once, for all steps."""
         request = self.plan.request
         if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
-            return  # drawing or decoding them costs a CPU second
+            return  # making or decoding them costs a CPU second
         self.progress("Choosing images")
         chosen, held_out = sources.choose(
             request.calibration,
@@ -83,7 +86,7 @@ class Work:
     def _warn_about(self, chosen: sources.ImageSet) -> None:
         if chosen.source == "synthetic":
             self.warnings.append(
-                "Calibrated on procedural pictures. Real samples keep more accuracy: "
+                "Calibrated on synthetic images. Real images keep more accuracy: "
                 "--calibration DIR with 100 to 500 images like those the model will see."
             )
         if len(chosen.names) < sources.FEW_IMAGES:
@@ -97,7 +100,7 @@ class Work:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
 
     def _decode_labelled(self, folder: Path) -> LabelledPixels:
-        """The images that the accuracy guard measures on, none of which calibrates."""
+        """The images that the accuracy guard measures on; none is a calibration image."""
         import numpy as np
 
         size = self.plan.size
@@ -108,9 +111,9 @@ class Work:
             )
             if shared:
                 raise RefusedError(
-                    f"{len(shared)} of {len(found.paths)} images in {folder} are calibrated on "
-                    "too, and prove nothing.",
-                    "Give --images other pictures than --calibration.",
+                    f"{len(shared)} of {len(found.paths)} images in {folder} are calibration "
+                    "images too, and prove nothing.",
+                    "Give --images other images than --calibration.",
                 )
         path = self.stage / "labelled.npy"
         kept: list[int] = []
@@ -132,22 +135,19 @@ class Work:
         """Build, trace, freeze and convert in the one process that loads TensorFlow."""
         self.progress("Building, tracing and freezing the network")
         plan = self.plan
-        facts = self._call(
-            "make_source",
-            directory=str(self.stage),
-            network=plan.network.to_json(),
-            contract=self.contract.to_json(),
-            intermediates=sorted(self._intermediates()),
-            questions={
-                str(pixels): str(answers_to(pixels))
-                for pixels in (self.verification, self.labelled and self.labelled.pixels)
-                if pixels
-            },
+        stored = (self.verification, self.labelled and self.labelled.pixels)
+        made = self._call(
+            children.make_source,
+            self.stage,
+            plan.network,
+            self.contract,
+            tuple(sorted(self._intermediates())),
+            tuple(children.Question(pixels, answers_to(pixels)) for pixels in stored if pixels),
         )
-        self.contract = replace(self.contract, output_shape=tuple(facts["output_shape"]))
+        self.contract = replace(self.contract, output_shape=made.output_shape)
         if plan.weights.source == "random":
             record = WeightsRecord(
-                "random", facts["weights_sha256"], seed=plan.request.seed, trained=False
+                "random", made.weights_sha256, seed=plan.request.seed, trained=False
             )
             self.contract = replace(self.contract, weights=record)
 
@@ -159,55 +159,41 @@ class Work:
         return intermediates
 
     def correct_fp16(self) -> None:
-        """Let biases make up for weights in float16, where a job has such."""
-        intermediates = sorted(
-            intermediate
-            for intermediate in self._intermediates()
-            if intermediate.startswith("fp16.")
-        )
-        if intermediates:
-            self.progress("Choosing float16 numbers")
-            self._call(
-                "correct_fp16",
-                directory=str(self.stage),
-                intermediates=intermediates,
-                contract=self.contract.to_json(),
-                pictures=str(self.means),
-            )
+        """Let biases compensate for weights in float16, where a job has such."""
+        wanted = tuple(sorted(x for x in self._intermediates() if x.startswith("fp16.")))
+        if wanted and self.means is not None:
+            self.progress("Choosing float16 values")
+            self._call(children.correct_fp16, self.stage, self.contract, self.means, wanted)
 
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""
         self.progress("Observing ranges, choosing roundings, correcting biases")
-        self._judge(self._call("observe_network", **self._calibrated())["stability"])
-        intermediates = sorted(
-            intermediate
-            for intermediate in self._intermediates()
-            if intermediate.startswith("prepared.")
-        )
-        calls = [
-            (
-                _step("prepare_intermediate"),
-                {
-                    **self._calibrated(),
-                    "intermediate": intermediate,
-                    "recipe": asdict(self._recipe(intermediate)),
-                },
+        images = self._calibration_images()
+        self._judge(self._call(children.observe_network, self.stage, self.contract, images))
+        wanted = sorted(x for x in self._intermediates() if x.startswith("prepared."))
+        jobs = [
+            process.job(
+                children.prepare_intermediate,
+                self.stage,
+                self.contract,
+                images,
+                intermediate,
+                self._recipe(intermediate),
             )
-            for intermediate in intermediates
+            for intermediate in wanted
         ]
-        for _ in self._call_many(calls, [*intermediates], "prepare"):
-            pass
+        self._call_many(jobs, [*wanted], "prepare")
 
-    def _judge(self, stability: dict[str, Any] | None) -> None:
+    def _judge(self, stability: Stability | None) -> None:
         """Warn where the ranges depend on which images were taken."""
         if stability is None:
             self.warnings.append(
-                "With one calibration image nothing tells how far the ranges depend on it."
+                "With one calibration image the stability of the ranges is unknown."
             )
-        elif stability["score"] < UNSTABLE:
+        elif stability.score < UNSTABLE:
             self.warnings.append(
-                f"The calibration images are too few or too unlike: the ranges of two halves of "
-                f"them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."
+                f"The calibration images are too few or too different: the ranges of two halves "
+                f"of them differ by {1 - stability.score:.0%} at {stability.worst_tensor}."
             )
 
     def _recipe(self, intermediate: Intermediate, float_layers: tuple[str, ...] = ()) -> Recipe:
@@ -221,47 +207,36 @@ class Work:
             (e, j) for e, j in self.plan.jobs if j.format == name and j.precision == "int8"
         )
         (intermediate,) = exporter.intermediates(self.contract, job)
+        images, recipe = self._calibration_images(), self._recipe(intermediate, float_layers)
         self._call(
-            "prepare_intermediate",
-            **self._calibrated(),
-            intermediate=intermediate,
-            recipe=asdict(self._recipe(intermediate, float_layers)),
+            children.prepare_intermediate, self.stage, self.contract, images, intermediate, recipe
         )
-        entry = {"job": asdict(job), "stem": self.plan.file_stem(job)}
-        self._call("export_files", **self._calibrated(), jobs=[entry])
+        entry = children.FileJob(job, self.plan.file_stem(job))
+        self._call(children.export_files, self.stage, self.contract, (entry,), images)
 
-    def ranking(self) -> list[str]:
+    def ranking(self) -> tuple[str, ...]:
         """Layers, those that lose most in 8 bits first."""
-        recipe = asdict(self._recipe("prepared.tflite"))
-        layers: list[str] = self._call("rank_layers", **self._calibrated(), recipe=recipe)["layers"]
-        return layers
+        images, recipe = self._calibration_images(), self._recipe("prepared.tflite")
+        return self._call(children.rank_layers, self.stage, self.contract, images, recipe)
 
-    def _calibrated(self) -> dict[str, Any]:
-        """What steps that need calibration images take."""
+    def _calibration_images(self) -> Path:
         assert self.calibration is not None
-        return {
-            "directory": str(self.stage),
-            "contract": self.contract.to_json(),
-            "calibration": str(self.calibration.path),
-        }
+        return self.calibration.path
 
     def export_files(self) -> None:
         """Each format in a process of its own, as many at once as there are cores."""
-        groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        groups: dict[str, list[children.FileJob]] = defaultdict(list)
         for _, job in self.plan.jobs:
-            entry = {"job": asdict(job), "stem": self.plan.file_stem(job)}
-            groups[job.format].append(entry)
+            groups[job.format].append(children.FileJob(job, self.plan.file_stem(job)))
         self.progress(f"Writing {', '.join(groups)}")
-        payload = {
-            "directory": str(self.stage),
-            "contract": self.contract.to_json(),
-            "calibration": str(self.calibration.path) if self.calibration else None,
-        }
-        calls = [(_step("export_files"), {**payload, "jobs": jobs}) for jobs in groups.values()]
-        for name, facts in self._call_many(calls, list(groups), "export"):
-            self.paths[name] = [Path(path) for path in facts["paths"]]
+        images = self.calibration.path if self.calibration else None
+        jobs = [
+            process.job(children.export_files, self.stage, self.contract, tuple(group), images)
+            for group in groups.values()
+        ]
+        self.paths |= self._call_many(jobs, list(groups), "export")
 
-    def answers(self, paths: dict[str, list[Path]], pixels: Path) -> dict[Path, Path]:
+    def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
         """Run files in their own runtimes; where the answers of each are.
 
         Args:
@@ -273,44 +248,33 @@ class Work:
             for group in paths.values()
             for path in group
         }
-        calls = [
-            (
-                _step("predict_files"),
-                {
-                    "paths": [str(p) for p in group],
-                    "pixels": str(pixels),
-                    "outputs": [str(outputs[p]) for p in group],
-                },
+        jobs = [
+            process.job(
+                children.predict_files, tuple(group), pixels, tuple(outputs[p] for p in group)
             )
             for group in paths.values()
         ]
-        for _ in self._call_many(calls, list(paths), "verify"):
-            pass
+        self._call_many(jobs, list(paths), "verify")
         return outputs
 
-    def _call(self, function: str, **payload: Any) -> dict[str, Any]:
-        facts = process.call(_step(function), payload, self.debug, scratch=self._scratch)
-        self.usage[function] = facts.pop("_usage")
-        return facts
+    def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        answer = self._launcher.call(function, *args, **kwargs)
+        self.usage[function.__name__] = answer.usage
+        return answer.value
 
     def _call_many(
-        self, calls: list[tuple[str, dict[str, Any]]], names: list[str], prefix: str
-    ) -> list[tuple[str, dict[str, Any]]]:
-        answers = []
-        workers = min(2, os.cpu_count() or 1)
-        for index, facts in process.call_many(calls, workers, self.debug, self._scratch):
-            self.usage[f"{prefix}_{names[index]}"] = facts.pop("_usage")
-            answers.append((names[index], facts))
-        return sorted(answers, key=lambda answer: names.index(answer[0]))
+        self, jobs: Sequence[process.Job[T]], names: list[str], prefix: str
+    ) -> dict[str, T]:
+        answers: dict[str, T] = {}
+        for index, answer in self._launcher.run_many(jobs, min(2, os.cpu_count() or 1)):
+            self.usage[f"{prefix}_{names[index]}"] = answer.usage
+            answers[names[index]] = answer.value
+        return {name: answers[name] for name in names}
 
 
 def answers_to(pixels: Path) -> Path:
     """Where the Keras network's answers to stored images are."""
     return pixels.with_name(f"keras.{pixels.name}")
-
-
-def _step(function: str) -> str:
-    return f"edgezoo.pipeline.children:{function}"
 
 
 def _contract(plan: Plan) -> InputContract:

@@ -1,14 +1,13 @@
-"""A request is checked and completed before any heavy work.
+"""Checks and completes a request before any heavy work.
 
-Everything that a user can get wrong is said here, within a second.
+Every mistake that a user can make is reported here, within a second.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgezoo.calibration.fp16 import IMAGES
 from edgezoo.calibration.sources import check_source
@@ -16,8 +15,6 @@ from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.core.labels import read_labels
 from edgezoo.core.protocols import Exporter, ExportJob
-from edgezoo.core.recipe import Effort
-from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
@@ -29,51 +26,11 @@ from edgezoo.core.spec import (
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.images import imagenet_classes
 from edgezoo.images.labelled import image_files
-from edgezoo.networks import arguments, user_models
+from edgezoo.networks import arguments, building, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
-from edgezoo.pipeline.check_options import check_words
-from edgezoo.pipeline.for_target import completed
+from edgezoo.pipeline.request import ExportRequest, check_words, completed
 from edgezoo.system import process
-
-DEFAULT_CALIBRATION_COUNT = 200
-DEFAULT_VERIFY_COUNT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRequest:
-    """What a user asks for, in the words of `edgezoo export`.
-
-    `precisions` that are left open become float32, or what `target` wants. `cache` lets the same
-    request be answered with the files that it gave before.
-    """
-
-    model: str
-    arguments: BuildArguments = field(default_factory=BuildArguments)
-    formats: tuple[str, ...] = ("all",)
-    precisions: tuple[str, ...] | None = None
-    weights: str = "imagenet"
-    seed: int = 0
-    calibration: str = "synthetic"
-    calibration_count: int = DEFAULT_CALIBRATION_COUNT
-    effort: Effort = "default"
-    granularity: Granularity = "per-channel"
-    input_kind: str = "pixels"
-    input_layout: str = "nhwc"
-    io: str | None = None
-    output: Path = field(default_factory=lambda: Path("exported"))
-    verify: bool = True
-    verify_count: int = DEFAULT_VERIFY_COUNT
-    min_agreement: float | None = None
-    max_drop: float | None = None
-    images: Path | None = None
-    ground_truth: Path | None = None
-    target: str | None = None
-    preprocessing: str | None = None
-    labels: Path | None = None
-    trust: bool = False
-    embed_resize: bool = False
-    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +59,7 @@ class Plan:
 
     @property
     def stem(self) -> str:
-        """What all file names of this network start with."""
+        """The common start of the names of this network's files."""
         chosen = self.network.arguments
         if self.network.own is not None:
             chosen = replace(chosen, classes=None)
@@ -114,28 +71,28 @@ class Plan:
         return "_".join(parts)
 
     def file_stem(self, job: ExportJob) -> str:
-        """Name of one file without its ending; the border type where it is not the default."""
-        border = f"_{job.io}" if job.io else ""
-        border += "" if job.layout == "NHWC" else f"_{job.layout.lower()}"
-        coarse = "_per-tensor" if job.granularity == "per-tensor" else ""
+        """Name of one file without its suffix, with each choice that is not the default."""
+        io = f"_{job.io}" if job.io else ""
+        layout = "" if job.layout == "NHWC" else f"_{job.layout.lower()}"
+        granularity = "_per-tensor" if job.granularity == "per-tensor" else ""
         resizes = "_resizes" if job.embed_resize else ""
-        return f"{self.stem}_{job.precision}{coarse}{border}{resizes}"
+        return f"{self.stem}_{job.precision}{granularity}{io}{layout}{resizes}"
 
     @property
     def chosen_images(self) -> int:
-        """Images that shape a file, or at least one to see that there are such."""
+        """How many images shape a file; at least one, to check that there are images."""
         if self.needs_calibration:
             return self.request.calibration_count
         return min(IMAGES, self.request.calibration_count) if self.needs_means else 1
 
     @property
     def needs_means(self) -> bool:
-        """Whether a file keeps the means of layers: those in float16 do."""
+        """True where a file keeps the means of layers, as float16 files do."""
         return any(job.precision == "float16" for _, job in self.jobs)
 
     @property
     def needs_calibration(self) -> bool:
-        """True where an int8 file is to be made."""
+        """True where an int8 file is made."""
         return any(job.precision == "int8" for _, job in self.jobs)
 
 
@@ -169,21 +126,21 @@ def resolve(request: ExportRequest) -> Plan:
     if chosen.output_layer is not None:
         registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
         fresh = BuildJob(spec.name, chosen, LocatedWeights("random", None, None))
-        process.call("edgezoo.networks.building:check_output_layer", {"job": fresh.to_json()})
+        process.call(building.check_output_layer, fresh)
     weights = locate(spec, chosen, request.weights)
     network = BuildJob(spec.name, chosen, weights, request.seed, labels=labels)
     return Plan(request, network, jobs, skipped)
 
 
 def _check_labelled(request: ExportRequest) -> None:
-    """See that the images of the accuracy guard and their list are there, without reading them.
+    """Check that the images of the accuracy guard and their list exist, without reading them.
 
     Raises:
-        DataError: they are not.
+        DataError: they do not.
     """
     if request.images is not None and not image_files(request.images):
         raise DataError(
-            f"{request.images} holds no images.", "Endings such as .jpg and .png count."
+            f"{request.images} holds no images.", "Suffixes such as .jpg and .png count."
         )
     if request.ground_truth is not None and not request.ground_truth.is_file():
         raise DataError(
@@ -192,7 +149,7 @@ def _check_labelled(request: ExportRequest) -> None:
 
 
 def _own(request: ExportRequest) -> user_models.Chosen | None:
-    """The user's network, where a path stands for the model."""
+    """The user model, where the model is a path."""
     if is_user_model(request.model):
         return user_models.choose(
             request.model,
@@ -222,32 +179,31 @@ def _labels(request: ExportRequest, chosen: BuildArguments) -> tuple[str, ...]:
 
 
 def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
-    """A user's network, built once where only that tells what it gives."""
+    """A user model with its number of classes, built once where only that shows it."""
     chosen = network.arguments
     if chosen.classes is not None:
         return network
     registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
-    answer = process.call("edgezoo.networks.building:examine", {"job": network.to_json()})
+    shape = process.call(building.output_shape, network)
     if chosen.output_kind == "features":
         return network
-    classes = answer["output_shape"][-1]
+    classes = shape[-1]
     user_models.check_labels(network.labels, classes, request.labels or request.model)
     return replace(network, arguments=replace(chosen, classes=classes))
 
 
 def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
-    """Refuse bounds on classes that a network without its top does not name."""
+    """Refuse bounds on classes for a network that returns features."""
     if chosen.output_kind == "probabilities":
         return
     for option, value in (
         ("--min-agreement", request.min_agreement),
-        ("--max-drop", request.max_drop),
+        ("--max-drop", request.max_drop_points),
         ("--labels", request.labels),
     ):
         if value is not None:
             raise UsageError(
-                f"{option} speaks of classes, and without its last layer the network gives "
-                "features.",
+                f"{option} needs classes, and without its last layer the network returns features.",
                 f"Leave {option} out.",
             )
 
@@ -255,9 +211,9 @@ def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
 def _jobs(
     request: ExportRequest, spec: ModelSpec
 ) -> tuple[tuple[tuple[Exporter, ExportJob], ...], tuple[str, ...]]:
-    """Every format with every precision, and what "all" leaves out, in words.
+    """Every format with every precision, and a sentence for each that "all" leaves out.
 
-    A format that was named and refuses stops everything; "all" means all that can.
+    A refusal of a named format stops the export; "all" means all formats that do not refuse.
     """
     every = "all" in request.formats
     exporters = (
@@ -292,18 +248,54 @@ def _jobs(
             jobs.append((exporter, job))
     if refused and not (every and jobs):
         raise RefusedError(
-            refused[0], "Choose another format or precision, or leave out what stands in the way."
+            refused[0], "Choose another format or precision, or leave out the option that it names."
         )
     return tuple(jobs), tuple(refused)
 
 
-def estimate(plan: Plan) -> dict[str, Any]:
-    """What would be made, about how large and in about how many CPU seconds.
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file that an export would write.
 
-    Sizes follow from the parameters; they are None where arguments change how many there are in a
-    way that only building the network tells. The time is a fit to runs on one x86-64 machine, for
-    the model with its top.
+    Attributes:
+        path: where.
+        format: its format.
+        precision: its precision.
+        bytes_about: its size, from the number of parameters; null where only building the network
+            shows that number.
     """
+
+    path: Path
+    format: str
+    precision: Precision
+    bytes_about: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportEstimate:
+    """What an export would write.
+
+    Attributes:
+        model: name of the model.
+        alpha: its width; null for families without widths.
+        input_size: height and width in pixels.
+        parameters: how many; null where only building the network shows it.
+        weights: "imagenet", "file", "random" or "network".
+        artifacts: the files.
+        cpu_seconds_about: CPU seconds, a fit to runs on one x86-64 machine.
+    """
+
+    model: str
+    alpha: float | None
+    input_size: int
+    parameters: int | None
+    weights: str
+    artifacts: tuple[PlannedFile, ...]
+    cpu_seconds_about: int
+
+
+def estimate(plan: Plan) -> ExportEstimate:
+    """Estimate sizes and CPU time of an export without doing it."""
     chosen = plan.network.arguments
     parameters = plan.spec.parameter_count(chosen.alpha)
     plain = BuildArguments(
@@ -314,27 +306,27 @@ def estimate(plan: Plan) -> dict[str, Any]:
         dropout=chosen.dropout,
     )
     known = chosen == plain and plan.network.own is None
-    files = [
-        {
-            "path": str(plan.request.output / f"{plan.file_stem(job)}{exporter.suffix}"),
-            "format": exporter.name,
-            "precision": job.precision,
-            "bytes_about": plan.spec.bytes_about(job.precision, chosen.alpha) if known else None,
-        }
+    files = tuple(
+        PlannedFile(
+            plan.request.output / f"{plan.file_stem(job)}{exporter.suffix}",
+            exporter.name,
+            job.precision,
+            plan.spec.bytes_about(job.precision, chosen.alpha) if known else None,
+        )
         for exporter, job in plan.jobs
-    ]
+    )
     layers, millions = plan.spec.depth, parameters / 1e6
     seconds = 10 + 0.06 * layers + 0.3 * millions + 1.5 * len(plan.jobs)
     if plan.needs_calibration:
         images = plan.request.calibration_count
         work = millions * (plan.size / plan.spec.default_input_size) ** 2
         seconds += 3 + images * (0.01 + 0.004 * work)
-    return {
-        "model": plan.spec.name,
-        "alpha": chosen.alpha,
-        "input_size": plan.size,
-        "parameters": parameters if known else None,
-        "weights": plan.weights.source,
-        "artifacts": files,
-        "cpu_seconds_about": round(seconds),
-    }
+    return ExportEstimate(
+        plan.spec.name,
+        chosen.alpha,
+        plan.size,
+        parameters if known else None,
+        plan.weights.source,
+        files,
+        round(seconds),
+    )

@@ -1,4 +1,4 @@
-"""`edgezoo verify`: files made earlier, against the Keras network that they came from."""
+"""`edgezoo verify`: compares files with the Keras network that they were made from."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from edgezoo.evaluation.agreement import agreement_top1, compare, smallest_cosin
 from edgezoo.networks import user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
+from edgezoo.pipeline import children
 from edgezoo.system import process, sandbox
-
-_STEPS = "edgezoo.pipeline.children"
 
 
 def verify_files(
@@ -42,7 +41,7 @@ def verify_files(
         count: how many images.
         weights: the file that the network's weights came from, where it was a file.
         seed: of the choice of images.
-        min_agreement: a bound in place of the precision's own.
+        min_agreement: a bound instead of the default of the precision.
         progress: called with what is being done.
         debug: let child processes write to this terminal.
 
@@ -60,31 +59,26 @@ def verify_files(
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
         raise UsageError(
-            "--min-agreement speaks of classes, and these files give features.", "Leave it out."
+            "--min-agreement needs classes, and these files return features.", "Leave it out."
         )
     network = source_network(contract, weights)
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
         chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
-        pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
+        pixels = sources.store(chosen, contract.input_size, folder, "images").path
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
-        calls: list[tuple[str, dict[str, Any]]] = [
-            (
-                f"{_STEPS}:predict_source",
-                {"network": network, "output": str(reference_path), "pixels": pixels},
-            )
+        question = children.Question(pixels, reference_path)
+        jobs: list[process.Job[str | None]] = [
+            process.job(children.predict_source, network, question),
+            *(
+                process.job(children.predict_files, (artifact.path,), pixels, (output,))
+                for artifact, output in zip(loaded, outputs, strict=True)
+            ),
         ]
-        calls += [
-            (
-                f"{_STEPS}:predict_files",
-                {"paths": [str(a.path)], "pixels": pixels, "outputs": [str(output)]},
-            )
-            for a, output in zip(loaded, outputs, strict=True)
-        ]
-        answers = dict(process.call_many(calls, 2, debug))
-        check_weights(contract, answers[0])
+        answers = dict(process.Launcher(debug).run_many(jobs, 2))
+        check_weights(contract, answers[0].value)
         reference = np.load(reference_path, mmap_mode="r")
         scores = [np.load(output, mmap_mode="r") for output in outputs]
     results = [
@@ -121,7 +115,7 @@ def verify_files(
 
 
 def common_contract(loaded: list[Artifact]) -> InputContract:
-    """The contract of the one network that all files came from.
+    """The contract of the network that all files come from.
 
     Raises:
         UsageError: files of different networks.
@@ -139,15 +133,15 @@ def common_contract(loaded: list[Artifact]) -> InputContract:
     return first
 
 
-def source_network(contract: InputContract, weights: str | None) -> dict[str, Any]:
-    """Find the source's weights again and name the network for the step that builds it.
+def source_network(contract: InputContract, weights: str | None) -> BuildJob:
+    """Find the weights of the source network again.
 
     Raises:
-        DataError: the weights are not here, or are others.
+        DataError: the weights are not here, or differ.
     """
     record = contract.weights
     if record.source == user_models.SOURCE:
-        return _own_network(contract, weights)
+        return _user_network(contract, weights)
     spec = registry.model(contract.model)
     if record.source == "file" and weights is None:
         raise DataError(
@@ -161,11 +155,11 @@ def source_network(contract: InputContract, weights: str | None) -> dict[str, An
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return BuildJob(spec.name, contract.arguments, located, record.seed or 0).to_json()
+    return BuildJob(spec.name, contract.arguments, located, record.seed or 0)
 
 
-def _own_network(contract: InputContract, path: str | None) -> dict[str, Any]:
-    """The same for files that came from a user's network."""
+def _user_network(contract: InputContract, path: str | None) -> BuildJob:
+    """The same for files of a user model."""
     record, wanted = contract.weights, contract.arguments
     if path is None:
         raise DataError(
@@ -179,19 +173,19 @@ def _own_network(contract: InputContract, path: str | None) -> dict[str, Any]:
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return BuildJob(contract.model, wanted, found.weights, own=found.own).to_json()
+    return BuildJob(contract.model, wanted, found.weights, own=found.own)
 
 
-def check_weights(contract: InputContract, answer: dict[str, Any]) -> None:
-    """Compare random weights that were made again with those that the contract names.
+def check_weights(contract: InputContract, weights_sha256: str | None) -> None:
+    """Compare the hash of random weights that were made again with the contract's.
 
     Raises:
-        DataError: they are others.
+        DataError: it differs.
     """
     record = contract.weights
-    if record.source == "random" and record.sha256 != answer["weights_sha256"]:
+    if record.source == "random" and record.sha256 != weights_sha256:
         raise DataError(
-            "The random weights could not be made again: another version of Keras or numpy, or "
-            "another kind of CPU, gives other ones.",
+            "The random weights could not be reproduced: another version of Keras or numpy, or "
+            "another kind of CPU, gives different ones.",
             "Verify on the machine that exported, or export again.",
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import EdgeZooError, UsageError
 from edgezoo.core.files import not_a_file
 from edgezoo.images import labelled
@@ -130,37 +129,49 @@ def _measure_there(request: SweepRequest, on: str) -> dict[str, Any]:
     images, truth = None, request.ground_truth
     if request.images is not None:
         paths, truth = labelled.wanted_files(request.images, truth, request.limit)
-        images = remote.Tree(request.images, paths)
+        images = remote.only(request.images, paths)
     for path in request.files:
         if not path.is_file():
             raise not_a_file(path)
-    return remote.call(
+    facts, place = remote.call(
         on,
-        "edgezoo.sweep.entry:measure_here",
-        files=list(request.files),
+        measure_here,
+        files=request.files,
         images=images,
         ground_truth=truth,
         limit=request.limit,
-        threads=list(request.threads),
-        device=list(request.device),
+        threads=request.threads,
+        device=request.device,
         pin=request.pin,
         self_check=request.self_check,
-        settings=asdict(request.settings),
+        settings=request.settings,
     )
+    return {**facts, "remote": typed_json.encode(place)}
 
 
 def measure_here(
-    files: list[str], images: str | None, ground_truth: str | None, **options: Any
+    files: tuple[Path, ...],
+    images: Path | None,
+    ground_truth: Path | None,
+    limit: int | None,
+    threads: tuple[str, ...],
+    device: tuple[str, ...],
+    pin: bool,
+    self_check: bool,
+    settings: Settings,
 ) -> dict[str, Any]:
-    """`measure_files` on a device, from what JSON can carry."""
-    options |= {name: tuple(options[name]) for name in ("threads", "device")}
-    options["settings"] = Settings(**options["settings"])
+    """`measure_files` on a device."""
     return measure_files(
         SweepRequest(
-            files=tuple(map(Path, files)),
-            images=Path(images) if images else None,
-            ground_truth=Path(ground_truth) if ground_truth else None,
-            **options,
+            files=files,
+            images=images,
+            ground_truth=ground_truth,
+            limit=limit,
+            threads=threads,
+            device=device,
+            pin=pin,
+            self_check=self_check,
+            settings=settings,
         )
     )
 

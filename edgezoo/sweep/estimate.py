@@ -27,7 +27,7 @@ def estimate(request: SweepRequest, networks: list[Network]) -> dict[str, Any]:
     seconds = 0.0
     for network in networks:
         if network.plan is not None:
-            seconds += plans.estimate(network.plan)["cpu_seconds_about"]
+            seconds += plans.estimate(network.plan).cpu_seconds_about
         for file in network.files:
             seconds += images * (_DECODE_S + _inference_s(file))
         seconds += sum(_stopwatch_s(request, v) for v in network.variants if not v.estimated)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgezoo.evaluation import accuracy
 from edgezoo.inspection import compile_file
 from edgezoo.measurement import session
 from edgezoo.pipeline.run import run
@@ -55,15 +56,14 @@ def evaluate(
     request: SweepRequest, files: Sequence[Path], reference: Path | None
 ) -> list[dict[str, Any]]:
     """By `edgezoo.evaluation.accuracy`, in a process of its own."""
+    assert request.images is not None
     facts = process.call(
-        "edgezoo.evaluation.accuracy:evaluate",
-        {
-            "artifacts": [str(path) for path in files],
-            "images": str(request.images),
-            "ground_truth": str(request.ground_truth) if request.ground_truth else None,
-            "reference": str(reference) if reference else None,
-            "limit": request.limit,
-        },
+        accuracy.evaluate,
+        files,
+        request.images,
+        ground_truth=request.ground_truth,
+        reference=reference,
+        limit=request.limit,
     )
     entries: list[dict[str, Any]] = facts["results"]
     return entries

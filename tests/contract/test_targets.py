@@ -11,7 +11,8 @@ from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.core.protocols import ExportJob, Placement
 from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, PRECISIONS, BuildArguments
-from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
+from edgezoo.pipeline.plan import Plan, resolve
+from edgezoo.pipeline.request import ExportRequest
 from tests.conftest import ROOT, Ended
 
 TARGETS = registry.targets()

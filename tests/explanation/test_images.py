@@ -81,7 +81,7 @@ def test_place_without_images(tmp_path: Path) -> None:
 
 
 def test_weights_beside_a_float_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--weights none\.h5 does nothing beside --float"):
+    with pytest.raises(UsageError, match=r"--weights none\.h5 has no effect next to --float"):
         explain_file("any.tflite", float_file="float.tflite", weights="none.h5")
 
 

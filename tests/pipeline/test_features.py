@@ -129,7 +129,7 @@ def test_verified_again_from_the_contract(made: dict[str, list[dict[str, Any]]],
     assert all(result["sqnr_db"] > 80 for result in ended.json["results"])
     assert all(pair["agreement_top1"] is None for pair in ended.json["pairs"])
     assert all(pair["cosine"] > 0.99999 for pair in ended.json["pairs"])
-    with pytest.raises(UsageError, match="speaks of classes"):
+    with pytest.raises(UsageError, match="needs classes"):
         edgezoo.verify(paths, min_agreement=0.9)
 
 
