@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgezoo.core import typed_json
 from edgezoo.core.rounding import Granularity, Grid
@@ -43,11 +43,6 @@ class Recipe:
     def positions(self) -> int:
         """Positions of those images that a layer's Hessian is computed from."""
         return 40_000 if self.effort == "best" else 20_000
-
-    @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> Recipe:
-        """Read what `typed_json.encode` wrote."""
-        return typed_json.decode(cls, facts)
 
 
 @dataclass(frozen=True, slots=True)

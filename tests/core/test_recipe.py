@@ -51,4 +51,4 @@ def test_jobs_and_recipes_are_read_as_written() -> None:
     job = ExportJob("onnx", "int8", "normalized", "uint8", "per-channel", 3, "NCHW")
     assert typed_json.decode(ExportJob, json.loads(json.dumps(typed_json.encode(job)))) == job
     recipe = PREPARATION.recipe
-    assert Recipe.from_json(json.loads(json.dumps(typed_json.encode(recipe)))) == recipe
+    assert typed_json.decode(Recipe, json.loads(json.dumps(typed_json.encode(recipe)))) == recipe
