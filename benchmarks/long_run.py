@@ -70,7 +70,7 @@ def export(folder: Path, seed: int) -> list[Path]:
 
     made = edgezoo.export(
         "mobilenet", output=folder, alpha=0.25, input_size=SIZE, weights="random", seed=seed,
-        precisions=("int8",), effort="fast", calibration_count=8, verify_count=8,
+        precision=("int8",), effort="fast", calibration_count=8, verify_count=8,
     )  # fmt: skip
     return [Path(entry["path"]) for entry in made.artifacts]
 

@@ -26,6 +26,7 @@ CLASSES: dict[str, tuple[str, str, str]] = {
     "list": ("edgezoo.networks.catalogue", "ModelList", "edgezoo list --json"),
     "samples": ("edgezoo.images.samples.fetch_samples", "SamplesResult", "edgezoo samples --json"),
     "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
+    "contract": ("edgezoo.core.artifact", "InputContract", "The contract of one file"),
 }
 
 

@@ -18,8 +18,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-_MANY = 40  # layers of a network, of which a list helps nobody
-_TOLD = 300  # characters of another library's words
+_MANY = 40  # names; a longer list is abridged
+_LONGEST = 300  # characters of another library's message
 # As onnxruntime begins: file, line, signature and condition of a check that failed.
 _CHECKED = re.compile(r"/\S+\.(?:cc|cpp|h):\d+ .* was false\. ")
 
@@ -51,7 +51,7 @@ class RefusedError(EdgeZooError):
 
 
 class MissingError(EdgeZooError):
-    """A package, device or compiler is not there; the hint brings it."""
+    """A package, device or compiler is missing; the hint says how to get it."""
 
     exit_code = 4
 
@@ -69,9 +69,9 @@ class ThresholdError(EdgeZooError):
 
 
 class CrashError(EdgeZooError):
-    """A child process died without an answer (a converter's abort, a kill for memory).
+    """A child process died without a result (a converter's abort, a kill for memory).
 
-    `returncode` is that of `subprocess.Popen`: below 0 a signal, None where there was none.
+    `returncode` is that of `subprocess.Popen`: negative for a signal, None where there is none.
     """
 
     returncode: int | None = None
@@ -92,7 +92,7 @@ BY_NAME: dict[str, type[EdgeZooError]] = {
 
 
 def defect(error: Exception) -> EdgeZooError:
-    """What to tell a user of an exception that nobody foresaw."""
+    """Turn an unexpected exception into a message for the user."""
     if isinstance(error, OSError):
         return DataError(
             f"{error.filename or 'A file or the output'}: {error.strerror or error}.",
@@ -105,27 +105,27 @@ def defect(error: Exception) -> EdgeZooError:
 
 
 def words_of(error: Exception, line: int = 0) -> str:
-    """One line of what another library said, cut where it is long, without a full stop.
+    """Return one line of another library's message, cut where it is long, without a full stop.
 
-    Where in its C++ sources that was said tells a user nothing, and is left out.
+    Positions in its C++ sources are left out.
     """
     if isinstance(error, UnicodeDecodeError):
-        return "it is no UTF-8 text"
+        return "it is not UTF-8 text"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = text.strip().splitlines() or ["no reason given"]
     said = lines[line].strip()
-    return (_CHECKED.sub("", said, count=1) or said)[:_TOLD].rstrip(".")
+    return (_CHECKED.sub("", said, count=1) or said)[:_LONGEST].rstrip(".")
 
 
 @contextlib.contextmanager
 def interpreting(what: object) -> Iterator[None]:
-    """Round code that does nothing but interpret a file's content.
+    """Wrap code that does nothing but interpret the content of an untrusted file.
 
-    Offsets, names and types in a file may be anything, and generated readers and native libraries
-    raise whatever that leads to. All of it is the file's fault.
+    Offsets, names and types in a file may have any value, and generated readers and native
+    libraries raise whatever that leads to.
 
     Raises:
-        DataError: `what` cannot be read, with the reader's own words.
+        DataError: `what` cannot be read, with the reader's own message.
     """
     try:
         yield
@@ -140,17 +140,17 @@ def interpreting(what: object) -> Iterator[None]:
 
 
 def either(words: Sequence[str]) -> str:
-    """Words to choose from: "a", "a or b", "a, b or c"."""
+    """Join alternatives: "a", "a or b", "a, b or c"."""
     return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 image", "2 images"."""
+    """Return a number with its noun: "1 image", "2 images"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """A sentence that names the nearest known words, or all of them when none is near."""
+    """Return a sentence with the nearest known words, or with all of them when none is near."""
     import difflib
 
     near = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)

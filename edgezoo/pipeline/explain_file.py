@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -185,7 +185,8 @@ def _rebuild(
     debug: bool,
 ) -> None:
     """Build the Keras network again, store its outputs, and export and run its float file."""
-    contract = explained.contract.for_file(
+    contract = replace(
+        explained.contract,
         precision="float32",
         input_dtype="float32",
         output_dtype="float32",

@@ -33,8 +33,8 @@ def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> i
     if metadata is None:
         return None
     if chosen.source == "synthetic":
-        same = metadata.get("source") == "synthetic" and metadata.get("seed") == chosen.seed
-        return min(len(chosen.names), int(metadata.get("count", 0))) if same else 0
+        same = (metadata.source, metadata.seed) == ("synthetic", chosen.seed)
+        return min(len(chosen.names), metadata.count) if same else 0
     if chosen.source == "npz":
         return fingerprints.overlapping_pixels(metadata, chosen.prints)
     folder = sources.place_of(images)

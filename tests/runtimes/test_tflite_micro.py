@@ -29,7 +29,7 @@ def test_equals_the_reference_kernels_on_every_photograph(
 
 def test_arena_is_as_small_as_it_can_be(exported: Exported) -> None:
     path = exported.path("tflite", "int8")
-    size = tflite_micro.probe(str(path))["arena_bytes"]
+    size = tflite_micro.probe(path).arena_bytes
     assert size % 16 == 0
     tflite_micro._load(path, size)
     with pytest.raises(DataError, match="cannot open"):

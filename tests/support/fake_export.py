@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class FakeExporter:
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
-        contract = source.contract.for_file(precision=job.precision, labels=())
+        contract = replace(source.contract, precision=job.precision, labels=())
         path, weights = (stem.with_name(stem.name + end) for end in (".fake", ".weights"))
         _write(weights, f"{job.precision} of seed {job.seed} ".encode() * 200)
         _write(path, json.dumps(contract.to_json()).encode())

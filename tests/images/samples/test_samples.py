@@ -146,7 +146,8 @@ def test_calibration_on_samples(
     chosen, held_out = sources.choose("samples", 32, 8, 4, 0)
     assert (chosen.source, held_out.source, len(chosen.names)) == ("samples", "samples", 8)
     metadata = sources.metadata(chosen, 32)
-    assert metadata["source"] == "samples" and metadata["fingerprints"]["of"] == "file"
+    assert metadata.source == "samples"
+    assert metadata.fingerprints is not None and metadata.fingerprints.of == "file"
 
 
 def test_accuracy_on_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
