@@ -12,7 +12,9 @@ import json
 from edgezoo.core import typed_json
 
 # name of the schema: module, class, title
-CLASSES: dict[str, tuple[str, str, str]] = {}
+CLASSES: dict[str, tuple[str, str, str]] = {
+    "cache": ("edgezoo.pipeline.export_cache", "CacheResult", "edgezoo cache --json")
+}
 
 
 def schemas() -> dict[str, str]:

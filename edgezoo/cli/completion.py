@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
 
-# Where each shell looks by itself, below the home folder.
+# The default folder of each shell.
 _PLACES = {
     "bash": "~/.local/share/bash-completion/completions/edgezoo",
     "zsh": "~/.zfunc/_edgezoo",
@@ -16,13 +16,13 @@ _PLACES = {
 }
 
 
-@click.command("completion", short_help="Print what completes commands in a shell.")
+@click.command("completion", short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(list(_PLACES)))
 @common
 def COMMAND(shell: str, as_json: bool, debug: bool) -> None:
-    """Print the script that lets SHELL complete commands, options and names.
+    """Print a script that lets SHELL complete commands, options and names.
 
-    bash needs its release 4.4 or newer; zsh looks in folders of its fpath alone.
+    Requires bash 4.4 or newer; for zsh, a folder in fpath.
 
     \b
     Examples:
