@@ -27,6 +27,7 @@ CLASSES: dict[str, tuple[str, str, str]] = {
     "samples": ("edgezoo.images.samples.fetch_samples", "SamplesResult", "edgezoo samples --json"),
     "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
     "contract": ("edgezoo.core.artifact", "InputContract", "The contract of one file"),
+    "cache": ("edgezoo.pipeline.export_cache", "CacheResult", "edgezoo cache --json"),
 }
 
 

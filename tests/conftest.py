@@ -38,7 +38,7 @@ os.environ["EDGEZOO_CACHE_LIMIT"] = "0"
 # For children of this process.
 os.environ["PYTHONPATH"] = PATH
 # As support/site does elsewhere.
-limits._LEAST_TIMEOUT = 600.0
+limits._MIN_TIMEOUT = 600.0
 
 FORMATS = {name: exporter.suffix for name, exporter in registry.exporters().items()}
 PRECISIONS = ("float32", "float16", "int8")

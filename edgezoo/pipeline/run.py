@@ -265,9 +265,9 @@ def _facts(work: Work) -> dict[str, Any]:
         "weights": {**asdict(weights), "origin": provenance.origin(work.plan.spec, weights)},
         "request": provenance.portable(request),
         "command": provenance.command(request),
-        "edgezoo": maker["edgezoo"],
-        "versions": maker["packages"],
-        "platform": maker["platform"],
+        "edgezoo": typed_json.encode(maker.edgezoo),
+        "versions": maker.packages,
+        "platform": typed_json.encode(maker.platform),
         "reproducible_within": provenance.limits(request, weights),
         "usage": typed_json.encode(work.usage),
     }

@@ -125,7 +125,7 @@ def test_ctrl_c_before_there_is_anything_to_keep(
     ended = _interrupted("Decoding", "finetune", trained.keras, "--preprocessing", "tf", "--data",
                          tuned.data, "-o", output / "x.keras")  # fmt: skip
     assert ended.returncode == 130
-    assert "nothing half-written" in ended.stderr
+    assert "no partial files" in ended.stderr
     assert not output.exists()
 
 

@@ -98,7 +98,7 @@ def _call(
 
 @pytest.mark.parametrize("name", ["fill", "leak"])
 def test_memory(name: str) -> None:
-    with pytest.raises(DataError, match=r"memory than the 0\.5 GiB") as caught:
+    with pytest.raises(DataError, match=r"memory than 0\.5 GiB") as caught:
         _call(name, Limits(1 << 29, PATIENCE))
     assert "--max-memory" in caught.value.hint
 
@@ -106,9 +106,7 @@ def test_memory(name: str) -> None:
 @pytest.mark.parametrize("mebibytes", [1, 2])
 def test_memory_that_is_too_little_for_python(mebibytes: int) -> None:
     """It ends before the file is looked at, with words of its own and an exit code."""
-    with pytest.raises(
-        DataError, match=rf"m\.tflite needs more memory than the {mebibytes}\.0 MiB"
-    ):
+    with pytest.raises(DataError, match=rf"m\.tflite needs more memory than {mebibytes}\.0 MiB"):
         _call("reserve", Limits(mebibytes << 20, PATIENCE))
 
 
@@ -118,7 +116,7 @@ def test_address_space_that_is_only_reserved_is_no_memory() -> None:
 
 
 def test_hang_that_holds_the_lock_of_python() -> None:
-    with pytest.raises(DataError, match=r"m\.tflite came no further for 1 s") as caught:
+    with pytest.raises(DataError, match=r"m\.tflite made no progress for 1 s") as caught:
         _call("hang", Limits(None, 1.0))
     assert "--max-seconds" in caught.value.hint
 

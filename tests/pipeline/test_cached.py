@@ -163,11 +163,14 @@ def test_classes_that_are_found_by_themselves_are(guarded: ExportRequest, tmp_pa
 
 def test_code_and_packages_are(request_: ExportRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     key, maker = _key(request_), provenance.maker()
-    for part, name in (("edgezoo", "code_sha256"), ("packages", "numpy"), ("platform", "python")):
-        other = {**maker, part: {**maker[part], name: "other"}}
+    for other in (
+        replace(maker, edgezoo=replace(maker.edgezoo, code_sha256="other")),
+        replace(maker, packages={**maker.packages, "numpy": "other"}),
+        replace(maker, platform=replace(maker.platform, python="other")),
+    ):
         monkeypatch.setattr(provenance, "maker", lambda other=other: other)
         assert _key(request_) != key
-    commit = {**maker, "edgezoo": {**maker["edgezoo"], "commit": "other"}}
+    commit = replace(maker, edgezoo=replace(maker.edgezoo, commit="other"))
     monkeypatch.setattr(provenance, "maker", lambda: commit)
     assert _key(request_) == key, "the same code of another commit"
 

@@ -57,7 +57,7 @@ def test_killed_at_every_change(folder: Path, tmp_path: Path) -> None:
         assert fake_export.complete(folder, seed) == [], f"after change {moment}, run again"
     left = [path.name for path in (tmp_path / "cache" / "exports").iterdir()]
     assert not [name for name in left if name.startswith(".")]
-    assert export_cache.info()["bytes"] <= export_cache.limit()
+    assert export_cache.info().bytes <= export_cache.limit()
 
 
 def test_killed_again_and_again(folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _limits(module: Any) -> None:
-    module._LEAST_TIMEOUT = 600.0
+    module._MIN_TIMEOUT = 600.0
     confine, counted = module.confine, os.environ.get("EDGEZOO_TEST_COVERAGE")
 
     def confine_all_but_coverage(limits: Any, writable: Iterable[Path]) -> None:

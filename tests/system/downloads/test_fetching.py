@@ -153,14 +153,14 @@ def test_servers_that_have_no_file(
     site: FileServer, wanted: Wanted, status: int, requests: int
 ) -> None:
     site.for_good = Fault(status=status)
-    assert f"the server answers {status}" in _refused(wanted)
+    assert f"the server returns {status}" in _refused(wanted)
     assert len(site.asked) == requests
     assert _left(wanted) == []
 
 
 def test_silence(site: FileServer, wanted: Wanted) -> None:
     site.for_good = Fault(stall=0)
-    assert "nothing came for 0.5 s" in _refused(wanted, replace(QUICK, timeout_s=0.5))
+    assert "no data for 0.5 s" in _refused(wanted, replace(QUICK, timeout_s=0.5))
 
 
 def test_nobody_there(wanted: Wanted) -> None:
@@ -199,7 +199,7 @@ def test_one_alteration_is_mended_by_fetching_again(site: FileServer, wanted: Wa
         (Fault(alter=lambda data: HTML), "web page"),
         (Fault(alter=lambda data: data[:-1] + b"x"), "MD5 is not the published one"),
         (Fault(alter=lambda data: data[:-1]), "MD5 is not the published one"),
-        (Fault(headers={"Content-Encoding": "gzip"}), "packed"),
+        (Fault(headers={"Content-Encoding": "gzip"}), "compresses"),
     ],
 )
 def test_altered(site: FileServer, wanted: Wanted, fault: Fault, words: str) -> None:
@@ -232,7 +232,7 @@ def test_hash_that_the_server_sends_along(
     headers: dict[str, str | None] = {header: f"{prefix}{digest}{suffix}"}
     unknown = replace(wanted, digest=None)
     site.for_good = Fault(headers=headers, alter=lambda data: data[:-1] + b"x")
-    assert "is not the one that the server sent along" in _refused(unknown)
+    assert "is not the one that the server sent" in _refused(unknown)
     site.for_good = Fault(headers=headers)
     fetch(unknown, QUICK)
     assert wanted.place.read_bytes() == DATA
@@ -244,7 +244,7 @@ def test_first_seen_is_compared_later(site: FileServer, wanted: Wanted, tmp_path
     assert seen.known() == {unknown.url: hashlib.sha256(DATA).hexdigest()}
     again = replace(unknown, place=tmp_path / "again" / "file.bin")
     site.files["/file.bin"] = DATA[:-1] + b"x"
-    assert "not the file that first came" in _refused(again)
+    assert "not the file first downloaded" in _refused(again)
     seen.record_path().unlink()  # as the message says
     fetch(again, QUICK)
 
@@ -268,7 +268,7 @@ def test_mirror(site: FileServer, wanted: Wanted, monkeypatch: pytest.MonkeyPatc
     assert wanted.place.read_bytes() == DATA
     assert list(seen.known()) == [origin]
     monkeypatch.setenv("EDGEZOO_MIRROR", "my-mirror")
-    with pytest.raises(UsageError, match="EDGEZOO_MIRROR=my-mirror is no address"):
+    with pytest.raises(UsageError, match="EDGEZOO_MIRROR=my-mirror is not an address"):
         fetch(replace(wanted, place=wanted.place.with_name("other")), QUICK)
 
 
@@ -280,7 +280,7 @@ def test_proxy_of_the_environment(
     fetch(replace(wanted, url=url), QUICK)
     assert site.asked == [(url, None)]
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with pytest.raises(DataError, match="the proxy does not answer"):
+    with pytest.raises(DataError, match="the proxy does not respond"):
         fetch(replace(wanted, url=url, place=wanted.place.with_name("other")), QUICK)
 
 

@@ -218,9 +218,9 @@ def _unknown_host(machine: Machine) -> str:
 
 WRONG: dict[str, tuple[Callable[[Machine], str], str]] = {
     "key": (_wrong_key, "ssh-copy-id -p "),
-    "no Python": (lambda m: m.url("/bin/true"), "does not answer as a Python does"),
+    "no Python": (lambda m: m.url("/bin/true"), "is not a Python interpreter"),
     "host key": (_unknown_host, "fingerprint"),
-    "port": (lambda m: m.url().replace(f":{m.port}", ":1"), "nothing listens"),
+    "port": (lambda m: m.url().replace(f":{m.port}", ":1"), "no server listens"),
     "python": (lambda m: m.url("/no/such/python"), "it has no /no/such/python"),
     "folder": (lambda m: m.url("/usr"), "/usr"),
     "name": (lambda m: "ssh://nobody@no.such.host.invalid", "name is unknown"),
