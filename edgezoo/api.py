@@ -31,7 +31,8 @@ from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments, building, catalogue
 from edgezoo.pipeline import explain_file, verify_files
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
-from edgezoo.pipeline.run import ExportResult, require_passed, run
+from edgezoo.pipeline.result import ExportResult
+from edgezoo.pipeline.run import require_passed, run
 from edgezoo.reporting import recommendation, report_files
 from edgezoo.reporting.recommendation import Budgets
 from edgezoo.reporting.rows import rows

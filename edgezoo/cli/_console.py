@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgezoo.core.protocols import RanOn
+    from edgezoo.evaluation.agreement import Comparison
+    from edgezoo.pipeline.result import Verification
     from edgezoo.system.remote import Remote
 
 if TYPE_CHECKING:
@@ -253,18 +255,16 @@ def size(count: int) -> str:
     return f"{count / 1e3:.0f} kB" if count >= 1e3 else f"{count} B"
 
 
-def decibels(check: dict[str, Any]) -> str:
-    """Format the SQNR of a verification; it is null if there is no difference."""
-    if check.get("sqnr_db") is not None:
-        return f"{check['sqnr_db']:.1f}"
-    return "exact" if check["verdict"] == "passed" else "-"
+def decibels(check: Verification | Comparison) -> str:
+    """Format the SQNR of a verification; it is None if there is no difference."""
+    if check.sqnr_db is not None:
+        return f"{check.sqnr_db:.1f}"
+    return "exact" if check.verdict == "passed" else "-"
 
 
-def agreement(check: dict[str, Any]) -> str:
+def agreement(check: Verification | Comparison) -> str:
     """Format the top-1 agreement of a verification; for features, the smallest cosine."""
-    if check.get("cosine") is not None:
-        return f"{check['cosine']:.4f}"
-    return percent(check.get("agreement_top1"))
+    return f"{check.cosine:.4f}" if check.cosine is not None else percent(check.agreement_top1)
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -10,12 +10,12 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, split, trusted
-from edgezoo.core import registry, typed_json
+from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 
 if TYPE_CHECKING:
     from edgezoo.pipeline.plan import ExportEstimate, Plan
-    from edgezoo.pipeline.run import ExportResult
+    from edgezoo.pipeline.result import ExportedFile, ExportResult
 
 
 @click.command("export", short_help="Export MODEL to files, and verify each of them.")
@@ -212,9 +212,8 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
         if not as_json:
             _show_result(plan, result)
     if as_json:
-        facts = [result.to_json() for result in results]
-        merged = facts[0] if len(facts) == 1 else _merge(facts)
-        _console.print_json(merged)
+        merged = results[0] if len(results) == 1 else _merge(results)
+        _console.print_json(merged.to_json())
     failures = [text for result in results for text in result.failures]
     for text in failures:
         _console.note(f"Failed: {text}")
@@ -225,21 +224,24 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
     return 0
 
 
-def _merge(facts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Merge the JSON of several models into one object."""
-    return {
-        "artifacts": [entry for fact in facts for entry in fact["artifacts"]],
-        "manifest": facts[-1]["manifest"],
-        "manifests": [fact["manifest"] for fact in facts],
-        "warnings": [text for fact in facts for text in fact["warnings"]],
-        "failures": [text for fact in facts for text in fact["failures"]],
-        "cached": all(fact["cached"] for fact in facts),
-    }
+def _merge(results: list[ExportResult]) -> ExportResult:
+    """Merge the results of several models into one."""
+    return replace(
+        results[-1],
+        artifacts=tuple(entry for result in results for entry in result.artifacts),
+        manifests=tuple(result.manifest for result in results),
+        warnings=tuple(text for result in results for text in result.warnings),
+        failures=tuple(text for result in results for text in result.failures),
+        usage=None,
+        cached=all(result.cached for result in results),
+    )
 
 
 def _show_plans(plans: list[ExportEstimate], as_json: bool) -> None:
+    from edgezoo.pipeline.result import DryRun
+
     if as_json:
-        _console.print_json({"dry_run": True, "plans": typed_json.encode(plans)})
+        _console.print_json(DryRun(tuple(plans)).to_json())
         return
     for plan in plans:
         width = "" if plan.alpha is None else f" {plan.alpha:g}"
@@ -257,26 +259,23 @@ def _about(count: int | None) -> str:
 
 
 def _show_result(plan: Plan, result: ExportResult) -> None:
-    from edgezoo.pipeline import guard
-
     rows = []
     for entry in result.artifacts:
-        name, check = Path(entry["path"]).name, entry["verification"]
-        compared = (check["verdict"], _console.agreement(check), _console.decibels(check))
-        rows.append((name, _console.size(entry["bytes"]), *compared))
+        check = entry.verification
+        compared = (check.verdict, _console.agreement(check), _console.decibels(check))
+        rows.append((entry.path.name, _console.size(entry.bytes), *compared))
     agree = "same top-1" if plan.network.arguments.output_kind == "probabilities" else "cosine"
     untrained = "" if plan.weights.source != "random" else " (untrained: random weights)"
     _console.table(
         f"{result.manifest.parent}{untrained}", ("file", "size", "verified", agree, "SQNR dB"), rows
     )
     for entry in result.artifacts:
-        if "guard" in entry:
-            found = typed_json.decode(guard.GuardRecord, entry["guard"])
-            _console.say(found.line(Path(entry["path"]).name))
+        if entry.guard is not None:
+            _console.say(entry.guard.line(entry.path.name))
 
 
-def _next_command(entries: tuple[dict[str, Any], ...], plan: Plan) -> None:
-    path, target = entries[-1]["path"], plan.request.target
+def _next_command(entries: tuple[ExportedFile, ...], plan: Plan) -> None:
+    path, target = entries[-1].path, plan.request.target
     if target is not None:
         compiled = registry.target(target).compile is not None
         commands = [f"inspect {path} --target {target}"]

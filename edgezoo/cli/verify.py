@@ -74,7 +74,7 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
     from edgezoo.pipeline.verify_files import verify_files
 
     with _console.status(not options["quiet"] and not options["debug"]) as progress:
-        facts = verify_files(
+        result = verify_files(
             artifacts,
             images=options["images"],
             count=options["count"],
@@ -85,29 +85,29 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
             debug=options["debug"],
         )
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(result.to_json())
     else:
         rows = [
             (
-                Path(entry["artifact"]).name,
-                entry["verdict"],
+                entry.artifact.name,
+                entry.verdict,
                 _console.agreement(entry),
                 _console.decibels(entry),
-                "-" if entry["max_abs_diff"] is None else f"{entry['max_abs_diff']:.1e}",
+                "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}",
             )
-            for entry in facts["results"]
+            for entry in result.results
         ]
-        agree = "same top-1" if facts["results"][0]["cosine"] is None else "cosine"
+        agree = "same top-1" if result.results[0].cosine is None else "cosine"
         _console.table(
-            f"Against Keras on {facts['images']} images ({facts['image_source']})",
+            f"Against Keras on {result.images} images ({result.image_source})",
             ("file", "verdict", agree, "SQNR dB", "max diff"),
             rows,
         )
         _console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
-    for entry in facts["results"]:
-        for text in entry["failures"]:
-            _console.note(f"Failed: {entry['artifact']}: {text}")
-    return 0 if facts["passed"] else 6
+    for entry in result.results:
+        for text in entry.failures:
+            _console.note(f"Failed: {entry.artifact}: {text}")
+    return 0 if result.passed else 6
 
 
 def _verify_manifests(

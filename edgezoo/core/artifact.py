@@ -219,7 +219,7 @@ class InputContract:
 class FileRecord:
     """One file of an artifact."""
 
-    path: str
+    path: Path
     bytes: Positive
     sha256: str
 
@@ -249,7 +249,7 @@ class ArtifactRecord:
         trained: false for random weights
     """
 
-    path: str
+    path: Path
     format: str
     precision: Precision
     bytes: Positive
@@ -303,7 +303,7 @@ class Artifact:
         contract = self.required_contract()
         hashes = [file_sha256(file) for file in self.files]
         return ArtifactRecord(
-            path=str(self.path),
+            path=self.path,
             format=self.format,
             precision=contract.precision,
             bytes=self.bytes,
@@ -316,7 +316,7 @@ class Artifact:
                 contract.shape, contract.input_dtype, contract.layout, contract.input_kind
             ),
             files=tuple(
-                FileRecord(str(file), file.stat().st_size, digest)
+                FileRecord(file, file.stat().st_size, digest)
                 for file, digest in zip(self.files, hashes, strict=True)
             ),
         )

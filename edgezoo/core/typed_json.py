@@ -80,6 +80,16 @@ class InvalidValueError(ValueError):
         self.path, self.problem, self.reason = path, problem, reason
 
 
+class JsonObject:
+    """A result that a command prints."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that the command prints with --json."""
+        return dict(encode(self))
+
+
 def optional(default: Any = None) -> Any:
     """A field whose key may be missing from the JSON, and is left out while it holds None."""
     return field(default=default, metadata={_OMIT: True})
@@ -301,16 +311,19 @@ def _scalar(wanted: Any, value: Any, path: str) -> Any:
     raise _invalid(path, value)
 
 
-def schema(described: type[Any], title: str, name: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a dataclass.
+def schema(described: Sequence[type[Any]], title: str, name: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a dataclass, or of one of several.
 
     Args:
-        described: the dataclass of the whole.
+        described: the dataclasses.
         title: a line for readers.
         name: of the schema; its `$id` is "urn:edgezoo:schema:NAME:1".
     """
     definitions: dict[str, Any] = {}
-    whole = _object_schema(described, definitions)
+    if len(described) == 1:
+        whole = _object_schema(described[0], definitions)
+    else:
+        whole = {"oneOf": [_schema_of(one, definitions) for one in described]}
     facts = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:edgezoo:schema:{name}:1",

@@ -17,11 +17,11 @@ import re
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError, EdgeZooError, UsageError, did_you_mean
 from edgezoo.core.paths import cache_home
+from edgezoo.pipeline.result import MadeFiles
 from edgezoo.system.staging import staging
 
 LIMIT = "EDGEZOO_CACHE_LIMIT"
@@ -31,7 +31,6 @@ _LIMIT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.I)
 _PART = "exports"
 _ENTRY = "entry.json"
 _BLOCK = 1 << 20
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class _Entry:
 
     sha256: str
     files: dict[str, str]
-    facts: Facts
+    made: MadeFiles
 
 
 def limit() -> int:
@@ -92,18 +91,18 @@ def limit() -> int:
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
-def fetch(key: str, place: Path) -> Facts | None:
+def fetch(key: str, place: Path) -> MadeFiles | None:
     """Copy the files of an entry into a folder.
 
     Returns:
-        The facts given to `keep`; None if there is no undamaged entry.
+        What `keep` was given; None if there is no undamaged entry.
     """
     folder = _exports() / key
     if not folder.exists():
         return None
     try:
         entry = typed_json.decode(_Entry, json.loads((folder / _ENTRY).read_text(encoding="utf-8")))
-        whole = entry.sha256 == _hash(entry.facts, entry.files) and all(
+        whole = entry.sha256 == _hash(entry.made, entry.files) and all(
             _copied(folder / "files" / name, place / name) == digest
             for name, digest in entry.files.items()
         )
@@ -113,7 +112,7 @@ def fetch(key: str, place: Path) -> Facts | None:
     except OSError:  # in the cache or in the folder; exporting the files anew will report it
         return None
     if whole:
-        return entry.facts
+        return entry.made
     _remove(folder)
     return None
 
@@ -128,7 +127,7 @@ def _copied(source: Path, target: Path) -> str:
     return state.hexdigest()
 
 
-def keep(key: str, files: list[Path], facts: Facts) -> None:
+def keep(key: str, files: list[Path], exported: MadeFiles) -> None:
     """Copy files into the cache if the limit allows, then remove the least recently used entries.
 
     A cache that cannot be written, or an entry that another process is writing, is not an error,
@@ -141,14 +140,15 @@ def keep(key: str, files: list[Path], facts: Facts) -> None:
         made = stage / "made"
         (made / "files").mkdir(parents=True)
         hashes = {path.name: _copied(path, made / "files" / path.name) for path in files}
-        entry = typed_json.encode(_Entry(_hash(facts, hashes), hashes, facts))
+        entry = typed_json.encode(_Entry(_hash(exported, hashes), hashes, exported))
         (made / _ENTRY).write_text(json.dumps(entry), encoding="utf-8")
         made.rename(_exports() / key)
         _shrink(stage)
 
 
-def _hash(facts: Facts, files: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps([facts, files], sort_keys=True).encode()).hexdigest()
+def _hash(exported: MadeFiles, files: dict[str, str]) -> str:
+    text = json.dumps([typed_json.encode(exported), files], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _exports() -> Path:

@@ -38,6 +38,7 @@ _OPTIONS = {
     "precisions": "--precision",
     "verify_count": "--verify-images",
     "input_kind": "--input",
+    "max_drop_points": "--max-drop",
 }
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
 

@@ -16,6 +16,7 @@ from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
+from edgezoo.pipeline.result import ExportedFile
 from edgezoo.pipeline.run import execute
 from edgezoo.results import manifest as manifests
 
@@ -88,7 +89,7 @@ def reproduce(
         with TemporaryDirectory(prefix="edgezoo-") as folder:
             plan = replace(plan, request=replace(plan.request, output=Path(folder)))
             made = execute(plan, progress, debug).artifacts
-        again = {Path(f["path"]).name: f["sha256"] for entry in made for f in entry["files"]}
+        again = {file.path.name: file.sha256 for entry in made for file in entry.files}
         differences += _changed_inputs(entries, made)
         for file in (file for entry in entries for file in entry["files"]):
             name, sha256 = file["path"], file["sha256"]
@@ -121,6 +122,9 @@ def _request(
     Raises:
         DataError: an input is missing, or the request is invalid.
     """
+    if "max_drop" in recorded:  # as manifests before 0.2 call it
+        recorded = {**recorded, "max_drop_points": recorded["max_drop"]}
+        del recorded["max_drop"]
     unknown = provenance.unknown_fields(recorded)
     if unknown:
         raise DataError(
@@ -199,9 +203,9 @@ def _short(word: str | None) -> str:
     return "unknown" if word is None else word[:12]
 
 
-def _changed_inputs(before: list[Facts], after: tuple[Facts, ...]) -> list[str]:
+def _changed_inputs(before: list[Facts], after: tuple[ExportedFile, ...]) -> list[str]:
     """List inputs that differ according to the contracts of the files."""
-    now = {Path(entry["path"]).name: entry["contract"] for entry in after}
+    now = {entry.path.name: entry.contract for entry in after}
     found = []
     for entry in before:
         contract = now.get(entry["path"])

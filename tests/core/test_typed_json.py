@@ -121,7 +121,7 @@ def test_arguments_are_read_as_annotated() -> None:
 
 def test_schema_accepts_what_is_read_and_nothing_else() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    schema = typed_json.schema(Contract, "A contract", "contract")
+    schema = typed_json.schema([Contract], "A contract", "contract")
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     written = typed_json.encode(typed_json.decode(Contract, GOOD))

@@ -113,6 +113,7 @@ def test_export_and_manifest(exported: Exported) -> None:
 
 def test_export_of_two_models_without_verification(cli: Cli, tmp_path: Path) -> None:
     from edgezoo.cli.export import _merge
+    from edgezoo.pipeline.result import ExportResult
 
     arguments = (
         *("export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--weights", "random"),
@@ -120,7 +121,8 @@ def test_export_of_two_models_without_verification(cli: Cli, tmp_path: Path) -> 
     )
     facts = cli(*arguments, "-o", tmp_path).json
     check("export", facts)
-    check("export", _merge([facts, facts]))
+    result = typed_json.decode(ExportResult, facts)
+    check("export", _merge([result, result]).to_json())
     check("manifest", json.loads(Path(facts["manifest"]).read_text()))
 
 

@@ -16,7 +16,8 @@ from edgezoo.images import samples
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import resolve
 from edgezoo.pipeline.request import ExportRequest
-from edgezoo.pipeline.run import ExportResult, run
+from edgezoo.pipeline.result import ExportResult
+from edgezoo.pipeline.run import run
 from edgezoo.system import process
 from tests.support import fake_export
 
@@ -37,7 +38,7 @@ def _export(folder: Path, seed: int = 1, **more: Any) -> ExportResult:
 
 def test_the_same_bytes_without_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _export(tmp_path / "first")
-    monkeypatch.setattr(process, "call", None)
+    monkeypatch.setattr(process.Launcher, "run", None)
     second = _export(tmp_path / "second")
     assert (first.cached, second.cached) == (False, True)
     assert _bytes(tmp_path / "first") == _bytes(tmp_path / "second"), "the manifest too"
