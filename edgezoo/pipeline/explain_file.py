@@ -104,7 +104,14 @@ def explain_file(
         labels, why_not = explain_images.labels_of(chosen, images, contract)
         pixels = sources.store(chosen, contract.input_size, folder, "images").path
         if explained.float_file is None:
-            _rebuild(explained, weights and str(weights), folder, pixels, progress, debug)
+            _rebuild(
+                explained,
+                None if weights is None else str(weights),
+                folder,
+                pixels,
+                progress,
+                debug,
+            )
         progress("Running the file layer by layer")
         found = (
             process.Launcher(debug)
