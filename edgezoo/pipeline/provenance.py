@@ -42,6 +42,7 @@ _OPTIONS = {
     "precisions": "--precision",
     "verify_count": "--verify-images",
     "input_kind": "--input",
+    "max_drop_points": "--max-drop",
 }
 _NAME = re.compile(r"[\w.-]+")
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
@@ -231,5 +232,4 @@ def _labelled(request: ExportRequest) -> object:
 
 def unknown_fields(facts: Facts) -> set[str]:
     """Return the fields of a recorded request that this version of EdgeZoo does not know."""
-    known = {field.name for field in fields(ExportRequest)} | {*BuildArguments.__slots__}
-    return set(facts) - known
+    return {*facts} - {field.name for field in fields(ExportRequest)} - {*BuildArguments.__slots__}

@@ -24,7 +24,10 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         (("export", "a" * 300), ("There is no model 'aaa",)),
         (("list", "qqq"), ("qqq",)),
         (("list", "--min-top1", "nan"), ("--min-top1", "nan is not a number")),
-        (("recommend", "a", "--max-latency-ms", "nan"), ("--max-latency-ms", "nan is not a number")),
+        (
+            ("recommend", "a", "--max-latency-ms", "nan"),
+            ("--max-latency-ms", "nan is not a number"),
+        ),
         (("exprt", "mobilenet"), ("exprt", "export")),
         (("export", "mobilenet", "--alhpa", "0.5"), ("--alhpa", "--alpha")),
         (("export", "mobilenet", "--int4"), ("--int4", "--int8")),

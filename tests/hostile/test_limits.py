@@ -102,9 +102,7 @@ def test_memory(name: str) -> None:
 @pytest.mark.parametrize("mebibytes", [1, 2])
 def test_memory_that_is_too_little_for_python(mebibytes: int) -> None:
     """It ends before the file is looked at, with words of its own and an exit code."""
-    with pytest.raises(
-        DataError, match=rf"m\.tflite needs more memory than {mebibytes}\.0 MiB"
-    ):
+    with pytest.raises(DataError, match=rf"m\.tflite needs more memory than {mebibytes}\.0 MiB"):
         _call("reserve", Limits(mebibytes << 20, 20.0))
 
 
