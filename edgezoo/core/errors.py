@@ -77,18 +77,8 @@ class CrashError(EdgeZooError):
     returncode: int | None = None
 
 
-BY_NAME: dict[str, type[EdgeZooError]] = {
-    cls.__name__: cls
-    for cls in (
-        EdgeZooError,
-        UsageError,
-        RefusedError,
-        MissingError,
-        DataError,
-        ThresholdError,
-        CrashError,
-    )
-}
+_CLASSES: tuple[type[EdgeZooError], ...] = (EdgeZooError, *EdgeZooError.__subclasses__())
+BY_NAME = {cls.__name__: cls for cls in _CLASSES}
 
 
 def defect(error: Exception) -> EdgeZooError:

@@ -10,11 +10,7 @@ from edgezoo.images.labelled import find_labelled
 
 
 def require(images: str) -> None:
-    """Check that the source of the images exists.
-
-    Raises:
-        DataError: it does not.
-    """
+    """Raise a DataError if the source of the images does not exist."""
     if images not in ("synthetic", samples.WORD) and not sources.place_of(images).exists():
         raise DataError(
             f"There are no images at {images}.",

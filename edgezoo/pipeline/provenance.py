@@ -194,5 +194,4 @@ def _labelled(request: ExportRequest) -> object:
 
 def unknown_fields(facts: Facts) -> set[str]:
     """Return the fields of a recorded request that this version of EdgeZoo does not know."""
-    known = {field.name for field in fields(ExportRequest)} | {*BuildArguments.__slots__}
-    return set(facts) - known
+    return {*facts} - {field.name for field in fields(ExportRequest)} - {*BuildArguments.__slots__}

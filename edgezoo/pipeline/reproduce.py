@@ -23,6 +23,9 @@ from edgezoo.results import manifest as manifests
 Facts = dict[str, Any]
 # Values of a request's fields that are not files or folders.
 _WORDS = {"calibration": ("synthetic",), "weights": ("imagenet", "random")}
+# Fields of a contract that identify inputs.
+_CALIBRATION = (("calibration", "list_sha256"), ("calibration", "fingerprints"))
+_INPUTS = (("weights", "sha256"), *_CALIBRATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,17 +210,10 @@ def _changed_inputs(before: list[Facts], after: tuple[ExportedFile, ...]) -> lis
     """List inputs that differ according to the contracts of the files."""
     now = {entry.path.name: entry.contract for entry in after}
     found = []
-    for entry in before:
-        contract = now.get(entry["path"])
-        if contract is None:
-            continue
-        for name, key in (
-            ("weights", "sha256"),
-            ("calibration", "list_sha256"),
-            ("calibration", "fingerprints"),
-        ):
+    for entry in (entry for entry in before if entry["path"] in now):
+        for name, key in _INPUTS:
             old = (entry["contract"].get(name) or {}).get(key)
-            new = (contract.get(name) or {}).get(key)
+            new = (now[entry["path"]].get(name) or {}).get(key)
             if json.dumps(old) != json.dumps(new):
                 what = "list of calibration images" if key == "list_sha256" else name
                 found.append(f"{entry['path']}: the {what} changed")

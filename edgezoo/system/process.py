@@ -232,17 +232,16 @@ def _killed_on_exit(child: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def _read_answer(function: str, code: int, answer: Path, log: Path) -> dict[str, Any]:
-    if answer.exists():
-        facts: dict[str, Any] = json.loads(answer.read_text())
-        if "error" not in facts:
-            return facts
-        raise _error_of(facts)
-    raise _death(function, code, log)
+    if not answer.exists():
+        raise _death(function, code, log)
+    return _checked(json.loads(answer.read_text()))
 
 
-def _error_of(facts: dict[str, Any]) -> EdgeZooError:
-    error = facts["error"]
-    return BY_NAME.get(error["class"], EdgeZooError)(error["message"], error["hint"])
+def _checked(facts: dict[str, Any]) -> dict[str, Any]:
+    """Raise the error that a child reports, if any."""
+    if error := facts.get("error"):
+        raise BY_NAME.get(error["class"], EdgeZooError)(error["message"], error["hint"])
+    return facts
 
 
 def _death(function: str, code: int, log: Path) -> EdgeZooError:
@@ -283,8 +282,7 @@ class Conversation(Generic[C]):
         Args:
             partner: the class; it is called without arguments.
             debug: the child writes to this terminal.
-            timeout_s: seconds after which a call without a response kills the child; None for no
-                timeout.
+            timeout_s: seconds until a call without a response kills the child; None for never.
         """
         self.timeout_s = timeout_s
         self._name = name_of(partner)
@@ -342,10 +340,7 @@ class Conversation(Generic[C]):
             )
         if not line.endswith(b"\n"):
             raise _death(f"{self._name}:{method}", self._child.wait(), self._log)
-        facts: dict[str, Any] = json.loads(line)
-        if "error" in facts:
-            raise _error_of(facts)
-        return facts["value"]
+        return _checked(json.loads(line))["value"]
 
     def close(self) -> None:
         """Kill the child if it still runs, and release its resources."""

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.system.downloads import seen
-from edgezoo.system.downloads.http import OutOfReachError, Timeouts, bring, session
+from edgezoo.system.downloads.http import OutOfReachError, Progress, Timeouts, bring, session
 from edgezoo.system.downloads.part import LOG, Part, staged
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _LIMIT = 4_000_000_000
 # A damaged file is downloaded once more, from its beginning.
 _TRIES = 2
 _LOG_INTERVAL_S = 5.0
-Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from edgezoo.system.downloads.part import LOG, Part
 if TYPE_CHECKING:
     import requests
 
+Progress = Callable[[int, int | None], None]
 _CHUNK = 1 << 14
 # An attempt that received this many bytes resets the count of failures.
 _PROGRESS = 1 << 20
@@ -98,12 +99,7 @@ def session() -> requests.Session:
 
 
 def bring(
-    web: requests.Session,
-    url: str,
-    part: Part,
-    timeout: Timeouts,
-    limit: int,
-    progress: Callable[[int, int | None], None],
+    web: requests.Session, url: str, part: Part, timeout: Timeouts, limit: int, progress: Progress
 ) -> dict[str, str]:
     """Fill a part, with retries.
 
@@ -139,18 +135,12 @@ def bring(
 
 
 def _attempt(
-    web: requests.Session,
-    url: str,
-    part: Part,
-    timeout: Timeouts,
-    limit: int,
-    progress: Callable[[int, int | None], None],
+    web: requests.Session, url: str, part: Part, timeout: Timeouts, limit: int, progress: Progress
 ) -> dict[str, str]:
     if part.complete:
         return {}
-    headers = {}
-    if part.resumable:
-        headers = {"Range": f"bytes={part.size}-", "If-Range": str(part.validator)}
+    resume = {"Range": f"bytes={part.size}-", "If-Range": str(part.validator)}
+    headers = resume if part.resumable else {}
     with (
         _translated(timeout),
         web.get(url, headers=headers, stream=True, timeout=timeout.timeout_s) as answer,

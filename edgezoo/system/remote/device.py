@@ -138,12 +138,8 @@ def call_limited(
 ) -> tuple[T, Remote]:
     """Do the same for work on untrusted files, within the device's default limits.
 
-    Args:
-        url: see `parse`.
-        files: names of the arguments that hold paths of untrusted files.
-        function: a function of a module of EdgeZoo; it takes "device" and "trust".
-        *args: see `call`.
-        **kwargs: see `call`.
+    `files` names the arguments with paths of untrusted files; the function takes "device" and
+    "trust".
     """
     return _call(url, function, process.bound_arguments(function, args, kwargs), list(files))
 
