@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,7 @@ from edgezoo.cli._options import PATH, common, limited
 from edgezoo.core import typed_json
 
 if TYPE_CHECKING:
+    from edgezoo.core.artifact import InputContract
     from edgezoo.core.protocols import TensorInfo
     from edgezoo.inspection.inspect_file import InspectResult, Loading, TargetPlacement
     from edgezoo.inspection.portability import Portability
@@ -133,20 +134,20 @@ def _tensor(tensor: TensorInfo) -> str:
     return text
 
 
-def _contract_rows(contract: dict[str, Any]) -> list[tuple[str, object]]:
-    resize, weights, labels = contract["resize"], contract["weights"], contract["labels"]
-    size = contract["input_size"]
+def _contract_rows(contract: InputContract) -> list[tuple[str, object]]:
+    size, labels = contract.input_size, contract.labels
+    trained = "trained" if contract.weights.trained else "UNTRAINED"
     return [
-        ("model", f"{contract['model']}, alpha {contract['alpha']}, {contract['precision']}"),
-        ("takes", f"{contract['color_order']} {contract['input_kind']}, {contract['layout']}"),
+        ("model", f"{contract.model}, alpha {contract.alpha}, {contract.precision}"),
+        ("takes", f"{contract.color_order} {contract.input_kind}, {contract.layout}"),
         (
             "preprocessing",
-            f"{contract['preprocessing']}; shorter side to {resize['shorter_side']} "
-            f"px, {resize['filter']}, centre crop {size} px",
+            f"{contract.preprocessing}; shorter side to {contract.resize.shorter_side(size)} px, "
+            f"{contract.resize_filter}, centre crop {size} px",
         ),
-        ("gives", f"{contract['output_kind']}, {contract['classes']} classes"),
+        ("gives", f"{contract.output_kind}, {contract.classes} classes"),
         ("labels", f"{len(labels)}: {', '.join(labels[:3])} …" if labels else "none"),
-        ("weights", f"{weights['source']}, {'trained' if weights['trained'] else 'UNTRAINED'}"),
+        ("weights", f"{contract.weights.source}, {trained}"),
     ]
 
 

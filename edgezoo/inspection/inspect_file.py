@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core import registry
-from edgezoo.core.artifact import Artifact
+from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import UsageError, interpreting
 from edgezoo.core.protocols import Compiled, Description, Placement, Runtime, TensorInfo
 from edgezoo.core.releases import release_numbers
@@ -79,7 +78,7 @@ class InspectResult:
     quantized: bool
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    contract: dict[str, Any] | None
+    contract: InputContract | None
     minimum_runtime: dict[str, str]
     portability: Portability | None
     compiled: Compiled | None
@@ -120,7 +119,7 @@ def inspect(
         quantized=description.quantized,
         inputs=description.inputs,
         outputs=description.outputs,
-        contract=artifact.contract.to_json() if artifact.contract else None,
+        contract=artifact.contract,
         minimum_runtime=description.minimum_runtime,
         portability=overflows,
         compiled=description.compiled,

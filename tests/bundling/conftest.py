@@ -65,4 +65,4 @@ def io_types(common: Path, trained: Trained) -> Path:
             files.append(ended.json["artifacts"][0]["path"])
         assert run_cli("bundle", *files, "-o", folder / "made").code == 0
 
-    return made_once(common / "io_types", make) / "made"
+    return made_once(common / "bundle_of_io_types", make) / "made"

@@ -49,7 +49,9 @@ def test_compiled_file_is_recognised(exported: Exported, tmp_path: Path) -> None
     facts = inspect(made)
     assert facts.ops == {"ethos-u": 1}
     assert facts.compiled == Compiled("ethos-u", 1)
-    assert (facts.contract or {})["model"] == "mobilenet", "the contract goes on with the file"
+    assert facts.contract is not None and facts.contract.model == "mobilenet", (
+        "the contract goes on with the file"
+    )
     with pytest.raises(RefusedError, match="Ethos-U and runs nowhere else"):
         registry.runtime_for(made).open(registry.load_artifact(made))
 
