@@ -29,7 +29,7 @@ def test_equals_the_reference_kernels_on_every_photograph(
 
 def test_arena_is_as_small_as_it_can_be(exported: Exported) -> None:
     path = exported.path("tflite", "int8")
-    size = tflite_micro.probe(str(path))["arena_bytes"]
+    size = tflite_micro.probe(path).arena_bytes
     assert size % 16 == 0
     tflite_micro._load(path, size)
     with pytest.raises(DataError, match="cannot open"):
@@ -65,7 +65,7 @@ def test_old_uint8_files_are_refused_in_words() -> None:
     with pytest.raises(DataError, match="Hybrid models are not supported"):
         registry.runtimes()["tflite_micro"].open(registry.load_artifact(path))
     reasons = {op.reason for op in registry.target("tflite-micro").place(path).cpu_ops}
-    assert reasons == {"has uint8 weights of the old scheme; microcontroller kernels take int8"}
+    assert reasons == {"has uint8 weights of the older scheme; microcontroller kernels take int8"}
 
 
 def test_float16_files_are_foreseen_to_fail(exported: Exported, cli: Callable[..., Ended]) -> None:
