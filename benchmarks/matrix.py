@@ -112,7 +112,7 @@ def weights_of(model: str) -> str:
     """ImageNet's where they are here, else random ones."""
     from edgezoo.networks import catalogue
 
-    return "imagenet" if catalogue.describe(model)["weights_here"] else "random"
+    return "imagenet" if catalogue.describe(model).weights_here else "random"
 
 
 def scores(path: Path, pixels: Path, exact: Any) -> dict[str, Any]:

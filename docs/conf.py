@@ -1,6 +1,6 @@
 """Sphinx builds the site from these pages: `make site` writes it to build/site.
 
-The pages are plain Markdown, which a code host shows as well. Warnings are errors.
+The pages are plain Markdown, which code hosts render as well. Warnings are errors.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import plots  # noqa: E402
 from edgezoo import __version__  # noqa: E402
 
 project = "EdgeZoo"
-author = "the EdgeZoo authors"
+author = "The EdgeZoo developers"
 project_copyright = author
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["examples"]
 source_suffix = {".md": "markdown"}
-nitpicky = False  # docstrings are written for readers, not for a parser of types
+nitpicky = False  # docstrings name types informally
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -41,7 +41,7 @@ html_theme_options = {"navigation_with_keys": True}
 
 
 def _keep_inside(app: Any, docname: str, source: list[str]) -> None:
-    """Make plain text of links to pages outside of this folder: the site does not have them."""
+    """Turn links to files outside this folder into plain text: the site does not have them."""
     folder = (HERE / docname).parent
 
     def replaced(match: re.Match[str]) -> str:

@@ -1,10 +1,10 @@
-"""Writes the documents that are made from the code and from committed results.
+"""Generates documents from the code and from committed results.
 
 They are cli.md, support-matrix.md, zoo.md, measurements.md, matrix.md and the JSON Schemas of
 `json_schemas.py`.
 
-Without arguments the files are written anew. With `--check` nothing is written, and the exit code
-is 1 where a file is stale.
+Without arguments the files are written. With `--check` nothing is written, and the exit code
+is 1 if a file is stale.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MARK = "<!-- Written by docs/generate.py: change the code, then run `make docs`.
 
 
 def cli() -> str:
-    """The help text of the command and of every subcommand, as a terminal of 80 columns has it."""
+    """The help text of the command and of every subcommand, in 80 columns."""
     group = click.Context(
         edgezoo, info_name="edgezoo", terminal_width=WIDTH, max_content_width=WIDTH
     )
@@ -50,7 +50,7 @@ def _help(line: str, context: click.Context) -> str:
 
 
 def support_matrix() -> str:
-    """Which model goes to which format and precision, as the exporters themselves say it."""
+    """Which model goes to which format and precision, according to the exporters."""
     exporters = list(registry.exporters().values())
     specs = sorted(registry.models().values(), key=lambda spec: spec.name)
     notes: list[str] = []
@@ -58,8 +58,8 @@ def support_matrix() -> str:
         [spec.name, *(_precisions(spec, exporter, notes) for exporter in exporters)]
         for spec in specs
     ]
-    border = [
-        [f"--io {io}", *(_border(specs[0], exporter, io) for exporter in exporters)]
+    io_types = [
+        [f"--io {io}", *(_io_type(specs[0], exporter, io) for exporter in exporters)]
         for io in IO_TYPES
     ]
     kinds = [
@@ -81,22 +81,22 @@ def support_matrix() -> str:
     parts = [
         MARK,
         "# What can be exported to what\n",
-        "A precision stands where the exporter does not refuse the job. Every file is compared\n"
-        "with its Keras network when it is made; this table is no measurement.\n",
+        "The precisions that the exporter does not refuse. Every file is compared\n"
+        "with its Keras network when it is made; this table is not a measurement.\n",
         table(["model", *names], rows),
         *(f"{note}\n" for note in dict.fromkeys(notes)),
-        "## The border of int8 files\n",
-        "`--io` chooses the type that goes in; without it an int8 file takes uint8 pixels.\n",
-        table(["option", *names], border),
-        "## What goes in\n",
-        "`pixels` are RGB values 0 to 255, normalised inside the file. `normalized` is what\n"
-        "`preprocess_input` of the model's family returns.\n",
+        "## Input/output type of int8 files\n",
+        "`--io` chooses the input/output type; by default an int8 file takes uint8 pixels.\n",
+        table(["option", *names], io_types),
+        "## Input kind\n",
+        "`pixels` are RGB values 0 to 255, normalised inside the file. `normalized` is the output\n"
+        "of `preprocess_input` of the model's family.\n",
         table(["option", *names], kinds),
         "## Targets\n",
-        "What `--target` makes, and what runs it. [More about them](edge-targets.md).\n",
+        "What `--target` makes, and what runs it. [Details](edge-targets.md).\n",
         table(["target", "device", "file", "`--io`", "runtime", "memory", "extra"], _targets()),
         "## Input sizes and preprocessing\n",
-        "Sizes in pixels. The filter resizes pictures before the centre is cut out.\n"
+        "Sizes are in pixels. The filter resizes images before the centre crop.\n"
         "[How `tf`, `caffe`, `torch` and `raw` normalise](json.md#preprocessing).\n",
         table(
             [
@@ -139,7 +139,7 @@ def _precisions(spec: ModelSpec, exporter: Exporter, notes: list[str]) -> str:
     return ", ".join(possible) or "no"
 
 
-def _border(spec: ModelSpec, exporter: Exporter, io: str) -> str:
+def _io_type(spec: ModelSpec, exporter: Exporter, io: str) -> str:
     return exporter.refusal(spec, ExportJob(exporter.name, "int8", io=io)) or "yes"
 
 
@@ -154,12 +154,12 @@ def _weights_sizes(spec: ModelSpec) -> str:
         return f"{spec.default_input_size} only"
     if spec.width is not None:
         trained = ", ".join(str(size) for size in spec.width.imagenet_sizes)
-        return f"any; trained at {trained}, elsewhere those of {spec.width.fallback_size}"
+        return f"any; trained at {trained}, otherwise those of {spec.width.fallback_size}"
     return "any"
 
 
 def zoo() -> str:
-    """The models with the figures that Keras publishes."""
+    """The models with their published accuracies."""
     rows = [
         [
             spec.name,
@@ -180,10 +180,10 @@ def zoo() -> str:
         MARK,
         "# The zoo\n",
         "Accuracy on ImageNet's validation set as [Keras](https://keras.io/api/applications/) or\n"
-        "the authors publish it; `figures` in `edgezoo show MODEL --json` says where. EdgeZoo did\n"
-        "not measure it. MB are those of the float32 weights. Families with widths are shown at\n"
-        "width 1.0. Multiply-adds are computed: those of convolutions and dense layers, for one\n"
-        "picture of the default size. Depth counts layers with parameters.\n",
+        "the authors publish it; `figures` in `edgezoo show MODEL --json` names the source.\n"
+        "EdgeZoo did not measure it. MB is the size of the float32 weights. Families with widths\n"
+        "are shown at width 1.0. Multiply-adds are computed: those of convolutions and dense\n"
+        "layers, for one image of the default size. Depth counts layers with parameters.\n",
         table(columns, rows),
     ]
     return "\n".join(parts)
@@ -202,7 +202,7 @@ def main(arguments: list[str], folder: Path = FOLDER) -> int:
     """Write the documents, or with `--check` compare them.
 
     Returns:
-        0; 1 where a document is stale; 2 for an unknown argument.
+        0; 1 if a document is stale; 2 for an unknown argument.
     """
     if arguments not in ([], ["--check"]):
         print("Usage: python docs/generate.py [--check]", file=sys.stderr)

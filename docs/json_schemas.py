@@ -12,7 +12,21 @@ import json
 from edgezoo.core import typed_json
 
 # name of the schema: module, class, title
-CLASSES: dict[str, tuple[str, str, str]] = {}
+CLASSES: dict[str, tuple[str, str, str]] = {
+    "bundle": ("edgezoo.bundling.make", "BundleResult", "edgezoo bundle --json"),
+    "classify": ("edgezoo.inference.classification", "ClassifyResult", "edgezoo classify --json"),
+    "compile": ("edgezoo.inspection.compile_file", "CompileResult", "edgezoo compile --json"),
+    "doctor": ("edgezoo.inspection.diagnosis", "DoctorResult", "edgezoo doctor --json"),
+    "evaluate": ("edgezoo.evaluation.accuracy", "EvaluateResult", "edgezoo evaluate --json"),
+    "inspect": ("edgezoo.inspection.inspect_file", "InspectResult", "edgezoo inspect --json"),
+    "remote": ("edgezoo.system.remote", "Remote", "remote, in the result of a command with --on"),
+    "completion": ("edgezoo.cli.completion", "CompletionScript", "edgezoo completion --json"),
+    "explain": ("edgezoo.explanation.result", "ExplainResult", "edgezoo explain --json"),
+    "finetune": ("edgezoo.finetuning.result", "FinetuneResult", "edgezoo finetune --json"),
+    "list": ("edgezoo.networks.catalogue", "ModelList", "edgezoo list --json"),
+    "samples": ("edgezoo.images.samples.fetch_samples", "SamplesResult", "edgezoo samples --json"),
+    "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
+}
 
 
 def schemas() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The cells of benchmarks/matrix.py as tables of a document."""
+"""The cells of benchmarks/matrix.py as tables of docs/matrix.md."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from tables import RESULTS, table
 
 
 def matrix() -> str:
-    """The cells of benchmarks/matrix.py, a table a model."""
+    """Return the text of matrix.md, one table per model."""
     cells = [json.loads(path.read_text()) for path in sorted((RESULTS / "matrix").glob("*.json"))]
     parts = [
         "# Matrix\n",
         "Every model in every format and precision, by `python benchmarks/matrix.py`. SQNR and\n"
-        "agreement are those towards the Keras network on 64 photographs, at the probabilities;\n"
+        "agreement compare the probabilities with the Keras network on 64 photographs;\n"
         "time is CPU milliseconds of one inference on one thread; cost is that of the process\n"
         "that wrote the file, and for int8 of those that observed ranges and prepared weights.\n"
-        "What all files of a model share, the conversion from Keras, stands above its table.\n\n"
+        "The conversion from Keras, which all files of a model share, is above its table.\n\n"
         "Networks without ImageNet weights on that machine have seeded random ones and estimated\n"
-        "batch norm: their SQNR says how well a file follows, nothing of a trained one's top-1.\n",
+        "batch norm: their SQNR shows how closely a file follows the network, but says nothing\n"
+        "about the top-1 of a trained one.\n",
     ]
     parts += _surprises([cell for cell in cells if "failed" not in cell])
     parts += _norms(cells)
@@ -29,7 +30,7 @@ def matrix() -> str:
 
 
 def _surprises(cells: list[dict[str, Any]]) -> list[str]:
-    """What nobody would have guessed, worked out of the cells."""
+    """Unexpected results, computed from the cells."""
     by_name = {(c["model"], c["format"], c["precision"]): c for c in cells}
     machines = sorted({_machine(cell) for cell in cells})
     lines = []
@@ -42,24 +43,28 @@ def _surprises(cells: list[dict[str, Any]]) -> list[str]:
         (least, quick), (most, slow) = ratios[0], ratios[-1]
         lines.append(
             f"- int8 takes {least:.2f} ({quick}) to {most:.2f} ({slow}) of the time of float32 "
-            f"in {name}: what it brings depends on the network, not on the format alone."
+            f"in {name}: the gain depends on the network, not only on the format."
         )
-    halves = [
+    fp16 = [
         _ms(cell) / _ms(by_name[model, name, "float32"])
         for (model, name, precision), cell in by_name.items()
         if precision == "float16" and (model, name, "float32") in by_name
     ]
     lines.append(
-        f"- float16 files take {min(halves):.2f} to {max(halves):.2f} of float32's time on a CPU: "
-        "they are half the size, and no faster."
+        f"- float16 files take {min(fp16):.2f} to {max(fp16):.2f} of float32's time on a CPU: "
+        "they are half the size, but not faster."
     )
     least_db = min((c["sqnr_db"], c["model"]) for c in cells if c["precision"] == "float16")
-    lines.append(f"- float16 keeps {least_db[0]:.0f} dB at the least ({least_db[1]}).")
-    return ["## What surprised\n", f"Measured on {'; '.join(machines)}.\n", "\n".join(lines) + "\n"]
+    lines.append(f"- float16 files have at least {least_db[0]:.0f} dB ({least_db[1]}).")
+    return [
+        "## Unexpected results\n",
+        f"Measured on {'; '.join(machines)}.\n",
+        "\n".join(lines) + "\n",
+    ]
 
 
 def _norms(cells: list[dict[str, Any]]) -> list[str]:
-    """What became of batch norms that follow no convolution."""
+    """Batch norms that do not follow a convolution."""
     kinds = {"tflite": ("MUL", "ADD"), "onnx": ("BatchNormalization",), "openvino": ("Multiply",)}
     rows = []
     for model in sorted({cell["model"] for cell in cells if cell["model"].startswith("densenet")}):
@@ -79,14 +84,14 @@ def _norms(cells: list[dict[str, Any]]) -> list[str]:
         return []
     return [
         "## Batch norms\n",
-        "A batch norm behind a convolution becomes part of its weights and bias, in every\n"
-        "format, and costs nothing. Half of a DenseNet's stand behind a concatenation and before\n"
-        "a ReLU: the values go to several layers, so no layer before can take the norm, and the\n"
-        "ReLU keeps the convolution behind it from it. These are what is left, in float32:\n",
+        "A batch norm after a convolution becomes part of its weights and bias, in every\n"
+        "format, and costs nothing. Half of a DenseNet's are between a concatenation and\n"
+        "a ReLU: several layers use the values, so no layer before can absorb the norm, and the\n"
+        "ReLU separates it from the convolution after it. These remain, in float32:\n",
         table(["model", "tflite", "onnx", "openvino"], rows) + "\n",
-        "In TFLite the ReLU is part of the ADD. An ONNX BatchNormalization is computed by\n"
-        "onnxruntime in the layout of the convolutions around it, together with its ReLU.\n"
-        "OpenVINO's plugin makes one kernel of Multiply, Add and Relu when it loads the file.\n"
+        "In TFLite the ReLU is part of the ADD. onnxruntime computes an ONNX BatchNormalization\n"
+        "in the layout of the adjacent convolutions, together with its ReLU.\n"
+        "OpenVINO's plugin fuses Multiply, Add and Relu into one kernel when it loads the file.\n"
         "In int8 all of them are integer operations in TFLite; ONNX has Mul and Add between\n"
         "quantizers.\n",
     ]

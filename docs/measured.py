@@ -1,4 +1,4 @@
-"""Committed results of benchmarks/ as tables of a document."""
+"""Committed results of benchmarks/ as tables of docs/measurements.md."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 
 import measured_runtimes
 import measured_speed
-from tables import RESULTS, origin, table
+from tables import RESULTS, label, origin, table
 
 
 def measurements() -> str:
-    """The committed results of benchmarks/, as tables; a section for each that is there."""
+    """Return the text of measurements.md, one section for each result file."""
     parts = [
         "# Measurements\n",
-        "Made by the scripts in [benchmarks](../benchmarks/README.md), from the raw results\n"
-        "beside them. The validation images are easier than ImageNet's full set: compare rows,\n"
-        "not these figures with published ones.\n",
+        "Generated from the raw results of the scripts in [benchmarks](../benchmarks/README.md).\n"
+        "The validation images are easier than ImageNet's full set: compare rows with each other,\n"
+        "not with published accuracies. Rows of the libraries are files that a script made with\n"
+        "the same libraries and without EdgeZoo.\n",
     ]
     for name, section in SECTIONS.items():
         path = RESULTS / f"{name}.json"
@@ -29,9 +30,9 @@ def measurements() -> str:
 def _int8_accuracy(result: dict[str, Any]) -> list[str]:
     parts = [
         "## Int8 accuracy\n",
-        "Default sessions of the bare runtimes. Without VNNI: an ONNX file's agreement on a CPU\n"
-        "whose int8 products saturate, a Haswell that is emulated where this one has VNNI.\n"
-        "OpenVINO computes float32 files in bfloat16 where a CPU multiplies it.\n",
+        "Default sessions of the runtimes, without EdgeZoo. Without VNNI: agreement of an ONNX\n"
+        "file on a CPU whose int8 products saturate, emulated (Haswell) if this one has VNNI.\n"
+        "OpenVINO computes float32 files in bfloat16 on CPUs that support it.\n",
     ]
     for model in result["models"]:
         parts += [_heading(model), table(_ACCURACY_COLUMNS, _accuracy_rows(model))]
@@ -47,12 +48,12 @@ def _int8_families(result: dict[str, Any]) -> list[str]:
     return [
         f"## Int8 of untrained networks\n\n{origin(result)}\n",
         "SQNR of the logits in decibels on 64 photographs; seeded random weights with estimated\n"
-        "batch norm, 100 photographs to calibrate, default sizes and sessions.\n",
-        table(["model", "format", "EdgeZoo", "by hand"], rows),
+        "batch norm, 100 calibration photographs, default sizes and sessions.\n",
+        table(["model", "format", "EdgeZoo", "libraries"], rows),
         "CPU seconds of all processes that make the three int8 files, and the largest peak memory\n"
-        "of one in MB.\n",
+        "of one process in MB.\n",
         table(
-            ["model", "EdgeZoo s", "by hand s", "ratio", "EdgeZoo MB", "by hand MB"],
+            ["model", "EdgeZoo s", "libraries s", "ratio", "EdgeZoo MB", "libraries MB"],
             [_family_cost(model) for model in result["models"]],
         ),
     ]
@@ -85,7 +86,7 @@ def _int8_methods(result: dict[str, Any]) -> list[str]:
     ]
     return [
         f"## Int8 methods, one by one\n\n{origin(result)}\n",
-        f"TFLite int8, {result['calibration_images']} photographs to calibrate, 650 to score;\n"
+        f"TFLite int8, {result['calibration_images']} calibration photographs, 650 scored;\n"
         "drop of top-1 in points. The standard error of an agreement of .95 is .009.\n",
         table(["model", "method", "agreement", "drop", "SQNR dB", "CPU s"], rows),
     ]
@@ -95,7 +96,7 @@ def _efficientnet_lite(result: dict[str, Any]) -> list[str]:
     columns = ["model", "made by", "top-1 %", "agreement", "drop, points"]
     return [
         f"## EfficientNet-Lite\n\n{origin(result)}\n",
-        "Agreement and drop are those towards the Keras network, on the same images.\n",
+        "Agreement with the Keras network and drop against it, on the same images.\n",
         table(columns, [row for model in result["models"] for row in _lite_rows(model)]),
     ]
 
@@ -125,7 +126,7 @@ def _openvino_precision(result: dict[str, Any]) -> list[str]:
     return [
         f"## OpenVINO's default session\n\n{origin(result)}\n",
         "Top-1 agreement with Keras on 650 images. A default session computes float32 in bfloat16\n"
-        "where the CPU multiplies it; EdgeZoo's sessions do not.\n",
+        "if the CPU supports it; EdgeZoo's sessions do not.\n",
         table(["mobilenet", "precision", "default session", "EdgeZoo's session"], rows),
     ]
 
@@ -140,13 +141,13 @@ def _conversion(result: dict[str, Any]) -> list[str]:
             rows.append(
                 [model["model"], name, *seconds, *memory, peer, f"{model[name]['ratio']:.2f}"]
             )
-    columns = ["model", "format", "EdgeZoo s", "by hand s", "EdgeZoo MB", "by hand MB",
-               "cheapest route by hand", "ratio"]  # fmt: skip
+    columns = ["model", "format", "EdgeZoo s", "libraries s", "EdgeZoo MB", "libraries MB",
+               "cheapest route of the libraries", "ratio"]  # fmt: skip
     return [
         f"## Conversion\n\n{origin(result)}\n",
         "Float32, CPU seconds of whole processes from the import of TensorFlow to the file, and\n"
-        "the most memory. The ratio is that of seconds; at most 1.2 is wanted. OpenVINO's own\n"
-        "reader of Keras networks leaves no layer its name, so EdgeZoo goes by way of TFLite and\n"
+        "peak memory. The ratio is that of the seconds; the goal is at most 1.2. OpenVINO's own\n"
+        "reader of Keras networks drops the names of layers, so EdgeZoo converts by TFLite and\n"
         "ONNX ([why](decisions/0073-converters-without-kernels.md)).\n",
         table(columns, rows),
     ]
@@ -154,14 +155,14 @@ def _conversion(result: dict[str, Any]) -> list[str]:
 
 def _int8_latency(result: dict[str, Any]) -> list[str]:
     files = ["mobilenet", "format", "made by", "ms", "kB"]
-    pairs = ["mobilenet", "format", "file", "over", "time"]
+    pairs = ["mobilenet", "format", "file", "relative to", "time"]
     return [
         f"## Int8 latency and size\n\n{origin(result)}\n",
-        "One thread, CPU milliseconds. Files made by hand take normalised input unless said.\n"
-        "A byte border costs a TFLite file one more operation, and its caller none.\n",
+        "One thread, CPU milliseconds. Files of the libraries take normalised input by default.\n"
+        "8-bit input/output costs a TFLite file one more operation, and the caller none.\n",
         table(files, _latency(result)),
-        "Time of a file over one by hand that takes the same input and answers right, medians of\n"
-        "ratios of neighbouring blocks.\n",
+        "Time of a file relative to one of the libraries that takes the same input and predicts\n"
+        "correctly, medians of ratios of adjacent blocks.\n",
         table(pairs, _latency_pairs(result)),
     ]
 
@@ -200,16 +201,16 @@ def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
 def _by_hand_row(row: dict[str, Any]) -> list[object]:
     top1, agreement = f"{100 * row['top1']:.1f}", f"{row['agree']:.3f}"
     figures = ["-", agreement] if "emulated" in row["name"] else [agreement, "-"]
-    return ["by hand", row["name"], "photographs", top1, *figures]
+    return ["libraries", row["name"], "photographs", top1, *figures]
 
 
 def _choice(options: list[str]) -> list[str]:
-    """Options of an export that are a choice of how to quantize."""
+    """Options of an export that choose how to quantize."""
     return [] if "--precision" in options else [option for option in options if option != "--int8"]
 
 
 def _calibration(row: dict[str, Any]) -> str:
-    kind = {"images": "photographs", "synthetic": "drawn pictures"}[row["calibration"]]
+    kind = {"images": "photographs", "synthetic": "synthetic images"}[row["calibration"]]
     return f"{row['count']} {kind}"
 
 
@@ -218,7 +219,7 @@ def _latency(latency: dict[str, Any]) -> list[list[object]]:
         [
             f"{model['alpha']}/{model['size']}",
             name,
-            maker,
+            label(maker),
             f"{median:.2f}",
             round(sizes[maker] / 1000) if maker in (sizes := model[name]["bytes"]) else "-",
         ]
@@ -233,8 +234,8 @@ def _latency_pairs(latency: dict[str, Any]) -> list[list[object]]:
         [
             f"{model['alpha']}/{model['size']}",
             name,
-            pair["edgezoo"],
-            pair["over"],
+            label(pair["edgezoo"]),
+            label(pair["over"]),
             f"{pair['ratio']:.3f}",
         ]
         for model in latency["models"]
@@ -267,7 +268,7 @@ def _megabytes(peak: float | None) -> str:
 
 
 def _explained(result: dict[str, Any]) -> list[str]:
-    """What `explain` says of spoilt files, and what it costs on whole ones."""
+    """What `explain` reports for faulty files, and what it costs."""
     faults = [
         [
             name,
@@ -285,11 +286,13 @@ def _explained(result: dict[str, Any]) -> list[str]:
     ]
     return [
         f"## Explaining\n\n{origin(result)}\n",
-        "An int8 .tflite of mobilenet 0.25 at 224 px, spoilt in one way at a time; "
-        f"{result['images']}\nvalidation images beside the float file.\n",
-        table(["spoilt", "named", "layer", "agreement %", "largest share of the error %"], faults),
-        f"mobilenet 0.5 at 160 px, {result['images']} images beside the Keras network, whole "
-        "command.\n",
+        "An int8 .tflite of mobilenet 0.25 at 224 px with one fault at a time; "
+        f"{result['images']}\nvalidation images, compared with the float file.\n",
+        table(
+            ["fault", "reported", "layer", "agreement %", "largest share of the error %"], faults
+        ),
+        f"mobilenet 0.5 at 160 px, {result['images']} images compared with the Keras network, "
+        "whole command.\n",
         table(["file", "CPU s", "peak MB"], whole),
     ]
 
@@ -304,10 +307,10 @@ def _fuzz(result: dict[str, Any]) -> list[str]:
                      f"{kind['longest_s']:.1f}"])  # fmt: skip
     return [
         f"## Damaged and hostile files\n\n{origin(result)}\n",
-        f"{result['inputs']} inputs, {result['repeated_as_typed']} of them repeated as a user\n"
-        f"types the command; {len(result['failures'])} failures, {len(result['leaks'])} leaks,\n"
-        f"{result['cpu_s']} CPU s. Opened: the damage did not matter to the reader. Ended: how\n"
-        "limited processes died, each of which became exit code 5. Seconds are wall time on a\n"
+        f"{result['inputs']} inputs, {result['repeated_as_typed']} of them repeated with the\n"
+        f"command line; {len(result['failures'])} failures, {len(result['leaks'])} leaks,\n"
+        f"{result['cpu_s']} CPU s. Opened: the damage did not affect the reader. Ended: how\n"
+        "limited processes died; each gave exit code 5. Seconds are wall time on a\n"
         "shared machine.\n",
         table(["kind", "inputs", "opened", "exit 5", "other exits", "ended", "longest s"], rows),
     ]
@@ -327,10 +330,10 @@ def _finetune(result: dict[str, Any]) -> list[str]:
     ]
     return [
         f"## Fine-tuning\n\n{origin(result)}\n",
-        f"{result['model']}, taught {', '.join(counts[0])} by {words[0]} and scored on {words[1]}\n"
-        f"that it has not seen: {result['cost']['finetune']['cpu_s']:.0f} CPU s, "
-        f"{result['cost']['finetune']['peak_rss_mb']:.0f} MB at the most. ImageNet's own\n"
-        "classes tell these groups apart already.\n",
+        f"{result['model']}, trained on {words[0]} of {', '.join(counts[0])} and scored on\n"
+        f"{words[1]} that it has not seen: {result['cost']['finetune']['cpu_s']:.0f} CPU s, peak "
+        f"{result['cost']['finetune']['peak_rss_mb']:.0f} MB. ImageNet's own\n"
+        "classes already separate these groups.\n",
         table(["file", "top-1", "95 % interval", "drop, points"], rows),
     ]
 

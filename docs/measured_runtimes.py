@@ -1,4 +1,4 @@
-"""Committed results about other kernels and other people's programs on our files."""
+"""Committed results of other kernels and other programs on EdgeZoo's files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _kernels(result: dict[str, Any]) -> list[str]:
             f"{100 * facts['same_top1'] / facts['images']:.1f}",
         ]
         for model in result["models"]
-        for made, side in (("EdgeZoo", "edgezoo"), ("by hand", "by_hand"))
+        for made, side in (("EdgeZoo", "edgezoo"), ("libraries", "by_hand"))
         for pair, facts in model[side].items()
     ]
     return [
@@ -37,7 +37,7 @@ def _kernels(result: dict[str, Any]) -> list[str]:
 
 
 def _clients(result: dict[str, Any]) -> list[str]:
-    """Other people's programs on our files."""
+    """Other programs on EdgeZoo's files."""
     rows = [
         [
             row["client"],
@@ -48,13 +48,13 @@ def _clients(result: dict[str, Any]) -> list[str]:
         ]
         for row in result["clients"]
     ]
-    columns = ["client", "file", "agrees, same resize %", "agrees, our crop %",
-               "its top-1 %", "top-1 with our crop %", "names"]  # fmt: skip
+    columns = ["client", "file", "agrees, same resize %", "agrees, EdgeZoo's crop %",
+               "its top-1 %", "top-1 with EdgeZoo's crop %", "names"]  # fmt: skip
     return [
-        f"## Other people's programs\n\n{origin(result)}\n",
-        f"mobilenet {result['alpha']} at {result['size']} px, told nothing but paths, against our "
-        "session on\npictures that are stretched as the client does it, and on our resize and "
-        "centre crop.\n",
+        f"## Other programs\n\n{origin(result)}\n",
+        f"mobilenet {result['alpha']} at {result['size']} px, given only paths, compared with "
+        "EdgeZoo's session on\nimages that are stretched as by the client, and with EdgeZoo's "
+        "resize and centre crop.\n",
         table(columns, rows),
     ]
 

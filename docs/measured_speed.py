@@ -1,4 +1,4 @@
-"""Committed results on measuring itself as tables: stopwatch, evaluation, workers, report page."""
+"""Committed results of the measuring code: latency, evaluation, workers, report page."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def _stopwatch(result: dict[str, Any]) -> list[str]:
     ]
     checks = ", ".join(f"{check['estimate']:.3f}" for check in result["self_checks"])
     return [
-        f"## Stopwatch\n\n{origin(result)}\n",
+        f"## Latency measurement\n\n{origin(result)}\n",
         "Median milliseconds of one inference on one thread by `edgezoo benchmark`, and its ratio\n"
-        "to what others measured in turns with it: a bare loop over the runtime's own interface,\n"
-        "and the runtime's own tool. In brackets the 95 % interval.\n",
-        table(["file", "ms", "over a bare loop", *(f"over {tool}" for tool in _TOOLS)], rows),
-        f"One file against itself, {len(result['self_checks'])} times: {checks}.\n",
+        "to what other tools measured in turns with it: a plain loop over the runtime's API,\n"
+        "and the runtime's own tool. The 95 % interval is in brackets.\n",
+        table(["file", "ms", "over a plain loop", *(f"over {tool}" for tool in _TOOLS)], rows),
+        f"One file compared with itself, {len(result['self_checks'])} times: {checks}.\n",
     ]
 
 
@@ -59,10 +59,10 @@ def _evaluation(result: dict[str, Any]) -> list[str]:
                "of the slower stage", "of all work"]  # fmt: skip
     return [
         f"## Evaluation\n\n{origin(result)}\n",
-        f"Images a second, {result['images']} photographs, {result['speed'][0]['cores']} cores.\n"
+        f"Images per second, {result['images']} photographs, {result['speed'][0]['cores']} cores.\n"
         "The slower stage: the longer of decoding and inference, each with half of the cores. All\n"
-        "work: both stages alone, one after the other, each on all cores; it leaves nothing for\n"
-        "starting up.\n",
+        "work: both stages alone, one after the other, each on all cores, without start-up\n"
+        "time.\n",
         table(columns, speeds),
         table(["file", "images", "peak MB"], sizes),
     ]
@@ -101,7 +101,7 @@ def _grid(result: dict[str, Any]) -> list[str]:
     return [
         f"## The MobileNet grid\n\n{origin(result)}\n",
         "Every file of the widths and sizes that have weights, by `edgezoo benchmark`; intervals,\n"
-        "quantiles and reasons for the trust stand in the raw result.\n",
+        "quantiles and reasons for the trust stamp are in the raw result.\n",
         table(columns, rows),
     ]
 

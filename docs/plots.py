@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
+from tables import RESULTS, label
+
 FORMATS = ("tflite", "onnx", "openvino")
 COLOURS = ("#4269d0", "#efb118", "#3ca951")
 OPTIONS = {
@@ -35,7 +36,7 @@ def write(folder: Path) -> None:
 
 
 def figures() -> dict[str, Any]:
-    """What an option costs: agreement with Keras, and time and size against files made by hand."""
+    """What an option costs: agreement with Keras, and time relative to files of the libraries."""
     accuracy = json.loads((RESULTS / "int8-accuracy.json").read_text(encoding="utf-8"))
     latency = json.loads((RESULTS / "int8-latency.json").read_text(encoding="utf-8"))
     drawn = {f"agreement-{m['alpha']}": _agreement(m) for m in accuracy["models"]}
@@ -69,9 +70,9 @@ def _agreement(model: dict[str, Any]) -> Any:
 
 
 def _kind(row: dict[str, Any]) -> str:
-    """An export's options in a word or two."""
+    """A short name for the options of an export."""
     if row["calibration"] == "synthetic":
-        return "drawn pictures"
+        return "synthetic images"
     words = [word for word in row["options"] if not word.startswith("--")]
     return OPTIONS[next((word for word in words if word in OPTIONS), "")]
 
@@ -85,11 +86,11 @@ def _latency(result: dict[str, Any]) -> Any:
         for format in FORMATS:
             for pair in model[format]["ratios"]:
                 how = pair["over"].removeprefix("by hand").strip(" (),") or "default"
-                x.append(f"{format}: {how}")
+                x.append(f"{format}: {label(how)}")
                 y.append(pair["ratio"])
         figure.add_bar(name=f"mobilenet {model['alpha']}/{model['size']}", x=x, y=y)
     figure.add_hline(y=1, line_dash="dot")
-    figure.update_layout(title="Time of an int8 file over one made by hand", **_LAYOUT)
+    figure.update_layout(title="Time of an int8 file relative to one of the libraries", **_LAYOUT)
     return figure
 
 

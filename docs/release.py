@@ -1,4 +1,4 @@
-"""The check-list of a release: `make release-check`. Ends with 1 where an item does not hold.
+"""The checklist of a release: `make release-check`. Exits with 1 if an item does not hold.
 
 Packages are built into build/release. The items are those of docs/releasing.md.
 """
@@ -23,23 +23,23 @@ def _run(*command: str | Path) -> tuple[bool, str]:
 
 
 def version(root: Path = ROOT) -> str:
-    """The one place where it stands."""
+    """The version in edgezoo/__init__.py, its only definition."""
     text = (root / "edgezoo" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "([^"]+)"', text, re.M)
     return found[1] if found else ""
 
 
 def version_is_final() -> str | None:
-    """A number of three parts, without a tag of its name."""
+    """The version is X.Y.Z and has no tag yet."""
     number = version()
     if not re.fullmatch(r"\d+\.\d+\.\d+", number):
-        return f"the version {number!r} is no X.Y.Z"
+        return f"the version {number!r} is not X.Y.Z"
     _, tags = _run("git", "tag", "--list", f"v{number}")
     return f"v{number} is tagged already" if tags else None
 
 
 def changelog_is_kept(root: Path = ROOT) -> str | None:
-    """A dated section for the version, and nothing left under Unreleased."""
+    """The version has a dated section, and Unreleased is empty."""
     text = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     number = version(root)
     if not re.search(rf"^## \[{re.escape(number)}\] - \d{{4}}-\d\d-\d\d$", text, re.M):
@@ -52,13 +52,13 @@ def changelog_is_kept(root: Path = ROOT) -> str | None:
 
 
 def nothing_uncommitted() -> str | None:
-    """What is released is what is committed."""
+    """Everything is committed."""
     _, changed = _run("git", "status", "--porcelain")
     return f"uncommitted: {changed.splitlines()[0]} …" if changed else None
 
 
 def packages_are_built() -> str | None:
-    """Wheel and sdist, named by the version."""
+    """Wheel and sdist build, with the version in their names."""
     for old in BUILT.glob("edgezoo-*"):
         old.unlink()
     done, said = _run(sys.executable, "-m", "build", "--no-isolation", "-o", BUILT, ROOT)
@@ -70,7 +70,7 @@ def packages_are_built() -> str | None:
 
 
 def documents_are_current() -> str | None:
-    """Generated documents, and the site without a warning."""
+    """Generated documents are current, and the site builds without a warning."""
     done, said = _run(sys.executable, "docs/generate.py", "--check")
     if not done:
         return said
@@ -80,7 +80,7 @@ def documents_are_current() -> str | None:
 
 
 def packages_work() -> str | None:
-    """What stands in the packages, and an install with each extra."""
+    """The packages have the right contents and install with each extra."""
     done, said = _run(
         sys.executable, "-m", "pytest", "-q", "-m", "slow or not slow", "tests/packaging"
     )
@@ -98,7 +98,7 @@ CHECKS: tuple[Callable[[], str | None], ...] = (
 
 
 def main() -> int:
-    """Print a line for each item; all are tried."""
+    """Check all items and print a line for each."""
     failed = 0
     for check in CHECKS:
         problem = check()

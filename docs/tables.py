@@ -1,4 +1,4 @@
-"""What the pages made of committed results share."""
+"""Helpers for the pages that are generated from committed results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
 
 
+def label(name: str) -> str:
+    """A name of the committed results in the terms of the documents."""
+    return name.replace("by hand", "libraries").replace(" border", " input/output")
+
+
 def origin(result: dict[str, Any]) -> str:
-    """When, where and by which code a result was made."""
+    """Date, machine, Python and commit of a result."""
     facts = result["environment"]
     machine = facts["machine"]
     features = ", ".join(machine["features"]) or "no int8 features"

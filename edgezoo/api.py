@@ -23,6 +23,7 @@ from edgezoo.core.spec import BuildArguments
 from edgezoo.evaluation import accuracy
 from edgezoo.finetuning import finetune as finetuning
 from edgezoo.finetuning.finetune_request import FinetuneRequest
+from edgezoo.finetuning.result import FinetuneResult
 from edgezoo.images import imagenet_utils
 from edgezoo.inference import classification, predict
 from edgezoo.inspection import compile_file, diagnosis, inspect_file
@@ -301,7 +302,7 @@ def build(
         blocks,
         output_layer,
     )
-    return building.build(model, network, str(weights), seed, input_tensor)
+    return building.build(model, network, weights, seed, input_tensor)
 
 
 @_public
@@ -326,7 +327,7 @@ def finetune(
     input_shape: tuple[int, int, int] | None = None,
     depth_multiplier: int | None = None,
     blocks: Sequence[int] | None = None,
-) -> dict[str, Any]:
+) -> FinetuneResult:
     """Train a network on the classes of a folder.
 
     Args:
@@ -354,22 +355,22 @@ def finetune(
     )
     request = FinetuneRequest(
         str(model),
-        Path(data),
+        data,
         network,
-        weights=str(weights),
-        output=path(output),
+        weights=weights,
+        output=output,
         epochs=epochs,
         learning_rate=learning_rate,
         unfreeze_blocks=unfreeze_blocks,
         batch_size=batch_size,
         patience=patience,
-        held_out=held_out if isinstance(held_out, (int, float)) else Path(held_out),
+        held_out=held_out,
         mirror=mirror,
         seed=seed,
         preprocessing=preprocessing,
         trust=trust,
     )
-    return finetuning.finetune(request).facts
+    return finetuning.finetune(request)
 
 
 @_public
@@ -521,8 +522,8 @@ def list_models() -> list[str]:
 
 
 @_public
-def show(model: str) -> dict[str, Any]:
-    """What is known about a model.
+def show(model: str) -> catalogue.ModelDescription:
+    """Describe a model of the zoo.
 
     Raises:
         UsageError: there is no model of that name.

@@ -11,13 +11,13 @@ def parse(about: str, size: int) -> argparse.Namespace:
 
     Args:
         about: its docstring.
-        size: height and width of the network's input, where nothing else is said.
+        size: height and width of the network's input, by default.
 
     Returns:
-        `picture`, `weights`, `input_size`, `format` and `output`.
+        `image`, `weights`, `input_size`, `format` and `output`.
     """
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
-    parser.add_argument("picture", type=Path, help="a photograph")
+    parser.add_argument("image", type=Path, help="a photograph")
     parser.add_argument(
         "--weights", default="imagenet", help="imagenet (default), random (untrained) or a file"
     )

@@ -1,4 +1,4 @@
-"""InceptionV3 on an input tensor of one's own, made into files.
+"""InceptionV3 on a custom input tensor, exported to files.
 
     python docs/examples/custom_input_inceptionv3.py PHOTO.jpg
 
@@ -25,7 +25,7 @@ def main() -> None:
     # This could also be the output of another Keras layer.
     input_tensor = keras.Input((given.input_size, given.input_size, 3))
     network = edgezoo.build("inceptionv3", input_tensor=input_tensor, weights=given.weights)
-    pixels = load_pixels(given.picture, given.input_size)[None]
+    pixels = load_pixels(given.image, given.input_size)[None]
     scores = network.predict(edgezoo.preprocess_input("inceptionv3", pixels), verbose=0)
     print("Keras:", edgezoo.decode_predictions("inceptionv3", scores, top=3)[0])
 
@@ -37,8 +37,8 @@ def main() -> None:
             formats=given.format, output=given.output,
         )  # fmt: skip
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [given.picture], top=3)["results"]
-        best = [(found["label"], round(found["probability"], 4)) for found in answer["classes"]]
+        (answer,) = edgezoo.classify(entry["path"], [given.image], top=3).results
+        best = [(found.label, round(found.probability, 4)) for found in answer.classes]
         print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
 
 

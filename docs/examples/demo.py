@@ -1,8 +1,8 @@
 """The main job from end to end; `make demo` runs it. Takes no arguments.
 
-Exports MobileNet 0.5 in int8 to three formats, looks into one of the files and lets each name
-what is on two photographs that scikit-image ships. Where Keras' ImageNet weights cannot be
-fetched it says so and does the same with EfficientNet-Lite0, whose weights came with a package.
+Exports MobileNet 0.5 in int8 to three formats, inspects one of the files and lets each classify
+two photographs of scikit-image. If Keras' ImageNet weights cannot be fetched, it says so and
+uses EfficientNet-Lite0, whose weights come with a package.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ WEIGHTS_UNREACHABLE = 5
 
 
 def say(text: str) -> None:
-    """A line of the demo's own, in order with what EdgeZoo prints."""
+    """Print a line, in order with the output of EdgeZoo."""
     print(text, flush=True)
 
 
 def edgezoo(*arguments: str) -> int:
-    """Run a command, shown as a user would type it."""
+    """Show a command as a user would type it, and run it."""
     say(f"\n$ edgezoo {shlex.join(arguments)}")
     return subprocess.run([sys.executable, "-m", "edgezoo", *arguments], check=False).returncode
 
 
 def program() -> str:
-    """The command as it can be typed here, whether or not its environment is active."""
+    """The command with a path that works whether or not its environment is active."""
     path = Path(sys.executable).with_name("edgezoo")
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
@@ -52,7 +52,7 @@ def photographs() -> list[str]:
 
 
 def export() -> tuple[list[str], int]:
-    """Export what can be had here.
+    """Export the model whose weights are available.
 
     Returns:
         The command that was run last, and its exit code.
@@ -61,9 +61,9 @@ def export() -> tuple[list[str], int]:
     if code != WEIGHTS_UNREACHABLE:
         return MOBILENET, code
     say(
-        "\nKeras' ImageNet weights could not be fetched here (see the message above). The demo goes"
+        "\nKeras' ImageNet weights could not be fetched (see the message above). The demo continues"
     )
-    say("on with EfficientNet-Lite0: its ImageNet weights lie on the Python package index.")
+    say("with EfficientNet-Lite0, whose ImageNet weights are on the Python package index.")
     return LITE, edgezoo(*LITE)
 
 
@@ -71,7 +71,7 @@ def main() -> int:
     """Run the demo.
 
     Returns:
-        0 where everything went through, else the exit code of the command that did not.
+        0 if everything succeeded, otherwise the exit code of the command that failed.
     """
     started = time.monotonic()
     say("EdgeZoo's main job: a Keras classifier becomes verified int8 files for three runtimes.")
@@ -79,11 +79,11 @@ def main() -> int:
     if code:
         return code
     paths = [f"{OUTPUT}/{STEMS[done[1]]}{suffix}" for suffix in SUFFIXES]
-    pictures = photographs()
-    if not pictures:
-        say("\nNo photographs here: scikit-image, which ships two, is not installed.")
+    images = photographs()
+    if not images:
+        say("\nNo photographs: scikit-image, which contains two, is not installed.")
     commands = [["inspect", paths[0]]]
-    commands += [["classify", path, *pictures, "--top", "3"] for path in paths if pictures]
+    commands += [["classify", path, *images, "--top", "3"] for path in paths if images]
     for command in commands:
         code = edgezoo(*command)
         if code:

@@ -1,4 +1,4 @@
-"""Features of a photograph from VGG16 without its top, by the files made of it.
+"""Features of a photograph from VGG16 without its top, with the exported files.
 
     python docs/examples/features_vgg16.py PHOTO.jpg
 
@@ -22,7 +22,7 @@ def main() -> None:
         "vgg16", include_top=False, weights=given.weights, input_size=given.input_size,
         formats=given.format, output=given.output,
     )  # fmt: skip
-    pixels = load_pixels(given.picture, given.input_size)[None]
+    pixels = load_pixels(given.image, given.input_size)[None]
     for entry in made.artifacts:
         artifact, session = edgezoo.open_artifact(entry["path"])
         with session:

@@ -1,10 +1,10 @@
-"""Teach InceptionV3 new classes: the top first, then the last blocks; and make files of it.
+"""Train InceptionV3 on new classes: the top first, then the last blocks; then export it.
 
     python docs/examples/finetune_inceptionv3.py FOLDER
 
-The fourth usage example of https://keras.io/api/applications/, in Keras' own words; FOLDER holds a
-folder of pictures for each class. `edgezoo finetune inceptionv3 --data FOLDER` does all of it, and
-watches over the training.
+The fourth usage example of https://keras.io/api/applications/, with Keras' own code. FOLDER
+contains one folder of images per class. `edgezoo finetune inceptionv3 --data FOLDER`
+does all of it, with early stopping.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def arguments() -> argparse.Namespace:
 
 
 def train(network: Any, given: argparse.Namespace) -> Any:
-    """Train a base without a top, and what is put on it.
+    """Train a base without a top, and a new top.
 
     Returns:
         The network with a top, and the names of its classes.
@@ -41,12 +41,12 @@ def train(network: Any, given: argparse.Namespace) -> Any:
     import keras
 
     size = (given.input_size, given.input_size)
-    pictures = keras.utils.image_dataset_from_directory(
+    images = keras.utils.image_dataset_from_directory(
         given.data, image_size=size, crop_to_aspect_ratio=True, seed=0, verbose=False
     )
-    names = pictures.class_names
+    names = images.class_names
     # What edgezoo.preprocess_input("inceptionv3", …) computes.
-    ready = pictures.map(lambda pixels, label: (pixels / 127.5 - 1, label))
+    ready = images.map(lambda pixels, label: (pixels / 127.5 - 1, label))
 
     hidden = keras.layers.Dense(1024, activation="relu")(network.output)
     answer = keras.layers.Dense(len(names), activation="softmax")(hidden)
@@ -54,7 +54,7 @@ def train(network: Any, given: argparse.Namespace) -> Any:
 
     for layer in network.layers:
         layer.trainable = False
-    # Of two thousand inputs each, a fresh top is thrown far off by Keras' usual 0.001.
+    # With two thousand inputs, Keras' default of 0.001 makes a new top diverge.
     model.compile(keras.optimizers.RMSprop(0.0001), "sparse_categorical_crossentropy")
     model.fit(ready, epochs=given.epochs, verbose=2)
 
@@ -82,10 +82,10 @@ def main() -> None:
             str(path), preprocessing="tf", labels=labels, formats=given.format,
             output=given.output,
         )  # fmt: skip
-    picture = next(path for path in sorted(given.data.rglob("*.*")) if path.is_file())
+    image = next(path for path in sorted(given.data.rglob("*.*")) if path.is_file())
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [picture], top=2)["results"]
-        best = [(found["label"], round(found["probability"], 4)) for found in answer["classes"]]
+        (answer,) = edgezoo.classify(entry["path"], [image], top=2).results
+        best = [(found.label, round(found.probability, 4)) for found in answer.classes]
         print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
 
 

@@ -1,4 +1,4 @@
-"""Features of a photograph from the middle of VGG19, by the files made of its front.
+"""Features of a photograph from an inner layer of VGG19, with the exported files.
 
     python docs/examples/layer_features_vgg19.py PHOTO.jpg
 
@@ -24,7 +24,7 @@ def main() -> None:
         "vgg19", include_top=False, output_layer=LAYER, weights=given.weights,
         input_size=given.input_size, formats=given.format, output=given.output,
     )  # fmt: skip
-    pixels = load_pixels(given.picture, given.input_size)[None]
+    pixels = load_pixels(given.image, given.input_size)[None]
     for entry in made.artifacts:
         artifact, session = edgezoo.open_artifact(entry["path"])
         with session:

@@ -1,4 +1,4 @@
-"""Makes a Raspberry Pi's Python that runs on this machine, by emulation.
+"""Makes a Raspberry Pi's Python that runs on this machine in an emulator.
 
     python docs/examples/raspberry_pi.py FOLDER [--board pi4] [--board pi5] [--package NAME ...]
 
@@ -7,8 +7,8 @@ processor of a Raspberry Pi 4: use it as any other interpreter. qemu runs it as 
 of this user: no chroot, no mount, no change to the machine. It needs Linux, qemu-user-static and
 mmdebstrap.
 
-What it computes is what a Pi computes, with the Pi's own kernels. How long it takes says nothing of
-a Pi: never report it as a latency.
+Results are those of a Pi, computed by the Pi's own kernels. Times are not those of a Pi: never
+report them as a latency.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CORES = 4
 
 @dataclass(frozen=True)
 class Architecture:
-    """Debian's and pip's names, and what is installed."""
+    """Names of Debian and pip, and the packages."""
 
     debian: str
     qemu: str
@@ -44,7 +44,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Board:
-    """What /proc and /sys say of a board, without which the runtimes see this machine's processor.
+    """/proc and /sys of a board, without which the runtimes see this machine's processor.
 
     `qemu_cpu` is never "max": with qemu 7.2, XNNPACK then computes wrong results in silence.
     """
@@ -86,7 +86,7 @@ BOARDS = {
 
 
 def run(*command: str | Path) -> None:
-    """Run a program; its words are shown where it fails."""
+    """Run a program; print its output if it fails."""
     done = subprocess.run(
         [str(word) for word in command],
         stdout=subprocess.PIPE,
@@ -114,7 +114,7 @@ def install(folder: Path, architecture: Architecture, packages: tuple[str, ...])
 
 
 def describe(root: Path, board: Board) -> None:
-    """Write what the kernel of the board would say: qemu prefers the files below `root`."""
+    """Write the files of the board's kernel: qemu prefers the files below `root`."""
     part, variant, revision = board.midr >> 4 & 0xFFF, board.midr >> 20 & 0xF, board.midr & 0xF
     generation = 8 if board.architecture is ARM64 else 7
     core = (
@@ -145,10 +145,10 @@ def describe(root: Path, board: Board) -> None:
 
 
 def write_interpreter(place: Path, folder: Path, root: Path, board: Board) -> None:
-    """A program that stands for the board's Python, also for the children that it starts.
+    """A program that acts as the board's Python, also for its child processes.
 
     Its argument zero is its own path, so that `sys.executable` leads back to it. Compiled modules
-    go to a folder of their own: qemu would lay them beside this machine's Python. PYTHONHOME is
+    go to a separate folder: qemu would write them next to this machine's Python. PYTHONHOME is
     a path of this machine, since qemu 7.2 does not redirect the statx of 32-bit programs.
     """
     q = shlex.quote
@@ -166,7 +166,7 @@ def write_interpreter(place: Path, folder: Path, root: Path, board: Board) -> No
 
 
 def make(folder: Path, names: list[str], packages: tuple[str, ...]) -> list[Path]:
-    """Make the interpreters that are not there yet; returns them."""
+    """Make missing interpreters and return all of them."""
     made = []
     for name in names:
         board = BOARDS[name]
@@ -187,7 +187,7 @@ def make(folder: Path, names: list[str], packages: tuple[str, ...]) -> list[Path
 
 
 def main() -> None:
-    """The command line."""
+    """Read the command line and make the interpreters."""
     parser = argparse.ArgumentParser(description="Make an emulated Raspberry Pi's Python.")
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--board", action="append", choices=BOARDS, help="default: pi4 and pi5")

@@ -9,7 +9,9 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
+from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError, counted
+from edgezoo.system.remote import Remote
 
 _LISTS = {
     "alpha": float,
@@ -171,7 +173,8 @@ def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool, on: s
     _show_verdicts(facts)
     _show_accuracies(facts["results"])
     _show_estimates(facts)
-    _console.ran_on(facts)
+    if "remote" in facts:
+        _console.ran_on(typed_json.decode(Remote, facts["remote"]))
     _console.next_command(f"edgezoo inspect {facts['results'][0]['artifact']}")
     return 0
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import click
 from click.shell_completion import get_completion_class
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
+from edgezoo.core import typed_json
+from edgezoo.core.typed_json import OneOf
 
-# Where each shell looks by itself, below the home folder.
+# Where each shell looks by default.
 _PLACES = {
     "bash": "~/.local/share/bash-completion/completions/edgezoo",
     "zsh": "~/.zfunc/_edgezoo",
@@ -16,13 +21,27 @@ _PLACES = {
 }
 
 
-@click.command("completion", short_help="Print what completes commands in a shell.")
+@dataclass(frozen=True, slots=True)
+class CompletionScript:
+    """The completion script of a shell.
+
+    Attributes:
+        script: text that the shell reads.
+        place: file in which the shell looks for it by default.
+    """
+
+    shell: Annotated[str, OneOf(tuple(_PLACES))]
+    script: str
+    place: str
+
+
+@click.command("completion", short_help="Print a shell's completion script.")
 @click.argument("shell", type=click.Choice(list(_PLACES)))
 @common
 def COMMAND(shell: str, as_json: bool, debug: bool) -> None:
-    """Print the script that lets SHELL complete commands, options and names.
+    """Print the script with which SHELL completes commands, options and names.
 
-    bash needs its release 4.4 or newer; zsh looks in folders of its fpath alone.
+    bash must be 4.4 or newer; zsh only looks in the folders of its fpath.
 
     \b
     Examples:
@@ -37,7 +56,7 @@ def COMMAND(shell: str, as_json: bool, debug: bool) -> None:
     assert completion is not None, "click knows these shells"
     script = completion(edgezoo, {}, "edgezoo", "_EDGEZOO_COMPLETE").source()
     if as_json:
-        _console.print_json({"shell": shell, "script": script, "place": _PLACES[shell]})
+        _console.print_json(typed_json.encode(CompletionScript(shell, script, _PLACES[shell])))
         return
     click.echo(script)
     _console.next_command(f"edgezoo completion {shell} > {_PLACES[shell]}")

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet
+from edgezoo.core import typed_json
+
+if TYPE_CHECKING:
+    from edgezoo.explanation.result import ExplainResult
 
 _WORST = 10
-# What the table and the first line may differ by, of all images, without a word.
+# The table and the first line may differ by this share of images without a note.
 _TIES = 5e-4
 _TIED = (
-    "In the table, equal best classes of the file share an image; the first line counts the one "
-    "that comes first, as evaluate does."
+    "In the table, equal best classes of the file share an image; in the first line the first of "
+    "them counts, as in evaluate."
 )
 
 
-@click.command("explain")
+@click.command("explain", short_help="Explain where an int8 file loses accuracy.")
 @click.argument("artifact", type=PATH)
 @click.option(
     "--images",
     default="synthetic",
     metavar="DIR|NPZ",
-    help="What to run. A folder a class gives top-1 too.",
+    help="Images to run. A folder per class also gives top-1.",
 )
 @click.option(
     "--count", type=click.IntRange(2), default=64, show_default=True, help="Images to run."
@@ -35,20 +40,20 @@ _TIED = (
     "float_file",
     type=PATH,
     metavar="FILE",
-    help="Compare with this float32 .tflite of the same network, not with Keras.",
+    help="Compare with this float32 .tflite of the same network instead of Keras.",
 )
 @click.option(
     "--weights",
     metavar="FILE",
-    help="The weights that the file was made from, where they came from a file.",
+    help="The weights file that the file was made from, if there was one.",
 )
 @click.option(
     "--preprocessing",
     metavar="MODE",
-    help="tf, caffe or torch: what a file without a contract of EdgeZoo's wants.",
+    help="tf, caffe or torch, for a file without an EdgeZoo contract.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of images.")
-@click.option("--html", type=PATH, metavar="FILE", help="Write a page with plots there.")
+@click.option("--html", type=PATH, metavar="FILE", help="Write a page with plots.")
 @quiet
 @common
 def COMMAND(
@@ -64,7 +69,7 @@ def COMMAND(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Say where an int8 file loses accuracy: by cause, and by layer.
+    """Explain where an int8 file loses accuracy: by cause, and by layer.
 
     The same images run through the Keras network, a float file, the float network with the
     file's weights, with its activations, with both, and the file itself.
@@ -82,7 +87,7 @@ def COMMAND(
     if html is not None:
         page.require()
     with _console.status(not quiet and not debug) as progress:
-        facts = explain_file(
+        result = explain_file(
             artifact,
             images=images,
             count=count,
@@ -93,75 +98,62 @@ def COMMAND(
             progress=progress,
             debug=debug,
         )
-    if facts["overlap"]:
+    if result.overlap:
         _console.warn(
-            f"{facts['overlap']} of {facts['images']} images calibrated {artifact}: it may lose "
+            f"{result.overlap} of {result.images} images calibrated {artifact}: it may lose "
             "more on others."
         )
-    facts["page"] = str(html) if html is not None else None
     if html is not None:
-        page.write(facts, html)
+        result = replace(result, page=html)
+        page.write(result, html)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return
-    _print(facts)
+    _print(result)
     if html is not None and not quiet:
         _console.note(f"Page with plots: {html}")
     _console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
 
 
-def _print(facts: dict[str, Any]) -> None:
-    click.echo(click.wrap_text(facts["verdict"]["text"], 80))
-    for finding in facts["findings"][1:]:
-        where = f" ({finding['layer']})" if finding["layer"] else ""
-        click.echo(click.wrap_text(f"Also: {finding['fault']}{where}: {finding['evidence']}", 80))
+def _print(result: ExplainResult) -> None:
+    from edgezoo.explanation.page import number, points
+
+    click.echo(click.wrap_text(result.verdict.text, 80))
+    for finding in result.findings[1:]:
+        where = f" ({finding.layer})" if finding.layer else ""
+        click.echo(click.wrap_text(f"Also: {finding.fault}{where}: {finding.evidence}", 80))
     click.echo()
+    rows = [
+        (
+            cause.cause,
+            points(cause.lost_agreement),
+            points(cause.lost_top1),
+            f"{100 * cause.error_share + 0.0:z.0f} %",
+        )
+        for cause in result.causes
+    ]
     _console.table(
-        f"Lost top-1 in points; one of {facts['images']} images "
-        f"({Path(facts['image_source']).name}) is {100 / facts['images']:.1f}",
+        f"Lost top-1 in points; one of {result.images} images "
+        f"({Path(result.image_source).name}) is {100 / result.images:.1f}",
         ("cause", "agreement", "top-1", "share of the logits' error"),
-        [
-            (
-                cause["cause"],
-                _points(cause["lost_agreement"]),
-                _points(cause["lost_top1"]),
-                f"{100 * cause['error_share'] + 0.0:z.0f} %",
-            )
-            for cause in facts["causes"]
-        ]
-        + [("all", _points(facts["lost_agreement"]), _points(facts["lost_top1"]), "100 %")],
+        [*rows, ("all", points(result.lost_agreement), points(result.lost_top1), "100 %")],
     )
-    if abs(facts["agreement_top1"] + facts["lost_agreement"] - 1) > _TIES:
+    if abs(result.agreement_top1 + result.lost_agreement - 1) > _TIES:
         _console.say(click.wrap_text(_TIED, 80))
     click.echo()
     _console.table(
-        f"The {min(_WORST, len(facts['layers']))} layers of {len(facts['layers'])} that lose most",
+        f"The worst {min(_WORST, len(result.layers))} of {len(result.layers)} layers",
         ("layer", "SQNR dB", "in file", "error/step", "clipped", "range", "weights dB"),
         [
             (
-                layer["name"],
-                _number(layer["local_sqnr_db"]),
-                _number(layer["accumulated_sqnr_db"]),
-                _number(layer["error_over_step"], 2),
-                _clipped(layer),
-                _console.percent(layer["range_use"], 0),
-                _number(layer["weights"] and layer["weights"]["sqnr_db"]),
+                layer.name,
+                number(layer.local_sqnr_db),
+                number(layer.accumulated_sqnr_db),
+                number(layer.error_over_step, 2),
+                _console.percent(layer.saturated, 1),
+                _console.percent(layer.range_use, 0),
+                number(layer.weights.sqnr_db if layer.weights else None),
             )
-            for layer in facts["layers"][:_WORST]
+            for layer in result.layers[:_WORST]
         ],
     )
-
-
-def _points(share: float | None) -> str:
-    """A share in percentage points; what is given back has a minus."""
-    return "-" if share is None else f"{100 * share + 0:.1f}"
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _clipped(layer: dict[str, Any]) -> str:
-    if layer["saturated_low"] is None:
-        return "-"
-    return _console.percent(layer["saturated_low"] + layer["saturated_high"], 1)

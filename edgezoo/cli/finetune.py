@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, trusted
+from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
 
+if TYPE_CHECKING:
+    from edgezoo.finetuning.result import FinetuneResult
 
-@click.command("finetune", short_help="Teach MODEL the classes of a folder.")
+
+@click.command("finetune", short_help="Train MODEL on the classes of a folder.")
 @click.argument("model", metavar="MODEL")
-@click.option("--data", required=True, type=PATH, metavar="DIR", help="A folder a class.")
+@click.option(
+    "--data", required=True, type=PATH, metavar="DIR", help="Contains a folder per class."
+)
 @click.option("--alpha", type=float, help="Width of a MobileNet.")
 @click.option("--depth-multiplier", type=int, help="Of MobileNet's depthwise layers.")
 @click.option("--input-size", type=int, metavar="PX", help="Height and width in pixels.")
@@ -22,21 +27,21 @@ from edgezoo.core.errors import counted
     "--weights",
     default="imagenet",
     metavar="WORD|FILE",
-    help="What to start from: imagenet (default), random or an .h5 file.",
+    help="Initial weights: imagenet (default), random or an .h5 file.",
 )
-@click.option("--epochs", default=30, show_default=True, help="At the most, of each stage.")
+@click.option("--epochs", default=30, show_default=True, help="Maximum for each stage.")
 @click.option(
     "--learning-rate",
     default=1e-3,
     show_default=True,
-    help="Of the top; the blocks learn at a hundredth of it.",
+    help="Of the top; the blocks use a hundredth of it.",
 )
 @click.option(
     "--unfreeze-blocks",
     default=2,
     show_default=True,
     metavar="N",
-    help="Blocks that learn after the top; 0 for the top alone.",
+    help="Last blocks to train after the top; 0 for the top only.",
 )
 @click.option("--batch-size", default=32, show_default=True)
 @click.option(
@@ -44,41 +49,39 @@ from edgezoo.core.errors import counted
     default=5,
     show_default=True,
     metavar="N",
-    help="Epochs without progress that end a stage.",
+    help="Epochs without a smaller validation loss that end a stage.",
 )
 @click.option(
     "--held-out",
     default="0.2",
     show_default=True,
     metavar="SHARE|DIR",
-    help="What to score on: a share of each class, or a folder of its own.",
+    help="Images to score on: a share of each class, or another folder.",
 )
 @click.option(
-    "--mirror/--no-mirror", default=True, help="Train on mirrored pictures too (not for text)."
+    "--mirror/--no-mirror", default=True, help="Train on mirrored images too (not for text)."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the split and the training.")
 @click.option(
     "--preprocessing",
     metavar="MODE",
-    help="tf, caffe, torch or none, where MODEL is a file that does not tell it.",
+    help="tf, caffe, torch or none, if MODEL is a file without a contract.",
 )
 @click.option(
     "-o",
     "--output",
     type=PATH,
     metavar="FILE",
-    help="The .keras file; in finetuned/ where left out.",
+    help="The .keras file; by default a file in finetuned/.",
 )
 @trusted
 @quiet
 @common
-def COMMAND(
-    model: str, as_json: bool, debug: bool, quiet: bool, held_out: str, **options: Any
-) -> int:
-    """Teach MODEL the classes of a folder, and write a .keras file that knows them.
+def COMMAND(model: str, as_json: bool, debug: bool, quiet: bool, **options: Any) -> int:
+    """Train MODEL on the classes of a folder, and write a .keras file.
 
-    The top is replaced and learns alone; then the last blocks learn with it, slowly. What is
-    written carries labels and preprocessing: export, evaluate and classify take it as it is.
+    A new top is trained alone, then the last blocks with it at a lower learning rate. The
+    file contains labels and preprocessing, so export, evaluate and classify need no options.
     Ctrl-C ends the training and keeps the best state so far.
 
     \b
@@ -92,42 +95,33 @@ def COMMAND(
     from edgezoo.networks import arguments
 
     chosen = arguments.taken_from(options)
-    plan = resolve(FinetuneRequest(model, arguments=chosen, held_out=_share(held_out), **options))
+    plan = resolve(FinetuneRequest(model, arguments=chosen, **options))
     with _console.share(not quiet and not debug) as progress:
         result = execute(plan, progress, debug)
     if as_json:
-        _console.print_json(result.facts)
+        _console.print_json(typed_json.encode(result))
     else:
-        _show(result.facts)
+        _show(result)
     if result.interrupted:
-        _console.note("Interrupted: the best state until then was kept.")
+        _console.note("Interrupted: the best state until then was written.")
         return 130
     return 0
 
 
-def _share(word: str) -> float | Path:
-    """A share, or the folder of that name."""
-    try:
-        return float(word)
-    except ValueError:
-        return Path(word)
-
-
-def _show(facts: dict[str, Any]) -> None:
-    scored, counts = facts["held_out"], facts["images"]
+def _show(result: FinetuneResult) -> None:
     rows = []
-    for stage in dict.fromkeys(epoch["stage"] for epoch in facts["epochs"]):
-        epochs = [epoch for epoch in facts["epochs"] if epoch["stage"] == stage]
-        best = max(epoch["validation_accuracy"] for epoch in epochs)
-        rows.append((stage, len(epochs), _console.percent(best)))
-    _console.table(facts["path"], ("stage", "epochs", "best on validation"), rows)
-    low, high = (100 * end for end in scored["top1_ci95"])
+    for stage in dict.fromkeys(epoch.stage for epoch in result.epochs):
+        accuracies = [e.validation_accuracy for e in result.epochs if e.stage == stage]
+        rows.append((stage, len(accuracies), _console.percent(max(accuracies))))
+    _console.table(str(result.path), ("stage", "epochs", "best on validation"), rows)
+    low, high = (100 * end for end in result.held_out.top1_ci95)
     print(
-        f"{_console.percent(scored['top1'])} of {counts['held_out']} held-out images are right "
-        f"(95 %: {low:.1f} to {high:.1f})."
+        f"{_console.percent(result.held_out.top1)} of {result.images.held_out} held-out images are "
+        f"classified correctly (95 %: {low:.1f} to {high:.1f})."
     )
-    for name in ("unreadable", "repeated"):
-        if counts[name]:
-            _console.warn(f"Left out: {counted(counts[name], f'{name} image')}.")
-    _console.note(f"Curve: {facts['curve']}")
-    _console.next_command(f"edgezoo export {facts['path']} --int8 --calibration FOLDER")
+    counts = {"unreadable": result.images.unreadable, "repeated": result.images.repeated}
+    for name, count in counts.items():
+        if count:
+            _console.warn(f"Left out: {counted(count, f'{name} image')}.")
+    _console.note(f"Curve: {result.curve}")
+    _console.next_command(f"edgezoo export {result.path} --int8 --calibration FOLDER")

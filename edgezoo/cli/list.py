@@ -6,6 +6,7 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
+from edgezoo.core import typed_json
 from edgezoo.core.spec import PRECISIONS, Precision
 from edgezoo.networks import catalogue
 
@@ -27,18 +28,15 @@ from edgezoo.networks import catalogue
 )
 @click.option("--max-parameters", type=float, metavar="MILLIONS")
 @click.option(
-    "--max-multiply-adds",
-    type=float,
-    metavar="MILLIONS",
-    help="For one picture of the default size.",
+    "--max-multiply-adds", type=float, metavar="MILLIONS", help="For one image of the default size."
 )
-@click.option("--max-size", type=float, metavar="MB", help="Of a file, as estimated.")
+@click.option("--max-size", type=float, metavar="MB", help="Estimated file size.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default="int8",
     show_default=True,
-    help="Of that file.",
+    help="Of the file for --max-size.",
 )
 @click.option("--with-weights", is_flag=True, help="Only with ImageNet weights on this machine.")
 @common
@@ -54,7 +52,7 @@ def COMMAND(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """List the zoo; PATTERN is a part of a name or a pattern such as 'dense*'.
+    """List the zoo; PATTERN is part of a name, or a pattern such as 'dense*'.
 
     \b
     Examples:
@@ -73,27 +71,27 @@ def COMMAND(
     )
     models = [catalogue.describe(spec.name) for spec in catalogue.select(criteria, sort)]
     if as_json:
-        _console.print_json({"models": models})
+        _console.print_json(typed_json.encode(catalogue.ModelList(tuple(models))))
         return
     rows = [
         (
-            facts["model"],
-            _console.percent(facts["top1"]),
-            f"{facts['parameters'] / 1e6:.1f} M",
-            f"{facts['multiply_adds'] / 1e6:.0f} M",
-            *(f"{facts['file_bytes_about'][name] / 1e6:.1f}" for name in PRECISIONS),
-            facts["default_input_size"],
-            "yes" if facts["weights_here"] else None,
+            found.model,
+            _console.percent(found.top1),
+            f"{found.parameters / 1e6:.1f} M",
+            f"{found.multiply_adds / 1e6:.0f} M",
+            *(f"{found.file_bytes_about[name] / 1e6:.1f}" for name in PRECISIONS),
+            found.default_input_size,
+            "yes" if found.weights_here else None,
         )
-        for facts in models
+        for found in models
     ]
     _console.table(
-        "Top-1 as published; float32, float16 and int8 files in MB, estimated;\n"
+        "Published top-1; estimated sizes of float32, float16 and int8 files in MB;\n"
         "here: ImageNet weights are on this machine",
         ("model", "top-1", "params", "mult-adds", "f32", "f16", "int8", "px", "here"),
         rows,
     )
-    _console.next_command(f"edgezoo show {models[0]['model']}")
+    _console.next_command(f"edgezoo show {models[0].model}")
 
 
 def _times(millions: float | None) -> float | None:

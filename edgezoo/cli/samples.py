@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common, quiet
+from edgezoo.core import typed_json
+
+if TYPE_CHECKING:
+    from edgezoo.images.samples.fetch_samples import SamplesResult
 
 
-@click.command("samples", short_help="Fetch public sample images to calibrate on.")
+@click.command("samples", short_help="Download public sample images for calibration.")
 @click.argument("action", type=click.Choice(["fetch", "info"]))
 @click.option("--accept-terms", is_flag=True, help="You have read the terms and accept them.")
 @quiet
 @common
 def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: bool) -> int:
-    """Fetch public sample images, one for each ImageNet class, into the cache.
+    """Download public sample images, one for each ImageNet class, into the cache.
 
-    ACTION is fetch, which goes on where it was interrupted, or info, which looks at what
-    is here. The pictures come on ImageNet's terms, not on EdgeZoo's: fetch shows them and
-    asks. They calibrate int8 files; for accuracy they are too easy.
+    ACTION is fetch, which resumes an interrupted download, or info, which reports what is
+    here. The images have ImageNet's terms of use, not EdgeZoo's: fetch shows them and
+    asks. Use the images to calibrate int8 files; they are too easy to measure accuracy.
 
     \b
     Examples:
@@ -32,22 +36,25 @@ def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: 
     from edgezoo.images import samples
 
     if action == "info":
-        facts = samples.look()
+        found = samples.look()
     else:
-        facts = _fetch(accept_terms or _asked(), quiet)
+        accepted = accept_terms or _ask()
+        count = len(samples.COLLECTION.samples())
+        with _console.bar(not quiet, count, "Downloading images") as progress:
+            found = samples.fetch(accepted, progress=progress)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(found))
     else:
-        _show(facts)
-    if facts["here"] < facts["listed"]:
+        _show(found)
+    if found.here < found.listed:
         _console.next_command("edgezoo samples fetch")
     else:
         _console.next_command("edgezoo export mobilenet --int8 --calibration samples")
     return 0
 
 
-def _asked() -> bool:
-    """Show the terms and ask, where somebody can answer who has not done so before."""
+def _ask() -> bool:
+    """Show the terms and ask, unless they were accepted before or there is no terminal."""
     from edgezoo.images import samples
 
     if samples.accepted():
@@ -58,26 +65,18 @@ def _asked() -> bool:
     return click.confirm("Do you accept these terms?", err=True)
 
 
-def _fetch(accepted: bool, silent: bool) -> dict[str, Any]:
-    from edgezoo.images import samples
-
-    count = len(samples.COLLECTION.samples())
-    with _console.bar(not silent, count, "Fetching pictures") as progress:
-        return samples.fetch(accepted, progress=progress)
-
-
-def _show(facts: dict[str, Any]) -> None:
+def _show(found: SamplesResult) -> None:
     rows = [
-        ("here", f"{facts['here']} of {facts['listed']}, {_console.size(facts['bytes'])}"),
-        ("folder", facts["folder"]),
-        ("from", facts["origin"]),
+        ("here", f"{found.here} of {found.listed}, {_console.size(found.bytes)}"),
+        ("folder", str(found.folder)),
+        ("from", found.origin),
     ]
-    if facts["altered"]:
-        rows.append(("altered since", f"{len(facts['altered'])}, fetched again by samples fetch"))
-    if "fetched" in facts:
-        checked = "hashes of the commit" if facts["checked_by"] == "commit" else "likeness"
-        rows.append(("fetched now", f"{facts['fetched']}, checked by {checked}"))
-    if facts.get("fetched") and facts["because"]:
-        rows.append(("no hashes", facts["because"]))
+    if found.altered:
+        rows.append(("altered", f"{len(found.altered)}; samples fetch downloads them again"))
+    if found.fetched is not None:
+        checked = "hashes of the commit" if found.checked_by == "commit" else "likeness"
+        rows.append(("downloaded", f"{found.fetched}, checked by {checked}"))
+    if found.fetched and found.because:
+        rows.append(("no hashes", found.because))
     _console.table("Sample images", ("", ""), rows)
-    _console.note(f"Terms{' (accepted)' if facts['accepted'] else ''}:\n{facts['terms']}")
+    _console.note(f"Terms{' (accepted)' if found.accepted else ''}:\n{found.terms}")

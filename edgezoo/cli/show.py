@@ -6,6 +6,8 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
+from edgezoo.core import typed_json
+from edgezoo.core.spec import WeightsPackage
 from edgezoo.networks import catalogue
 
 
@@ -13,50 +15,40 @@ from edgezoo.networks import catalogue
 @click.argument("model")
 @common
 def COMMAND(model: str, as_json: bool, debug: bool) -> None:
-    """Show what is known about MODEL.
+    """Describe MODEL of the zoo.
 
     \b
     Examples:
       edgezoo show mobilenet
       edgezoo show densenet121 --json
     """
-    facts = catalogue.describe(model)
+    found = catalogue.describe(model)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(found))
         return
+    sizes = [f"{name} {count / 1e6:.1f} MB" for name, count in found.file_bytes_about.items()]
+    widths = [f"{width:g}" for width in found.alphas_with_imagenet_weights or ()]
+    origin = "not here; downloaded when needed"
+    if isinstance(found.weights, WeightsPackage):
+        origin = f"not here; in the package {found.weights.package}"
     rows = [
-        ("parameters", f"{facts['parameters']:,}"),
-        ("multiply-adds", f"{facts['multiply_adds'] / 1e6:,.0f} M"),
-        ("depth", facts["depth"]),
-        ("float32 weights", f"{facts['size_mb']:g} MB"),
-        ("files (estimated)", _sizes(facts["file_bytes_about"])),
+        ("parameters", f"{found.parameters:,}"),
+        ("multiply-adds", f"{found.multiply_adds / 1e6:,.0f} M"),
+        ("depth", found.depth),
+        ("float32 weights", f"{found.size_mb:g} MB"),
+        ("files (estimated)", ", ".join(sizes)),
         (
             "top-1, top-5 (published)",
-            f"{_console.percent(facts['top1'])}, {_console.percent(facts['top5'])}",
+            f"{_console.percent(found.top1)}, {_console.percent(found.top5)}",
         ),
-        ("input size", f"{facts['default_input_size']} px (at least {facts['min_input_size']})"),
-        ("preprocessing", f"{facts['preprocessing']}; {facts['resize']['filter']}"),
-        ("ImageNet weights", "here" if facts["weights_here"] else _origin(facts["weights"])),
-        ("widths with ImageNet weights", _numbers(facts["alphas_with_imagenet_weights"])),
-        ("formats", ", ".join(facts["formats"])),
-        ("precisions", ", ".join(facts["precisions"])),
-        ("weights licence", facts["weights_licence"]),
-        ("paper", facts["paper"]),
+        ("input size", f"{found.default_input_size} px (at least {found.min_input_size})"),
+        ("preprocessing", f"{found.preprocessing}; {found.resize.filter}"),
+        ("ImageNet weights", "here" if found.weights_here else origin),
+        ("widths with ImageNet weights", ", ".join(widths) or None),
+        ("formats", ", ".join(found.formats)),
+        ("precisions", ", ".join(found.precisions)),
+        ("weights licence", found.weights_licence),
+        ("paper", found.paper),
     ]
-    _console.table(facts["model"], ("", ""), rows)
-    _console.next_command(f"edgezoo export {facts['model']} --int8")
-
-
-def _sizes(about: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count / 1e6:.1f} MB" for name, count in about.items())
-
-
-def _origin(weights: dict[str, str]) -> str:
-    """Where weights would come from."""
-    if "package" in weights:
-        return f"not here; in the package {weights['package']}"
-    return "not here; fetched when needed"
-
-
-def _numbers(values: list[float] | None) -> str | None:
-    return ", ".join(f"{value:g}" for value in values) if values else None
+    _console.table(found.model, ("", ""), rows)
+    _console.next_command(f"edgezoo export {found.model} --int8")

@@ -116,13 +116,6 @@ def _hint(name: str, known: list[str]) -> str:
     return did_you_mean(name, known)
 
 
-def describe_model(name: str) -> dict[str, Any]:
-    """All that is known about a model: the object of `edgezoo show --json`."""
-    formats = exporters()
-    precisions = {precision: None for e in formats.values() for precision in e.precisions}
-    return {**model(name).to_json(), "formats": list(formats), "precisions": list(precisions)}
-
-
 def exporter(name: str) -> Exporter:
     """Return an exporter by the name of its format.
 

@@ -1,9 +1,9 @@
-"""Frozen facts about a model of the zoo, and the vocabulary that all layers share."""
+"""Facts about the models of the zoo, and names that all packages share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
 POOLINGS: tuple[str, ...] = ("avg", "max")
 IMAGENET_CLASSES = 1000
 SAVED_MODEL_FILE = "saved_model.pb"  # marks the folder of a TensorFlow SavedModel
-MOST_THREADS = 256  # runtimes fail at more, in words that name another reason
+MOST_THREADS = 256  # with more, runtimes fail with misleading messages
 RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 _FILE_OVERHEAD = 60_000  # labels, contract, graph
@@ -27,12 +27,12 @@ _FILE_OVERHEAD = 60_000  # labels, contract, graph
 
 @dataclass(frozen=True, slots=True)
 class Normalization:
-    """How pixels become what the network was trained on.
+    """How pixels become the values that the network was trained on.
 
     `x[c] = pixel[source] * scale[c] + offset[c]`, channels c in the network's own order;
-    `channel_order` is "RGB" or "BGR" and tells which pixel channel feeds c.
+    `channel_order` ("RGB" or "BGR") says which pixel channel feeds c.
     "tf", "caffe" and "torch" are the modes of
-    `keras.applications.imagenet_utils.preprocess_input`; "raw" leaves pixels as they are, for
+    `keras.applications.imagenet_utils.preprocess_input`; "raw" leaves pixels unchanged, for
     networks that normalise inside.
     """
 
@@ -43,10 +43,10 @@ class Normalization:
 
     @property
     def uniform(self) -> bool:
-        """True where one scale and one offset serve all channels and none is swapped.
+        """Whether all channels share one scale and one offset, in RGB order.
 
-        They can then become the input's quantization and a part of the first layer's bias; not
-        where the network normalises inside, since that is what it begins with.
+        If so, the scale can become the input's quantization and the offset part of the first
+        layer's bias. A network that normalises inside keeps its own first operation.
         """
         one = len({*self.scale}) == len({*self.offset}) == 1
         return one and self.channel_order == "RGB" and self.mode != "raw"
@@ -75,17 +75,17 @@ NORMALIZATIONS: dict[str, Normalization] = {
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """From a picture of any size to a square: what evaluation of the published weights used.
+    """From an image of any size to a square, as in the evaluation of the published weights.
 
     The shorter side becomes round(size / crop_fraction) pixels by `filter` (one of
-    `RESIZE_FILTERS`, as Pillow computes it), then the centre is cut out.
+    `RESIZE_FILTERS`, as Pillow computes it), followed by a centre crop.
     """
 
     crop_fraction: float = 0.875
     filter: str = "bilinear"
 
     def shorter_side(self, size: int) -> int:
-        """Pixels of the shorter side before the crop."""
+        """Return the pixels of the shorter side before the crop."""
         return round(size / self.crop_fraction)
 
 
@@ -94,11 +94,13 @@ USUAL_RESIZE = Resize()
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Where Keras publishes ImageNet weights, and under which name it caches them.
+    """A file of ImageNet weights that Keras publishes.
 
-    `name` and `url` may hold {alpha} and {size}, filled from `alpha_codes` and the input size.
-    `md5` is the hash that Keras publishes, or a hash for each width; None where it publishes none.
-    `no_top` is the file without the top that belongs to one with it.
+    Attributes:
+        name: in Keras' cache; may contain {alpha} and {size}.
+        url: may contain {alpha} and {size}.
+        md5: as Keras publishes it, or one per width; null if Keras publishes none.
+        no_top: the file without the top; null if Keras publishes none.
     """
 
     name: str
@@ -107,17 +109,19 @@ class WeightsFile:
     no_top: WeightsFile | None = None
 
     def hash_for(self, alpha: float | None) -> str | None:
-        """The published MD5 of the file for a width."""
+        """Return the published MD5 of the file for a width."""
         return self.md5.get(alpha or 1.0) if isinstance(self.md5, dict) else self.md5
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsPackage:
-    """ImageNet weights that lie as a PyTorch checkpoint in a Python package.
+    """ImageNet weights in a PyTorch checkpoint of a Python package.
 
-    `package` is the distribution on the Python package index, `file` the checkpoint's path in
-    its installation, `sha256` the checkpoint's hash. `layers` names the function of the model's
-    module that turns the checkpoint's arrays into those of the Keras layers.
+    Attributes:
+        package: distribution on the Python package index.
+        file: path of the checkpoint in the installation.
+        sha256: of the checkpoint.
+        layers: function of the model's module that converts the arrays for the Keras layers.
     """
 
     package: str
@@ -131,8 +135,8 @@ class WeightsPackage:
 class WidthOptions:
     """Widths (alpha) of a family, and the input sizes and widths that have ImageNet weights.
 
-    `parameters` counts them at each width with ImageNet weights. Below `least_alpha` a layer
-    would have no channel.
+    `parameters` has the count for each width with ImageNet weights. Below `least_alpha` a layer
+    would have no channels.
     """
 
     alpha_codes: dict[float, str]
@@ -144,18 +148,18 @@ class WidthOptions:
 
 @dataclass(frozen=True, slots=True)
 class BuildArguments:
-    """Which network of a model is meant: the arguments of a Keras Applications function, and a cut.
+    """The arguments of a Keras Applications function, and the output layer.
 
-    None leaves an argument to the model; `edgezoo.networks.arguments.complete` fills it in.
+    None stands for the model's default; `edgezoo.networks.arguments.complete` fills it in.
 
     Attributes:
         input_size: height and width in pixels.
-        include_top: with the dense layers that name classes.
-        pooling: "avg" or "max" of the last feature map, without a top; None leaves it a map.
-        classes: outputs of the top.
+        include_top: keep the dense layers that classify.
+        pooling: "avg" or "max" over the last feature map, without a top; None for no pooling.
+        classes: number of outputs of the top.
         alpha: width, a factor of every layer's channels.
         depth_multiplier: of the depthwise convolutions.
-        dropout: rate before the last layer; it does nothing at inference.
+        dropout: rate before the last layer; without effect at inference.
         blocks: layers in each of DenseNet's four blocks.
         output_layer: the network ends with the output of this layer.
     """
@@ -172,13 +176,13 @@ class BuildArguments:
 
     @property
     def output_kind(self) -> OutputKind:
-        """What the network gives."""
+        """The kind of the network's output."""
         whole = self.include_top and self.output_layer is None
         return "probabilities" if whole else "features"
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> BuildArguments:
-        """From what `dataclasses.asdict` gave, after a way through JSON; other keys are left."""
+        """Read a JSON object; keys of other classes are ignored."""
         values = {name: facts[name] for name in cls.__slots__ if name in facts}
         if values.get("blocks") is not None:
             values["blocks"] = tuple(values["blocks"])
@@ -193,15 +197,15 @@ class ModelSpec:
     """One model of the zoo.
 
     `keras_name` is a function of `module` with the arguments of a Keras Applications function;
-    `module` is `keras.applications` or the family's own file. `arguments` names those that not
-    every such function has: the field of `BuildArguments`, and what the function calls it.
+    `module` is `keras.applications` or the family's own file. `arguments` maps the fields of
+    `BuildArguments` that not every family has to the function's names for them.
 
-    Accuracies are fractions on the ImageNet validation set as `figures` publishes them, None
-    where it does not. Parameters count the 1000-class top; depth counts the layers with
+    Accuracies are fractions on the ImageNet validation set as published at `figures`, None if
+    not published. Parameters include the 1000-class top; depth counts the layers with
     parameters; size is that of the float32 weights in MiB. `multiply_adds` are those of the
     convolutions and dense layers at the default size (`edgezoo.networks.building.multiply_adds`).
-    `fixed_size_weights`: the network flattens before its dense layers, so that its ImageNet
-    weights fit the default input size alone.
+    `fixed_size_weights`: the network flattens before its dense layers, so its ImageNet weights
+    fit the default input size only.
     """
 
     name: str
@@ -227,10 +231,10 @@ class ModelSpec:
     figures: str = KERAS_TABLE
 
     def parameter_count(self, alpha: float | None = None) -> int:
-        """Parameters at a width; exact at the widths with ImageNet weights, else an estimate.
+        """Return the parameters at a width: exact at those with ImageNet weights, else estimated.
 
-        Between two known widths it follows a straight line, beyond them the square of the width,
-        since most parameters lie between two layers that both grow.
+        The estimate is linear between two known widths. Beyond them it follows the square of the
+        width, since most weights connect two layers that both scale with the width.
         """
         if self.width is None or alpha is None:
             return self.parameters
@@ -242,20 +246,10 @@ class ModelSpec:
         return round(count * (alpha / nearest) ** 2)
 
     def bytes_about(self, precision: Precision, alpha: float | None = None) -> int:
-        """An estimate of the size of a file."""
+        """Estimate the size of a file in bytes."""
         return self.parameter_count(alpha) * _BYTES[precision] + _FILE_OVERHEAD
 
     @property
     def normalization(self) -> Normalization:
         """The numbers behind `preprocessing`."""
         return NORMALIZATIONS[self.preprocessing]
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `edgezoo show --json` prints."""
-        facts = asdict(self)
-        facts["model"] = facts.pop("name")
-        width = facts.pop("width")
-        facts["arguments"] = sorted(self.arguments)
-        facts["alphas_with_imagenet_weights"] = sorted(width["alpha_codes"]) if width else None
-        facts["file_bytes_about"] = {name: self.bytes_about(name) for name in PRECISIONS}
-        return facts

@@ -299,15 +299,18 @@ def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _described(described: Any) -> tuple[str, dict[str, str]]:
-    """The first sentence of a class's docstring, and what its `Attributes:` say of each field."""
-    text = inspect.getdoc(described) or ""
-    summary = " ".join(text.partition("\n\n")[0].split())
-    _, _, rest = text.partition("Attributes:\n")
-    found: dict[str, str] = {}
-    for entry in re.split(r"\n(?=    \S)", "\n" + rest.partition("\n\n")[0])[1:]:
-        names, _, words = entry.strip().partition(": ")
-        for name in names.split(", "):
-            found[name] = " ".join(words.split())
+    """The first sentence of a class's docstring, and what its `Attributes:` say of each field.
+
+    Attributes that base classes describe count too.
+    """
+    summary, found = "", dict[str, str]()
+    for base in reversed(described.__mro__):
+        text = inspect.cleandoc(base.__doc__ or "")
+        summary = " ".join(text.partition("\n\n")[0].split())
+        _, _, rest = text.partition("Attributes:\n")
+        for entry in re.split(r"\n(?=    \S)", "\n" + rest.partition("\n\n")[0])[1:]:
+            names, _, words = entry.strip().partition(": ")
+            found |= dict.fromkeys(names.split(", "), " ".join(words.split()))
     return summary, found
 
 

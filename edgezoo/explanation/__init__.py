@@ -1,1 +1,1 @@
-"""Where a quantized file loses accuracy: by cause and by layer."""
+"""Explains where a quantized file loses accuracy: by cause and by layer."""

@@ -1,52 +1,61 @@
-"""Runs a file beside its float network on some images: what `edgezoo explain` rests on."""
+"""Runs a file and its float network on the same images, and compares them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.explanation.causes import Answers, Cause, Stage, decompose, logits_of, stage
+from edgezoo.core.typed_json import Length, Positive, Range, Share
+from edgezoo.explanation.causes import Answers, Cause, Stage, StageName, decompose, logits_of, stage
 from edgezoo.explanation.input_view import InputView, compare_inputs
 from edgezoo.explanation.layers import LayerReport, report
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.simulation import STREAMS, Simulation
 from edgezoo.inference.predict import predict, to_input
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# Activations of as many images as fit are kept at once, for each stream and the trace.
+# Memory for activations: all streams and the trace of a batch are kept at once.
 _BYTES = 64 * 2**20
 _MOST_IMAGES = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Analysis:
     """All figures about one file.
 
     Attributes:
-        images: how many were run.
-        kept: how many of them keep the source's top-1 in the file, as `evaluate` counts.
-        stages: by name, "source" first and "file" last.
-        layers: worst first.
-        view: what the network gets, beside what it should get.
-        unmatched: weighted layers of the float network that the file does not show.
-        trace_difference: largest difference of a score between the ordinary session and the one
-            that shows its inner tensors; 0 where looking changes nothing.
+        agreement_top1: share of images that keep the source's top-1; of equal best classes the
+            first counts.
+        lost_agreement: from the source to the file; here and below, equal best classes share an
+            image.
+        lost_top1: negative for a gain; null without labels.
+        stages: source first, file last.
+        causes: their shares add up to the whole loss.
+        layers: lowest local_sqnr_db first.
+        unmatched_layers: weighted layers of the float network that are not in the file.
+        trace_difference: largest difference of a score between an ordinary session and the one
+            that shows inner tensors; 0 if tracing changes nothing.
     """
 
-    images: int
-    kept: int
-    stages: dict[str, Stage]
-    causes: tuple[Cause, ...]
+    images: Positive
+    agreement_top1: Share
+    lost_agreement: float
+    lost_top1: float | None
+    stages: tuple[Stage, ...]
+    causes: Annotated[tuple[Cause, ...], Length(5, 5)]
+    input: InputView
     layers: tuple[LayerReport, ...]
-    view: InputView
-    unmatched: tuple[str, ...]
-    trace_difference: float
+    unmatched_layers: tuple[str, ...]
+    trace_difference: Annotated[float, Range(0)]
+
+    def stage(self, name: StageName) -> Stage | None:
+        """Return a stage by name."""
+        return next((stage for stage in self.stages if stage.name == name), None)
 
 
 def analyse(
@@ -60,16 +69,13 @@ def analyse(
     """Run all stages and compare them.
 
     Args:
-        artifact: a quantized file, with its contract or one that was told.
-        reference: its float network.
+        artifact, reference: a quantized file, and its float network.
         pixels: uint8 RGB, shape (n, size, size, 3).
-        source: probabilities of the Keras network, (n, classes); None where the float network
+        source: probabilities of the Keras network, (n, classes); None if the float network
             itself is the source.
-        float_file: probabilities of a float file of the same format, where there is one.
-        labels: the right classes, (n,), where they are known.
+        float_file: probabilities of a float file of the same format, if there is one.
+        labels: correct classes, (n,), if known.
     """
-    import numpy as np
-
     anatomy = registry.anatomy_reader(artifact.path).read(artifact.path)
     simulation = Simulation(reference, anatomy)
     scores, entered, difference = _run(artifact, simulation, pixels)
@@ -82,27 +88,31 @@ def analyse(
         answers["source"] = Answers(source, logits_of(source))
     if float_file is not None:
         answers["float file"] = Answers(float_file, logits_of(float_file))
-    order = ("source", "float file", *STREAMS, "file")
+    order: tuple[StageName, ...] = ("source", "float file", *STREAMS, "file")
     stages = {
         name: stage(name, answers["source"], answers[name], labels)
         for name in order
         if name in answers
     }
     kept = int(np.sum(answers["source"].scores.argmax(1) == scores.argmax(1)))
+    view = compare_inputs(reference, right, np.concatenate(entered), simulation.alignment.reversed)
+    before, after = stages["source"].top1, stages["file"].top1
     return Analysis(
-        len(pixels),
-        kept,
-        stages,
-        decompose(stages),
-        report(simulation),
-        compare_inputs(reference, right, np.concatenate(entered), simulation.alignment.reversed),
-        tuple(simulation.unmatched),
-        difference,
+        images=len(pixels),
+        agreement_top1=kept / len(pixels),
+        lost_agreement=1 - stages["file"].agreement_top1,
+        lost_top1=None if before is None or after is None else before - after,
+        stages=tuple(stages.values()),
+        causes=decompose(stages),
+        input=view,
+        layers=report(simulation),
+        unmatched_layers=tuple(simulation.unmatched),
+        trace_difference=difference,
     )
 
 
 def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
-    """Slices of the images, as many at once as memory is set aside for."""
+    """Yield slices of the images that fit into the memory for activations."""
     size = max(1, min(_MOST_IMAGES, _BYTES // simulation.bytes_per_image))
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
@@ -111,13 +121,10 @@ def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
 def _run(
     artifact: Artifact, simulation: Simulation, pixels: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], float]:
-    """The real file and all streams beside it.
+    """Return the file's scores, the input of its first layer, and the trace difference.
 
-    Returns:
-        The file's scores, what entered its first layer, and `Analysis.trace_difference`.
+    All streams of the simulation run on the same batches.
     """
-    import numpy as np
-
     contract = artifact.required_contract()
     reader = registry.anatomy_reader(artifact.path)
     scores, entered, difference = [], [], 0.0
@@ -129,6 +136,7 @@ def _run(
             batches = to_input(pixels[part], contract, session.inputs[0])
             scores.append(predict(session, contract, pixels[part]))
             raw = session.run(batches)
+            # A file takes one image at a time, and so does its traced copy.
             traces = [tracer.run(batches[i : i + 1]) for i in range(len(batches))]
             shown = np.concatenate([trace.scores for trace in traces]).reshape(raw.shape)
             difference = max(difference, float(np.abs(shown.astype(np.float32) - raw).max()))
@@ -140,19 +148,18 @@ def _run(
     return np.concatenate(scores), entered, difference
 
 
-def _answers(simulation: Simulation, scores: NDArray[np.float32]) -> dict[str, Answers]:
-    """Scores and logits by stage; a background class in front of the others is left out."""
-    import numpy as np
+def _answers(simulation: Simulation, scores: NDArray[np.float32]) -> dict[StageName, Answers]:
+    """Return scores and logits by stage, without a background class before the others."""
 
     def joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         return np.concatenate([part.reshape(len(part), -1) for part in parts])[:, -classes:]
 
     classes = scores.shape[1]
     outcome = simulation.outcome
-    found = {
+    found: dict[StageName, Answers] = {
         name: Answers(joined(parts), joined(outcome.logits[name]))
         for name, parts in outcome.scores.items()
     }
-    seen = "file" in outcome.logits
-    logits = joined(outcome.logits["file"]) if seen else logits_of(scores)
+    traced = "file" in outcome.logits
+    logits = joined(outcome.logits["file"]) if traced else logits_of(scores)
     return {**found, "file": Answers(scores, logits)}

@@ -1,23 +1,26 @@
-"""From the answers of each stage to the share that each cause has in the loss.
+"""Splits the loss between source and file into shares of causes.
 
-In 8 bits the best classes of an image are often equal, and which one comes first is chance. Such
-an image counts by the share of its best classes that is right, here but not in `evaluate`: so the
-shares of causes do not hang on the order of classes.
+With 8-bit scores the best classes of an image are often equal, and their order is arbitrary. Such
+an image counts by the share of its best classes that is correct, here but not in `evaluate`, so
+the shares of causes do not depend on the order of classes.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.core.typed_json import Range, Share
 from edgezoo.evaluation.agreement import sqnr_db
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-CAUSES = ("preprocessing", "conversion", "weights", "activations", "kernel")
+CauseName = Literal["preprocessing", "conversion", "weights", "activations", "kernel"]
+StageName = Literal["source", "float file", "base", "weights", "activations", "both", "file"]
+CAUSES: tuple[CauseName, ...] = get_args(CauseName)
 _TINY = 1e-37
 
 
@@ -26,30 +29,31 @@ class Stage:
     """One way to run the images.
 
     Attributes:
+        name: base is the float network on the input of the file's first layer.
         agreement_top1: share of images with the source's best class.
-        sqnr_db: of the logits, against the source's; None where nothing differs.
-        top1: share of images with the right class; None without labels.
+        sqnr_db: of the logits, against the source's; null if nothing differs.
+        top1: share of images with the correct class; null without labels.
         error: power of the logits' error over the power of the source's logits.
     """
 
-    name: str
-    agreement_top1: float
+    name: StageName
+    agreement_top1: Share
     sqnr_db: float | None
-    top1: float | None
-    error: float
+    top1: Share | None
+    error: Annotated[float, Range(0)]
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What one cause takes; negative where it happens to give something back.
+    """The loss due to one cause; negative if it compensates for others.
 
     Attributes:
         lost_agreement: share of images.
-        lost_top1: share of images; None without labels.
+        lost_top1: share of images; null without labels.
         error_share: of the power of the logits' error.
     """
 
-    cause: str
+    cause: CauseName
     lost_agreement: float
     lost_top1: float | None
     error_share: float
@@ -57,23 +61,23 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Scores and logits of all images by one stage, both (n, classes)."""
+    """Scores and logits of all images at one stage, both (n, classes)."""
 
     scores: NDArray[np.float32]
     logits: NDArray[np.float32]
 
 
 def logits_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits, up to a constant an image, of float probabilities (n, classes)."""
-    import numpy as np
-
+    """Return the logits of probabilities (n, classes), up to a constant per image."""
     return np.log(np.maximum(probabilities, np.float32(_TINY)))
 
 
-def stage(name: str, source: Answers, got: Answers, labels: NDArray[np.int64] | None) -> Stage:
+def stage(
+    name: StageName, source: Answers, got: Answers, labels: NDArray[np.int64] | None
+) -> Stage:
     """Compare one stage with the source.
 
-    Logits are compared without their mean, which no softmax sees.
+    Logits are compared without their mean, since softmax does not depend on it.
     """
     wanted = source.logits - source.logits.mean(1, keepdims=True)
     found = got.logits - got.logits.mean(1, keepdims=True)
@@ -88,50 +92,47 @@ def stage(name: str, source: Answers, got: Answers, labels: NDArray[np.int64] | 
 
 
 def _hits(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
-    """Share of rows whose best class is the given one; equal best classes share a row."""
-    import numpy as np
-
+    """Return the share of rows whose best class is the given one; equal best classes share it."""
     best = scores == scores.max(1, keepdims=True)
     return float(np.mean(best[np.arange(len(scores)), classes] / best.sum(1)))
 
 
-def decompose(stages: dict[str, Stage]) -> tuple[Cause, ...]:
+def _split(loss: dict[StageName, float]) -> dict[CauseName, float]:
+    """Split the difference of a loss between source and file."""
+    float_file = loss.get("float file", loss["source"])
+    # First of the two and second of the two, for weights (w) and activations (a).
+    first_w, first_a = loss["weights"] - loss["base"], loss["activations"] - loss["base"]
+    second_w, second_a = loss["both"] - loss["activations"], loss["both"] - loss["weights"]
+    return {
+        "preprocessing": loss["base"] - float_file,
+        "conversion": float_file - loss["source"],
+        "weights": (first_w + second_w) / 2,
+        "activations": (first_a + second_a) / 2,
+        "kernel": loss["file"] - loss["both"],
+    }
+
+
+def decompose(stages: Mapping[StageName, Stage]) -> tuple[Cause, ...]:
     """Split the loss from the source to the file among the causes; the shares add up to it.
 
-    Conversion, preprocessing and kernel are the differences of two stages that follow one
-    another. Weights and activations act together: each gets the mean of what it takes alone and
-    of what it takes beside the other (their Shapley value, L. S. Shapley, A Value for n-Person
-    Games, 1953).
+    Conversion, preprocessing and kernel are the differences of two consecutive stages. Weights and
+    activations act together: each gets the mean of its loss alone and its loss in addition to the
+    other. These are their Shapley values (L. S. Shapley, A Value for n-Person Games, 1953): the
+    marginal contribution, averaged over both orders of the two.
 
     Args:
-        stages: "source", "float file", "base", "weights", "activations", "both" and "file"; the
-            float file may be missing.
+        stages: by name; "float file" may be missing.
     """
     total = stages["file"].error - stages["source"].error
-
-    def split(pick: str) -> dict[str, float]:
-        def of(name: str) -> float:
-            value = getattr(stages[name], pick)
-            return float(value) if pick == "error" else -float(value)
-
-        float_stage = "float file" if "float file" in stages else "source"
-        alone_w, alone_a = of("weights") - of("base"), of("activations") - of("base")
-        after_w, after_a = of("both") - of("activations"), of("both") - of("weights")
-        return {
-            "preprocessing": of("base") - of(float_stage),
-            "conversion": of(float_stage) - of("source"),
-            "weights": (alone_w + after_w) / 2,
-            "activations": (alone_a + after_a) / 2,
-            "kernel": of("file") - of("both"),
-        }
-
-    agreement, error = split("agreement_top1"), split("error")
-    accuracy = split("top1") if stages["file"].top1 is not None else None
+    agreement = _split({name: -stage.agreement_top1 for name, stage in stages.items()})
+    error = _split({name: stage.error for name, stage in stages.items()})
+    labelled = stages["file"].top1 is not None
+    accuracy = _split({name: -(stage.top1 or 0) for name, stage in stages.items()})
     return tuple(
         Cause(
             cause,
             agreement[cause],
-            accuracy[cause] if accuracy else None,
+            accuracy[cause] if labelled else None,
             error[cause] / total if total > 0 else 0.0,
         )
         for cause in CAUSES

@@ -1,39 +1,39 @@
-"""What a network effectively gets for pixels, beside what it should get."""
+"""Compares the actual input of a network with the correct one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Annotated
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.core.typed_json import Range
 from edgezoo.explanation.reference import Reference
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# Reversed channels must leave this much less unexplained to be believed.
+# Reversed channels are assumed if they reduce the unexplained variance to this share.
 _CLEARLY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class InputView:
-    """A comparison over all images.
+    """The actual and the correct input over all images.
 
     Attributes:
-        reversed: the channels are in reversed order.
-        right, got: the least and the greatest value that a pixel can become in the terms of the
-            model's own preprocessing, as it should be and as it is.
-        distance: root mean square of the difference, in pixel levels (0 to 255).
+        reversed: the colour channels are in reversed order.
+        right: smallest and largest correct value of a pixel, in the model's preprocessing.
+        got: smallest and largest actual value.
+        distance: root mean square of the difference, in pixel values (0 to 255).
     """
 
     reversed: bool
     right: tuple[float, float]
     got: tuple[float, float]
-    distance: float
+    distance: Annotated[float, Range(0)]
 
     @property
     def other_range(self) -> bool:
-        """Whether the range is off by more than two of 255 levels at either end."""
+        """Whether the range is off by more than two of 255 pixel values at either end."""
         level = (self.right[1] - self.right[0]) / 255
         return any(abs(a - b) > 2 * level for a, b in zip(self.right, self.got, strict=True))
 
@@ -44,16 +44,11 @@ def compare_inputs(
     got: NDArray[np.float32],
     reversed_weights: bool,
 ) -> InputView:
-    """Fit got = right * scale + offset, with the channels as they are or reversed.
+    """Fit got = right * scale + offset, with the channels in the same or in reversed order.
 
-    Args:
-        reference: the float network.
-        right: what it should get, shape (n, size, size, 3).
-        got: what it effectively gets.
-        reversed_weights: the file's first layer holds its channels in reversed order.
+    Both are inputs of the float network, (n, size, size, 3). `reversed_weights`: the first layer
+    of the file has its input channels in reversed order.
     """
-    import numpy as np
-
     ends = reference.inputs(np.array([[[[0] * 3]], [[[255] * 3]]], np.uint8))
     low, high = float(ends[0].min()), float(ends[1].max())
     straight, turned = _fit(right, got), _fit(right[..., ::-1], got)
@@ -69,9 +64,7 @@ def compare_inputs(
 
 
 def _fit(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Least squares y = scale * x + offset over all values, and the variance left over."""
-    import numpy as np
-
+    """Fit y = scale * x + offset by least squares; also return the residual variance."""
     a, b = x.ravel().astype(np.float64), y.ravel().astype(np.float64)
     a_mean, b_mean = a.mean(), b.mean()
     a, b = a - a_mean, b - b_mean

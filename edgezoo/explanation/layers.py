@@ -5,86 +5,93 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Grid, LayerConstants
 from edgezoo.core.rounding import round_weights
+from edgezoo.core.typed_json import Count, Range, Share
 from edgezoo.explanation.alignment import IN_AXIS, along
 from edgezoo.explanation.simulation import Simulation
 from edgezoo.explanation.sums import LayerSums
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# Rounding moves a weight by half a step; rounding that makes up for other weights' errors
-# (GPTQ) by a few, and the size of an equalized channel is known to some percent. A flipped bit
-# moves a weight by up to 128 steps.
+# Rounding to nearest moves a weight by at most half a step; GPTQ, which compensates for the errors
+# of other weights, by a few steps; and the factor of an equalized channel is only estimated. A
+# flipped bit moves a weight by up to 128 steps.
 _FAR_STEPS, _FAR_SHARE = 8, 0.25
-# A channel with so few levels on a side holds hardly more than the sign of its weights.
+# A channel whose weights reach fewer quantized values keeps little more than their signs.
 _FEW_LEVELS = 8
-# Keeps the ratio of a layer that is all zeros finite.
-_TINY = 1e-30
+Granularity = Literal["per-channel", "per-tensor", "float"]
+Size = Annotated[float, Range(0)]
+_TINY = 1e-30  # keeps the ratio of a layer of zeros finite
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsReport:
-    """A layer's weights in the file beside the source's.
+    """A layer's weights in the file, compared with the source's.
 
     Attributes:
-        sqnr_db: with every output channel counted alike, since normalisation makes all of them
-            matter; None where nothing differs.
-        per_channel_sqnr_db: what rounding to int8 with a scale a channel gives.
-        granularity: "per-channel", "per-tensor" or "float".
-        coarse_channels: share of output channels whose weights reach less than 8 levels.
-        far: how many weights are more than 8 steps and a quarter of their size from the source's.
-            Steps of a float layer are those that int8 would have.
+        sqnr_db: with equal weight for each output channel, since batch norms rescale channels;
+            null if nothing differs.
+        per_channel_sqnr_db: of rounding to int8 with a scale per channel.
+        coarse_channels: share of output channels whose weights reach fewer than 8 quantized values.
+        far: number of weights more than 8 steps and a quarter of their size from the source's; for
+            a float layer, steps that int8 would have.
     """
 
     sqnr_db: float | None
     per_channel_sqnr_db: float | None
-    granularity: str
-    coarse_channels: float = 0.0
-    far: int = 0
+    granularity: Granularity
+    coarse_channels: Share = 0.0
+    far: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
 class LayerReport:
-    """What one layer does to its values. Ratios in decibels are None where nothing differs.
+    """Errors of one layer. Ratios in decibels are null if nothing differs.
 
     Attributes:
         place: in the order of the network, from 0.
         kind: the operation's name in TFLite.
         local_sqnr_db: of the layer alone, quantized, on the float network's inputs.
-        accumulated_sqnr_db: of the layer's output in the real file; None where it cannot be seen.
-        below_median_db: how far `local_sqnr_db` is below the median of all layers.
-        error_over_step: root mean square of the local error over the step of the output's levels.
-            Rounding alone gives 1/sqrt(12) = 0.289.
-        saturated_low, saturated_high: share of the float values below and above all levels.
-        range_use: share of the levels' range that the float values reach.
-        bias_gain_db: what the file's bias gains over the source's for `accumulated_sqnr_db`.
+        accumulated_sqnr_db: of the layer's output in the real file; null if it is not visible.
+        below_median_db: local_sqnr_db below the median of all layers.
+        error_over_step: root mean square of the local error over the step of the output's quantized
+            values; rounding alone gives 1/sqrt(12) = 0.289.
+        saturated_low, saturated_high: share of the float values outside the quantized range.
+        range_use: share of the quantized range that the float values reach.
+        bias_gain_db: gain of accumulated_sqnr_db by the file's bias over the source's.
         kernel_steps: root mean square, in steps, of the real output against exact arithmetic on
-            the real inputs; None where it cannot be seen.
-        weights: None for a layer without, or one that the file does not show.
+            the real inputs; null if it is not visible.
+        weights: null for a layer without weights, or one that is not in the file.
     """
 
     name: str
-    place: int
+    place: Count
     kind: str
     local_sqnr_db: float | None
     accumulated_sqnr_db: float | None
     below_median_db: float | None
-    error_over_step: float | None
-    saturated_low: float | None
-    saturated_high: float | None
-    range_use: float | None
+    error_over_step: Size | None
+    saturated_low: Share | None
+    saturated_high: Share | None
+    range_use: Share | None
     bias_gain_db: float | None
-    kernel_steps: float | None
+    kernel_steps: Size | None
     weights: WeightsReport | None
+
+    @property
+    def saturated(self) -> float | None:
+        """Share of the float values outside the quantized range."""
+        if self.saturated_low is None or self.saturated_high is None:
+            return None
+        return self.saturated_low + self.saturated_high
 
 
 def report(simulation: Simulation) -> tuple[LayerReport, ...]:
-    """All layers, the one with the lowest local SQNR first."""
+    """Report all layers, lowest local SQNR first."""
     layers = simulation.outcome.layers
     ratios = {name: _ratio(sums.signal, sums.local_noise) for name, sums in layers.items()}
     finite = [ratio for ratio in ratios.values() if ratio is not None]
@@ -112,7 +119,9 @@ def _report(
         saturated_low=sums.below / sums.values if grid else None,
         saturated_high=sums.above / sums.values if grid else None,
         range_use=_range_use(grid, sums) if grid else None,
-        bias_gain_db=_ratio(sums.own_bias_noise, sums.real_noise) if sums.own_bias_noise else None,
+        bias_gain_db=_ratio(sums.source_bias_noise, sums.real_noise)
+        if sums.source_bias_noise
+        else None,
         kernel_steps=math.sqrt(sums.kernel_steps / sums.kernel_values) if kernel else None,
         weights=_weights(simulation, name),
     )
@@ -134,8 +143,6 @@ def _range_use(grid: Grid, sums: LayerSums) -> float:
 
 
 def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
-    import numpy as np
-
     step = simulation.step_of(name)
     found = simulation.anatomy.layers.get(name)
     if step.weights is None or found is None or name in simulation.unmatched:
@@ -143,7 +150,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     exact = simulation.alignment.expected(simulation.exact, simulation.names, step)
     alive = simulation.alive(step)
     if simulation.alignment.factors:
-        alive *= _kept(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
+        alive *= _used(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
     exact, axis = exact * alive, step.channel_axis
     found = replace(found, weights=found.weights * alive)
     ratio = _channel_sqnr(exact, found.weights, axis)
@@ -153,28 +160,25 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
         found = replace(found, limit=127)
         _, far = _levels(exact, found, np.maximum(reach / 127, _TINY), axis)
         return WeightsReport(ratio, best, "float", 0.0, far)
-    granularity = "per-channel" if found.per_channel else "per-tensor"
-    return WeightsReport(ratio, best, granularity, *_levels(exact, found, found.scales, axis))
+    coarse, far = _levels(exact, found, found.scales, axis)
+    granularity: Granularity = "per-channel" if found.per_channel else "per-tensor"
+    return WeightsReport(ratio, best, granularity, coarse, far)
 
 
-def _kept(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
-    """1 for weights of channels that hold anything, 0 for others; in the weights' shape.
+def _used(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
+    """Return 1 for weights of channels that are not all zero, else 0; in the weights' shape.
 
-    Equalization takes the weights of channels away that no calibration image made use of.
+    Equalization sets the weights of channels to zero that no calibration image used.
     """
-    import numpy as np
-
-    kept = np.ones_like(weights)
+    used = np.ones_like(weights)
     for axis in axes:
         others = tuple(i for i in range(weights.ndim) if i != axis)
-        kept *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
-    return kept
+        used *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
+    return used
 
 
 def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: int) -> float | None:
-    """Signal over noise of the channels along an axis, each scaled to the same power."""
-    import numpy as np
-
+    """Return signal over noise of the channels along an axis, each scaled to the same power."""
     others = tuple(i for i in range(exact.ndim) if i != axis)
     power = np.square(exact, dtype=np.float64).sum(others)
     noise = np.square(got.astype(np.float64) - exact).sum(others)
@@ -185,13 +189,12 @@ def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: in
 def _levels(
     exact: NDArray[np.float32], found: LayerConstants, scales: NDArray[np.float32], axis: int
 ) -> tuple[float, int]:
-    """The share of coarse channels, and how many weights are far from where they should be."""
-    import numpy as np
-
+    """Return the share of coarse channels, and the number of weights far from their value."""
     shape = [1] * exact.ndim
     if len(scales) > 1:
         shape[axis] = -1
     steps = scales.reshape(shape)
+    # Weights that clip at the largest quantized value are not far from where they should be.
     held = np.clip(exact / steps, -found.limit, found.limit)
     far = np.abs(found.weights / steps - held) > _FAR_STEPS + _FAR_SHARE * np.abs(held)
     others = tuple(i for i in range(exact.ndim) if i != axis)

@@ -1,17 +1,17 @@
-"""An explanation as one HTML file that needs nothing else: JSON in, HTML out."""
+"""Renders an explanation as one self-contained HTML file."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import write_text_atomically
+from edgezoo.explanation.result import ExplainResult
 
 
 def require() -> None:
-    """Check that a page can be made.
+    """Check that a page can be rendered.
 
     Raises:
         MissingError: jinja2 or plotly is not installed.
@@ -19,25 +19,21 @@ def require() -> None:
     registry.require_packages(("jinja2", "plotly"), "report", "A page with plots (--html)")
 
 
-def write(facts: dict[str, Any], path: Path) -> None:
+def write(result: ExplainResult, path: Path) -> None:
     """Write the page of an explanation.
-
-    Args:
-        facts: what `edgezoo explain --json` prints.
-        path: the file.
 
     Raises:
         DataError: it cannot be written.
     """
-    text = render(facts)
+    text = render(result)
     try:
         write_text_atomically(path, text)
     except DataError as error:
         raise DataError(error.message, "Choose another place with --html.") from error
 
 
-def render(facts: dict[str, Any]) -> str:
-    """The page as HTML; every word of `facts` is escaped."""
+def render(result: ExplainResult) -> str:
+    """Return the page as HTML; all texts of the result are escaped."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -50,24 +46,25 @@ def render(facts: dict[str, Any]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"decibels": _decibels, "percent": _percent, "points": _points}
+    environment.filters |= {"decibels": number, "percent": _percent, "points": points}
     page: str = environment.get_template("page.html.j2").render(
-        facts=facts,
-        plots=plots.all_plots(facts),
+        result=result,
+        plots=plots.all_plots(result),
         library=get_plotlyjs(),
-        name=Path(facts["artifact"]).name,
+        name=result.artifact.name,
     )
     return page
 
 
-def _decibels(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
+def number(value: float | None, digits: int = 1) -> str:
+    """Format a number that may be unknown."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def _points(value: float | None) -> str:
-    """Percentage points; a gain has a minus."""
-    return "-" if value is None else f"{100 * value + 0:.1f}"
+def points(share: float | None) -> str:
+    """Format a share in percentage points; a gain has a minus."""
+    return "-" if share is None else f"{100 * share + 0:.1f}"

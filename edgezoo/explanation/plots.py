@@ -1,122 +1,114 @@
 """The plots of an explanation's page, as plotly's JSON.
 
 Two colours of Okabe and Ito's palette (https://jfly.uni-koeln.de/color/), which people with any
-kind of colour blindness tell apart, and two shapes of markers, so that none needs colours.
+kind of colour blindness can distinguish, and two shapes of markers for prints without colour.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from edgezoo.explanation.causes import Cause, Stage
+from edgezoo.explanation.layers import LayerReport
+from edgezoo.explanation.result import ExplainResult
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 _LONGEST = 22
 _ROW = 20
 _MARGIN = 70
 _HEALTHY, _SUSPICIOUS = 12**-0.5, 0.7
+Json = dict[str, Any]  # as plotly takes it
 
 
-def all_plots(facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Title, caption and plotly figure of each plot.
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One plot of the page; `figure` is plotly's JSON."""
 
-    Args:
-        facts: what `edgezoo explain --json` prints.
-    """
-    layers = sorted(facts["layers"], key=lambda layer: -layer["place"])  # the first one on top
-    return [
-        _causes(facts["causes"]),
-        _stages(facts["stages"]),
-        _ratios(layers),
-        _steps(layers),
-        _ranges(layers),
-    ]
+    title: str
+    caption: str
+    figure: Json
 
 
-def _causes(causes: list[dict[str, Any]]) -> dict[str, Any]:
+def all_plots(result: ExplainResult) -> list[Plot]:
+    """Return all plots, in the order of the page."""
+    layers = sorted(result.layers, key=lambda layer: -layer.place)  # the first layer on top
+    by_layer = [plot(layers) for plot in (_ratios, _steps, _ranges)]
+    return [_causes(result.causes), _stages(result.stages), *by_layer]
+
+
+def _causes(causes: Sequence[Cause]) -> Plot:
     shown = causes[::-1]
-    figure = _figure([cause["cause"] for cause in shown], "% of the error power of the logits")
-    shares = [100 * cause["error_share"] for cause in shown]
-    figure["data"] = [_bars("share", shares, figure["labels"], _BLUE)]
-    return _plot(
+    labels = _labels(cause.cause for cause in shown)
+    bars = _bars("share", [100 * cause.error_share for cause in shown], labels, _BLUE)
+    return Plot(
         "Causes",
-        "How much of the logits' error each cause brings. A negative share makes up for others.",
-        figure,
+        "The share of each cause in the logits' error. A negative share compensates for others.",
+        _figure([bars], labels, "% of the error power of the logits"),
     )
 
 
-def _stages(stages: list[dict[str, Any]]) -> dict[str, Any]:
-    shown = [stage for stage in stages[::-1] if stage["sqnr_db"] is not None]
-    figure = _figure([stage["name"] for stage in shown], "SQNR of the logits, dB")
-    ratios = [stage["sqnr_db"] for stage in shown]
-    figure["data"] = [_bars("SQNR", ratios, figure["labels"], _BLUE)]
-    return _plot(
+def _stages(stages: Sequence[Stage]) -> Plot:
+    shown = [stage for stage in stages[::-1] if stage.sqnr_db is not None]
+    labels = _labels(stage.name for stage in shown)
+    bars = _bars("SQNR", [stage.sqnr_db for stage in shown], labels, _BLUE)
+    return Plot(
         "Stages",
-        "The same images at each stage, against the source; longer is better. A stage that "
+        "The same images at each stage, compared with the source; longer is better. A stage that "
         "equals the source has no bar.",
-        figure,
+        _figure([bars], labels, "SQNR of the logits, dB"),
     )
 
 
-def _ratios(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    figure = _figure([layer["name"] for layer in layers], "SQNR, dB")
-    alone = [layer["local_sqnr_db"] for layer in layers]
-    real = [layer["accumulated_sqnr_db"] for layer in layers]
-    figure["data"] = [
-        _marks("alone", alone, figure["labels"], _BLUE, "circle"),
-        _marks("in the file", real, figure["labels"], _ORANGE, "diamond"),
-    ]
-    return _plot(
+def _ratios(layers: Sequence[LayerReport]) -> Plot:
+    labels = _labels(layer.name for layer in layers)
+    alone = [layer.local_sqnr_db for layer in layers]
+    real = [layer.accumulated_sqnr_db for layer in layers]
+    marks = [_marks("alone", alone, labels, _BLUE, "circle")]
+    marks += [_marks("in the file", real, labels, _ORANGE, "diamond")]
+    return Plot(
         "Layers",
         "Each layer alone, quantized on the float network's inputs, and in the real file, where "
         "the errors of all layers before it add up. In the order of the network; right is better.",
-        figure,
+        _figure(marks, labels, "SQNR, dB"),
     )
 
 
-def _steps(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    shown = [layer for layer in layers if layer["error_over_step"]]
-    figure = _figure([layer["name"] for layer in shown], "error / step")
-    steps = [layer["error_over_step"] for layer in shown]
-    figure["data"] = [_marks("error", steps, figure["labels"], _BLUE, "circle")]
+def _steps(layers: Sequence[LayerReport]) -> Plot:
+    shown = [layer for layer in layers if layer.error_over_step]
+    labels = _labels(layer.name for layer in shown)
+    steps = [layer.error_over_step for layer in shown]
+    figure = _figure([_marks("error", steps, labels, _BLUE, "circle")], labels, "error / step")
     figure["layout"]["xaxis"]["type"] = "log"
-    figure["layout"]["shapes"] = [
-        _line(_HEALTHY, _GREY, "dot"),
-        _line(_SUSPICIOUS, _ORANGE, "dash"),
-    ]
-    return _plot(
+    lines = _line(_HEALTHY, _GREY, "dot"), _line(_SUSPICIOUS, _ORANGE, "dash")
+    figure["layout"]["shapes"] = list(lines)
+    return Plot(
         "Error over step",
-        "Root mean square of a layer's own error, in steps of its levels. Rounding alone gives "
-        "0.29 (dotted); above 0.7 (dashed) something else is at work.",
+        "Root mean square of a layer's own error, in steps of its quantized values. Rounding alone "
+        "gives 0.29 (dotted); above 0.7 (dashed) there is another cause.",
         figure,
     )
 
 
-def _ranges(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    shown = [layer for layer in layers if layer["range_use"] is not None]
-    figure = _figure([layer["name"] for layer in shown], "%")
-    used = [100 * layer["range_use"] for layer in shown]
-    clipped = [100 * (layer["saturated_low"] + layer["saturated_high"]) for layer in shown]
-    figure["data"] = [
-        _bars("range used", used, figure["labels"], _BLUE),
-        _marks("values clipped", clipped, figure["labels"], _ORANGE, "diamond"),
-    ]
-    return _plot(
+def _ranges(layers: Sequence[LayerReport]) -> Plot:
+    shown = [layer for layer in layers if layer.range_use is not None]
+    labels = _labels(layer.name for layer in shown)
+    used = [100 * (layer.range_use or 0) for layer in shown]
+    clipped = [100 * (layer.saturated or 0) for layer in shown]
+    traces = [_bars("range used", used, labels, _BLUE)]
+    traces += [_marks("values clipped", clipped, labels, _ORANGE, "diamond")]
+    return Plot(
         "Range",
-        "How much of a layer's range of levels the float values reach, and how many of them are "
-        "beyond it.",
-        figure,
+        "The share of a layer's quantized range that the float values use, and the share of values "
+        "outside it.",
+        _figure(traces, labels, "%"),
     )
 
 
-def _plot(title: str, caption: str, figure: dict[str, Any]) -> dict[str, Any]:
-    del figure["labels"]
-    return {"title": title, "caption": caption, "figure": figure}
-
-
-def _figure(names: Sequence[str], x_title: str) -> dict[str, Any]:
-    """An empty figure of horizontal rows; `labels` are the names as plotly may show them."""
-    labels = [_label(name) for name in names]
+def _figure(traces: list[Json], labels: list[str], x_title: str) -> Json:
+    """Return a figure of horizontal rows."""
     layout = {
         "height": _ROW * max(4, len(labels)) + _MARGIN,
         "margin": {"l": 10, "r": 10, "t": 24, "b": 40},
@@ -128,51 +120,33 @@ def _figure(names: Sequence[str], x_title: str) -> dict[str, Any]:
         "plot_bgcolor": "white",
         "bargap": 0.35,
     }
-    return {"data": [], "layout": layout, "labels": labels}
+    return {"data": traces, "layout": layout}
 
 
-def _label(name: str) -> str:
-    """A name for an axis: plotly takes some HTML, so there must be none, and little of it."""
-    short = name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
-    return html.escape(short)
+def _labels(names: Iterable[str]) -> list[str]:
+    """Shorten and escape names for an axis: plotly interprets some HTML in labels."""
+    return [
+        html.escape(name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}") for name in names
+    ]
 
 
-def _bars(
-    name: str, values: Sequence[float | None], labels: Sequence[str], color: str
-) -> dict[str, Any]:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": name,
-        "x": list(values),
-        "y": list(labels),
-        "marker": {"color": color},
-        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
-    }
+def _bars(name: str, values: Sequence[float | None], labels: list[str], color: str) -> Json:
+    shape = {"type": "bar", "orientation": "h", "marker": {"color": color}}
+    return shape | _values(name, values, labels)
 
 
 def _marks(
-    name: str, values: Sequence[float | None], labels: Sequence[str], color: str, symbol: str
-) -> dict[str, Any]:
+    name: str, values: Sequence[float | None], labels: list[str], color: str, symbol: str
+) -> Json:
     marker = {"color": color, "symbol": symbol, "size": 9}
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": list(values),
-        "y": list(labels),
-        "marker": marker,
-        "hovertemplate": "%{y}: %{x:.3g}<extra></extra>",
-    }
+    return {"type": "scatter", "mode": "markers", "marker": marker} | _values(name, values, labels)
 
 
-def _line(x: float, color: str, dash: str) -> dict[str, Any]:
-    return {
-        "type": "line",
-        "x0": x,
-        "x1": x,
-        "y0": 0,
-        "y1": 1,
-        "yref": "paper",
-        "line": {"color": color, "dash": dash, "width": 1.5},
-    }
+def _values(name: str, values: Sequence[float | None], labels: list[str]) -> Json:
+    shown = "%{y}: %{x:.3g}<extra></extra>"
+    return {"name": name, "x": list(values), "y": labels, "hovertemplate": shown}
+
+
+def _line(x: float, color: str, dash: str) -> Json:
+    ends = {"x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper"}
+    return {"type": "line", **ends, "line": {"color": color, "dash": dash, "width": 1.5}}

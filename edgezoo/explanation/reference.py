@@ -1,7 +1,7 @@
-"""The float network that a quantized file is set beside, taking what the file's first layer takes.
+"""The float network that a quantized file is compared with, in the form of the file's input.
 
-Files of EdgeZoo let z = (pixel - 128) * scale into their first layer, with the rest of the
-normalisation in its bias (see `calibration.preparation`). The float network is put in that form.
+The first layer of EdgeZoo's int8 files takes z = (pixel - 128) * scale, and the rest of the
+normalisation is in its bias (see `calibration.preparation`). The float network gets that form too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration.observation import NetworkInput
 from edgezoo.calibration.preparation import write_plain
@@ -19,21 +21,17 @@ from edgezoo.core.spec import InputKind, Normalization
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 _HINT = "Give a float32 .tflite that EdgeZoo exported from the same network."
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A float TFLite network on disk, and what to let in.
+    """A float TFLite network on disk, and its input.
 
     Attributes:
-        path: the network.
-        inputs: gives what the network takes for pixels (n, size, size, 3), float32 of that shape.
-        offset: what that lacks to be a value of the model's own preprocessing.
+        path: of the network.
+        inputs: converts pixels (n, size, size, 3) into the network's input, float32 of that shape.
+        offset: to add to the input for the values of the model's own preprocessing.
     """
 
     path: Path
@@ -42,13 +40,13 @@ class Reference:
 
 
 def centred(source: Path, target: Path, kind: InputKind, how: Normalization) -> Reference:
-    """Write a float network in the form that takes what an int8 file's first layer takes.
+    """Write a float network that takes the input of an int8 file's first layer.
 
     Args:
         source: a float32 .tflite of EdgeZoo.
-        target: where to write.
-        kind: what the source and the int8 file take.
-        how: their model's normalisation.
+        target: path to write to.
+        kind: input of the source and the int8 file.
+        how: normalisation of their model.
 
     Raises:
         RefusedError: the network does not start with a normalisation and a convolution.
@@ -60,8 +58,8 @@ def centred(source: Path, target: Path, kind: InputKind, how: Normalization) -> 
             break
         if step.kind not in ("MUL", "ADD", "SUB"):
             raise RefusedError(
-                f"{source} starts with an operation {step.kind}, which is no normalisation of "
-                "EdgeZoo's.",
+                f"{source} starts with an operation {step.kind}, which is not part of EdgeZoo's "
+                "normalisation.",
                 _HINT,
             )
         head.append(step)

@@ -1,64 +1,64 @@
-"""The float network with a file's own weights and levels, layer by layer, beside the real file.
+"""Simulates a file with its float network, layer by layer, and compares it with the real file.
 
-Every stream is the same float network in TFLite's float kernels. "base" is the network as it is,
-on the input that the file's first layer gets. "weights" has the file's weights and biases,
-"activations" rounds every activation to the file's levels, "both" does both. What is left
-between "both" and the real file is the arithmetic of its kernels.
+Every stream is the same float network in TFLite's float kernels ("fake quantization"). "base" is
+the unchanged network on the input of the file's first layer. "weights" has the file's weights and
+biases, "activations" rounds every activation to the file's quantized values, "both" does both.
+The remaining difference between "both" and the real file is the arithmetic of its kernels.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy
 from edgezoo.explanation.alignment import IN_AXIS, align, along
+from edgezoo.explanation.causes import StageName
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-STREAMS = ("base", "weights", "activations", "both")
-# They move values and round nothing.
+STREAMS: tuple[StageName, ...] = ("base", "weights", "activations", "both")
+# Operations that move values without rounding.
 _MOVING = {"RESHAPE", "PAD", "TRANSPOSE", "SQUEEZE"}
 
-Values = dict[int, "NDArray[np.float32]"]
+Values = dict[int, NDArray[np.float32]]
+Outputs = dict[StageName, list[NDArray[np.float32]]]
 
-# Weights below this share of their bias change nothing.
-_NOTHING = 3e-5
+# Weights whose output is below this share of their bias have no effect.
+_NEGLIGIBLE = 3e-5
 
 
 @dataclass
 class Outcome:
-    """What came out of the streams, image by image.
+    """The outputs of the streams.
 
     Attributes:
-        scores, logits: by stream, lists of (n, classes) float32; a stream "file" is not among
-            the scores, which the file itself gives.
+        scores, logits: by stream, lists of (n, classes) float32; "file" has logits only.
         layers: sums by the layer's name, in the order of the network.
     """
 
-    scores: dict[str, list[NDArray[np.float32]]] = field(default_factory=lambda: defaultdict(list))
-    logits: dict[str, list[NDArray[np.float32]]] = field(default_factory=lambda: defaultdict(list))
+    scores: Outputs = field(default_factory=lambda: defaultdict(list))
+    logits: Outputs = field(default_factory=lambda: defaultdict(list))
     layers: dict[str, LayerSums] = field(default_factory=dict)
 
 
 class Simulation:
-    """A float network beside the anatomy of a file made from it.
+    """A float network and the anatomy of a file made from it.
 
     Attributes:
         exact, rounded: the network with its own constants and with the file's.
-        uncorrected: with the file's weights and the float network's biases, to see what the
-            file's biases are good for.
-        names: of its tensors.
+        uncorrected: with the file's weights and the float network's biases, which shows the effect
+            of the file's biases.
+        names: of the tensors.
         anatomy, alignment: of the file; see `align`.
-        grids, readings: as of the anatomy, in the sizes of the float network.
-        peaks: the largest absolute value of each channel in "base", by tensor.
+        grids, readings: of the anatomy, in the scale of the float network.
+        peaks: largest absolute value of each channel in "base", by tensor.
         unmatched: weighted layers that the file does not have, or in another shape.
     """
 
@@ -83,7 +83,7 @@ class Simulation:
         self.logits = last.computed_inputs[0] if last.kind == "SOFTMAX" else last.output
 
     def _exchange(self, step: Step, weights: int) -> bool:
-        """Put the file's constants into one layer; False where it has none that fit."""
+        """Replace the constants of one layer by the file's; False if the file has none that fit."""
         layer = self.anatomy.layers.get(self.names[step.output])
         if layer is None or layer.weights.shape != self.rounded.constant(weights).shape:
             return False
@@ -96,26 +96,23 @@ class Simulation:
         return True
 
     def step_of(self, name: str) -> Step:
-        """The operation that computes a tensor."""
+        """Return the operation that computes a tensor."""
         return next(step for step in self.exact.steps if self.names[step.output] == name)
 
     def alive(self, step: Step) -> NDArray[np.float32]:
-        """1 for weights that any image made use of, 0 for others; in the weights' shape.
+        """Return 1 for weights that any image used, 0 for others; in the weights' shape.
 
-        A channel that is always 0 says nothing, and its weights may be anything. So may those
-        that are nothing beside their bias (see `calibration.tiny_weights`).
+        The weights of a channel that is always 0 have no effect and may have any value. So may
+        those that are negligible compared with their bias (see `calibration.tiny_weights`).
         """
-        import numpy as np
-
         assert step.weights is not None
         weights = self.exact.constant(step.weights)
-        used = weights * 0 + 1
+        used = np.ones_like(weights)
         if step.bias is not None:
             others = tuple(i for i in range(weights.ndim) if i != step.channel_axis)
-            counts = np.abs(weights).max(others) >= _NOTHING * np.abs(
-                self.exact.constant(step.bias)
-            )
-            used *= along(counts.astype(weights.dtype), step.channel_axis, weights.ndim)
+            least = _NEGLIGIBLE * np.abs(self.exact.constant(step.bias))
+            large = np.abs(weights).max(others) >= least
+            used *= along(large.astype(weights.dtype), step.channel_axis, weights.ndim)
         for tensor, axis in (
             (step.output, step.channel_axis),
             (step.computed_inputs[0], IN_AXIS[step.kind]),
@@ -127,40 +124,36 @@ class Simulation:
 
     @property
     def bytes_per_image(self) -> int:
-        """Of all activations of the network in float32."""
-        total = 0
-        for step in self.exact.steps:
-            volume = 4
-            for n in self.exact.graph.tensors[step.output].shape:
-                volume *= int(n)
-            total += volume
-        return total
+        """Bytes of all activations of the network in float32."""
+        tensors = self.exact.graph.tensors
+        return sum(4 * math.prod(map(int, tensors[s.output].shape)) for s in self.exact.steps)
 
-    def plain(self, inputs: NDArray[np.float32], stream: str) -> None:
-        """Run the float network alone and note its answers under a name of their own."""
+    def plain(self, inputs: NDArray[np.float32], stream: StageName) -> None:
+        """Run the float network only, and store its outputs under the name of a stream."""
         self._forward({stream: {self.exact.input: inputs}}, {})
 
     def run(self, entered: NDArray[np.float32], traced: dict[str, NDArray[np.float32]]) -> None:
         """Run all streams on some images, and add to the sums of each layer.
 
         Args:
-            entered: what the file's first layer gets, (n, size, size, 3).
+            entered: input of the file's first layer, (n, size, size, 3).
             traced: tensors of the real file by name, (n, ...), channels last.
         """
-        start: dict[str, Values] = {name: {self.exact.input: entered} for name in STREAMS}
+        start: dict[StageName, Values] = {name: {self.exact.input: entered} for name in STREAMS}
         real: Values = {self.exact.input: entered}
         for step in self.exact.steps:
             values = traced.get(self.names[step.output])
             if values is not None:
                 shape = [int(n) for n in self.exact.graph.tensors[step.output].shape]
-                if values[0].size * shape[0] == _volume(shape):
+                if values[0].size * shape[0] == math.prod(shape):
                     values = values.reshape(len(values), *shape[1:])
                     real[step.output] = self.alignment.real(self.names[step.output], values)
         self._forward(start, real)
         if self.logits in real:
             self.outcome.logits["file"].append(real[self.logits])
 
-    def _forward(self, streams: dict[str, Values], real: Values) -> None:
+    def _forward(self, streams: dict[StageName, Values], real: Values) -> None:
+        """Run all operations; each value is dropped after its last use."""
         last_uses = self.exact.last_uses()
         for step in self.exact.steps:
             for stream, values in streams.items():
@@ -178,7 +171,7 @@ class Simulation:
                     if last_uses[tensor] == step.index:
                         values.pop(tensor, None)
 
-    def _value(self, stream: str, step: Step, values: Values) -> NDArray[np.float32]:
+    def _value(self, stream: StageName, step: Step, values: Values) -> NDArray[np.float32]:
         if stream in ("activations", "both"):
             values = self._read(step, values)
         if stream in ("weights", "both"):
@@ -188,16 +181,17 @@ class Simulation:
         return self._round(step.output, result) if stream in ("activations", "both") else result
 
     def _read(self, step: Step, values: Values) -> Values:
-        """What a layer makes of its inputs: 8-bit ones round what float ones before them give."""
+        """Return a layer's inputs as it reads them: an int8 layer rounds the float ones."""
         name = self.names[step.output]
         found = {tensor: self.readings.get((name, self.names[tensor])) for tensor in values}
         rounded = {i: grid.round(values[i]) for i, grid in found.items() if grid is not None}
         return {**values, **rounded} if rounded else values
 
     def _run(self, network: StepwiseNetwork, step: Step, values: Values) -> NDArray[np.float32]:
-        """A layer with the file's weights, whose activation clips in the file's own sizes."""
-        import numpy as np
+        """Run a layer; the activation function of an equalized one clips at the file's scale.
 
+        Clipping does not commute with a factor: relu6(f x) / f is a clip of x at 6 / f.
+        """
         factors = self.alignment.factors.get(self.names[step.output])
         if factors is None or step.weights is None:
             return network.run(step, values)
@@ -206,23 +200,21 @@ class Simulation:
         return np.clip(linear, low / factors, high / factors, out=linear)
 
     def _note_peaks(self, tensor: int, values: NDArray[np.float32]) -> None:
-        import numpy as np
-
         peaks = np.abs(values).max(tuple(range(values.ndim - 1)))
         self.peaks[tensor] = np.maximum(self.peaks.get(tensor, peaks), peaks)
 
     def _has_levels(self, step: Step) -> bool:
-        """Whether the file holds the layer in levels, and the layer computes anything."""
+        """Whether the file quantizes the layer, and the layer computes anything."""
         name = self.names[step.output]
-        held = name in self.grids or name in self.anatomy.layers
-        return held and step.kind not in _MOVING
+        quantized = name in self.grids or name in self.anatomy.layers
+        return quantized and step.kind not in _MOVING
 
     def _round(self, tensor: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
         grid = self.grids.get(self.names[tensor])
         return values if grid is None else grid.round(values)
 
     def _add(self, step: Step, base: Values, real: Values) -> None:
-        """One layer: alone on the float network's inputs, and in the file."""
+        """Add the errors of one layer: alone on the float network's inputs, and in the file."""
         name, grid = self.names[step.output], self.grids.get(self.names[step.output])
         sums = self.outcome.layers.setdefault(name, LayerSums(step.kind, grid))
         exact = base[step.output]
@@ -234,12 +226,5 @@ class Simulation:
         simulated = self._round(step.output, self._run(self.rounded, step, real))
         sums.add_kernel(real[step.output], simulated)
         if step.bias is not None:
-            own = self._round(step.output, self._run(self.uncorrected, step, real))
-            sums.own_bias_noise += power(own - exact)
-
-
-def _volume(shape: list[int]) -> int:
-    volume = 1
-    for n in shape:
-        volume *= n
-    return volume
+            source = self._round(step.output, self._run(self.uncorrected, step, real))
+            sums.source_bias_noise += power(source - exact)

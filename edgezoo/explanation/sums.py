@@ -1,23 +1,21 @@
-"""Sums over images, one set a layer, from which its figures are computed at the end."""
+"""Sums over images, from which the figures of each layer are computed at the end."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Grid
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass
 class LayerSums:
-    """What has been seen of a layer so far. All errors are against the float network.
+    """Sums of one layer. All errors are relative to the float network.
 
-    `least` and `greatest` are float values in the file's levels.
+    `least` and `greatest` are float values in units of the file's quantized values.
     """
 
     kind: str
@@ -29,7 +27,7 @@ class LayerSums:
     real_values: int = 0
     real_signal: float = 0.0
     real_noise: float = 0.0
-    own_bias_noise: float = 0.0
+    source_bias_noise: float = 0.0
     below: int = 0
     above: int = 0
     least: float = math.inf
@@ -45,8 +43,6 @@ class LayerSums:
             base: output of the float layer.
             local: output of the quantized layer on the same inputs.
         """
-        import numpy as np
-
         self.values += base.size
         self.signal += power(base)
         error = local - base
@@ -54,11 +50,12 @@ class LayerSums:
         if self.grid is not None:
             error /= self.grid.scale
             self.local_steps += power(error)
-            levels = base / self.grid.scale + self.grid.zero_point
-            self.below += int(np.count_nonzero(levels < self.grid.low - 0.5))
-            self.above += int(np.count_nonzero(levels > self.grid.high + 0.5))
-            self.least = min(self.least, float(levels.min()))
-            self.greatest = max(self.greatest, float(levels.max()))
+            scaled = base / self.grid.scale + self.grid.zero_point
+            # Values within half a step of the range round into it, so they are not clipped.
+            self.below += int(np.count_nonzero(scaled < self.grid.low - 0.5))
+            self.above += int(np.count_nonzero(scaled > self.grid.high + 0.5))
+            self.least = min(self.least, float(scaled.min()))
+            self.greatest = max(self.greatest, float(scaled.max()))
 
     def add_real(self, base: NDArray[np.float32], real: NDArray[np.float32]) -> None:
         """Add the layer's output in the real file."""
@@ -67,7 +64,7 @@ class LayerSums:
         self.real_noise += power(real - base)
 
     def add_kernel(self, real: NDArray[np.float32], simulated: NDArray[np.float32]) -> None:
-        """Add a layer's real output beside its simulation on the real file's own inputs."""
+        """Add a layer's real output and its simulation on the real file's inputs."""
         error = real - simulated
         self.kernel_values += error.size
         self.kernel_noise += power(error)
@@ -77,7 +74,5 @@ class LayerSums:
 
 
 def power(values: NDArray[np.float32]) -> float:
-    """Sum of squares; images are added up in float64."""
-    import numpy as np
-
+    """Return the sum of squares; images are added in float64."""
     return sum(float(np.dot(row, row)) for row in values.reshape(len(values), -1))

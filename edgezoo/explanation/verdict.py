@@ -1,4 +1,4 @@
-"""From findings to a verdict: the first of them, or that nothing is wrong."""
+"""From findings to a verdict: the first finding, or that nothing is wrong."""
 
 from __future__ import annotations
 
@@ -7,25 +7,32 @@ from dataclasses import dataclass
 from edgezoo.evaluation.agreement import LOW_AGREEMENT
 from edgezoo.evaluation.drop import share_interval
 from edgezoo.explanation.analysis import Analysis
-from edgezoo.explanation.findings import FAULTS, Finding
+from edgezoo.explanation.causes import CauseName
+from edgezoo.explanation.findings import FAULTS, FaultName, Finding
 
 _NOUNS = {"kernel": "the kernels"}
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The conclusion in one paragraph, with the cause that it names (None where all is well)."""
+    """The conclusion.
+
+    Attributes:
+        healthy: no fault was found; the text says if there were too few images.
+        text: the fault, its layer, the evidence and what to do, as a paragraph.
+    """
 
     healthy: bool
-    cause: str | None
-    fault: str | None
+    cause: CauseName | None
+    fault: FaultName | None
     layer: str | None
     text: str
 
 
 def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
-    """The verdict: the first finding, or that nothing is wrong."""
-    kept, images = analysis.kept, analysis.images
+    """Return the verdict: the first finding, or that nothing is wrong."""
+    images = analysis.images
+    kept = round(analysis.agreement_top1 * images)
     low, high = share_interval(kept, images)
     loss = (
         f"{kept} of {images} images keep the source's top-1 "
@@ -34,7 +41,7 @@ def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
     if findings:
         first = findings[0]
         where = f" ({first.layer})" if first.layer else ""
-        text = f"{FAULTS[first.fault]}{where}: {first.evidence} {loss}. {first.next}"
+        text = f"{FAULTS[first.fault][1]}{where}: {first.evidence} {loss}. {first.next}"
         return Verdict(False, first.cause, first.fault, first.layer, text)
     largest = max(analysis.causes, key=lambda cause: cause.error_share)
     worst = next((layer for layer in analysis.layers if layer.weights is not None), None)
@@ -42,18 +49,15 @@ def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
     rest = f"{100 * largest.error_share:.0f} % of the logits' error comes from {source}"
     if worst is not None and worst.below_median_db is not None:
         rest += (
-            f"; the layer that loses most is {worst.name}, "
-            f"{worst.below_median_db:.1f} dB below the median"
+            f"; the worst layer is {worst.name}, {worst.below_median_db:.1f} dB below the median"
         )
     if kept / images >= LOW_AGREEMENT:
-        sure = low >= LOW_AGREEMENT
-        seen = (
-            "Nothing is wrong" if sure else f"No fault is seen on {images} images, too few to tell"
-        )
-        return Verdict(True, None, None, None, f"{seen}: {loss}. {rest}.")
-    text = f"{FAULTS['rounding']}: {loss}, and no single fault stands out. {rest}. "
+        few = f"No fault was found, but {images} images are too few to be sure"
+        found = "Nothing is wrong" if low >= LOW_AGREEMENT else few
+        return Verdict(True, None, None, None, f"{found}: {loss}. {rest}.")
+    text = f"{FAULTS['rounding'][1]}: {loss}, and no single fault stands out. {rest}. "
     if high >= LOW_AGREEMENT:
-        text += "So few images may say so by chance: run more with --count."
+        text += "With so few images this may be chance: run more with --count."
     else:
         text += (
             "Calibrate on more images like those of the application, or keep the worst layers in "

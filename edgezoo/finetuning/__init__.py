@@ -1,1 +1,1 @@
-"""Transfer learning: a network of the zoo, or one's own, learns the classes of a folder."""
+"""Transfer learning: trains a network of the zoo or a user model on the classes of a folder."""

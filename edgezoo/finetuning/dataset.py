@@ -1,9 +1,9 @@
-"""The user's pictures: found, split and decoded once, for training as for deployment.
+"""The user's images: found, split and decoded once.
 
-Pixels are stored as one uint8 array on disk that the training process maps into memory, so that
-any number of pictures takes the same memory. Around the square that the network sees, a margin of
-what the centre crop cuts away is kept: training looks at shifted crops, all else at the centre,
-which holds exactly the pixels of `preprocessing.load_pixels`.
+Pixels are stored as one uint8 array on disk that the training process maps into memory, so any
+number of images takes the same memory. A margin around the network's square is kept: training uses
+shifted crops, everything else the centre crop, with exactly the pixels of
+`preprocessing.load_pixels`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgezoo.calibration import fingerprints
 from edgezoo.core.errors import DataError, counted
 from edgezoo.core.files import not_a_folder
@@ -20,7 +22,7 @@ from edgezoo.core.spec import Resize
 from edgezoo.images.preprocessing import find_images, load_many
 from edgezoo.system.staging import new_array
 
-FEWEST_IMAGES = 3  # of a class: one to train on, one to stop by, one to score
+FEWEST_IMAGES = 3  # per class: one for training, one for validation, one to score
 VALIDATION = 0.15
 MAX_UNREADABLE = 0.10
 PARTS = ("train", "validation", "held_out")
@@ -28,10 +30,10 @@ PARTS = ("train", "validation", "held_out")
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Image files in a folder a class.
+    """Image files in a folder per class.
 
     Attributes:
-        labels: names of the class folders, sorted; their place is the class.
+        labels: names of the class folders, sorted; the position is the class.
         paths, classes: image files, and the class of each.
     """
 
@@ -42,22 +44,31 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPixels:
-    """Decoded pictures and what each is for.
+class Split:
+    """Decoded images for training, validation and scoring.
 
     Attributes:
         path: .npy of uint8 RGB, shape (n, size + 2 margin, size + 2 margin, 3).
-        parts: rows of "train", "validation" and "held_out", each class spread over all three.
+        parts: rows of "train", "validation" and "held_out", each with images of every class.
         classes: of each row.
-        files: of each row, relative to its folder.
-        prints: of the rows to train on and to stop by, as of `calibration.fingerprints`.
-        unreadable, repeated: files that were left out.
     """
 
     path: Path
     margin: int
     parts: dict[str, tuple[int, ...]]
     classes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPixels(Split):
+    """A split with the files that it came from.
+
+    Attributes:
+        files: of each row, relative to its folder.
+        prints: `calibration.fingerprints` of the rows for training and validation.
+        unreadable, repeated: numbers of files that were left out.
+    """
+
     files: tuple[str, ...]
     prints: tuple[bytes, ...] = field(repr=False)
     unreadable: int
@@ -68,55 +79,50 @@ def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
     """Find the images of each class.
 
     Args:
-        root: holds a folder a class; images below it count, however deep.
-        fewest: images that each class must have.
-        classes: how many there must be.
+        root: contains a folder per class; images in subfolders count too.
+        fewest: minimum number of images per class.
+        classes: minimum number of classes.
 
     Raises:
-        DataError: no such folder, fewer classes, or a class with too few images.
+        DataError: there is no such folder, or it has too few classes or images.
     """
     if not root.is_dir():
-        raise not_a_folder(root, "Give a folder with a folder a class.")
+        raise not_a_folder(root, "Give a folder with a folder per class.")
     paths = find_images(root)
     loose = [path for path in paths if path.parent == root]
     if loose:
         raise DataError(
-            f"{loose[0]} lies in no class folder.", "Sort all images into a folder a class."
+            f"{loose[0]} is not in a class folder.", "Sort all images into a folder per class."
         )
     names = [path.relative_to(root).parts[0] for path in paths]
     labels = tuple(sorted(set(names)))
     if len(labels) < classes:
         raise DataError(
-            f"{root} has {counted(len(labels), 'folder')} with images, and classes are told apart "
-            "by folder.",
-            "Give a folder with a folder a class.",
+            f"{root} has {counted(len(labels), 'folder')} with images, and each class needs one.",
+            "Give a folder with a folder per class.",
         )
     few = [label for label in labels if names.count(label) < fewest]
     if few:
         raise DataError(
-            f"The class {few[0]} has {counted(names.count(few[0]), 'image')}, and {fewest} are "
-            "the fewest.",
-            "Add images, or take the folder away.",
+            f"The class {few[0]} has {counted(names.count(few[0]), 'image')}, and each class needs "
+            f"at least {fewest}.",
+            "Add images, or remove the folder.",
         )
     return Folder(root, labels, tuple(paths), tuple(labels.index(name) for name in names))
 
 
 def check_same_classes(data: Folder, other: Folder) -> None:
-    """Check that a second folder has no classes that the first one lacks.
-
-    Raises:
-        DataError: with the first of them.
-    """
+    """Raise DataError if a second folder has other classes than the first one."""
     unknown = sorted(set(other.labels) - set(data.labels))
     if unknown:
         raise DataError(
-            f"{other.root} has a class {unknown[0]}, which {data.root} has not.",
-            "Name the folders alike.",
+            f"{other.root} has a class {unknown[0]}, which {data.root} does not have.",
+            "Give the folders the same names.",
         )
 
 
 def margin_of(size: int, resize: Resize) -> int:
-    """Pixels on each side of the centre crop that lie within the resized picture's square."""
+    """Return the pixels on each side of the centre crop, within the resized image's square."""
     return (resize.shorter_side(size) - size) // 2
 
 
@@ -130,25 +136,23 @@ def store(
     path: Path,
     progress: Callable[[int, int], None],
 ) -> StoredPixels:
-    """Decode all images, and split them so that the same seed gives the same split.
+    """Decode all images, and split them reproducibly.
 
     Args:
-        data: what to learn from.
-        apart: labelled images to score in the end; None takes `share` of `data` for that.
-        share: of each class, held out to score.
-        size: height and width that the network takes, in pixels.
-        resize: of the model.
+        data: images to train on.
+        apart: images to score on; None scores on `share` of `data`.
+        share: of each class, held out.
+        size, resize: of the network's input.
         seed: of the split.
-        path: where the .npy goes.
+        path: of the .npy to write.
         progress: called with images done and their number.
 
     Raises:
-        DataError: more than a tenth of a folder is not readable, or a class is left without images.
+        DataError: more than a tenth of a folder is not readable, or a class has no images left.
     """
-    import numpy as np
-
     margin = margin_of(size, resize)
     side = size + 2 * margin
+    # Same resized image as for `size`, cropped less: the centre of a row is the usual crop.
     wide = Resize(side / resize.shorter_side(size), resize.filter)
     folders = [data] if apart is None else [data, apart]
     total = sum(len(folder.paths) for folder in folders)
@@ -160,12 +164,12 @@ def store(
     parts = _split(own, gathered.classes, share if apart is None else 0.0, seed)
     if apart is not None:
         parts["held_out"] = [row for row, number in enumerate(gathered.source) if number == 1]
-    for label, wanted in ((label, c) for c, label in enumerate(data.labels)):
-        if not any(gathered.classes[row] == wanted for row in parts["train"]):
-            raise DataError(f"No readable image of {label} is left to train on.", "Add images.")
+    trained = {gathered.classes[row] for row in parts["train"]}
+    for label in [label for wanted, label in enumerate(data.labels) if wanted not in trained]:
+        raise DataError(f"No readable image of {label} is left for training.", "Add images.")
     if not parts["held_out"]:
         raise DataError(
-            "No image is left to score: what is held out is unreadable or learned from.",
+            "No image is left to score on: all are unreadable or copies of training images.",
             "Give other images with --held-out.",
         )
     pixels.flush()
@@ -183,7 +187,7 @@ def store(
 
 
 class _Gathered:
-    """Rows as they are decoded; a file that was met before is left out, whatever its name."""
+    """Rows as they are decoded, without files whose bytes came before."""
 
     def __init__(self, pixels: Any, progress: Callable[[int, int], None], total: int) -> None:
         self.classes: list[int] = []
@@ -226,17 +230,15 @@ class _Gathered:
 
 
 def _split(rows: list[int], classes: list[int], share: float, seed: int) -> dict[str, list[int]]:
-    """Each class by the same shares: to score, to stop by, and the rest to train on."""
-    import numpy as np
-
-    generator = np.random.default_rng(seed)
+    """Split each class by the same shares into held-out, validation and training rows."""
+    rng = np.random.default_rng(seed)
     parts: dict[str, list[int]] = {name: [] for name in PARTS}
     for wanted in sorted({classes[row] for row in rows}):
-        own = [row for row in rows if classes[row] == wanted]
-        order = [own[i] for i in generator.permutation(len(own))]
-        scored = max(1, round(share * len(order))) if share else 0
-        stopped = max(1, round(VALIDATION * (len(order) - scored)))
-        parts["held_out"] += order[:scored]
-        parts["validation"] += order[scored : scored + stopped]
-        parts["train"] += order[scored + stopped :]
+        members = [row for row in rows if classes[row] == wanted]
+        order = [members[i] for i in rng.permutation(len(members))]
+        held_out = max(1, round(share * len(order))) if share else 0
+        validation = max(1, round(VALIDATION * (len(order) - held_out)))
+        parts["held_out"] += order[:held_out]
+        parts["validation"] += order[held_out : held_out + validation]
+        parts["train"] += order[held_out + validation :]
     return {name: sorted(rows) for name, rows in parts.items()}

@@ -1,4 +1,4 @@
-"""A request to fine-tune is checked and completed before any heavy work."""
+"""Checks and completes a request to fine-tune before any heavy work."""
 
 from __future__ import annotations
 
@@ -19,31 +19,35 @@ _SUFFIX = ".keras"
 
 @dataclass(frozen=True, slots=True)
 class FinetuneRequest:
-    """What a user asks for, in the words of `edgezoo finetune`.
+    """The options of `edgezoo finetune`.
 
     Attributes:
-        model: a name of the zoo, or the path of a network.
-        data: holds a folder a class.
-        output: the `.keras` file; None puts it into "finetuned", named by model and folder.
-        epochs: at the most, of the top and of the blocks each.
-        learning_rate: of the top; the blocks learn at a hundredth of it.
-        unfreeze_blocks: how many blocks learn after the top; 0 trains the top alone.
-        patience: epochs without a smaller loss on the validation images, until a stage ends.
-        held_out: the share of each class to score on, or a folder of its own.
-        mirror: train on mirrored pictures too.
+        model: name of a model, or path of a network.
+        data: contains a folder per class.
+        weights: "imagenet", "random" or a file to start from.
+        output: the `.keras` file; None for a file in "finetuned", named by model and folder.
+        epochs: maximum for the top and for the blocks.
+        learning_rate: of the top; the blocks are trained at a hundredth of it.
+        unfreeze_blocks: number of last blocks to train after the top; 0 trains the top only.
+        patience: epochs without a smaller validation loss that end a stage.
+        held_out: share of each class to score on, or another folder with a folder per class.
+        mirror: train on mirrored images too.
+        seed: of the split and the training.
+        preprocessing: "tf", "caffe", "torch" or "none", for a network file without a contract.
+        trust: code in the network file may run.
     """
 
     model: str
-    data: Path
+    data: str | Path
     arguments: BuildArguments = field(default_factory=BuildArguments)
-    weights: str = "imagenet"
-    output: Path | None = None
+    weights: str | Path = "imagenet"
+    output: str | Path | None = None
     epochs: int = 30
     learning_rate: float = 1e-3
     unfreeze_blocks: int = 2
     batch_size: int = 32
     patience: int = 5
-    held_out: float | Path = 0.2
+    held_out: float | str | Path = 0.2
     mirror: bool = True
     seed: int = 0
     preprocessing: str | None = None
@@ -52,7 +56,13 @@ class FinetuneRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request with every default filled in and every refusal ruled out."""
+    """A checked request with all defaults filled in.
+
+    Attributes:
+        data: to train on, and to score on unless `apart` is set.
+        apart: to score on.
+        share: of each class of `data` to score on.
+    """
 
     request: FinetuneRequest
     job: BuildJob
@@ -63,41 +73,38 @@ class Plan:
 
 
 def resolve(request: FinetuneRequest) -> Plan:
-    """Check a request, and find weights and images.
+    """Check a request, and locate weights and images.
 
     Raises:
-        UsageError: an unknown name or an illegal value.
+        UsageError: an unknown name or an invalid value.
         MissingError: Keras is not installed.
-        DataError: images or weights that are not there, or that cannot be used.
-        RefusedError: a network that cannot be trained.
+        DataError: images or weights are missing or cannot be used.
+        RefusedError: the network cannot be trained.
     """
     _check_values(request)
+    share = _share(request.held_out)
+    output = None if request.output is None else Path(request.output)
+    _check_output(output)
     registry.require_packages(("keras", "tensorflow"), "export", "Fine-tuning")
     chosen = request.arguments
     for name in ("include_top", "classes", "output_layer", "pooling"):
         if getattr(chosen, name) != getattr(BuildArguments(), name):
             raise UsageError(
-                f"{name} cannot be chosen: fine-tuning gives the network a top of its own.",
-                "Leave it out.",
+                f"{name} cannot be set: fine-tuning adds a new top to the network.", "Omit it."
             )
-    apart = None if isinstance(request.held_out, float) else dataset.find(request.held_out, 1, 1)
-    data = dataset.find(request.data, dataset.FEWEST_IMAGES if apart is None else 2)
+    apart = None if share else dataset.find(Path(str(request.held_out)), 1, 1)
+    data = dataset.find(Path(request.data), dataset.FEWEST_IMAGES if apart is None else 2)
     if apart is not None:
         dataset.check_same_classes(data, apart)
     job = _job(request)
-    share = request.held_out if isinstance(request.held_out, float) else 0.0
-    output = request.output or Path("finetuned", f"{_stem(job, request.data)}{_SUFFIX}")
-    return Plan(request, job, data, apart, share, output)
-
-
-def _stem(job: BuildJob, data: Path) -> str:
-    return f"{job.spec.name}_{job.size}_{data.resolve().name}"
+    name = f"{job.spec.name}_{job.size}_{data.root.resolve().name}{_SUFFIX}"
+    return Plan(request, job, data, apart, share, output or Path("finetuned", name))
 
 
 def _job(request: FinetuneRequest) -> BuildJob:
-    """The network to start from."""
+    """Return the network to start from."""
     if is_user_model(request.model):
-        # Whatever it ends in is replaced, so that it need not be probabilities.
+        # Its top is replaced, so its outputs need not be probabilities.
         headless = BuildArguments(request.arguments.input_size, include_top=False)
         found = user_models.choose(
             request.model,
@@ -106,17 +113,15 @@ def _job(request: FinetuneRequest) -> BuildJob:
             preprocessing=request.preprocessing,
             trust=request.trust,
         )
-        if Path(found.own.path).is_dir():
+        if found.user_model.path.is_dir():
             raise RefusedError(
-                f"{request.model} is a SavedModel, which can be run but not taken apart.",
+                f"{request.model} is a SavedModel, whose layers cannot be changed.",
                 "Save the network as .keras.",
             )
-        name = found.own.spec(0).name
-        return BuildJob(name, found.arguments, found.weights, request.seed, found.own)
+        name, seed = found.spec.name, request.seed
+        return BuildJob(name, found.arguments, found.weights, seed, found.user_model)
     if request.preprocessing is not None:
-        raise UsageError(
-            f"The preprocessing of {request.model} is known.", "Leave --preprocessing out."
-        )
+        raise UsageError(f"The preprocessing of {request.model} is known.", "Omit --preprocessing.")
     spec = registry.model(request.model)
     chosen = arguments.complete(spec, request.arguments)
     return BuildJob(spec.name, chosen, locate(spec, chosen, request.weights), request.seed)
@@ -125,15 +130,6 @@ def _job(request: FinetuneRequest) -> BuildJob:
 def _check_values(request: FinetuneRequest) -> None:
     if not is_user_model(request.model):
         registry.model(request.model)
-    if request.output is not None and request.output.suffix != _SUFFIX:
-        raise UsageError(
-            f"--output {request.output} does not end in {_SUFFIX}.",
-            f"Write {request.output.name}{_SUFFIX}.",
-        )
-    if request.output is not None and request.output.is_dir():
-        raise UsageError(
-            f"--output {request.output} is a folder.", "Name a file in it, or another one."
-        )
     for option, value, least in (
         ("epochs", request.epochs, 1),
         ("batch-size", request.batch_size, 1),
@@ -142,13 +138,31 @@ def _check_values(request: FinetuneRequest) -> None:
         ("seed", request.seed, 0),
     ):
         if value < least:
-            raise UsageError(f"--{option} {value} is illegal.", f"Give {least} or more.")
+            raise UsageError(f"--{option} {value} is invalid.", f"Give {least} or more.")
     if not 0 < request.learning_rate < 1:
         raise UsageError(
-            f"--learning-rate {request.learning_rate:g} is illegal.", "Give one above 0, below 1."
+            f"--learning-rate {request.learning_rate:g} is invalid.", "Give one above 0, below 1."
         )
-    if isinstance(request.held_out, float) and not 0 < request.held_out <= 0.5:
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.suffix != _SUFFIX:
         raise UsageError(
-            f"--held-out {request.held_out:g} is illegal.",
-            "Give a share above 0, up to 0.5, or a folder with a folder a class.",
+            f"--output {output} does not end in {_SUFFIX}.", f"Give {output.name}{_SUFFIX}."
         )
+    if output is not None and output.is_dir():
+        raise UsageError(f"--output {output} is a folder.", "Give a file in it, or another file.")
+
+
+def _share(held_out: float | str | Path) -> float:
+    """Return the share to hold out; 0 for a folder."""
+    try:
+        share = float(str(held_out))
+    except ValueError:
+        return 0.0
+    if not 0 < share <= 0.5:
+        raise UsageError(
+            f"--held-out {share:g} is invalid.",
+            "Give a share above 0, up to 0.5, or a folder with a folder per class.",
+        )
+    return share

@@ -1,8 +1,8 @@
-"""Where a network's top begins, and where its blocks end: read off its configuration.
+"""Finds a network's top and its blocks in its configuration.
 
 A block ends where all paths of the network meet in one layer: after an addition or concatenation
-of a residual or inception block, after each convolution of a plain chain. NASNet's cells reach back
-over one another and never meet, so its body is one block.
+of a residual or inception block, after each convolution of a plain chain. NASNet's cells also take
+the output of the cell before the last, so its paths never meet, and its body is one block.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-# A layer of classes: what it computes is a weighted sum of features.
+# A classification layer computes weighted sums of features.
 _SUMS = ("Dense", "Conv2D")
 _TRANSPARENT = ("Dropout",)
 
 
 def inputs_of(config: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The layers whose outputs each layer takes, in the order of the network.
+    """Return the layers whose outputs each layer takes, in the order of the network.
 
     Args:
         config: `get_config()` of a functional or sequential network.
@@ -32,7 +32,7 @@ def inputs_of(config: dict[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _tensors(value: Any) -> Iterator[str]:
-    """Names of the layers that tensors in a layer's arguments come from."""
+    """Yield the names of the layers that tensors in a layer's arguments come from."""
     if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
         yield value["config"]["keras_history"][0]
     elif isinstance(value, (dict, list, tuple)):
@@ -41,11 +41,7 @@ def _tensors(value: Any) -> Iterator[str]:
 
 
 def output_of(config: dict[str, Any]) -> str:
-    """The layer that gives the network's output.
-
-    Args:
-        config: `get_config()` of a functional or sequential network of one output.
-    """
+    """Return the layer that computes the output of a network with one output; see `inputs_of`."""
     ends = config.get("output_layers") or [config["layers"][-1]["config"]["name"]]
     name = ends[0][0] if isinstance(ends[0], (list, tuple)) else ends[0]
     return str(name)
@@ -57,17 +53,17 @@ def features_of(
     weighted: Collection[str],
     output: str,
 ) -> str:
-    """The layer whose output a new top takes.
+    """Return the layer whose output a new top takes.
 
     Args:
-        inputs: as of `inputs_of`.
+        inputs: see `inputs_of`.
         kinds: class of each layer.
         weighted: layers with weights.
         output: the network's last layer.
 
     Returns:
-        What comes before the last layer of classes and its dropout; the last layer itself where
-        the network ends in features.
+        The layer before the classification layer and its dropout; the last layer of a network
+        without a top.
     """
     name = output
     while name not in weighted:
@@ -85,11 +81,11 @@ def features_of(
 def blocks_of(
     inputs: dict[str, tuple[str, ...]], trainable: Collection[str]
 ) -> list[tuple[str, ...]]:
-    """Layers by block, in the order of the network; each block holds layers that can learn.
+    """Return the layers by block, in the order of the network; each block has trainable layers.
 
     Args:
-        inputs: as of `inputs_of`.
-        trainable: layers with weights that can learn.
+        inputs: see `inputs_of`.
+        trainable: layers with trainable weights.
     """
     names = list(inputs)
     last_use = {name: place for place, name in enumerate(names)}
@@ -101,7 +97,7 @@ def blocks_of(
     reach = 0
     for place, name in enumerate(names):
         part.append(name)
-        if reach <= place:  # no layer before this one is taken by one after it
+        if reach <= place:  # no later layer takes the output of an earlier one
             if blocks and not any(layer in trainable for layer in part):
                 blocks[-1] += tuple(part)
             else:

@@ -1,18 +1,25 @@
-"""The process that trains: it holds the network, and works in steps that its parent asks for.
+"""The training process: it owns the network, and works in steps that its parent asks for.
 
-Between two steps the parent can draw its progress bar, or stop. The best state so far is kept in
-memory: weights that can learn, at the smallest loss on the validation images.
+Between two steps the parent can update its progress bar, or stop. The best state so far stays in
+memory: the trainable weights at the smallest loss on the validation images.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.errors import RefusedError
 from edgezoo.finetuning import surgery
+from edgezoo.finetuning.dataset import Split
+from edgezoo.finetuning.finetune_request import FinetuneRequest
+from edgezoo.finetuning.result import Epoch, Stage
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
 from edgezoo.networks.building import BuildJob, build_job
@@ -20,27 +27,38 @@ from edgezoo.system.staging import new_array
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-    from numpy.typing import NDArray
 
-# Of the features, before the new top.
-_DROPOUT = 0.2
-# What was learned before is changed in small steps, as Keras' guide to transfer learning does.
+_DROPOUT = 0.2  # of the features, before the new top
+# Factor of the learning rate: pretrained weights change in small steps, as in Keras' guide to
+# transfer learning. Batch norms stay frozen, since small batches would spoil their statistics.
 _BLOCKS_RATE = 0.01
 _FROZEN = "BatchNormalization"
 _NESTED = ("Functional", "Sequential")
-_Step = dict[str, Any]
+Work = Literal["features", "epoch", "score"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Result of a step; the last one is `done` and has the epoch or the correct predictions."""
+
+    done: bool
+    epoch: Epoch | None = None
+    correct: int | None = None
+
+
+_MORE = StepResult(done=False)
+_Steps = tuple[int, Iterator[StepResult]]
 
 
 class _Mean:
-    """Figures over all images of an epoch: Keras tells them batch by batch."""
+    """Mean figures over all images of an epoch; Keras reports them per batch."""
 
     def __init__(self) -> None:
         self._sums: dict[str, float] = {}
         self._count = 0
 
     def add(self, figures: dict[str, float], count: int) -> None:
-        """Figures of a batch of `count` images."""
+        """Add the figures of a batch of `count` images."""
         self._count += count
         for name, value in figures.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(value) * count
@@ -50,42 +68,32 @@ class _Mean:
 
 
 class Trainer:
-    """Trains one network; see `process.Conversation` for how its methods are called."""
+    """Trains one network; `process.Conversation` calls its methods."""
 
-    def open(self, job: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-        """Build the network with a new top.
-
-        Args:
-            job: a `BuildJob` as JSON.
-            settings: {"pixels", "margin", "parts", "classes", "labels", "batch_size",
-                "learning_rate", "unfreeze_blocks", "mirror", "seed", "scratch"}.
-
-        Returns:
-            {"blocks": how many the base has}.
+    def open(self, job: BuildJob, request: FinetuneRequest, images: Split) -> None:
+        """Build the network with a new top, for as many classes as the images have.
 
         Raises:
-            RefusedError: it has fewer blocks than shall learn, or its top cannot be told.
+            RefusedError: it has fewer blocks than `unfreeze_blocks`, or its top is not a layer.
         """
         import keras
-        import numpy as np
         import tensorflow as tf
 
-        self._job, self._settings = BuildJob.from_json(job), settings
+        self._job, self._request, self._images = job, request, images
         base = build_job(self._job)
-        keras.utils.set_random_seed(settings["seed"])
+        keras.utils.set_random_seed(request.seed)
         tf.config.experimental.enable_op_determinism()
-        self._random = np.random.default_rng(settings["seed"])
-        self._pixels = np.load(settings["pixels"], mmap_mode="r")
-        self._classes = np.asarray(settings["classes"])
+        self._random = np.random.default_rng(request.seed)
+        self._pixels = np.load(images.path, mmap_mode="r")
+        self._classes = np.asarray(images.classes)
         self._put_top(base)
-        if settings["unfreeze_blocks"] > len(self._blocks):
+        if request.unfreeze_blocks > len(self._blocks):
             raise RefusedError(
-                f"{self._job.model} has {len(self._blocks)} blocks, so the last "
-                f"{settings['unfreeze_blocks']} cannot learn.",
+                f"{self._job.model} has {len(self._blocks)} blocks, so "
+                f"{request.unfreeze_blocks} cannot be trained.",
                 "Give a smaller --unfreeze-blocks.",
             )
         self._best: tuple[float, list[NDArray[np.float32]]] | None = None
-        return {"blocks": len(self._blocks)}
 
     def _put_top(self, base: keras.Model) -> None:
         import keras
@@ -101,7 +109,7 @@ class Trainer:
         if features == output and len(x.shape) == 2 and kinds[output] in _NESTED:
             raise RefusedError(
                 f"The last layer of {self._job.model} is a network itself, so its top cannot be "
-                "told from the rest.",
+                "separated.",
                 "Save the network without its top, or as one network.",
             )
         if len(x.shape) == 4:
@@ -109,80 +117,63 @@ class Trainer:
             x = (keras.layers.Flatten() if small else keras.layers.GlobalAveragePooling2D())(x)
         dropout = keras.layers.Dropout(_DROPOUT, name="edgezoo_dropout")
         dense = keras.layers.Dense(
-            len(self._settings["labels"]), activation="softmax", name="edgezoo_top"
+            int(self._classes.max()) + 1, activation="softmax", name="edgezoo_top"
         )
         self._body = keras.Model(base.inputs, x)
         self._network = keras.Model(base.inputs, dense(dropout(x)))
+        # The same two layers on stored features: training the top alone then needs no convolution.
         slot = keras.Input(x.shape[1:])
         self._top = keras.Model(slot, dense(dropout(slot)))
         names = {layer.name for layer in self._body.layers}
-        learning = [n for n in weighted if n in names and kinds[n] != _FROZEN]
-        kept = {name: before for name, before in inputs.items() if name in names}
-        self._blocks = surgery.blocks_of(kept, learning)
+        trainable = [n for n in weighted if n in names and kinds[n] != _FROZEN]
+        body = {name: before for name, before in inputs.items() if name in names}
+        self._blocks = surgery.blocks_of(body, trainable)
         self._body.trainable = False
 
-    def begin(self, work: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Start "features", "epoch" of the top or the blocks, or "score" of the held-out images.
+    def begin(self, work: Work, stage: Stage = "top") -> int:
+        """Start a work, an epoch of a stage for example, and return its number of steps."""
+        works: dict[Work, Callable[[], _Steps]] = {
+            "features": self._features,
+            "epoch": self._top_epoch if stage == "top" else self._blocks_epoch,
+            "score": self._score,
+        }
+        total, self._steps = works[work]()
+        return total
 
-        Returns:
-            {"total": steps}.
-        """
-        steps: Callable[..., tuple[int, Iterator[_Step]]] = getattr(self, f"_{work}")
-        total, self._steps = steps(**arguments)
-        return {"total": total}
-
-    def step(self) -> dict[str, Any]:
-        """Do the next step.
-
-        Returns:
-            {"result": None, or what the work found where this was its last step}.
-        """
+    def step(self) -> StepResult:
+        """Do the next step."""
         return next(self._steps)
 
-    def unfreeze(self) -> dict[str, Any]:
-        """Let the last blocks learn from the best state on; batch norms stay as they are.
-
-        Returns:
-            {"parameters": that learn now}.
-        """
+    def unfreeze(self) -> int:
+        """Make the last blocks trainable from the best state on; return the parameter count."""
         import keras
 
         self.restore()
-        wanted = {
-            name for block in self._blocks[-self._count("unfreeze_blocks") :] for name in block
-        }
+        blocks = self._blocks[-self._request.unfreeze_blocks :]
+        wanted = {name for block in blocks for name in block}
         self._body.trainable = True
         for layer in self._body.layers:
             layer.trainable = layer.name in wanted and type(layer).__name__ != _FROZEN
-        rate = self._settings["learning_rate"] * _BLOCKS_RATE
-        self._compile(self._network, rate)
-        self._best = self._best and (self._best[0], self._learned())
-        learning = sum(int(keras.ops.size(w)) for w in self._network.trainable_weights)
-        return {"parameters": learning}
+        self._compile(self._network, self._request.learning_rate * _BLOCKS_RATE)
+        # The best state of the top has fewer weights: keep the same state with the new ones.
+        self._best = self._best and (self._best[0], self._weights())
+        return sum(int(keras.ops.size(w)) for w in self._network.trainable_weights)
 
-    def restore(self) -> dict[str, Any]:
+    def restore(self) -> None:
         """Go back to the best state."""
         assert self._best is not None
         for weight, value in zip(self._network.trainable_weights, self._best[1], strict=True):
             weight.assign(value)
-        return {}
 
-    def save(self, path: str) -> dict[str, Any]:
-        """Write the network.
-
-        Returns:
-            {"weights_sha256"}.
-        """
+    def save(self, path: Path) -> str:
+        """Write the network, and return the SHA-256 of its weights' values."""
         import keras
 
         for layer in self._network.layers:
-            layer.trainable = True  # whoever loads it decides anew
+            layer.trainable = True  # the default of a network that is loaded
         plain = keras.Model(self._network.inputs, self._network.outputs, name=self._job.model)
         plain.save(path)
-        return {"weights_sha256": values_hash(plain)}
-
-    def _count(self, name: str) -> int:
-        return int(self._settings[name])
+        return values_hash(plain)
 
     def _compile(self, network: keras.Model, rate: float) -> None:
         import keras
@@ -195,39 +186,33 @@ class Trainer:
         )
 
     def _rows(self, part: str) -> NDArray[np.int64]:
-        import numpy as np
-
-        return np.asarray(self._settings["parts"][part], np.int64)
+        return np.asarray(self._images.parts[part], np.int64)
 
     def _batches(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        size = self._count("batch_size")
+        size = self._request.batch_size
         return [rows[i : i + size] for i in range(0, len(rows), size)]
 
     def _centre(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What deployment sees: the centre crops, normalised."""
-        margin, size = self._count("margin"), self._job.size
+        """Return the centre crops, normalised: the input at deployment."""
+        margin, size = self._images.margin, self._job.size
         crops = self._pixels[rows, margin : margin + size, margin : margin + size]
         return normalize(crops, self._job.spec.normalization)
 
     def _varied(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Shifted crops, half of them mirrored, normalised."""
-        import numpy as np
-
-        margin, size = self._count("margin"), self._job.size
+        """Return shifted crops, half of them mirrored, normalised."""
+        margin, size = self._images.margin, self._job.size
         crops = np.empty((len(rows), size, size, 3), np.uint8)
         shifts = self._random.integers(0, 2 * margin + 1, (len(rows), 2))
-        mirrored = self._random.random(len(rows)) < 0.5 * self._settings["mirror"]
+        mirrored = self._random.random(len(rows)) < 0.5 * self._request.mirror
         for i, (row, (top, left)) in enumerate(zip(rows, shifts, strict=True)):
             crop = self._pixels[row, top : top + size, left : left + size]
             crops[i] = crop[:, ::-1] if mirrored[i] else crop
         return normalize(crops, self._job.spec.normalization)
 
-    def _features(self) -> tuple[int, Iterator[_Step]]:
-        """What the frozen base gives, computed once: the top learns from it in seconds."""
-        import numpy as np
-
-        self._compile(self._top, self._settings["learning_rate"])
-        views = 2 if self._settings["mirror"] else 1
+    def _features(self) -> _Steps:
+        """Compute the output of the frozen base once, so that epochs of the top take seconds."""
+        self._compile(self._top, self._request.learning_rate)
+        views = 2 if self._request.mirror else 1
         plan = [
             (part, view, rows)
             for part, views in (("train", views), ("validation", 1))
@@ -235,112 +220,100 @@ class Trainer:
             for rows in self._batches(self._rows(part))
         ]
         width = self._body.output_shape[-1]
-        places = {
-            name: Path(self._settings["scratch"], f"{name}.npy") for name in ("train", "validation")
+        counts = {
+            "train": len(self._rows("train")) * views,
+            "validation": len(self._rows("validation")),
         }
         found = {
-            name: new_array(
-                places[name],
-                np.float32,
-                (len(self._rows(name)) * (views if name == "train" else 1), width),
-            )
-            for name in places
+            name: new_array(self._images.path.with_name(f"{name}.npy"), np.float32, (count, width))
+            for name, count in counts.items()
         }
 
-        def work() -> Iterator[_Step]:
-            done = dict.fromkeys(places, 0)
+        def work() -> Iterator[StepResult]:
+            done = dict.fromkeys(counts, 0)
             for number, (part, view, rows) in enumerate(plan, 1):
                 batch = self._centre(rows)
-                given = self._body.predict_on_batch(batch[:, :, ::-1] if view else batch)
-                found[part][done[part] : done[part] + len(rows)] = given
+                output = self._body.predict_on_batch(batch[:, :, ::-1] if view else batch)
+                found[part][done[part] : done[part] + len(rows)] = output
                 done[part] += len(rows)
-                yield {"result": {} if number == len(plan) else None}
+                yield StepResult(done=number == len(plan))
 
-        self._found = found
-        self._found_classes = {
+        self._stored = found
+        self._stored_classes = {
             "train": np.tile(self._classes[self._rows("train")], views),
             "validation": self._classes[self._rows("validation")],
         }
         return len(plan), work()
 
-    def _epoch(self, stage: str) -> tuple[int, Iterator[_Step]]:
-        """Train on all images once, then look at the validation images."""
-        return self._top_epoch() if stage == "top" else self._blocks_epoch()
+    def _top_epoch(self) -> _Steps:
+        """Train the top on stored features; short enough for one step."""
 
-    def _top_epoch(self) -> tuple[int, Iterator[_Step]]:
-        """On stored features; short enough for one step."""
-        import numpy as np
-
-        def work() -> Iterator[_Step]:
+        def work() -> Iterator[StepResult]:
             training, validation = _Mean(), _Mean()
-            x, y = self._found["train"], self._found_classes["train"]
+            x, y = self._stored["train"], self._stored_classes["train"]
             for rows in self._batches(self._random.permutation(len(x))):
-                told = self._top.train_on_batch(x[rows], y[rows], return_dict=True)
-                training.add(told, len(rows))
-            x, y = self._found["validation"], self._found_classes["validation"]
+                figures = self._top.train_on_batch(x[rows], y[rows], return_dict=True)
+                training.add(figures, len(rows))
+            x, y = self._stored["validation"], self._stored_classes["validation"]
             for rows in self._batches(np.arange(len(x))):
-                told = self._top.test_on_batch(x[rows], y[rows], return_dict=True)
-                validation.add(told, len(rows))
-            yield {"result": self._told(training, validation)}
+                figures = self._top.test_on_batch(x[rows], y[rows], return_dict=True)
+                validation.add(figures, len(rows))
+            yield self._end_of_epoch("top", training, validation)
 
         return 1, work()
 
-    def _blocks_epoch(self) -> tuple[int, Iterator[_Step]]:
-        """On pixels, a batch a step."""
+    def _blocks_epoch(self) -> _Steps:
+        """Train top and blocks on pixels, one batch per step."""
         order = self._batches(self._random.permutation(self._rows("train")))
         tests = self._batches(self._rows("validation"))
 
-        def work() -> Iterator[_Step]:
+        def work() -> Iterator[StepResult]:
             training, validation = _Mean(), _Mean()
             for rows in order:
-                told = self._network.train_on_batch(
+                figures = self._network.train_on_batch(
                     self._varied(rows), self._classes[rows], return_dict=True
                 )
-                training.add(told, len(rows))
-                yield {"result": None}
+                training.add(figures, len(rows))
+                yield _MORE
             for number, rows in enumerate(tests, 1):
-                told = self._network.test_on_batch(
+                figures = self._network.test_on_batch(
                     self._centre(rows), self._classes[rows], return_dict=True
                 )
-                validation.add(told, len(rows))
+                validation.add(figures, len(rows))
                 last = number == len(tests)
-                yield {"result": self._told(training, validation) if last else None}
+                yield self._end_of_epoch("blocks", training, validation) if last else _MORE
 
         return len(order) + len(tests), work()
 
-    def _told(self, training: _Mean, validation: _Mean) -> _Step:
-        """Figures of an epoch; the state is kept where it is the best so far."""
+    def _end_of_epoch(self, stage: Stage, training: _Mean, validation: _Mean) -> StepResult:
+        """Return the figures of an epoch, and keep the state if it is the best so far."""
         loss = validation["loss"]
         if not math.isfinite(loss + training["loss"]):
             raise RefusedError(
-                "The loss is no number any more: the network has diverged.",
+                "The loss is not finite: the network has diverged.",
                 "Give a smaller --learning-rate.",
             )
         best = self._best is None or loss < self._best[0]
         if best:
-            self._best = (loss, self._learned())
-        return {
-            "loss": training["loss"],
-            "accuracy": training["accuracy"],
-            "validation_loss": loss,
-            "validation_accuracy": validation["accuracy"],
-            "best": best,
-        }
+            self._best = (loss, self._weights())
+        accuracies = training["accuracy"], validation["accuracy"]
+        return StepResult(
+            True, Epoch(stage, training["loss"], accuracies[0], loss, accuracies[1], best)
+        )
 
-    def _learned(self) -> list[NDArray[np.float32]]:
-        import numpy as np
-
+    def _weights(self) -> list[NDArray[np.float32]]:
         return [np.array(weight) for weight in self._network.trainable_weights]
 
-    def _score(self) -> tuple[int, Iterator[_Step]]:
-        """How many of the held-out images the network answers rightly."""
+    def _score(self) -> _Steps:
+        """Count the correct predictions on the held-out images."""
         batches = self._batches(self._rows("held_out"))
 
-        def work() -> Iterator[_Step]:
-            right = 0
+        def work() -> Iterator[StepResult]:
+            correct = 0
             for number, rows in enumerate(batches, 1):
                 answers = self._network.predict_on_batch(self._centre(rows))
-                right += int((answers.argmax(1) == self._classes[rows]).sum())
-                yield {"result": {"right": right} if number == len(batches) else None}
+                correct += int((answers.argmax(1) == self._classes[rows]).sum())
+                done = number == len(batches)
+                yield StepResult(done, correct=correct if done else None)
 
         return len(batches), work()

@@ -1,4 +1,4 @@
-"""Lists that tell the classes of flat images, and what classes are called."""
+"""Ground-truth files for images without a folder per class, and the names of classes."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _NAMES = (
 )
 _NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
 _ORDER = "meta.mat"
-# Longer ones are no index, and Python refuses to read the longest.
+# Longer numbers are not indices, and Python refuses to parse the longest.
 _INDEX = re.compile(r"[0-9]{1,9}")
 _GAP = re.compile(r"[\s,]+")
 
 
-def beside(folder: Path) -> Path | None:
-    """The usual file that tells the classes of a flat folder, in it or beside it."""
+def find(folder: Path) -> Path | None:
+    """Return the ground-truth file with a usual name, in a flat folder or next to it."""
     places = [place / name for place in (folder, folder.parent) for name in _NAMES]
     return next((path for path in places if path.is_file()), None)
 
 
 def class_names(contract: InputContract) -> dict[str, int]:
-    """Folder names that stand for a class: wnids for ImageNet's 1000, and unique labels."""
+    """Return folder names by class: wnids for ImageNet's 1000, and unique labels."""
     counts = Counter(contract.labels)  # ImageNet has two cranes and two maillots
     names = {label: i for i, label in enumerate(contract.labels) if counts[label] == 1}
     if contract.classes == len(imagenet_classes.classes()):
@@ -42,7 +42,7 @@ def class_names(contract: InputContract) -> dict[str, int]:
 
 
 def files(ground_truth: Path) -> tuple[Path, ...]:
-    """A list, and the order that it counts in where it needs one and that lies beside it.
+    """Return a list and, for the development kit's list of numbers, the meta.mat next to it.
 
     Raises:
         DataError: the list cannot be read, or is empty.
@@ -53,7 +53,7 @@ def files(ground_truth: Path) -> tuple[Path, ...]:
 
 
 def _rows(ground_truth: Path) -> dict[int, str]:
-    """The lines of a list that say something, by their number.
+    """Return the lines of a list that are not empty, by line number.
 
     Raises:
         DataError: it cannot be read, or is empty.
@@ -67,57 +67,63 @@ def _rows(ground_truth: Path) -> dict[int, str]:
     rows = {number: line.strip() for number, line in enumerate(lines, 1) if line.strip()}
     if not rows:
         raise DataError(
-            f"{ground_truth}, which should tell the classes of the images, is empty.",
-            "Write `file class` a line, or give another --ground-truth.",
+            f"{ground_truth}, which should list the classes of the images, is empty.",
+            "Write one `file class` per line, or give another --ground-truth.",
         )
     return rows
 
 
 def _counts(rows: dict[int, str]) -> bool:
-    """Whether this is the development kit's list: nothing but a number a line."""
+    """Whether this is the development kit's list: one number per line."""
     return all(_INDEX.fullmatch(line) for line in rows.values())
 
 
 def labels(
     folder: Path, paths: Sequence[Path | Member], ground_truth: Path, contract: InputContract
 ) -> tuple[int, ...]:
-    """The classes of flat images, by file name or by the number in it.
+    """Return the classes of flat images, by file name or by the number in it.
 
     Args:
-        folder: where the images are, for messages.
+        folder: of the images, for messages.
         paths: of the images.
-        ground_truth: `file class` a line, Kaggle's table, or the development kit's list.
-        contract: tells how many classes there are and what they are called.
+        ground_truth: `file class` lines, Kaggle's table, or the development kit's list.
+        contract: has the number of classes and their names.
 
     Raises:
-        DataError: the list cannot be read, or names no class of the model.
+        DataError: the list cannot be read, or has unknown classes.
     """
     rows = _rows(ground_truth)
     if _counts(rows):
         return _by_number(folder, paths, ground_truth, rows, contract)
     table = {}
     for line in rows.values():
-        name, *told = _GAP.split(line, maxsplit=1)
-        if told:
-            table[Path(name).stem] = told[0]
+        name, *rest = _GAP.split(line, maxsplit=1)
+        if rest:
+            table[Path(name).stem] = rest[0]
     missing = [path.name for path in paths if path.stem not in table]
     if missing:
-        raise DataError(f"{ground_truth} says nothing of {missing[0]}.", "Check the file.")
+        raise DataError(f"{ground_truth} does not list {missing[0]}.", "Check the file.")
     names = class_names(contract)
-    return tuple(_class_index(table[p.stem], ground_truth, names, contract) for p in paths)
+    return tuple(class_index(table[p.stem], ground_truth, names, contract) for p in paths)
 
 
-def _class_index(told: str, where: Path, names: dict[str, int], contract: InputContract) -> int:
-    """A class by its index, its wnid or its label, which may hold blanks; Kaggle adds boxes."""
-    word = _GAP.split(told)[0]
+def class_index(
+    text: str, where: Path | Member, names: dict[str, int], contract: InputContract
+) -> int:
+    """Read an index, a wnid or a label, which may contain blanks; Kaggle adds bounding boxes.
+
+    Raises:
+        DataError: it is none of them.
+    """
+    word = _GAP.split(text)[0]
     if _INDEX.fullmatch(word) and int(word) < contract.classes:
         return int(word)
-    for name in (told, word):
+    for name in (text, word):
         if name in names:
             return names[name]
     wnids = "wnids, " if contract.classes == len(imagenet_classes.classes()) else ""
     raise DataError(
-        f"{where} names {word!r}, which is no class of the model.",
+        f"{where} lists {word!r}, which is not a class of the model.",
         f"Use {wnids}the model's labels, or indices 0 to {contract.classes - 1}.",
     )
 
@@ -129,13 +135,13 @@ def _by_number(
     rows: dict[int, str],
     contract: InputContract,
 ) -> tuple[int, ...]:
-    """Classes from the development kit's list, whose lines are numbered as the images are."""
+    """Read the development kit's list, in which line n is the class of image n."""
     known = len(imagenet_classes.classes())
     if contract.classes != known:
         raise DataError(
-            f"{ground_truth} counts the {known} classes of ImageNet, and the model "
-            f"has {contract.classes} of its own.",
-            "Give a list with `file class` a line.",
+            f"{ground_truth} numbers the {known} classes of ImageNet, and the model "
+            f"has {contract.classes} other classes.",
+            "Give a list with one `file class` per line.",
         )
     order = _devkit_order(ground_truth)
     classes = []
@@ -144,7 +150,7 @@ def _by_number(
             raise DataError(
                 f"{ground_truth} has class {line} in line {number}; the development kit counts "
                 f"from {min(order)} to {max(order)}.",
-                "Take the kit's own list, or give a file with names and wnids.",
+                "Use the kit's own list, or give a file with names and wnids.",
             )
         classes.append(order[int(line)])
     numbers = [_NUMBERED.search(path.name) for path in paths]
@@ -158,12 +164,12 @@ def _by_number(
 
 
 def _devkit_order(ground_truth: Path) -> dict[int, int]:
-    """The development kit counts classes in an order of its own, told by its meta.mat."""
+    """Read the class order of the development kit (ILSVRC2012_ID) from its meta.mat."""
     meta = ground_truth.with_name(_ORDER)
     if not meta.is_file():
         raise DataError(
-            f"{ground_truth} counts classes as the ILSVRC2012 development kit does, and meta.mat, "
-            "which tells that order, is not beside it.",
+            f"{ground_truth} numbers classes as the ILSVRC2012 development kit does, and meta.mat, "
+            "which has that order, is not next to it.",
             "Copy meta.mat from the kit's data folder there, or give a file with names and wnids.",
         )
     registry.require_packages(("scipy",), "export", "Reading meta.mat")
@@ -178,5 +184,5 @@ def _devkit_order(ground_truth: Path) -> dict[int, int]:
             if str(entry["WNID"]) in index
         }
     if not order:
-        raise DataError(f"{meta} names no class of ImageNet.", "Take the development kit's own.")
+        raise DataError(f"{meta} has no class of ImageNet.", "Use the development kit's own.")
     return order

@@ -1,21 +1,20 @@
-"""`preprocess_input` and `decode_predictions` as Keras has them for each family, in numpy alone.
+"""Keras' `preprocess_input` and `decode_predictions` for each family, with numpy only.
 
-What `keras.applications.imagenet_utils` computes, operation by operation, so that every bit
-is the same (https://keras.io/api/applications/). Unlike there, the argument is never changed.
+They repeat `keras.applications.imagenet_utils` operation by operation, so results are identical
+to the bit (https://keras.io/api/applications/). Unlike Keras', they never change their argument.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError, did_you_mean
 from edgezoo.core.spec import BGR_MEAN, IMAGENET_MEAN, IMAGENET_STD
 from edgezoo.images import imagenet_classes
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import ArrayLike, NDArray
 
 _DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -23,23 +22,20 @@ _DATA_FORMATS = ("channels_last", "channels_first")
 def preprocess_input(
     model: str, x: ArrayLike, data_format: str = "channels_last"
 ) -> NDArray[np.floating[Any]]:
-    """What a Keras network of the zoo takes, of RGB pixels.
+    """Convert RGB pixels into the input of a Keras network of the zoo.
 
     Args:
-        model: a name of the zoo, whose family says how.
-        x: RGB, 0 to 255, shape (height, width, 3) or (n, height, width, 3); channels first where
-            `data_format` is "channels_first".
-        data_format: as above.
+        model: name of a model.
+        x: RGB, 0 to 255, shape (height, width, 3) or (n, height, width, 3).
+        data_format: "channels_last", or "channels_first" with 3 before height and width.
 
     Returns:
-        A new array of the same shape, channels in the network's own order; of the dtype of `x`
-        where that is a floating one, else float32.
+        A new array of the same shape, channels in the network's own order; of the dtype of `x` if
+        that is floating-point, else float32.
 
     Raises:
         UsageError: an unknown model or data format, or another shape.
     """
-    import numpy as np
-
     mode = registry.model(model).preprocessing
     if data_format not in _DATA_FORMATS:
         raise UsageError(
@@ -51,10 +47,10 @@ def preprocess_input(
     axis = -1 if data_format == "channels_last" else -3
     if values.ndim not in (3, 4) or values.shape[axis] != 3:
         raise UsageError(
-            f"preprocess_input takes RGB pictures, {data_format}, not the shape {values.shape}.",
+            f"preprocess_input takes RGB images, {data_format}, not the shape {values.shape}.",
             "Give (height, width, 3) or (n, height, width, 3).",
         )
-    channels = np.moveaxis(values, axis, -1)  # a view: what is done to it is done to `values`
+    channels = np.moveaxis(values, axis, -1)  # a view of `values`
     if mode == "tf":
         values /= 127.5
         values -= 1.0
@@ -73,21 +69,19 @@ def preprocess_input(
 def decode_predictions(
     model: str | None, preds: ArrayLike, top: int = 5
 ) -> list[list[tuple[str, str, np.floating[Any]]]]:
-    """The best classes of each row of predictions.
+    """Return the best classes of each row of predictions.
 
     Args:
-        model: a name of the zoo; None is the same, since all models name the same classes.
+        model: name of a model, or None: all models have the same classes.
         preds: shape (n, 1000).
-        top: how many classes.
+        top: number of classes.
 
     Returns:
-        A list for each row: (wnid, name, score), best first.
+        For each row a list of (wnid, name, score), best first.
 
     Raises:
         UsageError: an unknown model, or another shape.
     """
-    import numpy as np
-
     if model is not None:
         registry.model(model)
     classes, scores = imagenet_classes.classes(), np.asarray(preds)
@@ -98,6 +92,6 @@ def decode_predictions(
             "Give the output of a network with its ImageNet top.",
         )
     if top < 1:
-        raise UsageError(f"top={top} names no class.", "Give 1 or more.")
-    # The order of equal scores is that of Keras too.
+        raise UsageError(f"top={top} is not a number of classes.", "Give 1 or more.")
+    # Keras orders equal scores like this.
     return [[(*classes[i], row[i]) for i in row.argsort()[-top:][::-1]] for row in scores]

@@ -1,4 +1,4 @@
-"""Labelled images as people have them: a folder a class, a flat folder with a list, tar files."""
+"""Labelled images: a folder per class, a flat folder with a ground-truth file, or tar files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LabelledImages:
     labels: tuple[int, ...]
 
     def thinned(self, limit: int | None) -> LabelledImages:
-        """At most `limit` of them, spread evenly."""
+        """Return at most `limit` images, evenly spread over all of them."""
         return LabelledImages(self.root, _thin(self.paths, limit), _thin(self.labels, limit))
 
 
@@ -38,11 +38,11 @@ def _thin(items: tuple[T, ...], limit: int | None) -> tuple[T, ...]:
 
 
 def image_files(place: Path) -> list[Path]:
-    """The files that hold the images of a place: images, else tar files; sorted.
+    """Return the image files of a folder, or its tar files if there are none; sorted.
 
     Raises:
-        DataError: there is no such place.
-        RefusedError: the public samples were asked for.
+        DataError: there is no such folder or tar file.
+        RefusedError: the public samples were given.
     """
     if place.is_dir():
         return find_images(place) or shards.find(place)
@@ -50,9 +50,8 @@ def image_files(place: Path) -> list[Path]:
         return [place]
     if place == Path(samples.WORD):
         raise RefusedError(
-            "The public samples are like what the networks were trained on: accuracy on them "
-            "says next to nothing.",
-            "Give --images other labelled images; the samples calibrate (--calibration samples).",
+            "The public samples resemble the training images: accuracy on them says little.",
+            "Give --images other labelled images; the samples are for --calibration samples.",
         )
     raise not_a_folder(place, "Give --images a folder of images, or a .tar file.")
 
@@ -60,10 +59,10 @@ def image_files(place: Path) -> list[Path]:
 def wanted_files(
     place: Path, ground_truth: Path | None, limit: int | None
 ) -> tuple[tuple[Path, ...], Path | None]:
-    """What `find_labelled`, thinned, would read: image or tar files, and the list of their classes.
+    """Return the image or tar files that `finder` would read, and their ground-truth file.
 
     Raises:
-        DataError: there is no such place.
+        DataError: there is no such folder or tar file.
     """
     paths = image_files(place)
     in_tars = any(path.suffix == shards.SUFFIX for path in paths)
@@ -72,34 +71,31 @@ def wanted_files(
 
 
 def _list_of(place: Path, paths: Sequence[Path]) -> Path | None:
-    """The list that `find_labelled` finds by itself; None where classes come from elsewhere."""
+    """Return the ground-truth file that `find_labelled` would use; None if it needs none."""
     if not any(path.suffix == shards.SUFFIX for path in paths):
-        return (
-            ground_truth_lists.beside(place)
-            if any(path.parent == place for path in paths)
-            else None
-        )
+        flat = any(path.parent == place for path in paths)
+        return ground_truth_lists.find(place) if flat else None
     found = [member for tar in paths for member, _ in shards.members(tar, _CLASS_SUFFIX)]
-    told = any(member.suffix == _CLASS_SUFFIX for member in found)
-    sorted_ones = all(member.parent.name for member in found if _is_image(member))
-    return None if told or sorted_ones else ground_truth_lists.beside(place)
+    has_classes = any(member.suffix == _CLASS_SUFFIX for member in found)
+    in_folders = all(member.parent.name for member in found if _is_image(member))
+    return None if has_classes or in_folders else ground_truth_lists.find(place)
 
 
 def lists_behind(place: Path, ground_truth: Path | None = None) -> tuple[Path, ...]:
-    """The files that tell the classes of flat images: the list, and the order that it counts in.
+    """Return the ground-truth files of flat images: the list, and meta.mat if it needs that.
 
     Raises:
-        DataError: there is no such place.
+        DataError: there is no such folder or tar file.
     """
     found = ground_truth or _list_of(place, image_files(place))
     return ground_truth_lists.files(found) if found else ()
 
 
 def count_images(place: Path) -> int:
-    """How many images a place holds, those in tar files one by one.
+    """Count the images of a folder, or in its tar files.
 
     Raises:
-        DataError: there is no such place, or a tar file is damaged.
+        DataError: there is no such folder or tar file, or a tar file is damaged.
     """
     paths = image_files(place)
     tars = [path for path in paths if path.suffix == shards.SUFFIX]
@@ -115,9 +111,9 @@ def _is_image(member: Member) -> bool:
 def finder(
     place: Path, ground_truth: Path | None, limit: int | None
 ) -> Callable[[InputContract], LabelledImages]:
-    """`find_labelled`, thinned, that looks into the place once for all files of the same classes.
+    """Return `find_labelled` with a limit and a cache for files of the same classes.
 
-    Listing a tar file of 50,000 images takes seconds, and every file of a comparison asks.
+    Listing a tar file of 50,000 images takes seconds, and every file of a comparison needs it.
     """
     known: dict[tuple[int, tuple[str, ...]], LabelledImages] = {}
 
@@ -136,76 +132,64 @@ def find_labelled(
     """Find images and their classes.
 
     Args:
-        place: a folder a class (named by wnid or by the model's labels), a flat ILSVRC2012
-            validation folder, or the same in tar files: WebDataset's shards with a .cls beside
-            each image, ILSVRC2012_img_val.tar, or a tar file with a folder a class.
-        contract: tells how many classes there are and what they are called.
-        ground_truth: the classes of flat images: `file class` a line (index, wnid or label),
+        place: a folder per class (named by wnid or label), a flat ILSVRC2012 validation folder,
+            or the same in tar files: WebDataset's shards with a .cls file for each image,
+            ILSVRC2012_img_val.tar, or a tar file with a folder per class.
+        contract: has the number of classes and their names.
+        ground_truth: the classes of flat images: `file class` lines (index, wnid or label),
             Kaggle's LOC_val_solution.csv, or the development kit's list of numbers.
 
     Raises:
-        DataError: no images, or classes that are not the model's.
+        DataError: there are no images, or classes that are not the model's.
     """
-    files = image_files(place)
-    if any(path.suffix == shards.SUFFIX for path in files):
-        return _in_tars(place, files, contract, ground_truth)
-    if not files:
-        raise DataError(f"{place} holds no images.", "Endings such as .jpg and .png count.")
-    if ground_truth is None and not any(path.parent == place for path in files):
-        return _by_folder(place, files, contract)
-    ground_truth = ground_truth or ground_truth_lists.beside(place)
-    if ground_truth is None:
-        raise DataError(
-            f"{place} is flat and has no ground truth beside it.",
-            "Give --ground-truth FILE, or sort the images into a folder a class.",
-        )
-    labels = ground_truth_lists.labels(place, files, ground_truth, contract)
-    return LabelledImages(place, tuple(files), labels)
-
-
-def _in_tars(
-    place: Path, tars: list[Path], contract: InputContract, ground_truth: Path | None
-) -> LabelledImages:
-    images: list[Member] = []
-    told: dict[tuple[Path, str], bytes] = {}
-    for tar in tars:
-        for member, text in shards.members(tar, _CLASS_SUFFIX):
-            if member.suffix == _CLASS_SUFFIX:
-                told[tar, member.sample] = text
-            elif _is_image(member):
-                images.append(member)
+    images, texts = _read_images(image_files(place))
     if not images:
-        raise DataError(f"{place} holds no images.", "Endings such as .jpg and .png count.")
-    if ground_truth is None and told:
-        labels = tuple(_told_class(image, told, contract) for image in images)
+        raise DataError(f"{place} contains no images.", "Images end in .jpg, .png and so on.")
+    if ground_truth is None and texts:
+        names = ground_truth_lists.class_names(contract)
+        labels = tuple(_read_class(image, texts, names, contract) for image in images)
         return LabelledImages(place, tuple(images), labels)
-    if ground_truth is None and all(image.parent.name for image in images):
+    flat = any(image.parent == place or not image.parent.name for image in images)
+    if ground_truth is None and not flat:
         return _by_folder(place, images, contract)
-    ground_truth = ground_truth or ground_truth_lists.beside(place)
+    ground_truth = ground_truth or ground_truth_lists.find(place)
     if ground_truth is None:
         raise DataError(
-            f"{place} says nothing of the classes of its images.",
-            "Give --ground-truth FILE, a folder a class, or a .cls file beside each image.",
+            f"{place} does not contain the classes of its images.",
+            "Give --ground-truth FILE, a folder per class, or in tar files a .cls for each image.",
         )
     labels = ground_truth_lists.labels(place, images, ground_truth, contract)
     return LabelledImages(place, tuple(images), labels)
 
 
-def _told_class(image: Member, told: dict[tuple[Path, str], bytes], contract: InputContract) -> int:
-    """The class that a .cls file gives: an index, a wnid or a label."""
-    text = told.get((image.tar, image.sample))
+def _read_images(files: list[Path]) -> tuple[list[Path | Member], dict[tuple[Path, str], bytes]]:
+    """Return the images, listed from tar files, and the texts of .cls files by tar and sample."""
+    images: list[Path | Member] = []
+    texts: dict[tuple[Path, str], bytes] = {}
+    for file in files:
+        if file.suffix != shards.SUFFIX:
+            images.append(file)
+            continue
+        for member, text in shards.members(file, _CLASS_SUFFIX):
+            if member.suffix == _CLASS_SUFFIX:
+                texts[file, member.sample] = text
+            elif _is_image(member):
+                images.append(member)
+    return images, texts
+
+
+def _read_class(
+    image: Path | Member,
+    texts: dict[tuple[Path, str], bytes],
+    names: dict[str, int],
+    contract: InputContract,
+) -> int:
+    """Read the class in a .cls file: an index, a wnid or a label."""
+    text = texts.get((image.tar, image.sample)) if isinstance(image, Member) else None
     if text is None:
-        raise DataError(f"{image} has no {_CLASS_SUFFIX} file.", "Others in the tar file do.")
+        raise DataError(f"{image} has no {_CLASS_SUFFIX} file.", "Other images there have one.")
     word = text.decode("utf-8", "replace").strip()
-    if word.isdecimal() and int(word) < contract.classes:
-        return int(word)
-    names = ground_truth_lists.class_names(contract)
-    if word not in names:
-        raise DataError(
-            f"{image} has an unknown class {word!r}.",
-            f"Use an index from 0 to {contract.classes - 1}, a wnid or a label of the model.",
-        )
-    return names[word]
+    return ground_truth_lists.class_index(word, image, names, contract)
 
 
 def _by_folder(
@@ -215,7 +199,7 @@ def _by_folder(
     unknown = sorted({path.parent.name for path in paths} - names.keys())
     if unknown:
         raise DataError(
-            f"{folder} has folders that are no class of the model: {', '.join(unknown[:5])}"
+            f"{folder} has folders that are not classes of the model: {', '.join(unknown[:5])}"
             f"{' …' if len(unknown) > 5 else ''}.",
             "Name each folder by its wnid (n01440764) or by the model's label.",
         )

@@ -1,9 +1,9 @@
-"""From an image file to what a network takes, with numpy and Pillow alone.
+"""From an image file to the input of a network, with numpy and Pillow only.
 
-One implementation serves calibration, evaluation and the device. The protocol is the usual
-one of ImageNet evaluation: RGB, shorter side resized to round(size / crop fraction) (Pillow's
-filters, which average when they shrink), then the centre is cut out. Crop fraction and filter
-are facts of the model (`edgezoo.core.spec.Resize`).
+Calibration, evaluation and devices use this one implementation. It is the usual protocol of
+ImageNet evaluation: RGB, shorter side resized to round(size / crop fraction), centre crop.
+Crop fraction and filter are facts of the model (`edgezoo.core.spec.Resize`). Pillow's filters
+average over all source pixels when they shrink an image; OpenCV's usual ones do not.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgezoo.core.errors import DataError, words_of
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.spec import USUAL_RESIZE, Normalization, Resize
 from edgezoo.images.shards import Member
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL import Image
 
-Picture = TypeVar("Picture", Path, Member, Path | Member)
-# Of a decoded picture, and of a resized one: 0.5 GB of RGB. Photographs have up to 150 million.
+ImageFile = TypeVar("ImageFile", Path, Member, Path | Member)
+# Of a decoded and of a resized image: 0.5 GB of RGB. Photographs have up to 150 million.
 MOST_PIXELS = 178_956_970
+MAX_UNREADABLE = 0.10  # share of a folder's files
 _ORIENTATION = 0x0112  # EXIF's tag
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -41,82 +43,94 @@ _MAGIC_BYTES = 12
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
+def require_readable(unreadable: int, tried: int, folder: Path) -> None:
+    """Check that few enough image files of a folder were skipped.
+
+    Raises:
+        DataError: more than `MAX_UNREADABLE` of them could not be read.
+    """
+    if unreadable > MAX_UNREADABLE * tried:
+        raise DataError(
+            f"{unreadable} of {tried} files in {folder} are not readable images.",
+            "Up to a tenth is skipped; check the folder.",
+        )
+
+
 def load_pixels(
     image: Path | Member | IO[bytes], size: int, resize: Resize = USUAL_RESIZE
 ) -> NDArray[np.uint8]:
-    """Decode, turn upright (EXIF), resize and crop one image.
+    """Decode, rotate (EXIF), resize and crop one image.
 
-    Of an animation the first picture counts; what is transparent keeps its colour; 16 bits of grey
-    become the upper 8.
+    The first frame of an animation counts; transparent pixels keep their colour; 16-bit grey is
+    reduced to its upper 8 bits.
 
     Args:
-        image: an image file, one in a tar file, or an open binary stream.
+        image: an image file, a member of a tar file, or an open binary stream.
         size: height and width of the result in pixels.
-        resize: the filter, and the share of the shorter side that the crop keeps.
+        resize: filter and crop fraction.
 
     Returns:
         uint8 RGB pixels, shape (size, size, 3), values 0 to 255.
 
     Raises:
-        DataError: the file is not an image of the kinds in `IMAGE_SUFFIXES`, it is damaged, or it
-            would take more than `MOST_PIXELS`.
+        DataError: the file is not an image of the kinds in `IMAGE_SUFFIXES`, is damaged, or has
+            more than `MOST_PIXELS`.
     """
-    import numpy as np
     from PIL import Image
 
     alive()
     try:
-        picture = _decoded(image)
-    except Exception as error:  # decoders raise whatever a damaged file leads to
+        decoded = _decode(image)
+    except Exception as error:  # decoders raise many classes for damaged files
         raise DataError(f"{image} is not a readable image: {words_of(error)}.") from error
-    width, height = picture.size
+    width, height = decoded.size
     target = resize.shorter_side(size)
     scale = target / min(width, height)
     scaled = (max(target, round(width * scale)), max(target, round(height * scale)))
     if scaled[0] * scaled[1] > MOST_PIXELS:
         raise DataError(f"{image} is not a readable image: {width} x {height} is too narrow.")
-    picture = picture.resize(scaled, Image.Resampling[resize.filter.upper()])
+    decoded = decoded.resize(scaled, Image.Resampling[resize.filter.upper()])
     left, top = (scaled[0] - size) // 2, (scaled[1] - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size)), np.uint8)
+    return np.asarray(decoded.crop((left, top, left + size, top + size)), np.uint8)
 
 
-def _decoded(image: Path | Member | IO[bytes]) -> Image.Image:
-    """The first picture in a file, upright, as RGB."""
+def _decode(image: Path | Member | IO[bytes]) -> Image.Image:
+    """Return the first image in a file, upright, as RGB."""
     from PIL import Image, ImageOps
 
     if isinstance(image, Path):
         with image.open("rb") as stream:
-            return _decoded(stream)
+            return _decode(stream)
     source = image.open() if isinstance(image, Member) else image
-    # Pillow would try all that it knows, PostScript's interpreter among them.
-    source.seek(0)  # where a stream stands does not matter to Pillow either
+    # Only formats of this list are decoded: Pillow would try all of its decoders, and run
+    # PostScript's interpreter on untrusted files.
+    source.seek(0)  # Pillow ignores the position of a stream too
     kind = _kind(source.read(_MAGIC_BYTES))
     source.seek(0)
     with Image.open(source, formats=[kind]) as opened:
         if opened.width * opened.height > MOST_PIXELS:
             raise ValueError(f"{opened.width} x {opened.height} pixels are too many")
         turned = opened.getexif().get(_ORIENTATION, 1) != 1
-        # It copies, also where nothing is to be turned; doing it in place needs Pillow 9.5.
+        # exif_transpose always copies; the in-place variant needs Pillow 9.5.
         upright: Image.Image = ImageOps.exif_transpose(opened) if turned else opened
         if upright.mode.startswith("I;16") or (upright.mode, kind) == ("I", "PNG"):
             return _upper_bits(upright).convert("RGB")
         if upright.mode in ("I", "F"):
-            raise ValueError("its 32 bits a pixel have no known range")
-        picture = upright if upright.mode == "RGB" else upright.convert("RGB")
-        picture.load()
-    return picture
+            raise ValueError("its 32 bits per pixel have no known range")
+        rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
+        rgb.load()
+    return rgb
 
 
-def _upper_bits(picture: Image.Image) -> Image.Image:
-    """A picture of 16 bits of grey in 8: Pillow would cut it off at 255."""
-    import numpy as np
+def _upper_bits(image: Image.Image) -> Image.Image:
+    """Reduce 16-bit grey to 8 bits; Pillow's own conversion clips at 255."""
     from PIL import Image
 
-    return Image.fromarray((np.asarray(picture.convert("I")) >> 8).astype(np.uint8))
+    return Image.fromarray((np.asarray(image.convert("I")) >> 8).astype(np.uint8))
 
 
 def _kind(head: bytes) -> str:
-    """Pillow's name of the format that a file begins as."""
+    """Return Pillow's name of a file's format, by its first bytes."""
     for magic, name in _MAGIC.items():
         if head.startswith(magic) and (name != "WEBP" or head[8:12] == b"WEBP"):
             return name
@@ -124,24 +138,17 @@ def _kind(head: bytes) -> str:
 
 
 def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float32]:
-    """What `preprocess_input` of the model's family computes, in numpy.
+    """Compute `preprocess_input` of the model's family in numpy.
 
-    Args:
-        pixels: RGB, shape (..., 3), values 0 to 255.
-        how: the family's numbers.
-
-    Returns:
-        float32 of the same shape, channels in the network's own order.
+    Pixels are RGB, shape (..., 3); the result is float32, channels in the network's own order.
     """
-    import numpy as np
-
     source = pixels[..., ::-1] if how.channel_order == "BGR" else pixels
     scale, offset = np.asarray(how.scale, np.float32), np.asarray(how.offset, np.float32)
     return np.asarray(source.astype(np.float32) * scale + offset, np.float32)
 
 
 def find_images(folder: Path) -> list[Path]:
-    """All image files below a folder, by their ending, in sorted order; hidden ones left out."""
+    """Return all image files below a folder, by their suffix, sorted, without hidden files."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -150,9 +157,9 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def load_many(
-    paths: Iterable[Picture], size: int, resize: Resize = USUAL_RESIZE
-) -> Iterator[tuple[Picture, NDArray[np.uint8] | None]]:
-    """Pixels of each image in turn; None for one that cannot be read, so that callers count it."""
+    paths: Iterable[ImageFile], size: int, resize: Resize = USUAL_RESIZE
+) -> Iterator[tuple[ImageFile, NDArray[np.uint8] | None]]:
+    """Yield each image with its pixels, or with None if it cannot be read."""
     for path in paths:
         try:
             yield path, load_pixels(path, size, resize)
@@ -161,7 +168,7 @@ def load_many(
 
 
 def recipe_hash(size: int, resize: Resize = USUAL_RESIZE) -> str:
-    """A short hash of the resize-and-crop protocol, to tell figures of different ones apart."""
+    """Return a short hash of the resize-and-crop protocol, which results depend on."""
     facts = {
         "size": size,
         "resize": resize.shorter_side(size),

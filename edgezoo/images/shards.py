@@ -1,8 +1,8 @@
 """Images in tar files, as WebDataset and ILSVRC2012 ship them: listed once, read in place.
 
-Nothing is unpacked: a member is a range of bytes of its tar file, and its name is never taken for a
-path. See https://github.com/webdataset/webdataset: files of one sample share their name up to the
-first dot, such as 000123.jpg and 000123.cls.
+Nothing is unpacked: a member is a range of bytes of its tar file, and its name is never used as a
+path. In WebDataset (https://github.com/webdataset/webdataset) files of one sample share their name
+up to the first dot, such as 000123.jpg and 000123.cls.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _SMALL = 1024
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file within a tar file; stands wherever the path of an image does, to be read.
+    """A file in a tar file, with the part of `Path`'s interface that readers of images need.
 
     Attributes:
-        inner: its name within the tar file.
-        offset, size: of its bytes in the tar file.
+        inner: name in the tar file.
+        offset, size: of the bytes in the tar file.
     """
 
     tar: Path
@@ -37,34 +37,34 @@ class Member:
 
     @property
     def name(self) -> str:
-        """The last part of its name."""
+        """Last part of the name."""
         return PurePosixPath(self.inner).name
 
     @property
     def stem(self) -> str:
-        """The last part of its name, without its ending."""
+        """Last part of the name, without the suffix."""
         return PurePosixPath(self.inner).stem
 
     @property
     def suffix(self) -> str:
-        """The ending of its name, with the dot."""
+        """Suffix of the name, with the dot."""
         return PurePosixPath(self.inner).suffix
 
     @property
     def parent(self) -> PurePosixPath:
-        """The folder within the tar file."""
+        """Folder in the tar file."""
         return PurePosixPath(self.inner).parent
 
     @property
     def sample(self) -> str:
-        """What files of one sample share."""
+        """Name that the files of one sample share."""
         return str(self.parent / self.name.partition(".")[0])
 
     def open(self, mode: str = "rb") -> BytesIO:
-        """Its bytes as a stream.
+        """Return the bytes as a stream.
 
         Raises:
-            OSError: the tar file cannot be read, or ends before.
+            OSError: the tar file cannot be read, or is truncated.
         """
         with self.tar.open("rb") as stream:
             stream.seek(self.offset)
@@ -78,44 +78,46 @@ class Member:
 
 
 def find(place: Path) -> list[Path]:
-    """Tar files that a user means: the file itself, or those of a folder, sorted."""
+    """Return the tar file itself, or the tar files of a folder, sorted."""
     if place.is_file() and place.suffix == SUFFIX:
         return [place]
     return sorted(path for path in place.glob(f"*{SUFFIX}") if not path.name.startswith("."))
 
 
 def members(tar: Path, read: str) -> Iterator[tuple[Member, bytes]]:
-    """The plain files in a tar file, in its order; links, devices and folders are left out.
+    """Yield the plain files in a tar file, in its order, without links, devices and folders.
 
     Args:
         tar: an uncompressed tar file.
-        read: ending of small files whose bytes are wanted too; of others they are empty.
+        read: suffix of small files to read; the bytes of other files are empty.
 
     Raises:
-        DataError: it is damaged, compressed, or holds a file too large for an image.
+        DataError: it is damaged, compressed, or contains a file too large for an image.
     """
     try:
-        # Reads headers and skips what is between them.
+        # Reads headers and skips the data between them.
         with tarfile.open(tar, "r:") as opened:
             place = -1
             while (entry := opened.next()) is not None:
-                opened.members = []  # type: ignore[attr-defined]  # it would remember them all
-                # Sizes below 0 lead old releases of tarfile back (CVE-2025-8194).
+                opened.members = []  # type: ignore[attr-defined]  # do not keep all entries
+                # Negative sizes make old releases of tarfile loop (CVE-2025-8194).
                 if entry.size < 0 or entry.offset_data <= place:
                     raise tarfile.ReadError("its entries do not follow one another")
                 place = entry.offset_data
                 if not entry.isreg() or entry.issparse():
                     continue
                 if entry.size > _LARGEST:
-                    raise DataError(f"{tar} holds {entry.name}, which is too large for an image.")
+                    raise DataError(
+                        f"{tar} contains {entry.name}, which is too large for an image."
+                    )
                 member = Member(tar, entry.name, entry.offset_data, entry.size)
                 small = member.suffix == read and entry.size <= _SMALL
                 inside = opened.extractfile(entry) if small else None
                 yield member, inside.read() if inside else b""
     except DataError:
         raise
-    except Exception as error:  # tarfile raises whatever a damaged header leads to
+    except Exception as error:  # tarfile raises many classes for damaged headers
         raise DataError(
             f"{tar} cannot be read as a tar file: {error}.",
-            "Compressed ones must be unpacked once: gunzip brings the .tar.",
+            "Decompress it first, for example with gunzip.",
         ) from error

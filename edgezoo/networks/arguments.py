@@ -1,4 +1,4 @@
-"""The arguments of a network: filled in, and refused in words where a family cannot do them."""
+"""The arguments of a network: completed with defaults, and checked for each family."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from edgezoo.core.errors import UsageError, did_you_mean
 from edgezoo.core.spec import IMAGENET_CLASSES, POOLINGS, BuildArguments, ModelSpec
 
 _BLOCKS = 4
-# What Keras itself assumes of arguments that only some families have.
+# Keras' defaults for arguments that only some families have.
 _DEFAULTS: dict[str, Any] = {"alpha": 1.0, "depth_multiplier": 1}
 
 
 def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
-    """Fill in defaults and refuse what the family cannot do.
+    """Fill in defaults, and refuse arguments that the family does not support.
 
     Returns:
-        The same arguments with input size, and alpha, depth multiplier and classes where they mean
-        something.
+        The arguments with input size and, where applicable, alpha, depth multiplier and classes.
 
     Raises:
-        UsageError: an argument that the family does not have, an illegal value, or two that
+        UsageError: an argument that the family does not have, an invalid value, or two that
             contradict each other.
     """
     for name in ("alpha", "depth_multiplier", "dropout", "blocks"):
@@ -33,7 +32,7 @@ def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
     size = spec.default_input_size if given.input_size is None else given.input_size
     if size < spec.min_input_size:
         raise UsageError(
-            f"{spec.name} cannot take {size} px pictures.",
+            f"{spec.name} cannot take {size} px images.",
             f"Its smallest input size is {spec.min_input_size} px.",
         )
     defaults = {
@@ -52,24 +51,24 @@ def _check_values(spec: ModelSpec, filled: BuildArguments) -> None:
         raise UsageError(f"--alpha {alpha:g} is not a width.", "Give a number above 0.")
     if alpha is not None and spec.width is not None and alpha < spec.width.least_alpha:
         raise UsageError(
-            f"--alpha {alpha:g} leaves a layer without a channel.",
-            f"At least {spec.width.least_alpha:g}.",
+            f"--alpha {alpha:g} leaves a layer without channels.",
+            f"Give at least {spec.width.least_alpha:g}.",
         )
     if multiplier is not None and multiplier < 1:
         raise UsageError(
-            f"--depth-multiplier {multiplier} is illegal.", "Give a whole number of 1 or more."
+            f"--depth-multiplier {multiplier} is invalid.", "Give an integer of 1 or more."
         )
     if filled.dropout is not None and not 0 <= filled.dropout < 1:
-        raise UsageError(f"--dropout {filled.dropout:g} is no rate.", "Give 0 or more, below 1.")
+        raise UsageError(f"--dropout {filled.dropout:g} is not a rate.", "Give 0 or more, below 1.")
     if filled.blocks is not None and (len(filled.blocks) != _BLOCKS or min(filled.blocks) < 1):
         raise UsageError(
             f"--blocks {','.join(map(str, filled.blocks))} does not fit {spec.name}.",
-            f"Give {_BLOCKS} whole numbers of 1 or more, such as 6,12,24,16.",
+            f"Give {_BLOCKS} integers of 1 or more, such as 6,12,24,16.",
         )
 
 
 def _with_output(filled: BuildArguments) -> BuildArguments:
-    """What the network ends with: a top, or features."""
+    """Complete the arguments of the output: a top, or features."""
     pooling = None if filled.pooling == "none" else filled.pooling
     if pooling is not None and pooling not in POOLINGS:
         raise UsageError(
@@ -77,27 +76,28 @@ def _with_output(filled: BuildArguments) -> BuildArguments:
         )
     if filled.include_top and pooling is not None:
         raise UsageError(
-            f"--pooling {pooling} contradicts the top, which pools in its own way.",
-            "Add --no-top, or leave --pooling out.",
+            f"--pooling {pooling} contradicts the top, which has its own pooling.",
+            "Add --no-top, or omit --pooling.",
         )
     if filled.output_layer is not None and pooling is not None:
         raise UsageError(
-            f"--pooling {pooling} comes after the last layer, which --output-layer cuts away.",
-            "Leave one of them out.",
+            f"--pooling {pooling} comes after the last layer, which --output-layer removes.",
+            "Omit one of them.",
         )
     for name in ("classes", "dropout"):
         if getattr(filled, name) is not None and not filled.include_top:
             raise UsageError(
-                f"{_option(name)} belongs to the top, and --no-top leaves it out.",
-                "Leave one of them out.",
+                f"{_option(name)} belongs to the top, which --no-top removes.", "Omit one of them."
             )
     if filled.classes is not None and filled.output_layer is not None:
         raise UsageError(
-            "--classes belongs to the last layer, which --output-layer cuts away.",
-            "Leave one of them out.",
+            "--classes belongs to the last layer, which --output-layer removes.",
+            "Omit one of them.",
         )
     if filled.classes is not None and filled.classes < 2:
-        raise UsageError(f"--classes {filled.classes} is nothing to tell apart.", "Give 2 or more.")
+        raise UsageError(
+            f"--classes {filled.classes} is not enough to classify.", "Give 2 or more."
+        )
     classes = (
         (filled.classes or IMAGENET_CLASSES) if filled.output_kind == "probabilities" else None
     )
@@ -113,10 +113,10 @@ def taken_from(options: dict[str, Any]) -> BuildArguments:
 
 
 def side(input_size: int | None, input_shape: Sequence[Any] | None) -> int | None:
-    """The input size that Python's users give as a number, or as (height, width, 3).
+    """Return the input size, given as a number or as (height, width, 3).
 
     Raises:
-        UsageError: a shape that is not a square of RGB pixels, or a size that contradicts it.
+        UsageError: the shape is not a square of RGB pixels, or contradicts the size.
     """
     if input_shape is None:
         return input_size
@@ -134,7 +134,7 @@ def side(input_size: int | None, input_shape: Sequence[Any] | None) -> int | Non
 
 
 def words(arguments: BuildArguments) -> list[str]:
-    """What tells this network from others of its model, as parts of a file's name."""
+    """Return what distinguishes this network from others of its model, as parts of a file name."""
     facts: Mapping[str, Any] = {
         "": None if arguments.alpha is None else f"{arguments.alpha:g}",
         "dm": arguments.depth_multiplier if arguments.depth_multiplier != 1 else None,
@@ -154,6 +154,6 @@ def _option(name: str) -> str:
 
 
 def _having(name: str) -> str:
-    """Which models have an argument, in a sentence."""
+    """List the models that have an argument, as a sentence."""
     names = [spec.name for spec in registry.models().values() if name in spec.arguments]
     return f"Models with it: {', '.join(names)}."

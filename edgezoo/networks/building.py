@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BuildJob:
-    """One network, down to its weights; goes between processes as JSON.
+    """A network with its weights; passed between processes as JSON.
 
     Attributes:
-        model: a name of the zoo; the name of the file where `own` is given.
+        model: name of a model of the zoo, or of the file if `user_model` is set.
         arguments: complete.
-        weights: known to be on this machine.
+        weights: on this machine.
         seed: of random weights.
-        own: a user's network in the place of the zoo's.
-        labels: names of the classes; empty where they are not known.
+        user_model: a user's network instead of the zoo's.
+        labels: names of the classes; empty if unknown.
     """
 
     model: str
     arguments: BuildArguments
     weights: LocatedWeights
     seed: int = 0
-    own: UserModel | None = None
+    user_model: UserModel | None = None
     labels: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
         """The facts about its model."""
-        if self.own is not None:
-            return self.own.spec(self.arguments.input_size or 0)
+        if self.user_model is not None:
+            return self.user_model.spec(self.arguments.input_size or 0)
         return registry.model(self.model)
 
     @property
@@ -53,27 +53,11 @@ class BuildJob:
         """Height and width of the input in pixels."""
         return self.arguments.input_size or self.spec.default_input_size
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` turns it back."""
-        facts = asdict(self)
-        path = self.weights.path
-        facts["weights"]["path"] = str(path) if path else None
-        return facts
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> BuildJob:
-        """Read what `to_json` gave."""
-        path = facts["weights"]["path"]
-        located = LocatedWeights(**{**facts["weights"], "path": path and Path(path)})
-        chosen = BuildArguments.from_json(facts["arguments"])
-        own = facts["own"] and UserModel.from_json(facts["own"])
-        return cls(facts["model"], chosen, located, facts["seed"], own, tuple(facts["labels"]))
-
 
 def build(
     model: str,
     given: BuildArguments,
-    weights: str = "imagenet",
+    weights: str | Path = "imagenet",
     seed: int = 0,
     input_tensor: keras.KerasTensor | None = None,
 ) -> keras.Model:
@@ -84,15 +68,15 @@ def build(
 
 
 def build_job(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> keras.Model:
-    """Build with weights that are known to be on this machine; see `build`.
+    """Build a network with weights that are on this machine; see `build`.
 
     Raises:
-        UsageError: it has no such output layer.
-        DataError: the weights are those of another network.
+        UsageError: there is no such output layer.
+        DataError: the weights belong to another network.
     """
     spec, chosen = job.spec, job.arguments
-    if job.own is not None:
-        network = user_models.load(job.own, chosen)
+    if job.user_model is not None:
+        network = user_models.load(job.user_model, chosen)
         return network if chosen.output_layer is None else _cut(network, chosen.output_layer, spec)
     over = None if input_tensor is None else _untrained(job, input_tensor)
     network = _untrained(job)
@@ -101,12 +85,12 @@ def build_job(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> k
     else:
         settle(network, job.size, spec.normalization, job.seed, chosen.include_top)
     if over is not None and input_tensor is not None:
-        network = _with_weights_of(network, over, input_tensor)
+        network = _copy_weights(network, over, input_tensor)
     return network if chosen.output_layer is None else _cut(network, chosen.output_layer, spec)
 
 
 def _untrained(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> keras.Model:
-    """The whole network with fresh weights, from its seed."""
+    """Build the whole network with initial weights from its seed."""
     registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
     import keras
 
@@ -131,12 +115,13 @@ def _untrained(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> 
     return network
 
 
-def _with_weights_of(
+def _copy_weights(
     network: keras.Model, over: keras.Model, input_tensor: keras.KerasTensor
 ) -> keras.Model:
-    """Give a network that stands on a tensor the weights of the same network on its own input.
+    """Copy weights to the same network built on a tensor.
 
-    Layers in front of the tensor keep theirs.
+    The layers before the tensor keep their weights. Keras makes layer names unique when a network
+    is built a second time, so layers are matched by their order.
     """
     import keras
 
@@ -150,11 +135,11 @@ def _with_weights_of(
 
 
 def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
-    """The network up to the output of one layer.
+    """Return the network up to the output of one layer.
 
     Raises:
-        UsageError: it has no such layer.
-        RefusedError: nothing is cut away, or nothing with weights is left.
+        UsageError: there is no such layer.
+        RefusedError: it is the last layer, or no layer before it has weights.
     """
     import keras
 
@@ -164,7 +149,7 @@ def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
     part = keras.Model(network.inputs, layers[name].output)
     if layers[name] is network.layers[-1]:
         raise RefusedError(
-            f"{name} is the last layer, so --output-layer cuts nothing away.", "Leave it out."
+            f"{name} is the last layer, so --output-layer has no effect.", "Omit it."
         )
     if not part.weights:
         raise RefusedError(
@@ -175,7 +160,7 @@ def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
 
 
 def check_output_layer(job: BuildJob) -> None:
-    """Look up the output layer in the network without its weights; called in a child process.
+    """Look up the output layer in the network without weights; runs in a child process.
 
     Raises:
         UsageError, RefusedError: see `_cut`.
@@ -185,18 +170,16 @@ def check_output_layer(job: BuildJob) -> None:
 
 
 def output_shape(job: BuildJob) -> tuple[int, ...]:
-    """Build a network and return its output shape without the batch; called in a child process."""
+    """Build a network and return its output shape without the batch; runs in a child process."""
     return tuple(build_job(job).output_shape[1:])
 
 
 def multiply_adds(network: keras.Model) -> int:
-    """Multiply-adds of one picture in convolutions and dense layers, from their shapes.
+    """Count the multiply-adds of convolutions and dense layers for one image.
 
-    Pooling, activations, additions and batch norms (which fold into convolutions) do not count,
-    as is usual in papers on small networks.
+    Pooling, activations, additions and batch norms (which are folded into convolutions) do not
+    count, as usual in papers on small networks.
     """
-    import math
-
     import keras
 
     total = 0
@@ -206,5 +189,6 @@ def multiply_adds(network: keras.Model) -> int:
             total += math.prod(layer.kernel.shape)
         elif kernels:
             positions = math.prod(layer.output.shape[1:3])
+            # A separable convolution has two kernels, both applied at each output position.
             total += positions * sum(math.prod(kernel.shape) for kernel in kernels)
     return total

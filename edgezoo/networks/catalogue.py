@@ -1,14 +1,23 @@
-"""Which model should I use? The zoo sorted and filtered, with what lies on this machine."""
+"""The models of the zoo: described, filtered and sorted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fnmatch import fnmatch
-from typing import Any
+from typing import Annotated, Any
 
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError, did_you_mean
-from edgezoo.core.spec import PRECISIONS, ModelSpec, Precision
+from edgezoo.core.spec import (
+    NORMALIZATIONS,
+    PRECISIONS,
+    ModelSpec,
+    Precision,
+    Resize,
+    WeightsFile,
+    WeightsPackage,
+)
+from edgezoo.core.typed_json import Count, OneOf, Positive, Share
 from edgezoo.networks import weights
 
 SORTS: tuple[str, ...] = ("name", "top1", "parameters", "multiply-adds", *PRECISIONS)
@@ -16,14 +25,14 @@ SORTS: tuple[str, ...] = ("name", "top1", "parameters", "multiply-adds", *PRECIS
 
 @dataclass(frozen=True, slots=True)
 class ModelFilter:
-    """What a model must fulfil.
+    """Criteria that a model must meet.
 
     Attributes:
-        pattern: a part of a name, or a pattern such as "dense*".
-        min_top1: share, as published.
-        max_parameters, max_multiply_adds: counts at the default input size and width 1.
-        max_bytes: of a file of `precision`, as estimated.
-        with_weights: ImageNet weights are on this machine.
+        pattern: part of a name, or a pattern such as "dense*".
+        min_top1: published top-1, from 0 to 1.
+        max_parameters, max_multiply_adds: at the default input size and width 1.
+        max_bytes: estimated size of a file of `precision`.
+        with_weights: ImageNet weights must be on this machine.
     """
 
     pattern: str | None = None
@@ -35,18 +44,88 @@ class ModelFilter:
     with_weights: bool = False
 
 
-def describe(name: str) -> dict[str, Any]:
-    """All that is known about a model: the object of `edgezoo show --json`.
+@dataclass(frozen=True, slots=True)
+class ModelDescription:
+    """A model of the zoo, at width (alpha) 1.
+
+    Attributes:
+        keras_name: function that builds the network.
+        module: module of that function, keras.applications or a file of the zoo.
+        arguments: arguments of the function that not every model has.
+        parameters: with the 1000-class top.
+        multiply_adds: of convolutions and dense layers, for one image of the default size.
+        depth: layers with parameters.
+        size_mb: of the float32 weights, MiB.
+        top1: as published.
+        top5: as published; null if not published.
+        figures: URL of the published accuracy.
+        paper: URL.
+        weights: a file that Keras publishes, or a checkpoint in a Python package.
+        fixed_size_weights: the ImageNet weights fit the default input size only.
+        alphas_with_imagenet_weights: widths; null for a family of one width.
+        file_bytes_about: estimated file size by precision.
+        weights_here: ImageNet weights of some width and size are on this machine.
+    """
+
+    model: str
+    family: str
+    keras_name: str
+    module: str
+    preprocessing: Annotated[str, OneOf(tuple(NORMALIZATIONS))]
+    resize: Resize
+    default_input_size: Positive
+    min_input_size: Positive
+    arguments: tuple[str, ...]
+    parameters: Positive
+    multiply_adds: Count
+    depth: Count
+    size_mb: float
+    top1: Share
+    top5: Share | None
+    figures: str
+    paper: str
+    weights: WeightsFile | WeightsPackage
+    weights_licence: str
+    fixed_size_weights: bool
+    alphas_with_imagenet_weights: tuple[float, ...] | None
+    file_bytes_about: dict[Precision, Count]
+    formats: tuple[str, ...]
+    precisions: tuple[Precision, ...]
+    weights_here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """Models of the zoo, filtered and sorted."""
+
+    models: tuple[ModelDescription, ...]
+
+
+def describe(name: str) -> ModelDescription:
+    """Describe a model of the zoo.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no model of that name.
     """
-    spec = registry.model(name)
-    return {**registry.describe_model(name), "weights_here": weights.here(spec)}
+    spec, exporters = registry.model(name), registry.exporters()
+    precisions = [precision for e in exporters.values() for precision in e.precisions]
+    differing: dict[str, Any] = {
+        "model": spec.name,
+        "arguments": tuple(sorted(spec.arguments)),
+        "alphas_with_imagenet_weights": tuple(sorted(spec.width.alpha_codes))
+        if spec.width
+        else None,
+        "file_bytes_about": {precision: spec.bytes_about(precision) for precision in PRECISIONS},
+        "formats": tuple(exporters),
+        "precisions": tuple(dict.fromkeys(precisions)),
+        "weights_here": weights.here(spec),
+    }
+    names = {field.name for field in fields(ModelDescription)} - differing.keys()
+    return ModelDescription(**differing, **{name: getattr(spec, name) for name in names})
 
 
 def select(criteria: ModelFilter, sort: str = "name") -> list[ModelSpec]:
-    """Models that fulfil a criteria: the most accurate first, otherwise the smallest.
+    """Return the models that meet all criteria: most accurate first, otherwise smallest first.
 
     Raises:
         UsageError: no model does.
@@ -60,7 +139,7 @@ def select(criteria: ModelFilter, sort: str = "name") -> list[ModelSpec]:
         )
     chosen = [spec for spec in named if _fulfils(spec, criteria)]
     if not chosen:
-        raise UsageError("No model fulfils all of these bounds.", "Loosen one of them.")
+        raise UsageError("No model meets all criteria.", "Relax one of them.")
     return sorted(chosen, key=lambda spec: (_rank(spec, sort), spec.name))
 
 

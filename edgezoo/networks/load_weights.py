@@ -1,4 +1,4 @@
-"""Weights files into Keras networks: by position, with words for what does not fit."""
+"""Loads weights files into Keras networks, by position, with messages about what does not fit."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ if TYPE_CHECKING:
     # Name of each layer, with names and values of its tensors.
     Layers = list[tuple[str, list[tuple[str, h5py.Dataset]]]]
 
-_TOLD = 300  # characters of Keras' messages, the longest of which print whole layers
-_HINT = "Check model, --alpha, --depth-multiplier, --classes, --no-top and the file."
+_SHOWN = 300  # characters of Keras' messages, some of which print whole layers
+_HINT = "Check the model, --alpha, --depth-multiplier, --classes, --no-top and the file."
 
 
 def load_weights(network: keras.Model, path: Path, what: str, headless: bool) -> None:
     """Load a weights file.
 
     Args:
-        network: takes them.
-        path: an HDF5 file as Keras publishes its ImageNet weights, or one of Keras 3.
-        what: the network's name in a sentence.
-        headless: the network is the front of the one that the file may hold: layers of the file
-            that come after it are left.
+        network: to load into.
+        path: an HDF5 file like Keras' published ImageNet weights, or a file of Keras 3.
+        what: name of the network in messages.
+        headless: the network has no top, and further layers in the file are ignored.
 
     Raises:
-        DataError: the file holds the weights of another network, or cannot be read.
+        DataError: the file contains the weights of another network, or cannot be read.
     """
     import h5py
 
@@ -48,28 +47,27 @@ def load_weights(network: keras.Model, path: Path, what: str, headless: bool) ->
 
 
 def _load_by_name(network: keras.Model, path: Path) -> None:
-    """Load what Keras 3 wrote, by the names of attributes; its own words say what does not fit."""
+    """Load a file of Keras 3, by the names of attributes; Keras reports what does not fit."""
     try:
         network.load_weights(str(path))
     except ValueError as error:
-        told = " ".join(str(error).split())
-        raise _MisfitError(
-            f"Keras says: {told[:_TOLD]}{' …' if len(told) > _TOLD else ''}"
-        ) from error
+        message = " ".join(str(error).split())
+        shown = message if len(message) <= _SHOWN else f"{message[:_SHOWN]} …"
+        raise _MisfitError(f"Keras reports: {shown}") from error
 
 
 class _MisfitError(Exception):
-    """What does not fit, in words."""
+    """What does not fit, as a clause."""
 
 
 def _refused(path: Path, what: str, why: str) -> DataError:
     return DataError(
-        f"{path} does not hold the weights of this {what}: {why.removesuffix('.')}.", _HINT
+        f"{path} does not contain the weights of this {what}: {why.removesuffix('.')}.", _HINT
     )
 
 
 def _stored(group: h5py.Group) -> Layers:
-    """Layers with weights of a file, by position."""
+    """Return the layers of a file that have weights, in order."""
     layers = []
     for layer in group.attrs["layer_names"]:
         held = group[layer]
@@ -80,7 +78,10 @@ def _stored(group: h5py.Group) -> Layers:
 
 
 def _assign(network: keras.Model, stored: Layers, headless: bool) -> None:
-    """Give each layer what stands in its place in the file, once all of it has been seen to fit."""
+    """Assign weights by position, after checking that all of them fit.
+
+    Names do not help: Keras numbers layers per process, as in conv2d_7, and files keep the numbers.
+    """
     layers = [layer for layer in network.layers if layer.weights]
     for layer, (name, tensors) in zip(layers, stored, strict=False):
         if len(tensors) != len(layer.weights):
@@ -96,8 +97,8 @@ def _assign(network: keras.Model, stored: Layers, headless: bool) -> None:
                 )
     if len(stored) < len(layers) or (len(stored) > len(layers) and not headless):
         raise _MisfitError(
-            f"it has {len(stored)} layers with weights, the network {len(layers)}; all that "
-            "stand in both fit"
+            f"it has {len(stored)} layers with weights, the network {len(layers)}; those that "
+            "are in both fit"
         )
     for layer, (_, tensors) in zip(layers, stored, strict=False):
         layer.set_weights([values[()] for _, values in tensors])

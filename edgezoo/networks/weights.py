@@ -1,4 +1,4 @@
-"""Where a model's weights come from, settled before any heavy work starts."""
+"""Locates the weights of a model before any heavy work starts."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ from edgezoo.system.downloads import seen
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _WAYS_OUT = (
     "Four ways out: download that file elsewhere and give it with --weights FILE; "
-    "copy it to the folder above (or set KERAS_HOME to a filled Keras folder); "
+    "copy it to the folder above (or set KERAS_HOME to a Keras folder that has it); "
     "name a mirror in EDGEZOO_MIRROR; "
-    "or use --weights random to try everything out on an untrained network."
+    "or use --weights random to try everything with an untrained network."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedWeights:
-    """Weights that are known to be there: "imagenet" or "file" with a path, or "random".
+    """Weights that are on this machine.
 
-    `file` is the name under which they were published or given, and `sha256` the hash of that
-    file; `path` may lead to a copy of it that was converted for Keras.
+    Attributes:
+        source: "imagenet", "file", "random", or "network" for those of a user model.
+        path: of the file, or of a copy that was converted for Keras; None for random weights.
+        sha256: of the file as published or given.
+        file: its name as published or given.
+        note: what users should know, as a sentence.
     """
 
     source: str
@@ -45,12 +49,12 @@ class LocatedWeights:
 
 
 def keras_home() -> Path:
-    """Keras' own folder: KERAS_HOME, else ~/.keras."""
+    """Return Keras' own folder: KERAS_HOME, else ~/.keras."""
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
 
 
-def locate(spec: ModelSpec, arguments: BuildArguments, weights: str) -> LocatedWeights:
-    """Find (or fetch) the weights that were asked for.
+def locate(spec: ModelSpec, arguments: BuildArguments, weights: str | Path) -> LocatedWeights:
+    """Find or download weights.
 
     Args:
         spec: the model.
@@ -58,10 +62,10 @@ def locate(spec: ModelSpec, arguments: BuildArguments, weights: str) -> LocatedW
         weights: "imagenet", "random" or the path of an HDF5 file.
 
     Raises:
-        RefusedError: ImageNet weights do not exist for these arguments.
-        MissingError: they come in a package that is not installed.
-        DataError: the file is neither here nor reachable, or damaged.
-        UsageError: neither a known word nor a file.
+        RefusedError: there are no ImageNet weights for these arguments.
+        MissingError: they are in a package that is not installed.
+        DataError: the file cannot be found or downloaded, or is damaged.
+        UsageError: `weights` is neither a known word nor a file.
     """
     if weights == "random":
         return LocatedWeights("random", None, None)
@@ -69,18 +73,18 @@ def locate(spec: ModelSpec, arguments: BuildArguments, weights: str) -> LocatedW
         return _locate_imagenet(spec, arguments)
     path = Path(weights).expanduser()
     if not path.exists():
-        if path.suffix or "/" in weights:
+        if path.suffix or "/" in str(weights):
             raise DataError(f"There is no weights file {weights}.", "Check the path.")
         raise UsageError(
             f"--weights {weights} is neither imagenet, random nor a file.",
-            "Give one of these words or the path of an .h5 file.",
+            "Give one of these words, or the path of an .h5 file.",
         )
     check_hdf5(path, "Give another file with --weights FILE.")
     return LocatedWeights("file", path, file_sha256(path), path.name)
 
 
 def here(spec: ModelSpec) -> bool:
-    """Whether ImageNet weights of a model, of any of its widths and sizes, are on this machine."""
+    """Whether ImageNet weights of a model, of any width and size, are on this machine."""
     if isinstance(spec.weights, WeightsPackage):
         return pretrained.find(spec.weights) is not None
     folder = keras_home() / "models"
@@ -109,9 +113,9 @@ def _locate_imagenet(spec: ModelSpec, arguments: BuildArguments) -> LocatedWeigh
     md5 = file.hash_for(arguments.alpha)
     if not path.exists():
         _download(url, path, md5, spec.name)
-    check_hdf5(path, "Delete it to fetch it again, or give another file with --weights FILE.")
+    check_hdf5(path, "Delete it to download it again, or give another file with --weights FILE.")
     sha256 = file_sha256(path)
-    again = "Delete it to fetch it again, or give it with --weights FILE if you trust it."
+    again = "Delete it to download it again, or give it with --weights FILE if you trust it."
     if md5 and _md5(path) != md5:
         raise DataError(
             f"{path} is not the file that Keras publishes for {spec.name} (its MD5 differs).", again
@@ -122,7 +126,7 @@ def _locate_imagenet(spec: ModelSpec, arguments: BuildArguments) -> LocatedWeigh
 
 
 def _wanted(spec: ModelSpec, whole: WeightsFile, arguments: BuildArguments) -> WeightsFile:
-    """The file with the top, which serves all; the smaller one where that is not here."""
+    """Return the file with the top if it is needed or here, else the smaller one without."""
     if arguments.include_top or whole.no_top is None:
         return whole
     name, _, _ = _imagenet_names(spec, whole, arguments)
@@ -130,7 +134,7 @@ def _wanted(spec: ModelSpec, whole: WeightsFile, arguments: BuildArguments) -> W
 
 
 def _refuse_untrained(spec: ModelSpec, arguments: BuildArguments) -> None:
-    """Refuse networks that nobody has trained on ImageNet."""
+    """Refuse networks for which no ImageNet weights are published."""
     ways = "Use --weights random or a file."
     if arguments.depth_multiplier not in (None, 1):
         raise RefusedError(
@@ -140,12 +144,12 @@ def _refuse_untrained(spec: ModelSpec, arguments: BuildArguments) -> None:
     if arguments.blocks is not None:
         raise RefusedError(
             f"There are no ImageNet weights for --blocks {','.join(map(str, arguments.blocks))}.",
-            f"Leave --blocks out. {ways}",
+            f"Omit --blocks. {ways}",
         )
     if arguments.classes not in (None, IMAGENET_CLASSES):
         raise RefusedError(
-            f"--classes {arguments.classes} does not go with ImageNet weights and a top, which "
-            f"knows {IMAGENET_CLASSES}.",
+            f"--classes {arguments.classes} does not fit the top of the ImageNet weights, which "
+            f"has {IMAGENET_CLASSES} classes.",
             f"Add --no-top for features. {ways}",
         )
     size, trained = arguments.input_size, spec.default_input_size
@@ -153,14 +157,14 @@ def _refuse_untrained(spec: ModelSpec, arguments: BuildArguments) -> None:
         raise RefusedError(
             f"The ImageNet weights of {spec.name} fit {trained} px only, "
             f"not {size} px: it flattens before its dense layers.",
-            "Leave --input-size out, add --no-top, or use --weights random.",
+            "Omit --input-size, add --no-top, or use --weights random.",
         )
 
 
 def _imagenet_names(
     spec: ModelSpec, file: WeightsFile, arguments: BuildArguments
 ) -> tuple[str, str, str | None]:
-    """File name, URL and a note, as Keras itself chooses them."""
+    """Return file name, URL and a note, chosen as Keras does."""
     size, alpha = arguments.input_size, arguments.alpha
     if spec.width is None or size is None or alpha is None:
         return file.name, file.url, None
@@ -168,7 +172,7 @@ def _imagenet_names(
         known = ", ".join(f"{a:g}" for a in sorted(spec.width.alpha_codes))
         raise RefusedError(
             f"There are no ImageNet weights for {spec.name} of width {alpha:g}.",
-            f"Widths with weights: {known}. Any width goes with --weights random or a file.",
+            f"Widths with weights: {known}. Other widths need --weights random or a file.",
         )
     stored, note = size, None
     if size not in spec.width.imagenet_sizes:
@@ -176,17 +180,17 @@ def _imagenet_names(
         sizes = ", ".join(str(s) for s in spec.width.imagenet_sizes)
         note = (
             f"ImageNet weights were trained at {sizes} px; at {size} px those of {stored} px are "
-            "used, as Keras does. Measure the accuracy at this size."
+            "used, as in Keras. Measure the accuracy at this size."
         )
     fields = {"alpha": spec.width.alpha_codes[alpha], "size": stored}
     return file.name.format(**fields), file.url.format(**fields), note
 
 
 def check_hdf5(path: Path, again: str) -> None:
-    """Check that a file is HDF5 and whole; `again` says what to do where it is not.
+    """Check that a file is a complete HDF5 file; `again` is the hint if not.
 
     Raises:
-        DataError: it is something else, or cut short.
+        DataError: it is another kind of file, or truncated.
     """
     try:
         reason = _why_not_hdf5(path)
@@ -206,20 +210,20 @@ def _why_not_hdf5(path: Path) -> str | None:
     import h5py
 
     try:
-        with h5py.File(path, "r", locking=False):  # a download on its way is locked already
+        with h5py.File(path, "r", locking=False):  # an unfinished download is locked
             return None
     except OSError:
-        return "damaged or cut short"
+        return "damaged or truncated"
 
 
 def _md5(path: Path) -> str:
-    """MD5, since that is what Keras publishes; not used for safety."""
+    """Return the MD5, which Keras publishes; it does not protect against attacks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _download(url: str, path: Path, md5: str | None, model: str) -> None:
-    """Fetch into the Keras cache; whole or not at all."""
+    """Download into the Keras cache, atomically."""
 
     def check(staged: Path) -> str | None:
         reason = _why_not_hdf5(staged)

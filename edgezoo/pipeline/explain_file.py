@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgezoo.calibration import sources
 from edgezoo.core import registry
@@ -16,9 +16,9 @@ from edgezoo.core.errors import DataError, RefusedError, UsageError, interpretin
 from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
-from edgezoo.explanation.as_json import record
 from edgezoo.explanation.findings import find
 from edgezoo.explanation.reference import Reference, centred
+from edgezoo.explanation.result import ExplainResult, Explanation, with_verdict
 from edgezoo.explanation.verdict import conclude
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import open_artifact, require_classes
@@ -36,12 +36,12 @@ _SOURCE_SCORES, _FLOAT_SCORES = "source.npy", "float-file.npy"
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """What is explained, and beside what.
+    """The file to explain, and the float network to compare it with.
 
     Attributes:
-        artifact: the quantized file with its contract, or what was told of it.
-        float_file: a float32 .tflite of the same network in place of the Keras network.
-        float_kind: what that takes; None where it is not EdgeZoo's and so not normalised inside.
+        artifact: the quantized file with its contract, or the one that options describe.
+        float_file: a float32 .tflite of the same network, instead of the Keras network.
+        float_kind: its input kind; None for a third-party file, which does not normalize.
     """
 
     artifact: Artifact
@@ -65,14 +65,14 @@ def explain_file(
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
     debug: bool = False,
-) -> dict[str, Any]:
-    """Say where a quantized file loses accuracy, by cause and by layer.
+) -> ExplainResult:
+    """Find where a quantized file loses accuracy, by cause and by layer.
 
     Args:
         path: an int8 .tflite, .onnx or .xml.
         images: "synthetic", a folder (a folder a class gives top-1 too) or an .npz of pixels.
         count: how many images.
-        float_file: a float32 .tflite of the same network, to compare with in place of the Keras
+        float_file: a float32 .tflite of the same network, to compare with instead of the Keras
             network, which is then not built.
         weights: the file that the network's weights came from, where it was a file.
         preprocessing: "tf", "caffe" or "torch", for a file without a contract.
@@ -80,18 +80,14 @@ def explain_file(
         progress: called with what is being done.
         debug: let child processes write to this terminal.
 
-    Returns:
-        The object that docs/schemas/explain.json describes.
-
     Raises:
-        RefusedError: the file is not quantized, or of a format that cannot be looked into.
-        UsageError: the float file belongs to another network, or weights are given beside it.
+        RefusedError: the file is not quantized, or its format cannot be explained.
+        UsageError: the float file belongs to another network, or weights are given next to it.
         DataError: a damaged file, images or weights that are not here.
     """
     if float_file is not None and weights is not None:
         raise UsageError(
-            f"--weights {weights} does nothing beside --float, in whose place the Keras network "
-            "would be built.",
+            f"--weights {weights} has no effect next to --float, which replaces the Keras network.",
             "Give one of the two.",
         )
     explain_images.require(images)
@@ -108,7 +104,7 @@ def explain_file(
         if explained.float_file is None:
             _rebuild(explained, weights, folder, pixels, progress, debug)
         progress("Running the file layer by layer")
-        facts = (
+        found = (
             process.Launcher(debug)
             .call(
                 analyse_file,
@@ -122,16 +118,16 @@ def explain_file(
             )
             .value
         )
-    return {
-        "artifact": str(path),
-        "format": explained.artifact.format,
-        "model": contract.model,
-        "reference": str(float_file) if float_file is not None else "keras",
-        "image_source": images,
-        "unlabelled": why_not,
-        "overlap": explain_images.overlap(chosen, images, contract),
-        **facts,
-    }
+    return ExplainResult(
+        artifact=Path(path),
+        format=explained.artifact.format,
+        model=contract.model,
+        reference=str(float_file) if float_file is not None else "keras",
+        image_source=images,
+        unlabelled=why_not,
+        overlap=explain_images.overlap(chosen, images, contract),
+        **{field.name: getattr(found, field.name) for field in fields(found)},
+    )
 
 
 def identify(
@@ -152,12 +148,12 @@ def identify(
             "Explain an int8 file; `edgezoo verify` compares a float file with its source.",
         )
     with interpreting(path):
-        reader.read(artifact.path)  # says what cannot be looked into
+        reader.read(artifact.path)  # raises where it cannot be explained
     if artifact.contract is None and (float_file is None or preprocessing is None):
         raise DataError(
-            f"{path} carries no EdgeZoo contract, so neither its preprocessing nor the network "
+            f"{path} has no EdgeZoo contract, so neither its preprocessing nor the network "
             "that it was made from is known.",
-            "Say both: --preprocessing tf|caffe|torch, and --float FILE.tflite with the float32 "
+            "Give both: --preprocessing tf|caffe|torch, and --float FILE.tflite with the float32 "
             "network.",
         )
     if artifact.contract is None or preprocessing is not None:
@@ -188,7 +184,7 @@ def _rebuild(
     progress: Callable[[str], None],
     debug: bool,
 ) -> None:
-    """Build the Keras network again, note its answers, and export and run its float file."""
+    """Build the Keras network again, store its outputs, and export and run its float file."""
     contract = explained.contract.for_file(
         precision="float32",
         input_dtype="float32",
@@ -225,7 +221,7 @@ def analyse_file(
     scratch: Path,
     pixels: Path,
     labels: list[int] | None,
-) -> dict[str, Any]:
+) -> Explanation:
     """What the child process of `explain_file` does.
 
     Args:
@@ -253,8 +249,11 @@ def analyse_file(
         np.asarray(labels) if labels is not None else None,
     )
     overflows = portability.check(artifact.path)
-    findings = find(analysis, contract, registry.models().get(contract.model), overflows)
-    return record(analysis, findings, conclude(analysis, findings))
+    layers = () if overflows is None else overflows.layers
+    can_overflow = {layer.name: layer.can_overflow for layer in layers}
+    model = registry.models().get(contract.model)
+    findings = find(analysis, contract, model, can_overflow)
+    return with_verdict(analysis, findings, conclude(analysis, findings))
 
 
 def _scores(path: Path) -> NDArray[np.float32] | None:

@@ -1,4 +1,4 @@
-"""One export on its way: the stage's files, and the child processes that make them."""
+"""The state of one export: staged files, and the child processes that make them."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class LabelledPixels:
 
 
 class Work:
-    """State of one run: the stage's files and what the steps reported."""
+    """Staged files and what the steps reported."""
 
     def __init__(self, plan: Plan, stage: Path, progress: Progress, debug: bool) -> None:
         self.plan, self.stage, self.progress = plan, stage, progress
-        # What libraries leave when they are killed goes with the stage.
+        # Temporary files of libraries that are killed are removed with the stage.
         self._launcher = process.Launcher(debug, scratch=stage.resolve())
         self.calibration: sources.StoredImages | None = None
         self.means: Path | None = None
@@ -59,7 +59,7 @@ class Work:
         """Decode calibration and verification images once, for all steps."""
         request = self.plan.request
         if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
-            return  # drawing or decoding them costs a CPU second
+            return  # making or decoding them costs a CPU second
         self.progress("Choosing images")
         chosen, held_out = sources.choose(
             request.calibration,
@@ -86,7 +86,7 @@ class Work:
     def _warn_about(self, chosen: sources.ImageSet) -> None:
         if chosen.source == "synthetic":
             self.warnings.append(
-                "Calibrated on procedural pictures. Real samples keep more accuracy: "
+                "Calibrated on synthetic images. Real images keep more accuracy: "
                 "--calibration DIR with 100 to 500 images like those the model will see."
             )
         if len(chosen.names) < sources.FEW_IMAGES:
@@ -100,7 +100,7 @@ class Work:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
 
     def _decode_labelled(self, folder: Path) -> LabelledPixels:
-        """The images that the accuracy guard measures on, none of which calibrates."""
+        """The images that the accuracy guard measures on; none is a calibration image."""
         import numpy as np
 
         size = self.plan.size
@@ -111,9 +111,9 @@ class Work:
             )
             if shared:
                 raise RefusedError(
-                    f"{len(shared)} of {len(found.paths)} images in {folder} are calibrated on "
-                    "too, and prove nothing.",
-                    "Give --images other pictures than --calibration.",
+                    f"{len(shared)} of {len(found.paths)} images in {folder} are calibration "
+                    "images too, and prove nothing.",
+                    "Give --images other images than --calibration.",
                 )
         path = self.stage / "labelled.npy"
         kept: list[int] = []
@@ -188,12 +188,12 @@ class Work:
         """Warn where the ranges depend on which images were taken."""
         if stability is None:
             self.warnings.append(
-                "With one calibration image nothing tells how far the ranges depend on it."
+                "With one calibration image the stability of the ranges is unknown."
             )
         elif stability["score"] < UNSTABLE:
             self.warnings.append(
-                f"The calibration images are too few or too unlike: the ranges of two halves of "
-                f"them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."
+                f"The calibration images are too few or too different: the ranges of two halves "
+                f"of them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."
             )
 
     def _recipe(self, intermediate: Intermediate, float_layers: tuple[str, ...] = ()) -> Recipe:

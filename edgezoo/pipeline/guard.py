@@ -1,9 +1,9 @@
-"""The accuracy guard: layers stay in float until a drop is proved to be small enough.
+"""The accuracy guard: keeps layers in float until the accuracy drop is proved to be small enough.
 
-The first file, without float layers, and every file that is made after it are tested on the same
-images. Were each tested at 5 %, the chance that one of them passes by luck would be far larger: so
-the 5 % are divided among all tests that can be made (the Bonferroni correction; O. J. Dunn, JASA
-56, 1961). The first file, which usually holds, gets half of them, the search shares the rest.
+All files, the first one without float layers included, are tested on the same images. If each test
+had an error rate of 5 %, the rate for the whole search would be far larger. So the 5 % are divided
+among all tests that the search can make (the Bonferroni correction; O. J. Dunn, JASA 56, 1961).
+The first file, which usually passes, gets half of them; the others share the rest.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Guarded:
         layers: layers that could stay in float; None where none had to be looked for.
         tries: every file that was measured.
         reference_top1: accuracy of the float network on the same images, a share.
-        only_int8: what takes no float layers, in words, so that none was tried.
+        only_int8: the option that rules out float layers, so that none was tried.
     """
 
     file: str
@@ -130,12 +130,12 @@ class Guarded:
 
     @property
     def failure(self) -> str | None:
-        """What is wrong, in words."""
+        """Why the bound does not hold, as a sentence."""
         if self.met:
             return None
         outcome = self.kept.outcome
         text = (
-            f"the drop is proved only to be below {outcome.high * 100:.2f} points with "
+            f"the drop is only proved to be below {outcome.high * 100:.2f} points with "
             f"{100 * CONFIDENCE:.0f} % confidence on {counted(outcome.images, 'image')}, above "
             f"--max-drop {self.max_drop_points:g} ({_seen(100 * outcome.drop)})"
         )
@@ -143,12 +143,12 @@ class Guarded:
         if needed is not None:
             text += f"; about {_rounded(needed)} such images would prove it"
         if self.only_int8 is not None:
-            text += f"; {self.only_int8} takes no layers in float, and none was tried"
+            text += f"; {self.only_int8} rules out layers in float, and none was tried"
         return text
 
     @property
     def warnings(self) -> list[str]:
-        """What a user should know of the kept file, in sentences."""
+        """Sentences that a user should read about the kept file."""
         found = []
         kept = len(self.float_layers)
         if self.layers is not None and 2 * kept > self.layers:
@@ -160,7 +160,7 @@ class Guarded:
         if judge(low, high, EQUAL_WITHIN, True) == "suspicious gain":
             found.append(
                 f"suspicious gain of {-high * 100:.2f} to {-low * 100:.2f} points: quantization "
-                "teaches a network nothing, so the images are few or special, or were learned."
+                "does not improve a network, so the images are few, special, or were trained on."
             )
         return found
 
@@ -189,7 +189,7 @@ def _seen(points: float) -> str:
 
 
 def _rounded(count: int) -> int:
-    """Two digits say enough of a guess."""
+    """An estimate with two significant digits."""
     return round(count, 2 - len(str(count)))
 
 
@@ -210,10 +210,10 @@ def keep_within(
         name: of the file.
         max_drop_points: limit of the upper bound of the drop, in percentage points.
         reference_top1: accuracy of the float network on the same images.
-        first: of the file without float layers, which is there.
-        ranking: layers, the most harmful first; asked for only where it is needed.
-        attempt: makes the file anew with these layers in float, and measures it.
-        only_int8: what takes no float layers, so that none may be tried.
+        first: of the file without float layers, which exists.
+        ranking: returns layers, the most harmful first; called only where needed.
+        attempt: makes the file again with these layers in float, and measures it.
+        only_int8: the option that rules out float layers.
     """
     if only_int8 is not None:
         alone = _tried(0, first, CONFIDENCE)
@@ -244,7 +244,7 @@ def keep_within(
 
 
 def most_tries(layers: int) -> int:
-    """How many files the search can make at the most, whatever they turn out to be."""
+    """The most files that the search can make."""
     found = []
     for needed in range(1, layers + 1):
         seen: set[int] = set()
@@ -261,7 +261,7 @@ def most_tries(layers: int) -> int:
 def _search(
     tries: dict[int, Try], layers: int, max_drop_points: float, measured: Callable[[int], Try]
 ) -> int:
-    """Find the least number of float layers that holds; the number that was made last."""
+    """Find the smallest number of float layers that holds; returns the number made last."""
     if _holds(tries[0], max_drop_points) or not layers:
         return 0
     made = 0

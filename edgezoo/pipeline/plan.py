@@ -61,7 +61,7 @@ class Plan:
     def stem(self) -> str:
         """The common start of the names of this network's files."""
         chosen = self.network.arguments
-        if self.network.own is not None:
+        if self.network.user_model is not None:
             chosen = replace(chosen, classes=None)
         parts = [self.spec.name, *arguments.words(chosen), str(self.size)]
         if self.request.input_kind == "normalized":
@@ -121,7 +121,7 @@ def resolve(request: ExportRequest) -> Plan:
         check_source(request.calibration)
     _check_labelled(request)
     if own is not None:
-        network = BuildJob(spec.name, chosen, own.weights, request.seed, own.own, labels)
+        network = BuildJob(spec.name, chosen, own.weights, request.seed, own.user_model, labels)
         return Plan(request, _examined(network, request), jobs, skipped)
     if chosen.output_layer is not None:
         registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
@@ -140,7 +140,7 @@ def _check_labelled(request: ExportRequest) -> None:
     """
     if request.images is not None and not image_files(request.images):
         raise DataError(
-            f"{request.images} holds no images.", "Suffixes such as .jpg and .png count."
+            f"{request.images} contains no images.", "Images end in .jpg, .png and so on."
         )
     if request.ground_truth is not None and not request.ground_truth.is_file():
         raise DataError(
@@ -305,7 +305,7 @@ def estimate(plan: Plan) -> ExportEstimate:
         depth_multiplier=chosen.depth_multiplier and 1,
         dropout=chosen.dropout,
     )
-    known = chosen == plain and plan.network.own is None
+    known = chosen == plain and plan.network.user_model is None
     files = tuple(
         PlannedFile(
             plan.request.output / f"{plan.file_stem(job)}{exporter.suffix}",

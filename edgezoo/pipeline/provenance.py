@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.calibration import sources
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import WeightsRecord
 from edgezoo.core.files import file_sha256
 from edgezoo.core.releases import own_version
@@ -91,7 +91,7 @@ def maker() -> Facts:
         "python": platform.python_version(),
         "system": platform.system(),
         "architecture": host.machine,
-        "features": hardware.processor(host)["features"],
+        "features": list(hardware.processor(host).features),
     }
     return {"edgezoo": own, "packages": here.packages, "platform": place}
 
@@ -128,11 +128,11 @@ def limits(request: ExportRequest, record: WeightsRecord) -> list[str]:
 
 def request_key(plan: Plan) -> str:
     """A hash of all that the files and their evidence depend on: contents, not paths or dates."""
-    request, network = plan.request, plan.network.to_json()
+    request, network = plan.request, typed_json.encode(plan.network)
     del network["weights"]["path"]
-    own = network["own"]
-    if own is not None:
-        own["path"] = user_models.content_hash(Path(own["path"]))
+    if plan.network.user_model is not None:
+        content = user_models.content_hash(plan.network.user_model.path)
+        network["user_model"]["path"] = content
     facts = {
         "request": portable(request),
         "network": network,

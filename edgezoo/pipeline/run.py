@@ -33,9 +33,9 @@ class ExportResult:
         artifacts: the objects of `edgezoo export --json`.
         manifest: path of the manifest.
         warnings: sentences that a user should read.
-        failures: bounds that do not hold, in words.
+        failures: sentences on bounds that do not hold.
         usage: CPU seconds and peak memory of each child process that made the files.
-        cached: they come from the cache.
+        cached: whether the files come from the cache.
     """
 
     artifacts: tuple[dict[str, Any], ...]
@@ -63,13 +63,13 @@ def run(
     """Export one model as a request says.
 
     Raises:
-        EdgeZooError: one sentence and an exit code; nothing half-written stays.
+        EdgeZooError: with one sentence and an exit code; no partial files remain.
     """
     return execute(resolve(request), progress, debug)
 
 
 def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult:
-    """Run a plan that `resolve` made, or find what it gave before."""
+    """Run a plan that `resolve` made, or return cached files."""
     request = plan.request
     key = provenance.request_key(plan) if request.cache and export_cache.limit() else None
     with staging(request.output, plan.stem) as stage:
@@ -133,7 +133,7 @@ def _verify(work: Work) -> dict[Path, Comparison]:
 
 
 def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
-    """Hold the drop of each int8 file's top-1 under a limit, on labelled images."""
+    """Keep the top-1 drop of each int8 file under a limit, on labelled images."""
     import numpy as np
 
     assert work.labelled is not None
@@ -180,7 +180,7 @@ def _int8_files(work: Work) -> Iterator[tuple[str, Path]]:
 
 
 def _only_int8(plan: Plan) -> str | None:
-    """What takes no float layers, as its user called it; None where they may be tried."""
+    """The option that rules out float layers; None where they may be tried."""
     target = plan.request.target
     if target is None or set(registry.target(target).precisions) != {"int8"}:
         return None
@@ -188,14 +188,14 @@ def _only_int8(plan: Plan) -> str | None:
 
 
 def _require_knowledge(answers: NDArray[np.int64], classes: NDArray[np.int64], work: Work) -> None:
-    """Refuse to guard a network that knows nothing of the images: it can lose nothing.
+    """Refuse to guard a network whose top-1 on the images is not better than chance.
 
-    Chance is the agreement of answers with classes that have nothing to do with them, in the same
-    shares (J. Cohen, Educational and Psychological Measurement 20, 1960), and 1 / classes at least.
-    Images of a single class always agree by it: of those, half must be named rightly.
+    Chance is the agreement of predictions and classes that are independent, with the same shares
+    (J. Cohen, Educational and Psychological Measurement 20, 1960), and at least 1 / classes.
+    Images of a single class always agree by that measure: of those, half must be right.
 
     Raises:
-        DataError: its answers are not better than by chance.
+        DataError: the predictions are not better than chance.
     """
     import numpy as np
 
@@ -207,8 +207,8 @@ def _require_knowledge(answers: NDArray[np.int64], classes: NDArray[np.int64], w
     if alone or above_chance(right, images, chance):
         return
     raise DataError(
-        f"The float network names {right} of {counted(images, 'image')} in "
-        f"{work.plan.request.images} rightly, no more than by chance: no drop can be proved on "
+        f"The float network classifies {right} of {counted(images, 'image')} in "
+        f"{work.plan.request.images} correctly, no more than chance: no drop can be proved on "
         "them.",
         "Check their classes (the folders' names, or --ground-truth), the weights and the "
         "preprocessing; edgezoo evaluate scores the float file.",
@@ -245,19 +245,19 @@ def _described(
 
 
 def _told(guard: Guarded, request: ExportRequest) -> list[str]:
-    """What a user should know of a guarded file."""
+    """Sentences that a user should read about a guarded file."""
     found = guard.warnings
     if guard.float_layers and request.granularity == "per-tensor":
         found.append(
             f"{counted(len(guard.float_layers), 'layer')} in float: a device that needs "
-            "per-tensor scales often takes int8 alone. Name it with --target, or leave --max-drop "
+            "per-tensor scales often takes int8 only. Name it with --target, or leave --max-drop "
             "out."
         )
     return found
 
 
 def _facts(work: Work) -> dict[str, Any]:
-    """What the manifest says of the whole run."""
+    """The head of the manifest."""
     request, weights, maker = work.plan.request, work.contract.weights, provenance.maker()
     return {
         "model": work.plan.spec.name,
@@ -274,7 +274,7 @@ def _facts(work: Work) -> dict[str, Any]:
 
 
 def _without_labels(contract: InputContract) -> dict[str, Any]:
-    """The contract for the manifest: a thousand labels stand in the files already."""
+    """The contract without its labels, which the files hold."""
     return {key: value for key, value in contract.to_json().items() if key != "labels"}
 
 
@@ -282,7 +282,7 @@ def _evidence(comparison: Comparison | None, plan: Plan) -> dict[str, Any]:
     if comparison is None:
         return {"verdict": "skipped", "reason": "--no-verify"}
     source = provenance.portable(plan.request)["calibration"]
-    return {**comparison.to_json(), "reference": "keras", "source": source}
+    return {**typed_json.encode(comparison), "reference": "keras", "source": source}
 
 
 def _relative(entry: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`edgezoo verify`: files made earlier, against the Keras network that they came from."""
+"""`edgezoo verify`: compares files with the Keras network that they were made from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgezoo.calibration import sources
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.spec import BuildArguments
@@ -41,7 +41,7 @@ def verify_files(
         count: how many images.
         weights: the file that the network's weights came from, where it was a file.
         seed: of the choice of images.
-        min_agreement: a bound in place of the precision's own.
+        min_agreement: a bound instead of the default of the precision.
         progress: called with what is being done.
         debug: let child processes write to this terminal.
 
@@ -84,13 +84,15 @@ def verify_files(
     results = [
         {
             "artifact": str(artifact.path),
-            **compare(
-                reference,
-                got,
-                artifact.required_contract().precision,
-                min_agreement,
-                contract.output_kind,
-            ).to_json(),
+            **typed_json.encode(
+                compare(
+                    reference,
+                    got,
+                    artifact.required_contract().precision,
+                    min_agreement,
+                    contract.output_kind,
+                )
+            ),
         }
         for artifact, got in zip(loaded, scores, strict=True)
     ]
@@ -115,7 +117,7 @@ def verify_files(
 
 
 def common_contract(loaded: list[Artifact]) -> InputContract:
-    """The contract of the one network that all files came from.
+    """The contract of the network that all files come from.
 
     Raises:
         UsageError: files of different networks.
@@ -134,10 +136,10 @@ def common_contract(loaded: list[Artifact]) -> InputContract:
 
 
 def source_network(contract: InputContract, weights: str | None) -> BuildJob:
-    """Find the source's weights again and name the network for the step that builds it.
+    """Find the weights of the source network again.
 
     Raises:
-        DataError: the weights are not here, or are others.
+        DataError: the weights are not here, or differ.
     """
     record = contract.weights
     if record.source == user_models.SOURCE:
@@ -159,7 +161,7 @@ def source_network(contract: InputContract, weights: str | None) -> BuildJob:
 
 
 def _user_network(contract: InputContract, path: str | None) -> BuildJob:
-    """The same for files that came from a user's network."""
+    """The same for files of a user model."""
     record, wanted = contract.weights, contract.arguments
     if path is None:
         raise DataError(
@@ -173,19 +175,19 @@ def _user_network(contract: InputContract, path: str | None) -> BuildJob:
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return BuildJob(contract.model, wanted, found.weights, own=found.own)
+    return BuildJob(contract.model, wanted, found.weights, user_model=found.user_model)
 
 
 def check_weights(contract: InputContract, weights_sha256: str | None) -> None:
-    """Compare random weights that were made again with those that the contract names.
+    """Compare the hash of random weights that were made again with the contract's.
 
     Raises:
-        DataError: they are others.
+        DataError: it differs.
     """
     record = contract.weights
     if record.source == "random" and record.sha256 != weights_sha256:
         raise DataError(
-            "The random weights could not be made again: another version of Keras or numpy, or "
-            "another kind of CPU, gives other ones.",
+            "The random weights could not be reproduced: another version of Keras or numpy, or "
+            "another kind of CPU, gives different ones.",
             "Verify on the machine that exported, or export again.",
         )

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError, UsageError
 from edgezoo.evaluation import accuracy
@@ -262,12 +262,12 @@ class _Cluster:
             return self._joined([self._result(future) for future in begun[Path(path)]])
 
         try:
-            facts = accuracy.assess(files, find, ranker, reference, ranker)
+            result = accuracy.assess(files, find, ranker, reference, ranker)
         except BaseException:
             # What is left of a file that kills workers would take the next file's tasks along.
             self._client.cancel([future for shards in begun.values() for future in shards])
             raise
-        entries: list[dict[str, Any]] = facts["results"]
+        entries: list[dict[str, Any]] = typed_json.encode(result.results)
         return entries
 
     def _shards(self, path: Path, images: Sequence[Path | Member]) -> list[Any]:

@@ -188,7 +188,7 @@ def _estimates(request: SweepRequest) -> dict[str, Any]:
     for path in dict.fromkeys(request.files):
         for target in dict.fromkeys(request.target):
             try:
-                found.append(compile_file.estimate(path, target))
+                found.append(typed_json.encode(compile_file.estimate(path, target)))
             except EdgeZooError as error:
                 errors.append((path, target, error))
     if not found and errors:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.evaluation import accuracy
 from edgezoo.inspection import compile_file
 from edgezoo.measurement import session
@@ -34,7 +35,9 @@ class Steps:
     export: Callable[[SweepRequest, Sequence[Variant]], dict[Variant, dict[str, Any]]]
     evaluate: Callable[[SweepRequest, Sequence[Path], Path | None], list[dict[str, Any]]]
     measure: Callable[[SweepRequest, Sequence[session.Subject]], session.Session]
-    estimate: Callable[[Path, str], dict[str, Any]] = compile_file.estimate
+    estimate: Callable[[Path, str], dict[str, Any]] = lambda path, target: typed_json.encode(
+        compile_file.estimate(path, target)
+    )
     machine_id: Callable[[], str] = machine_id
     at_once: int = 1
     abandon: Callable[[], None] = lambda: None
@@ -57,7 +60,7 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """By `edgezoo.evaluation.accuracy`, in a process of its own."""
     assert request.images is not None
-    facts = process.call(
+    result = process.call(
         accuracy.evaluate,
         files,
         request.images,
@@ -65,7 +68,7 @@ def evaluate(
         reference=reference,
         limit=request.limit,
     )
-    entries: list[dict[str, Any]] = facts["results"]
+    entries: list[dict[str, Any]] = typed_json.encode(result.results)
     return entries
 
 

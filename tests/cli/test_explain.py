@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgezoo.cli.explain import _print
 from tests.conftest import Exported, Trained, run_cli
-from tests.explanation.test_page import _facts
+from tests.explanation.test_page import explained
 from tests.support.faults import Spoilt
 from tests.support.foreign import strip_contract
 
@@ -70,7 +71,7 @@ def test_two_ways_to_count_are_told_apart(
     lost: float, said: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first line takes the first of equal classes, the table shares them."""
-    _print(_facts() | {"lost_agreement": lost})
+    _print(replace(explained(), lost_agreement=lost))
     output = capsys.readouterr().out
     assert ("equal best classes of the file share an image" in output) == said
     assert max(map(len, output.splitlines())) <= 80

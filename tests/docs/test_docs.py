@@ -193,7 +193,6 @@ def test_example_model_is_a_spec() -> None:
     (spec,) = _example("adding-a-model.md")["SPECS"]
     assert isinstance(spec, ModelSpec)
     assert spec == registry.model(spec.name), "the page shows a file of the zoo as it is"
-    assert spec.to_json()["model"] == spec.name
     for exporter in registry.exporters().values():
         assert exporter.refusal(spec, ExportJob(exporter.name, "int8")) is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from edgezoo.calibration import sources
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 from edgezoo.pipeline.explain_file import analyse_file
@@ -32,7 +33,7 @@ def explain(exported: Exported, pixels: Path, tmp_path: Path) -> Callable[[Path]
 
     def run(path: Path) -> dict[str, Any]:
         contract = registry.load_artifact(path).required_contract()
-        return analyse_file(
+        found = analyse_file(
             str(path),
             contract.to_json(),
             str(exported.path("tflite", "float32")),
@@ -41,6 +42,8 @@ def explain(exported: Exported, pixels: Path, tmp_path: Path) -> Callable[[Path]
             str(pixels),
             None,
         )
+        facts: dict[str, Any] = json.loads(json.dumps(typed_json.encode(found)))
+        return facts
 
     return run
 
@@ -232,13 +235,10 @@ def test_advice_on_a_kernel_follows_the_lint() -> None:
     """16-bit saturation is named where it can be, and ruled out where it cannot."""
     from edgezoo.explanation.findings import _kernel_advice
 
-    def lint(**layers: bool) -> dict[str, Any]:
-        return {"layers": [{"name": n, "can_overflow": v} for n, v in layers.items()]}
-
-    assert _kernel_advice("a", lint(a=True, b=False)).startswith("On x86 without VNNI")
-    assert _kernel_advice("other name", lint(a=True)).startswith("On x86 without VNNI")
-    for facts in (None, lint(a=False, b=True), lint(b=False)):
-        assert _kernel_advice("a", facts).startswith("It is no 16-bit saturation")
+    for layer, saturating in (("a", {"a": True, "b": False}), ("other name", {"a": True})):
+        assert _kernel_advice(layer, saturating).startswith("On x86 without VNNI")
+    for harmless in ({}, {"a": False, "b": True}, {"b": False}):
+        assert _kernel_advice("a", harmless).startswith("It is not 16-bit saturation")
 
 
 def test_weights_of_another_network(

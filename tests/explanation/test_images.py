@@ -80,19 +80,33 @@ def test_place_without_images(tmp_path: Path) -> None:
 
 
 def test_weights_beside_a_float_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--weights none\.h5 does nothing beside --float"):
+    with pytest.raises(UsageError, match=r"--weights none\.h5 has no effect next to --float"):
         explain_file("any.tflite", float_file="float.tflite", weights="none.h5")
 
 
 def _verdict(kept: int, images: int) -> str:
     causes = tuple(Cause(name, 0.0, None, 0.2) for name in CAUSES)
     view = InputView(False, (-1, 1), (-1, 1), 0.0)
-    verdict = conclude(Analysis(images, kept, {}, causes, (), view, (), 0.0), [])
+    analysis = Analysis(
+        images=images,
+        agreement_top1=kept / images,
+        lost_agreement=0.0,
+        lost_top1=None,
+        stages=(),
+        causes=causes,
+        input=view,
+        layers=(),
+        unmatched_layers=(),
+        trace_difference=0.0,
+    )
+    verdict = conclude(analysis, [])
     assert verdict.healthy
     return verdict.text
 
 
 def test_few_images_prove_nothing() -> None:
-    assert _verdict(1, 1).startswith("No fault is seen on 1 images, too few to tell: 1 of 1")
-    assert _verdict(19, 20).startswith("No fault is seen on 20 images")
+    assert _verdict(1, 1).startswith(
+        "No fault was found, but 1 images are too few to be sure: 1 of 1"
+    )
+    assert _verdict(19, 20).startswith("No fault was found, but 20 images are too few")
     assert _verdict(95, 100).startswith("Nothing is wrong: 95 of 100")

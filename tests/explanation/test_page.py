@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.explanation import page, plots
+from edgezoo.explanation.result import ExplainResult
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")
@@ -30,7 +32,11 @@ def _layer(name: str, place: int) -> dict[str, Any]:
             "weights": weights if place else None}  # fmt: skip
 
 
-def _facts(name: str = "conv", image_source: str = "synthetic") -> dict[str, Any]:
+def explained(name: str = "conv", image_source: str = "synthetic") -> ExplainResult:
+    return typed_json.decode(ExplainResult, _facts(name, image_source))
+
+
+def _facts(name: str, image_source: str) -> dict[str, Any]:
     causes = ("preprocessing", "conversion", "weights", "activations", "kernel")
     finding = {"cause": "weights", "fault": "corrupt weights", "layer": name, "evidence": "E.",
                "next": "N."}  # fmt: skip
@@ -73,7 +79,7 @@ def _parse(text: str) -> _Tags:
 
 
 def test_page_needs_nothing_else() -> None:
-    tags = _parse(page.render(_facts())).tags
+    tags = _parse(page.render(explained())).tags
     for tag, attributes in tags:
         assert tag not in ("link", "img", "iframe", "object"), tag
         assert not {"src", "href"} & set(attributes), attributes
@@ -83,21 +89,20 @@ def test_page_needs_nothing_else() -> None:
 
 
 def test_page_says_all() -> None:
-    facts = _facts()
-    said = " ".join(_parse(page.render(facts)).text)
-    assert facts["verdict"]["text"] in said and "No top-1: no labels" in said
+    result = explained()
+    said = " ".join(_parse(page.render(result)).text)
+    assert result.verdict.text in said and "No top-1: no labels" in said
     assert "3 of the images calibrated the file" in said
-    for layer in facts["layers"]:
-        assert layer["name"] in said
-    for plot in plots.all_plots(facts):
-        assert plot["title"] in said and plot["caption"] in said
+    for layer in result.layers:
+        assert layer.name in said
+    for plot in plots.all_plots(result):
+        assert plot.title in said and plot.caption in said
 
 
 @pytest.mark.parametrize("where", ["name", "images"])
 def test_names_stay_names(where: str) -> None:
-    plain = _facts()
-    facts = _facts(name=HOSTILE) if where == "name" else _facts(image_source=HOSTILE)
-    found, wanted = (_parse(page.render(f)) for f in (facts, plain))
+    hostile = explained(name=HOSTILE) if where == "name" else explained(image_source=HOSTILE)
+    found, wanted = (_parse(page.render(result)) for result in (hostile, explained()))
     kinds = [[tag for tag, _ in parsed.tags] for parsed in (found, wanted)]
     assert kinds[0] == kinds[1], "a name became markup"
     assert any(HOSTILE in text for text in found.text), "the name is shown as it is"
@@ -105,37 +110,35 @@ def test_names_stay_names(where: str) -> None:
 
 def test_labels_of_plots_are_no_markup() -> None:
     """plotly draws some HTML in labels; a long name loses its beginning."""
-    facts = _facts(name='<a href="javascript:x">y</a>')
-    drawn = json.dumps([plot["figure"] for plot in plots.all_plots(facts)])
+    result = explained(name='<a href="javascript:x">y</a>')
+    drawn = json.dumps([plot.figure for plot in plots.all_plots(result)])
     assert "<a" not in drawn
-    (long,) = [plots._label("a/very/long/path/of/a/layer/conv_pw_13_relu")]
+    (long,) = plots._labels(["a/very/long/path/of/a/layer/conv_pw_13_relu"])
     assert long.startswith("…") and long.endswith("conv_pw_13_relu") and len(long) <= 22
 
 
 def test_plots_tell_series_apart_without_colour() -> None:
-    for plot in plots.all_plots(_facts()):
-        shapes = [
-            (series["type"], series["marker"].get("symbol")) for series in plot["figure"]["data"]
-        ]
-        assert len(set(shapes)) == len(shapes), plot["title"]
-        assert all(series["name"] for series in plot["figure"]["data"])
+    for plot in plots.all_plots(explained()):
+        traces = plot.figure["data"]
+        shapes = [(series["type"], series["marker"].get("symbol")) for series in traces]
+        assert len(set(shapes)) == len(shapes), plot.title
+        assert all(series["name"] for series in traces)
 
 
 def test_layers_stand_in_the_order_of_the_network() -> None:
-    facts = _facts()
-    shuffled = copy.deepcopy(facts)
-    shuffled["layers"].reverse()
-    assert plots.all_plots(facts) == plots.all_plots(shuffled)
+    result = explained()
+    shuffled = replace(result, layers=result.layers[::-1])
+    assert plots.all_plots(result) == plots.all_plots(shuffled)
 
 
 def test_same_facts_same_page() -> None:
-    assert page.render(_facts()) == page.render(_facts())
-    assert re.search(r"https?://", re.sub(r"<script>.*?</script>", "", page.render(_facts()),
+    assert page.render(explained()) == page.render(explained())
+    assert re.search(r"https?://", re.sub(r"<script>.*?</script>", "", page.render(explained()),
                                           flags=re.S)) is None  # fmt: skip
 
 
 def test_page_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
-        page.write(_facts(), tmp_path / "none" / "page.html")
+        page.write(explained(), tmp_path / "none" / "page.html")
     assert "--html" in caught.value.hint
     assert list(tmp_path.iterdir()) == []

@@ -1,17 +1,17 @@
-"""The learning curve as a picture."""
+"""The learning curve as an image."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree
 
 from edgezoo.finetuning import curve
+from edgezoo.finetuning.result import Epoch, Stage
 
 SVG = "{http://www.w3.org/2000/svg}"
+STAGES: tuple[Stage, ...] = ("top", "top", "top", "blocks", "blocks")
 EPOCHS = [
-    {"stage": stage, "loss": 1 / (i + 1), "accuracy": i / 4, "validation_loss": 2 / (i + 1),
-     "validation_accuracy": i / 5, "best": i < 3}
-    for i, stage in enumerate(("top", "top", "top", "blocks", "blocks"))
-]  # fmt: skip
+    Epoch(stage, 1 / (i + 1), i / 4, 2 / (i + 1), i / 5, i < 3) for i, stage in enumerate(STAGES)
+]
 
 
 def test_every_epoch_is_drawn_and_the_best_one_marked() -> None:

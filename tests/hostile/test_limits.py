@@ -146,9 +146,9 @@ def test_figures_that_are_no_numbers() -> None:
 
 
 def test_progress_comes_through() -> None:
-    told: list[int] = []
-    assert _call("count", progress=told.append) == {}
-    assert sum(told) == 12
+    counts: list[int] = []
+    assert _call("count", progress=counts.append) == {}
+    assert sum(counts) == 12
 
 
 def test_no_core_files() -> None:

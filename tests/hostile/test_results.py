@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from edgezoo.cli import _console
 from edgezoo.core.errors import DataError
 from edgezoo.finetuning import curve
+from edgezoo.finetuning.result import Epoch
 from edgezoo.reporting import text
 from edgezoo.reporting.rows import rows
 from edgezoo.results.store import read_record
@@ -93,9 +94,7 @@ def test_html_in_names(tmp_path: Path) -> None:
 
 
 def test_html_in_titles_of_curves() -> None:
-    epoch = {"loss": 1.0, "validation_loss": 1.0, "accuracy": 0.5, "validation_accuracy": 0.5,
-             "best": True, "stage": "top"}  # fmt: skip
-    drawn = curve.draw([epoch], ARMED)
+    drawn = curve.draw([Epoch("top", 1.0, 0.5, 1.0, 0.5, True)], ARMED)
     assert "<script" not in drawn and "<img" not in drawn
 
 

@@ -49,8 +49,8 @@ def test_a_raspberry_pi(tmp_path: Path) -> None:
     assert health.temperature_c == 61.7 and health.swapped_pages == 7
     assert health.throttled == 0x50005 and health.load == 0.52
     machine = describe_machine(root)
-    assert machine["cpu"].startswith("Raspberry Pi 5")
-    assert machine["features"] == ["asimd", "asimddp"]
+    assert machine.cpu.startswith("Raspberry Pi 5")
+    assert machine.features == ("asimd", "asimddp")
     reasons = " ".join(r.text for r in of_host(health, health, 0.0))
     assert "throttles" in reasons and "ondemand" in reasons
 

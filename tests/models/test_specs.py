@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 
 import edgezoo.models
+from edgezoo.core import typed_json
 from edgezoo.core.spec import NORMALIZATIONS, RESIZE_FILTERS, ModelSpec, WeightsFile
 from edgezoo.images.imagenet_classes import classes
+from edgezoo.networks import catalogue
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -96,7 +98,7 @@ def test_figures_are_plausible(spec: ModelSpec) -> None:
     assert spec.parameters * 0.9 < spec.multiply_adds < spec.parameters * 1000
     assert spec.paper.startswith("https://arxiv.org/abs/")
     assert spec.weights_licence
-    json.dumps(spec.to_json())
+    json.dumps(typed_json.encode(catalogue.describe(spec.name)), allow_nan=False)
 
 
 @each_keras_model

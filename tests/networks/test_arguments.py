@@ -41,16 +41,16 @@ def test_defaults() -> None:
         ("vgg16", {"dropout": 0.1}, "vgg16 has no --dropout"),
         ("resnet50", {"blocks": (1, 1, 1, 1)}, "Models with it: densenet121, densenet169"),
         ("densenet121", {"blocks": (6, 12, 24)}, "does not fit densenet121"),
-        ("densenet121", {"blocks": (6, 12, 24, 0)}, "whole numbers of 1 or more"),
-        ("mobilenet", {"alpha": 0.03}, "without a channel"),
+        ("densenet121", {"blocks": (6, 12, 24, 0)}, "integers of 1 or more"),
+        ("mobilenet", {"alpha": 0.03}, "without channels"),
         ("mobilenet", {"alpha": -1.0}, "not a width"),
-        ("mobilenet", {"dropout": 1.0}, "no rate"),
+        ("mobilenet", {"dropout": 1.0}, "not a rate"),
         ("mobilenet", {"pooling": "avg"}, "Add --no-top"),
         ("mobilenet", {"pooling": "mean", "include_top": False}, "no --pooling 'mean'"),
         ("mobilenet", {"include_top": False, "classes": 10}, "--classes belongs to the top"),
         ("mobilenet", {"include_top": False, "dropout": 0.1}, "--dropout belongs to the top"),
-        ("mobilenet", {"include_top": False, "pooling": "max", "output_layer": "conv1"}, "cuts"),
-        ("mobilenet", {"classes": 10, "output_layer": "conv1"}, "cuts away"),
+        ("mobilenet", {"include_top": False, "pooling": "max", "output_layer": "conv1"}, "removes"),
+        ("mobilenet", {"classes": 10, "output_layer": "conv1"}, "--output-layer removes"),
         ("mobilenet", {"classes": 1}, "2 or more"),
     ],
 )
@@ -67,14 +67,14 @@ def test_each_family_refuses_what_is_below_its_smallest_size(model: str) -> None
     with pytest.raises(UsageError) as caught:
         _complete(model, input_size=least - 1)
     assert str(caught.value) == (
-        f"{model} cannot take {least - 1} px pictures. Its smallest input size is {least} px."
+        f"{model} cannot take {least - 1} px images. Its smallest input size is {least} px."
     )
 
 
 @pytest.mark.parametrize(
     ("model", "given", "says"),
     [
-        ("mobilenet", {"classes": 10}, "--classes 10 does not go with ImageNet weights and a top"),
+        ("mobilenet", {"classes": 10}, "--classes 10 does not fit the top of the ImageNet weights"),
         ("mobilenet", {"depth_multiplier": 2}, "depth multiplier 2"),
         ("densenet121", {"blocks": (2, 2, 2, 2)}, "no ImageNet weights for --blocks 2,2,2,2"),
         ("vgg16", {"input_size": 64}, "add --no-top"),
@@ -141,7 +141,7 @@ def test_arguments_of_python() -> None:
     assert taken_from(options) == BuildArguments(input_size=96, alpha=0.5)
     assert options == {"formats": ("onnx",)}
     for shape in ((96, 64, 3), (96, 96, 1), (96, 96), (None, None, 3)):
-        with pytest.raises(UsageError, match="no square of RGB"):
+        with pytest.raises(UsageError, match="not a square of RGB"):
             taken_from({"input_shape": shape})
     with pytest.raises(UsageError, match="contradict"):
         taken_from({"input_shape": (96, 96, 3), "input_size": 64})
@@ -182,6 +182,6 @@ def test_weights_of_another_network(trained: Trained, tmp_path: Path) -> None:
     ended = run_cli("export", "mobilenet", "--alpha", "0.5", "--input-size", "32", "--weights",
                     trained.weights, "--format", "tflite", "-o", tmp_path / "made")  # fmt: skip
     message = ended.error(5)
-    assert "does not hold the weights of this mobilenet: tensor " in message
+    assert "does not contain the weights of this mobilenet: tensor " in message
     assert "3 x 3 x 3 x 8, the network's conv1/kernel takes 3 x 3 x 3 x 16" in message
     assert not list((tmp_path / "made").glob("*"))

@@ -76,7 +76,7 @@ def test_network_on_a_tensor(built: dict[str, Any]) -> None:
     ],
 )
 def test_weights_that_do_not_fit(built: dict[str, Any], case: str, says: str) -> None:
-    assert "does not hold the weights of this mobilenet" in built["misfits"][case]
+    assert "does not contain the weights of this mobilenet" in built["misfits"][case]
     assert says in built["misfits"][case]
 
 
@@ -111,7 +111,7 @@ def test_preprocess_input_refuses() -> None:
 def test_decode_predictions_refuses() -> None:
     with pytest.raises(UsageError, match=r"\(n, 1000\), not \(2, 10\)"):
         edgezoo.decode_predictions(None, np.zeros((2, 10)))
-    with pytest.raises(UsageError, match="names no class"):
+    with pytest.raises(UsageError, match="is not a number of classes"):
         edgezoo.decode_predictions(None, np.zeros((2, 1000)), top=0)
 
 

@@ -99,7 +99,7 @@ def test_cached_file_with_another_hash(home: Path) -> None:
 def test_half_a_cached_file(home: Path) -> None:
     file = _hdf5(home / "models" / "mobilenet_5_0_160_tf.h5")
     file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(DataError, match="damaged or cut short"):
+    with pytest.raises(DataError, match="damaged or truncated"):
         weights.locate(MOBILENET, BuildArguments(160, alpha=0.5), "imagenet")
 
 

@@ -122,6 +122,7 @@ def _release() -> ModuleType:
 def test_version_stands_in_one_place(wheel: Path) -> None:
     assert _release().version() == __version__
     assert 'dynamic = ["version"]' in (ROOT / "pyproject.toml").read_text()
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert wheel.name == f"edgezoo-{__version__}-py3-none-any.whl"
 
 

@@ -88,7 +88,7 @@ def test_wheel_holds_the_tree(built: Path) -> None:
     assert packaged == tree
     for name in LINKED:
         assert sum(file.startswith(f"edgezoo/{name}/") for file in packaged) >= 3
-    assert "edgezoo/py.typed" in packaged and "edgezoo/models/_imagenet.tsv" in packaged
+    assert "edgezoo/py.typed" in packaged and "edgezoo/images/imagenet_classes.tsv" in packaged
 
 
 def test_wheel_holds_nothing_else(built: Path) -> None:
@@ -102,7 +102,14 @@ def test_sdist_holds_the_tree(built: Path) -> None:
     assert not any((unpacked / name).exists() for name in LINKED), (
         "a second copy beside the package"
     )
-    for name in ("README.md", "LICENSE", "constraints.txt", "tests/conftest.py"):
+    for name in (
+        "README.md",
+        "LICENSE",
+        "SECURITY.md",
+        "CITATION.cff",
+        "constraints.txt",
+        "tests/conftest.py",
+    ):
         assert (unpacked / name).is_file()
 
 
@@ -118,6 +125,8 @@ def test_metadata(built: Path) -> None:
     assert plain == {"numpy", "pillow", "click"}, "a device install is light"
     for extra in ("tflite", "onnx", "openvino", "export", "ethos-u", "micro", "all"):
         assert f"Provides-Extra: {extra}" in metadata
+    for url in ("Documentation", "Source", "Changelog", "Issues"):
+        assert f"Project-URL: {url}, https://" in metadata
     assert "License-Expression: Apache-2.0" in metadata
     (points,) = (d.decode() for n, d in wheel.items() if n.endswith("/entry_points.txt"))
     assert "edgezoo = edgezoo.__main__:run" in points

@@ -43,7 +43,7 @@ def test_one_image_has_no_stability(tmp_path: Path) -> None:
     before = len(work.warnings)
     work._judge(None)
     (text,) = work.warnings[before:]
-    assert "nothing tells how far the ranges depend" in text
+    assert "stability of the ranges is unknown" in text
 
 
 @pytest.mark.parametrize("verify", [True, False])

@@ -261,7 +261,7 @@ def test_images_that_calibrate_prove_nothing(
 ) -> None:
     message = cli("export", *trained.options, "--int8", "--max-drop", "1", "--images",
                   trained.calibration, "-o", output).error(3)  # fmt: skip
-    assert "calibrated on too" in message
+    assert "are calibration images too" in message
 
 
 @pytest.mark.parametrize("missing", ["--images", "--ground-truth"])

@@ -1,7 +1,7 @@
-"""Public sample images: one picture for each ImageNet class, to calibrate on.
+"""Public sample images: one image for each ImageNet class, for calibration.
 
-`listing` says which, `commit` has the hashes of their files, `likeness` recognises them without,
-`fetching` brings them into the cache.
+`listing` names them, `commit` has the hashes of their files, `likeness` recognises them without
+hashes, `fetch_samples` downloads them into the cache.
 """
 
 from edgezoo.images.samples.fetch_samples import WORD, accepted, fetch, folder, look

@@ -1,7 +1,7 @@
-"""What a published commit says of its files: the hash of each, without the files.
+"""The hashes of the files in a published commit, without downloading the files.
 
-A commit's name is a hash over the name of its tree, and that a hash over the names of its files,
-which are hashes of their bytes (SHA-1, in git's way). So a pinned commit pins every file, and git
+A commit's id is a hash over the id of its tree, which is a hash over the ids of its files, which
+are hashes of their bytes (SHA-1 with a header). So a pinned commit pins every file, and git
 checks the chain while it fetches.
 """
 
@@ -17,14 +17,14 @@ _TIMEOUT_S = 60
 
 
 class UnknownError(Exception):
-    """The hashes cannot be had; the words say why."""
+    """The hashes are not available; the message says why."""
 
 
 def blobs(repository: str, commit: str) -> dict[str, str]:
-    """Git's hash of each file in the root of a commit, by name.
+    """Return git's hash of each file in the root of a commit, by name.
 
     Raises:
-        UnknownError: git is not installed, or the repository out of reach.
+        UnknownError: git is not installed, or the repository cannot be reached.
     """
     with TemporaryDirectory(prefix="edgezoo-") as folder:
         _git(folder, "init", "--quiet", "--bare")
@@ -35,10 +35,10 @@ def blobs(repository: str, commit: str) -> dict[str, str]:
     return {name: facts.split()[2] for facts, _, name in entries}
 
 
-def _git(folder: str, *words: str) -> str:
+def _git(folder: str, *arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", folder, *words],
+            ["git", "-C", folder, *arguments],
             env={**os.environ, "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -49,15 +49,15 @@ def _git(folder: str, *words: str) -> str:
     except FileNotFoundError as error:
         raise UnknownError("git is not installed") from error
     except subprocess.TimeoutExpired as error:
-        raise UnknownError(f"git had no answer for {_TIMEOUT_S} s") from error
+        raise UnknownError(f"git did not respond for {_TIMEOUT_S} s") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or [f"exit code {error.returncode}"]
-        raise UnknownError(f"git says: {lines[-1]}") from error
+        raise UnknownError(f"git reports: {lines[-1]}") from error
     return done.stdout
 
 
 def blob_of(path: Path) -> str:
-    """Git's hash of a file."""
+    """Return git's hash of a file."""
     state = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
     state.update(path.read_bytes())
     return state.hexdigest()

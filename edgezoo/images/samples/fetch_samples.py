@@ -1,32 +1,75 @@
-"""The samples in the cache: fetched, looked at, found."""
+"""The sample images in the cache: downloaded and checked."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.files import file_sha256
 from edgezoo.core.paths import cache_home
+from edgezoo.core.typed_json import Count, Positive, optional
 from edgezoo.images.samples import commit
 from edgezoo.images.samples.likeness import why_another
 from edgezoo.images.samples.listing import COLLECTION, Collection, Sample
 from edgezoo.system import downloads
 from edgezoo.system.downloads import seen
 
-# What --calibration takes for them.
-WORD = "samples"
+WORD = "samples"  # value of --calibration
 _AT_A_TIME = 4
 _LARGEST = 20_000_000
 _TERMS = "TERMS.txt"
 _FETCH = "Run edgezoo samples fetch first."
 
 
+@dataclass(frozen=True, slots=True)
+class SamplesResult:
+    """The state of the sample images on this machine.
+
+    Attributes:
+        origin: where the images are published, and which version.
+        terms: of the images; they are not part of EdgeZoo's licence.
+        accepted: the terms were accepted on this machine.
+        folder: contains a folder per class; it may not exist.
+        list_sha256: of the list of images.
+        listed: images in the list.
+        here: images that are here and have not changed since the download.
+        altered: names of changed images.
+        fetched: images downloaded now; this and the next two after fetch only.
+        checked_by: what the downloaded images were compared with.
+        because: why not with the hashes of the commit; null if they were used.
+    """
+
+    collection: str
+    origin: str
+    terms: str
+    accepted: bool
+    folder: Path
+    list_sha256: str
+    listed: Positive
+    here: Count
+    altered: tuple[str, ...]
+    bytes: Count
+    fetched: Count | None = optional()
+    checked_by: Literal["commit", "likeness"] | None = optional()
+    because: str | None = optional()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedSamples(SamplesResult):
+    """The same after a download, with every key."""
+
+    fetched: Count | None = None
+    checked_by: Literal["commit", "likeness"] | None = None
+    because: str | None = None
+
+
 def home(collection: Collection = COLLECTION) -> Path:
-    """The folder of a collection, with a folder a class; it may not be there."""
+    """Return the folder of a collection, with a folder per class; it may not exist."""
     return cache_home() / "samples" / collection.name
 
 
@@ -35,50 +78,48 @@ def _place(collection: Collection, sample: Sample) -> Path:
 
 
 def accepted(collection: Collection = COLLECTION) -> bool:
-    """Whether the terms, as they are now, have been accepted on this machine."""
+    """Whether the current terms have been accepted on this machine."""
     path = home(collection) / _TERMS
     return path.is_file() and path.read_text(encoding="utf-8") == collection.terms
 
 
 def folder(collection: Collection = COLLECTION) -> Path:
-    """The folder, complete.
+    """Return the folder of a complete collection.
 
     Raises:
-        DataError: pictures are missing.
+        DataError: images are missing.
     """
     samples = collection.samples()
     here = sum(_place(collection, sample).is_file() for sample in samples)
     if here < len(samples):
-        raise DataError(f"Of the {len(samples)} sample images {here} are here.", _FETCH)
+        raise DataError(f"Only {here} of the {len(samples)} sample images are here.", _FETCH)
     return home(collection)
 
 
-def look(collection: Collection = COLLECTION) -> dict[str, Any]:
-    """What is here, each file compared with what it was when it came.
-
-    Returns:
-        The object that docs/schemas/samples.json describes.
-    """
+def look(collection: Collection = COLLECTION) -> SamplesResult:
+    """Compare each image that is here with its hash at the download."""
     samples = collection.samples()
     first = seen.known()
-    states = [_state(collection, sample, first) for sample in samples]
+    states = {sample.name: _state(collection, sample, first) for sample in samples}
     places = [_place(collection, sample) for sample in samples]
-    return {
-        "collection": collection.name,
-        "origin": collection.origin,
-        "terms": collection.terms,
-        "accepted": accepted(collection),
-        "folder": str(home(collection)),
-        "list_sha256": collection.sha256(),
-        "listed": len(samples),
-        "here": states.count("here") + states.count("new"),
-        "altered": [p.name for p, state in zip(places, states, strict=True) if state == "altered"],
-        "bytes": sum(path.stat().st_size for path in places if path.is_file()),
-    }
+    return SamplesResult(
+        collection=collection.name,
+        origin=collection.origin,
+        terms=collection.terms,
+        accepted=accepted(collection),
+        folder=home(collection),
+        list_sha256=collection.sha256(),
+        listed=len(samples),
+        here=sum(state in ("here", "new") for state in states.values()),
+        altered=tuple(name for name, state in states.items() if state == "altered"),
+        bytes=sum(path.stat().st_size for path in places if path.is_file()),
+    )
 
 
-def _state(collection: Collection, sample: Sample, first: dict[str, str]) -> str:
-    """What is said of one picture: here, absent, altered, or new where no hash is noted of it."""
+def _state(
+    collection: Collection, sample: Sample, first: Mapping[str, str]
+) -> Literal["here", "absent", "altered", "new"]:
+    """Return the state of one image; "new" if no hash was recorded for it."""
     path = _place(collection, sample)
     if not path.is_file():
         return "absent"
@@ -94,53 +135,52 @@ def fetch(
     collection: Collection = COLLECTION,
     timeout: downloads.Timeouts | None = None,
     progress: Callable[[int], None] = lambda n: None,
-) -> dict[str, Any]:
-    """Bring what is missing or altered; what is here stays.
+) -> FetchedSamples:
+    """Download the images that are missing or altered.
 
     Args:
         accept_terms: the user has read and accepted `collection.terms`; needed once.
-        collection: the list.
-        timeout: see `downloads.fetch`.
-        progress: called with numbers of pictures that are done.
-
-    Returns:
-        What `look` returns; besides "fetched", how many came, "checked_by", what they were
-        compared with, and "because", why not with the hashes of the commit.
+        collection, timeout: the list; see `downloads.fetch`.
+        progress: called with the number of images just completed.
 
     Raises:
         UsageError: the terms have not been accepted.
         MissingError: the package requests is not installed.
-        DataError: pictures are out of reach, or other ones than those of the list.
+        DataError: images cannot be downloaded, or differ from those in the list.
     """
     if not accept_terms and not accepted(collection):
         raise UsageError(
-            "The sample images come on terms that you have not accepted yet.",
+            "The sample images have terms of use that you have not accepted yet.",
             "Read them (edgezoo samples info), then run: edgezoo samples fetch --accept-terms",
         )
     first = seen.known()
-    absent: list[Sample] = []
-    for sample in collection.samples():
-        state = _state(collection, sample, first)
-        if state == "here" or (state == "new" and _adopted(collection, sample)):
-            progress(1)
-            continue
-        _place(collection, sample).unlink(missing_ok=True)
-        absent.append(sample)
-    _keep_terms(collection)
+    absent = [x for x in collection.samples() if not _is_here(collection, x, first)]
+    progress(len(collection.samples()) - len(absent))
+    _save_terms(collection)
     blobs, because = _hashes(collection) if absent else ({}, "nothing was fetched")
     _bring(collection, absent, blobs, timeout, progress)
-    return {
-        **look(collection),
-        "fetched": len(absent),
-        "checked_by": "commit" if blobs else "likeness",
-        "because": because,
-    }
+    found = look(collection)
+    return FetchedSamples(
+        **{field.name: getattr(found, field.name) for field in fields(found)[:-3]},
+        fetched=len(absent),
+        checked_by="commit" if blobs else "likeness",
+        because=because,
+    )
+
+
+def _is_here(collection: Collection, sample: Sample, first: Mapping[str, str]) -> bool:
+    """Whether the right image is here; deletes another one."""
+    state = _state(collection, sample, first)
+    if state == "here" or (state == "new" and _adopted(collection, sample)):
+        return True
+    _place(collection, sample).unlink(missing_ok=True)
+    return False
 
 
 def _hashes(collection: Collection) -> tuple[dict[str, str], str | None]:
-    """Git's hash of each file, or why there are none."""
+    """Return git's hash of each file, or the reason why they are not available."""
     if downloads.mirrored(collection.base) != collection.base:
-        return {}, "EDGEZOO_MIRROR has files alone, and nobody else is asked"
+        return {}, "EDGEZOO_MIRROR has files only, and no other server is contacted"
     try:
         return commit.blobs(collection.repository, collection.commit), None
     except commit.UnknownError as error:
@@ -148,16 +188,16 @@ def _hashes(collection: Collection) -> tuple[dict[str, str], str | None]:
 
 
 def _why_another(path: Path, sample: Sample, blobs: dict[str, str]) -> str | None:
-    """Why a file is not the one of the list: by its hash where that is known."""
+    """Return why a file is not the listed one, by its hash if that is known."""
     if not blobs:
         return why_another(path, sample)
     if commit.blob_of(path) != blobs.get(sample.name):
-        return "it is not the file of the commit (git's hash of it differs)"
+        return "it is not the file of the commit (its git hash differs)"
     return None
 
 
 def _adopted(collection: Collection, sample: Sample) -> bool:
-    """Whether a picture that came in another way is the one of the list; it is noted then."""
+    """Whether an image that EdgeZoo did not download is the listed one; records its hash then."""
     path = _place(collection, sample)
     if why_another(path, sample) is not None:
         return False
@@ -165,20 +205,18 @@ def _adopted(collection: Collection, sample: Sample) -> bool:
     return seen.remember(collection.base + sample.name, sha256) == sha256
 
 
-def _keep_terms(collection: Collection) -> None:
+def _save_terms(collection: Collection) -> None:
     path = home(collection) / _TERMS
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(collection.terms, encoding="utf-8")
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space, or name another folder in EDGEZOO_CACHE.",
-        ) from error
+        hint = "Free some space, or name another folder in EDGEZOO_CACHE."
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
 
 
 class _StoppedError(Exception):
-    """Another picture could not be had, or the user has had enough."""
+    """Another download failed, or the user pressed Ctrl-C."""
 
 
 def _bring(
@@ -188,7 +226,7 @@ def _bring(
     timeout: downloads.Timeouts | None,
     progress: Callable[[int], None],
 ) -> None:
-    """Fetch pictures, a few at a time; the first that cannot be had ends it."""
+    """Download images, a few at a time, until the first failure."""
     if not absent:
         return
     stopped = threading.Event()
@@ -198,19 +236,15 @@ def _bring(
             raise _StoppedError
 
     def bring(sample: Sample) -> None:
-        downloads.fetch(
-            downloads.Wanted(
-                f"The sample image of {sample.wnid}",
-                collection.base + sample.name,
-                _place(collection, sample),
-                limit=_LARGEST,
-                check=lambda path: _why_another(path, sample, blobs),
-                ways_out="What came before stays: run the same command again to go on.",
-            ),
-            timeout,
-            web,
-            look_up,
+        wanted = downloads.Wanted(
+            f"The sample image of {sample.wnid}",
+            collection.base + sample.name,
+            _place(collection, sample),
+            limit=_LARGEST,
+            check=lambda path: _why_another(path, sample, blobs),
+            ways_out="Finished downloads are kept: run the same command again to go on.",
         )
+        downloads.fetch(wanted, timeout, web, look_up)
         progress(1)
 
     with downloads.session() as web, ThreadPoolExecutor(_AT_A_TIME) as pool:

@@ -1,4 +1,4 @@
-"""Which pictures belong to the samples: names, sizes and likenesses. The pictures are not here."""
+"""The list of the sample images: names, sizes and likenesses, without the images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LIST = Path(__file__).with_name("imagenet.tsv")
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture.
+    """One image.
 
     Attributes:
         name: of the file, such as n01440764_tench.JPEG.
@@ -33,15 +33,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A list of pictures, where they are published, and on what terms.
+    """A list of images, where they are published, and their terms of use.
 
     Attributes:
         name: of the folder in the cache.
-        repository: git's address of where they are published.
-        commit: the version of it; it pins every file, see `edgezoo.images.samples.commit`.
-        base: address of the folder that holds the files of that commit.
-        terms: what a user has to accept first.
-        path: the list, a line a picture.
+        repository: URL of the git repository.
+        commit: pins every file, see `edgezoo.images.samples.commit`.
+        base: URL of the folder with the files of that commit.
+        terms: that a user must accept first.
+        path: the list, one line per image.
     """
 
     name: str
@@ -53,15 +53,15 @@ class Collection:
 
     @property
     def origin(self) -> str:
-        """Where the pictures come from, for people."""
+        """Repository and commit, as text."""
         return f"{self.repository}, commit {self.commit}"
 
     def samples(self) -> tuple[Sample, ...]:
-        """All pictures, by name."""
+        """Return all images, sorted by name."""
         return _read(self.path)
 
     def sha256(self) -> str:
-        """Hash of the list."""
+        """Return the hash of the list."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
 
@@ -80,7 +80,7 @@ COLLECTION = Collection(
     commit=_COMMIT,
     base=f"https://raw.githubusercontent.com/{_REPOSITORY}/{_COMMIT}/",
     terms=(
-        "These are 1000 pictures of ImageNet, one a class, from\n"
+        "These are 1000 images of ImageNet, one per class, from\n"
         f"https://github.com/{_REPOSITORY}.\n"
         "They are not EdgeZoo's, and its licence does not cover them. The rights are\n"
         "their owners'; ImageNet lets them be used for non-commercial research and\n"

@@ -1,4 +1,4 @@
-"""Samples come by their list, on their terms, and are the pictures of the list."""
+"""Samples come by their list, on their terms, and are the images of the list."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edgezoo.calibration import sources
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.images import imagenet_classes, labelled, samples
 from edgezoo.images.samples import fetch_samples, likeness
+from edgezoo.images.samples.fetch_samples import FetchedSamples
 from edgezoo.images.samples.listing import COLLECTION, Collection
 from edgezoo.system.downloads import Timeouts, seen
 from tests.conftest import SHARED, Ended, run_cli
@@ -26,7 +27,7 @@ QUICK = Timeouts(timeout_s=2, attempts=2, pause_s=0)
 COUNT = 12
 
 
-def _picture(seed: int) -> Image.Image:
+def _image(seed: int) -> Image.Image:
     """Soft blotches, as different as photographs are."""
     chance = np.random.default_rng(seed)
     blotches = chance.integers(0, 256, (7, 9, 3), np.uint8)
@@ -34,28 +35,28 @@ def _picture(seed: int) -> Image.Image:
     return Image.fromarray(blotches).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _jpeg(picture: Image.Image, quality: int = 90) -> bytes:
+def _jpeg(image: Image.Image, quality: int = 90) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=quality)
+    image.save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 
 @pytest.fixture
 def collection(site: FileServer, tmp_path: Path) -> Collection:
-    """A list of pictures, and the server that has them."""
+    """A list of images, and the server that has them."""
     rows = []
     for number, (wnid, word) in enumerate(imagenet_classes.classes()[:COUNT]):
-        picture = _picture(number)
+        image = _image(number)
         name = f"{wnid}_{word}.JPEG"
-        site.files[f"/{name}"] = _jpeg(picture)
-        rows.append(f"{name}\t{picture.width}\t{picture.height}\t{likeness.of_picture(picture)}")
+        site.files[f"/{name}"] = _jpeg(image)
+        rows.append(f"{name}\t{image.width}\t{image.height}\t{likeness.of_image(image)}")
     path = tmp_path / "list.tsv"
     path.write_text("\n".join(rows) + "\n")
     nowhere = str(tmp_path / "repository")
     return Collection("drawn", nowhere, "0" * 40, f"{site.address}/", "Do no harm.", path)
 
 
-def _fetch(collection: Collection) -> dict[str, object]:
+def _fetch(collection: Collection) -> FetchedSamples:
     return samples.fetch(True, collection=collection, timeout=QUICK)
 
 
@@ -68,7 +69,7 @@ def test_terms_come_first(collection: Collection, site: FileServer) -> None:
         samples.fetch(collection=collection)
     assert site.asked == [] and not fetch_samples.home(collection).exists()
     _fetch(collection)
-    assert samples.fetch(collection=collection)["fetched"] == 0, "accepted once"
+    assert samples.fetch(collection=collection).fetched == 0, "accepted once"
     harder = replace(collection, terms="Do less harm.")
     with pytest.raises(UsageError, match="terms"):
         samples.fetch(collection=harder)
@@ -77,7 +78,7 @@ def test_terms_come_first(collection: Collection, site: FileServer) -> None:
 def test_a_folder_a_class(collection: Collection) -> None:
     told: list[int] = []
     facts = samples.fetch(True, collection=collection, timeout=QUICK, progress=told.append)
-    assert (facts["fetched"], facts["here"], facts["altered"], sum(told)) == (12, 12, [], 12)
+    assert (facts.fetched, facts.here, facts.altered, sum(told)) == (12, 12, (), 12)
     assert [path.parent.name for path in _places(collection)] == [
         wnid for wnid, _ in imagenet_classes.classes()[:COUNT]
     ]
@@ -90,13 +91,13 @@ def test_goes_on_and_mends(collection: Collection, site: FileServer) -> None:
     lost, altered = _places(collection)[3:5]
     lost.unlink()
     altered.write_bytes(altered.read_bytes() + b"x")
-    assert samples.look(collection)["altered"] == [altered.name]
-    with pytest.raises(DataError, match="Of the 12 sample images 11 are here"):
+    assert samples.look(collection).altered == (altered.name,)
+    with pytest.raises(DataError, match="Only 11 of the 12 sample images are here"):
         samples.folder(collection)
     site.forget()
-    assert _fetch(collection)["fetched"] == 2
+    assert _fetch(collection).fetched == 2
     assert {path for path, _ in site.asked} == {f"/{lost.name}", f"/{altered.name}"}
-    assert samples.look(collection)["altered"] == []
+    assert samples.look(collection).altered == ()
 
 
 def test_pictures_that_came_in_another_way(collection: Collection, site: FileServer) -> None:
@@ -106,24 +107,22 @@ def test_pictures_that_came_in_another_way(collection: Collection, site: FileSer
     seen.record_path().unlink()
     wrong.write_bytes(right.read_bytes())
     site.forget()
-    assert _fetch(collection)["fetched"] == 1
+    assert _fetch(collection).fetched == 1
     assert [path for path, _ in site.asked] == [f"/{wrong.name}"]
 
 
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Fault(alter=lambda data: data[: len(data) // 2]), "not a whole image"),
+        (Fault(alter=lambda data: data[: len(data) // 2]), "not a complete image"),
         (Fault(alter=lambda data: HTML), "web page"),
-        (Fault(alter=lambda data: _jpeg(_picture(0).resize((1, 200)))), "1 x 200 pixels"),
-        (Fault(alter=lambda data: _jpeg(_picture(99).crop((0, 0, 240, 200)))), "something else"),
-        (Fault(alter=lambda data: b"GIF89a" + data), "not a whole image"),
+        (Fault(alter=lambda data: _jpeg(_image(0).resize((1, 200)))), "1 x 200 pixels"),
+        (Fault(alter=lambda data: _jpeg(_image(99).crop((0, 0, 240, 200)))), "something else"),
+        (Fault(alter=lambda data: b"GIF89a" + data), "not a complete image"),
         (Fault(status=404), "answers 404"),
     ],
 )
-def test_another_picture(
-    collection: Collection, site: FileServer, fault: Fault, words: str
-) -> None:
+def test_another_image(collection: Collection, site: FileServer, fault: Fault, words: str) -> None:
     """The first of the list goes wrong; the others that were on their way stay."""
     name = f"{'_'.join(imagenet_classes.classes()[0])}.JPEG"
     site.faults[f"/{name}"].extend([fault] * 2)
@@ -132,7 +131,7 @@ def test_another_picture(
     assert name in caught.value.message and "go on" in caught.value.hint
     assert name not in {path.name for path in _places(collection)}
     site.forget()
-    assert _fetch(collection)["here"] == COUNT
+    assert _fetch(collection).here == COUNT
 
 
 def test_calibration_on_samples(
@@ -151,7 +150,7 @@ def test_calibration_on_samples(
 
 def test_accuracy_on_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RefusedError, match="trained on"):
+    with pytest.raises(RefusedError, match="training images"):
         labelled.image_files(Path("samples"))
     (tmp_path / "samples").mkdir()
     assert labelled.image_files(Path("samples")) == [], "a folder of that name is a folder"
@@ -170,7 +169,7 @@ def published(collection: Collection, site: FileServer, tmp_path: Path) -> Colle
     for path, data in site.files.items():
         (repository / path.lstrip("/")).write_bytes(data)
     told = ["-c", "user.name=a", "-c", "user.email=a@example.invalid", "-c", "commit.gpgsign=false"]
-    for line in (["init", "--quiet"], ["add", "."], [*told, "commit", "--quiet", "-m", "Pictures"],
+    for line in (["init", "--quiet"], ["add", "."], [*told, "commit", "--quiet", "-m", "Images"],
                  ["config", "uploadpack.allowFilter", "true"],
                  ["config", "uploadpack.allowAnySHA1InWant", "true"]):  # fmt: skip
         subprocess.run(["git", "-C", str(repository), *line], check=True)
@@ -180,24 +179,24 @@ def published(collection: Collection, site: FileServer, tmp_path: Path) -> Colle
 
 
 def test_a_commit_pins_every_byte(published: Collection, site: FileServer) -> None:
-    """What still looks like the picture is found out, also at its first coming."""
+    """What still looks like the image is found out, also at its first coming."""
     name = published.samples()[0].name
-    lighter = _jpeg(_picture(0), 89)
+    lighter = _jpeg(_image(0), 89)
     site.faults[f"/{name}"].extend([Fault(alter=lambda data: lighter)] * 2)
     with pytest.raises(DataError, match=r"not the file of the commit"):
         _fetch(published)
     facts = _fetch(published)
-    assert (facts["here"], facts["checked_by"], facts["because"]) == (COUNT, "commit", None)
+    assert (facts.here, facts.checked_by, facts.because) == (COUNT, "commit", None)
 
 
 def test_without_the_commit_it_is_said_so(
     collection: Collection, published: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts = _fetch(replace(published, commit="0" * 40))
-    assert facts["checked_by"] == "likeness" and "git says" in str(facts["because"])
+    assert facts.checked_by == "likeness" and "git reports" in str(facts.because)
     monkeypatch.setenv("PATH", "")
     facts = _fetch(replace(collection, name="again"))
-    assert facts["checked_by"] == "likeness" and facts["because"] == "git is not installed"
+    assert facts.checked_by == "likeness" and facts.because == "git is not installed"
 
 
 # The list in the project
@@ -224,15 +223,15 @@ def test_pictures_of_the_list_are_known(site: FileServer, tmp_path: Path) -> Non
     for sample in COLLECTION.samples()[::20]:
         (path,) = (SHARED / "imagenet" / "calibration" / sample.wnid).iterdir()
         with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-        picture = picture.resize((picture.width * 2 // 3, picture.height * 2 // 3))
-        site.files[f"/{sample.name}"] = _jpeg(picture, 80)
-        rows.append((sample.name, *picture.size, sample.likeness))
+            image = opened.convert("RGB")
+        image = image.resize((image.width * 2 // 3, image.height * 2 // 3))
+        site.files[f"/{sample.name}"] = _jpeg(image, 80)
+        rows.append((sample.name, *image.size, sample.likeness))
     path = tmp_path / "list.tsv"
     path.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
     nowhere = str(tmp_path / "repository")
     collection = Collection("copies", nowhere, "0" * 40, f"{site.address}/", "", path)
-    assert _fetch(collection)["here"] == 50
+    assert _fetch(collection).here == 50
     rows[7] = (*rows[7][:3], rows[8][3])
     path.with_name("other.tsv").write_text("".join("\t".join(map(str, r)) + "\n" for r in rows))
     mixed = replace(collection, name="mixed", path=path.with_name("other.tsv"))
@@ -256,7 +255,7 @@ def test_fetch_shows_the_terms_and_wants_an_answer(tmp_path: Path) -> None:
 
 
 def test_fetch_from_a_mirror(site: FileServer, tmp_path: Path) -> None:
-    """The published addresses are asked for below it; here it has none of the pictures."""
+    """The published addresses are asked for below it; here it has none of the images."""
     mirror = f"{site.address}/mirror"
     ended = run_cli("samples", "fetch", "--accept-terms", "--json", EDGEZOO_CACHE=str(tmp_path),
                     EDGEZOO_MIRROR=mirror)  # fmt: skip

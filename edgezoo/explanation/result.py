@@ -1,0 +1,51 @@
+"""The result of an explanation, as `edgezoo explain --json` prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from edgezoo.core.typed_json import Count
+from edgezoo.explanation.analysis import Analysis
+from edgezoo.explanation.findings import Finding
+from edgezoo.explanation.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation(Analysis):
+    """The figures about one file, and what they mean.
+
+    Attributes:
+        findings: all faults, starting with that of the verdict.
+    """
+
+    verdict: Verdict
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainResult(Explanation):
+    """Where a quantized file loses accuracy.
+
+    Attributes:
+        reference: keras, or the path of the float file.
+        image_source: synthetic, samples, or the path of the images.
+        unlabelled: why the classes of the images are not known; null if they are.
+        overlap: images that calibrated the file; null if it does not record them.
+        page: the HTML page, if one was requested.
+    """
+
+    artifact: Path
+    format: str
+    model: str
+    reference: str
+    image_source: str
+    unlabelled: str | None
+    overlap: Count | None
+    page: Path | None = None
+
+
+def with_verdict(analysis: Analysis, findings: list[Finding], verdict: Verdict) -> Explanation:
+    """Add findings and verdict to an analysis."""
+    figures = {field.name: getattr(analysis, field.name) for field in fields(analysis)}
+    return Explanation(**figures, verdict=verdict, findings=tuple(findings))
