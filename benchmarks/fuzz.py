@@ -42,7 +42,7 @@ GOOD_EXITS = {0, 2, 3, 5}
 SETTLED = 300  # inputs of a kind after which memory should not grow: libraries come late
 MAX_GROWTH = 1.10
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_DEATH = re.compile(r"died \((SIG\w+)\)|came no further|was killed|needs more memory")
+_DEATH = re.compile(r"died \((SIG\w+)\)|made no progress|was killed|needs more memory")
 LIGHT = [
     "edgezoo.system.process", "edgezoo.system.sandbox", "edgezoo.inspection.inspect_file",
     "edgezoo.evaluation.accuracy", "edgezoo.inference.classification", "edgezoo.bundling.make",

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -46,7 +46,7 @@ class Stage:
         from edgezoo.calibration.observation import Observation
         from edgezoo.calibration.sources import open_images
         from edgezoo.networks.arguments import taken_from
-        from edgezoo.pipeline.children import _network_input
+        from edgezoo.pipeline import children
         from edgezoo.pipeline.export_run import Work
         from edgezoo.pipeline.plan import resolve
         from edgezoo.pipeline.request import ExportRequest
@@ -67,10 +67,11 @@ class Stage:
         self.work = Work(resolve(request), folder, lambda _: None, False)
         self.work.choose_images()
         self.work.make_source()
-        self.work._call("observe_network", **self.work._calibrated())
+        self.images = self.work._calibration_images()
+        self.work._call(children.observe_network, folder, self.work.contract, self.images)
         self.folder = folder
         self.plain = folder / "plain.tflite"
-        self.feed = _network_input(self.work.contract.to_json())
+        self.feed = children._network_input(self.work.contract)
         self.seen = Observation.load(folder / "observation.json")
         assert self.work.calibration is not None
         self.pixels = open_images(self.work.calibration.path).array()
@@ -107,15 +108,14 @@ class Stage:
         import numpy as np
 
         from edgezoo.evaluation.agreement import sqnr_db
-        from edgezoo.pipeline.children import export_files
+        from edgezoo.pipeline import children
         from edgezoo.pipeline.export_run import answers_to
 
         ((_, job),) = self.work.plan.jobs
-        calls = self.work._calibrated()
-        made = export_files(**calls, jobs=[{"job": asdict(job), "stem": "scored"}])
+        jobs = (children.FileJob(job, "scored"),)
+        (path,) = children.export_files(self.folder, self.work.contract, jobs, self.images)
         assert self.work.labelled is not None
         pixels = self.work.labelled.pixels
-        path = Path(made["paths"][0])
         found = np.load(self.work.answers({"tflite": [path]}, pixels)[path])
         exact = np.load(answers_to(pixels))
         classes = np.array(self.work.labelled.classes)
@@ -195,7 +195,7 @@ def rows_of(stage: Stage) -> dict[str, Callable[[], dict[str, Any]]]:
             return stage.measure(**options)
 
     module = "edgezoo.calibration.bias_correction"
-    nearest = mock.patch(f"{module}.choose_levels", return_value=None)
+    nearest = mock.patch(f"{module}.quantize_weights", return_value=None)
     no_shift = mock.patch(f"{module}.mean_shift", return_value=np.float32(0))
     return {
         "min/max ranges alone (fast)": lambda: stage.measure(effort="fast"),

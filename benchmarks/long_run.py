@@ -70,9 +70,9 @@ def export(folder: Path, seed: int) -> list[Path]:
 
     made = edgezoo.export(
         "mobilenet", output=folder, alpha=0.25, input_size=SIZE, weights="random", seed=seed,
-        precisions=("int8",), effort="fast", calibration_count=8, verify_count=8,
+        precision=("int8",), effort="fast", calibration_count=8, verify_count=8,
     )  # fmt: skip
-    return [Path(entry["path"]) for entry in made.artifacts]
+    return [entry.path for entry in made.artifacts]
 
 
 def rounds(count: int, files: list[Path], images: Path | None) -> list[dict[str, Any]]:

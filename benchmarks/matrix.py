@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,8 @@ def one_model(model: str, folder: Path) -> None:
     """All cells of a model, written as soon as each is done."""
     import numpy as np
 
-    from edgezoo.core import registry
+    from edgezoo.core import registry, typed_json
+    from edgezoo.pipeline import children
     from edgezoo.pipeline.export_run import Work, answers_to
     from edgezoo.pipeline.plan import resolve
     from edgezoo.pipeline.request import ExportRequest
@@ -84,24 +84,20 @@ def one_model(model: str, folder: Path) -> None:
               "weights": request.weights, "input_size": work.plan.size,
               "images": SCORED, "classes_seen": len(set(exact.argmax(1).tolist()))}  # fmt: skip
     for _, job in work.plan.jobs:
-        made = process.call(
-            "edgezoo.pipeline.children:export_files",
-            {
-                "directory": str(folder),
-                "contract": work.contract.to_json(),
-                "calibration": str(work.calibration.path),
-                "jobs": [{"job": asdict(job), "stem": work.plan.file_stem(job)}],
-            },
+        jobs = (children.FileJob(job, work.plan.file_stem(job)),)
+        made = process.Launcher().call(
+            children.export_files, folder, work.contract, jobs, work.calibration.path
         )
-        path = Path(made["paths"][0])
-        steps = {"source": work.usage["make_source"], "export": made["_usage"]}
+        (path,) = made.value
+        steps = {"source": work.usage["make_source"], "export": made.usage}
         if job.precision == "int8":
             intermediate = "prepared.tflite" if job.format == "tflite" else "prepared.onnx"
             steps |= {
                 "observe": work.usage["observe_network"],
                 "prepare": work.usage[f"prepare_{intermediate}"],
             }
-        cell = {**shared, "format": job.format, "precision": job.precision, "steps": steps,
+        cell = {**shared, "format": job.format, "precision": job.precision,
+                "steps": typed_json.encode(steps),
                 "bytes": registry.load_artifact(path).bytes, "operations": operations(path),
                 **scores(path, work.verification, exact), "latency": latency(path)}  # fmt: skip
         cell_path(model, job.format, job.precision).write_text(json.dumps(cell, indent=1) + "\n")
@@ -119,21 +115,20 @@ def scores(path: Path, pixels: Path, exact: Any) -> dict[str, Any]:
     """The file in its runtime against the Keras network."""
     import numpy as np
 
+    from edgezoo.core import typed_json
     from edgezoo.evaluation.agreement import agreement_top1, sqnr_db
+    from edgezoo.pipeline import children
     from edgezoo.system import process
 
     output = path.with_name(f"{path.name}.npy")
-    facts = process.call(
-        "edgezoo.pipeline.children:predict_files",
-        {"paths": [str(path)], "pixels": str(pixels), "outputs": [str(output)]},
-    )
+    ran = process.Launcher().call(children.predict_files, (path,), pixels, (output,))
     found = np.load(output)
     return {
         "sqnr_db": round(sqnr_db(exact, found), 2),
         "agreement": agreement_top1(exact, found),
         "finite": bool(np.isfinite(found).all()),
         "spread": float(np.ptp(found, axis=0).max()),
-        "run": facts["_usage"],
+        "run": typed_json.encode(ran.usage),
     }
 
 

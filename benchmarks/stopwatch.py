@@ -28,6 +28,7 @@ from typing import Any
 
 import _common as common
 
+from edgezoo.measurement.child import Stopwatch
 from edgezoo.measurement.session import Subject, measure
 from edgezoo.measurement.statistics import ratio
 from edgezoo.system.process import Conversation
@@ -149,9 +150,9 @@ TOOLS = {"openvino": ("benchmark_app", benchmark_app), "tflite": ("litert-benchm
 def compare(kind: str, path: Path, rounds: int) -> dict[str, Any]:
     """Medians of all measurers of one file, round by round."""
     other = Bare(kind, path)
-    with Conversation("edgezoo.measurement.child:Stopwatch") as ours:
-        ours.ask("open", path=str(path), device="cpu", threads=1, cpus=None)
-        once = statistics.median(ours.ask("block", runs=50, lead_in=50)["wall_ns"]) / 1e9
+    with Conversation(Stopwatch) as ours:
+        ours.ask(Stopwatch.open, path, "cpu", 1, None)
+        once = statistics.median(ours.ask(Stopwatch.block, 50, 50)["wall_ns"]) / 1e9
         runs = max(30, round(0.1 / once))
         other.block(runs)
         found: dict[str, list[float]] = {"edgezoo": [], "bare loop": []}
@@ -161,7 +162,7 @@ def compare(kind: str, path: Path, rounds: int) -> dict[str, Any]:
             if name in TOOLS.get(kind, ()):
                 found.setdefault(name, []).append(TOOLS[kind][1](path, runs))
                 return
-            facts = (ours.ask("block", runs=runs, lead_in=2) if name == "edgezoo"
+            facts = (ours.ask(Stopwatch.block, runs, 2) if name == "edgezoo"
                      else other.block(runs))  # fmt: skip
             found[name].append(statistics.median(facts["wall_ns"]) / 1e6)
             cpu[name].append(facts["cpu_ns"] / runs / 1e6)

@@ -1,72 +1,69 @@
-"""Sequential bias correction: give each layer back the mean that rounding took from it.
+"""Sequential bias correction: give each layer back the mean that quantization took from it.
 
-Rounded weights and activations shift the mean of a layer's output, channel by channel, and the
-shifts add up through the network. Layer by layer, on the inputs that the quantized network
-itself produces, the difference of the means goes into the bias. Positions where the float
-activation clips are left out: what happens there is not seen by the next layer.
+Quantized weights and activations shift the mean of a layer's output, channel by channel, and the
+shifts add up through the network. The empirical variant of Nagel et al., Data-Free Quantization
+Through Weight Equalization and Bias Correction, 2019, https://arxiv.org/abs/1906.04721, section
+4.2 and appendix D:
 
-Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction,
-2019, https://arxiv.org/abs/1906.04721, section 4.2 (empirical variant, their appendix D).
+    1. Run the images through the float network.
+    2. Layer by layer, run them through the quantized network, on the inputs that it itself
+       produces, so that a layer also corrects the shifts of the layers before it.
+    3. Add the difference of the mean outputs of each channel to the layer's bias.
+
+Ours: positions where the float activation clips are left out of step 3. The next layer sees the
+bound of the activation there, for any bias.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgezoo.calibration.gptq import choose_levels
-from edgezoo.core.recipe import Recipe
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.calibration.gptq import quantize_weights
+from edgezoo.core.recipe import Ranges, Recipe
 from edgezoo.core.rounding import fake_quantize, round_weights
 from edgezoo.formats import tflite_flatbuffer
-from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# Fewer unclipped values than this say nothing about a channel's mean.
+# Fewer unclipped values are too few to estimate a channel's mean.
 _LEAST_VALUES = 16
 
-Values = dict[int, "NDArray[np.float32]"]
 Scales = dict[str, list[float]]
 
 
 def correct_layers(
-    path: Path, inputs: NDArray[np.float32], ranges: dict[str, tuple[float, float]], recipe: Recipe
+    path: Path, inputs: NDArray[np.float32], ranges: Ranges, recipe: Recipe
 ) -> tuple[int, Scales]:
     """Correct the biases of a float TFLite network in place, for 8-bit weights and activations.
 
     Args:
         path: the float network; rewritten.
         inputs: what enters it, shape (n, size, size, 3).
-        ranges: minimum and maximum of each activation by tensor name, of the float network.
-        recipe: how the quantizer rounds weights, and which layers it leaves in float.
+        ranges: of the activations of the float network.
+        recipe: how the quantizer rounds weights, and which layers stay in float.
 
     Returns:
-        How many layers were corrected, and the scales of weights that stand on their grid
-        already, by layer: no maximum of the weights tells them.
+        How many layers were corrected, and the scales of weights that are on their grid already,
+        by layer: they no longer follow from the largest weight.
     """
     network = StepwiseNetwork(path)
-    last = network.last_uses()
     exact: Values = {network.input: inputs}
     rounded: Values = {network.input: inputs}
     scales: Scales = {}
     corrected = 0
     for step in network.steps:
-        exact[step.output] = network.run(step, exact)
-        name = network.name(step.output)
-        result = _run_rounded(network, step, exact[step.output], rounded, recipe, scales)
+        exact[step.output] = network.run(step, exact)  # step 1
+        result = _run_quantized(network, step, exact[step.output], rounded, recipe, scales)
         corrected += step.bias is not None
-        rounded[step.output] = fake_quantize(result, *ranges[name])
-        for tensor in step.computed_inputs:
-            if last[tensor] == step.index:
-                exact.pop(tensor, None)
-                rounded.pop(tensor, None)
+        rounded[step.output] = fake_quantize(result, *ranges[network.name(step.output)])
+        network.forget(step, exact, rounded)
     tflite_flatbuffer.write_model(network.model, path)
     return corrected, scales
 
 
-def _run_rounded(
+def _run_quantized(
     network: StepwiseNetwork,
     step: Step,
     exact: NDArray[np.float32],
@@ -74,45 +71,41 @@ def _run_rounded(
     recipe: Recipe,
     scales: Scales,
 ) -> NDArray[np.float32]:
-    """One layer of the quantized network, its bias corrected first where it has one."""
-    import numpy as np
-
+    """Run one layer of the quantized network, its bias corrected first where it has one."""
     if step.weights is None:
         return network.run(step, values)
-    weights = _rounded_weights(network, step, values, recipe, scales)
+    weights = _quantized_weights(network, step, values, recipe, scales)
     if step.bias is None:
         return network.run(step, values, weights)
     low, high = network.activation(step)
-    linear = network.run(step, values, weights, linear=True)
-    shift = mean_shift(exact, linear, low, high)
+    linear = network.run(step, values, weights, linear=True)  # step 2
+    shift = mean_shift(exact, linear, low, high)  # step 3
     network.set_constant(step.bias, network.constant(step.bias) + shift)
     linear += shift
     return np.clip(linear, low, high, out=linear)
 
 
-def _rounded_weights(
+def _quantized_weights(
     network: StepwiseNetwork, step: Step, values: Values, recipe: Recipe, scales: Scales
 ) -> NDArray[np.float32]:
-    """A layer's weights as the quantizer will have them; chosen ones go into the network."""
+    """Return a layer's weights as the quantizer will have them; write those that GPTQ chose."""
     assert step.weights is not None
     weights: NDArray[np.float32] = network.constant(step.weights)
     name = network.name(step.output)
     if name in recipe.float_layers:
         return weights
-    chosen = choose_levels(network, step, values[step.computed_inputs[0]], recipe)
-    if chosen is not None:
-        network.set_constant(step.weights, chosen[0])
-        scales[name] = chosen[1].tolist()
-        return chosen[0]
-    return round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
+    chosen = quantize_weights(network, step, values[step.computed_inputs[0]], recipe)
+    if chosen is None:
+        return round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
+    network.set_constant(step.weights, chosen[0])
+    scales[name] = chosen[1].tolist()
+    return chosen[0]
 
 
 def mean_shift(
     exact: NDArray[np.float32], linear: NDArray[np.float32], low: float, high: float
 ) -> NDArray[np.float32]:
     """Mean of exact minus linear per channel (the last axis), where exact does not clip."""
-    import numpy as np
-
     axes = tuple(range(exact.ndim - 1))
     free = (exact > low) & (exact < high)
     count = free.sum(axes)

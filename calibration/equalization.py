@@ -1,32 +1,32 @@
-"""Cross-layer equalization: let neighbouring layers share out the ranges of their channels.
+"""Cross-layer equalization: bring the ranges of the channels of neighbouring layers together.
 
-One scale for a whole tensor drowns the channels whose weights are small. A channel between two
-layers may be divided by any s > 0 in the first and multiplied by it in the second without a
-change of the function, as long as the activation between them commutes with it. ReLU does.
-ReLU6 does only where it does not clip before and after: a channel that reaches 6 keeps its
-scale, and one that does not may grow until it does. So the function stays exact on everything
-that the calibration images showed.
+With one scale for a whole tensor, small weights of a channel drown in rounding. A channel between
+two layers may be divided by any s > 0 in the first and multiplied by s in the second without a
+change of the function, as long as the activation f between them satisfies f(s x) = s f(x). Nagel
+et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019,
+https://arxiv.org/abs/1906.04721, section 4.1: with channel ranges r1 of the first layer and r2 of
+the second, s = sqrt(r1 / r2) makes them equal; repeat over all pairs until that settles.
 
-Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction,
-2019, https://arxiv.org/abs/1906.04721, section 4.1; the bound for ReLU6 is our own.
+Ours: the ranges are relative to the largest of their tensor, so that no tensor as a whole grows;
+and a bound for ReLU6, which scales only where it does not clip before and after. A channel that
+reaches 6 keeps its scale, one that does not may grow until it does. So the function stays exact
+on everything that the calibration images showed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, preserving_interpreter
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 _ROUNDS = 20
 _LARGEST = 1e3
-_IN_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1}
 # Operations between two layers that a channel's scale passes through.
 _TRANSPARENT = ("PAD",)
 
@@ -57,7 +57,7 @@ def equalize(
 
 
 def _pairs(network: StepwiseNetwork) -> list[tuple[Step, Step]]:
-    """Layers with weights of which one alone reads what the other gives."""
+    """Find pairs of layers with weights where the second alone reads the output of the first."""
     readers: dict[int, list[Step]] = {}
     for step in network.steps:
         for tensor in step.computed_inputs:
@@ -80,14 +80,12 @@ def _channel_highs(
     pixels: NDArray[np.uint8],
     feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
 ) -> dict[int, NDArray[np.float32]]:
-    """The largest value of each channel of each layer with weights, by tensor."""
-    import numpy as np
-
+    """Return the largest value of each channel of each layer with weights, by tensor."""
     interpreter = preserving_interpreter(path)
     layers = [step.output for step in network.steps if step.weights is not None]
     highs: dict[int, Any] = dict.fromkeys(layers, -np.inf)
-    for picture in pixels:
-        interpreter.set_tensor(network.input, feed(picture)[None])
+    for image in pixels:
+        interpreter.set_tensor(network.input, feed(image)[None])
         interpreter.invoke()
         for tensor in layers:
             values = interpreter.get_tensor(tensor)
@@ -98,10 +96,10 @@ def _channel_highs(
 def _silence_dead_channels(
     network: StepwiseNetwork, first: Step, second: Step, high: NDArray[np.float32]
 ) -> None:
-    """Take weights away that no image makes use of: often the largest of their layer.
+    """Set the weights of channels to 0 that are 0 on all images.
 
-    A channel whose batch norm saw no variance has weights divided by almost nothing, and is cut
-    off by the ReLU all the same.
+    A channel whose batch norm saw no variance has weights that were divided by almost nothing,
+    often the largest of their layer, although the ReLU cuts it off.
     """
     assert first.weights is not None and first.bias is not None and second.weights is not None
     before, after = network.constant(first.weights), network.constant(second.weights)
@@ -110,25 +108,21 @@ def _silence_dead_channels(
     alive = (high > 0).astype(before.dtype)
     network.set_constant(first.weights, before * _along(alive, first.channel_axis, before.ndim))
     network.set_constant(first.bias, network.constant(first.bias) * alive)
-    if after.shape[_IN_AXIS[second.kind]] == len(high):
-        network.set_constant(
-            second.weights, after * _along(alive, _IN_AXIS[second.kind], after.ndim)
-        )
+    if after.shape[second.input_axis] == len(high):
+        network.set_constant(second.weights, after * _along(alive, second.input_axis, after.ndim))
 
 
 def _equalize_pair(
     network: StepwiseNetwork, first: Step, second: Step, highs: dict[int, NDArray[np.float32]]
 ) -> None:
     """Divide the first layer's channels by s, multiply the second's inputs by it."""
-    import numpy as np
-
     assert first.weights is not None and first.bias is not None and second.weights is not None
     before, after = network.constant(first.weights), network.constant(second.weights)
-    out_axis, in_axis = first.channel_axis, _IN_AXIS[second.kind]
+    out_axis, in_axis = first.channel_axis, second.input_axis
     if before.shape[out_axis] != after.shape[in_axis]:
-        return  # a depth multiplier: one input channel feeds several
+        return  # a depth multiplier: one input channel feeds several outputs
     widths, reach = _channel_widths(before, out_axis), _channel_widths(after, in_axis)
-    live = (widths > 0) & (reach > 0)
+    live = (widths > 0) & (reach > 0)  # r1 and r2
     if not live.any():
         return
     ratio = (widths / widths.max()) / np.where(live, reach / reach.max(), 1)
@@ -136,7 +130,8 @@ def _equalize_pair(
     ceiling = network.activation(first)[1]
     high = highs[first.output]
     if np.isfinite(ceiling):
-        room = np.clip(high / ceiling, 1 / _LARGEST, 1)  # s below this would clip
+        # ReLU6: dividing by less than high / 6 would push the channel's maximum above 6.
+        room = np.clip(high / ceiling, 1 / _LARGEST, 1)
         scales = np.where(high >= ceiling, 1, np.maximum(scales, room))
     scales = np.clip(scales, 1 / _LARGEST, _LARGEST).astype(np.float32)
     highs[first.output] = np.asarray(high / scales)
@@ -146,8 +141,6 @@ def _equalize_pair(
 
 
 def _channel_widths(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    import numpy as np
-
     return np.asarray(np.abs(weights).max(tuple(i for i in range(weights.ndim) if i != axis)))
 
 

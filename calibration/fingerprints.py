@@ -1,9 +1,9 @@
-"""What an int8 file remembers of the images that it was calibrated on.
+"""Fingerprints of the images that an int8 file was calibrated on, stored in the file.
 
-An accuracy that is measured on them proves nothing, so each image leaves the first bytes of a
-SHA-256 in the file's metadata: of the image file, so that another name hides nothing, or of the
-pixels where an array was given. Five bytes an image keep 500 images within 3.4 kB; one of 50,000
-other images is then taken for one of those by chance in one evaluation of 40,000.
+An accuracy that is measured on these images proves nothing, so evaluations look for them. A
+fingerprint is the first bytes of a SHA-256: of the image file, so that renaming hides nothing, or
+of the pixels of an array. With five bytes, 500 images take 3.4 kB; the chance that one of 50,000
+other images matches one of them is 1 in 40,000.
 """
 
 from __future__ import annotations
@@ -12,90 +12,84 @@ import base64
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.core.calibration_metadata import CalibrationMetadata, Fingerprints
 from edgezoo.core.errors import DataError, interpreting
 from edgezoo.core.files import file_sha256
 from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.images.shards import Member
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 BYTES = 5
 
 
 def of_file(path: Path | Member) -> bytes:
-    """Fingerprint of an image file's bytes."""
+    """Return the fingerprint of an image file."""
     return bytes.fromhex(file_sha256(path))[:BYTES]
 
 
 def of_pixels(pixels: NDArray[np.uint8]) -> bytes:
-    """Fingerprint of decoded pixels: uint8 RGB, shape (size, size, 3)."""
+    """Return the fingerprint of decoded pixels: uint8 RGB, shape (size, size, 3)."""
     return hashlib.sha256(pixels.tobytes()).digest()[:BYTES]
 
 
-def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> dict[str, Any]:
-    """A JSON object for the metadata; sorted, so that it tells no order."""
+def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> Fingerprints:
+    """Join fingerprints for the metadata; sorted, so that they do not reveal an order."""
     joined = b"".join(sorted(set(prints)))
-    return {"of": of, "bytes": BYTES, "sha256": base64.b64encode(joined).decode()}
+    return Fingerprints(of, BYTES, base64.b64encode(joined).decode())
 
 
 def overlapping(
-    metadata: dict[str, Any],
+    metadata: CalibrationMetadata,
     paths: Iterable[Path | Member],
     size: int,
     resize: Resize = USUAL_RESIZE,
 ) -> list[Path | Member] | None:
-    """Which image files calibrated an artifact.
+    """Return the image files that an artifact was calibrated on.
 
     Args:
-        metadata: `contract.calibration` of the artifact.
+        metadata: of the artifact's contract.
         paths: image files, or members of tar files.
-        size, resize: of the contract, for metadatas that were made of pixels.
+        size, resize: of the contract, for fingerprints of pixels.
 
     Returns:
-        None where the metadata cannot tell, as in files of earlier versions.
+        None where the metadata has no fingerprints, as in files of earlier versions.
     """
-    if metadata.get("source") == "synthetic":
-        return []
-    found = _known(metadata)
-    if found is None:
-        return None
-    known, step, kind = found
+    found = metadata.fingerprints
+    if metadata.source == "synthetic" or found is None:
+        return [] if metadata.source == "synthetic" else None
+    known = _known(found)
 
     def fingerprint(path: Path | Member) -> bytes | None:
         try:
-            if kind == "pixels":
-                return of_pixels(load_pixels(path, size, resize))[:step]
-            return of_file(path)[:step]
+            if found.of == "pixels":
+                return of_pixels(load_pixels(path, size, resize))[: found.bytes]
+            return of_file(path)[: found.bytes]
         except (OSError, DataError):
-            return None  # whoever scores it will say so
+            return None  # reported by the code that goes on to use the image
 
     return [path for path in paths if fingerprint(path) in known]
 
 
-def overlapping_pixels(metadata: dict[str, Any], prints: Iterable[bytes]) -> int | None:
-    """How many decoded pictures, by their fingerprints (`of_pixels`), calibrated an artifact.
+def overlapping_pixels(metadata: CalibrationMetadata, prints: Iterable[bytes]) -> int | None:
+    """Count the images, by fingerprints of their pixels, that an artifact was calibrated on.
 
-    None where the metadata cannot tell: that of image files knows no pixels.
+    None where the metadata has no fingerprints, or those of image files.
     """
-    if metadata.get("source") == "synthetic":
+    found = metadata.fingerprints
+    if metadata.source == "synthetic":
         return 0
-    found = _known(metadata)
-    if found is None or found[2] != "pixels":
+    if found is None or found.of != "pixels":
         return None
-    known, step, _ = found
-    return sum(fingerprint[:step] in known for fingerprint in prints)
+    known = _known(found)
+    return sum(fingerprint[: found.bytes] in known for fingerprint in prints)
 
 
-def _known(metadata: dict[str, Any]) -> tuple[set[bytes], int, str] | None:
-    """Fingerprints, the length of each, and what they are of; None in earlier versions' files."""
-    facts = metadata.get("fingerprints")
-    if facts is None:
-        return None
+def _known(found: Fingerprints) -> set[bytes]:
     with interpreting("The metadata of the calibration in the file"):
-        data, step, kind = base64.b64decode(facts["sha256"]), int(facts["bytes"]), str(facts["of"])
-        return {data[i : i + step] for i in range(0, len(data), step)}, step, kind
+        data = base64.b64decode(found.sha256)
+    return {data[i : i + found.bytes] for i in range(0, len(data), found.bytes)}

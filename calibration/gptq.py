@@ -1,44 +1,50 @@
-"""GPTQ rounding: choose each weight's level by what the layer sees, not by the nearest.
+"""GPTQ rounding: weights take the value that changes the layer's output least, not the nearest one.
 
-Column by column, the error that rounding one input's weights makes is taken up by the weights of
-the inputs still to come, as the second moments of the layer's inputs say. Each channel's largest
-weight keeps its level, so that a quantizer which derives the scale from it finds the same grid.
+Algorithm 1 of Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
+Transformers, 2022, https://arxiv.org/abs/2210.17323. Its steps, with the numbers that the comments
+below refer to:
 
-Source: Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-Transformers, 2022, https://arxiv.org/abs/2210.17323, algorithm 1.
+    1. H = X X^T + lambda I, the damped Hessian of the squared error of the layer's output
+       (the paper's factor 2 cancels out).
+    2. Replace H by U, the upper Cholesky factor of its inverse.
+    3. Quantize column j of the weights.
+    4. Divide its quantization error by U[j, j].
+    5. Subtract the error times U[j, j:] from the columns of this block that are still to come.
+    6. After each block, do the same for all columns behind it.
+
+Ours: the largest weight of each channel keeps its quantized value, so that a quantizer that
+derives the scale from it finds the same grid; and on the pair-safe grid step 3 limits the second
+value of each pair.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from edgezoo.core.rounding import PAIR_LEVELS, weight_scales
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.core.recipe import Recipe
+from edgezoo.core.rounding import PAIR_LIMIT, weight_scales
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Nearest = Callable[[int, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from edgezoo.core.recipe import Recipe
-
-    Nearest = Callable[[int, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-
-# More inputs than this make the matrix of second moments too large (85 MB at 4608).
+# More inputs than this make the Hessian too large (85 MB at 4608).
 _MOST_INPUTS = 4608
-# Numbers that the patches of one layer may hold; of large kernels fewer positions are taken.
+# Numbers that the patches of one layer may hold; large kernels are sampled at fewer positions.
 _PATCH_VALUES = 2**25
-# Errors are passed on to a block of inputs at once; from many inputs on, in single precision.
+# Columns in a block of step 6; from _LARGE inputs on, single precision.
 _BLOCK, _LARGE = 128, 1025
-# Share of the mean diagonal that is added to it, as in the paper.
+# Share of the mean diagonal that step 1 adds to the diagonal, as in the paper.
 _DAMPING = 0.01
 
 
-def choose_levels(
+def quantize_weights(
     network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], recipe: Recipe
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Rounded weights of a layer.
+    """Quantize the weights of a layer.
 
     Args:
         network: holds the layer.
@@ -48,53 +54,46 @@ def choose_levels(
 
     Returns:
         Weights on the grid, in TFLite's layout, and the grid's scales, one for each output
-        channel; None where the nearest level is the better choice (too many inputs, or an odd
-        number of channels on the pair-safe grid, whose pairs are not known).
+        channel. None where rounding to the nearest is better: too many inputs, or an odd number
+        of channels on the pair-safe grid, where it is not known which weights form a pair.
     """
-    import numpy as np
-
     assert step.weights is not None
     weights = network.constant(step.weights)
-    scales = weight_scales(weights, step.channel_axis, recipe.grid, recipe.granularity)
-    if step.kind == "DEPTHWISE_CONV_2D":
-        if weights.shape[3] != inputs.shape[-1]:
+    scales = weight_scales(weights, step.channel_axis, recipe.grid, recipe.granularity).reshape(-1)
+    moved = np.moveaxis(weights, step.channel_axis, 0)
+    rows = moved.reshape(len(moved), -1)
+    # Depthwise kernels multiply in 16 bits on x86: they need no pair-safe values.
+    paired = recipe.grid == "pair-safe" and not step.depthwise
+    if step.depthwise:
+        if len(rows) != inputs.shape[-1]:
             return None
-        moments = moments_of(network, step, inputs, recipe.positions)
-        rows = weights[0].reshape(-1, weights.shape[3]).T  # (channels, taps)
-        levels = _round_rows(rows / scales.reshape(-1, 1), moments, None)
-        rounded = (levels * scales.reshape(-1, 1)).T.reshape(weights.shape)
-        return rounded.astype(np.float32), scales.reshape(-1)
-    rows = weights.reshape(len(weights), -1)
-    paired = recipe.grid == "pair-safe"
-    if rows.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
+    elif rows.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
         return None
-    moments = moments_of(network, step, inputs, recipe.positions)
-    levels = _round_rows(rows / scales.reshape(-1, 1), moments, PAIR_LEVELS if paired else None)
-    rounded = (levels * scales.reshape(-1, 1)).reshape(weights.shape)
-    return rounded.astype(np.float32), scales.reshape(-1)
+    hessian = hessian_of(network, step, inputs, recipe.positions)
+    quantized = _quantize_rows(rows / scales[:, None], hessian, PAIR_LIMIT if paired else None)
+    rounded = (quantized * scales[:, None]).reshape(moved.shape)
+    return np.moveaxis(rounded, 0, step.channel_axis).astype(np.float32), scales
 
 
-def moments_of(
+def hessian_of(
     network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], positions: int
 ) -> NDArray[np.float32]:
-    """Second moments of what each output of a layer is summed from.
+    """Return X X^T of step 1, where X holds what each output of a layer is summed from.
 
     Args:
-        network, step, inputs: as of `choose_levels`.
+        network, step, inputs: as of `quantize_weights`.
         positions: of a convolution's output, at the most.
 
     Returns:
         Shape (1, inputs, inputs); of a depthwise convolution (channels, taps, taps).
     """
-    import numpy as np
-
     assert step.weights is not None
     shape = network.graph.tensors[step.weights].shape
-    if step.kind == "FULLY_CONNECTED":
+    if len(shape) == 2:
         columns = inputs.reshape(-1, int(shape[1]))
         return (columns.T @ columns)[None]
     patches = _patches(network, step, inputs, [int(n) for n in shape[1:3]], positions)
-    if step.kind == "DEPTHWISE_CONV_2D":
+    if step.depthwise:
         channels = np.ascontiguousarray(patches.transpose(2, 1, 0))
         return np.asarray(channels @ channels.transpose(0, 2, 1))
     columns = patches.reshape(len(patches), -1)
@@ -104,9 +103,7 @@ def moments_of(
 def _patches(
     network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], kernel: Any, positions: int
 ) -> NDArray[np.float32]:
-    """What some output positions of a convolution see: shape (positions, taps, channels)."""
-    import numpy as np
-
+    """Return the inputs of some output positions: shape (positions, taps, channels)."""
     options = network.graph.operators[step.index].builtinOptions
     stride = (options.strideH, options.strideW)
     dilation = (max(1, options.dilationHFactor), max(1, options.dilationWFactor))
@@ -127,91 +124,85 @@ def _patches(
     return np.ascontiguousarray(taken.reshape(*taken.shape[:2], -1).transpose(0, 2, 1))
 
 
-def _round_rows(
-    rows: NDArray[Any], moments: NDArray[np.float32], pair_levels: int | None
+def _quantize_rows(
+    rows: NDArray[Any], hessian: NDArray[np.float32], pair_limit: int | None
 ) -> NDArray[np.float64]:
-    """Levels of rows in units of their scale.
+    """Quantize rows in units of their scale.
 
     Args:
         rows: shape (channels, inputs).
-        moments: as of `spread_errors`.
-        pair_levels: the most that two neighbouring levels of equal sign may add up to.
+        hessian: as of `propagate_errors`.
+        pair_limit: the most that two neighbouring quantized values of equal sign may add up to.
     """
-    import numpy as np
-
     largest = np.abs(rows).argmax(1)
 
     def nearest(
-        j: int, wanted: NDArray[np.float64], levels: NDArray[np.float64]
+        j: int, wanted: NDArray[np.float64], quantized: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         low: Any = -127.0
         high: Any = 127.0
-        if pair_levels is not None and j % 2:
-            low = np.maximum(low, -pair_levels - np.minimum(levels[j - 1], 0))
-            high = np.minimum(high, pair_levels - np.maximum(levels[j - 1], 0))
+        if pair_limit is not None and j % 2:
+            # The pair's first value is fixed: leave this one no more than the rest of the limit.
+            low = np.maximum(low, -pair_limit - np.minimum(quantized[j - 1], 0))
+            high = np.minimum(high, pair_limit - np.maximum(quantized[j - 1], 0))
         return np.clip(np.rint(np.where(largest == j, rows[:, j], wanted)), low, high)
 
-    return spread_errors(rows, moments, nearest)
+    return propagate_errors(rows, hessian, nearest)
 
 
-def spread_errors(
-    rows: NDArray[Any], moments: NDArray[np.float32], nearest: Nearest
+def propagate_errors(
+    rows: NDArray[Any], hessian: NDArray[np.float32], nearest: Nearest
 ) -> NDArray[np.float64]:
-    """Round rows input by input; those to come take up what rounding loses.
+    """Quantize rows input by input; the inputs still to come compensate for each error.
 
     Args:
         rows: shape (channels, inputs).
-        moments: second moments of the inputs, one matrix for all rows or one for each, which is for
-            kernels of few taps.
-        nearest: rounds what all channels want of input j, given what was rounded before it, shape
+        hessian: one matrix for all rows, or one for each, which is for kernels of few taps.
+        nearest: quantizes input j of all channels, given what was quantized before it, shape
             (inputs, channels).
 
     Returns:
         Shape (channels, inputs).
     """
-    import numpy as np
-
-    # Inputs first: what is worked on at a time lies side by side in memory.
+    # Inputs first: what is worked on at a time is contiguous in memory.
     work = np.ascontiguousarray(rows.astype(np.float64).T)
     width, channels = work.shape
-    upper = _error_spread(moments)
+    upper = _inverse_factor(hessian)  # steps 1 and 2
     block = _BLOCK if len(upper) == 1 else width
-    rounded, errors = np.empty_like(work), np.empty((min(block, width), channels))
+    quantized, errors = np.empty_like(work), np.empty((min(block, width), channels))
     for start in range(0, width, block):
         end = min(start + block, width)
         for j in range(start, end):
-            rounded[j] = nearest(j, work[j], rounded)
-            error = (work[j] - rounded[j]) / upper[:, j, j]
-            work[j + 1 : end] -= upper[:, j, j + 1 : end].T * error
+            quantized[j] = nearest(j, work[j], quantized)  # step 3
+            error = (work[j] - quantized[j]) / upper[:, j, j]  # step 4
+            work[j + 1 : end] -= upper[:, j, j + 1 : end].T * error  # step 5
             errors[j - start] = error
         if end < width:
-            work[end:] -= upper[0, start:end, end:].T @ errors[: end - start]
-    return rounded.T
+            work[end:] -= upper[0, start:end, end:].T @ errors[: end - start]  # step 6
+    return quantized.T
 
 
-def _error_spread(moments: NDArray[np.float32]) -> NDArray[Any]:
-    """Upper Cholesky factor of the inverse of the damped second moments.
+def _inverse_factor(hessian: NDArray[np.float32]) -> NDArray[Any]:
+    """Return U of step 2.
 
-    Without the inverse: turned round, the lower factor of the moments is the upper one that the
-    inverse is made of. That is a third of the work.
+    The inverse itself is not needed. With J, which reverses the order of rows: if J H J = L L^T,
+    then U = J L^-1 J is upper triangular and U^T U = J L^-T L^-1 J = H^-1. That is a third of the
+    work.
     """
-    import numpy as np
-
-    large = moments.shape[1] >= _LARGE
-    damped: Any = moments.astype(np.float32 if large else np.float64)
+    large = hessian.shape[1] >= _LARGE
+    damped: Any = hessian.astype(np.float32 if large else np.float64)
     diagonal = np.einsum("cii->ci", damped)
     diagonal += _DAMPING * diagonal.mean(1, keepdims=True) + 1e-12
-    turned = damped[:, ::-1, ::-1]
+    reversed_ = damped[:, ::-1, ::-1]
     try:
-        lower: Any = np.linalg.cholesky(turned)
-    except np.linalg.LinAlgError:
-        lower = np.linalg.cholesky(turned.astype(np.float64))
+        lower: Any = np.linalg.cholesky(reversed_)
+    except np.linalg.LinAlgError:  # single precision was not enough
+        lower = np.linalg.cholesky(reversed_.astype(np.float64))
     return np.asarray(_inverse(lower)[:, ::-1, ::-1])
 
 
 def _inverse(lower: NDArray[Any]) -> NDArray[Any]:
-    """Of lower triangular matrices, shape (n, size, size)."""
-    import numpy as np
+    """Invert lower triangular matrices, shape (n, size, size)."""
     from scipy.linalg.lapack import dtrtri, strtri
 
     if len(lower) > 1:  # many small ones

@@ -1,77 +1,69 @@
-"""What calibration images show of a float network: the range of each activation, and how stable."""
+"""The range of each activation of a float network on calibration images, and how stable it is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.core import typed_json
+from edgezoo.core.calibration_metadata import RangesRecord, Stability
+from edgezoo.core.recipe import Ranges
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import InputKind, Normalization
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpreter
 from edgezoo.images.preprocessing import normalize
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-Ranges = dict[str, tuple[float, float]]
-
-LOGIT_ROOM = 1.7
-# A stability below this means that the ranges are an accident of the choice of images.
+LOGIT_ROOM = 1.7  # factor on the logits' range of synthetic images, see `widen_logits`
+# Below this score the ranges depend on the choice of images.
 UNSTABLE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What calibration images showed in the plain float network.
+    """The ranges of the plain float network on the calibration images.
 
     Attributes:
-        input_scale: real input = (pixel - 128) * input_scale; 0 where the caller normalises.
-        ranges: minimum and maximum of each activation, by tensor name.
+        input_scale: real input = (pixel - 128) * input_scale; 0 where the caller normalizes.
         images: how many images the ranges come from.
-        stability: see `stability_of`; None with fewer than two images.
+        stability: None with fewer than two images.
     """
 
     input_scale: float
     ranges: Ranges
     images: int
-    stability: dict[str, Any] | None = None
+    stability: Stability | None = None
 
-    def record(self) -> dict[str, Any]:
-        """What the calibration metadata says of the ranges."""
+    def record(self) -> RangesRecord:
+        """What the calibration metadata states about the ranges."""
         text = json.dumps(self.ranges, sort_keys=True)
-        return {
-            "method": "min/max over all images",
-            "tensors": len(self.ranges),
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "stability": self.stability,
-        }
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return RangesRecord("min/max over all images", len(self.ranges), digest, self.stability)
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)))
+        path.write_text(json.dumps(typed_json.encode(self)))
 
     @classmethod
     def load(cls, path: Path) -> Observation:
         """Read what `save` wrote."""
-        facts = json.loads(path.read_text())
-        facts["ranges"] = {name: tuple(pair) for name, pair in facts["ranges"].items()}
-        return cls(**facts)
+        return typed_json.decode(cls, json.loads(path.read_text()))
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """How the network that is prepared takes pixels."""
+    """How the network that is to be quantized takes pixels."""
 
     how: Normalization
     kind: InputKind
 
     @property
     def scale(self) -> float:
-        """Real input = (pixel - 128) * scale; 0 where the caller normalises by channel."""
+        """Real input = (pixel - 128) * scale; 0 where the caller normalizes by channel."""
         if self.how.uniform:
             return self.how.scale[0]
         return 1.0 if self.kind == "pixels" else 0.0
@@ -89,31 +81,27 @@ class NetworkInput:
         return min(ends), max(ends)
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network takes for these pixels: uint8 RGB, shape (..., 3)."""
-        import numpy as np
-
+        """Convert pixels, uint8 RGB of shape (..., 3), to the network's input."""
         if not self.scale:
             return normalize(pixels, self.how)
         return (pixels.astype(np.float32) - PIXEL_ZERO) * np.float32(self.scale)
 
 
 def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observation:
-    """Minimum and maximum of each activation of a float network, image by image.
+    """Note minimum and maximum of each activation of a float network, image by image.
 
     Args:
         path: the float network.
         pixels: calibration images, uint8, shape (n, size, size, 3).
         feed: turns pixels into what the network takes.
     """
-    import numpy as np
-
     interpreter = preserving_interpreter(path)
     network = StepwiseNetwork(path)
     computed = sorted({step.output for step in network.steps})
     lows = np.empty((len(pixels), len(computed)))
     highs = np.empty_like(lows)
-    for row, picture in enumerate(pixels):
-        interpreter.set_tensor(network.input, feed(picture)[None])
+    for row, image in enumerate(pixels):
+        interpreter.set_tensor(network.input, feed(image)[None])
         interpreter.invoke()
         for column, tensor in enumerate(computed):
             values = interpreter.get_tensor(tensor)
@@ -124,32 +112,27 @@ def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observ
         for name, low, high in zip(names, lows.min(0), highs.max(0), strict=True)
     }
     ranges[network.name(network.input)] = feed.range
-    # The softmax's range is fixed, whatever the images.
-    free = [i for i, tensor in enumerate(computed) if tensor not in _softmaxes(network)]
+    # The range of a softmax is 0 to 1, whatever the images.
+    fixed = {step.output for step in network.steps if step.kind == "SOFTMAX"}
+    free = [i for i, tensor in enumerate(computed) if tensor not in fixed]
     stability = stability_of([names[i] for i in free], lows[:, free], highs[:, free])
     return Observation(feed.scale, ranges, len(pixels), stability)
 
 
-def _softmaxes(network: StepwiseNetwork) -> set[int]:
-    return {step.output for step in network.steps if step.kind == "SOFTMAX"}
-
-
 def stability_of(
     names: list[str], lows: NDArray[np.float64], highs: NDArray[np.float64]
-) -> dict[str, Any] | None:
-    """How far the ranges depend on which images were taken, from two disjoint halves.
+) -> Stability | None:
+    """How far the ranges depend on the choice of images, from two disjoint halves.
 
     Args:
         names: of the tensors.
         lows, highs: per image and tensor, shape (images, tensors).
 
     Returns:
-        {"halves": images in each, "score": the smallest overlap of the halves' ranges, as a share
-        of the range of both, "median": the median of what is missing from 1, "worst_tensor"}; None
-        with fewer than two images.
+        None with fewer than two images.
     """
-    import numpy as np
-
+    # The images are in random order (`sources.spread`): its halves are two independent samples of
+    # half the size. If they agree on a tensor's range, other images would not change it much.
     half = len(lows) // 2
     if half < 1:
         return None
@@ -160,20 +143,16 @@ def stability_of(
     overlap = np.maximum(np.minimum(*ends) - np.maximum(*starts), 0)
     difference = np.where(joint > 0, 1 - overlap / np.where(joint > 0, joint, 1), 0)
     worst = int(difference.argmax())
-    return {
-        "halves": half,
-        "score": round(1 - float(difference[worst]), 4),
-        "median": round(float(np.median(difference)), 4),
-        "worst_tensor": names[worst],
-    }
+    score = round(1 - float(difference[worst]), 4)
+    return Stability(half, score, round(float(np.median(difference)), 4), names[worst])
 
 
 def widen_logits(path: Path, ranges: Ranges) -> Ranges:
-    """Ranges with more room before the softmax, for pictures that show no objects.
+    """Widen the range of the logits, for synthetic images, which show no objects.
 
-    Procedural pictures reach the range of real ones in every layer but the last: nothing in them
-    is recognised with confidence. On MobileNet 0.25 their logits span 0.63 to 0.71 of the real
-    ones, and clipped logits tie.
+    Synthetic images reach the range of photographs in every layer but the last: nothing in them is
+    recognized with confidence. On MobileNet 0.25 their logits span 0.63 to 0.71 of the range of
+    photographs, and clipped logits tie.
     """
     network = StepwiseNetwork(path)
     widened = dict(ranges)

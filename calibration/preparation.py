@@ -1,85 +1,56 @@
-"""What is done to a float network before any quantizer sees it; the same for all formats.
+"""Prepares a float network for quantization; the same for all formats.
 
-A network that is to be quantized takes z = pixel - 128: exactly what an int8 tensor with zero
-point 0 (or a uint8 one with zero point 128) holds, so the input loses nothing.
+A network that is to be quantized takes z = pixel - 128: exactly the values of an int8 tensor with
+zero point 0 (or a uint8 one with zero point 128), so quantizing the input loses nothing.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration.bias_correction import correct_layers
 from edgezoo.calibration.equalization import equalize
-from edgezoo.calibration.observation import NetworkInput, Observation, Ranges, observe
+from edgezoo.calibration.observation import NetworkInput, Observation, observe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
-from edgezoo.core.recipe import Recipe
+from edgezoo.core.recipe import Preparation, Ranges, Recipe
 from edgezoo.core.rounding import PIXEL_ZERO
-from edgezoo.formats import tflite_flatbuffer
-from edgezoo.formats.tflite_stepwise import WEIGHTED, StepwiseNetwork
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
 _CORRECTION_BYTES = 512 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What a quantizer needs to know about a prepared network.
-
-    Attributes:
-        input_scale, images: as of `Observation`.
-        ranges: minimum and maximum of each activation of the prepared network, by tensor name.
-        methods: what was done to the weights, in the terms of the literature.
-        corrected_layers: layers whose bias was corrected.
-        scales: of layers whose weights stand on their grid already, one a channel.
-        recipe: what was asked for, as JSON.
-    """
-
-    input_scale: float
-    ranges: Ranges
-    images: int
-    corrected_layers: int = 0
-    methods: tuple[str, ...] = ()
-    scales: dict[str, list[float]] = field(default_factory=dict)
-    recipe: dict[str, Any] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(asdict(self)))
-
-
 def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
-    """Write the network that takes what `feed` gives, each layer with constants of its own.
+    """Write the network that takes what `feed` returns, each layer with its own constants.
 
     Args:
-        base: float network; takes normalised input, or pixels where its first operation
-            normalises them.
+        base: float network; takes normalized input, or pixels where its first operation
+            normalizes them.
         plain: the same network for the other input.
-        feed: what it shall take.
+        feed: its input.
     """
     model = tflite_flatbuffer.read_model(base)
-    tflite_flatbuffer.own_constants(model, WEIGHTED)
+    tflite_flatbuffer.own_constants(model, operators.TFLITE)
     tflite_flatbuffer.write_model(model, plain)
     if feed.how.uniform:
-        # half a level: -1 + 128 / 127.5 where pixels are mapped to -1...1
+        # pixel * scale + offset = (pixel - 128) * scale + (offset + 128 * scale). Where pixels are
+        # mapped to -1...1 the last term is -1 + 128 / 127.5, half the value of a pixel.
         _shift_first_bias(plain, feed.how.offset[0] + PIXEL_ZERO * feed.how.scale[0])
     elif feed.kind == "pixels":
         _shift_first_bias(plain, float(PIXEL_ZERO))
 
 
 def _shift_first_bias(path: Path, offset: float) -> None:
-    """Let the first layer's bias carry a constant that is missing from the input.
+    """Move a constant that is missing from the input into the first layer's bias.
 
-    Exact but for the border pixels where the layer pads with zeros: there the network now sees
-    a pixel half a level away from the mean.
+    Exact except at the edges, where the layer pads with zeros: there the network now sees a pixel
+    of 128 in place of the mean of 127.5.
 
     Raises:
-        ValueError: the first operation is no layer with weights and bias.
+        ValueError: the first operation is not a layer with weights and bias.
     """
     network = StepwiseNetwork(path)
     first = next(step for step in network.steps if step.kind != "PAD")
@@ -99,10 +70,10 @@ def prepare(
     observation: Observation,
     recipe: Recipe,
 ) -> Preparation:
-    """Write the network that a quantizer is to take.
+    """Write the network that a quantizer takes.
 
     Args:
-        plain: float network; takes what `feed` gives.
+        plain: float network; takes what `feed` returns.
         path: where the prepared network goes.
         pixels: calibration images, uint8, shape (n, size, size, 3).
         feed: as of `observe`.
@@ -125,7 +96,7 @@ def prepare(
         corrected,
         tuple(methods),
         scales,
-        asdict(recipe),
+        recipe,
     )
 
 
@@ -137,20 +108,20 @@ def rescale(
     observation: Observation,
     recipe: Recipe,
 ) -> tuple[Ranges, list[str]]:
-    """Write the network whose weights are to be rounded; it answers as the plain one does.
+    """Write the network whose weights are to be quantized; it computes the same function.
 
     Args:
         plain, path, pixels, feed, observation, recipe: see `prepare`.
 
     Returns:
-        The ranges of its activations, and what was done, in the terms of the literature.
+        The ranges of its activations, and the methods used, in the terms of the literature.
     """
     path.write_bytes(plain.read_bytes())
     ranges, methods = observation.ranges, []
     if recipe.granularity == "per-tensor":
         equalized = equalize(path, pixels, feed)
-        # What was made of the ranges before (see `widen_logits`) holds for the last layer, whose
-        # output no equalization touches.
+        # Equalization leaves the output of the last layer alone: keep its range, which
+        # `widen_logits` may have widened.
         ranges = {**observe(path, pixels, feed).ranges, **_after_last_layer(path, ranges)}
         methods.append(f"cross-layer equalization of {equalized} pairs")
     lift_tiny_weights(path, ranges)
@@ -158,7 +129,7 @@ def rescale(
 
 
 def _after_last_layer(path: Path, ranges: Ranges) -> Ranges:
-    """Ranges of the output of the last layer with weights and of what follows it."""
+    """Return the ranges of the last layer with weights and of what follows it."""
     network = StepwiseNetwork(path)
     last = max(step.index for step in network.steps if step.weights is not None)
     outputs = [network.name(step.output) for step in network.steps if step.index >= last]

@@ -1,4 +1,4 @@
-"""Which layers hurt most: each is rounded alone, and the noise at the logits is measured.
+"""Ranks layers by the noise at the logits when each is quantized alone.
 
 Source: the one-layer-on analysis that quantization tools share, for instance Nagel et al., A White
 Paper on Neural Network Quantization, 2021, https://arxiv.org/abs/2106.08295, section 3.6.
@@ -7,35 +7,29 @@ Paper on Neural Network Quantization, 2021, https://arxiv.org/abs/2106.08295, se
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from edgezoo.core.recipe import Recipe
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.core.recipe import Ranges, Recipe
 from edgezoo.core.rounding import fake_quantize, round_weights
-from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
 _IMAGES = 8
 _BYTES = 2**30
 
-Values = dict[int, "NDArray[np.float32]"]
-
 
 def rank_layers(
-    path: Path, inputs: NDArray[np.float32], ranges: dict[str, tuple[float, float]], recipe: Recipe
+    path: Path, inputs: NDArray[np.float32], ranges: Ranges, recipe: Recipe
 ) -> list[tuple[str, float]]:
-    """Layers with weights, the most harmful first, with their noise to signal ratio.
+    """Return layers with weights, the most harmful first, with their noise to signal ratio.
 
     Args:
         path: the float network.
         inputs: what enters it, shape (n, size, size, 3); the first few are used.
-        ranges: minimum and maximum of each activation, by tensor name.
-        recipe: how weights are rounded.
+        ranges: of its activations.
+        recipe: how weights are quantized.
     """
-    import numpy as np
-
     network = StepwiseNetwork(path)
     inputs = inputs[: _affordable(network)]
     exact: Values = {network.input: inputs}
@@ -60,15 +54,13 @@ def rank_layers(
 
 
 def _affordable(network: StepwiseNetwork) -> int:
-    """Images of which all activations fit the memory that is meant for them."""
-    import numpy as np
-
+    """Return how many images to run: all their activations are kept in memory."""
     each = sum(int(np.prod(network.graph.tensors[s.output].shape)) for s in network.steps) * 4
     return int(min(_IMAGES, max(1, _BYTES // each)))
 
 
 def _logits(network: StepwiseNetwork) -> int:
-    """What enters the softmax, or the last output where there is none."""
+    """Return the tensor that enters the softmax; without a softmax, the last output."""
     for step in network.steps:
         if step.kind == "SOFTMAX":
             return step.computed_inputs[0]
@@ -78,7 +70,7 @@ def _logits(network: StepwiseNetwork) -> int:
 def _propagate(
     network: StepwiseNetwork, changed: Step, values: NDArray[np.float32], exact: Values, target: int
 ) -> NDArray[np.float32]:
-    """The target where one layer's output is another: only what depends on it is run again."""
+    """Compute the target with another output of one layer: only what depends on it runs again."""
     new: Values = {changed.output: values}
     for step in network.steps[changed.index + 1 :]:
         if target in new:

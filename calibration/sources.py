@@ -1,8 +1,8 @@
-"""Where calibration images come from, how many, and which.
+"""Chooses calibration images: from where, how many, and which.
 
 The choice is made once, before any heavy work: a folder of images (nested by class or flat),
-an .npz of pixels, the public samples, or procedural pictures. What is chosen is stored as one
-uint8 array that the steps read as a memory map, so that 500 images cost no more memory than 50.
+an .npz of pixels, the public samples, or synthetic images. The pixels are stored as one uint8
+array that the steps read as a memory map, so that 500 images cost no more memory than 50.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints, synthetic
+from edgezoo.core import typed_json
+from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images import samples
-from edgezoo.images.preprocessing import find_images, load_many, recipe_hash
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from edgezoo.images.preprocessing import find_images, load_many, recipe_hash, require_readable
 
 FEW_IMAGES = 100
-MAX_UNREADABLE = 0.10
-# An agreement on fewer says nothing: they are filled up with images that calibrate, and it is told.
+# Agreement on fewer is not evidence: images that calibrate are added, with a note.
 LEAST_HELD_OUT = 16
-_LARGEST_ARRAYS = 8 << 30  # 50,000 pictures of 224 px take 7 GiB
-# Verification draws its procedural pictures far from those of calibration.
+_LARGEST_ARRAYS = 8 << 30  # 50,000 images of 224 px take 7 GiB
+# Added to the seed of the synthetic images that verify, so that they are not those that calibrate.
 _VERIFICATION_SEED = 1_000_003
 
 
@@ -40,16 +40,15 @@ class ImageSet:
 
     Attributes:
         pixels: uint8 RGB, shape (n, size, size, 3); from `open_images` a memory map.
-        source: "folder", "npz", "samples" or "synthetic".
-        names: what was chosen, relative to the source; for the list hash.
-        classes: class folders that are represented; None where the source knows none.
-        note: what verification must do with, in words, where too few images are left for it.
-        prints: a fingerprint of each image; none for drawn pictures.
+        names: of the images, relative to the source; for the list hash.
+        classes: class folders that are represented; None where the source has none.
+        note: which images verify, as a clause, where too few are left to hold out.
+        prints: a fingerprint of each image; none for synthetic images.
         resize: how files became pixels.
     """
 
     pixels: NDArray[np.uint8]
-    source: str
+    source: ImageSource
     names: tuple[str, ...]
     seed: int
     classes: int | None = None
@@ -64,22 +63,23 @@ class StoredImages:
     """A `CalibrationSource` over pixels on disk."""
 
     path: Path
-    metadata: dict[str, Any]
+    metadata: CalibrationMetadata
 
     @property
     def count(self) -> int:
         """How many images."""
         return len(self.array())
 
-    def annotate(self, **facts: Any) -> None:
-        """Add to the stored metadata what became of the images."""
-        described = {**self.metadata, **facts}
-        self.path.with_suffix(".json").write_text(json.dumps(described))
+    def annotate(self, ranges: RangesRecord) -> None:
+        """Add to the stored metadata the ranges that the images led to."""
+        self.write(replace(self.metadata, ranges=ranges))
+
+    def write(self, metadata: CalibrationMetadata) -> None:
+        """Store metadata next to the pixels."""
+        self.path.with_suffix(".json").write_text(json.dumps(typed_json.encode(metadata)))
 
     def array(self) -> NDArray[np.uint8]:
         """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
-        import numpy as np
-
         pixels: NDArray[np.uint8] = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return pixels
 
@@ -93,43 +93,40 @@ def list_hash(names: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
-def metadata(images: ImageSet, size: int) -> dict[str, Any]:
-    """What an int8 artifact records about the images that it was calibrated on."""
-    facts: dict[str, Any] = {
-        "source": images.source,
-        "count": len(images.names),
-        "classes": images.classes,
-        "seed": images.seed,
-        "list_sha256": list_hash(images.names),
-        "unreadable": images.unreadable,
-        "preprocessing": recipe_hash(size, images.resize),
-    }
-    if images.prints:
-        kind: Literal["file", "pixels"] = "pixels" if images.source == "npz" else "file"
-        facts["fingerprints"] = fingerprints.pack(images.prints, kind)
-    return facts
+def metadata(images: ImageSet, size: int) -> CalibrationMetadata:
+    """Return what an int8 artifact records about the images that it was calibrated on."""
+    hashed: Literal["file", "pixels"] = "pixels" if images.source == "npz" else "file"
+    return CalibrationMetadata(
+        source=images.source,
+        count=len(images.names),
+        classes=images.classes,
+        seed=images.seed,
+        list_sha256=list_hash(images.names),
+        unreadable=images.unreadable,
+        preprocessing=recipe_hash(size, images.resize),
+        fingerprints=fingerprints.pack(images.prints, hashed) if images.prints else None,
+    )
 
 
 def shared_images(chosen: ImageSet, held_out: ImageSet) -> int:
-    """How many of the held-out images were chosen too, under whatever name."""
+    """Count the held-out images that were chosen too, under whatever name."""
     known = set(chosen.prints)
     return sum(fingerprint in known for fingerprint in held_out.prints)
 
 
 def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImages:
-    """Write pixels and metadata for the steps that follow."""
-    import numpy as np
-
+    """Write pixels and metadata for the next steps."""
     path = directory / f"{name}.npy"
     np.save(path, images.pixels)
-    facts = metadata(images, size)
-    path.with_suffix(".json").write_text(json.dumps(facts))
-    return StoredImages(path, facts)
+    stored = StoredImages(path, metadata(images, size))
+    stored.write(stored.metadata)
+    return stored
 
 
 def open_images(path: Path) -> StoredImages:
-    """What `store` wrote."""
-    return StoredImages(path, json.loads(path.with_suffix(".json").read_text()))
+    """Open what `store` wrote."""
+    facts = json.loads(path.with_suffix(".json").read_text())
+    return StoredImages(path, typed_json.decode(CalibrationMetadata, facts))
 
 
 def choose(
@@ -141,12 +138,12 @@ def choose(
         where: "synthetic", "samples", a folder, or an .npz/.npy file of pixels.
         size: height and width in pixels.
         count: images to calibrate on, at the most.
-        verify_count: images to verify with; held out where there are enough, see `_apart`.
+        verify_count: images to verify with; see `_held_out`.
         seed: makes the choice repeatable.
         resize: how image files become pixels.
 
     Raises:
-        DataError: nothing usable there, or more than a tenth cannot be read.
+        DataError: there are no usable images, or more than a tenth cannot be read.
     """
     check_source(where)
     if where == "synthetic":
@@ -156,13 +153,13 @@ def choose(
     path = place_of(where)
     if path.is_dir():
         chosen, held_out = _from_folder(path, size, count, verify_count, seed, resize)
-        source = samples.WORD if where == samples.WORD else "folder"
+        source: ImageSource = "samples" if where == samples.WORD else "folder"
         return replace(chosen, source=source), replace(held_out, source=source)
     return _from_array(path, size, count, verify_count, seed)
 
 
 def place_of(where: str) -> Path:
-    """The path of a source that has one.
+    """Return the path of a source that has one.
 
     Raises:
         DataError: the public samples have not been fetched.
@@ -171,10 +168,10 @@ def place_of(where: str) -> Path:
 
 
 def check_source(where: str) -> None:
-    """Check that a source is there, without reading it.
+    """Check that a source exists, without reading it.
 
     Raises:
-        DataError: nothing there, or neither a folder nor an array file.
+        DataError: it does not, or it is neither a folder nor an array file.
     """
     if where == "synthetic":
         return
@@ -196,31 +193,27 @@ def check_source(where: str) -> None:
 
 
 def _synthetic(size: int, count: int, seed: int) -> ImageSet:
-    import numpy as np
-
     names = tuple(f"picture-{seed}-{i}" for i in range(count))
     pixels = np.empty((count, size, size, 3), np.uint8)
-    for i, picture in enumerate(synthetic.pictures(count, size, seed)):
-        pixels[i] = picture
+    for i, image in enumerate(synthetic.images(count, size, seed)):
+        pixels[i] = image
     return ImageSet(pixels, "synthetic", names, seed)
 
 
 def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
-    """All paths in a seeded order that goes round the class folders.
+    """Return all paths in a seeded order that alternates between the class folders.
 
-    The first n of it cover as many classes as n allows, whatever the folders' sizes.
+    The first n of them cover as many classes as n allows, whatever the folders' sizes.
     """
-    import numpy as np
-
     groups: dict[Path, list[Path]] = defaultdict(list)
     for path in paths:
         groups[path.parent.relative_to(folder)].append(path)
-    generator = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     keys = sorted(groups)
-    orders = {key: list(generator.permutation(len(groups[key]))) for key in keys}
+    orders = {key: list(rng.permutation(len(groups[key]))) for key in keys}
     ranked = [
         (rank, turn, groups[key][index])
-        for turn, key in zip(generator.permutation(len(keys)), keys, strict=True)
+        for turn, key in zip(rng.permutation(len(keys)), keys, strict=True)
         for rank, index in enumerate(orders[key])
     ]
     return [path for _, _, path in sorted(ranked, key=lambda item: item[:2])]
@@ -229,37 +222,26 @@ def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
 def _from_folder(
     folder: Path, size: int, count: int, verify_count: int, seed: int, resize: Resize
 ) -> tuple[ImageSet, ImageSet]:
-    import numpy as np
-
     paths = find_images(folder)
     if not paths:
-        raise DataError(
-            f"{folder} holds no images.",
-            "Endings such as .jpg and .png are looked for, nested too.",
-        )
-    wanted = count + verify_count
-    good: list[Path] = []
-    pixels: list[NDArray[np.uint8]] = []
+        hint = "Endings such as .jpg and .png are looked for, nested too."
+        raise DataError(f"{folder} holds no images.", hint)
+    good: dict[Path, NDArray[np.uint8]] = {}
     tried = 0
     for path, decoded in load_many(spread(folder, paths, seed), size, resize):
         tried += 1
         if decoded is not None:
-            good.append(path)
-            pixels.append(decoded)
-        if len(good) == wanted:
+            good[path] = decoded
+        if len(good) == count + verify_count:
             break
     unreadable = tried - len(good)
-    if unreadable > MAX_UNREADABLE * tried:
-        raise DataError(
-            f"{unreadable} of {tried} files in {folder} are not readable images.",
-            "Up to a tenth is skipped; check the folder.",
-        )
+    require_readable(unreadable, tried, folder)
     n = min(count, len(good))
-    held_out, note = _apart(len(good), n, verify_count)
+    held_out, note = _held_out(len(good), n, verify_count)
     names = tuple(path.relative_to(folder).as_posix() for path in good)
     prints = tuple(fingerprints.of_file(path) for path in good)
-    classes = {path.parent for path in good[:n]}
-    stack = np.stack(pixels)
+    classes = {path.parent for path in list(good)[:n]}
+    stack = np.stack(list(good.values()))
     chosen = ImageSet(
         stack[:n],
         "folder",
@@ -279,14 +261,14 @@ def _from_folder(
     )
 
 
-def _apart(total: int, calibrating: int, verify_count: int) -> tuple[list[int], str | None]:
-    """Which images verify: those that do not calibrate, filled up with such where they are few.
+def _held_out(total: int, calibrating: int, verify_count: int) -> tuple[list[int], str | None]:
+    """Choose images to verify with: held-out ones, and others where there are too few of them.
 
     Args:
-        total: images at hand; the first `calibrating` of them calibrate.
+        total: how many images there are; the first `calibrating` of them calibrate.
 
     Returns:
-        Indices, and what is to be said of them.
+        Indices, and the note for `ImageSet`.
     """
     spare = list(range(calibrating, total))[:verify_count]
     if len(spare) == verify_count:
@@ -303,27 +285,23 @@ def _apart(total: int, calibrating: int, verify_count: int) -> tuple[list[int], 
 def _from_array(
     path: Path, size: int, count: int, verify_count: int, seed: int
 ) -> tuple[ImageSet, ImageSet]:
-    import numpy as np
-
     pixels = _read_array(path)
     check_pixels(pixels, size, str(path))
     order = np.random.default_rng(seed).permutation(len(pixels))
     n = min(count, len(order))
-    held_out, note = _apart(len(order), n, verify_count)
+    held_out, note = _held_out(len(order), n, verify_count)
     digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
     def part(indices: NDArray[np.int64]) -> ImageSet:
         names = tuple(f"{digest}:{i}" for i in indices)
         taken = np.ascontiguousarray(pixels[indices])
-        prints = tuple(fingerprints.of_pixels(picture) for picture in taken)
+        prints = tuple(fingerprints.of_pixels(image) for image in taken)
         return ImageSet(taken, "npz", names, seed, note=note, prints=prints)
 
     return part(order[:n]), part(order[held_out])
 
 
 def _read_array(path: Path) -> NDArray[Any]:
-    import numpy as np
-
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -339,7 +317,7 @@ def _read_array(path: Path) -> NDArray[Any]:
                 )
             values = archive["images" if "images" in names else names[0]]
             if not isinstance(values, np.ndarray):  # a file of another kind in the zip
-                raise DataError(f"{path} holds {names[0]}, which is no array.")
+                raise DataError(f"{path} holds {names[0]}, which is not an array.")
             return values
     except (OSError, ValueError, EOFError, KeyError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as an array file: {error}.") from error
@@ -353,7 +331,7 @@ def check_pixels(pixels: NDArray[Any], size: int, what: str) -> None:
     """Check that an array holds RGB pixels of the right size.
 
     Raises:
-        DataError: one line with what was expected and what was got.
+        DataError: it does not.
     """
     expected = f"expected uint8 RGB pixels 0 to 255, shape (n, {size}, {size}, 3)"
     got = f"got {pixels.dtype}, shape {pixels.shape}"

@@ -1,12 +1,14 @@
-"""Procedural pictures with natural-image statistics, for calibration without a user's images.
+"""Synthetic images with natural-image statistics, for calibration without a user's images.
 
-The dead-leaves model of A. B. Lee, D. Mumford and J. Huang, "Occlusion models for natural
-images: a statistical study of a scale-invariant dead leaves model", IJCV 41 (2001): opaque
-shapes whose radii follow a power law r^-3 fall on one another, which gives edges, occlusion
-and a spectrum near 1/f. Colour, light, texture, focus and exposure are drawn per picture and
-per leaf on top of it, because a quantizer's ranges depend on the extremes as well.
+The amplitude of natural images falls as 1/f with the spatial frequency f, and they have edges and
+occlusion. Both come from the dead-leaves model of A. B. Lee, D. Mumford and J. Huang, "Occlusion
+models for natural images: a statistical study of a scale-invariant dead leaves model", IJCV 41
+(2001): opaque shapes fall on one another whose radii have the density r^-3, the only one that
+looks the same at every scale. Colour, light, texture, focus and exposure are random per image and
+per leaf on top of it, because a quantizer's ranges depend on extremes as well.
 
-Lengths are in pixels. Until `_expose` makes bytes, tones are logarithms of light (float32).
+Lengths are in pixels. Until `_expose` makes bytes, tones are logarithms of light (float32): light
+multiplies where surfaces, shading and exposure meet, so its logarithm adds.
 """
 
 from __future__ import annotations
@@ -39,18 +41,18 @@ class _Leaves:
     colour: Floats  # (n, 3), log R, G, B
 
 
-def pictures(count: int, size: int, seed: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield `count` RGB pictures, each uint8 of shape (size, size, 3) with values 0..255.
+def images(count: int, size: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield `count` RGB images, each uint8 of shape (size, size, 3) with values 0..255.
 
-    `size` is at least 16 pixels, `seed` at least 0. Picture i depends on (size, seed, i) alone,
+    `size` is at least 16 pixels, `seed` at least 0. Image i depends on (size, seed, i) alone,
     never on `count`: a longer run extends a shorter one, and every process makes the same bytes.
     """
     for index in range(count):
-        yield _picture(np.random.default_rng(np.random.SeedSequence([seed, index])), size)
+        yield _image(np.random.default_rng(np.random.SeedSequence([seed, index])), size)
 
 
-def _picture(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """One picture, uint8 (size, size, 3): leaves, their surfaces, the lens, the exposure."""
+def _image(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """Draw one image, uint8 (size, size, 3): leaves, their surfaces, the lens, the exposure."""
     leaves = _scatter(rng, size)
     owner, y, x = _bend(rng, _paint(leaves, size))
     dy, dx = y - leaves.y[owner], x - leaves.x[owner]
@@ -67,28 +69,30 @@ def _picture(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def _log_frequency(size: int) -> Floats:
-    """Logarithm of the cycles per picture of each FFT bin, float32 (size, size), 0 at DC."""
+    """Logarithm of the cycles per image of each FFT bin, float32 (size, size), 0 at DC."""
     f = np.fft.fftfreq(size) * size
     logarithm: Floats = np.log(np.maximum(np.hypot(f[:, None], f), 1.0)).astype(np.float32)
     return logarithm
 
 
 def _fields(rng: np.random.Generator, size: int, slope: float) -> tuple[Floats, Floats]:
-    """Two noise fields, float32 (size, size), mean 0, std 1, amplitude falling as f**-slope."""
+    """Return two noise fields, float32 (size, size), mean 0, std 1, amplitude ~ f**-slope."""
+    # White noise has equal amplitudes at all frequencies: multiplied by f**-slope it has a spectrum
+    # like that of natural textures, and no seams, since the FFT is periodic.
     gain = np.exp(np.float32(-slope) * _log_frequency(size))
     gain[0, 0] = 0
     noise = rng.standard_normal((size, size, 2), dtype=np.float32).view(np.complex64)[:, :, 0]
-    both = np.fft.ifft2(noise * gain)  # its real and imaginary parts are independent
+    both = np.fft.ifft2(noise * gain)  # the real and imaginary parts are independent
     one, two = both.real.astype(np.float32), both.imag.astype(np.float32)
     return one / one.std(), two / two.std()
 
 
 def _places(rng: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
-    """Rows y, x (pixels) and angle (radians) of n leaves, float64 (3, n)."""
+    """Return rows y, x (pixels) and angle (radians) of n leaves, float64 (3, n)."""
     y, x, angle = rng.random((3, n)) * [[size], [size], [np.pi]]
-    if rng.random() < 0.4:  # grown, combed or built things share a direction
+    if rng.random() < 0.4:  # plants, hair and buildings share a direction
         angle = rng.choice([0.0, np.pi / 2, angle[0]]) + rng.normal(0.0, 0.12, n)
-    if rng.random() < 0.6:  # a thing in the middle rather than clutter all over
+    if rng.random() < 0.6:  # an object in the middle rather than clutter all over
         near = rng.random(n) < rng.uniform(0.6, 1.0)
         centre, spread = size * rng.uniform([[0.35], [0.08]], [[0.65], [0.2]], (2, 2))
         y = np.where(near, rng.normal(centre[0], spread[0], n), y)
@@ -97,11 +101,11 @@ def _places(rng: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
 
 
 def _scatter(rng: np.random.Generator, size: int) -> _Leaves:
-    """Leaves for one picture; leaf 0 is the ground under all of it, leaf 1 may be a horizon."""
+    """Draw the leaves of one image; leaf 0 is the ground under all, leaf 1 may be a horizon."""
     small, large = size * rng.uniform(0.008, 0.03), size * rng.uniform(0.15, 0.6)
     n = int(np.exp(rng.uniform(np.log(30), np.log(600))))
     y, x, angle = _places(rng, size, n)
-    # The inverse of the distribution function of a density r^-3 between small and large.
+    # Inverse transform sampling of the density r^-3 between small and large.
     radius = (small**-2 - rng.random(n) * (small**-2 - large**-2)) ** -0.5
     stretch = np.exp(np.abs(rng.normal(0.0, rng.uniform(0.1, 0.8), n)))
     stretch *= np.where(rng.random(n) < rng.uniform(0.0, 0.2), 4.0, 1.0)  # twigs, legs, bars
@@ -117,7 +121,7 @@ def _scatter(rng: np.random.Generator, size: int) -> _Leaves:
 
 
 def _colours(rng: np.random.Generator, n: int) -> Floats:
-    """Log colours (n, 3) around a palette: mostly luminance, some pictures and leaves vivid."""
+    """Draw log colours (n, 3) around a palette: mostly luminance, some images and leaves vivid."""
     k = int(rng.integers(2, 7))
     vivid = 0.4 * np.exp(rng.normal(0.0, 0.6))
     palette = rng.normal(0.0, 1.0, (k, 3)) * (1.0, 0.6 * vivid, vivid)
@@ -130,7 +134,7 @@ def _colours(rng: np.random.Generator, n: int) -> Floats:
 
 
 def _paint(leaves: _Leaves, size: int) -> Owners:
-    """The index of the topmost leaf at each pixel, intp (size, size); 0 where there is none."""
+    """Return the index of the topmost leaf at each pixel, intp (size, size); 0 for the ground."""
     owner = np.zeros((size, size), np.intp)
     line = np.arange(size, dtype=np.float32)
     columns = (leaves.y, leaves.x, leaves.a, leaves.b, leaves.cos, leaves.sin)
@@ -149,13 +153,13 @@ def _paint(leaves: _Leaves, size: int) -> Owners:
 
 
 def _bend(rng: np.random.Generator, owner: Owners) -> tuple[Owners, Floats, Floats]:
-    """Bend the painted map and its coordinates, so that no outline is an exact conic."""
+    """Warp the map of leaves and its coordinates, so that no outline is an exact conic."""
     size = len(owner)
     fy, fx = _fields(rng, size, rng.uniform(1.7, 2.6))
     amount = np.float32(size * 0.05 * rng.random() ** 2)
     line = np.arange(size, dtype=np.float32)
     y, x = line[:, None] + amount * fy, line[None, :] + amount * fx
-    if rng.random() < 0.35:  # faces, insects, vessels, cars: their halves mirror each other
+    if rng.random() < 0.35:  # faces, insects, vessels and cars are symmetric
         middle = np.float32(size / 2)
         x = np.abs(x - middle) + middle
     y, x = np.clip(y, 0, size - 1), np.clip(x, 0, size - 1)
@@ -163,12 +167,12 @@ def _bend(rng: np.random.Generator, owner: Owners) -> tuple[Owners, Floats, Floa
 
 
 def _shade(rng: np.random.Generator, n: int, owner: Owners, u: Floats, v: Floats) -> Floats:
-    """Log light (size, size): a slope and a bulge across each leaf, one gradient over all.
+    """Return log light (size, size): a slope and a bulge across each leaf, one gradient over all.
 
     `u` and `v` are coordinates within the leaf, -1..1 along its axes.
     """
     slopes = rng.normal(0.0, rng.uniform(0.1, 0.6), (3, n)).astype(np.float32)
-    slopes[:, 0] *= 4  # the ground is four times the picture
+    slopes[:, 0] *= 4  # the ground is four times the image
     gu, gv, bulge = slopes
     tone = gu[owner] * u + gv[owner] * v - np.abs(bulge)[owner] * (u * u + v * v)
     line = np.linspace(-1, 1, len(owner), dtype=np.float32)
@@ -179,7 +183,7 @@ def _shade(rng: np.random.Generator, n: int, owner: Owners, u: Floats, v: Floats
 
 
 def _texture(rng: np.random.Generator, n: int, owner: Owners, u: Floats, v: Floats) -> Floats:
-    """Log light (size, size): grain, stripes and checks, each leaf with amplitudes of its own.
+    """Return log light (size, size): grain, stripes and checks, with amplitudes per leaf.
 
     `u` and `v` are coordinates within the leaf, pixels along its axes.
     """
@@ -187,7 +191,7 @@ def _texture(rng: np.random.Generator, n: int, owner: Owners, u: Floats, v: Floa
     fine, _ = _fields(rng, len(owner), 0.6)
     level = np.exp(rng.normal(-2.0, 0.6))
     rough, grain = (level * rng.exponential(1.0, (2, n))).astype(np.float32)
-    # Fur, feathers, cloth, bricks: a part of the leaves repeats itself, every 4 to 40 pixels.
+    # Fur, feathers, cloth, bricks: some leaves have a pattern that repeats every 4 to 40 pixels.
     wavy = rng.random(n) < rng.uniform(0.0, 0.5)
     pace = 2 * np.pi * np.exp(rng.uniform(np.log(1 / 40), np.log(1 / 4), n))
     cross = np.where(rng.random(n) < 0.3, pace * rng.uniform(0.3, 1.0, n), 0.0)
@@ -199,7 +203,7 @@ def _texture(rng: np.random.Generator, n: int, owner: Owners, u: Floats, v: Floa
 
 
 def _blur(light: Floats, radius: int) -> Floats:
-    """Box mean over (2 * radius + 1) pixels along both axes, twice; the edge pixels repeat."""
+    """Average over (2 * radius + 1) pixels along both axes, twice; the edge pixels repeat."""
     width = 2 * radius + 1
     for _ in range(4):
         padded = np.pad(light, ((radius + 1, radius), (0, 0), (0, 0)), mode="edge")
@@ -209,7 +213,7 @@ def _blur(light: Floats, radius: int) -> Floats:
 
 
 def _focus(rng: np.random.Generator, light: Floats, owner: Owners, n: int) -> Floats:
-    """The lens: all edges a little soft, and in some pictures the lower leaves out of focus."""
+    """Apply the lens: soften all edges; in some images blur the lower leaves."""
     if rng.random() < 0.25:
         far = _blur(light, max(1, int(len(owner) * rng.uniform(0.01, 0.05))))
         light = np.where((owner < n * rng.uniform(0.0, 0.8))[:, :, None], far, light)
@@ -222,13 +226,13 @@ def _focus(rng: np.random.Generator, light: Floats, owner: Owners, n: int) -> Fl
 
 
 def _expose(rng: np.random.Generator, light: Floats) -> NDArray[np.uint8]:
-    """Bytes (size, size, 3) from log light: per picture a curve, a contrast and a brightness."""
+    """Turn log light into bytes (size, size, 3): a curve, contrast and brightness per image."""
     curve = np.float32(rng.uniform(0.05, 0.5))  # between a logarithmic and a linear response
     light = np.expm1(curve * (light - light.mean()) / light.std())
     contrast = np.clip(rng.normal(69, 17), 22, 105)
     brightness = np.clip(rng.normal(114, 28), 35, 210)
     light = (light - light.mean()) * np.float32(contrast / light.std()) + np.float32(brightness)
-    # A sensor's noise: grey, since cameras and JPEG smooth the colour away; up to 4 levels.
+    # A sensor's noise: grey, since cameras and JPEG smooth colour noise away; up to 4 of 255.
     noise = rng.standard_normal((*light.shape[:2], 1), dtype=np.float32)
     light += np.float32(rng.uniform(0, 4)) * noise
     return np.clip(np.rint(light), 0, 255).astype(np.uint8, order="C")

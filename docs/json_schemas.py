@@ -11,7 +11,7 @@ import json
 
 from edgezoo.core import typed_json
 
-# name of the schema: module, class, title
+# name of the schema: module, class or several separated by "|", title
 CLASSES: dict[str, tuple[str, str, str]] = {
     "bundle": ("edgezoo.bundling.make", "BundleResult", "edgezoo bundle --json"),
     "classify": ("edgezoo.inference.classification", "ClassifyResult", "edgezoo classify --json"),
@@ -26,6 +26,11 @@ CLASSES: dict[str, tuple[str, str, str]] = {
     "list": ("edgezoo.networks.catalogue", "ModelList", "edgezoo list --json"),
     "samples": ("edgezoo.images.samples.fetch_samples", "SamplesResult", "edgezoo samples --json"),
     "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
+    "contract": ("edgezoo.core.artifact", "InputContract", "The contract of one file"),
+    "export": ("edgezoo.pipeline.result", "ExportResult|DryRun", "edgezoo export --json"),
+    "artifact": ("edgezoo.pipeline.result", "ExportedFile", "One exported file"),
+    "manifest": ("edgezoo.pipeline.result", "Manifest", "The manifest"),
+    "cache": ("edgezoo.pipeline.export_cache", "CacheResult", "edgezoo cache --json"),
 }
 
 
@@ -35,5 +40,5 @@ def schemas() -> dict[str, str]:
 
 
 def _text(name: str, module: str, described: str, title: str) -> str:
-    found = getattr(importlib.import_module(module), described)
+    found = [getattr(importlib.import_module(module), one) for one in described.split("|")]
     return json.dumps(typed_json.schema(found, title, name), indent=2) + "\n"

@@ -31,8 +31,9 @@ from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments, building, catalogue
 from edgezoo.pipeline import explain_file, verify_files
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
-from edgezoo.pipeline.run import ExportResult, require_passed, run
-from edgezoo.reporting import files, recommendation
+from edgezoo.pipeline.result import ExportResult
+from edgezoo.pipeline.run import require_passed, run
+from edgezoo.reporting import recommendation, report_files
 from edgezoo.reporting.recommendation import Budgets
 from edgezoo.reporting.rows import rows
 from edgezoo.results.store import read_stores
@@ -473,7 +474,7 @@ def report(
         UsageError, DataError, MissingError: a store cannot be read, or a package is not here.
     """
     places = paths(stores)
-    return files.write(places, many(kind), Path(output) if output else places[-1])
+    return report_files.write(places, many(kind), Path(output) if output else places[-1])
 
 
 @_public

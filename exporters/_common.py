@@ -1,13 +1,16 @@
-"""What all exporters of this folder say alike."""
+"""Shared pieces of the exporters: refusals, and the contract of a file."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from edgezoo.core.protocols import ExportJob, Intermediate
+from edgezoo.core.artifact import InputContract
+from edgezoo.core.calibration_metadata import Quantization
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Preparation
 from edgezoo.core.spec import Precision
 
-_ONNX_FORMS: dict[Precision, Intermediate] = {
+_ONNX_INTERMEDIATES: dict[Precision, Intermediate] = {
     "float32": "float.onnx",
     "float16": "fp16.onnx",
     "int8": "prepared.onnx",
@@ -15,15 +18,15 @@ _ONNX_FORMS: dict[Precision, Intermediate] = {
 
 
 def onnx_intermediate(job: ExportJob) -> Intermediate:
-    """The intermediate that ONNX and OpenVINO files of a precision start from."""
-    return _ONNX_FORMS[job.precision]
+    """Return the intermediate that ONNX and OpenVINO files of a precision start from."""
+    return _ONNX_INTERMEDIATES[job.precision]
 
 
-def border_refusal(job: ExportJob, allowed: tuple[str, ...], what: str) -> str | None:
-    """Why the type at the file's border (--io) cannot be had, in words; None where it can.
+def io_refusal(job: ExportJob, allowed: tuple[str, ...], what: str) -> str | None:
+    """Why a file cannot have the input and output type of --io, or None where it can.
 
     Args:
-        job: what is to be made.
+        job: the file to be made.
         allowed: types that an int8 file of the format can take.
         what: the format's name in a sentence, such as "an ONNX int8 file".
     """
@@ -37,7 +40,7 @@ def border_refusal(job: ExportJob, allowed: tuple[str, ...], what: str) -> str |
 
 
 def per_tensor_refusal(job: ExportJob) -> str | None:
-    """Why a format that only runs where per-channel weights do has no others."""
+    """Why a format has no per-tensor weights: its runtimes take per-channel ones."""
     if job.granularity == "per-channel":
         return None
     return (
@@ -47,34 +50,51 @@ def per_tensor_refusal(job: ExportJob) -> str | None:
 
 
 def resize_refusal(job: ExportJob) -> str | None:
-    """Why a format without operations for it does not resize by itself (--embed-resize)."""
+    """Why a format that has no operations for it does not resize (--embed-resize)."""
     if job.embed_resize:
         return "only ONNX files can resize and crop by themselves (--embed-resize)"
     return None
 
 
 def takes_float(job: ExportJob) -> bool:
-    """Whether an int8 file has float32 at its border."""
+    """Whether the input type of an int8 file is float32."""
     return job.input_kind == "normalized" or job.io == "float32"
 
 
-def quantization_record(
-    quantizer: str, activations: str, preparation: dict[str, Any]
-) -> dict[str, Any]:
-    """What an int8 file's contract says of how it was quantized.
+def contract_for(source: Source, job: ExportJob) -> InputContract:
+    """Return the contract of a file with float32 input and output."""
+    return replace(
+        source.contract,
+        precision=job.precision,
+        input_kind=job.input_kind,
+        output_dtype="float32",
+        layout=job.layout,
+    )
+
+
+def quantized_contract(
+    contract: InputContract,
+    calibration: CalibrationSource | None,
+    preparation: Preparation,
+    quantizer: str,
+    activations: str,
+) -> InputContract:
+    """State in the contract of an int8 file how it was calibrated and quantized.
 
     Args:
-        quantizer: the library that did it.
+        contract: of the file.
+        calibration: the images.
+        preparation: of the prepared intermediate.
+        quantizer: the library that quantized it.
         activations: their type.
-        preparation: the JSON beside the prepared intermediate.
     """
-    recipe = preparation["recipe"]
-    grid = ", pair-safe" if recipe["grid"] == "pair-safe" else ""
-    return {
-        "quantizer": quantizer,
-        "weights": f"int8, {recipe['granularity'].replace('-', ' ')}{grid}",
-        "activations": activations,
-        "methods": list(preparation["methods"]),
-        "effort": recipe["effort"],
-        "float_layers": list(recipe["float_layers"]),
-    }
+    recipe = preparation.recipe
+    grid = ", pair-safe" if recipe.grid == "pair-safe" else ""
+    weights = f"int8, {recipe.granularity.replace('-', ' ')}{grid}"
+    return replace(
+        contract,
+        calibration=calibration.metadata if calibration else None,
+        quantization=Quantization(
+            quantizer, weights, activations, preparation.methods, recipe.effort, recipe.float_layers
+        ),
+    )

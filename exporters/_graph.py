@@ -1,4 +1,4 @@
-"""One trace, one frozen graph, one conversion: what all exporters start from.
+"""Traces, freezes and converts a Keras network once: the start of all exports.
 
 Needs TensorFlow.
 """
@@ -13,21 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgezoo.core.spec import Normalization
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     import tensorflow as tf
-    from numpy.typing import NDArray
 
 INPUT_NAME = "image"
-# Numbers of a kernel, 16 KB, from which on the converter does not get to see it.
-_LARGE_KERNEL = 2**12
-# From here on, 16 MB, it had better not see more than one number of it either.
+# From this size on, 16 MB, the placeholder is one number as well.
 _HUGE_KERNEL = 2**22
-# Powers of two that mark stand-ins: products with them are exact, and far from over- or underflow.
+# Powers of two that mark placeholders: products with them are exact, far from over- and underflow.
 _MARKS = [sign * power for power in range(1, 61) for sign in (1, -1)]
 
 
@@ -37,11 +36,11 @@ def write_tflite(
     """Trace a Keras network once and convert it to a float32 TFLite file of static shape.
 
     Args:
-        model: takes float32 NHWC, normalised as its family expects.
+        model: takes float32 NHWC, normalized as its family expects.
         size: height and width in pixels.
-        how: a first operation that normalises RGB pixels, for networks whose channels differ or
-            are swapped; None leaves the bare network.
-        output: what the signature calls the output.
+        how: a first operation that normalizes RGB pixels, for networks whose channels differ or
+            are swapped; None for the network alone.
+        output: name of the output in the signature.
         path: where to write; input (1, size, size, 3).
     """
     kernels = _large_kernels(model)
@@ -56,19 +55,19 @@ def write_tflite(
 def _converted(
     model: keras.Model, size: int, how: Normalization | None, kernels: list[_Kernel]
 ) -> Any:
-    """What TensorFlow's converter makes of a network, with stand-ins in place of some kernels."""
+    """Convert a network by TensorFlow, with placeholders for some kernels."""
     import tensorflow as tf
 
     before = _normalizer(how) if how else lambda x: x
     signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
 
     def inference(image: tf.Tensor) -> tf.Tensor:
-        with _stand_ins(kernels):
+        with _placeholders(kernels):
             return model(before(image), training=False)
 
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
-    # Without the object that has the variables the converter freezes the graph itself. With it,
-    # it takes a saved model instead, whose variables it loses.
+    # Given the concrete function alone, the converter freezes the graph itself. Given the object
+    # that has the variables too, it writes a saved model, and loses the variables of placeholders.
     return tflite_flatbuffer.parse(
         tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
     )
@@ -76,18 +75,20 @@ def _converted(
 
 @dataclass(frozen=True, slots=True)
 class _Kernel:
-    """A kernel that the converter does not get to see.
+    """A kernel that is hidden from the converter behind a placeholder.
 
-    It copies a graph's constants some twenty times: ResNet50 took 8.5 CPU seconds and 3.7 GB so,
-    with stand-ins 4 and 1.8, VGG16 74 and 12, with stand-ins 14 and 4.6. They are ones, but for
-    the last input channel, which has a power of two: whatever batch norm an output channel is
-    multiplied with is what the ones become, and which kernel it was, shape and power tell. Huge
-    ones have the power everywhere, which costs least, and are not found where a batch norm
-    follows: no classifier has one behind its dense layers.
+    The converter copies a graph's constants some twenty times: ResNet50 took 8.5 CPU seconds and
+    3.7 GB, with placeholders 4 and 1.8; VGG16 74 and 12, with placeholders 14 and 4.6.
+
+    The converter also folds batch norms: it multiplies each output channel of a kernel by a
+    factor. A placeholder is 1 everywhere but in the last input channel, where it is a power of
+    two. So after the conversion the ones have become the factor, and shape and power identify the
+    kernel. Placeholders of huge kernels have the power everywhere, which costs least, and are not
+    found where a batch norm follows: no classifier has one behind its dense layers.
 
     Attributes:
-        layer, attribute: where the network has it; (…, inputs, outputs).
-        mark: the exponent, other than 0; kernels of one shape have different ones.
+        layer, attribute: where the network has it; shape (…, inputs, outputs).
+        mark: the exponent, not 0; kernels of one shape have different ones.
     """
 
     layer: keras.Layer
@@ -96,22 +97,22 @@ class _Kernel:
 
     @property
     def variable(self) -> keras.Variable:
-        """What the layer really has there."""
+        """The layer's own kernel."""
         return vars(self.layer)[self.attribute]
 
     @property
     def huge(self) -> bool:
-        """Whether its stand-in is one number."""
+        """Whether its placeholder is one number."""
         return math.prod(self.shape) >= _HUGE_KERNEL
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As TFLite has it: outputs first."""
+        """In TFLite: outputs first."""
         return (self.variable.shape[-1], *self.variable.shape[:-1])
 
 
 def _large_kernels(model: keras.Model) -> list[_Kernel]:
-    """Kernels that stand-ins can replace; as many of each shape as there are marks."""
+    """Return kernels that placeholders can replace; as many of each shape as there are marks."""
     import keras
 
     attributes = {
@@ -127,14 +128,14 @@ def _large_kernels(model: keras.Model) -> list[_Kernel]:
         if kernel is None or kernel.dtype != "float32" or kernel.shape[-2] < 2:
             continue
         shape = tuple(kernel.shape)
-        if math.prod(shape) >= _LARGE_KERNEL and alike[shape] < len(_MARKS):
+        if math.prod(shape) >= operators.LARGE_KERNEL and alike[shape] < len(_MARKS):
             kernels.append(_Kernel(layer, attribute, _MARKS[alike[shape]]))
             alike[shape] += 1
     return kernels
 
 
 def _layers(model: keras.Model) -> Iterator[keras.Layer]:
-    """Each layer once, also of networks inside the network."""
+    """Yield each layer once, also of networks inside the network."""
     import keras
 
     for layer in model.layers:
@@ -145,10 +146,10 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 @contextlib.contextmanager
-def _stand_ins(kernels: list[_Kernel]) -> Iterator[None]:
-    """While a graph is traced, let stand-ins take the place of kernels.
+def _placeholders(kernels: list[_Kernel]) -> Iterator[None]:
+    """Replace kernels by placeholders while a graph is traced.
 
-    They are computed in the graph, which holds a few numbers of each.
+    The graph computes them, from a few numbers each.
     """
     import tensorflow as tf
 
@@ -158,15 +159,15 @@ def _stand_ins(kernels: list[_Kernel]) -> Iterator[None]:
             *space, inputs, outputs = kernel.variable.shape
             ones, mark = tf.constant(1.0), tf.constant(2.0**kernel.mark)
             if kernel.huge:
-                stand_in = tf.fill((*space, inputs, outputs), mark)
+                placeholder = tf.fill((*space, inputs, outputs), mark)
             else:
                 parts = [
                     tf.fill((*space, inputs - 1, outputs), ones),
                     tf.fill((*space, 1, outputs), mark),
                 ]
-                stand_in = tf.concat(parts, len(space))
-            # Not by setattr: Keras counts what it is given among the layer's variables.
-            vars(kernel.layer)[kernel.attribute] = stand_in
+                placeholder = tf.concat(parts, len(space))
+            # Not by setattr, which Keras would track as one of the layer's variables.
+            vars(kernel.layer)[kernel.attribute] = placeholder
         yield
     finally:
         for kernel, variable in zip(kernels, kept, strict=True):
@@ -174,13 +175,11 @@ def _stand_ins(kernels: list[_Kernel]) -> Iterator[None]:
 
 
 def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
-    """Give each layer its kernel, times what the converter multiplied the stand-in with.
+    """Replace each placeholder by its kernel, times the factors of folded batch norms.
 
     Returns:
-        Whether all were found: the converter may have made something else of one.
+        Whether all were found: the converter may have changed one in another way.
     """
-    import numpy as np
-
     wanted = {(kernel.shape, kernel.mark): kernel for kernel in kernels}
     shapes = {kernel.shape for kernel in kernels}
     found = set[tuple[tuple[int, ...], int]]()
@@ -190,7 +189,7 @@ def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
         values = tflite_flatbuffer.constant(converted, tensor)
         if values is None:
             continue
-        mark, factors = _read_stand_in(values)
+        mark, factors = _read_placeholder(values)
         key = (values.shape, mark)
         if key in wanted:
             kernel = np.moveaxis(wanted[key].variable.numpy(), -1, 0)
@@ -201,13 +200,11 @@ def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
     return found == wanted.keys()
 
 
-def _read_stand_in(values: NDArray[np.float32]) -> tuple[int, NDArray[np.float32] | None]:
-    """The mark of a stand-in, outputs first, and what each output was multiplied with, if it was.
+def _read_placeholder(values: NDArray[np.float32]) -> tuple[int, NDArray[np.float32] | None]:
+    """Return the mark of a placeholder, outputs first, and the factor of each output, if any.
 
-    The mark is 0 where the values are no stand-in.
+    The mark is 0 where the values are not a placeholder.
     """
-    import numpy as np
-
     factors = values[(slice(None), *[slice(1)] * (values.ndim - 1))]
     if (values == factors.flat[0]).all():
         fraction, exponent = math.frexp(float(factors.flat[0]))
@@ -223,8 +220,7 @@ def _read_stand_in(values: NDArray[np.float32]) -> tuple[int, NDArray[np.float32
 
 
 def _normalizer(how: Normalization) -> Callable[[Any], Any]:
-    """Swap, scale and offset of the channels as one 1x1 convolution, which quantizers know."""
-    import numpy as np
+    """Swap, scale and offset the channels by one 1x1 convolution, which quantizers support."""
     import tensorflow as tf
 
     kernel = np.diag(how.scale).astype(np.float32)

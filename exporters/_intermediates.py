@@ -1,7 +1,7 @@
 """The float intermediates of one network on disk, from which exporters start.
 
-`base` is what the one conversion gives. It takes what the network was trained on, or pixels where
-its first operation normalises them channel by channel. `float` takes what the contract says.
+`base` is the result of the conversion. Its input is normalized, or pixels where its first operation
+normalizes them channel by channel. The input of `float` is that of the contract.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def write(network: keras.Model, source: Source, intermediates: set[str]) -> None
     Needs TensorFlow.
 
     Args:
-        network: float32 NHWC, normalised as its family expects.
-        source: where the intermediates go, and what the contract says of the input.
-        intermediates: names, as `protocols.Intermediate` has them. "fp16.…" and "prepared.…" leave
-            their base behind, for `write_fp16` and `fill`.
+        network: float32 NHWC, normalized as its family expects.
+        source: where the intermediates go, with the contract.
+        intermediates: their names. For "fp16.…" and "prepared.…" their base is kept, for
+            `write_fp16` and `fill`.
     """
     from edgezoo.exporters import _graph, _onnx_conversion
 
@@ -54,11 +54,11 @@ def write(network: keras.Model, source: Source, intermediates: set[str]) -> None
 
 
 def write_fp16(source: Source, corrected: Path, intermediates: set[str]) -> None:
-    """Write the intermediates whose weights are to become float16.
+    """Write the intermediates of float16 files.
 
     Args:
-        source: its bases are there.
-        corrected: `base.tflite` with biases that make up for the rounding.
+        source: has the bases.
+        corrected: `base.tflite`, rounded to float16 numbers.
         intermediates: "fp16.tflite", "fp16.onnx" or both.
     """
     if "fp16.tflite" in intermediates:
@@ -72,7 +72,7 @@ def write_fp16(source: Source, corrected: Path, intermediates: set[str]) -> None
 
 
 def _write_float_tflite(source: Source, base: Path, intermediate: Intermediate) -> None:
-    """A base that takes what the contract says."""
+    """Write a base with the contract's input."""
     how = source.contract.normalization
     if source.contract.input_kind != "pixels" or not how.uniform:
         shutil.copyfile(base, source.intermediate(intermediate))
@@ -83,7 +83,7 @@ def _write_float_tflite(source: Source, base: Path, intermediate: Intermediate) 
 
 
 def _write_float_onnx(source: Source, model: onnx.ModelProto, intermediate: Intermediate) -> None:
-    """A base that takes what the contract says; it is changed."""
+    """Write a base with the contract's input; it is changed."""
     import onnx
 
     how = source.contract.normalization
@@ -96,9 +96,9 @@ def fill(source: Source, intermediate: Intermediate, prepared: Path) -> None:
     """Write a prepared intermediate in its own format.
 
     Args:
-        source: its base is there.
+        source: has the base.
         intermediate: "prepared.tflite" or "prepared.onnx".
-        prepared: the prepared network as a TFLite file; moved or used up.
+        prepared: the prepared network as a TFLite file; moved or deleted.
     """
     target = source.intermediate(intermediate)
     if intermediate == "prepared.tflite":

@@ -1,4 +1,4 @@
-"""The float32 TFLite intermediate as ONNX: one conversion by tf2onnx, then names by layers.
+"""Converts the float32 TFLite intermediate to ONNX by tf2onnx, and names tensors after layers.
 
 Needs TensorFlow, which tf2onnx imports.
 """
@@ -10,26 +10,24 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.formats import tflite_flatbuffer
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.exporters._onnx_graph import readers_of, rename_reads, rename_tensors
+from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
-    from numpy.typing import NDArray
 
 # Per-channel QuantizeLinear came with opset 13, HardSwish with 14; onnxruntime 1.8
 # and newer load it.
 OPSET = 14
-# Numbers of a kernel, 16 KB, from which on the converter does not get to see it.
-_LARGE_KERNEL = 2**12
-_KERNEL_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
 
 
 def to_onnx(tflite: Path) -> onnx.ModelProto:
     """Convert a float32 TFLite intermediate to ONNX; tensors keep their names.
 
-    An activation that TFLite has inside its convolution is a node of its own here. It takes the
+    An activation that TFLite fuses into its convolution is a separate node in ONNX. It takes the
     layer's name, so that one name means the same values in all formats; the convolution's own
     output becomes `layer/linear`, its constants `layer/weights` and `layer/bias`.
     """
@@ -37,7 +35,7 @@ def to_onnx(tflite: Path) -> onnx.ModelProto:
     part = tflite.with_suffix(".part")
     model = _converted_lean(source, part) or _converted(tflite, part)
     known = {tflite_flatbuffer.text(tensor.name) for tensor in source.subgraphs[0].tensors}
-    _name_behind_turn(model)
+    _name_before_transpose(model)
     _restore_dense_names(model, source)
     _name_activations(model, known)
     _give_dense_layers_a_bias(model, source)
@@ -47,7 +45,7 @@ def to_onnx(tflite: Path) -> onnx.ModelProto:
 
 
 def _converted(tflite: Path, part: Path) -> onnx.ModelProto:
-    """What tf2onnx makes of a file; `part` is written on the way."""
+    """Convert a file by tf2onnx; `part` is a temporary file."""
     import onnx
     import tf2onnx
 
@@ -58,18 +56,18 @@ def _converted(tflite: Path, part: Path) -> onnx.ModelProto:
 
 
 def _converted_lean(source: Any, part: Path) -> onnx.ModelProto | None:
-    """The same, with a third of the CPU seconds and no copies of the weights.
+    """Convert with a third of the CPU seconds and no copies of the weights.
 
-    tf2onnx copies its whole graph before each of its passes, to go back where one fails: 70
-    copies of ResNet50's weights, 7 GB. Here a pass that fails ends the attempt, and kernels are
-    inputs of the graph, which have a shape but no values, until they are put back.
+    tf2onnx copies its whole graph before each of its passes, to restore it where one fails: 70
+    copies of ResNet50's weights, 7 GB. Here a pass that fails ends the attempt, and the graph takes
+    its kernels as inputs, which have a shape but no values, until they are put back.
 
     Args:
-        source: the file, whose kernels are taken from it.
-        part: written on the way.
+        source: the model; its kernels are taken out.
+        part: a temporary file.
 
     Returns:
-        None where a pass failed, or a kernel is no longer just the weights of a layer.
+        None where a pass failed, or a kernel no longer ends up unchanged in a layer.
     """
     from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
 
@@ -79,7 +77,7 @@ def _converted_lean(source: Any, part: Path) -> onnx.ModelProto | None:
     os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
     try:
         model = _converted(part, part.with_suffix(".part.onnx"))
-    except Exception:  # whatever a pass fails on, the usual way logs it and goes on
+    except Exception:  # whatever a pass fails on, the normal conversion logs it and goes on
         return None
     finally:
         del os.environ[ENV_TF2ONNX_CATCH_ERRORS]
@@ -90,19 +88,19 @@ def _converted_lean(source: Any, part: Path) -> onnx.ModelProto | None:
 
 
 def _make_inputs_of_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
-    """Let a TFLite graph take its large kernels as inputs.
+    """Turn the large kernels of a TFLite graph into inputs.
 
     Returns:
-        The kernels as TFLite has them, by the name of the input that they have become.
+        The kernels in TFLite's layout, by the name of their input.
     """
     graph = model.subgraphs[0]
     kernels: dict[str, NDArray[np.float32]] = {}
     for op in graph.operators:
-        if tflite_flatbuffer.op_name(model, op) not in _KERNEL_OPS:
+        if tflite_flatbuffer.op_name(model, op) not in operators.TFLITE:
             continue
         tensor = graph.tensors[op.inputs[1]]
         values = tflite_flatbuffer.constant(model, tensor)
-        if values is not None and values.size >= _LARGE_KERNEL:
+        if values is not None and values.size >= operators.LARGE_KERNEL:
             kernels[tflite_flatbuffer.text(tensor.name)] = values
             tensor.buffer = 0
             graph.inputs = [*graph.inputs, op.inputs[1]]
@@ -115,22 +113,21 @@ def _make_inputs_of_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
 
 
 def _take_kernels(model: onnx.ModelProto, kernels: dict[str, NDArray[np.float32]]) -> bool:
-    """Make constants of inputs again, turned and shaped as their layers take them.
+    """Turn inputs back into constants, in the layout of their layers.
+
+    tf2onnx transposes and reshapes kernels by nodes, which it folds behind constants but not behind
+    inputs. Follow the nodes behind each input, apply them to the kernel and remove them.
 
     Returns:
         Whether each one is now the weights of a layer.
     """
-    import numpy as np
     import onnx
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    readers: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(model.graph.node)
     inputs = set(kernels)
     for name in sorted(inputs):
-        kernel = kernels.pop(name)  # one copy less of what is large
+        kernel = kernels.pop(name)  # free each as soon as it is copied
         while len(readers.get(name, ())) == 1:
             (node,) = readers[name]
             if node.op_type == "Transpose":
@@ -142,7 +139,7 @@ def _take_kernels(model: onnx.ModelProto, kernels: dict[str, NDArray[np.float32]
             model.graph.node.remove(node)
             name = node.output[0]
         layers = readers.get(name, ())
-        if any(node.op_type not in _WEIGHTED or node.input[1] != name for node in layers):
+        if any(node.op_type not in operators.ONNX or node.input[1] != name for node in layers):
             return False
         turned = np.ascontiguousarray(kernel)
         model.graph.initializer.append(onnx.numpy_helper.from_array(turned, name))
@@ -152,27 +149,25 @@ def _take_kernels(model: onnx.ModelProto, kernels: dict[str, NDArray[np.float32]
     return True
 
 
-def _name_behind_turn(model: Any) -> None:
-    """Let a feature map have its name where it is computed, before it is turned back to NHWC.
+def _name_before_transpose(model: Any) -> None:
+    """Name a feature map where it is computed, before the transposition back to NHWC.
 
-    The turned one is called `name/nhwc`, until `_onnx_graph.name_output`.
+    The transposed one is called `name/nhwc`, until `_onnx_graph.name_output`.
     """
     (output,) = model.graph.output
     (last,) = (node for node in model.graph.node if output.name in node.output)
     if last.op_type == "Transpose":
         name, inner = output.name, last.input[0]
         output.name = last.output[0] = f"{name}/nhwc"
-        _rename_tensor(model, inner, name)
+        rename_tensors(model.graph.node, {inner: name})
 
 
 def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
-    """Write dense layers that came without a bias as ones with it, or with zeros.
+    """Turn dense layers without a bias into layers with their bias, or with zeros.
 
-    The converter loses the bias of a layer whose input it flattens itself, as TFLite has it where
-    a 1x1 map is flattened before `Dense`. One of zeros it drops, but a later correction needs its
-    place.
+    tf2onnx loses the bias of a FULLY_CONNECTED that flattens its input itself, as where a 1x1 map
+    is flattened before `Dense`. It drops a bias of zeros, but bias correction needs its place.
     """
-    import numpy as np
     import onnx
 
     tensors = source.subgraphs[0].tensors
@@ -196,9 +191,9 @@ def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
 
 
 def _dense_layers(model: Any, source: Any) -> list[tuple[Any, Any]]:
-    """Each dense layer as ONNX node and TFLite operation, matched by order.
+    """Match each dense layer's ONNX node to its TFLite operation by order.
 
-    Empty where the converter made more or fewer of them.
+    Empty where their numbers differ.
     """
     operators = source.subgraphs[0].operators
     ops = [op for op in operators if tflite_flatbuffer.op_name(source, op) == "FULLY_CONNECTED"]
@@ -207,24 +202,21 @@ def _dense_layers(model: Any, source: Any) -> list[tuple[Any, Any]]:
 
 
 def _restore_dense_names(model: Any, source: Any) -> None:
-    """Give dense layers their TFLite names back, which the converter loses."""
+    """Restore the TFLite names of dense layers, which tf2onnx loses."""
     tensors = source.subgraphs[0].tensors
     taken = {name for node in model.graph.node for name in node.output}
     for node, op in _dense_layers(model, source):
         name = tflite_flatbuffer.text(tensors[op.outputs[0]].name)
         if name not in taken:
-            _rename_tensor(model, node.output[0], name)
+            rename_tensors(model.graph.node, {node.output[0]: name})
 
 
 def _name_activations(model: Any, known: set[str]) -> None:
-    """Let an activation take the name of the layer that it was fused into.
+    """Name an activation after the layer that it was fused into.
 
-    Where it has it, as the network's output, the layer is called after it.
+    Where it has that name, as the network's output, rename the layer.
     """
-    readers: dict[str, list[Any]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(model.graph.node)
     for node in list(model.graph.node):
         layer, after = node.output[0], readers.get(node.output[0], [])
         if len(after) != 1 or after[0].op_type not in ("Clip", "Relu"):
@@ -233,17 +225,17 @@ def _name_activations(model: Any, known: set[str]) -> None:
         if (layer in known) == (activation.output[0] in known):
             continue
         if layer not in known:
-            _rename_tensor(model, layer, f"{activation.output[0]}/linear")
+            rename_tensors(model.graph.node, {layer: f"{activation.output[0]}/linear"})
             continue
-        _rename(node.output, layer, f"{layer}/linear")
-        _rename(activation.input, layer, f"{layer}/linear")
-        _rename_tensor(model, activation.output[0], layer)
+        node.output[0] = f"{layer}/linear"
+        rename_reads([activation], layer, f"{layer}/linear")
+        rename_tensors(model.graph.node, {activation.output[0]: layer})
 
 
 def _name_constants(model: Any) -> None:
-    """Give each layer weights and bias of its own, and all other constants of one value one name.
+    """Give each layer its own weights and bias, and merge all other equal constants.
 
-    The converter merges equal constants, but not always the same ones.
+    tf2onnx merges equal constants, but not always the same ones.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     kept: dict[str, Any] = {}
@@ -251,7 +243,7 @@ def _name_constants(model: Any) -> None:
     ordered = []
     for node in _ordered_nodes(model):
         layer = node.output[0].removesuffix("/linear")
-        weighted = node.op_type in _WEIGHTED
+        weighted = node.op_type in operators.ONNX
         for place, name in enumerate(node.input):
             if name not in constants:
                 continue
@@ -270,7 +262,7 @@ def _name_constants(model: Any) -> None:
 
 
 def _name_nodes(model: Any, known: set[str]) -> None:
-    """Name nodes and the tensors that TFLite does not have by their place in the graph."""
+    """Name nodes, and tensors that TFLite does not have, by their place in the graph."""
     names: dict[str, str] = {}
     fixed = known | {value.name for value in (*model.graph.input, *model.graph.output)}
     fixed |= {tensor.name for tensor in model.graph.initializer}
@@ -279,14 +271,15 @@ def _name_nodes(model: Any, known: set[str]) -> None:
         for place, name in enumerate(node.output):
             if name not in fixed and not name.endswith("/linear"):
                 names[name] = f"{node.name}:{place}"
-        for ends in (node.input, node.output):
-            for place, name in enumerate(ends):
-                ends[place] = names.get(name, name)
-    del model.graph.value_info[:]  # of tensors that have other names now
+    rename_tensors(model.graph.node, names)
+    del model.graph.value_info[:]  # its names are out of date
 
 
 def _ordered_nodes(model: Any) -> list[Any]:
-    """Copies of all nodes in the order in which the outputs need them, depth first."""
+    """Copy all nodes in the order in which the outputs need them, depth first.
+
+    tf2onnx's own order is not always the same; this one depends on the graph alone.
+    """
     producers = {name: node for node in model.graph.node for name in node.output}
     ordered: list[Any] = []
     placed: set[int] = set()
@@ -306,15 +299,3 @@ def _ordered_nodes(model: Any) -> list[Any]:
             placed.add(id(node))
             ordered.append(node)
     return [copy.deepcopy(node) for node in ordered]
-
-
-def _rename_tensor(model: Any, old: str, new: str) -> None:
-    for node in model.graph.node:
-        _rename(node.input, old, new)
-        _rename(node.output, old, new)
-
-
-def _rename(names: Any, old: str, new: str) -> None:
-    for place, name in enumerate(names):
-        if name == old:
-            names[place] = new

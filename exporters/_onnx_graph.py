@@ -1,18 +1,43 @@
-"""Changes to a float ONNX graph after its conversion; layers are found by their names."""
+"""Edits of a float ONNX graph after its conversion; layers are found by their names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import Normalization
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+def rename_tensors(nodes: Iterable[onnx.NodeProto], names: Mapping[str, str]) -> None:
+    """Give tensors other names wherever they are written or read."""
+    for node in nodes:
+        for ends in (node.input, node.output):
+            for place, name in enumerate(ends):
+                ends[place] = names.get(name, name)
+
+
+def rename_reads(nodes: Iterable[onnx.NodeProto], old: str, new: str) -> None:
+    """Let nodes read another tensor in place of one."""
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+
+
+def readers_of(nodes: Iterable[onnx.NodeProto]) -> dict[str, list[Any]]:
+    """Return the nodes that read each tensor."""
+    readers: dict[str, list[Any]] = {}
+    for node in nodes:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    return readers
 
 
 def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
@@ -22,10 +47,7 @@ def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
 
     graph = model.graph
     name = graph.input[0].name
-    for node in graph.node:
-        for place, value in enumerate(node.input):
-            if value == name:
-                node.input[place] = f"{name}/normalized"
+    rename_reads(graph.node, name, f"{name}/normalized")
     for role, number in (("scale", how.scale[0]), ("offset", how.offset[0])):
         graph.initializer.append(
             numpy_helper.from_array(np.asarray(number, np.float32), f"{name}/{role}")
@@ -38,11 +60,11 @@ def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
 
 
 def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> None:
-    """Let a quantized network take pixels: its input's own quantization does the normalisation.
+    """Let a quantized network take pixels: the quantization of its input normalizes them.
 
     Args:
         model: changed in place; takes (pixel - 128) * input_scale.
-        input_scale: as above.
+        input_scale: see `model`.
         in_float: take the pixels as float32, not uint8.
     """
     import numpy as np
@@ -51,21 +73,18 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
 
     graph = model.graph
     value = graph.input[0]
-    border = value.name
-    for node in graph.node:  # in order, so that a chain of transposes is followed
-        if node.op_type == "Transpose" and node.input[0] == border:
-            border = node.output[0]
+    entrance = value.name
+    for node in graph.node:  # in order, which follows a chain of transposes
+        if node.op_type == "Transpose" and node.input[0] == entrance:
+            entrance = node.output[0]
     quantize = next(
-        (n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == border), None
+        (n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == entrance), None
     )
     if quantize is None:
         _normalize_pixels(graph, input_scale, in_float)  # the first layer stays in float
         return
     if not in_float:
-        for node in graph.node:
-            for place, name in enumerate(node.input):
-                if name == quantize.output[0]:
-                    node.input[place] = border
+        rename_reads(graph.node, quantize.output[0], entrance)
         graph.node.remove(quantize)
         value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
         del graph.value_info[:]  # it still has the float types
@@ -85,10 +104,7 @@ def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool
 
     value = graph.input[0]
     name = value.name
-    for node in graph.node:
-        for place, read in enumerate(node.input):
-            if read == name:
-                node.input[place] = f"{name}/normalized"
+    rename_reads(graph.node, name, f"{name}/normalized")
     nodes, pixels = [], name
     if not in_float:
         value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
@@ -106,27 +122,23 @@ def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool
 
 
 def name_output(model: onnx.ModelProto, name: str) -> None:
-    """Give the output its name, which so far is that of the feature map before it is turned."""
+    """Move the name of the feature map before its transposition to the output."""
     output = model.graph.output[0]
     if output.name == name:
         return
-    names = {name: f"{name}/nchw", output.name: name}
-    for node in model.graph.node:
-        for ends in (node.input, node.output):
-            for place, end in enumerate(ends):
-                ends[place] = names.get(end, end)
+    rename_tensors(model.graph.node, {name: f"{name}/nchw", output.name: name})
     output.name = name
 
 
-# Operations on single values, of which all inputs but the first are scalars.
+# Elementwise operations, if all inputs but the first are scalars.
 _ELEMENTWISE = ("Mul", "Add", "Sub", "Cast", "QuantizeLinear", "DequantizeLinear")
 
 
 def take_nchw(model: onnx.ModelProto) -> None:
     """Let a network take NCHW.
 
-    Its operations do already; the transposition that leads from NHWC to them is taken out where
-    only operations on single values stand before it, and turned back in front where not.
+    Its operations do already: the transposition from NHWC is removed where only elementwise
+    operations come before it; elsewhere another one is inserted in front.
     """
     from onnx import helper
 
@@ -136,18 +148,12 @@ def take_nchw(model: onnx.ModelProto) -> None:
     found = _first_transposition(graph)
     if found is None:
         name = value.name
-        for node in graph.node:
-            for place, read in enumerate(node.input):
-                if read == name:
-                    node.input[place] = f"{name}/nhwc"
-        turn = helper.make_node("Transpose", [name], [f"{name}/nhwc"], perm=[0, 2, 3, 1])
-        graph.node.insert(0, turn)
+        rename_reads(graph.node, name, f"{name}/nhwc")
+        transpose = helper.make_node("Transpose", [name], [f"{name}/nhwc"], perm=[0, 2, 3, 1])
+        graph.node.insert(0, transpose)
     else:
         graph.node.remove(found)
-        for node in graph.node:
-            for place, read in enumerate(node.input):
-                if read == found.output[0]:
-                    node.input[place] = found.input[0]
+        rename_reads(graph.node, found.output[0], found.input[0])
     sizes = (batch, channels, height, width)
     for axis, size in zip(value.type.tensor_type.shape.dim, sizes, strict=True):
         axis.dim_value = size
@@ -155,7 +161,7 @@ def take_nchw(model: onnx.ModelProto) -> None:
 
 
 def _first_transposition(graph: onnx.GraphProto) -> onnx.NodeProto | None:
-    """What turns the input to NCHW, behind operations on single values alone."""
+    """Return the transposition of the input to NCHW, if only elementwise operations precede it."""
     from onnx import helper, numpy_helper
 
     scalars = {t.name for t in graph.initializer if numpy_helper.to_array(t).size == 1}
@@ -180,52 +186,37 @@ def take_constants(model: onnx.ModelProto, tflite: Path) -> None:
     Raises:
         ValueError: a layer of the TFLite intermediate is not found, or its shapes do not fit.
     """
+    import numpy as np
     from onnx import numpy_helper
 
     nodes = {
         node.output[0].removesuffix("/linear"): node
         for node in model.graph.node
-        if node.op_type in ("Conv", "Gemm")
+        if node.op_type in operators.ONNX
     }
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    for layer, weights, bias in _layers(tflite):
+    for layer, operator, constants in _layers(tflite):
         if layer not in nodes:
             raise ValueError(f"layer {layer} has no counterpart in ONNX")
         node = nodes[layer]
-        for place, values in ((1, weights), (2, bias)):
-            if values is None:
-                continue
+        axes = operator.axes(operators.ONNX[node.op_type].layout)
+        for place, values in enumerate(constants, start=1):
             held = tensors[node.input[place]]
-            turned = values if values.ndim == 1 else _turn(values, node.op_type, held)
+            turned = np.ascontiguousarray(values.transpose(axes) if place == 1 else values)
             if list(turned.shape) != list(held.dims):
                 raise ValueError(f"{held.name} is {list(held.dims)}, not {list(turned.shape)}")
             held.CopyFrom(numpy_helper.from_array(turned, held.name))
 
 
-def _layers(tflite: Path) -> list[tuple[str, Any, Any]]:
-    """Name, weights and bias (or None) of each layer with weights."""
+def _layers(tflite: Path) -> Iterator[tuple[str, operators.Operator, list[NDArray[Any]]]]:
+    """Yield name, operator, and weights with the bias if any, of each layer with weights."""
     source = tflite_flatbuffer.read_model(tflite)
-    graph = source.subgraphs[0]
-    found = []
-    for op in graph.operators:
-        if tflite_flatbuffer.op_name(source, op) not in WEIGHTED:
+    tensors = source.subgraphs[0].tensors
+    for op in source.subgraphs[0].operators:
+        operator = operators.TFLITE.get(tflite_flatbuffer.op_name(source, op))
+        if operator is None:
             continue
-        inputs = [int(i) for i in op.inputs]
-        weights = tflite_flatbuffer.constant(source, graph.tensors[inputs[1]])
-        if weights is None:
-            continue
-        has_bias = len(inputs) > 2 and inputs[2] >= 0
-        bias = tflite_flatbuffer.constant(source, graph.tensors[inputs[2]]) if has_bias else None
-        found.append((tflite_flatbuffer.text(graph.tensors[op.outputs[0]].name), weights, bias))
-    return found
-
-
-def _turn(weights: Any, kind: str, held: Any) -> Any:
-    """From TFLite's layout to ONNX's: (out, h, w, in) or (1, h, w, out) to (out, in, h, w)."""
-    import numpy as np
-
-    if kind == "Gemm":  # (out, in) to (in, out), as the converter writes them
-        return np.ascontiguousarray(weights.T)
-    depthwise = weights.shape[0] == 1 and held.dims[1] == 1 and held.dims[0] == weights.shape[3]
-    axes = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
-    return np.ascontiguousarray(weights.transpose(axes))
+        given = [tflite_flatbuffer.constant(source, tensors[i]) for i in op.inputs[1:3] if i >= 0]
+        if given[0] is not None:
+            name = tflite_flatbuffer.text(tensors[op.outputs[0]].name)
+            yield name, operator, [values for values in given if values is not None]

@@ -1,8 +1,10 @@
-"""Batch norms that stand alone in a float ONNX graph, as one operation each."""
+"""Writes each batch norm that is not folded into a layer as one ONNX operation."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+from edgezoo.exporters._onnx_graph import readers_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -11,27 +13,24 @@ if TYPE_CHECKING:
 
 
 def join_norms(model: onnx.ModelProto) -> None:
-    """Write a scale and an offset of each channel as one `BatchNormalization`.
+    """Replace Mul and Add with a constant per channel by one `BatchNormalization`.
 
     The norms of a DenseNet follow a concatenation, and the converter leaves them as Mul and Add.
     onnxruntime computes a BatchNormalization in the blocked layout of the convolutions around it,
-    with its activation; for Mul and Add it leaves that layout and comes back.
+    together with its activation; for Mul and Add it converts to the plain layout and back.
 
     Args:
-        model: float32, changed in place. The result has the name of the sum.
+        model: float32, changed in place. The output takes the name of the sum.
     """
     import numpy as np
     from onnx import helper, numpy_helper
 
     graph = model.graph
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    readers: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
+    readers = readers_of(graph.node)
     outputs = {value.name for value in graph.output}
     new: dict[str, NDArray[np.float32]] = {}
-    joined = set[str]()
+    sums = []
     for node in graph.node:
         found = _of_channels(node, "Mul", constants)
         after = readers.get(node.output[0], [])
@@ -46,21 +45,24 @@ def join_norms(model: onnx.ModelProto) -> None:
         new |= {mean: np.zeros(count, np.float32), variance: np.ones(count, np.float32)}
         values = [found[0], f"{name}/scale", f"{name}/offset", mean, variance]
         node.CopyFrom(helper.make_node("BatchNormalization", values, [name], name, epsilon=0.0))
-        joined.add(name)
-    for place in reversed(range(len(graph.node))):
-        if graph.node[place].op_type == "Add" and graph.node[place].output[0] in joined:
-            del graph.node[place]
+        sums.append(after[0])
+    for node in sums:
+        graph.node.remove(node)
+    _drop_unread(graph)
+    graph.initializer.extend(numpy_helper.from_array(new[name], name) for name in sorted(new))
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
     kept = {name for node in graph.node for name in node.input}
     for place in reversed(range(len(graph.initializer))):
         if graph.initializer[place].name not in kept:
             del graph.initializer[place]
-    graph.initializer.extend(numpy_helper.from_array(new[name], name) for name in sorted(new))
 
 
 def _of_channels(
     node: Any, kind: str, constants: dict[str, NDArray[Any]]
 ) -> tuple[str, NDArray[np.float32]] | None:
-    """The values that change and the constant of each channel, (C, 1, 1), of a Mul or an Add."""
+    """Return the computed input and the constant per channel, (C, 1, 1), of a Mul or an Add."""
     if node.op_type != kind:
         return None
     given = [constants[name] for name in node.input if name in constants]

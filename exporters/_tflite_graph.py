@@ -1,4 +1,4 @@
-"""Operations and tensors that are added to a TFLite graph after its conversion."""
+"""Adds operations and tensors to a TFLite graph after its conversion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIONS = {
 def normalize_in_front(model: Any, how: Normalization) -> None:
     """Let a float network take pixels: `pixel * scale + offset` with one scale and one offset.
 
-    The border keeps its name; what the network itself takes is called `image/normalized`.
+    The input keeps its name; the network's former input becomes `image/normalized`.
     """
     graph = model.subgraphs[0]
     inner = int(graph.inputs[0])
@@ -52,33 +52,32 @@ def move_output(model: Any, index: int) -> None:
 
 
 def add_unsigned_twin(graph: Any, index: int) -> int:
-    """Add a uint8 tensor that means the same as an int8 one; gives its index."""
-    tensor = _twin(graph, index, "UINT8")
+    """Add a uint8 tensor for the same real values as an int8 one; return its index."""
     signed = graph.tensors[index].quantization
-    tensor.quantization = tflite_flatbuffer.schema().QuantizationParametersT()
-    tensor.quantization.scale = [float(signed.scale[0])]
-    tensor.quantization.zeroPoint = [int(signed.zeroPoint[0]) + 128]
-    return _append(graph, tensor)
+    return _add_quantized(graph, index, "uint8", signed.scale[0], signed.zeroPoint[0] + 128)
 
 
 def add_pixel_twin(graph: Any, index: int, kind: str, scale: float) -> int:
-    """Add an 8-bit tensor of pixels that means (pixel - 128) * scale; gives its index."""
+    """Add an 8-bit tensor of pixels with real values (pixel - 128) * scale; return its index."""
+    return _add_quantized(graph, index, kind, scale, PIXEL_ZERO if kind == "uint8" else 0)
+
+
+def _add_quantized(graph: Any, index: int, kind: str, scale: float, zero: int) -> int:
     tensor = _twin(graph, index, kind.upper())
     tensor.quantization = tflite_flatbuffer.schema().QuantizationParametersT()
-    tensor.quantization.scale = [scale]
-    tensor.quantization.zeroPoint = [PIXEL_ZERO if kind == "uint8" else 0]
+    tensor.quantization.scale, tensor.quantization.zeroPoint = [float(scale)], [int(zero)]
     return _append(graph, tensor)
 
 
 def add_float_twin(graph: Any, index: int, name: str = "") -> int:
-    """Add a float32 tensor of the same shape; gives its index."""
+    """Add a float32 tensor of the same shape; return its index."""
     tensor = _twin(graph, index, "FLOAT32")
     tensor.name = name
     return _append(graph, tensor)
 
 
 def add_scalar(model: Any, name: str, value: float) -> int:
-    """Add a float32 constant without axes; gives its index."""
+    """Add a float32 scalar; return its index."""
     import numpy as np
 
     api = tflite_flatbuffer.schema()

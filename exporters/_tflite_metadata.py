@@ -1,8 +1,8 @@
-"""TFLite metadata: what MediaPipe Tasks and TFLite's other task libraries read in a `.tflite`.
+"""Writes TFLite metadata, which MediaPipe Tasks and TFLite's task libraries read.
 
-Built field by field after the published schema (metadata_schema.fbs, root ModelMetadata, file
-identifier M001), since the packages that write it pin old libraries. The numbers below are places
-of fields in a table, or members of an enumeration, of that schema.
+Built field by field from the published schema (metadata_schema.fbs, root ModelMetadata, file
+identifier M001), since the packages that write it pin old libraries. The numbers below are field
+slots or enumeration members of that schema.
 See https://ai.google.dev/edge/litert/conversion/tensorflow/metadata.
 """
 
@@ -24,10 +24,10 @@ _TENSOR_AXIS_LABELS = 2  # AssociatedFileType
 
 
 def metadata(model: Any, contract: InputContract) -> bytes:
-    """The metadata of a finished model; the same model gives the same bytes.
+    """Return the metadata of a finished model; the same bytes for the same model.
 
     Args:
-        model: a `ModelT`, whose input's quantization says what a pixel means.
+        model: a `ModelT`; the quantization of its input defines the value of a pixel.
         contract: of the file.
     """
     import flatbuffers
@@ -61,11 +61,11 @@ def metadata(model: Any, contract: InputContract) -> bytes:
 def _normalization(
     model: Any, contract: InputContract
 ) -> tuple[Sequence[float], Sequence[float]] | None:
-    """Mean and standard deviation that a client applies to RGB pixels: (pixel - mean) / std.
+    """Return mean and std of the real input of RGB pixels: (pixel - mean) / std.
 
-    The schema means real values. Those of an 8-bit input are its quantized ones by scale and zero
-    point, so that the pixel itself is what is stored. None where the channels must also be swapped,
-    which the schema cannot say: a client that needs the numbers refuses the file, and is right.
+    A client quantizes that by the scale and zero point of an 8-bit input, which results in the
+    pixel itself. None where the channels must be swapped as well, which the schema cannot express:
+    clients that need the numbers then refuse the file.
     """
     graph = model.subgraphs[0]
     quantization = graph.tensors[graph.inputs[0]].quantization
@@ -141,7 +141,7 @@ def _floats(values: Sequence[float]) -> Any:
 
 
 def _table(builder: Any, slots: int, fields: dict[int, int | tuple[str, int] | None]) -> int:
-    """A table: each field an offset of what was written before, or a scalar with its type."""
+    """Write a table; a field is the offset of what was written before, or a typed scalar."""
     builder.StartObject(slots)
     for slot, value in fields.items():
         if value is None:
@@ -154,7 +154,7 @@ def _table(builder: Any, slots: int, fields: dict[int, int | tuple[str, int] | N
 
 
 def _vector(builder: Any, offsets: Sequence[int]) -> int | None:
-    """A vector of tables; None for none, which leaves the field out."""
+    """Write a vector of tables; None without tables, which leaves the field out."""
     if not offsets:
         return None
     builder.StartVector(4, len(offsets), 4)

@@ -1,9 +1,9 @@
 """ONNX files by tf2onnx and ONNX Runtime's quantizer.
 
-An int8 file is QDQ with uint8 activations and int8 weights, the pair that kernels run fastest.
-On x86 without VNNI they add two such products in 16 bits and saturate: a file that is right
-elsewhere loses 15 points there. So the weights of each channel are rounded on a grid that is
-just wide enough for its worst pair to fit: the file answers alike in a plain session anywhere.
+An int8 file is QDQ with uint8 activations and int8 weights, the pair of types with the fastest
+kernels. On x86 without VNNI they add two such products in 16 bits and saturate: a file that is
+right elsewhere loses 15 points there. So the weights of each channel are rounded to a grid that is
+just wide enough for its worst pair to fit: the file returns the same on all CPUs.
 See https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html (U8S8 saturation).
 """
 
@@ -11,31 +11,26 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Preparation, Ranges
 from edgezoo.core.rounding import weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
-from edgezoo.exporters import _onnx_resize
-from edgezoo.exporters._common import (
-    border_refusal,
-    onnx_intermediate,
-    per_tensor_refusal,
-    quantization_record,
-    takes_float,
-)
+from edgezoo.exporters import _common, _onnx_resize
 from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
 from edgezoo.exporters._onnx_norms import join_norms
+from edgezoo.formats import operators
 
 if TYPE_CHECKING:
     import onnx
 
 # onnxruntime reads IR 8 since 1.10, the last release for Python 3.6; the graph needs no later one.
 _IR_VERSION = 8
-# Operations that pass on their input's values, so that its range holds behind them too.
+# Operations whose output has the values of their input, and so its range.
 _SAME_RANGE = ("Transpose", "Reshape", "Clip", "Relu", "MaxPool", "Squeeze", "Flatten", "Pad")
 
 
@@ -54,16 +49,16 @@ class OnnxExporter:
         if job.embed_resize and job.input_kind == "normalized":
             return "a file that resizes (--embed-resize) takes pixels, not normalised values"
         if job.embed_resize and job.layout != "NHWC":
-            return "a file that resizes (--embed-resize) takes pictures as decoded, NHWC"
+            return "a file that resizes (--embed-resize) takes images as decoded, NHWC"
         if job.embed_resize and job.io is not None:
-            return "a file that resizes (--embed-resize) takes uint8 pictures (leave --io out)"
-        return per_tensor_refusal(job) or border_refusal(
+            return "a file that resizes (--embed-resize) takes uint8 images (leave --io out)"
+        return _common.per_tensor_refusal(job) or _common.io_refusal(
             job, ("uint8", "float32"), "an ONNX int8 file"
         )
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (onnx_intermediate(job),)
+        return (_common.onnx_intermediate(job),)
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
@@ -72,24 +67,19 @@ class OnnxExporter:
         import onnx
 
         path = stem.with_name(stem.name + self.suffix)
-        contract = source.contract.for_file(
-            precision=job.precision,
-            input_kind=job.input_kind,
-            output_dtype="float32",
-            layout=job.layout,
-        )
+        contract = _common.contract_for(source, job)
         if job.precision == "int8":
-            preparation = json.loads(source.preparation("prepared.onnx").read_text())
+            preparation = Preparation.load(source.preparation("prepared.onnx"))
             model = _quantize(source, job, preparation)
-            contract = contract.for_file(
-                input_dtype="float32" if takes_float(job) else "uint8",
-                calibration=calibration.metadata if calibration else None,
-                quantization=quantization_record(
-                    "onnxruntime quantize_static", "uint8", preparation
-                ),
+            contract = _common.quantized_contract(
+                replace(contract, input_dtype="float32" if _common.takes_float(job) else "uint8"),
+                calibration,
+                preparation,
+                "onnxruntime quantize_static",
+                "uint8",
             )
         else:
-            model = onnx.load(str(source.intermediate(onnx_intermediate(job))))
+            model = onnx.load(str(source.intermediate(_common.onnx_intermediate(job))))
             join_norms(model)
             if job.precision == "float16":
                 model = _to_float16(model)
@@ -98,7 +88,7 @@ class OnnxExporter:
             take_nchw(model)
         if job.embed_resize:
             _onnx_resize.embed(model, contract)
-            contract = contract.for_file(input_dtype="uint8", resizes=True)
+            contract = replace(contract, input_dtype="uint8", resizes=True)
         _finish(model, contract)
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, str(path))
@@ -111,26 +101,26 @@ def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     converted = ONNXModel(convert_float_to_float16(model, keep_io_types=True))
-    converted.topological_sort()  # the casts at the border were appended at the end
+    converted.topological_sort()  # the casts of input and output were appended at the end
     result: onnx.ModelProto = converted.model
     return result
 
 
-def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> onnx.ModelProto:
+def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.ModelProto:
     """Quantize with the preparation's ranges, make it pair-safe, and let it take pixels."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 
     model = onnx.load(str(source.intermediate("prepared.onnx")))
-    _name_nodes(model)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{number}"
     layers = _layers(model)
-    ranges = _ranges(model, preparation["ranges"])
+    ranges = _ranges(model, preparation.ranges)
     cache = source.directory / "onnx-ranges.json"
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
     output = source.directory / "onnx-quantized.onnx"
-    recipe = preparation["recipe"]
-    logging.getLogger().setLevel(logging.ERROR)  # it advises pre-processing, which is done
+    logging.getLogger().setLevel(logging.ERROR)  # it recommends pre-processing, which is done
     quantize_static(
         model,
         output,
@@ -144,23 +134,18 @@ def _quantize(source: Source, job: ExportJob, preparation: dict[str, Any]) -> on
             node.name
             for node in model.graph.node
             if node.op_type == "Softmax"
-            or node.output[0].removesuffix("/linear") in recipe["float_layers"]
+            or node.output[0].removesuffix("/linear") in preparation.recipe.float_layers
         ],
     )
     quantized = onnx.load(str(output))
-    _make_pair_safe(quantized, layers, preparation["scales"])
+    _make_pair_safe(quantized, layers, preparation.scales)
     if job.input_kind == "pixels":
-        take_pixels(quantized, preparation["input_scale"], takes_float(job))
+        take_pixels(quantized, preparation.input_scale, _common.takes_float(job))
     return quantized
 
 
-def _name_nodes(model: onnx.ModelProto) -> None:
-    for number, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{number}"
-
-
-def _ranges(model: onnx.ModelProto, known: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """A range for every computed tensor: by its name, or that of the tensor it stands beside."""
+def _ranges(model: onnx.ModelProto, known: Ranges) -> dict[str, tuple[Any, Any]]:
+    """Return a range for every computed tensor: its own, or that of a neighbour with its values."""
     import numpy as np
 
     found = {name: tuple(pair) for name, pair in known.items()}
@@ -171,7 +156,7 @@ def _ranges(model: onnx.ModelProto, known: dict[str, Any]) -> dict[str, tuple[An
         if before in found:
             found.setdefault(after, found[before])
     for before, after in reversed(links):
-        # Also what stands before an activation: the quantizer clips in its place.
+        # Also before an activation: quantizing to the range behind it clips in its place.
         if after in found:
             found.setdefault(before, found[after])
     return {
@@ -187,16 +172,17 @@ def _replace(tensor: onnx.TensorProto, values: Any) -> None:
 
 
 def _layers(model: onnx.ModelProto) -> dict[str, tuple[Any, Any, int]]:
-    """Float weights, bias (or None) and the weights' output axis of each layer, by node name."""
+    """Return float weights, bias (or None) and the weights' output axis of each layer, by node."""
     from onnx import helper, numpy_helper
 
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     found = {}
     for node in model.graph.node:
-        if node.op_type not in ("Conv", "Gemm") or node.input[1] not in constants:
+        operator = operators.ONNX.get(node.op_type)
+        if operator is None or not operator.biased or node.input[1] not in constants:
             continue
         options = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        axis = 1 if node.op_type == "Gemm" and not options.get("transB") else 0
+        axis = 0 if options.get("transB") else operator.output_axis
         bias = constants.get(node.input[2]) if len(node.input) > 2 else None
         found[node.name] = (constants[node.input[1]], bias, axis)
     return found
@@ -205,11 +191,11 @@ def _layers(model: onnx.ModelProto) -> dict[str, tuple[Any, Any, int]]:
 def _make_pair_safe(
     model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, int]], chosen: dict[str, list[float]]
 ) -> None:
-    """Round the weights of ordinary convolutions so that no pair of products saturates.
+    """Round the weights of all but depthwise layers so that no pair of products saturates.
 
     Args:
         model: quantized, changed in place.
-        layers: of the float model, as `_layers` finds them.
+        layers: of the float model, see `_layers`.
         chosen: scales of layers whose weights are on their grid already, by layer.
     """
     import numpy as np
@@ -230,38 +216,39 @@ def _make_pair_safe(
             continue  # depthwise kernels multiply in 16 bits, and keep their largest weight
         weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
         scales = _pair_safe_scales(kernel, axis, given)
-        _replace(tensors[weight.input[0]], _levels(kernel, scales, 127).astype(np.int8))
+        _replace(tensors[weight.input[0]], _quantized(kernel, scales, 127).astype(np.int8))
         _replace(tensors[weight.input[1]], scales.reshape(value(weight.input[1]).shape))
         if constant is None or node.input[2] not in dequantizers:
             continue
         bias = dequantizers[node.input[2]]
+        # The bias is added to the int32 sums of products: its step is that of a product.
         step = (value(data.input[1]) * scales.reshape(-1)).astype(np.float32)
-        _replace(tensors[bias.input[0]], _levels(constant, step, 2**31 - 1).astype(np.int32))
+        _replace(tensors[bias.input[0]], _quantized(constant, step, 2**31 - 1).astype(np.int32))
         _replace(tensors[bias.input[1]], step.reshape(value(bias.input[1]).shape))
 
 
 def _pair_safe_scales(kernel: Any, out_axis: int, given: list[float] | None) -> Any:
-    """Scales of a kernel, shaped to broadcast against it."""
+    """Return scales of a kernel, shaped to broadcast against it."""
     import numpy as np
 
     if given is not None:
         shape = [1] * kernel.ndim
         shape[out_axis] = -1
         return np.asarray(given, np.float32).reshape(shape)
-    in_axis = 1 - out_axis
+    in_axis = 1 - out_axis  # kernels walk through the input channels last, which makes the pairs
     ordered = np.ascontiguousarray(np.moveaxis(kernel, (out_axis, in_axis), (0, -1)))
     scales = weight_scales(ordered, 0, "pair-safe")
     return np.moveaxis(scales, (0, -1), (out_axis, in_axis))
 
 
-def _levels(values: Any, scales: Any, most: int) -> Any:
+def _quantized(values: Any, scales: Any, most: int) -> Any:
     import numpy as np
 
     return np.clip(np.rint(values.astype(np.float64) / scales), -most, most)
 
 
 def _finish(model: onnx.ModelProto, contract: InputContract) -> None:
-    """IR version, producer and the contract."""
+    """Set IR version, producer and the contract."""
     import onnx
 
     model.ir_version = _IR_VERSION

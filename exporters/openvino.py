@@ -1,31 +1,26 @@
 """OpenVINO IR files by OpenVINO's own converter and NNCF.
 
-NNCF decides where quantizers stand. The ranges are those of the preparation, which has seen all
+NNCF decides where quantizers are placed. The ranges are those of the preparation, which used all
 calibration images and corrected the biases for exactly these ranges, and the weights are
 rounded pair-safe: OpenVINO's int8 kernels on x86 without VNNI saturate 16-bit sums as ONNX
-Runtime's do. NNCF's own remedy halves the first layer's weights and leaves the rest at risk.
+Runtime's do. NNCF's own fix halves the first layer's weights and leaves the rest at risk.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Preparation, Ranges
 from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters, weight_scales
 from edgezoo.core.spec import ModelSpec, Precision
-from edgezoo.exporters._common import (
-    border_refusal,
-    onnx_intermediate,
-    per_tensor_refusal,
-    quantization_record,
-    resize_refusal,
-    takes_float,
-)
+from edgezoo.exporters import _common
+from edgezoo.formats import operators
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -45,14 +40,14 @@ class OpenVinoExporter:
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
         return (
-            per_tensor_refusal(job)
-            or resize_refusal(job)
-            or border_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
+            _common.per_tensor_refusal(job)
+            or _common.resize_refusal(job)
+            or _common.io_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
         )
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (onnx_intermediate(job),)
+        return (_common.onnx_intermediate(job),)
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
@@ -61,24 +56,21 @@ class OpenVinoExporter:
         import openvino as ov
 
         path = stem.with_name(stem.name + self.suffix)
-        contract = source.contract.for_file(
-            precision=job.precision,
-            input_kind=job.input_kind,
-            output_dtype="float32",
-            layout=job.layout,
-        )
+        contract = _common.contract_for(source, job)
         if job.precision == "int8" and calibration is not None:
-            preparation = json.loads(source.preparation("prepared.onnx").read_text())
+            preparation = Preparation.load(source.preparation("prepared.onnx"))
             model = _quantize(source, calibration, preparation)
             if job.input_kind == "pixels":
-                model = _take_pixels(model, preparation["input_scale"], takes_float(job))
-            contract = contract.for_file(
-                input_dtype="float32" if takes_float(job) else "uint8",
-                calibration=calibration.metadata,
-                quantization=quantization_record("nncf placement", "uint8", preparation),
+                model = _take_pixels(model, preparation.input_scale, _common.takes_float(job))
+            contract = _common.quantized_contract(
+                replace(contract, input_dtype="float32" if _common.takes_float(job) else "uint8"),
+                calibration,
+                preparation,
+                "nncf placement",
+                "uint8",
             )
         else:
-            model = ov.convert_model(str(source.intermediate(onnx_intermediate(job))))
+            model = ov.convert_model(str(source.intermediate(_common.onnx_intermediate(job))))
         _name_output(model, contract.output_kind)
         if job.layout == "NCHW":
             model = _take_nchw(model)
@@ -87,9 +79,7 @@ class OpenVinoExporter:
         return Artifact(path, self.name, (path, path.with_suffix(".bin")), contract)
 
 
-def _quantize(
-    source: Source, calibration: CalibrationSource, preparation: dict[str, Any]
-) -> ov.Model:
+def _quantize(source: Source, calibration: CalibrationSource, preparation: Preparation) -> ov.Model:
     """Let NNCF place quantizers, then give them the preparation's ranges and rounding."""
     import logging
 
@@ -100,18 +90,17 @@ def _quantize(
 
     nncf.set_log_level(logging.ERROR)
     intermediate = str(source.intermediate("prepared.onnx"))
-    scale = np.float32(preparation["input_scale"])
+    scale = np.float32(preparation.input_scale)
     # One image is enough: NNCF's own ranges are replaced.
-    picture = (next(iter(calibration.pixels())).astype(np.float32) - PIXEL_ZERO) * scale
+    image = (next(iter(calibration.pixels())).astype(np.float32) - PIXEL_ZERO) * scale
     exact = {op.get_friendly_name(): op for op in ov.convert_model(intermediate).get_ops()}
-    recipe = preparation["recipe"]
     quantized = nncf.quantize(
         ov.convert_model(intermediate),
-        nncf.Dataset([picture[None]]),
+        nncf.Dataset([image[None]]),
         subset_size=1,
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
-        ignored_scope=_ignored(exact, recipe["float_layers"]),
+        ignored_scope=_ignored(exact, preparation.recipe.float_layers),
         advanced_parameters=AdvancedQuantizationParameters(
             disable_bias_correction=True, overflow_fix=OverflowFix.DISABLE
         ),
@@ -119,42 +108,40 @@ def _quantize(
     for op in quantized.get_ordered_ops():
         kind = op.get_type_name()
         if kind == "FakeQuantize":
-            _set_range(op, preparation["ranges"])
+            _set_range(op, preparation.ranges)
         elif kind in ("Convolution", "MatMul"):
             plain = exact[op.get_friendly_name()]
-            _set_weights(op, plain, preparation["scales"].get(_layer_of(plain)))
+            _set_weights(op, plain, preparation.scales.get(_layer_of(plain)))
     return quantized
 
 
-def _ignored(operations: dict[str, ov.Node], layers: list[str]) -> Any:
-    """The operations of layers that stay in float, or None."""
+def _ignored(operations: dict[str, ov.Node], layers: tuple[str, ...]) -> Any:
+    """Return the operations of layers that stay in float, or None."""
     import nncf
 
     names = [
         name
         for name, op in operations.items()
-        if op.get_type_name() in ("Convolution", "GroupConvolution", "MatMul")
-        and _layer_of(op) in layers
+        if op.get_type_name() in operators.OPENVINO and _layer_of(op) in layers
     ]
     return nncf.IgnoredScope(names=names) if names else None
 
 
-def _layer_of(op: ov.Node) -> str | None:
-    """The layer's name on the output of an operation, or of the bias that is added to it."""
+def _layer_of(op: ov.Node) -> str:
+    """Return the layer's name on the output of an operation or of its bias; "" for none."""
     while True:
         for name in op.output(0).get_names():
             return str(name).removesuffix("/linear")
         readers = op.output(0).get_target_inputs()
         if len(readers) != 1:
-            return None
+            return ""
         op = next(iter(readers)).get_node()
 
 
-def _set_range(op: ov.Node, ranges: dict[str, Any]) -> None:
+def _set_range(op: ov.Node, ranges: Ranges) -> None:
     """Put the preparation's range of a tensor into its quantizer.
 
-    Per-channel ranges (NNCF has them before depthwise layers) are kept where the tensor is
-    known by no name of ours.
+    Tensors without a name of ours keep NNCF's per-channel ranges, as before depthwise layers.
     """
     import numpy as np
     from openvino import opset13
@@ -171,7 +158,7 @@ def _set_range(op: ov.Node, ranges: dict[str, Any]) -> None:
 
 
 def _constant_chain(op: ov.Node) -> list[ov.Node]:
-    """From an operation's weight input up to the constant that feeds it."""
+    """Return the nodes from an operation's weight input up to the constant."""
     chain = [op.input_value(1).get_node()]
     while chain[-1].get_type_name() != "Constant" and chain[-1].get_input_size():
         chain.append(chain[-1].input_value(0).get_node())
@@ -197,27 +184,24 @@ def _set_weights(op: ov.Node, exact: ov.Node, given: list[float] | None) -> None
     if found is None:
         found = weight_scales(last, 0, "pair-safe")
     scales = np.moveaxis(found, (0, -1), (out, inner))
-    levels = np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8)
-    convert.input(0).replace_source_output(opset13.constant(levels).output(0))
-    multiply.input(1).replace_source_output(opset13.constant(_contiguous(scales)).output(0))
-
-
-def _contiguous(values: NDArray[Any]) -> NDArray[Any]:
-    import numpy as np
-
-    return np.ascontiguousarray(values, np.float32)
+    quantized = np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8)
+    convert.input(0).replace_source_output(opset13.constant(quantized).output(0))
+    factors = opset13.constant(np.ascontiguousarray(scales, np.float32))
+    multiply.input(1).replace_source_output(factors.output(0))
 
 
 def _channel_axes(op: ov.Node, kernel: NDArray[Any]) -> tuple[int, int]:
-    """Axes of a kernel that count outputs and inputs."""
+    """Return the axes of a kernel that count outputs and inputs."""
+    operator = operators.OPENVINO[op.get_type_name()]
+    axes = operator.output_axis, operator.input_axis
     if op.get_type_name() == "Convolution":
-        return 0, 1
-    transposed = bool(op.get_attributes().get("transpose_b"))
-    return (kernel.ndim - 2, kernel.ndim - 1) if transposed else (kernel.ndim - 1, kernel.ndim - 2)
+        return axes
+    out, inner = axes[::-1] if op.get_attributes().get("transpose_b") else axes
+    return kernel.ndim - 2 + out, kernel.ndim - 2 + inner
 
 
 def _take_pixels(model: ov.Model, input_scale: float, in_float: bool) -> ov.Model:
-    """Put the normalisation in front: pixels in, (pixel - 128) * scale to the network."""
+    """Normalize in front of the network: it gets (pixel - 128) * scale."""
     import openvino as ov
     from openvino.preprocess import PrePostProcessor
 
@@ -230,7 +214,7 @@ def _take_pixels(model: ov.Model, input_scale: float, in_float: bool) -> ov.Mode
 
 
 def _name_output(model: ov.Model, name: str) -> None:
-    """Give the output its name, which so far is that of the feature map before it is turned."""
+    """Move the name of the feature map before its transposition to the output."""
     if name in model.output(0).get_names():
         return
     for op in model.get_ops():
@@ -241,7 +225,7 @@ def _name_output(model: ov.Model, name: str) -> None:
 
 
 def _take_nchw(model: ov.Model) -> ov.Model:
-    """Turn NCHW to what the network takes; the plugin drops it with the turn that follows."""
+    """Transpose NCHW to NHWC in front; the plugin cancels that against the next transposition."""
     import openvino as ov
     from openvino.preprocess import PrePostProcessor
 
@@ -258,7 +242,7 @@ def _describe(model: ov.Model, contract: InputContract) -> None:
     only as "True" or "YES", labels are split at white space and refuse commas. It decodes BGR and
     swaps first, then subtracts and divides channel by channel.
     """
-    model.set_friendly_name(contract.summary)  # the one text of the file that Netron shows
+    model.set_friendly_name(contract.summary)  # the one text that Netron shows
     model.set_rt_info(json.dumps(contract.to_json()), [CONTRACT_KEY])
     info = {
         "model_name": contract.model,

@@ -1,7 +1,7 @@
 """TFLite files by TensorFlow's converter and LiteRT's quantizer.
 
-An int8 file computes in int8 throughout, per channel, and takes and gives uint8 by default: the
-input tensor's scale and zero point are the normalisation, so raw pixels go in as they are.
+An int8 file computes in int8 throughout, per channel; its input and output type is uint8 by
+default: the input tensor's scale and zero point are the normalization, so raw pixels go in.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import io
 import json
 import re
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Preparation
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import IO_TYPES, ModelSpec, Precision
 from edgezoo.exporters import _tflite_metadata
-from edgezoo.exporters._common import border_refusal, quantization_record, resize_refusal
+from edgezoo.exporters._common import contract_for, io_refusal, quantized_contract, resize_refusal
 from edgezoo.exporters._tflite_graph import (
     add_float_twin,
     add_pixel_twin,
@@ -31,12 +32,12 @@ from edgezoo.exporters._tflite_graph import (
 )
 from edgezoo.formats import tflite_flatbuffer
 
-_FORMS: dict[Precision, Intermediate] = {
+_INTERMEDIATES: dict[Precision, Intermediate] = {
     "float32": "float.tflite",
     "float16": "fp16.tflite",
     "int8": "prepared.tflite",
 }
-_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model gives the same bytes
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model becomes the same bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +54,29 @@ class TfliteExporter:
         """See `Exporter`."""
         if job.layout != "NHWC":
             return "TFLite's operations take NHWC alone (--input-layout nhwc)"
-        return resize_refusal(job) or border_refusal(job, IO_TYPES, "a TFLite int8 file")
+        return resize_refusal(job) or io_refusal(job, IO_TYPES, "a TFLite int8 file")
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (_FORMS[job.precision],)
+        return (_INTERMEDIATES[job.precision],)
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
         """See `Exporter`."""
         path = stem.with_name(stem.name + self.suffix)
-        contract = source.contract.for_file(precision=job.precision, input_kind=job.input_kind)
+        contract = contract_for(source, job)
         if job.precision == "int8":
-            preparation = json.loads(source.preparation("prepared.tflite").read_text())
+            preparation = Preparation.load(source.preparation("prepared.tflite"))
             model = _quantize(source, preparation)
-            border = "float32" if job.input_kind == "normalized" else job.io or "uint8"
-            _set_border(model, border, job, preparation["input_scale"])
-            contract = contract.for_file(
-                input_dtype=border,
-                output_dtype=border,
-                calibration=calibration.metadata if calibration else None,
-                quantization=quantization_record("litert-quantizer", "int8", preparation),
+            dtype = "float32" if job.input_kind == "normalized" else job.io or "uint8"
+            _set_io(model, dtype, job, preparation.input_scale)
+            contract = quantized_contract(
+                replace(contract, input_dtype=dtype, output_dtype=dtype),
+                calibration,
+                preparation,
+                "litert-quantizer",
+                "int8",
             )
         elif job.precision == "float16":
             model = _to_float16(source)
@@ -85,7 +87,7 @@ class TfliteExporter:
 
 
 def _to_float16(source: Source) -> Any:
-    """Weights in float16, arithmetic in float32 or whatever the device's delegate prefers."""
+    """Store weights in float16; the runtime computes in float32 or in what a delegate prefers."""
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer.algorithm_manager import AlgorithmName
 
@@ -100,8 +102,8 @@ def _to_float16(source: Source) -> Any:
     return _result(casting.quantize(enable_progress_bar=False, enable_progress_report=False))
 
 
-def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
-    """Full-integer model with the ranges of the preparation."""
+def _quantize(source: Source, preparation: Preparation) -> Any:
+    """Quantize to a full-integer model with the ranges of the preparation."""
     import numpy as np
     from litert_quantizer import qtyping, quantizer, recipe
     from litert_quantizer.algorithm_manager import AlgorithmName
@@ -118,10 +120,10 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
 
     ranges = {
         name: {"min": bound(low, ranks[name]), "max": bound(high, ranks[name])}
-        for name, (low, high) in preparation["ranges"].items()
+        for name, (low, high) in preparation.ranges.items()
     }
     static = quantizer.Quantizer(str(intermediate), recipe.static_wi8_ai8())
-    if preparation["recipe"]["granularity"] == "per-tensor":
+    if preparation.recipe.granularity == "per-tensor":
         static.add_static_config(
             ".*",
             qtyping.TFLOperationName.ALL_SUPPORTED,
@@ -129,7 +131,7 @@ def _quantize(source: Source, preparation: dict[str, Any]) -> Any:
             weight_num_bits=8,
             weight_granularity=qtyping.QuantGranularity.TENSORWISE,
         )
-    for layer in preparation["recipe"]["float_layers"]:
+    for layer in preparation.recipe.float_layers:
         static.update_quantization_recipe(
             f"^{re.escape(layer)};",
             qtyping.TFLOperationName.ALL_SUPPORTED,
@@ -142,27 +144,26 @@ def _result(quantized: Any) -> Any:
     return tflite_flatbuffer.parse(bytes(quantized.quantized_model))
 
 
-def _set_border(model: Any, border: str, job: ExportJob, input_scale: float) -> None:
+def _set_io(model: Any, dtype: str, job: ExportJob, input_scale: float) -> None:
     """Give the file the input and output type that was asked for.
 
-    The first layer may have been kept in float; then a DEQUANTIZE stands where 8-bit layers have
-    a QUANTIZE or nothing.
+    Where the first layer stays in float, a DEQUANTIZE replaces the QUANTIZE of 8-bit layers.
     """
     graph = model.subgraphs[0]
     inner, outer = int(graph.inputs[0]), int(graph.outputs[0])
     in_float = tflite_flatbuffer.tensor_dtype(graph.tensors[inner]) == "float32"
     first, last = inner, outer
-    if border == "float32":
+    if dtype == "float32":
         first = _take_floats(model, inner, job, input_scale, in_float)
         last = add_float_twin(graph, outer)
         insert(model, "DEQUANTIZE", [outer], last, len(graph.operators))
     elif in_float:
-        first = add_pixel_twin(graph, inner, border, input_scale)
+        first = add_pixel_twin(graph, inner, dtype, input_scale)
         insert(model, "DEQUANTIZE", [first], inner, 0)
-    elif border == "uint8":
+    elif dtype == "uint8":
         first = add_unsigned_twin(graph, inner)
         insert(model, "QUANTIZE", [first], inner, 0)
-    if border == "uint8":
+    if dtype == "uint8":
         last = add_unsigned_twin(graph, outer)
         insert(model, "QUANTIZE", [outer], last, len(graph.operators))
     for old, new in ((inner, first), (outer, last)):
@@ -175,7 +176,7 @@ def _set_border(model: Any, border: str, job: ExportJob, input_scale: float) -> 
 
 
 def _take_floats(model: Any, inner: int, job: ExportJob, input_scale: float, in_float: bool) -> int:
-    """Let a network take float32: pixels, or what its caller normalised; the new input tensor."""
+    """Let a network take float32, pixels or normalized; return the new input tensor."""
     graph = model.subgraphs[0]
     first = add_float_twin(graph, inner)
     entry, place = first, 0
@@ -196,17 +197,17 @@ def _take_floats(model: Any, inner: int, job: ExportJob, input_scale: float, in_
 
 
 def _finish(model: Any, contract: InputContract, path: Path) -> None:
-    """Write the file with its contract inside, twice, and with what other tools read.
+    """Write the file with its contract inside, and with the metadata that other tools read.
 
-    Once as metadata of our own, and once in a zip at its end, which a device reads with Python's
-    own library. The labels, most of it, stand in the zip alone, as the file that TFLite's metadata
-    names; MediaPipe reads it only where it is stored without compression.
+    The contract is there twice: as metadata of our own, and in a zip at the end of the file, which
+    a device reads with Python's standard library. The labels, most of it, are in the zip alone, as
+    the file that TFLite's metadata names; MediaPipe reads it only without compression.
     """
     facts = contract.to_json()
     del facts["labels"]
     text = json.dumps(facts, separators=(",", ":"))
     if contract.precision != "float32":
-        # The converter wrote it for the float operations; the quantized ones need newer runtimes.
+        # The converter computed it for float operations; quantized ones need newer runtimes.
         tflite_flatbuffer.remove_metadata(model, "min_runtime_version")
     model.description = f"{contract.model} {contract.precision}, made by EdgeZoo"
     tflite_flatbuffer.add_metadata(model, CONTRACT_KEY, text.encode())

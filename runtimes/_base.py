@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.core.artifact import Artifact
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, MissingError
 from edgezoo.core.protocols import IntegerKernels
+from edgezoo.core.typed_json import parse_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.protocols import IntegerLayer, LayerKind
+from edgezoo.formats import operators
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +27,6 @@ INTEGER: dict[str, tuple[int, int | None]] = {
     "MatMulIntegerToFloat": (1, 4),
     "DynamicQuantizeMatMul": (1, None),
 }
-_FLOAT = ("Conv", "Gemm", "MatMul")
 _SIGNED = "signed activations take a kernel that adds in 32 bits"
 _UNSIGNED = "uint8 weights take a kernel that adds in 32 bits"
 _OTHER = "its kernel adds in 32 bits"
@@ -110,7 +110,7 @@ def _layer(graph: _Graph, node: onnx.NodeProto) -> IntegerLayer | None:
     if node.op_type in INTEGER:
         place, zero = INTEGER[node.op_type]
         name, activations = node.input[place], graph.dtype(node, zero)
-    elif node.op_type in _FLOAT:
+    elif node.op_type in operators.ONNX:
         data, kernel = graph.dequantizer(node.input[0]), graph.dequantizer(node.input[1])
         if data is None or kernel is None or not _fuses(graph, node):
             return None

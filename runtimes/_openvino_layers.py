@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.protocols import IntegerLayer, LayerKind, Pairs
+from edgezoo.formats import operators
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WEIGHTED = ("Convolution", "GroupConvolution", "MatMul")
 # Operations that keep quantized values, so that the quantizer may be before them.
 _PASSING = ("MaxPool", "Relu", "Clamp", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad")
 _BETWEEN = ("Convert", "Subtract", "Multiply", "Reshape", "Transpose")
@@ -27,7 +27,9 @@ def integer_layers(model: Any) -> tuple[IntegerLayer, ...]:
     Args:
         model: an `openvino.Model`.
     """
-    found = (_layer(op) for op in model.get_ordered_ops() if op.get_type_name() in _WEIGHTED)
+    found = (
+        _layer(op) for op in model.get_ordered_ops() if op.get_type_name() in operators.OPENVINO
+    )
     return tuple(layer for layer in found if layer is not None)
 
 

@@ -8,15 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgezoo.core.protocols import IntegerLayer, LayerKind
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.core.protocols import IntegerLayer
+from edgezoo.formats import operators, tflite_flatbuffer
 
 EXACT = "TFLite's kernels and XNNPACK's add in 32 bits"
-_KINDS: dict[str, LayerKind] = {
-    "CONV_2D": "conv",
-    "DEPTHWISE_CONV_2D": "depthwise",
-    "FULLY_CONNECTED": "dense",
-}
 
 
 def integer_layers(path: Path) -> tuple[IntegerLayer, ...]:
@@ -25,18 +20,18 @@ def integer_layers(path: Path) -> tuple[IntegerLayer, ...]:
     tensors = model.subgraphs[0].tensors
     found = []
     for op in model.subgraphs[0].operators:
-        kind = _KINDS.get(tflite_flatbuffer.op_name(model, op))
-        if kind is None:
+        operator = operators.TFLITE.get(tflite_flatbuffer.op_name(model, op))
+        if operator is None:
             continue
         data, kernel = tensors[op.inputs[0]], tensors[op.inputs[1]]
         dtypes = tflite_flatbuffer.tensor_dtype(kernel), tflite_flatbuffer.tensor_dtype(data)
         weights = tflite_flatbuffer.constant(model, kernel)
         if weights is None or not set(dtypes) <= {"int8", "uint8"}:
             continue
-        if kind == "depthwise":
+        if operator.kind == "depthwise":
             ordered = weights.reshape(-1, weights.shape[-1]).T[:, :, None]
         else:
             ordered = weights.reshape(len(weights), -1, weights.shape[-1])
         name = tflite_flatbuffer.text(tensors[op.outputs[0]].name)
-        found.append(IntegerLayer(name, kind, ordered, *dtypes, "flat", EXACT))
+        found.append(IntegerLayer(name, operator.kind, ordered, *dtypes, "flat", EXACT))
     return tuple(found)

@@ -14,6 +14,7 @@ from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
+from edgezoo.formats import operators
 from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._base import BaseRuntime, parse_contract
 from edgezoo.runtimes._onnx_external import external_files
@@ -28,8 +29,8 @@ _CPU_PROVIDER = "CPUExecutionProvider"
 _MAIN_DOMAIN = ("", "ai.onnx")
 _QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 # Layers whose constant float bias the runtime quantizes when it loads the file.
-_BIASED = ("Conv", "Gemm")
-_FLOAT_ARITHMETIC = {"Conv", "Gemm", "MatMul", "BatchNormalization", "Add", "Mul", "Sub"}
+_BIASED = tuple(name for name, operator in operators.ONNX.items() if operator.biased)
+_FLOAT_ARITHMETIC = {*operators.ONNX, "BatchNormalization", "Add", "Mul", "Sub"}
 # The first release of onnxruntime with an IR version, and with an opset of ai.onnx
 # (https://onnxruntime.ai/docs/reference/compatibility.html).
 _FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}

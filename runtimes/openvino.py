@@ -14,6 +14,7 @@ from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
+from edgezoo.formats import operators
 from edgezoo.runtimes import _openvino_xml
 from edgezoo.runtimes._base import BaseRuntime, parse_contract
 from edgezoo.runtimes._openvino_layers import integer_layers
@@ -23,7 +24,6 @@ from edgezoo.runtimes._silent import load
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 # The first release that reads an IR version, and an operation set
 # (https://docs.openvino.ai: "Available Operation Sets").
 _FIRST_IR = {"10": "2020.1", "11": "2022.1"}
@@ -230,7 +230,7 @@ def _float_ops(model: Any) -> tuple[str, ...]:
     """Return the layers of a quantized model whose weights are not integers."""
     found = []
     for op in model.get_ops():
-        if op.get_type_name() not in _WEIGHTED:
+        if op.get_type_name() not in operators.OPENVINO:
             continue
         node = op.input_value(1).get_node()
         while node.get_type_name() != "Constant" and node.get_input_size():

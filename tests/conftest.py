@@ -20,6 +20,8 @@ import pytest
 
 from edgezoo.core import registry
 from edgezoo.images import imagenet_classes
+from edgezoo.system import limits
+from tests.support.processes import PATIENCE
 
 if TYPE_CHECKING:
     from tests.support.devices import Machine, Pi
@@ -28,14 +30,20 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 SHARED = ROOT.parent / "shared"
 SUPPORT = TESTS / "support"
+# What a process of a test finds, a sitecustomize.py among it.
+PATH = os.pathsep.join([str(ROOT), str(SUPPORT / "site")])
 
 # No test is answered from files that another one, or another day, has made.
 os.environ["EDGEZOO_CACHE_LIMIT"] = "0"
+# For children of this process.
+os.environ["PYTHONPATH"] = PATH
+# As support/site does elsewhere.
+limits._MIN_TIMEOUT = 600.0
 
 FORMATS = {name: exporter.suffix for name, exporter in registry.exporters().items()}
 PRECISIONS = ("float32", "float16", "int8")
 # What makes the child light and repeatable; a user's own settings stay out.
-_DROPPED = ("PYTHONPATH", "KERAS_HOME", "PYTHONHASHSEED", "COV_CORE_SOURCE")
+_DROPPED = ("KERAS_HOME", "PYTHONHASHSEED")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -82,7 +90,8 @@ class Ended:
 def environment(**changes: str) -> dict[str, str]:
     """This process's environment without what would change EdgeZoo, plus changes."""
     kept = {name: value for name, value in os.environ.items() if name not in _DROPPED}
-    return {**kept, "PYTHONPATH": str(ROOT), **changes}
+    own = changes.pop("PYTHONPATH", None)
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, [own, PATH])), **changes}
 
 
 def run_cli(*arguments: str | Path, cwd: Path | None = None, **env: str) -> Ended:
@@ -94,7 +103,7 @@ def run_cli(*arguments: str | Path, cwd: Path | None = None, **env: str) -> Ende
         errors="replace",
         cwd=cwd or ROOT,
         env=environment(**env),
-        timeout=300,
+        timeout=3 * PATIENCE,
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)
@@ -200,7 +209,7 @@ class Exported:
 
     def entry(self, format: str, precision: str) -> dict[str, Any]:
         """One of the JSON's artifacts."""
-        found = [
+        found: list[dict[str, Any]] = [
             entry
             for entry in self.facts["artifacts"]
             if (entry["format"], entry["precision"]) == (format, precision)
@@ -213,7 +222,10 @@ class Exported:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.folder / Path(self.facts["manifest"]).name).read_text())
+        found: dict[str, Any] = json.loads(
+            (self.folder / Path(self.facts["manifest"]).name).read_text()
+        )
+        return found
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,11 @@ def main() -> None:
     scores = keras_model.predict(edgezoo.preprocess_input("resnet50", pixels), verbose=0)
     print("Keras:", edgezoo.decode_predictions("resnet50", scores, top=3)[0])
 
-    made = edgezoo.export("resnet50", formats=given.format, output=given.output, **network)
+    made = edgezoo.export("resnet50", format=given.format, output=given.output, **network)
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [given.image], top=3).results
+        (answer,) = edgezoo.classify(entry.path, given.image, top=3).results
         best = [(found.label, round(found.probability, 4)) for found in answer.classes]
-        print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
+        print(f"{entry.path} ({entry.verification.verdict}):", best)
 
 
 if __name__ == "__main__":

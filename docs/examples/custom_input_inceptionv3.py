@@ -34,12 +34,12 @@ def main() -> None:
         network.save_weights(weights)
         made = edgezoo.export(
             "inceptionv3", input_size=given.input_size, weights=str(weights),
-            formats=given.format, output=given.output,
+            format=given.format, output=given.output,
         )  # fmt: skip
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [given.image], top=3).results
+        (answer,) = edgezoo.classify(entry.path, given.image, top=3).results
         best = [(found.label, round(found.probability, 4)) for found in answer.classes]
-        print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
+        print(f"{entry.path} ({entry.verification.verdict}):", best)
 
 
 if __name__ == "__main__":

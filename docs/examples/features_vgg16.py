@@ -20,17 +20,15 @@ def main() -> None:
     given = parse(__doc__ or "", 224)
     made = edgezoo.export(
         "vgg16", include_top=False, weights=given.weights, input_size=given.input_size,
-        formats=given.format, output=given.output,
+        format=given.format, output=given.output,
     )  # fmt: skip
     pixels = load_pixels(given.image, given.input_size)[None]
     for entry in made.artifacts:
-        artifact, session = edgezoo.open_artifact(entry["path"])
+        artifact, session = edgezoo.open_artifact(entry.path)
         with session:
             features = predict(session, artifact.required_contract(), pixels)
-        check = entry["verification"]
-        print(
-            f"{entry['path']} ({check['verdict']}, cosine {check['cosine']:.6f}):", features.shape
-        )
+        check = entry.verification
+        print(f"{entry.path} ({check.verdict}, cosine {check.cosine:.6f}):", features.shape)
 
 
 if __name__ == "__main__":

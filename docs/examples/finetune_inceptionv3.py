@@ -79,14 +79,14 @@ def main() -> None:
         model.save(path)
         labels.write_text("\n".join(names) + "\n", encoding="utf-8")
         made = edgezoo.export(
-            str(path), preprocessing="tf", labels=labels, formats=given.format,
+            str(path), preprocessing="tf", labels=labels, format=given.format,
             output=given.output,
         )  # fmt: skip
     image = next(path for path in sorted(given.data.rglob("*.*")) if path.is_file())
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [image], top=2).results
+        (answer,) = edgezoo.classify(entry.path, image, top=2).results
         best = [(found.label, round(found.probability, 4)) for found in answer.classes]
-        print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
+        print(f"{entry.path} ({entry.verification.verdict}):", best)
 
 
 if __name__ == "__main__":

@@ -22,17 +22,15 @@ def main() -> None:
     given = parse(__doc__ or "", 224)
     made = edgezoo.export(
         "vgg19", include_top=False, output_layer=LAYER, weights=given.weights,
-        input_size=given.input_size, formats=given.format, output=given.output,
+        input_size=given.input_size, format=given.format, output=given.output,
     )  # fmt: skip
     pixels = load_pixels(given.image, given.input_size)[None]
     for entry in made.artifacts:
-        artifact, session = edgezoo.open_artifact(entry["path"])
+        artifact, session = edgezoo.open_artifact(entry.path)
         with session:
             features = predict(session, artifact.required_contract(), pixels)
-        check = entry["verification"]
-        print(
-            f"{entry['path']} ({check['verdict']}, cosine {check['cosine']:.6f}):", features.shape
-        )
+        check = entry.verification
+        print(f"{entry.path} ({check.verdict}, cosine {check.cosine:.6f}):", features.shape)
 
 
 if __name__ == "__main__":

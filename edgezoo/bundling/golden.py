@@ -33,7 +33,7 @@ def images(size: int) -> dict[str, bytes]:
     """
     height = int(2.4 * size)
     width = height * 4 // 3
-    leaves = next(synthetic.pictures(1, width, seed=1))[:height]
+    leaves = next(synthetic.images(1, width, seed=1))[:height]
     return {
         "stripes.png": _png(_stripes(height, width)),
         "patches.png": _png(_patches(height=width, width=height)),

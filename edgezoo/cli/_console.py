@@ -1,6 +1,6 @@
-"""What people see: tables, progress and notes. Results go to stdout, all else to stderr.
+"""Output for people: tables, progress and notes. Results go to stdout, the rest to stderr.
 
-rich draws tables and progress; a device without it gets plain lines.
+rich renders tables and progress; without rich the output is plain lines.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgezoo.core.protocols import RanOn
+    from edgezoo.evaluation.agreement import Comparison
+    from edgezoo.pipeline.result import Verification
     from edgezoo.system.remote import Remote
 
-# Key of the click context's meta: "quiet" or "verbose", where the user said so.
-LOUDNESS = "edgezoo.loudness"
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Key of "quiet" or "verbose" in the click context's meta.
+VERBOSITY = "edgezoo.verbosity"
 _WIDTH = 80
 # C0 and C1 without \t and \n; marks, embeddings, overrides and isolates of direction (UAX #9);
-# halves of pairs, which no terminal's encoding has.
+# surrogates, which no terminal's encoding can represent.
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -33,81 +38,81 @@ _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?[A-Za-z%]{1,2})?")
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Exactly one JSON object on standard output."""
+    """Print one JSON object on standard output."""
     sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
 
 
 def printable(text: str) -> str:
-    """Text in which nothing tells a terminal what to do: names in files come from strangers.
+    """Escape terminal control sequences, because names in untrusted files may contain them.
 
-    Control characters but the newline and the tab, and those that turn the direction of writing,
-    become escapes as Python writes them.
+    Control characters except newline and tab, and characters that change the direction of writing,
+    become Python's escape sequences.
     """
     return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def say(text: str) -> None:
-    """A line for people, on standard output."""
+    """Print a line on standard output."""
     print(printable(text))
 
 
 def note(text: str) -> None:
-    """A line for people, on standard error."""
+    """Print a line on standard error."""
     sys.stderr.write(printable(text) + "\n")
 
 
 class _Notes(logging.Handler):
-    """Log records as notes."""
+    """Prints log records as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note(record.getMessage())
 
 
 def follow_log(quiet: bool) -> None:
-    """Show what modules log: what is fetched from the network; on a terminal also how far it is."""
+    """Print EdgeZoo's log: downloads, and on a terminal also their progress."""
     log = logging.getLogger("edgezoo")
     if not log.handlers:
         log.addHandler(_Notes())
-    spoken = logging.DEBUG if sys.stderr.isatty() else logging.INFO
-    log.setLevel(logging.WARNING if quiet else spoken)
+    level = logging.DEBUG if sys.stderr.isatty() else logging.INFO
+    log.setLevel(logging.WARNING if quiet else level)
 
 
-def _loudness() -> str | None:
+def _verbosity() -> str | None:
     import click
 
     context = click.get_current_context(silent=True)
-    return context.meta.get(LOUDNESS) if context else None
+    return context.meta.get(VERBOSITY) if context else None
 
 
 def next_command(*commands: str) -> None:
-    """What is usually done next, on standard error; nothing with --quiet."""
-    if _loudness() == "quiet":
+    """Print likely next commands on standard error, unless --quiet is set."""
+    if _verbosity() == "quiet":
         return
     for number, command in enumerate(commands):
         note(f"{'     ' if number else 'Next:'} {command}")
 
 
 def ran_on(remote: Remote | None) -> None:
-    """Print which device a result comes from, where it was not this machine."""
+    """Print the remote device of a result, if there is one."""
     if remote is not None:
         runtimes = ", ".join(remote.runtimes.values()) or "no runtime"
         note(f"On {remote.device}: {remote.machine}, Python {remote.python}, {runtimes}.")
 
 
 def colour() -> bool | None:
-    """What click takes: False where NO_COLOR says so (no-color.org), else None: on a terminal."""
+    """Return click's `color`: False if NO_COLOR is set (no-color.org), else None for automatic."""
     return False if os.environ.get("NO_COLOR") else None
 
 
 def warn(text: str) -> None:
-    """A warning, on standard error; yellow on a terminal."""
+    """Print a warning on standard error, yellow on a terminal."""
     import click
 
     click.secho(f"Warning: {printable(text)}", fg="yellow", err=True, color=colour())
 
 
 def note_place(ran_on: RanOn) -> None:
-    """Print what a file ran on, where that was not simply the CPU."""
+    """Print the device that a file ran on, unless it is a plain CPU."""
     if ran_on.device == "cpu" and not ran_on.details:
         return
     words = [ran_on.device, ran_on.name or "", f"({ran_on.kind})"]
@@ -118,9 +123,9 @@ def note_place(ran_on: RanOn) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on standard output, at most as wide as the terminal (80 columns in a pipe).
+    """Print a table, at most as wide as the terminal (80 columns in a pipe).
 
-    Columns whose cells are all numbers stand to the right.
+    Columns of numbers are aligned to the right.
     """
     columns = [printable(name) for name in columns]
     cells = [[_text(value) for value in row] for row in rows]
@@ -140,12 +145,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for row in cells:
         drawn.add_row(*row)
     width = None if sys.stdout.isatty() else _WIDTH
-    # Names are no markup: [red] and :smile: stay as they are.
+    # Names are not markup: [red] and :smile: are printed as they are.
     Console(width=width, highlight=False, markup=False, emoji=False).print(drawn)
 
 
 def _plain(rows: list[list[str]]) -> Iterator[str]:
-    """Lines of a table without rich; the widest column is folded until all fits."""
+    """Yield the lines of a table without rich; the widest column is folded to fit."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     over = sum(widths) + 2 * (len(widths) - 1) - _WIDTH
     if over > 0:
@@ -168,108 +173,100 @@ def _is_number(text: str) -> bool:
     return text == "-" or _NUMBER.fullmatch(text) is not None
 
 
-@contextlib.contextmanager
-def status(enabled: bool) -> Iterator[Callable[[str], None]]:
-    """What is being done now, with a spinner, on a terminal; silent elsewhere.
-
-    With --verbose a line for each step instead, with the seconds since the first.
-    """
-    if _loudness() == "verbose":
-        begun = time.monotonic()
-        yield lambda text: note(f"{time.monotonic() - begun:7.1f} s  {text}")
-        return
+def _rich(enabled: bool) -> Console | None:
+    """Return rich's console for standard error, if that is a terminal and rich is installed."""
     if not enabled or not sys.stderr.isatty():
-        yield lambda text: None
-        return
+        return None
     try:
         from rich.console import Console
     except ImportError:
+        return None
+    return Console(stderr=True)
+
+
+@contextlib.contextmanager
+def status(enabled: bool) -> Iterator[Callable[[str], None]]:
+    """Show the current step with a spinner on a terminal, and nothing elsewhere.
+
+    With --verbose, print a line for each step, with the seconds since the start.
+    """
+    if _verbosity() == "verbose":
+        begun = time.monotonic()
+        yield lambda text: note(f"{time.monotonic() - begun:7.1f} s  {text}")
+    elif console := _rich(enabled):
+        with console.status("Starting") as spinner:
+            yield lambda text: spinner.update(f"{text} …")
+    else:
         yield lambda text: None
-        return
-    with Console(stderr=True).status("Starting") as spinner:
-        yield lambda text: spinner.update(f"{text} …")
 
 
 @contextlib.contextmanager
 def bar(enabled: bool, total: int | None, text: str) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; silent elsewhere. With --verbose a line before and after."""
-    if _loudness() == "verbose":
-        with status(True) as say:
+    """Show a progress bar on a terminal; with --verbose, print a line before and after."""
+    if _verbosity() == "verbose":
+        with status(True) as step:
             done = [0]
-            say(text)
+            step(text)
             yield lambda n: done.append(done.pop() + n)
-            say(f"{text}: {done[0]}")
-        return
-    if not enabled or not sys.stderr.isatty():
-        yield lambda n: None
-        return
-    try:
-        from rich.console import Console
+            step(f"{text}: {done[0]}")
+    elif console := _rich(enabled):
         from rich.progress import Progress
-    except ImportError:
+
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task(text, total=total)
+            yield lambda n: progress.advance(task, n)
+    else:
         yield lambda n: None
-        return
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(text, total=total)
-        yield lambda n: progress.advance(task, n)
 
 
 @contextlib.contextmanager
 def share(enabled: bool) -> Iterator[Callable[[str, float], None]]:
-    """What is being done, how much of it all is done and how long the rest may take.
+    """Show the current step, the share that is done and the remaining time on a terminal.
 
-    On a terminal; silent elsewhere. Call it with a text and a share from 0 to 1. With --verbose a
-    line for each text.
+    Call it with a text and a share from 0 to 1. With --verbose, print a line for each new text.
     """
-    if _loudness() == "verbose":
-        with status(True) as say:
-            said = [""]
+    if _verbosity() == "verbose":
+        with status(True) as step:
+            last = ""
 
             def line(text: str, done: float) -> None:
-                if text != said[0]:
-                    said[0] = text
-                    say(f"{100 * done:3.0f} %  {text}")
+                nonlocal last
+                if text != last:
+                    last = text
+                    step(f"{100 * done:3.0f} %  {text}")
 
             yield line
-        return
-    if not enabled or not sys.stderr.isatty():
-        yield lambda text, done: None
-        return
-    try:
-        from rich.console import Console
+    elif console := _rich(enabled):
         from rich.progress import Progress
-    except ImportError:
+
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("Starting", total=1.0)
+            yield lambda text, done: progress.update(task, description=text, completed=done)
+    elif enabled and sys.stderr.isatty():
         yield lambda text, done: note(f"{100 * done:3.0f} % {text}")
-        return
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Starting", total=1.0)
-        yield lambda text, done: progress.update(task, description=text, completed=done)
+    else:
+        yield lambda text, done: None
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that reads best (powers of ten)."""
-    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return (
-                f"{count / factor:.2f} {unit}" if unit == "MB" else f"{count / factor:.0f} {unit}"
-            )
-    return f"{count} B"
+    """Format bytes with a decimal unit."""
+    if count >= 1e6:
+        return f"{count / 1e6:.2f} MB"
+    return f"{count / 1e3:.0f} kB" if count >= 1e3 else f"{count} B"
 
 
-def decibels(check: dict[str, Any]) -> str:
-    """The SQNR of a verification, in words where it is no number."""
-    if check.get("sqnr_db") is not None:
-        return f"{check['sqnr_db']:.1f}"
-    return "exact" if check["verdict"] == "passed" else "-"
+def decibels(check: Verification | Comparison) -> str:
+    """Format the SQNR of a verification; it is None if there is no difference."""
+    if check.sqnr_db is not None:
+        return f"{check.sqnr_db:.1f}"
+    return "exact" if check.verdict == "passed" else "-"
 
 
-def agreement(check: dict[str, Any]) -> str:
-    """What a verification says of classes; of features, the smallest cosine."""
-    if check.get("cosine") is not None:
-        return f"{check['cosine']:.4f}"
-    return percent(check.get("agreement_top1"))
+def agreement(check: Verification | Comparison) -> str:
+    """Format the top-1 agreement of a verification; for features, the smallest cosine."""
+    return f"{check.cosine:.4f}" if check.cosine is not None else percent(check.agreement_top1)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as percent, `-` where there is none."""
+    """Format a share as percent, None as `-`."""
     return "-" if share is None else f"{100 * share:.{digits}f} %"

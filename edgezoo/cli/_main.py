@@ -1,4 +1,4 @@
-"""The `edgezoo` command: finds its subcommands, and turns errors into exit codes."""
+"""The `edgezoo` command: find subcommands, and turn errors into exit codes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edgezoo.core.errors import EdgeZooError, UsageError, defect, did_you_mean
 
 
 class _Commands(click.Group):
-    """Imports a command's module when it is needed."""
+    """Imports a command's module on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         names = (module.name for module in pkgutil.iter_modules(cli.__path__))
@@ -50,9 +50,9 @@ class _Commands(click.Group):
 
 
 def _a_number(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Refuse "nan", which click takes for a number within every bound."""
+    """Refuse "nan", which click accepts as a number within any bounds."""
     if value is not None and value != value:
-        raise click.BadParameter("nan is no number.", ctx, param)
+        raise click.BadParameter("nan is not a number.", ctx, param)
     return value
 
 
@@ -63,14 +63,14 @@ def _a_number(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 )
 @click.version_option(package_name="edgezoo", prog_name="edgezoo")
 def edgezoo() -> None:
-    """Make verified, quantized files of Keras image classifiers for the edge.
+    """Export Keras image classifiers to verified, quantized files for edge devices.
 
-    TFLite, ONNX and OpenVINO, in float32, float16 and int8, each checked against its source.
+    TFLite, ONNX and OpenVINO, in float32, float16 and int8, each compared with Keras.
     """
 
 
 class _Terminated(BaseException):
-    """SIGTERM, so that everything cleans up as it does at Ctrl-C."""
+    """SIGTERM as an exception, so that everything cleans up as after Ctrl-C."""
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -94,17 +94,17 @@ def main(arguments: list[str] | None = None) -> int:
         _flush()
         return code if isinstance(code, int) else 0
     except (KeyboardInterrupt, click.Abort):
-        _console.note("Interrupted: nothing half-written was left.")
+        _console.note("Interrupted: no partial files remain.")
         return 130
     except _Terminated:
-        _console.note("Terminated: nothing half-written was left.")
+        _console.note("Terminated: no partial files remain.")
         return 143
     except click.ClickException as error:
-        return _report(UsageError(*_click_words(error)), arguments)
+        return _report(UsageError(*_click_message(error)), arguments)
     except EdgeZooError as error:
         return _report(error, arguments)
     except SystemExit:
-        return 0  # click's way of saying that whoever read our output has had enough
+        return 0  # click exits so when the reader of the output closes the pipe
     except Exception as error:
         if "--debug" in arguments:
             raise
@@ -112,16 +112,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _open_streams() -> None:
-    """Give standard streams that whoever started us has closed a place that takes everything.
+    """Open standard streams that the parent process has closed.
 
-    Python leaves them None, and the next file to be opened would get their number.
+    Python sets them to None, and the next opened file would get their descriptor.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
-def _click_words(error: click.ClickException) -> tuple[str, str]:
+def _click_message(error: click.ClickException) -> tuple[str, str]:
+    """Return message and hint for an error of click."""
     message = error.format_message().rstrip(".") + "."
     if isinstance(error, click.NoSuchOption) and error.possibilities:
         return f"There is no option {error.option_name}.", f"Did you mean {error.possibilities[0]}?"
@@ -130,8 +131,8 @@ def _click_words(error: click.ClickException) -> tuple[str, str]:
         known = [str(word) for word in parameter.type.choices]
         name = parameter.name if isinstance(parameter, click.Argument) else parameter.opts[-1]
         if isinstance(error, click.MissingParameter):
-            return f"No {name} was named.", f"Known: {', '.join(known)}."
-        typed = error.message.split("'")[1]  # the one place where click names it
+            return f"No {name} was given.", f"Known: {', '.join(known)}."
+        typed = error.message.split("'")[1]  # click stores the value nowhere else
         return f"There is no {name} {typed!r}.", did_you_mean(typed, known)
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "edgezoo"
@@ -139,14 +140,14 @@ def _click_words(error: click.ClickException) -> tuple[str, str]:
 
 
 def _report(error: EdgeZooError, arguments: list[str]) -> int:
-    """One clear message on standard error; with --json also an object on standard output."""
+    """Print a message on standard error; with --json also an object on standard output."""
     facts = {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
     try:
         if "--json" in arguments:
             sys.stdout.write(json.dumps({"error": facts}, indent=1) + "\n")
         sys.stdout.flush()
     except OSError:
-        _give_up_output()
+        _discard_output()
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=_console.colour())
     _console.note(str(error))
     if "--debug" in arguments:
@@ -157,18 +158,18 @@ def _report(error: EdgeZooError, arguments: list[str]) -> int:
 
 
 def _flush() -> None:
-    """Write what is left of the output, as long as somebody reads it."""
+    """Write the rest of the output unless its reader has closed the pipe."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up_output()
+        _discard_output()
 
 
-def _give_up_output() -> None:
-    """Let go of what could not be written, which Python would try once more at the end."""
+def _discard_output() -> None:
+    """Discard unwritten output, which Python would try to write again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run() -> None:
-    """Entry point of the installed command."""
+    """Run the installed command."""
     sys.exit(main())

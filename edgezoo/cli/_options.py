@@ -21,11 +21,11 @@ PATH = click.Path(path_type=Path)
 if TYPE_CHECKING:
     TextType = click.ParamType[str]
 else:
-    TextType = click.ParamType  # which takes no arguments before click 8.2
+    TextType = click.ParamType  # not generic before click 8.2
 
 
 class Words(TextType):
-    """Text that a shell completes by names that the registry knows; lists are given by commas."""
+    """Text that a shell completes by known names, after the last comma of a list."""
 
     name = "text"
 
@@ -35,16 +35,13 @@ class Words(TextType):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """The names that begin with what was typed after the last comma."""
+        """Return the known names that begin with the text after the last comma."""
         before, comma, typed = incomplete.rpartition(",")
-        return [
-            CompletionItem(f"{before}{comma}{name}")
-            for name in self._known()
-            if name.startswith(typed)
-        ]
+        names = (name for name in self._known() if name.startswith(typed))
+        return [CompletionItem(f"{before}{comma}{name}") for name in names]
 
 
-# What parameters of a name mean in every command.
+# Completion of parameters by their name, in every command.
 _FORMATS = Words(lambda: [*registry.exporters(), "all"])
 _PRECISIONS = Words(lambda: PRECISIONS)
 COMPLETED: dict[str, Words] = {
@@ -65,30 +62,30 @@ COMPLETED: dict[str, Words] = {
 
 
 def common(function: F) -> F:
-    """What every command has: --json, --quiet, --verbose and --debug, on which main.py acts."""
+    """Add the options of every command: --json, --quiet, --verbose and --debug."""
     for words, description, more in (
-        (("--json", "as_json"), "Print one JSON object; all else goes to stderr.", {}),
-        (("-q", "--quiet"), "No progress, no closing hints.", _says("quiet")),
-        (("-v", "--verbose"), "Say each step, with the time, also in a pipe.", _says("verbose")),
-        (("--debug",), "Show tracebacks and what child processes print.", {}),
+        (("--json", "as_json"), "Print one JSON object; the rest goes to stderr.", {}),
+        (("-q", "--quiet"), "Print no progress and no next commands.", _sets("quiet")),
+        (("-v", "--verbose"), "Print each step with its time, also in a pipe.", _sets("verbose")),
+        (("--debug",), "Show tracebacks and the output of child processes.", {}),
     ):
         function = click.option(*words, is_flag=True, help=description, **more)(function)
     return function
 
 
-def _says(word: str) -> dict[str, Any]:
-    """An option that the console looks up by itself."""
+def _sets(verbosity: str) -> dict[str, Any]:
+    """Return click settings of an option that sets the console's verbosity."""
 
-    def keep(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
+    def store(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
         if value:
-            ctx.meta[_console.LOUDNESS] = word
+            ctx.meta[_console.VERBOSITY] = verbosity
         return value
 
-    return {"expose_value": False, "callback": keep}
+    return {"expose_value": False, "callback": store}
 
 
 def quiet(function: F) -> F:
-    """Let a command know of --quiet itself."""
+    """Pass --quiet to the command, too."""
     for option in getattr(function, "__click_params__", ()):
         if option.name == "quiet":
             option.expose_value = True
@@ -96,86 +93,85 @@ def quiet(function: F) -> F:
 
 
 def third_party(function: F) -> F:
-    """What must be said of files that EdgeZoo did not make."""
+    """Add options for files that EdgeZoo did not export."""
     function = click.option(
         "--preprocessing",
         metavar="MODE",
-        help="tf, caffe, torch or none: what a file without a contract of EdgeZoo's wants.",
+        help="tf, caffe, torch or none, for a file without an EdgeZoo contract.",
     )(function)
     return click.option(
-        "--labels", type=PATH, metavar="FILE", help="A class name a line, for such a file."
+        "--labels", type=PATH, metavar="FILE", help="One class name per line, for such a file."
     )(function)
 
 
 def trusted(function: F) -> F:
-    """--trust, for commands that load networks of Keras."""
+    """Add --trust, for commands that load Keras models."""
     return click.option(
-        "--trust", is_flag=True, help="Let code in a .keras, .h5 or SavedModel run."
+        "--trust", is_flag=True, help="Allow code in a .keras, .h5 or SavedModel to run."
     )(function)
 
 
 def limited(function: F) -> F:
-    """How much a file may take, for commands that open files of strangers in a limited process."""
+    """Add the limits of commands that open untrusted files in a limited process."""
     function = click.option(
         "--max-memory",
         type=click.FloatRange(0),
         metavar="GB",
-        help="What a file may take of memory (default: by its size; 0: any).",
+        help="Memory limit for untrusted files (default: by their size; 0: no limit).",
     )(function)
     return click.option(
         "--max-seconds",
         type=click.FloatRange(1),
         metavar="S",
-        help="How long it may take without a sign of life (default: by its size).",
+        help="Timeout without progress (default: by the size of the files).",
     )(function)
 
 
 def refuse_remote_limits(
     on: str | None, max_memory: float | None, max_seconds: float | None
 ) -> None:
-    """Refuse limits that a device would not hear of: it works within its own usual ones.
+    """Refuse limits without effect on a device, which applies its own default limits.
 
     Raises:
-        UsageError: one is given together with --on.
+        UsageError: a limit is given together with --on.
     """
     for option, value in (("--max-memory", max_memory), ("--max-seconds", max_seconds)):
         if on is not None and value is not None:
             raise UsageError(
-                f"{option} is not carried to {on}, which works within its own usual limits.",
-                f"Leave {option} or --on out.",
+                f"{option} has no effect on {on}, which applies its own default limits.",
+                f"Leave out {option} or --on.",
             )
 
 
 def place(function: F) -> F:
-    """Where a file is run."""
+    """Add options for the device and the runtime."""
     function = click.option(
         "--device",
         default="cpu",
         show_default=True,
         metavar="NAME",
-        help="cpu, gpu or coral; one that is not there is refused.",
+        help="cpu, gpu or coral; a missing device is an error.",
     )(function)
     return click.option(
         "--runtime",
         metavar="NAME",
-        help="Another runtime than the usual one: tflite_micro runs microcontroller kernels.",
+        help="A runtime other than the default: tflite_micro runs microcontroller kernels.",
     )(function)
 
 
 def remote(function: F) -> F:
-    """--on, for commands that can run on a device across the network."""
+    """Add --on, for commands that can run on a device over ssh."""
     return click.option(
-        "--on", metavar="URL", help="Run it on ssh://user@host[:port][/path/to/python]."
+        "--on", metavar="URL", help="Run on ssh://user@host[:port][/path/to/python]."
     )(function)
 
 
 def split(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Lists may be given by commas or by repeating the option."""
+    """Split lists, which may be given with commas or by repeating the option."""
     return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
 
 
 def recommendation(store: Path, scored: bool) -> str:
-    """The command that chooses from a results store; without accuracies the fastest is wanted."""
-    return f"edgezoo recommend {store} --max-latency-ms 10" + (
-        "" if scored else " --prefer latency"
-    )
+    """Return the command that recommends from a results store; without accuracies the fastest."""
+    preference = "" if scored else " --prefer latency"
+    return f"edgezoo recommend {store} --max-latency-ms 10{preference}"

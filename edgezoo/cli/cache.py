@@ -6,18 +6,19 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
+from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 
 
-@click.command("cache", short_help="Tell what the cache holds, or clear it.")
+@click.command("cache", short_help="Show what the cache holds, or clear it.")
 @click.argument("action", type=click.Choice(["info", "clear"]))
 @click.argument("parts", nargs=-1, metavar="[PART]...")
 @common
 def COMMAND(action: str, parts: tuple[str, ...], as_json: bool, debug: bool) -> None:
-    """Tell what the cache holds (info), or remove all of it or some parts (clear).
+    """Show what the cache holds (info), or remove all of it or some parts (clear).
 
-    It lies in EDGEZOO_CACHE, else in the user's cache folder. Exported files stay within
-    EDGEZOO_CACHE_LIMIT (5GB); 0 keeps none.
+    The cache is the folder EDGEZOO_CACHE, by default in the user's cache folder.
+    EDGEZOO_CACHE_LIMIT (default 5GB) limits its exported files; 0 disables caching.
 
     \b
     Examples:
@@ -28,18 +29,17 @@ def COMMAND(action: str, parts: tuple[str, ...], as_json: bool, debug: bool) -> 
     from edgezoo.pipeline import export_cache
 
     if action == "info" and parts:
-        raise UsageError("edgezoo cache info takes no part.", "Leave it out.")
-    facts = export_cache.clear(parts) if action == "clear" else export_cache.info()
+        raise UsageError("edgezoo cache info takes no PART.", "Leave it out.")
+    result = export_cache.clear(parts) if action == "clear" else export_cache.info()
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return
-    if action == "clear":
-        freed = sum(part["bytes"] for part in facts["removed"])
-        print(f"{_console.size(freed)} removed.")
-    limit = _console.size(facts["limit"])
+    if result.removed is not None:
+        print(f"{_console.size(sum(part.bytes for part in result.removed))} removed.")
+    total, limit = _console.size(result.bytes), _console.size(result.limit)
     _console.table(
-        f"{facts['path']}, {_console.size(facts['bytes'])} (exports: at most {limit})",
+        f"{result.path}, {total} (exports: at most {limit})",
         ("part", "entries", "size"),
-        [(part["name"], part["entries"], _console.size(part["bytes"])) for part in facts["parts"]],
+        [(part.name, part.entries, _console.size(part.bytes)) for part in result.parts],
     )
-    _console.next_command("edgezoo cache clear" if facts["parts"] else "edgezoo list")
+    _console.next_command("edgezoo cache clear" if result.parts else "edgezoo list")

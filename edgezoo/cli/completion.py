@@ -13,7 +13,7 @@ from edgezoo.cli._options import common
 from edgezoo.core import typed_json
 from edgezoo.core.typed_json import OneOf
 
-# Where each shell looks by default.
+# The default folder of each shell.
 _PLACES = {
     "bash": "~/.local/share/bash-completion/completions/edgezoo",
     "zsh": "~/.zfunc/_edgezoo",
@@ -39,9 +39,9 @@ class CompletionScript:
 @click.argument("shell", type=click.Choice(list(_PLACES)))
 @common
 def COMMAND(shell: str, as_json: bool, debug: bool) -> None:
-    """Print the script with which SHELL completes commands, options and names.
+    """Print a script that lets SHELL complete commands, options and names.
 
-    bash must be 4.4 or newer; zsh only looks in the folders of its fpath.
+    Requires bash 4.4 or newer; for zsh, a folder in fpath.
 
     \b
     Examples:

@@ -10,47 +10,46 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, split, trusted
-from edgezoo.core import registry, typed_json
+from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgezoo.pipeline.plan import ExportEstimate
+    from edgezoo.pipeline.plan import ExportEstimate, Plan
+    from edgezoo.pipeline.result import ExportedFile, ExportResult
 
 
 @click.command("export", short_help="Export MODEL to files, and verify each of them.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option("--alpha", type=float, help="Width of a MobileNet: 0.25, 0.5, 0.75, 1.0, or any.")
-@click.option("--depth-multiplier", type=int, help="Of MobileNet's depthwise layers.")
+@click.option("--depth-multiplier", type=int, help="Depth multiplier of a MobileNet.")
 @click.option("--blocks", metavar="N,N,N,N", help="Layers in each block of a DenseNet.")
-@click.option("--dropout", type=float, metavar="RATE", help="Of a MobileNet's top, for training.")
+@click.option("--dropout", type=float, metavar="RATE", help="Dropout of a MobileNet, for training.")
 @click.option("--input-size", type=int, metavar="PX", help="Height and width in pixels.")
-@click.option("--classes", type=int, metavar="N", help="Outputs of the top; 1000 where left out.")
-@click.option("--no-top", is_flag=True, help="Features: the network without its dense layers.")
+@click.option("--classes", type=int, metavar="N", help="Number of classes (default 1000).")
+@click.option("--no-top", is_flag=True, help="Export features, without the dense layers.")
 @click.option(
     "--pooling",
     default="none",
     metavar="WORD",
-    help="Of features: none (default, a feature map), avg or max.",
+    help="Pooling of features: none (default, a feature map), avg or max.",
 )
-@click.option(
-    "--output-layer", metavar="NAME", help="Features: cut the network off behind this layer."
-)
+@click.option("--output-layer", metavar="NAME", help="Export the features of this layer.")
 @click.option(
     "--format",
     "formats",
     multiple=True,
     default=("all",),
     metavar="NAME",
-    help="tflite, onnx, … or all (default); several by commas.",
+    help="tflite, onnx, … or all (default); separate several by commas.",
 )
 @click.option(
     "--precision",
     "precisions",
     multiple=True,
     metavar="NAME",
-    help="float32 (default), float16, int8; several by commas.",
+    help="float32 (default), float16, int8; separate several by commas.",
 )
-@click.option("--int8", is_flag=True, help="The same as --precision int8.")
+@click.option("--int8", is_flag=True, help="Same as --precision int8.")
 @click.option(
     "--weights",
     default="imagenet",
@@ -60,16 +59,13 @@ if TYPE_CHECKING:
 @click.option(
     "--preprocessing",
     metavar="MODE",
-    help="tf, caffe, torch or none, where MODEL is a file that does not tell it.",
+    help="tf, caffe, torch or none, if MODEL is a file that does not state it.",
 )
 @click.option(
-    "--labels", type=PATH, metavar="FILE", help="A class name a line, for classes not ImageNet's."
+    "--labels", type=PATH, metavar="FILE", help="One class name per line, unless ImageNet's."
 )
 @click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=0,
-    help="Of random weights and of the choice of images.",
+    "--seed", type=click.IntRange(0), default=0, help="Seed of random weights and chosen images."
 )
 @click.option(
     "--calibration",
@@ -78,25 +74,27 @@ if TYPE_CHECKING:
     help="Images for int8: a folder, an .npz of uint8 pixels, samples (see edgezoo samples), or "
     "synthetic (default).",
 )
-@click.option("--calibration-count", default=200, show_default=True, help="Images to calibrate on.")
+@click.option(
+    "--calibration-count", default=200, show_default=True, help="Number of calibration images."
+)
 @click.option(
     "--effort",
     default="default",
     metavar="WORD",
-    help="What int8 may cost: fast (ranges alone), default, best (chooses each rounding).",
+    help="Effort for int8: fast (ranges only), default, best (optimizes each rounding).",
 )
 @click.option(
     "--granularity",
     default="per-channel",
     metavar="WORD",
-    help="Scales of int8 weights: per-channel (default), or per-tensor where a device needs it.",
+    help="Scales of int8 weights: per-channel (default), or per-tensor if a device needs it.",
 )
 @click.option(
     "--input",
     "input_kind",
     default="pixels",
     metavar="KIND",
-    help="pixels (default: RGB 0 to 255, normalised inside) or normalized (Keras' own contract).",
+    help="pixels (default: RGB 0 to 255, normalized in the file) or normalized (as for Keras).",
 )
 @click.option(
     "--input-layout",
@@ -112,9 +110,11 @@ if TYPE_CHECKING:
 @click.option(
     "--embed-resize",
     is_flag=True,
-    help="ONNX: let the file resize and crop decoded pictures of any size by itself.",
+    help="ONNX: the file itself resizes and crops decoded images of any size.",
 )
-@click.option("--io", metavar="TYPE", help="Border of int8 files: uint8 (default), int8, float32.")
+@click.option(
+    "--io", metavar="TYPE", help="Input/output type of int8 files: uint8 (default), int8, float32."
+)
 @click.option(
     "-o", "--output", type=PATH, default=Path("exported"), show_default=True, metavar="DIR"
 )
@@ -126,7 +126,7 @@ if TYPE_CHECKING:
     "--min-agreement",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit 6 where fewer images than this share keep their top-1.",
+    help="Exit 6 if fewer images than this share keep their top-1.",
 )
 @click.option(
     "--max-drop",
@@ -134,24 +134,22 @@ if TYPE_CHECKING:
     type=float,
     metavar="POINTS",
     help="Keep the worst int8 layers in float until top-1 on --images provably drops by less; "
-    "else exit 6.",
+    "exit 6 if that is impossible.",
 )
 @click.option("--images", type=PATH, metavar="DIR", help="Labelled images for --max-drop.")
 @click.option(
-    "--ground-truth", type=PATH, metavar="FILE", help="Classes of --images, where it is flat."
+    "--ground-truth", type=PATH, metavar="FILE", help="Classes of --images, if it is flat."
 )
-@click.option(
-    "--cache/--no-cache", default=True, help="Answer with files that the same request gave before."
-)
-@click.option("--dry-run", is_flag=True, help="Say what would be made, how large, how long.")
+@click.option("--cache/--no-cache", default=True, help="Reuse the files of an equal request.")
+@click.option("--dry-run", is_flag=True, help="Print files, sizes and duration without exporting.")
 @trusted
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:
-    """Export MODEL to files that run at the edge, and verify each of them.
+    """Export MODEL to files for edge devices, and verify each of them.
 
-    MODEL is a name (see edgezoo list), or a network of your own: a .keras or .h5 file,
-    or the folder of a SavedModel.
+    MODEL is a name (see edgezoo list), or your own model: a .keras or .h5 file, or
+    the folder of a SavedModel.
 
     \b
     Examples:
@@ -163,16 +161,13 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
       edgezoo export flowers.keras --preprocessing tf --labels names.txt --int8
       edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
     """
-    as_json, debug, dry_run, silent = (
-        options.pop(name) for name in ("as_json", "debug", "dry_run", "quiet")
-    )
-    precisions = split(options.pop("precisions"))
-    if options.pop("int8"):
-        precisions = (*precisions, "int8")
     from edgezoo.networks import arguments
     from edgezoo.pipeline.plan import estimate, resolve
     from edgezoo.pipeline.request import ExportRequest
 
+    flags = (options.pop(name) for name in ("as_json", "debug", "dry_run", "quiet"))
+    as_json, debug, dry_run, silent = flags
+    precisions = split(options.pop("precisions")) + (("int8",) if options.pop("int8") else ())
     options["include_top"] = not options.pop("no_top")
     options["blocks"] = _numbers("--blocks", options["blocks"])
     chosen = arguments.taken_from(options)
@@ -180,7 +175,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     first = ExportRequest("", chosen, precisions=precisions or None, **options)
     names = tuple(dict.fromkeys(models))
     if len(names) != len(models):
-        raise UsageError("A model is named twice.", "Name each model once.")
+        raise UsageError("A model is given twice.", "Give each model once.")
     plans = [resolve(replace(first, model=name)) for name in names]
     for text in dict.fromkeys(text for plan in plans for text in plan.skipped):
         _console.warn(text)
@@ -191,18 +186,18 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
 
 
 def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    """Whole numbers by commas."""
+    """Parse integers separated by commas."""
     if text is None:
         return None
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise UsageError(
-            f"{option} {text} is no list of whole numbers.", "Give it as 6,12,24,16."
+            f"{option} {text} is not a list of integers.", "Write it as 6,12,24,16."
         ) from error
 
 
-def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
+def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
     from edgezoo.pipeline.run import execute
 
     results = []
@@ -211,15 +206,14 @@ def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
             result = execute(plan, progress, debug)
         results.append(result)
         if result.cached and not silent:
-            _console.note("From the cache; --no-cache makes the files anew.")
+            _console.note("The files come from the cache; --no-cache exports them again.")
         for text in result.warnings:
             _console.warn(text)
         if not as_json:
             _show_result(plan, result)
     if as_json:
-        facts = [result.to_json() for result in results]
-        merged = facts[0] if len(facts) == 1 else _merge(facts)
-        _console.print_json(merged)
+        merged = results[0] if len(results) == 1 else _merge(results)
+        _console.print_json(merged.to_json())
     failures = [text for result in results for text in result.failures]
     for text in failures:
         _console.note(f"Failed: {text}")
@@ -230,21 +224,24 @@ def _export(plans: list[Any], as_json: bool, debug: bool, silent: bool) -> int:
     return 0
 
 
-def _merge(facts: list[dict[str, Any]]) -> dict[str, Any]:
-    """One object for several models: lists joined, the manifests listed."""
-    return {
-        "artifacts": [entry for fact in facts for entry in fact["artifacts"]],
-        "manifest": facts[-1]["manifest"],
-        "manifests": [fact["manifest"] for fact in facts],
-        "warnings": [text for fact in facts for text in fact["warnings"]],
-        "failures": [text for fact in facts for text in fact["failures"]],
-        "cached": all(fact["cached"] for fact in facts),
-    }
+def _merge(results: list[ExportResult]) -> ExportResult:
+    """Merge the results of several models into one."""
+    return replace(
+        results[-1],
+        artifacts=tuple(entry for result in results for entry in result.artifacts),
+        manifests=tuple(result.manifest for result in results),
+        warnings=tuple(text for result in results for text in result.warnings),
+        failures=tuple(text for result in results for text in result.failures),
+        usage=None,
+        cached=all(result.cached for result in results),
+    )
 
 
 def _show_plans(plans: list[ExportEstimate], as_json: bool) -> None:
+    from edgezoo.pipeline.result import DryRun
+
     if as_json:
-        _console.print_json({"dry_run": True, "plans": typed_json.encode(plans)})
+        _console.print_json(DryRun(tuple(plans)).to_json())
         return
     for plan in plans:
         width = "" if plan.alpha is None else f" {plan.alpha:g}"
@@ -258,49 +255,33 @@ def _show_plans(plans: list[ExportEstimate], as_json: bool) -> None:
 
 
 def _about(count: int | None) -> str:
-    return "not known yet" if count is None else f"about {_console.size(count)}"
+    return "not yet known" if count is None else f"about {_console.size(count)}"
 
 
-def _show_result(plan: Any, result: Any) -> None:
+def _show_result(plan: Plan, result: ExportResult) -> None:
     rows = []
     for entry in result.artifacts:
-        check = entry["verification"]
-        rows.append(
-            (
-                Path(entry["path"]).name,
-                _console.size(entry["bytes"]),
-                check["verdict"],
-                _console.agreement(check),
-                _console.decibels(check),
-            )
-        )
+        check = entry.verification
+        compared = (check.verdict, _console.agreement(check), _console.decibels(check))
+        rows.append((entry.path.name, _console.size(entry.bytes), *compared))
     agree = "same top-1" if plan.network.arguments.output_kind == "probabilities" else "cosine"
     untrained = "" if plan.weights.source != "random" else " (untrained: random weights)"
     _console.table(
         f"{result.manifest.parent}{untrained}", ("file", "size", "verified", agree, "SQNR dB"), rows
     )
-    from edgezoo.pipeline import guard
-
     for entry in result.artifacts:
-        if "guard" in entry:
-            found = typed_json.decode(guard.GuardRecord, entry["guard"])
-            _console.say(found.line(Path(entry["path"]).name))
+        if entry.guard is not None:
+            _console.say(entry.guard.line(entry.path.name))
 
 
-def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:
-    path, target = entries[-1]["path"], plan.request.target
+def _next_command(entries: tuple[ExportedFile, ...], plan: Plan) -> None:
+    path, target = entries[-1].path, plan.request.target
     if target is not None:
-        more = registry.target(target).compile is not None
-        _console.next_command(
-            *(
-                f"edgezoo {word} {path} --target {target}"
-                for word in ("inspect", *(("compile",) if more else ()))
-            )
-        )
-        return
-    if plan.network.arguments.output_kind == "features":
-        _console.next_command(f"edgezoo inspect {path}")
-        return
-    _console.next_command(
-        f"edgezoo classify {path} PHOTO.jpg", f"edgezoo evaluate {path} --images FOLDER_OF_CLASSES"
-    )
+        compiled = registry.target(target).compile is not None
+        commands = [f"inspect {path} --target {target}"]
+        commands += [f"compile {path} --target {target}"] if compiled else []
+    elif plan.network.arguments.output_kind == "features":
+        commands = [f"inspect {path}"]
+    else:
+        commands = [f"classify {path} PHOTO.jpg", f"evaluate {path} --images FOLDER_OF_CLASSES"]
+    _console.next_command(*(f"edgezoo {command}" for command in commands))

@@ -3,51 +3,51 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, trusted
+from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 from edgezoo.results.manifest import SUFFIX
 
+if TYPE_CHECKING:
+    from edgezoo.pipeline.reproduce import Reproduction
 
-@click.command("verify", short_help="Compare files with the Keras network they come from.")
+
+@click.command("verify", short_help="Compare files with their Keras model.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT|MANIFEST...")
 @click.option(
     "--reproduce",
     is_flag=True,
-    help="Export again what each MANIFEST names; exit 6 where a file's bytes differ.",
+    help="Export the files of each MANIFEST again; exit 6 if their bytes differ.",
 )
-@click.option("--images", default="synthetic", metavar="DIR|NPZ", help="What to compare on.")
+@click.option("--images", default="synthetic", metavar="DIR|NPZ", help="Images to compare on.")
 @click.option(
-    "--count", type=click.IntRange(2), default=64, show_default=True, help="Images to compare on."
+    "--count", type=click.IntRange(2), default=64, show_default=True, help="Number of images."
 )
-@click.option(
-    "--weights",
-    metavar="FILE",
-    help="The weights that the files were made from, where they came from a file.",
-)
+@click.option("--weights", metavar="FILE", help="Weights file that the files were exported from.")
 @click.option(
     "--calibration",
     metavar="DIR|NPZ",
-    help="For --reproduce: the calibration images, where they are not in the current folder.",
+    help="For --reproduce: calibration images outside of the current folder.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of images.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the choice of images.")
 @click.option(
     "--min-agreement",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    help="Exit 6 where fewer images than this share keep their top-1.",
+    help="Exit 6 if fewer images than this share keep their top-1.",
 )
 @trusted
 @quiet
 @common
 def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **options: Any) -> int:
-    """Compare files with the Keras network that they were made from, and with one another.
+    """Compare files with the Keras model that they were exported from, and with each other.
 
-    Of a MANIFEST, the hash of every file that it names is checked.
+    For a MANIFEST, check the hash of every file that it lists.
 
     \b
     Examples:
@@ -59,11 +59,11 @@ def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **optio
     """
     manifests = [path for path in artifacts if path.name.endswith(SUFFIX)]
     if manifests and len(manifests) < len(artifacts):
-        raise UsageError("Manifests and other files are verified apart.", "Name one kind.")
+        raise UsageError("Manifests and other files are verified apart.", "Give only one kind.")
     if reproduce and not manifests:
         raise UsageError(
-            "--reproduce needs a manifest, which says how files were made.",
-            f"Name a file that ends in {SUFFIX}.",
+            "--reproduce needs a manifest, which records how files were exported.",
+            f"Give a file whose name ends in {SUFFIX}.",
         )
     if manifests:
         return _verify_manifests(manifests, reproduce, as_json, options)
@@ -74,7 +74,7 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
     from edgezoo.pipeline.verify_files import verify_files
 
     with _console.status(not options["quiet"] and not options["debug"]) as progress:
-        facts = verify_files(
+        result = verify_files(
             artifacts,
             images=options["images"],
             count=options["count"],
@@ -85,52 +85,52 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
             debug=options["debug"],
         )
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(result.to_json())
     else:
         rows = [
             (
-                Path(entry["artifact"]).name,
-                entry["verdict"],
+                entry.artifact.name,
+                entry.verdict,
                 _console.agreement(entry),
                 _console.decibels(entry),
-                "-" if entry["max_abs_diff"] is None else f"{entry['max_abs_diff']:.1e}",
+                "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}",
             )
-            for entry in facts["results"]
+            for entry in result.results
         ]
-        agree = "same top-1" if facts["results"][0]["cosine"] is None else "cosine"
+        agree = "same top-1" if result.results[0].cosine is None else "cosine"
         _console.table(
-            f"Against Keras on {facts['images']} images ({facts['image_source']})",
+            f"Against Keras on {result.images} images ({result.image_source})",
             ("file", "verdict", agree, "SQNR dB", "max diff"),
             rows,
         )
         _console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
-    for entry in facts["results"]:
-        for text in entry["failures"]:
-            _console.note(f"Failed: {entry['artifact']}: {text}")
-    return 0 if facts["passed"] else 6
+    for entry in result.results:
+        for text in entry.failures:
+            _console.note(f"Failed: {entry.artifact}: {text}")
+    return 0 if result.passed else 6
 
 
 def _verify_manifests(
     paths: list[Path], reproduce: bool, as_json: bool, options: dict[str, Any]
 ) -> int:
-    """Hashes, and with --reproduce another export: 5 for a damaged file, 6 for other bytes."""
+    """Check hashes, and with --reproduce export again; 5 for a damaged file, 6 for other bytes."""
     from edgezoo.results import manifest
 
-    found = [{**manifest.check(path), "reproduction": None} for path in paths]
-    whole = all(entry["passed"] for entry in found)
-    if reproduce and whole:
-        for path, entry in zip(paths, found, strict=True):
-            entry["reproduction"] = _reproduced(path, options)
-    same = all(entry["reproduction"]["reproduced"] for entry in found if entry["reproduction"])
+    checked = [manifest.check(path) for path in paths]
+    whole = all(entry["passed"] for entry in checked)
+    again = [_reproduced(path, options) if reproduce and whole else None for path in paths]
+    same = all(found.reproduced for found in again if found)
+    both = list(zip(checked, again, strict=True))
     if as_json:
-        _console.print_json({"passed": whole and same, "manifests": found})
+        entries = [{**entry, "reproduction": typed_json.encode(found)} for entry, found in both]
+        _console.print_json({"passed": whole and same, "manifests": entries})
     else:
-        for entry in found:
-            _show_manifest(entry)
+        for entry, found in both:
+            _show_manifest(entry, found)
     return 5 if not whole else 0 if same else 6
 
 
-def _reproduced(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+def _reproduced(path: Path, options: dict[str, Any]) -> Reproduction:
     from edgezoo.pipeline.reproduce import reproduce
 
     given = {name: options[name] for name in ("weights", "calibration")}
@@ -142,28 +142,27 @@ def _reproduced(path: Path, options: dict[str, Any]) -> dict[str, Any]:
         )
 
 
-def _show_manifest(facts: dict[str, Any]) -> None:
-    again = facts["reproduction"]
-    same = {} if again is None else {file["path"]: file["same"] for file in again["files"]}
+def _show_manifest(facts: dict[str, Any], again: Reproduction | None) -> None:
+    same = {} if again is None else {file.path: file.same for file in again.files}
     columns: tuple[str, ...] = ("file", "SHA-256", "state")
     rows: list[tuple[str, ...]] = [
         (file["path"], file["sha256"][:16], file["state"]) for file in facts["files"]
     ]
     if again is not None:
-        columns = (*columns, "made again")
-        rows = [(*row, "the same" if same[row[0]] else "differs") for row in rows]
+        columns = (*columns, "exported again")
+        rows = [(*row, "same" if same[row[0]] else "differs") for row in rows]
     _console.table(facts["manifest"], columns, rows)
     if facts["pending"]:
-        _console.warn("An export into this folder was cut off. Run it again.")
+        _console.warn("An export into this folder was interrupted. Run it again.")
     for file in facts["files"]:
         if file["state"] != "whole":
             _console.note(f"Failed: {file['path']} is {file['state']}. Export it again.")
         elif not same.get(file["path"], True):
-            _console.note(f"Failed: {file['path']}: made again, its bytes are others.")
-    if again is not None and not again["reproduced"]:
-        for text in again["differences"] or ["Nothing that is recorded is different now."]:
-            _console.note(f"  {text}")
+            _console.note(f"Failed: {file['path']}: the bytes differ when exported again.")
     if again is None:
         _console.next_command(f"edgezoo verify --reproduce {facts['manifest']}")
-    else:
-        _console.next_command(f"edgezoo report {facts['manifest']} --as card")
+        return
+    if not again.reproduced:
+        for text in again.differences or ["No recorded version or input has changed."]:
+            _console.note(f"  {text}")
+    _console.next_command(f"edgezoo report {facts['manifest']} --as card")

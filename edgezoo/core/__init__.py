@@ -1,1 +1,1 @@
-"""What everything else stands on: facts, contracts, errors, the registry. No heavy imports."""
+"""The base of all other packages: specs, contracts, errors, the registry. No heavy imports."""

@@ -1,20 +1,23 @@
-"""The seam: files on disk that describe themselves, and the manifest beside them.
+"""What passes from exporters to runtimes: self-describing files on disk, and their contract.
 
-An `InputContract` says what a file takes and gives. Exporters embed it in every file as the
-JSON of `to_json`; runtimes read it back; nothing below this seam needs the exporter.
+An `InputContract` states what a file takes and returns. Exporters embed it in every file as JSON;
+runtimes read it back; runtimes need nothing else of the exporter.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from edgezoo.core import contract_fields
+from edgezoo.core import typed_json
+from edgezoo.core.calibration_metadata import CalibrationMetadata, Quantization
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import file_sha256
 from edgezoo.core.spec import (
     NORMALIZATIONS,
+    RESIZE_FILTERS,
     USUAL_RESIZE,
     BuildArguments,
     InputKind,
@@ -24,76 +27,125 @@ from edgezoo.core.spec import (
     Precision,
     Resize,
 )
+from edgezoo.core.typed_json import InvalidValueError, Length, OneOf, Positive, Range, optional
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 CONTRACT_KEY = "edgezoo_contract"
 # One label a line, in a file that can carry other files.
 LABELS_FILE = "labels.txt"
+# No contract goes beyond these: images of 8192 x 8192 take 800 MB as float32.
+LARGEST_SIDE, MOST_CLASSES = 8192, 10_000_000
+_MOST_AXES = 8
+_Small = Annotated[int, Range(1, 1000)]
+_PROBLEMS = {"missing": "lacks {0}", "unknown": "has an unknown {0}"}
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsRecord:
-    """Where the weights came from: "imagenet", "file" or "random", with their hash."""
+    """Where the weights came from.
+
+    Attributes:
+        source: "imagenet", "file", "network", "random" or "unknown"
+        sha256: of the weights file; of the values where the source is random, or a network that
+            finetune wrote
+        file: name of the file
+        seed: of random weights
+        trained: false for random weights
+        licence: of ImageNet weights
+        note: what one should know about these weights at this input size
+    """
 
     source: str
     sha256: str
     file: str | None = None
-    seed: int | None = None
+    seed: Annotated[int, Range(0, 2**64)] | None = None
     trained: bool = True
     licence: str | None = None
     note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class InputContract:
-    """What an artifact takes and gives, in a form that fits inside the artifact.
+class ResizeRecord:
+    """How a client turns an image into the input.
 
     Attributes:
-        input_kind: "pixels" (RGB 0 to 255; the normalisation is in the file) or "normalized"
-            (the caller normalises as `preprocessing` says).
-        input_dtype, output_dtype: numpy names of the tensors at the border of the file.
-        crop_fraction, resize_filter: resize the shorter side to round(input_size /
-            crop_fraction) by the filter ("bilinear", "bicubic"), then cut out the centre.
-        classes: how many the output tells apart; 0 where it gives features.
-        alpha, depth_multiplier, include_top, pooling, dropout, blocks, output_layer: as of
-            `spec.BuildArguments`.
-        output_kind: "probabilities" of classes, or "features" for what comes after.
-        output_shape: without the batch; a feature map is (height, width, channels), whatever the
-            layout of the input. Empty where it is not known.
-        layout: of the input tensor.
-        resizes: the file does that itself: it takes a decoded picture of any size.
-        labels: class names in the order of the output; empty where unknown.
-        calibration: metadata of the images that an int8 file was calibrated on.
+        shorter_side: pixels of the shorter side before the crop
     """
 
+    shorter_side: Positive
+    filter: str
+    crop: Literal["centre"] = "centre"
+
+
+@dataclass(frozen=True, slots=True)
+class InputContract:
+    """What a file takes and returns, embedded in it; a manifest repeats it without labels.
+
+    Attributes:
+        schema: version of this schema
+        input_size: height and width in pixels
+        preprocessing: name of the normalization
+        classes: how many the output distinguishes; 0 where it returns features
+        alpha: width; null for families without widths
+        include_top: false: without the dense layers that name classes
+        pooling: of the last feature map, without a top
+        dropout: rate before the last layer; null for the family's own
+        blocks: layers in each block of a DenseNet; null for the model's own
+        output_layer: the Keras layer behind which the network was cut off
+        input_kind: pixels: RGB values 0 to 255, the normalization is in the file. normalized: the
+            caller normalizes
+        input_dtype: numpy name of the input type; int8 takes pixel - 128
+        output_dtype: numpy name of the output type
+        output_kind: probabilities of classes, or features for what comes after
+        output_shape: without the batch; a feature map is height, width, channels, whatever the
+            layout of the input; empty where it is not known
+        layout: of the input tensor
+        color_order: of the pixels that go in
+        resizes: the file resizes and crops by itself: it takes a decoded image of any size
+        crop_fraction: share of the shorter side that the crop keeps
+        labels: class names in the order of the output; empty where unknown
+        calibration: of an int8 file, or the images that a .keras file was fine-tuned on
+        quantization: of an int8 file
+        versions: packages that shaped the file
+        normalization: network input = pixel * scale + offset, per channel in the network's order
+    """
+
+    schema: Literal[1] = field(init=False, default=SCHEMA)
     model: str
     precision: Precision
-    input_size: int
-    preprocessing: str
+    input_size: Annotated[int, Range(1, LARGEST_SIDE)]
+    preprocessing: Annotated[str, OneOf(tuple(NORMALIZATIONS))]
     weights: WeightsRecord
-    classes: int
-    alpha: float | None = None
-    depth_multiplier: int | None = None
+    classes: Annotated[int, Range(0, MOST_CLASSES)]
+    alpha: Annotated[float, Range(0, 1000)] | None = None
+    depth_multiplier: _Small | None = None
     include_top: bool = True
-    pooling: str | None = None
-    dropout: float | None = None
-    blocks: tuple[int, ...] | None = None
+    pooling: Literal["avg", "max"] | None = None
+    dropout: Annotated[float, Range(0, 1)] | None = None
+    blocks: Annotated[tuple[_Small, ...], Length(_MOST_AXES)] | None = None
     output_layer: str | None = None
     input_kind: InputKind = "pixels"
     input_dtype: str = "float32"
     output_dtype: str = "float32"
     output_kind: OutputKind = "probabilities"
-    output_shape: tuple[int, ...] = ()
+    output_shape: Annotated[tuple[Annotated[int, Range(0, 2**31)], ...], Length(_MOST_AXES)] = ()
     layout: Layout = "NHWC"
     color_order: str = "RGB"
-    batch: int = 1
+    batch: Annotated[int, Range(1, 2**16)] = 1
     resizes: bool = False
-    crop_fraction: float = USUAL_RESIZE.crop_fraction
-    resize_filter: str = USUAL_RESIZE.filter
-    labels: tuple[str, ...] = ()
-    calibration: dict[str, Any] | None = None
-    quantization: dict[str, Any] | None = None
+    crop_fraction: Annotated[float, Range(0.1, 1)] = USUAL_RESIZE.crop_fraction
+    resize_filter: Annotated[str, OneOf(RESIZE_FILTERS)] = USUAL_RESIZE.filter
+    labels: Annotated[tuple[str, ...], Length(MOST_CLASSES)] = optional(())
+    calibration: CalibrationMetadata | None = None
+    quantization: Quantization | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    normalization: Normalization = field(init=False)
+    resize_record: ResizeRecord = field(init=False, metadata=typed_json.key("resize"))
+
+    def __post_init__(self) -> None:
+        side = self.resize.shorter_side(self.input_size)
+        object.__setattr__(self, "normalization", NORMALIZATIONS[self.preprocessing])
+        object.__setattr__(self, "resize_record", ResizeRecord(side, self.resize_filter))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -110,18 +162,13 @@ class InputContract:
         return BuildArguments.from_json({**facts, "classes": self.classes or None})
 
     @property
-    def normalization(self) -> Normalization:
-        """The numbers behind `preprocessing`."""
-        return NORMALIZATIONS[self.preprocessing]
-
-    @property
     def resize(self) -> Resize:
-        """How a picture becomes `input_size` square."""
+        """How an image becomes `input_size` square."""
         return Resize(self.crop_fraction, self.resize_filter)
 
     @property
     def summary(self) -> str:
-        """What the file takes and gives, in a sentence: for tools that show no more than a text."""
+        """Input and output as a sentence, for tools that show a text; files contain it."""
         width = "" if self.alpha is None else f" {self.alpha:g}"
         size = self.input_size
         side = f"{self.resize.shorter_side(size)} ({self.resize_filter})"
@@ -139,56 +186,87 @@ class InputContract:
             f"{self.output_dtype}."
         )
 
-    def for_file(self, **changes: Any) -> InputContract:
-        """The same contract with what one file changes about it."""
-        return replace(self, **changes)
-
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` turns it back."""
-        facts = asdict(self)
-        how = self.normalization
-        facts["normalization"] = {
-            "mode": how.mode,
-            "scale": how.scale,
-            "offset": how.offset,
-            "channel_order": how.channel_order,
-        }
-        facts["resize"] = {
-            "shorter_side": self.resize.shorter_side(self.input_size),
-            "filter": self.resize_filter,
-            "crop": "centre",
-        }
-        return {"schema": SCHEMA, **facts}
+        """A JSON object; `from_json` reads it."""
+        return dict(typed_json.encode(self))
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> InputContract:
-        """Read what `to_json` wrote.
+        """Read what `to_json` wrote, in a file that may be untrusted.
 
         Raises:
-            DataError: a newer schema, fields that are missing or hold what none can hold.
+            DataError: a newer schema, or a field is missing or has an invalid value.
         """
         if not isinstance(facts, dict):
-            raise DataError("The contract inside the file is damaged: it is no object.")
+            raise DataError("The contract inside the file is damaged: it is not an object.")
         if facts.get("schema") != SCHEMA:
             raise DataError(
                 f"The file carries a contract of schema {facts.get('schema')!r}; "
                 f"this EdgeZoo reads schema {SCHEMA}.",
                 "Upgrade EdgeZoo.",
             )
-        values = {name: facts[name] for name in cls.__slots__ if name in facts}
-        contract_fields.check(values)
-        values["weights"] = WeightsRecord(**values["weights"])
-        for name in ("labels", "output_shape"):
-            values[name] = tuple(values.get(name) or ())
-        values["blocks"] = tuple(values["blocks"]) if values.get("blocks") else None
-        return cls(**values)
+        try:
+            return typed_json.decode(cls, facts, unknown="ignore")
+        except InvalidValueError as error:
+            problem = _PROBLEMS.get(error.problem, "has an invalid {0}: {1}")
+            raise DataError(
+                f"The contract inside the file {problem.format(error.path, error.reason)}.",
+                "It is damaged, or of another version of EdgeZoo.",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One file of an artifact."""
+
+    path: Path
+    bytes: Positive
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """The input tensor of a file.
+
+    Attributes:
+        shape: in the layout; -1 for any length
+    """
+
+    shape: tuple[int, int, int, int]
+    dtype: str
+    layout: Layout
+    kind: InputKind
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """An exported file in `export --json` and in the manifest.
+
+    Attributes:
+        path: the main file; relative to the manifest inside a manifest
+        bytes: of all files together
+        sha256: of the file; of the joined hex hashes of the files where there are several
+        trained: false for random weights
+    """
+
+    path: Path
+    format: str
+    precision: Precision
+    bytes: Positive
+    sha256: str
+    model: str
+    alpha: float | None
+    input_size: Positive
+    trained: bool
+    input: InputRecord
+    files: Annotated[tuple[FileRecord, ...], Length(1000, 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """One exported model: its main file, the files that belong to it, and its contract.
 
-    `trusted`: a user says that code in the file may run.
+    `trusted`: the user allows code in the file to run.
     """
 
     path: Path
@@ -204,18 +282,13 @@ class Artifact:
 
     def sha256(self) -> str:
         """Hash of the file; where there are several, of their hashes in order."""
-        import hashlib
-
-        hashes = [file_sha256(file) for file in self.files]
-        if len(hashes) == 1:
-            return hashes[0]
-        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+        return _joined([file_sha256(file) for file in self.files])
 
     def required_contract(self) -> InputContract:
         """The contract.
 
         Raises:
-            DataError: the file carries none and none was given.
+            DataError: the file has none and none was given.
         """
         if self.contract is None:
             raise DataError(
@@ -225,27 +298,33 @@ class Artifact:
             )
         return self.contract
 
-    def to_json(self) -> dict[str, Any]:
-        """The object that stands for this artifact in `export --json` and in the manifest."""
+    def record(self) -> ArtifactRecord:
+        """What `export --json` and the manifest state about this artifact."""
         contract = self.required_contract()
-        return {
-            "path": str(self.path),
-            "format": self.format,
-            "precision": contract.precision,
-            "bytes": self.bytes,
-            "sha256": self.sha256(),
-            "model": contract.model,
-            "alpha": contract.alpha,
-            "input_size": contract.input_size,
-            "trained": contract.weights.trained,
-            "input": {
-                "shape": list(contract.shape),
-                "dtype": contract.input_dtype,
-                "layout": contract.layout,
-                "kind": contract.input_kind,
-            },
-            "files": [
-                {"path": str(f), "bytes": f.stat().st_size, "sha256": file_sha256(f)}
-                for f in self.files
-            ],
-        }
+        hashes = [file_sha256(file) for file in self.files]
+        return ArtifactRecord(
+            path=self.path,
+            format=self.format,
+            precision=contract.precision,
+            bytes=self.bytes,
+            sha256=_joined(hashes),
+            model=contract.model,
+            alpha=contract.alpha,
+            input_size=contract.input_size,
+            trained=contract.weights.trained,
+            input=InputRecord(
+                contract.shape, contract.input_dtype, contract.layout, contract.input_kind
+            ),
+            files=tuple(
+                FileRecord(file, file.stat().st_size, digest)
+                for file, digest in zip(self.files, hashes, strict=True)
+            ),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """`record` as a JSON object."""
+        return dict(typed_json.encode(self.record()))
+
+
+def _joined(hashes: list[str]) -> str:
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()

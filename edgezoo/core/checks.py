@@ -2,43 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Check = Callable[[Any], bool]
 _TOLD = 80  # characters of a wrong value
-_DEEPEST = 100  # a network's configuration has some 20
-
-
-def parse_json(text: str | bytes) -> Any:
-    """`json.loads` for text of strangers.
-
-    Raises:
-        ValueError: it is no JSON, or holds what everyone after us fails on: lists in lists without
-            end, or half of a character, which cannot be written anywhere.
-    """
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    escaped = b"\\ud" if isinstance(text, bytes) else "\\ud"
-    if escaped in text.lower():  # type: ignore[operator]
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except (UnicodeEncodeError, RecursionError) as error:
-            raise ValueError("it holds half of a character") from error
-    layer = [value]
-    for _ in range(_DEEPEST):
-        layer = [
-            inner
-            for outer in layer
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not layer:
-            return value
-    raise ValueError("it is nested too deeply")
 
 
 def text(value: Any) -> bool:
@@ -51,11 +19,6 @@ def flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def mapping(value: Any) -> bool:
-    """Whether it is an object of any content."""
-    return isinstance(value, dict)
-
-
 def whole(least: int, most: int) -> Check:
     """An integer within bounds; no flag, no 1.0."""
     return lambda value: type(value) is int and least <= value <= most
@@ -64,12 +27,6 @@ def whole(least: int, most: int) -> Check:
 def number(least: float, most: float) -> Check:
     """A number within bounds, which leaves out NaN."""
     return lambda value: type(value) in (int, float) and least <= value <= most
-
-
-def one_of(words: Iterable[str]) -> Check:
-    """One of these words."""
-    known = tuple(words)
-    return lambda value: isinstance(value, str) and value in known
 
 
 def list_of(check: Check, most: int) -> Check:

@@ -1,14 +1,14 @@
-"""What can go wrong for a user, one exit code a branch.
+"""Errors for users, with one exit code per branch.
 
 EdgeZooError              1  a defect of EdgeZoo (with a request to report it)
 ├── UsageError            2  the request itself is wrong
-├── RefusedError          3  this combination cannot be done
+├── RefusedError          3  the combination is not supported
 ├── MissingError          4  something is missing on this machine
-├── DataError             5  data or weights unreachable, corrupt or unsafe
-├── ThresholdError        6  made, but it does not meet the asked threshold
+├── DataError             5  data or weights are unreachable, corrupt or unsafe
+├── ThresholdError        6  the result misses a required threshold
 └── CrashError            1  a child process died
 
-Every message says what was asked and why it cannot be; `hint` says what to do next.
+Every message states what was asked and why it fails; `hint` states what to do next.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-_MANY = 40  # layers of a network, of which a list helps nobody
-_TOLD = 300  # characters of another library's words
-# As onnxruntime begins: file, line, signature and condition of a check that failed.
+_MAX_LISTED = 40  # known names in a message; a network has hundreds of layers
+_MAX_REASON = 300  # characters of another library's message
+# The prefix of onnxruntime: file, line, signature and condition of a failed check.
 _CHECKED = re.compile(r"/\S+\.(?:cc|cpp|h):\d+ .* was false\. ")
 
 
 class EdgeZooError(Exception):
-    """Base of all errors that EdgeZoo raises on purpose."""
+    """Base class of all errors that EdgeZoo raises."""
 
     exit_code: ClassVar[int] = 1
 
@@ -39,19 +39,19 @@ class EdgeZooError(Exception):
 
 
 class UsageError(EdgeZooError):
-    """An unknown name, an illegal value, options that contradict each other."""
+    """An unknown name, an invalid value, or contradictory options."""
 
     exit_code = 2
 
 
 class RefusedError(EdgeZooError):
-    """A well-formed request that no converter or runtime can fulfil, with the reason."""
+    """A valid request that no converter or runtime supports, with the reason."""
 
     exit_code = 3
 
 
 class MissingError(EdgeZooError):
-    """A package, device or compiler is not there; the hint brings it."""
+    """A package, device or compiler is missing; the hint states how to install it."""
 
     exit_code = 4
 
@@ -63,15 +63,15 @@ class DataError(EdgeZooError):
 
 
 class ThresholdError(EdgeZooError):
-    """The files were made, but a promised or asked bound does not hold."""
+    """The files were written, but a required bound does not hold."""
 
     exit_code = 6
 
 
 class CrashError(EdgeZooError):
-    """A child process died without an answer (a converter's abort, a kill for memory).
+    """A child process died without a result (a converter's abort, a kill for memory).
 
-    `returncode` is that of `subprocess.Popen`: below 0 a signal, None where there was none.
+    `returncode` is that of `subprocess.Popen`: negative for a signal, None if there is none.
     """
 
     returncode: int | None = None
@@ -92,11 +92,11 @@ BY_NAME: dict[str, type[EdgeZooError]] = {
 
 
 def defect(error: Exception) -> EdgeZooError:
-    """What to tell a user of an exception that nobody foresaw."""
+    """Return the error for an unexpected exception."""
     if isinstance(error, OSError):
         return DataError(
             f"{error.filename or 'A file or the output'}: {error.strerror or error}.",
-            "" if error.filename else "Look for room on the disk, or send the output elsewhere.",
+            "" if error.filename else "Free some space, or redirect the output elsewhere.",
         )
     return EdgeZooError(
         f"EdgeZoo failed unexpectedly ({type(error).__name__}: {error}).",
@@ -105,27 +105,27 @@ def defect(error: Exception) -> EdgeZooError:
 
 
 def words_of(error: Exception, line: int = 0) -> str:
-    """One line of what another library said, cut where it is long, without a full stop.
+    """Return one line of another library's message: shortened, without a full stop.
 
-    Where in its C++ sources that was said tells a user nothing, and is left out.
+    A leading position in the library's C++ sources, which does not help a user, is removed.
     """
     if isinstance(error, UnicodeDecodeError):
-        return "it is no UTF-8 text"
+        return "it is not UTF-8 text"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = text.strip().splitlines() or ["no reason given"]
-    said = lines[line].strip()
-    return (_CHECKED.sub("", said, count=1) or said)[:_TOLD].rstrip(".")
+    reason = lines[line].strip()
+    return (_CHECKED.sub("", reason, count=1) or reason)[:_MAX_REASON].rstrip(".")
 
 
 @contextlib.contextmanager
 def interpreting(what: object) -> Iterator[None]:
-    """Round code that does nothing but interpret a file's content.
+    """Turn every exception of code that only interprets a file's content into a DataError.
 
-    Offsets, names and types in a file may be anything, and generated readers and native libraries
-    raise whatever that leads to. All of it is the file's fault.
+    Offsets, names and types in a damaged file are arbitrary, and generated readers and native
+    libraries then raise arbitrary exceptions.
 
     Raises:
-        DataError: `what` cannot be read, with the reader's own words.
+        DataError: `what` cannot be read, with the reader's message.
     """
     try:
         yield
@@ -133,29 +133,28 @@ def interpreting(what: object) -> Iterator[None]:
         raise
     except Exception as error:
         raise DataError(
-            f"{what} is damaged or holds what EdgeZoo cannot read ({type(error).__name__}: "
-            f"{words_of(error)}).",
+            f"{what} is damaged or unsupported ({type(error).__name__}: {words_of(error)}).",
             "Check where it came from.",
         ) from error
 
 
 def either(words: Sequence[str]) -> str:
-    """Words to choose from: "a", "a or b", "a, b or c"."""
+    """Join alternatives: "a", "a or b", "a, b or c"."""
     return " or ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: "1 image", "2 images"."""
+    """Return a number with its noun: "1 image", "2 images"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """A sentence that names the nearest known words, or all of them when none is near."""
+    """Return a sentence with the most similar known words, or with all if none is similar."""
     import difflib
 
     near = difflib.get_close_matches(word.lower(), known, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {either(near)}?"
-    if len(known) > _MANY:
+    if len(known) > _MAX_LISTED:
         return f"Known: {', '.join(known[:5])}, … {', '.join(known[-5:])} ({len(known)} in all)."
     return f"Known: {', '.join(known)}."

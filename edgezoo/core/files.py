@@ -1,4 +1,4 @@
-"""Files on disk: their hash, writing them whole, and what to say of a path that is not one."""
+"""Files on disk: their hash, atomic writing, and errors for paths that are not files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def file_sha256(path: Readable) -> str:
 
 
 def not_a_file(path: Path) -> DataError:
-    """What to say of a path that should be a file and is none."""
+    """Return the error for a path that is not a file."""
     if os.path.isdir(path):
         return DataError(f"{path} is a folder, not a file.", "Name a file.")
     if os.path.exists(path):
@@ -36,14 +36,14 @@ def not_a_file(path: Path) -> DataError:
 
 
 def not_a_folder(path: Path, hint: str) -> DataError:
-    """What to say of a path that should be a folder and is none."""
+    """Return the error for a path that is not a folder."""
     if os.path.isfile(path):
         return DataError(f"{path} is a file, not a folder.", hint)
     return DataError(f"There is no folder {path}.", hint)
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write beside the place and rename into it, so that readers see all or nothing.
+    """Write next to the path and rename, so that readers see all or nothing.
 
     Raises:
         DataError: the folder cannot be written or the disk is full.

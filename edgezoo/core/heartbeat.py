@@ -1,4 +1,4 @@
-"""Signs of life of a process whose time is limited (`edgezoo.system.limits`)."""
+"""Heartbeat of a process whose time is limited (`edgezoo.system.limits`)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _timeout: float | None = None
 
 
 def start(timeout: float) -> None:
-    """Let the kernel end this process when `timeout` seconds pass without a sign of life."""
+    """Let the kernel end this process when `timeout` seconds pass without a heartbeat."""
     global _timeout
     _timeout = timeout
     alive()
 
 
 def alive() -> None:
-    """A sign of life: the time of a limited process counts from here. Nothing in other processes.
+    """Restart the time of a limited process; without effect in other processes.
 
-    To be called where work of unknown length goes on to its next part, such as another image.
+    Call it where work of unknown length goes on to its next part, such as another image.
     """
     if _timeout is not None:
         signal.setitimer(signal.ITIMER_REAL, _timeout)

@@ -1,4 +1,4 @@
-"""What a user says of a file that has no contract: its preprocessing and its class names."""
+"""The user's options for a file without a contract: preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _LARGEST_LABELS = 16 << 20
 
 
 def preprocessing_mode(word: str | None) -> str | None:
-    """The name in `NORMALIZATIONS` that a user's word stands for.
+    """Return the name in `NORMALIZATIONS` for a value of --preprocessing.
 
     Raises:
-        UsageError: an unknown word.
+        UsageError: the value is unknown.
     """
     mode = "raw" if word == "none" else word
     if mode is not None and mode not in NORMALIZATIONS:
@@ -25,7 +25,7 @@ def preprocessing_mode(word: str | None) -> str | None:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """A class name a line.
+    """Read class names, one per line.
 
     Raises:
         DataError: the file cannot be read.

@@ -1,4 +1,4 @@
-"""Where EdgeZoo keeps what it may need again."""
+"""EdgeZoo's folders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def cache_home() -> Path:
-    """EdgeZoo's own folder: EDGEZOO_CACHE, else the user's cache folder."""
+    """Return EdgeZoo's cache: EDGEZOO_CACHE, else a folder in the user's cache."""
     given = os.environ.get("EDGEZOO_CACHE")
     if given:
         return Path(given).expanduser()

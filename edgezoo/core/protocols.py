@@ -1,8 +1,7 @@
-"""What an exporter, a runtime, a target and a source of calibration images promise to the rest.
+"""The interfaces of exporters, runtimes, targets and sources of calibration images.
 
-Each is a small Protocol or plain data; one file in exporters/, runtimes/ or targets/ fulfils it
-and is found by the registry. The contract suites in tests/contract run on every file that claims
-to.
+Each is a small Protocol or plain data, implemented by one file in exporters/, runtimes/ or targets/
+that the registry finds. The contract suites in tests/contract run on every implementation.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
@@ -43,9 +43,9 @@ class ExportJob:
     """One file to be made.
 
     Attributes:
-        io: dtype at the border of an int8 file, where the format lets one choose.
+        io: input/output type of an int8 file, where the format has a choice.
         granularity: of an int8 file's weights.
-        embed_resize: let the file resize and crop pictures of any size.
+        embed_resize: let the file resize and crop images of any size.
         seed: makes every random choice repeatable.
         layout: of the input tensor.
     """
@@ -72,7 +72,7 @@ class Source:
     contract: InputContract
 
     def preparation(self, intermediate: Intermediate) -> Path:
-        """JSON next to a prepared intermediate: input scale, activation ranges by tensor name."""
+        """Path of the `recipe.Preparation` of a prepared intermediate."""
         return self.directory / f"{intermediate}.json"
 
     def intermediate(self, name: Intermediate) -> Path:
@@ -81,15 +81,15 @@ class Source:
 
 
 class CalibrationSource(Protocol):
-    """Images that stand for what the model will see."""
+    """Images that are representative of the model's input."""
 
     @property
     def count(self) -> int:
         """How many images."""
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """Source, count, seed, list hash, class coverage: what the artifact records."""
+    def metadata(self) -> CalibrationMetadata:
+        """What the artifact records about them."""
 
     def pixels(self) -> Iterator[NDArray[np.uint8]]:
         """Each image in turn: uint8 RGB, shape (size, size, 3)."""
@@ -105,7 +105,7 @@ class Exporter(Protocol):
     precisions: tuple[Precision, ...]
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
-        """Why this job cannot be done, in words; None where it can."""
+        """Why this job cannot be done, as a clause; None where it can."""
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """The float intermediates that this job starts from."""
@@ -118,7 +118,7 @@ class Exporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """A tensor at the border of a file; scale and zero point where it is quantized."""
+    """An input or output tensor of a file; scale and zero point where it is quantized."""
 
     name: str
     shape: tuple[int, ...]
@@ -129,15 +129,15 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class RanOn:
-    """What a session really runs on, as the runtime itself says it after opening.
+    """What a session runs on, as the runtime itself reports after opening.
 
     Attributes:
         device: one of the `supported_devices` of a runtime.
-        kind: "hardware"; "software" where a GPU is computed by the CPU (SwiftShader); "unknown"
-            where the runtime does not say.
-        name: the device's own name, where the runtime tells one.
-        fully_accelerated: no operation was left to the CPU; None where the runtime does not say.
-        details: what else the runtime says, such as "arena_bytes" of a microcontroller.
+        kind: "hardware"; "software" where the CPU emulates a GPU (SwiftShader); "unknown" where
+            the runtime does not report it.
+        name: the device's own name, where the runtime reports one.
+        fully_accelerated: no operation runs on the CPU; None where the runtime does not report it.
+        details: what else the runtime reports, such as "arena_bytes" of a microcontroller.
     """
 
     device: str = "cpu"
@@ -150,8 +150,8 @@ class RanOn:
 class Session(Protocol):
     """An artifact opened in a runtime, ready to run.
 
-    `backend` is what the runtime says that runs it, such as "XNNPACK"; None where it does not say.
-    `copies` tells whether several sessions of one file may run at once, in threads.
+    `backend` is what runs it, such as "XNNPACK"; None where the runtime does not report it.
+    `copies`: whether several sessions of one file may run at once, in threads.
     """
 
     inputs: tuple[TensorInfo, ...]
@@ -164,13 +164,13 @@ class Session(Protocol):
         """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""
 
     def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
-        """One inference of an input of the file's own shape, unchecked: what a stopwatch times.
+        """Return a function that runs one input of the file's own shape, unchecked, to be timed.
 
-        What a program does once, before it has an input in place, is done here and not timed.
+        Work that a program does once, before it has an input in place, is done here and not timed.
         """
 
     def close(self) -> None:
-        """Let go of the runtime's memory."""
+        """Free the runtime's memory."""
 
     def __enter__(self) -> Session: ...
 
@@ -198,13 +198,13 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What stands in a file, for `inspect`.
+    """The content of a file, for `inspect`.
 
     Attributes:
         ops: how many of each operation.
         float_ops: operations of an int8 file that still compute in floating point.
         minimum_runtime: the oldest release that loads the file, by package.
-        quantized: whether it computes in integers at all.
+        quantized: whether any operation computes in integers.
         requirements: what `minimum_runtime` follows from.
         compiled: of a file that a compiler made for one accelerator.
     """
@@ -268,32 +268,32 @@ class Runtime(Protocol):
     packages: tuple[str, ...]
 
     def version(self) -> str | None:
-        """Package and version that would run, or None where none is installed."""
+        """Package and version that would run; None where none is installed."""
 
     def devices(self) -> tuple[str, ...]:
-        """Devices that are there now, such as ("cpu",)."""
+        """Devices that are available now, such as ("cpu",)."""
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
-        """Why this artifact cannot be opened on that device, in words."""
+        """Why this artifact cannot be opened on that device, as a clause; None where it can."""
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """All files that belong to the artifact at `path`."""
 
     def read_contract(self, path: Path) -> dict[str, Any] | None:
-        """The contract's JSON inside the file, None where there is none.
+        """The contract's JSON inside the file; None where the file has no contract.
 
         Raises:
             DataError: the file is damaged or of another format.
         """
 
     def describe(self, path: Path) -> Description:
-        """Operations, tensors and what the file asks of a runtime."""
+        """Operations, tensors and requirements of a file."""
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """The layers that compute in 8 bits, with their weights."""
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> Session:
-        """A session; the device that was asked for, or a MissingError."""
+        """Open a session on the device that was asked for, or raise a MissingError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,10 +307,10 @@ class CpuOp:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the operations of a file would run on a target, found out without its compiler.
+    """Where the operations of a file would run on a target, determined without its compiler.
 
     Attributes:
-        mapped: how many operations the accelerator takes.
+        mapped: how many operations run on the accelerator.
         cpu_ops: the others, in the file's order.
         subgraphs: parts of the network that the accelerator runs in one go.
         parameter_bytes: estimate of the memory that the mapped operations' parameters take there.
@@ -326,13 +326,13 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a compiler's own model of the hardware expects; never a measurement.
+    """What a compiler's own model of the hardware predicts; never a measurement.
 
     Attributes:
         inference_ms: milliseconds of one inference.
         cycles: of the accelerator's clock, `clock_mhz`.
         sram_kib, dram_kib, flash_kib: memory in KiB, by the place that the configuration has.
-        source: who estimated, for which configuration.
+        source: the estimating program, and its configuration.
     """
 
     inference_ms: float
@@ -346,13 +346,13 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What a target's compiler made.
+    """The result of a target's compiler.
 
     Attributes:
         path: the compiled file.
         npu_ops, cpu_ops: operations of the source file by where they run.
-        estimate: where the compiler gives one.
-        remarks: what the compiler said of operations that stay on the CPU, with what to do.
+        estimate: where the compiler has one.
+        remarks: the compiler's messages about operations that stay on the CPU, with what to do.
     """
 
     path: Path
@@ -364,17 +364,17 @@ class Compilation:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device that files are made for: what it takes, as data, and its compiler if it has one.
+    """A device that files are made for: what it loads, and its compiler if it has one.
 
     Attributes:
-        about: a few words for people.
-        formats, precisions, io, input_kinds: what it loads; the first is what `export --target`
-            chooses. `io` is the dtype at the border of an int8 file.
+        about: a short description.
+        formats, precisions, io, input_kinds: what it loads; `export --target` chooses the first.
+            `io` is the input/output type of an int8 file.
         runtime: name of the runtime that runs files for it; None where no runtime here does.
-        memory: what it has, in words; None where that depends on the board.
+        memory: its size, as a text; None where that depends on the board.
         place: where each operation of a file would run.
-        compile: makes a file for it in a folder, within so many seconds.
-        extra: what pip must bring for `place` or `compile`; "" for nothing.
+        compile: makes a file for it in a folder, within a number of seconds.
+        extra: the pip extra that `place` or `compile` needs; "" for none.
     """
 
     name: str

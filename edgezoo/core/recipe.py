@@ -1,13 +1,17 @@
-"""What is done to a network before a quantizer sees it, as data."""
+"""How a network is prepared for a quantizer, as data: what is asked for, and what was done."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
+from edgezoo.core import typed_json
 from edgezoo.core.rounding import Granularity, Grid
 
 Effort = Literal["fast", "default", "best"]
+Ranges = dict[str, tuple[float, float]]  # minimum and maximum of each activation, by tensor name
 
 EFFORTS: tuple[Effort, ...] = ("fast", "default", "best")
 GRANULARITIES: tuple[Granularity, ...] = ("per-channel", "per-tensor")
@@ -18,10 +22,10 @@ class Recipe:
     """How weights are made ready for 8 bits.
 
     Attributes:
-        effort: "fast" observes ranges alone; "default" also chooses the rounding of each weight by
-            what the layer sees, and corrects biases; "best" does that on more images.
+        effort: "fast" observes ranges alone; "default" also rounds weights by GPTQ and corrects
+            biases; "best" does that on more images.
         granularity: one scale for each output channel of a layer, or one for all.
-        grid: which levels the quantizer rounds weights to; see `edgezoo.core.rounding`.
+        grid: which values the quantizer rounds weights to; see `edgezoo.core.rounding`.
         float_layers: layers that stay in float, by name.
     """
 
@@ -32,15 +36,42 @@ class Recipe:
 
     @property
     def correction_images(self) -> int:
-        """Images that roundings and biases are fitted to, at the most."""
+        """The most images that weights and biases are fitted to."""
         return 256 if self.effort == "best" else 64
 
     @property
     def positions(self) -> int:
-        """Positions of those images that a layer's second moments are taken over."""
+        """Positions of those images that a layer's Hessian is computed from."""
         return 40_000 if self.effort == "best" else 20_000
 
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a quantizer needs to know about a prepared network.
+
+    Attributes:
+        input_scale: real input = (pixel - 128) * input_scale; 0 where the caller normalizes.
+        ranges: of the prepared network.
+        images: how many images the ranges come from.
+        corrected_layers: layers whose bias was corrected.
+        methods: what was done to the weights, in the terms of the literature.
+        scales: of layers whose weights are on their grid already, one per channel.
+        recipe: what was asked for.
+    """
+
+    input_scale: float
+    ranges: Ranges
+    images: int
+    corrected_layers: int = 0
+    methods: tuple[str, ...] = ()
+    scales: dict[str, list[float]] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(typed_json.encode(self)))
+
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> Recipe:
-        """Read what `dataclasses.asdict` and JSON made of one."""
-        return cls(**{**facts, "float_layers": tuple(facts["float_layers"])})
+    def load(cls, path: Path) -> Preparation:
+        """Read what `save` wrote."""
+        return typed_json.decode(cls, json.loads(path.read_text()))

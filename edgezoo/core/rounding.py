@@ -1,4 +1,4 @@
-"""The arithmetic of 8-bit quantization in numpy, as the TFLite 8-bit specification has it.
+"""The arithmetic of 8-bit quantization in numpy, by the TFLite 8-bit specification.
 
 Source: https://ai.google.dev/edge/litert/models/quantization_spec
 """
@@ -17,8 +17,9 @@ Granularity = Literal["per-channel", "per-tensor"]
 # takes pixel - 128, so that its input loses nothing.
 PIXEL_ZERO = 128
 _PAIR_BOUND = 32767 / 255
-# The most that two levels of equal sign may add up to, so that their products fit 16 bits.
-PAIR_LEVELS = int(_PAIR_BOUND)
+# The most that two quantized weights of equal sign may add up to, so that the sum of their products
+# with two uint8 activations fits 16 bits.
+PAIR_LIMIT = int(_PAIR_BOUND)
 
 
 def weight_scales(
@@ -32,9 +33,9 @@ def weight_scales(
     Args:
         weights: a kernel in TFLite's layout; where `axis` is 0, the last axis counts inputs.
         axis: counts output channels.
-        grid: "full" is max|w| / 127. "pair-safe" widens a channel's scale just so far that two
-            neighbouring products never leave 16 bits (see `pair_excess`).
-        granularity: "per-tensor" gives all channels the largest of their scales.
+        grid: "full" is max|w| / 127. "pair-safe" widens a channel's scale just so far that the sum
+            of two neighbouring products never leaves 16 bits (see `pair_excess`).
+        granularity: "per-tensor": all channels take the largest of their scales.
 
     Returns:
         float32 that broadcasts against the weights.
@@ -52,33 +53,33 @@ def weight_scales(
     return np.asarray(scales, np.float32)
 
 
-def pair_excess(levels: NDArray[np.float32]) -> NDArray[np.float32]:
+def pair_excess(quantized: NDArray[np.float32]) -> NDArray[np.float32]:
     """How far each output channel's worst pair sum is above what 16 bits hold.
 
     x86 without VNNI adds the products of two neighbouring input channels (uint8 x int8) in 16
     bits (vpmaddubsw), so |w0 + w1| of equal sign must stay below 32767 / 255 = 128.49.
 
     Args:
-        levels: weights in units of their scale, shape (out, ..., in).
+        quantized: weights in units of their scale, shape (out, ..., in).
 
     Returns:
         Ratio of the worst sum to the bound, shape (out, 1, ..., 1); above 1 can saturate.
     """
     import numpy as np
 
-    if levels.shape[-1] % 2:
-        # An odd number of channels lets kernels pair across pixels: any two may meet.
-        pairs = np.sort(levels.reshape(len(levels), -1))
+    if quantized.shape[-1] % 2:
+        # With an odd number of channels, pairs span kernel positions: any two weights may meet.
+        pairs = np.sort(quantized.reshape(len(quantized), -1))
         positive = np.maximum(pairs[:, -2:], 0).sum(-1)
         negative = np.minimum(pairs[:, :2], 0).sum(-1)
     else:
-        pairs = levels.reshape(len(levels), -1, 2)
+        pairs = quantized.reshape(len(quantized), -1, 2)
         positive = np.maximum(pairs, 0).sum(-1).max(-1)
         negative = np.minimum(pairs, 0).sum(-1).min(-1)
     worst = np.maximum(positive, -negative)
-    # Rounding may push each of the two weights up by half a level.
+    # Rounding moves each of the two weights by up to half a step: reserve one step.
     excess = worst / np.float32(_PAIR_BOUND - 1)
-    return np.asarray(excess.reshape(-1, *(1,) * (levels.ndim - 1)))
+    return np.asarray(excess.reshape(-1, *(1,) * (quantized.ndim - 1)))
 
 
 def round_weights(
@@ -87,7 +88,7 @@ def round_weights(
     grid: Grid = "full",
     granularity: Granularity = "per-channel",
 ) -> NDArray[np.float32]:
-    """Weights as an int8 file has them, back in float32; arguments as of `weight_scales`."""
+    """Quantize and dequantize weights; arguments as of `weight_scales`."""
     import numpy as np
 
     scales = weight_scales(weights, axis, grid, granularity)
@@ -95,14 +96,14 @@ def round_weights(
 
 
 def activation_parameters(low: float, high: float) -> tuple[float, int]:
-    """Scale and zero point (of int8, -128 to 127) for a range, which is widened to hold 0."""
+    """Return scale and zero point (of int8, -128 to 127) of a range, widened to include 0."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = (high - low) / 255 or 1.0
     return scale, int(max(-128, min(127, round(-128 - low / scale))))
 
 
 def fake_quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """Activations as an int8 tensor of that range has them, back in float32."""
+    """Quantize and dequantize activations to an int8 tensor of that range."""
     import numpy as np
 
     scale, zero = activation_parameters(low, high)

@@ -37,9 +37,9 @@ class Normalization:
     """
 
     mode: str
-    channel_order: str
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
+    channel_order: Literal["RGB", "BGR"] = "RGB"
 
     @property
     def uniform(self) -> bool:
@@ -57,11 +57,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 BGR_MEAN = (103.939, 116.779, 123.68)
 
 NORMALIZATIONS: dict[str, Normalization] = {
-    "tf": Normalization("tf", "RGB", (1 / 127.5,) * 3, (-1.0,) * 3),
-    "caffe": Normalization("caffe", "BGR", (1.0,) * 3, (-BGR_MEAN[0], -BGR_MEAN[1], -BGR_MEAN[2])),
+    "tf": Normalization("tf", (1 / 127.5,) * 3, (-1.0,) * 3),
+    "caffe": Normalization("caffe", (1.0,) * 3, (-BGR_MEAN[0], -BGR_MEAN[1], -BGR_MEAN[2]), "BGR"),
     "torch": Normalization(
         "torch",
-        "RGB",
         (1 / (255 * IMAGENET_STD[0]), 1 / (255 * IMAGENET_STD[1]), 1 / (255 * IMAGENET_STD[2])),
         (
             -IMAGENET_MEAN[0] / IMAGENET_STD[0],
@@ -69,7 +68,7 @@ NORMALIZATIONS: dict[str, Normalization] = {
             -IMAGENET_MEAN[2] / IMAGENET_STD[2],
         ),
     ),
-    "raw": Normalization("raw", "RGB", (1.0,) * 3, (0.0,) * 3),
+    "raw": Normalization("raw", (1.0,) * 3, (0.0,) * 3),
 }
 
 

@@ -1,8 +1,8 @@
-"""Dataclasses inside, JSON at the borders: one definition reads, checks, writes and documents.
+"""Dataclasses inside, JSON at the boundaries: one definition reads, checks, writes and documents.
 
 A dataclass describes a JSON object: its fields are the keys, their types say what a key may hold,
-and `Annotated[int, Range(1, 8192)]` adds bounds. `encode` writes, `decode` reads and checks what
-nobody vouches for, `schema` gives the JSON Schema, with descriptions from the docstring's
+and `Annotated[int, Range(1, 8192)]` adds bounds. `encode` writes, `decode` reads and checks
+untrusted values, `schema` returns the JSON Schema, with descriptions from the docstring's
 `Attributes:`. A field with `init=False` is computed: it is written and documented, and not read.
 
 Why no library does it: docs/decisions/0074-typed-json.md.
@@ -11,6 +11,7 @@ Why no library does it: docs/decisions/0074-typed-json.md.
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import re
 import types
@@ -32,7 +33,8 @@ from typing import (
 
 T = TypeVar("T")
 _SHOWN = 80  # characters of a wrong value in a message
-_OMIT = "omit"
+_DEEPEST = 100  # levels of nesting; a network's configuration has some 20
+_OMIT, _KEY = "omit", "key"
 _LISTS = (list, Sequence, Iterable)
 
 
@@ -54,7 +56,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """The texts that a field may hold, where they are known at run time only."""
+    """The strings that a field may hold, where they are known at run time only."""
 
     words: tuple[str, ...]
 
@@ -78,9 +80,58 @@ class InvalidValueError(ValueError):
         self.path, self.problem, self.reason = path, problem, reason
 
 
+class JsonObject:
+    """A result that a command prints."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The object that the command prints with --json."""
+        return dict(encode(self))
+
+
 def optional(default: Any = None) -> Any:
-    """A field whose key is left out of the JSON while it holds None."""
+    """A field whose key may be missing from the JSON, and is left out while it holds None."""
     return field(default=default, metadata={_OMIT: True})
+
+
+def key(name: str) -> dict[str, str]:
+    """The `metadata` of a computed field whose key differs from its name."""
+    return {_KEY: name}
+
+
+def _key(described: Field[Any]) -> str:
+    return str(described.metadata.get(_KEY, described.name))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse untrusted text by `json.loads`.
+
+    Raises:
+        ValueError: it is not JSON, is nested too deeply for the code that walks it, or holds half
+            of a surrogate pair, which no file can be written with.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    escaped = b"\\ud" if isinstance(text, bytes) else "\\ud"
+    if escaped in text.lower():  # type: ignore[operator]
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except (UnicodeEncodeError, RecursionError) as error:
+            raise ValueError("it holds half of a character") from error
+    layer = [value]
+    for _ in range(_DEEPEST):
+        layer = [
+            inner
+            for outer in layer
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not layer:
+            return value
+    raise ValueError("it is nested too deeply")
 
 
 @lru_cache(maxsize=512)
@@ -89,13 +140,13 @@ def _hints(described: Any) -> dict[str, Any]:
 
 
 def encode(value: Any) -> Any:
-    """What JSON can carry of a value: dataclasses become objects, paths become text."""
+    """Convert a value for `json.dumps`: dataclasses become objects, paths become strings."""
     if is_dataclass(value) and not isinstance(value, type):
-        facts = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
+        items = [(f, getattr(value, f.name)) for f in fields(value)]
         return {
-            f.name: facts[f.name]
-            for f in fields(value)
-            if facts[f.name] is not None or not f.metadata.get(_OMIT)
+            _key(f): encode(item)
+            for f, item in items
+            if item is not None or not f.metadata.get(_OMIT)
         }
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
@@ -105,11 +156,11 @@ def encode(value: Any) -> Any:
 
 
 def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
-    """Read a value that `encode` wrote, or that somebody else says it did.
+    """Read a value that `encode` wrote, or an untrusted one.
 
     Args:
         wanted: a dataclass, or any type that a field of one may have.
-        value: as `json.loads` gives it.
+        value: as `json.loads` returns it.
         unknown: what to do with keys that no field has.
 
     Raises:
@@ -120,7 +171,7 @@ def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] 
 
 
 def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of a function, read as its annotations say.
+    """Read keyword arguments of a function by its annotations.
 
     Raises:
         InvalidValueError: as of `decode`.
@@ -133,12 +184,12 @@ def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any])
 
 
 def returned(function: Callable[..., Any]) -> Any:
-    """The type that a function returns, `Any` where it does not say."""
+    """Return the type that a function returns; `Any` without an annotation."""
     return _hints(function).get("return", Any)
 
 
 class _Reader:
-    """Reads values as types say."""
+    """Reads values by their types."""
 
     def __init__(self, unknown: Literal["refuse", "ignore"]) -> None:
         self._unknown = unknown
@@ -203,11 +254,11 @@ class _Reader:
             return value
         if not isinstance(value, dict):
             raise _invalid(path, value)
-        known = {f.name: f for f in fields(wanted)}
+        known = {_key(f): f for f in fields(wanted)}
         prefix = f"{path}." if path else ""
         for name in value:
             if name not in known and self._unknown == "refuse":
-                raise InvalidValueError(f"{prefix}{name}", "unknown", "there is no such field")
+                raise InvalidValueError(f"{prefix}{name}", "unknown", "no such field")
         found, hints = {}, _hints(wanted)
         for name, described in known.items():
             if not described.init:
@@ -260,16 +311,19 @@ def _scalar(wanted: Any, value: Any, path: str) -> Any:
     raise _invalid(path, value)
 
 
-def schema(described: type[Any], title: str, name: str) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a dataclass.
+def schema(described: Sequence[type[Any]], title: str, name: str) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a dataclass, or of one of several.
 
     Args:
-        described: the dataclass of the whole.
+        described: the dataclasses.
         title: a line for readers.
         name: of the schema; its `$id` is "urn:edgezoo:schema:NAME:1".
     """
     definitions: dict[str, Any] = {}
-    whole = _object_schema(described, definitions)
+    if len(described) == 1:
+        whole = _object_schema(described[0], definitions)
+    else:
+        whole = {"oneOf": [_schema_of(one, definitions) for one in described]}
     facts = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:edgezoo:schema:{name}:1",
@@ -283,13 +337,13 @@ def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any
     summary, texts = _described(described)
     hints = _hints(described)
     properties = {
-        f.name: {
+        _key(f): {
             **_schema_of(hints[f.name], definitions),
             **({"description": texts[f.name]} if f.name in texts else {}),
         }
         for f in fields(described)
     }
-    required = [f.name for f in fields(described) if not f.metadata.get(_OMIT)]
+    required = [_key(f) for f in fields(described) if not f.metadata.get(_OMIT)]
     return {
         "description": summary,
         "type": "object",

@@ -30,7 +30,6 @@ _EQUALIZED = 0.2
 # Rounds of the alternating least squares; float weights are fitted to 100 dB in a few.
 _ROUNDS = 30
 # The axis of the weights that counts input channels.
-IN_AXIS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Alignment:
             ratio = along(self.factors[names[step.output]], step.channel_axis, rank)
         before = names[step.computed_inputs[0]]
         if before in self.factors:
-            ratio = np.asarray(ratio / along(self.factors[before], IN_AXIS[step.kind], rank))
+            ratio = np.asarray(ratio / along(self.factors[before], step.input_axis, rank))
         return ratio
 
 
@@ -185,7 +184,7 @@ def _of_float_layers(
         if step.weights is None or layer is None or layer.scales is not None or before is None:
             continue
         wanted, source = network.constant(step.weights), names[before.output]
-        axes = step.channel_axis, IN_AXIS[step.kind]
+        axes = step.channel_axis, step.input_axis
         width = int(network.graph.tensors[before.output].shape[-1])
         if layer.weights.shape != wanted.shape or wanted.shape[axes[1]] != width:
             continue

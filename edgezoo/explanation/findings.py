@@ -85,7 +85,8 @@ def find(
         spec: of the model in the contract, if it is in the zoo.
         can_overflow: by layer, whether `portability.check` finds 16-bit overflow.
     """
-    equalized = any("equalization" in m for m in (contract.quantization or {}).get("methods", ()))
+    methods = contract.quantization.methods if contract.quantization else ()
+    equalized = any("equalization" in method for method in methods)
     found = [*_preprocessing(analysis, contract, spec), *_conversion(analysis)]
     found += [*_weights(analysis, equalized), *_activations(analysis)]
     found += _kernel(analysis, can_overflow or {})

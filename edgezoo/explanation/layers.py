@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgezoo.core.anatomy import Grid, LayerConstants
 from edgezoo.core.rounding import round_weights
 from edgezoo.core.typed_json import Count, Range, Share
-from edgezoo.explanation.alignment import IN_AXIS, along
+from edgezoo.explanation.alignment import along
 from edgezoo.explanation.simulation import Simulation
 from edgezoo.explanation.sums import LayerSums
 
@@ -150,7 +150,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     exact = simulation.alignment.expected(simulation.exact, simulation.names, step)
     alive = simulation.alive(step)
     if simulation.alignment.factors:
-        alive *= _used(found.weights, (step.channel_axis, IN_AXIS[step.kind]))
+        alive *= _used(found.weights, (step.channel_axis, step.input_axis))
     exact, axis = exact * alive, step.channel_axis
     found = replace(found, weights=found.weights * alive)
     ratio = _channel_sqnr(exact, found.weights, axis)

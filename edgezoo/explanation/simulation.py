@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy
-from edgezoo.explanation.alignment import IN_AXIS, align, along
+from edgezoo.explanation.alignment import align, along
 from edgezoo.explanation.causes import StageName
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
@@ -115,7 +115,7 @@ class Simulation:
             used *= along(large.astype(weights.dtype), step.channel_axis, weights.ndim)
         for tensor, axis in (
             (step.output, step.channel_axis),
-            (step.computed_inputs[0], IN_AXIS[step.kind]),
+            (step.computed_inputs[0], step.input_axis),
         ):
             peaks = self.peaks.get(tensor)
             if peaks is not None and len(peaks) == weights.shape[axis]:
@@ -154,7 +154,6 @@ class Simulation:
 
     def _forward(self, streams: dict[StageName, Values], real: Values) -> None:
         """Run all operations; each value is dropped after its last use."""
-        last_uses = self.exact.last_uses()
         for step in self.exact.steps:
             for stream, values in streams.items():
                 values[step.output] = self._value(stream, step, values)
@@ -167,9 +166,7 @@ class Simulation:
                     self.outcome.logits[stream].append(values[step.output])
                 if step is self.exact.steps[-1]:
                     self.outcome.scores[stream].append(values[step.output])
-                for tensor in step.computed_inputs:
-                    if last_uses[tensor] == step.index:
-                        values.pop(tensor, None)
+            self.exact.forget(step, *streams.values())
 
     def _value(self, stream: StageName, step: Step, values: Values) -> NDArray[np.float32]:
         if stream in ("activations", "both"):

@@ -19,12 +19,11 @@ from edgezoo.calibration import fingerprints
 from edgezoo.core.errors import DataError, counted
 from edgezoo.core.files import not_a_folder
 from edgezoo.core.spec import Resize
-from edgezoo.images.preprocessing import find_images, load_many
+from edgezoo.images.preprocessing import find_images, load_many, require_readable
 from edgezoo.system.staging import new_array
 
 FEWEST_IMAGES = 3  # per class: one for training, one for validation, one to score
 VALIDATION = 0.15
-MAX_UNREADABLE = 0.10
 PARTS = ("train", "validation", "held_out")
 
 
@@ -220,12 +219,7 @@ class _Gathered:
             self.files.append(path.relative_to(folder.root).as_posix())
             self.prints.append(fingerprint)
             self.source.append(number)
-        if unreadable > MAX_UNREADABLE * len(folder.paths):
-            raise DataError(
-                f"{unreadable} of {len(folder.paths)} files in {folder.root} are not readable "
-                "images.",
-                "Up to a tenth is skipped; check the folder.",
-            )
+        require_readable(unreadable, len(folder.paths), folder.root)
         self.unreadable += unreadable
 
 

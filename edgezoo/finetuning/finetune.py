@@ -12,6 +12,7 @@ from types import FrameType
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.core import typed_json
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.spec import BuildArguments
 from edgezoo.core.versions import artifact_versions
 from edgezoo.evaluation import drop
@@ -183,16 +184,16 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
     """Return the contract of the `.keras` file, with metadata of the images that trained it."""
     job, spec, classes = plan.job, plan.job.spec, len(plan.data.labels)
     chosen = BuildArguments() if job.user_model else job.arguments
-    metadata = {
-        "source": "folder",
-        "count": len(pixels.prints),
-        "classes": classes,
-        "seed": plan.request.seed,
-        "list_sha256": sources.list_hash(tuple(sorted(pixels.files))),
-        "unreadable": pixels.unreadable,
-        "preprocessing": recipe_hash(job.size, spec.resize),
-        "fingerprints": fingerprints.pack(pixels.prints, "file"),
-    }
+    metadata = CalibrationMetadata(
+        source="folder",
+        count=len(pixels.prints),
+        classes=classes,
+        seed=plan.request.seed,
+        list_sha256=sources.list_hash(tuple(sorted(pixels.files))),
+        unreadable=pixels.unreadable,
+        preprocessing=recipe_hash(job.size, spec.resize),
+        fingerprints=fingerprints.pack(pixels.prints, "file"),
+    )
     return InputContract(
         model=job.model,
         precision="float32",

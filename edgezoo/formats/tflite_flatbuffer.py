@@ -1,4 +1,4 @@
-"""Reading and changing TFLite files: the few helpers that several layers need.
+"""Reads and changes TFLite files: the helpers that several layers need.
 
 The schema is TFLite's own (schema.fbs), in the object form that ai-edge-litert ships.
 Nothing is imported before it is used: a device may run a .tflite without this module.
@@ -52,7 +52,7 @@ def schema() -> Any:
 
 
 def read_model(path: Path) -> Any:
-    """The file as a tree of `ModelT` objects.
+    """Read a file as a tree of `ModelT` objects.
 
     Raises:
         DataError: not a TFLite flatbuffer, or a damaged one.
@@ -72,7 +72,7 @@ def read_model(path: Path) -> Any:
 
 
 def parse(data: bytes | bytearray) -> Any:
-    """A `ModelT` of a file's bytes; buffers that stand behind the flatbuffer are drawn in."""
+    """Parse a file's bytes to a `ModelT`, with the buffers that are behind the flatbuffer."""
     import numpy as np
 
     _check_counts(data)
@@ -86,10 +86,10 @@ def parse(data: bytes | bytearray) -> Any:
 
 
 def _check_counts(data: bytes | bytearray) -> None:
-    """Look whether a file holds as many parts as it says, before an object is made of each.
+    """Check that a file can hold the number of parts it declares, before they become objects.
 
-    Many places of a flatbuffer may refer to the same bytes, so that a small file could stand for
-    any number of objects. In files that a writer makes each part has bytes of its own.
+    Many places of a flatbuffer may refer to the same bytes, so that a small untrusted file could
+    declare any number of objects. In files of a normal writer each part has its own bytes.
 
     Raises:
         ValueError: more parts than the file has room for.
@@ -109,7 +109,7 @@ def _check_counts(data: bytes | bytearray) -> None:
 
 
 def write_model(model: Any, path: Path) -> None:
-    """Pack a `ModelT` and write it; the same tree gives the same bytes."""
+    """Pack a `ModelT` and write it; the same tree becomes the same bytes."""
     import flatbuffers
 
     # Room for all at once: a builder that grows holds the file twice, and of VGG16 that is 1.5 GB.
@@ -121,12 +121,12 @@ def write_model(model: Any, path: Path) -> None:
 
 
 def text(value: bytes | str | None) -> str:
-    """Names come as bytes from a file and as str from us."""
+    """Decode a name: bytes in a tree that was read, str in one that was changed."""
     return value.decode() if isinstance(value, bytes) else value or ""
 
 
 def op_name(model: Any, op: Any) -> str:
-    """The schema's name of an operation, such as CONV_2D; the custom code of a custom one."""
+    """Return an operation's name, such as CONV_2D; the custom code of a custom operation."""
     code = model.operatorCodes[op.opcodeIndex]
     number = max(code.builtinCode, code.deprecatedBuiltinCode)
     if number == schema().BuiltinOperator.CUSTOM:
@@ -141,12 +141,12 @@ def _op_names() -> dict[int, str]:
 
 
 def tensor_dtype(tensor: Any) -> str:
-    """The numpy name of a tensor's type."""
+    """Return the numpy name of a tensor's type."""
     return _NUMPY.get(tensor.type, f"type{tensor.type}")
 
 
 def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
-    """A copy of a constant tensor's values in its shape, None for one that is computed."""
+    """Copy a constant tensor's values, in its shape; None for a computed tensor."""
     import numpy as np
 
     data = model.buffers[tensor.buffer].data
@@ -165,7 +165,7 @@ def set_constant(model: Any, tensor: Any, values: NDArray[Any]) -> None:
 
 
 def add_metadata(model: Any, name: str, data: bytes) -> None:
-    """Attach named bytes, in place of earlier ones of that name."""
+    """Attach named bytes, or replace those of that name."""
     import numpy as np
 
     for entry in model.metadata or []:
@@ -181,12 +181,12 @@ def add_metadata(model: Any, name: str, data: bytes) -> None:
 
 
 def remove_metadata(model: Any, name: str) -> None:
-    """Detach named bytes, where the file has them."""
+    """Detach named bytes, if the file has them."""
     model.metadata = [entry for entry in model.metadata or [] if text(entry.name) != name]
 
 
 def read_metadata(model: Any, name: str) -> bytes | None:
-    """Named bytes, None where the file has none of that name."""
+    """Return named bytes; None where the file has none of that name."""
     for entry in model.metadata or []:
         if text(entry.name) == name:
             return bytes(model.buffers[entry.buffer].data)
@@ -194,7 +194,7 @@ def read_metadata(model: Any, name: str) -> bytes | None:
 
 
 def add_signature(model: Any, input_name: str, output_name: str) -> None:
-    """Name the border of the network, as `serving_default`, and the two tensors themselves."""
+    """Add the signature `serving_default`, and name the input and output tensors after it."""
     graph = model.subgraphs[0]
     signature = schema().SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = "serving_default", 0
@@ -210,16 +210,16 @@ def add_signature(model: Any, input_name: str, output_name: str) -> None:
 
 
 def layer_name(long_name: str) -> str:
-    """The Keras layer's name out of the converter's `net/layer_1/Op;net/...` chains."""
+    """Extract the Keras layer's name from the converter's `net/layer_1/Op;net/...`."""
     parts = long_name.split(";")[0].split("/")
     scopes = [part for part in parts[:-1] if part not in _INNER_SCOPES]
     return (scopes[-1] if scopes else parts[-1]).removesuffix("_1")
 
 
 def rename_layers(model: Any) -> None:
-    """Give computed tensors their layer's name, constants `layer/weights` and `layer/bias`.
+    """Name computed tensors after their layer, and constants `layer/weights` and `layer/bias`.
 
-    The names go on into ONNX and OpenVINO files, so that a layer is called the same everywhere.
+    ONNX and OpenVINO files inherit the names, so that a layer has the same name everywhere.
     """
     graph = model.subgraphs[0]
     taken: set[str] = {text(graph.tensors[i].name) for i in (*graph.inputs, *graph.outputs)}
@@ -246,16 +246,16 @@ def rename_layers(model: Any) -> None:
 
 
 def is_constant(model: Any, index: int) -> bool:
-    """Whether a tensor of the main graph carries its values in the file."""
+    """Whether the file contains the values of a tensor of the main graph."""
     data = model.buffers[model.subgraphs[0].tensors[index].buffer].data
     return data is not None and len(data) > 0
 
 
 def own_constants(model: Any, kinds: Iterable[str]) -> int:
-    """Give every layer of some kinds constants that no other one reads; values stay.
+    """Copy constants that several layers of some kinds share, so that each can be changed alone.
 
-    TensorFlow's converter stores equal constants once: all layers without a bias share one of
-    zeros, and what is written for one of them would be written for all.
+    TensorFlow's converter stores equal constants once: all layers without a bias share zeros, and
+    correcting the bias of one layer would change all of them.
 
     Returns:
         How many constants were copied.

@@ -1,7 +1,7 @@
 """Runs a float TFLite network one operation at a time, over a stack of images.
 
 Each operation becomes a tiny model of its own in the runtime's own kernels, so every operation
-that TFLite has is covered, and its weights can be exchanged between two runs.
+of TFLite is covered, and its weights can be exchanged between two runs.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgezoo.formats import tflite_flatbuffer
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from edgezoo.formats import operators, tflite_flatbuffer
 
-WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+Values = dict[int, NDArray[np.float32]]  # of computed tensors, each of shape (n, ...)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,17 @@ class Step:
     @property
     def channel_axis(self) -> int:
         """The axis of the weights that counts output channels."""
-        return WEIGHTED[self.kind]
+        return operators.TFLITE[self.kind].output_axis
+
+    @property
+    def input_axis(self) -> int:
+        """The axis of the weights that counts channels of the input."""
+        return operators.TFLITE[self.kind].input_axis
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each output channel reads a single input channel."""
+        return operators.TFLITE[self.kind].kind == "depthwise"
 
 
 def preserving_interpreter(path: Path) -> Any:
@@ -44,7 +53,7 @@ def preserving_interpreter(path: Path) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it costs memory, says the interpreter
+        warnings.simplefilter("ignore")  # the interpreter warns of the memory that it costs
         interpreter = Interpreter(str(path), num_threads=2, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     return interpreter
@@ -58,6 +67,7 @@ class StepwiseNetwork:
         self.graph = self.model.subgraphs[0]
         self.input = int(self.graph.inputs[0])
         self.steps = [self._step(i, op) for i, op in enumerate(self.graph.operators)]
+        self._last_uses = {i: step.index for step in self.steps for i in step.computed_inputs}
 
     def _step(self, index: int, op: Any) -> Step:
         kind = tflite_flatbuffer.op_name(self.model, op)
@@ -66,7 +76,7 @@ class StepwiseNetwork:
             dict.fromkeys(i for i in inputs if not tflite_flatbuffer.is_constant(self.model, i))
         )
         weights = bias = None
-        if kind in WEIGHTED and len(inputs) > 1 and inputs[1] not in computed:
+        if kind in operators.TFLITE and len(inputs) > 1 and inputs[1] not in computed:
             weights = inputs[1]
             bias = inputs[2] if len(inputs) > 2 else None
         return Step(index, kind, computed, int(op.outputs[0]), weights, bias)
@@ -97,35 +107,32 @@ class StepwiseNetwork:
             kinds.RELU_N1_TO_1: (-1.0, 1.0),
         }.get(getattr(options, "fusedActivationFunction", 0), (-infinity, infinity))
 
-    def last_uses(self) -> dict[int, int]:
-        """For each computed tensor, the last operation that reads it."""
-        return {i: step.index for step in self.steps for i in step.computed_inputs}
+    def forget(self, step: Step, *values: Values) -> None:
+        """Drop the tensors that no operation behind `step` reads, so that memory stays bounded."""
+        for tensor in step.computed_inputs:
+            if self._last_uses[tensor] == step.index:
+                for held in values:
+                    held.pop(tensor, None)
 
     def fitting_images(self, most: int, bytes_: int) -> int:
-        """How many images may be run at once: at least 4, the largest tensor of all in `bytes_`."""
+        """How many images to run at once: at least 4, all of the largest tensor in `bytes_`."""
         largest = max(math.prod(map(int, self.graph.tensors[s.output].shape)) for s in self.steps)
         return min(most, max(4, bytes_ // (4 * largest)))
 
     def run(
-        self,
-        step: Step,
-        values: dict[int, NDArray[np.float32]],
-        weights: NDArray[Any] | None = None,
-        linear: bool = False,
+        self, step: Step, values: Values, weights: NDArray[Any] | None = None, linear: bool = False
     ) -> NDArray[np.float32]:
         """Run one operation on every image.
 
         Args:
-            step: which.
-            values: computed tensors, each of shape (n, ...).
-            weights: stand in for the operation's own.
+            step: the operation.
+            values: of the tensors that it reads.
+            weights: in place of the operation's own.
             linear: leave its activation out.
 
         Returns:
             float32, shape (n, ...) without the batch axis of one.
         """
-        import numpy as np
-
         interpreter, inputs, output = self._interpreter(step, weights, linear)
         count = len(values[step.computed_inputs[0]])
         results: NDArray[np.float32] | None = None

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core import registry
-from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
-from edgezoo.core.contract_fields import LARGEST_SIDE, MOST_CLASSES
+from edgezoo.core.artifact import LARGEST_SIDE, MOST_CLASSES, Artifact, InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, RefusedError, UsageError, counted, interpreting
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.labels import preprocessing_mode, read_labels

@@ -42,7 +42,7 @@ def settle(
         seed: of the images.
         classifies: the last layer with weights computes logits.
     """
-    images = np.stack(list(synthetic.pictures(_STATISTICS_IMAGES, size, seed)))
+    images = np.stack(list(synthetic.images(_STATISTICS_IMAGES, size, seed)))
     batch = normalize(images, how)
     _settle_norms(network, batch)
     if classifies:

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
+from edgezoo.core.calibration_metadata import Stability
 from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Recipe
@@ -119,11 +120,11 @@ def correct_fp16(
 
 def observe_network(
     directory: Path, contract: InputContract, calibration: Path
-) -> dict[str, Any] | None:
+) -> Stability | None:
     """Turn the base into the plain network that takes pixel - 128, and note its ranges.
 
     Returns:
-        stability of the ranges, see `calibration.observation.stability_of`.
+        stability of the ranges.
     """
     from edgezoo.calibration import observation, preparation, sources
 
@@ -132,7 +133,7 @@ def observe_network(
     plain = directory / _PLAIN
     preparation.write_plain(directory / "base.tflite", plain, feed)
     seen = observation.observe(plain, images.array(), feed)
-    if images.metadata["source"] == "synthetic":
+    if images.metadata.source == "synthetic":
         seen = replace(seen, ranges=observation.widen_logits(plain, seen.ranges))
     seen.save(directory / _OBSERVATION)
     images.annotate(ranges=seen.record())

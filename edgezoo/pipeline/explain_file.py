@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +14,7 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
 from edgezoo.core.protocols import ExportJob, Intermediate
+from edgezoo.core.sequences import PathLike
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
 from edgezoo.explanation.findings import find
@@ -55,12 +56,12 @@ class Explained:
 
 
 def explain_file(
-    path: Path | str,
+    artifact: PathLike,
     *,
-    images: str = "synthetic",
+    images: PathLike = "synthetic",
     count: int = 64,
-    float_file: Path | str | None = None,
-    weights: str | None = None,
+    float_file: PathLike | None = None,
+    weights: PathLike | None = None,
     preprocessing: str | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
@@ -69,7 +70,7 @@ def explain_file(
     """Find where a quantized file loses accuracy, by cause and by layer.
 
     Args:
-        path: an int8 .tflite, .onnx or .xml.
+        artifact: an int8 .tflite, .onnx or .xml.
         images: "synthetic", a folder (a folder a class gives top-1 too) or an .npz of pixels.
         count: how many images.
         float_file: a float32 .tflite of the same network, to compare with instead of the Keras
@@ -90,6 +91,7 @@ def explain_file(
             f"--weights {weights} has no effect next to --float, which replaces the Keras network.",
             "Give one of the two.",
         )
+    path, images = Path(artifact), str(images)
     explain_images.require(images)
     files = [path, *([float_file] if float_file is not None else [])]
     paths = tuple(map(Path, files))
@@ -102,7 +104,14 @@ def explain_file(
         labels, why_not = explain_images.labels_of(chosen, images, contract)
         pixels = sources.store(chosen, contract.input_size, folder, "images").path
         if explained.float_file is None:
-            _rebuild(explained, weights, folder, pixels, progress, debug)
+            _rebuild(
+                explained,
+                None if weights is None else str(weights),
+                folder,
+                pixels,
+                progress,
+                debug,
+            )
         progress("Running the file layer by layer")
         found = (
             process.Launcher(debug)
@@ -185,7 +194,8 @@ def _rebuild(
     debug: bool,
 ) -> None:
     """Build the Keras network again, store its outputs, and export and run its float file."""
-    contract = explained.contract.for_file(
+    contract = replace(
+        explained.contract,
         precision="float32",
         input_dtype="float32",
         output_dtype="float32",

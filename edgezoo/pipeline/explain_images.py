@@ -1,4 +1,4 @@
-"""Which images `edgezoo explain` runs, and what is known of them."""
+"""The images that `edgezoo explain` runs."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from edgezoo.images.labelled import find_labelled
 
 
 def require(images: str) -> None:
-    """Check that there is something at the place of the images."""
-    if images in ("synthetic", samples.WORD) or sources.place_of(images).exists():
-        return
-    raise DataError(
-        f"There are no images at {images}.",
-        "Give a folder of images, an .npz file, samples or synthetic.",
-    )
+    """Check that the source of the images exists.
+
+    Raises:
+        DataError: it does not.
+    """
+    if images not in ("synthetic", samples.WORD) and not sources.place_of(images).exists():
+        raise DataError(
+            f"There are no images at {images}.",
+            "Give a folder of images, an .npz file, samples or synthetic.",
+        )
 
 
 def choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:
-    """The images to run; drawn ones are others than those that the same seed calibrates on."""
+    """Choose the images to run."""
     size, resize = contract.input_size, contract.resize
-    if images == "synthetic":
+    if images == "synthetic":  # the second set: the same seed calibrates on the first
         return sources.choose(images, size, 1, count, seed, resize)[1]
     return sources.choose(images, size, count, 2, seed, resize)[0]
 
 
 def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> int | None:
-    """How many of the images calibrated the file; None where it cannot tell."""
+    """Return how many of the images calibrated the file; None if its metadata is missing."""
     metadata = contract.calibration
     if metadata is None:
         return None
     if chosen.source == "synthetic":
-        same = metadata.get("source") == "synthetic" and metadata.get("seed") == chosen.seed
-        return min(len(chosen.names), int(metadata.get("count", 0))) if same else 0
+        same = (metadata.source, metadata.seed) == ("synthetic", chosen.seed)
+        return min(len(chosen.names), metadata.count) if same else 0
     if chosen.source == "npz":
         return fingerprints.overlapping_pixels(metadata, chosen.prints)
     folder = sources.place_of(images)
@@ -46,7 +49,7 @@ def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> i
 def labels_of(
     chosen: sources.ImageSet, images: str, contract: InputContract
 ) -> tuple[list[int] | None, str | None]:
-    """The classes of the images, or why there are none."""
+    """Return the classes of the images, or the reason why they have none."""
     if chosen.source not in ("folder", "samples"):
         return None, f"{images} has no classes"
     folder = sources.place_of(images)

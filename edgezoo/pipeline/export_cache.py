@@ -1,10 +1,10 @@
-"""What was made before, kept by a hash of all that it depends on.
+"""The cache of exported files, by a hash of everything that they depend on.
 
-    CACHE/exports/KEY/entry.json    the files' hashes, and what else is to be known of them
+    CACHE/exports/KEY/entry.json    hashes of the files, and facts about them
     CACHE/exports/KEY/files/        the files
 
-An entry comes into being by one rename, and everything in it is hashed again before it is used:
-what has been damaged is thrown away. Beyond the limit those go first that were used longest ago.
+A rename creates an entry at once, and its hashes are checked before use: a damaged entry is
+removed. Beyond the limit the least recently used entries are removed.
 """
 
 from __future__ import annotations
@@ -15,67 +15,110 @@ import json
 import os
 import re
 import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError, EdgeZooError, UsageError, did_you_mean
 from edgezoo.core.paths import cache_home
+from edgezoo.pipeline.result import MadeFiles
 from edgezoo.system.staging import staging
 
 LIMIT = "EDGEZOO_CACHE_LIMIT"
-_USUAL_LIMIT = 5_000_000_000
+_DEFAULT_LIMIT = 5_000_000_000
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _LIMIT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.I)
 _PART = "exports"
 _ENTRY = "entry.json"
 _BLOCK = 1 << 20
-Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CachePart:
+    """A folder of the cache.
+
+    Attributes:
+        name: its name, such as "exports".
+        entries: number of its entries.
+        bytes: its size.
+    """
+
+    name: str
+    entries: typed_json.Count
+    bytes: typed_json.Count
+
+
+@dataclass(frozen=True, slots=True)
+class CacheResult:
+    """The object of `edgezoo cache --json`.
+
+    Attributes:
+        path: the cache folder.
+        limit: maximum size of the exports in bytes.
+        bytes: size of all parts.
+        parts: the parts of the cache.
+        removed: parts that `clear` removed.
+    """
+
+    path: Path
+    limit: typed_json.Count
+    bytes: typed_json.Count
+    parts: tuple[CachePart, ...]
+    removed: tuple[CachePart, ...] | None = typed_json.optional()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """The JSON of an entry: hash of the other two fields, hashes of the files, and their facts."""
+
+    sha256: str
+    files: dict[str, str]
+    made: MadeFiles
 
 
 def limit() -> int:
-    """Bytes that the exports may take: EDGEZOO_CACHE_LIMIT, such as 500MB or 0, else 5 GB.
+    """Return the maximum size of the exports in bytes, by default 5 GB.
 
     Raises:
-        UsageError: the variable holds something else.
+        UsageError: EDGEZOO_CACHE_LIMIT is not a size such as 500MB or 0.
     """
     given = os.environ.get(LIMIT, "").strip()
     if not given:
-        return _USUAL_LIMIT
+        return _DEFAULT_LIMIT
     found = _LIMIT.fullmatch(given)
     if found is None:
-        raise UsageError(f"{LIMIT}={given} is no size.", "Give it as 500MB, 5GB, or 0 for none.")
+        raise UsageError(f"{LIMIT}={given} is not a size.", "Write 500MB, 5GB, or 0 for no cache.")
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
-def fetch(key: str, place: Path) -> Facts | None:
+def fetch(key: str, place: Path) -> MadeFiles | None:
     """Copy the files of an entry into a folder.
 
     Returns:
-        What `keep` was given beside the files; None where there is no whole entry.
+        What `keep` was given; None if there is no undamaged entry.
     """
-    entry = _exports() / key
-    if not entry.exists():
+    folder = _exports() / key
+    if not folder.exists():
         return None
     try:
-        kept = json.loads((entry / _ENTRY).read_text(encoding="utf-8"))
-        facts: Facts = kept["facts"]
-        whole = kept["sha256"] == _hash(facts, kept["files"]) and all(
-            _copied(entry / "files" / name, place / name) == digest
-            for name, digest in kept["files"].items()
+        entry = typed_json.decode(_Entry, json.loads((folder / _ENTRY).read_text(encoding="utf-8")))
+        whole = entry.sha256 == _hash(entry.made, entry.files) and all(
+            _copied(folder / "files" / name, place / name) == digest
+            for name, digest in entry.files.items()
         )
-        os.utime(entry / _ENTRY)
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        os.utime(folder / _ENTRY)
+    except (FileNotFoundError, ValueError):
         whole = False
-    except OSError:  # here or there, which whoever makes the files anew will find out
+    except OSError:  # in the cache or in the folder; exporting the files anew will report it
         return None
     if whole:
-        return facts
-    _forget(entry)
+        return entry.made
+    _remove(folder)
     return None
 
 
 def _copied(source: Path, target: Path) -> str:
-    """Copy a file; the hash of what was copied."""
+    """Copy a file, and return the hash of the copied bytes."""
     state = hashlib.sha256()
     with source.open("rb") as old, target.open("wb") as new:
         while block := old.read(_BLOCK):
@@ -84,11 +127,11 @@ def _copied(source: Path, target: Path) -> str:
     return state.hexdigest()
 
 
-def keep(key: str, files: list[Path], facts: Facts) -> None:
-    """Keep copies of files, where the limit lets them in; then let go of the oldest entries.
+def keep(key: str, files: list[Path], exported: MadeFiles) -> None:
+    """Copy files into the cache if the limit allows, then remove the least recently used entries.
 
-    A cache that cannot be written, or an entry that somebody else is writing, is let be: nobody
-    has asked for it.
+    A cache that cannot be written, or an entry that another process is writing, is not an error,
+    because the cache is optional.
     """
     size = sum(path.stat().st_size for path in files)
     if size > limit():
@@ -97,28 +140,29 @@ def keep(key: str, files: list[Path], facts: Facts) -> None:
         made = stage / "made"
         (made / "files").mkdir(parents=True)
         hashes = {path.name: _copied(path, made / "files" / path.name) for path in files}
-        entry = {"sha256": _hash(facts, hashes), "files": hashes, "facts": facts}
+        entry = typed_json.encode(_Entry(_hash(exported, hashes), hashes, exported))
         (made / _ENTRY).write_text(json.dumps(entry), encoding="utf-8")
         made.rename(_exports() / key)
         _shrink(stage)
 
 
-def _hash(facts: Facts, files: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps([facts, files], sort_keys=True).encode()).hexdigest()
+def _hash(exported: MadeFiles, files: dict[str, str]) -> str:
+    text = json.dumps([typed_json.encode(exported), files], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _exports() -> Path:
     return cache_home() / _PART
 
 
-def _forget(entry: Path) -> None:
-    """Take a damaged entry out of the way."""
+def _remove(entry: Path) -> None:
+    """Remove a damaged entry."""
     with contextlib.suppress(EdgeZooError, OSError), staging(entry.parent, entry.name) as stage:
         entry.rename(stage / "damaged")
 
 
 def _shrink(stage: Path) -> None:
-    """Move the entries that were used longest ago into a folder that will be removed."""
+    """Move the least recently used entries into a folder that will be removed."""
     found = []
     for entry in _entries(_exports()):
         with contextlib.suppress(OSError):
@@ -133,7 +177,7 @@ def _shrink(stage: Path) -> None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What stands in a folder; the hidden ones are being made."""
+    """List a folder without hidden entries, which are being written."""
     if not folder.is_dir():
         return []
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
@@ -145,43 +189,33 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def info() -> Facts:
-    """What the cache holds: the object of `edgezoo cache info --json`.
-
-    Returns:
-        {"path", "limit": of the exports in bytes, "bytes", "parts": [{"name", "entries",
-        "bytes"}]}.
-    """
-    parts: list[Facts] = [
-        {"name": part.name, "entries": len(_entries(part)), "bytes": _size(part)}
+def info() -> CacheResult:
+    """Return the content of the cache."""
+    parts = tuple(
+        CachePart(part.name, len(_entries(part)), _size(part))
         for part in _entries(cache_home())
-        if part.is_dir()  # files are notes, such as of hashes first seen
-    ]
-    total = sum(part["bytes"] for part in parts)
-    return {"path": str(cache_home()), "limit": limit(), "bytes": total, "parts": parts}
+        if part.is_dir()  # files are notes, such as `downloads.seen`
+    )
+    return CacheResult(cache_home(), limit(), sum(part.bytes for part in parts), parts)
 
 
-def clear(names: tuple[str, ...] = ()) -> Facts:
-    """Remove parts of the cache, or all of it.
-
-    Returns:
-        What `info` found, with "removed": the parts that went.
+def clear(names: tuple[str, ...] = ()) -> CacheResult:
+    """Remove parts of the cache, or all of it, and return what remains.
 
     Raises:
-        UsageError: there is no part of that name.
-        DataError: it cannot be removed.
+        UsageError: the cache has no part of that name.
+        DataError: a part cannot be removed.
     """
-    before = info()
-    known = [part["name"] for part in before["parts"]]
+    parts = info().parts
+    known = [part.name for part in parts]
     for name in names:
         if name not in known:
-            words = did_you_mean(name, known) if known else "The cache is empty."
-            raise UsageError(f"The cache has no part {name!r}.", words)
-    removed = [part for part in before["parts"] if not names or part["name"] in names]
-    for part in removed:
-        path = cache_home() / part["name"]
+            hint = did_you_mean(name, known) if known else "The cache is empty."
+            raise UsageError(f"The cache has no part {name!r}.", hint)
+    removed = tuple(part for part in parts if not names or part.name in names)
+    for path in (cache_home() / part.name for part in removed):
         try:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path)
         except OSError as error:
             raise DataError(f"{path} cannot be removed: {error.strerror}.") from error
-    return {**info(), "removed": removed}
+    return replace(info(), removed=removed)

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.calibration_metadata import Stability
 from edgezoo.core.errors import DataError, RefusedError, counted
 from edgezoo.core.protocols import Intermediate
 from edgezoo.core.recipe import Recipe
@@ -144,12 +145,12 @@ class Work:
             tuple(sorted(self._intermediates())),
             tuple(children.Question(pixels, answers_to(pixels)) for pixels in stored if pixels),
         )
-        self.contract = self.contract.for_file(output_shape=made.output_shape)
+        self.contract = replace(self.contract, output_shape=made.output_shape)
         if plan.weights.source == "random":
             record = WeightsRecord(
                 "random", made.weights_sha256, seed=plan.request.seed, trained=False
             )
-            self.contract = self.contract.for_file(weights=record)
+            self.contract = replace(self.contract, weights=record)
 
     def _intermediates(self) -> set[Intermediate]:
         """The float intermediates that the jobs start from."""
@@ -184,16 +185,16 @@ class Work:
         ]
         self._call_many(jobs, [*wanted], "prepare")
 
-    def _judge(self, stability: dict[str, Any] | None) -> None:
+    def _judge(self, stability: Stability | None) -> None:
         """Warn where the ranges depend on which images were taken."""
         if stability is None:
             self.warnings.append(
                 "With one calibration image the stability of the ranges is unknown."
             )
-        elif stability["score"] < UNSTABLE:
+        elif stability.score < UNSTABLE:
             self.warnings.append(
                 f"The calibration images are too few or too different: the ranges of two halves "
-                f"of them differ by {1 - stability['score']:.0%} at {stability['worst_tensor']}."
+                f"of them differ by {1 - stability.score:.0%} at {stability.worst_tensor}."
             )
 
     def _recipe(self, intermediate: Intermediate, float_layers: tuple[str, ...] = ()) -> Recipe:

@@ -9,7 +9,7 @@ import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgezoo.calibration.fp16 import PICTURES
+from edgezoo.calibration.fp16 import IMAGES
 from edgezoo.calibration.sources import check_source
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
@@ -83,7 +83,7 @@ class Plan:
         """How many images shape a file; at least one, to check that there are images."""
         if self.needs_calibration:
             return self.request.calibration_count
-        return min(PICTURES, self.request.calibration_count) if self.needs_means else 1
+        return min(IMAGES, self.request.calibration_count) if self.needs_means else 1
 
     @property
     def needs_means(self) -> bool:

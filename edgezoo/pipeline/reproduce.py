@@ -1,26 +1,60 @@
-"""Makes the files of a manifest again, and compares the hashes."""
+"""Export the files of a manifest again, and compare the hashes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
+from edgezoo.pipeline.result import ExportedFile
 from edgezoo.pipeline.run import execute
 from edgezoo.results import manifest as manifests
 
 Facts = dict[str, Any]
-# Words that stand in a request where a file or folder may stand too.
+# Values of a request's fields that are not files or folders.
 _WORDS = {"calibration": ("synthetic",), "weights": ("imagenet", "random")}
+
+
+@dataclass(frozen=True, slots=True)
+class ReproducedFile:
+    """A file of a manifest, and the hash of the same file exported again.
+
+    Attributes:
+        path: as in the manifest.
+        sha256: as in the manifest.
+        again: hash of the new file; None if the export no longer writes it.
+        same: whether the hashes are equal.
+    """
+
+    path: str
+    sha256: str
+    again: str | None
+    same: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """The result of exporting the files of a manifest again.
+
+    Attributes:
+        reproduced: every file has the same bytes.
+        files: the files.
+        differences: what has changed since the manifest was written, as sentences.
+    """
+
+    reproduced: bool
+    files: tuple[ReproducedFile, ...]
+    differences: tuple[str, ...]
 
 
 def reproduce(
@@ -30,61 +64,50 @@ def reproduce(
     trust: bool = False,
     progress: Callable[[str], None] = lambda text: None,
     debug: bool = False,
-) -> Facts:
-    """Export again what a manifest names, beside the cache, and compare the hashes.
+) -> Reproduction:
+    """Export the files of a manifest again, without the cache, and compare the hashes.
 
     Args:
-        path: the manifest. Files and folders that its request names are looked for in the current
-            folder and beside it.
-        given: where some of them are instead, by their field of `ExportRequest`; "weights" also
-            stands for a network of one's own.
-        trust: code in a user's network may run; what the manifest says of it does not count.
-
-    Returns:
-        {"reproduced", "files": [{"path", "sha256", "again", "same"}], "differences": what is not
-        as it was then, in words}. "again" is None for a file that is not made any more.
+        path: the manifest; the files and folders of its request are searched in the current folder
+            and next to the manifest.
+        given: other paths of these files and folders, by field of `ExportRequest`; "weights" also
+            replaces a user model.
+        trust: code in a user model may run; the manifest's own value is ignored.
+        progress: called with the current step.
+        debug: children write to this terminal.
 
     Raises:
-        DataError: see `manifest.read`; or an input of the request is not here.
+        DataError: see `manifest.read`; or an input of the request is missing.
         EdgeZooError: the export fails.
     """
     facts = manifests.read(path)
-    found: list[Facts] = []
-    different: list[str] = _changes(facts)
+    found: list[ReproducedFile] = []
+    differences: list[str] = _changes(facts)
     for request, entries in _runs(facts["artifacts"], path):
-        asked = _request(request, path.parent, given, trust)
-        plan = resolve(asked)
-        _check_weights(plan, entries[0], path)
+        plan = resolve(_request(request, path.parent, given, trust))
+        _check_weights(plan, entries[0])
         with TemporaryDirectory(prefix="edgezoo-") as folder:
             plan = replace(plan, request=replace(plan.request, output=Path(folder)))
             made = execute(plan, progress, debug).artifacts
-        again = {Path(f["path"]).name: f["sha256"] for entry in made for f in entry["files"]}
-        different += _other_inputs(entries, made)
+        again = {file.path.name: file.sha256 for entry in made for file in entry.files}
+        differences += _changed_inputs(entries, made)
         for file in (file for entry in entries for file in entry["files"]):
-            digest = again.get(file["path"])
-            same = digest == file["sha256"]
-            found.append({**_named(file), "again": digest, "same": same})
-    return {
-        "reproduced": all(file["same"] for file in found),
-        "files": found,
-        "differences": list(dict.fromkeys(different)),
-    }
-
-
-def _named(file: Facts) -> Facts:
-    return {"path": file["path"], "sha256": file["sha256"]}
+            name, sha256 = file["path"], file["sha256"]
+            digest = again.get(name)
+            found.append(ReproducedFile(name, sha256, digest, digest == sha256))
+    differences = list(dict.fromkeys(differences))
+    return Reproduction(all(file.same for file in found), tuple(found), tuple(differences))
 
 
 def _runs(entries: list[Facts], path: Path) -> list[tuple[Facts, list[Facts]]]:
-    """Entries by the request that they were made for."""
+    """Group entries by their request."""
     groups: dict[str, list[Facts]] = {}
     for entry in entries:
         contract = entry.get("contract")
         known = isinstance(contract, dict) and isinstance(contract.get("weights"), dict)
         if not known or not isinstance(entry.get("request"), dict):
             raise DataError(
-                f"{path} does not say how {entry['path']} was asked for: an older EdgeZoo wrote "
-                "it.",
+                f"{path}, written by an older EdgeZoo, lacks the request of {entry['path']}.",
                 "Export it again.",
             )
         groups.setdefault(json.dumps(entry["request"], sort_keys=True), []).append(entry)
@@ -94,16 +117,19 @@ def _runs(entries: list[Facts], path: Path) -> list[tuple[Facts, list[Facts]]]:
 def _request(
     recorded: Facts, folder: Path, given: dict[str, str | None], trust: bool
 ) -> ExportRequest:
-    """The request that the manifest recorded, with its inputs found again.
+    """Return the request that the manifest recorded, with the paths of its inputs.
 
     Raises:
-        DataError: an input is not here, or the request holds what no request can.
+        DataError: an input is missing, or the request is invalid.
     """
+    if "max_drop" in recorded:  # as manifests before 0.2 call it
+        recorded = {**recorded, "max_drop_points": recorded["max_drop"]}
+        del recorded["max_drop"]
     unknown = provenance.unknown_fields(recorded)
     if unknown:
         raise DataError(
-            f"The manifest's request holds {', '.join(sorted(unknown))}, which this EdgeZoo does "
-            "not know.",
+            f"The manifest's request contains {', '.join(sorted(unknown))}, which this version of "
+            "EdgeZoo does not know.",
             "Upgrade EdgeZoo.",
         )
     facts = {k: v for k, v in recorded.items() if k not in BuildArguments.__slots__}
@@ -132,46 +158,44 @@ def _found(name: str, field: str, folder: Path, given: str | None) -> str:
             return str(place)
     option = f"--{field.replace('_', '-')}"
     raise DataError(
-        f"The manifest's files were made with {option} {name}, which is neither in the current "
-        "folder nor beside the manifest.",
-        f"Say where it is with {option}."
+        f"The manifest's files were exported with {option} {name}, which is neither in the current "
+        "folder nor next to the manifest.",
+        f"Give its path with {option}."
         if field in ("weights", "calibration", "images")
         else "Copy it there.",
     )
 
 
-def _check_weights(plan: Plan, entry: Facts, path: Path) -> None:
-    """Compare the weights with those that the files were made from.
+def _check_weights(plan: Plan, entry: Facts) -> None:
+    """Compare the weights with those that the files were exported from.
 
     Raises:
-        DataError: they are others, so that nothing can be proved.
+        DataError: they differ, so that the comparison would prove nothing.
     """
     recorded = str(entry["contract"]["weights"].get("sha256"))
     if plan.weights.source != "random" and plan.weights.sha256 != recorded:
         raise DataError(
-            f"{plan.weights.path} is not the file that {entry['path']} was made from (SHA-256 "
+            f"{plan.weights.path} is not the file that {entry['path']} was exported from (SHA-256 "
             f"{recorded[:12]}… was recorded).",
-            "Give the right one with --weights FILE.",
+            "Give the right file with --weights FILE.",
         )
 
 
 def _changes(facts: Facts) -> list[str]:
-    """What makes files now and did not then, or the other way round."""
-    then, now = facts, provenance.maker()
+    """List what has changed in EdgeZoo, the packages and the platform since the export."""
+    now = provenance.maker()
     found = []
-    for name in ("version", "code_sha256"):
-        before = (then.get("edgezoo") or {}).get(name)
-        if before != now["edgezoo"][name]:
-            found.append(
-                f"EdgeZoo's {name} was {_short(before)}, is {_short(now['edgezoo'][name])}"
-            )
-    for title, before, after in (
-        ("", then.get("versions") or {}, now["packages"]),
-        ("platform: ", then.get("platform") or {}, now["platform"]),
+    for name, after in (("version", now.edgezoo.version), ("code_sha256", now.edgezoo.code_sha256)):
+        before = (facts.get("edgezoo") or {}).get(name)
+        if before != after:
+            found.append(f"EdgeZoo's {name} was {_short(before)}, is {_short(after)}")
+    for title, old, new in (
+        ("", facts.get("versions") or {}, now.packages),
+        ("platform: ", facts.get("platform") or {}, typed_json.encode(now.platform)),
     ):
-        for name in sorted({*before, *after}):
-            if before.get(name) != after.get(name):
-                found.append(f"{title}{name} was {before.get(name)}, is {after.get(name)}")
+        for name in sorted({*old, *new}):
+            if old.get(name) != new.get(name):
+                found.append(f"{title}{name} was {old.get(name)}, is {new.get(name)}")
     return found
 
 
@@ -179,9 +203,9 @@ def _short(word: str | None) -> str:
     return "unknown" if word is None else word[:12]
 
 
-def _other_inputs(before: list[Facts], after: tuple[Facts, ...]) -> list[str]:
-    """Inputs that the files themselves say to be others."""
-    now = {Path(entry["path"]).name: entry["contract"] for entry in after}
+def _changed_inputs(before: list[Facts], after: tuple[ExportedFile, ...]) -> list[str]:
+    """List inputs that differ according to the contracts of the files."""
+    now = {entry.path.name: entry.contract for entry in after}
     found = []
     for entry in before:
         contract = now.get(entry["path"])
@@ -196,5 +220,5 @@ def _other_inputs(before: list[Facts], after: tuple[Facts, ...]) -> list[str]:
             new = (contract.get(name) or {}).get(key)
             if json.dumps(old) != json.dumps(new):
                 what = "list of calibration images" if key == "list_sha256" else name
-                found.append(f"{entry['path']}: other {what} than then")
+                found.append(f"{entry['path']}: the {what} changed")
     return found

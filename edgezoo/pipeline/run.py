@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgezoo.core import registry, typed_json
-from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, ThresholdError, counted
 from edgezoo.evaluation.agreement import Comparison, compare
 from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
@@ -17,44 +16,20 @@ from edgezoo.pipeline.export_run import Progress, Work, answers_to
 from edgezoo.pipeline.guard import Guarded, keep_within
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
+from edgezoo.pipeline.result import (
+    ExportedFile,
+    ExportResult,
+    MadeFiles,
+    ManifestHead,
+    OriginalWeights,
+    Verification,
+)
 from edgezoo.results.manifest import SUFFIX, publish_with_manifest
 from edgezoo.system.staging import staging
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True)
-class ExportResult:
-    """What an export left on disk.
-
-    Attributes:
-        artifacts: the objects of `edgezoo export --json`.
-        manifest: path of the manifest.
-        warnings: sentences that a user should read.
-        failures: sentences on bounds that do not hold.
-        usage: CPU seconds and peak memory of each child process that made the files.
-        cached: whether the files come from the cache.
-    """
-
-    artifacts: tuple[dict[str, Any], ...]
-    manifest: Path
-    warnings: tuple[str, ...]
-    failures: tuple[str, ...]
-    usage: dict[str, dict[str, float]]
-    cached: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """The object that `edgezoo export --json` prints."""
-        return {
-            "artifacts": list(self.artifacts),
-            "manifest": str(self.manifest),
-            "warnings": list(self.warnings),
-            "failures": list(self.failures),
-            "usage": self.usage,
-            "cached": self.cached,
-        }
 
 
 def run(
@@ -81,27 +56,19 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
             # The key knows no images but those that are tried where all can be read.
             if key and not work.unreadable:
                 progress("Keeping the files in the cache")
-                export_cache.keep(
-                    key, [stage / f["path"] for e in made["entries"] for f in e["files"]], made
-                )
+                files = [stage / file.path for entry in made.artifacts for file in entry.files]
+                export_cache.keep(key, files, made)
         manifest = request.output / f"{plan.stem}{SUFFIX}"
-        publish_with_manifest(stage, manifest, made["entries"], made["facts"])
+        entries, head = typed_json.encode(made.artifacts), typed_json.encode(made.head)
+        publish_with_manifest(stage, manifest, entries, head)
+    placed = (replace(entry.moved(request.output), request=None) for entry in made.artifacts)
     return ExportResult(
-        tuple(_placed(entry, request.output) for entry in made["entries"]),
-        manifest,
-        tuple(made["warnings"]),
-        tuple(made["failures"]),
-        made["facts"]["usage"],
-        cached,
+        tuple(placed), manifest, made.warnings, made.failures, made.head.usage, cached
     )
 
 
-def _make(work: Work) -> dict[str, Any]:
-    """Make and judge the files, on the stage.
-
-    Returns:
-        {"entries": of the manifest, "facts": of its head, "warnings", "failures"}.
-    """
+def _make(work: Work) -> MadeFiles:
+    """Export and verify the files, on the stage."""
     plan = work.plan
     work.choose_images()
     work.make_source()
@@ -217,34 +184,33 @@ def _require_knowledge(answers: NDArray[np.int64], classes: NDArray[np.int64], w
 
 def _described(
     work: Work, comparisons: dict[Path, Comparison], guarded: list[Guarded]
-) -> dict[str, Any]:
-    """What was made, and how good it is; see `_make`."""
+) -> MadeFiles:
     request = work.plan.request
     entries = []
     failures = [f"{guard.file}: {guard.failure}" for guard in guarded if guard.failure]
     for guard in guarded:
-        work.warnings += [f"{guard.file}: {text}" for text in _told(guard, request)]
+        work.warnings += [f"{guard.file}: {text}" for text in _notes(guard, request)]
     by_name = {guard.file: guard for guard in guarded}
     for path in (path for paths in work.paths.values() for path in paths):
         staged = registry.load_artifact(path)
         comparison = comparisons.get(path)
-        entry = {
-            **staged.to_json(),
-            "contract": _without_labels(staged.required_contract()),
-            "verification": _evidence(comparison, work.plan),
-            "request": provenance.portable(request),
-        }
-        if path.name in by_name:
-            entry["guard"] = typed_json.encode(by_name[path.name].record())
+        record, contract = staged.record(), staged.required_contract().to_json()
+        del contract["labels"]  # a thousand, which the file holds
+        entry = ExportedFile(
+            **{field.name: getattr(record, field.name) for field in fields(record)},
+            contract=contract,
+            verification=_verification(comparison, work.plan),
+            guard=by_name[path.name].record() if path.name in by_name else None,
+            request=provenance.portable(request),
+        )
         if comparison is not None:
             failures += [f"{path.name}: {text}" for text in comparison.failures]
             work.warnings += [f"{path.name}: {text}" for text in comparison.warnings]
-        entries.append(_relative(entry))
-    facts = {"entries": entries, "facts": _facts(work), "failures": failures}
-    return {**facts, "warnings": work.warnings}
+        entries.append(entry.moved(Path()))
+    return MadeFiles(tuple(entries), _head(work), tuple(work.warnings), tuple(failures))
 
 
-def _told(guard: Guarded, request: ExportRequest) -> list[str]:
+def _notes(guard: Guarded, request: ExportRequest) -> list[str]:
     """Sentences that a user should read about a guarded file."""
     found = guard.warnings
     if guard.float_layers and request.granularity == "per-tensor":
@@ -256,47 +222,27 @@ def _told(guard: Guarded, request: ExportRequest) -> list[str]:
     return found
 
 
-def _facts(work: Work) -> dict[str, Any]:
-    """The head of the manifest."""
+def _head(work: Work) -> ManifestHead:
     request, weights, maker = work.plan.request, work.contract.weights, provenance.maker()
-    return {
-        "model": work.plan.spec.name,
-        "trained": weights.trained,
-        "weights": {**asdict(weights), "origin": provenance.origin(work.plan.spec, weights)},
-        "request": provenance.portable(request),
-        "command": provenance.command(request),
-        "edgezoo": maker["edgezoo"],
-        "versions": maker["packages"],
-        "platform": maker["platform"],
-        "reproducible_within": provenance.limits(request, weights),
-        "usage": typed_json.encode(work.usage),
-    }
+    origin = provenance.origin(work.plan.spec, weights)
+    return ManifestHead(
+        model=work.plan.spec.name,
+        trained=weights.trained,
+        weights=OriginalWeights(**asdict(weights), origin=origin),
+        request=provenance.portable(request),
+        command=provenance.command(request),
+        edgezoo=maker.edgezoo,
+        versions=maker.packages,
+        platform=maker.platform,
+        reproducible_within=provenance.limits(request, weights),
+        usage=work.usage,
+    )
 
 
-def _without_labels(contract: InputContract) -> dict[str, Any]:
-    """The contract without its labels, which the files hold."""
-    return {key: value for key, value in contract.to_json().items() if key != "labels"}
-
-
-def _evidence(comparison: Comparison | None, plan: Plan) -> dict[str, Any]:
+def _verification(comparison: Comparison | None, plan: Plan) -> Verification:
     if comparison is None:
-        return {"verdict": "skipped", "reason": "--no-verify"}
-    source = provenance.portable(plan.request)["calibration"]
-    return {**typed_json.encode(comparison), "reference": "keras", "source": source}
-
-
-def _relative(entry: dict[str, Any]) -> dict[str, Any]:
-    """The same entry with paths relative to the manifest, so that the folder can be moved."""
-    files = [{**file, "path": Path(file["path"]).name} for file in entry["files"]]
-    return {**entry, "path": Path(entry["path"]).name, "files": files}
-
-
-def _placed(entry: dict[str, Any], output: Path) -> dict[str, Any]:
-    """The same entry with the paths of the files in their place, as `export --json` has it."""
-    files = [{**file, "path": str(output / file["path"])} for file in entry["files"]]
-    placed = {**entry, "path": str(output / entry["path"]), "files": files}
-    del placed["request"]
-    return placed
+        return Verification("skipped", reason="--no-verify")
+    return Verification.of(comparison, provenance.portable(plan.request)["calibration"])
 
 
 def require_passed(result: ExportResult) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from edgezoo.calibration import sources
-from edgezoo.core import registry, typed_json
-from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core import registry
+from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, UsageError
+from edgezoo.core.sequences import OneOrMany, PathLike, paths
 from edgezoo.core.spec import BuildArguments
-from edgezoo.evaluation.agreement import agreement_top1, compare, smallest_cosine
+from edgezoo.core.typed_json import JsonObject, Positive, Share
+from edgezoo.evaluation.agreement import Comparison, agreement_top1, compare, smallest_cosine
 from edgezoo.networks import user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
@@ -22,21 +23,72 @@ from edgezoo.pipeline import children
 from edgezoo.system import process, sandbox
 
 
+@dataclass(frozen=True, slots=True)
+class SourceNetwork:
+    """The network that all files come from."""
+
+    model: str
+    weights: WeightsRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedFile(Comparison):
+    """One file against the Keras network."""
+
+    artifact: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two files against each other.
+
+    Attributes:
+        agreement_top1: share of images with the same best class; null for features
+        cosine: between features, the smallest of all images; null for probabilities
+    """
+
+    a: Path
+    b: Path
+    agreement_top1: Share | None
+    cosine: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult(JsonObject):
+    """The comparison of files with their Keras network, and with one another.
+
+    Attributes:
+        passed: whether every bound holds
+        images: how many
+        image_source: synthetic, samples, or the folder or file that was given
+        source: the network that all files come from
+        results: one for each file
+        pairs: the files with one another
+    """
+
+    passed: bool
+    images: Positive
+    image_source: str
+    source: SourceNetwork
+    results: tuple[VerifiedFile, ...]
+    pairs: tuple[Pair, ...]
+
+
 def verify_files(
-    paths: Sequence[Path | str],
+    artifacts: OneOrMany[PathLike],
     *,
-    images: str = "synthetic",
+    images: PathLike = "synthetic",
     count: int = 64,
-    weights: str | None = None,
+    weights: PathLike | None = None,
     seed: int = 0,
     min_agreement: float | None = None,
     progress: Callable[[str], None] = lambda text: None,
     debug: bool = False,
-) -> dict[str, Any]:
+) -> VerifyResult:
     """Compare files with their source, and with one another.
 
     Args:
-        paths: artifacts of one network.
+        artifacts: files of one network.
         images: "synthetic", a folder or an .npz of pixels.
         count: how many images.
         weights: the file that the network's weights came from, where it was a file.
@@ -45,23 +97,20 @@ def verify_files(
         progress: called with what is being done.
         debug: let child processes write to this terminal.
 
-    Returns:
-        {"passed", "images", "image_source", "source": {...}, "results": [one a file],
-        "pairs": [{"a", "b", "agreement_top1", "cosine"}]}.
-
     Raises:
         UsageError: files of different networks.
         DataError: a damaged file, or weights that are not here.
     """
     import numpy as np
 
-    loaded = [sandbox.load_artifact(path) for path in paths]
+    loaded = [sandbox.load_artifact(path) for path in paths(artifacts)]
+    images = str(images)
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
         raise UsageError(
             "--min-agreement needs classes, and these files return features.", "Leave it out."
         )
-    network = source_network(contract, weights)
+    network = source_network(contract, None if weights is None else str(weights))
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
         chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
@@ -81,39 +130,37 @@ def verify_files(
         check_weights(contract, answers[0].value)
         reference = np.load(reference_path, mmap_mode="r")
         scores = [np.load(output, mmap_mode="r") for output in outputs]
-    results = [
-        {
-            "artifact": str(artifact.path),
-            **typed_json.encode(
-                compare(
-                    reference,
-                    got,
-                    artifact.required_contract().precision,
-                    min_agreement,
-                    contract.output_kind,
-                )
+    results = tuple(
+        _verified(
+            artifact,
+            compare(
+                reference,
+                got,
+                artifact.required_contract().precision,
+                min_agreement,
+                contract.output_kind,
             ),
-        }
+        )
         for artifact, got in zip(loaded, scores, strict=True)
-    ]
+    )
     classes = contract.output_kind == "probabilities"
-    pairs = [
-        {
-            "a": str(loaded[i].path),
-            "b": str(loaded[j].path),
-            "agreement_top1": agreement_top1(scores[i], scores[j]) if classes else None,
-            "cosine": None if classes else smallest_cosine(scores[i], scores[j]),
-        }
+    pairs = tuple(
+        Pair(
+            loaded[i].path,
+            loaded[j].path,
+            agreement_top1(scores[i], scores[j]) if classes else None,
+            None if classes else smallest_cosine(scores[i], scores[j]),
+        )
         for i, j in itertools.combinations(range(len(loaded)), 2)
-    ]
-    return {
-        "passed": all(result["verdict"] == "passed" for result in results),
-        "images": len(reference),
-        "image_source": images,
-        "source": {"model": contract.model, "weights": asdict(contract.weights)},
-        "results": results,
-        "pairs": pairs,
-    }
+    )
+    source = SourceNetwork(contract.model, contract.weights)
+    passed = all(result.passed for result in results)
+    return VerifyResult(passed, len(reference), images, source, results, pairs)
+
+
+def _verified(artifact: Artifact, found: Comparison) -> VerifiedFile:
+    values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
+    return VerifiedFile(artifact=artifact.path, **values)
 
 
 def common_contract(loaded: list[Artifact]) -> InputContract:

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, UsageError, words_of
 from edgezoo.core.files import write_text_atomically
+from edgezoo.core.typed_json import parse_json
 from edgezoo.results import record_fields
 
 SCHEMA = 1

@@ -46,12 +46,15 @@ class Steps:
 def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dict[str, Any]]:
     """By the pipeline of `edgezoo export`; all files must be of one network."""
     result = run(export_request(request, files))
-    made = {(entry["format"], entry["precision"]): entry for entry in result.artifacts}
+    made = {(entry.format, str(entry.precision)): entry for entry in result.artifacts}
     found = {}
     for file in files:
-        entry = made.get((file.format, str(file.precision)))
+        entry = made.get((file.format, file.precision or ""))
         if entry is not None:
-            found[file] = {"path": entry["path"], "verification": entry["verification"]}
+            found[file] = {
+                "path": str(entry.path),
+                "verification": typed_json.encode(entry.verification),
+            }
     return found
 
 

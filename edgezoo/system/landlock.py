@@ -1,7 +1,7 @@
-"""Takes rights from this process, and from all that it starts: Linux' Landlock.
+"""Restrict this process and its children by Linux' Landlock; needs no privileges.
 
-Nothing may be written, made or removed outside of some folders, no TCP connection opened, and no
-signal sent to other processes. What a kernel does not know of this is left out. Needs no rights.
+The process may not write, create or remove files outside of given folders, open TCP connections or
+send signals to other processes. Restrictions that the kernel lacks are skipped.
 
 Source: https://docs.kernel.org/userspace-api/landlock.html and linux/landlock.h.
 """
@@ -15,13 +15,13 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-# System calls, since glibc has no functions for them: the same numbers on all of x86, ARM, RISC-V.
+# System calls without a function in glibc: the same numbers on x86, ARM and RISC-V.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _NO_NEW_PRIVILEGES = 38  # of prctl
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
 _WRITE_FILE = 1 << 1
-# Write, remove (bits 4 and 5) and make (6 to 12); rename across folders since version 2; truncate
-# since 3.
+# Write, remove (bits 4, 5) and create (6 to 12); rename across folders since version 2, truncate
+# since version 3.
 _CHANGE = _WRITE_FILE | sum(1 << bit for bit in range(4, 13))
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
 _TCP = 0b11  # bind and connect, since version 4
@@ -39,27 +39,27 @@ class _Beneath(ctypes.Structure):
 
 
 def version() -> int:
-    """Of the kernel's Landlock; 0 where it has none."""
+    """Return the version of the kernel's Landlock, 0 without Landlock."""
     if sys.platform != "linux":
         return 0
     return max(0, _call(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION_FLAG))
 
 
 def restrict(writable: Iterable[Path]) -> bool:
-    """Take the rights from this thread and from threads and processes that it starts, for good.
+    """Restrict this thread, and threads and processes that it starts, irrevocably.
 
     Args:
-        writable: folders in which everything stays allowed; ones that are not there are left out.
+        writable: folders without restrictions; missing ones are skipped.
 
     Returns:
-        Whether the kernel did it.
+        Whether the kernel restricted the thread.
     """
     known = version()
     if not known:
         return False
     rights = _CHANGE | (_REFER if known >= 2 else 0) | (_TRUNCATE if known >= 3 else 0)
     rules = _Ruleset(rights, _TCP if known >= 4 else 0, _SCOPES if known >= 6 else 0)
-    # Older kernels know the structure by its first fields.
+    # Older kernels know only the first fields of the structure.
     size = 8 if known < 4 else 16 if known < 6 else 24
     ruleset = _call(_CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(size), 0)
     if ruleset < 0:
@@ -71,6 +71,7 @@ def restrict(writable: Iterable[Path]) -> bool:
             beneath = _Beneath(allowed, place)
             _call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(beneath), 0)
             os.close(place)
+    # The kernel requires this: a set-user-ID program must not inherit the restrictions.
     ctypes.CDLL(None).prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     done = _call(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)

@@ -1,10 +1,9 @@
-"""What a process that opens files of strangers may use: memory, time, writes.
+"""Limits of a process that opens untrusted files: memory, time and writes.
 
-A process limits itself before it looks at such a file (`edgezoo.system.sandbox` starts it). Memory
-is limited by RLIMIT_DATA, which on Linux counts what can be written to and leaves out address space
-that runtimes only reserve (setrlimit(2)). Time is limited by the kernel's own timer, which ends the
-process whatever native code does. Writes, TCP and signals to others are forbidden where the kernel
-can (`edgezoo.system.landlock`).
+A process limits itself before it opens such a file (`edgezoo.system.sandbox` starts it).
+RLIMIT_DATA limits memory: on Linux it counts writable memory, not address space that runtimes only
+reserve (setrlimit(2)). The kernel's timer limits time, whatever native code does. Writes, TCP and
+signals to others are forbidden where the kernel supports that (`edgezoo.system.landlock`).
 """
 
 from __future__ import annotations
@@ -20,24 +19,23 @@ from pathlib import Path
 from edgezoo.core import heartbeat
 
 MIB = 2**20
-# Runtimes and decoders alone take 0.1 to 0.5 GiB, TensorFlow 1.
-_LEAST_MEMORY, _MEMORY_A_BYTE = 4096 * MIB, 16
-# Of the machine's memory.
-_MOST_MEMORY = 0.75
-# A file of 20 MB is opened and run once in a second on a Raspberry Pi; damaged ones take no longer.
-_LEAST_TIMEOUT, _TIMEOUT_A_MIB = 25.0, 1.0
+# Runtimes and decoders alone need 0.1 to 0.5 GiB, TensorFlow 1 GiB.
+_MIN_MEMORY, _MEMORY_PER_BYTE = 4096 * MIB, 16
+_MAX_SHARE_OF_MEMORY = 0.75
+# A Raspberry Pi opens and runs a file of 20 MB in a second; damaged files take no longer.
+_MIN_TIMEOUT, _TIMEOUT_PER_MIB = 25.0, 1.0
 # Drivers of other devices compile kernels.
 _DEVICE_TIMEOUT = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of a process.
+    """Limits of a process.
 
     Attributes:
-        memory: bytes that it may hold and write to; None for any.
-        timeout: seconds that it may take from one sign of life to the next.
-        writes: it may write anywhere, use the network and send signals.
+        memory: bytes of writable memory; None for no limit.
+        timeout: seconds from one heartbeat to the next.
+        writes: the process may write anywhere, use the network and send signals.
     """
 
     memory: int | None
@@ -46,19 +44,19 @@ class Limits:
 
 
 def for_files(paths: Iterable[Path], *, sessions: int = 1, device: str = "cpu") -> Limits:
-    """What opening and running files may take.
+    """Return the default limits for opening and running files.
 
     Args:
-        paths: the files; ones that are not there count for nothing.
-        sessions: how many copies of each may be open.
-        device: others than the CPU have drivers that take their time.
+        paths: the files; missing files count as empty.
+        sessions: how many copies of each file may be open.
+        device: devices other than the CPU get a longer timeout.
     """
     size = sum(_size(path) for path in paths)
-    memory = _LEAST_MEMORY + _MEMORY_A_BYTE * size * sessions
+    memory = _MIN_MEMORY + _MEMORY_PER_BYTE * size * sessions
     with contextlib.suppress(OSError, ValueError):
         pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        memory = min(memory, int(_MOST_MEMORY * pages))
-    timeout = _LEAST_TIMEOUT + _TIMEOUT_A_MIB * size / MIB
+        memory = min(memory, int(_MAX_SHARE_OF_MEMORY * pages))
+    timeout = _MIN_TIMEOUT + _TIMEOUT_PER_MIB * size / MIB
     return Limits(memory, timeout + (0 if device == "cpu" else _DEVICE_TIMEOUT))
 
 
@@ -72,12 +70,13 @@ def _size(path: Path) -> int:
 
 
 def confine(limits: Limits, writable: Iterable[Path]) -> None:
-    """Limit this process, for good. Call it before any other thread is there.
+    """Limit this process irrevocably. Call it before the process starts another thread.
 
     Args:
-        limits: what it may use.
-        writable: folders that it may write in all the same.
+        limits: what the process may use.
+        writable: folders that the process may still write to.
     """
+    # A core dump would hold the file's content.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.memory is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -87,5 +86,6 @@ def confine(limits: Limits, writable: Iterable[Path]) -> None:
         from edgezoo.system import landlock
 
         landlock.restrict(writable)
+    # The default action of SIGALRM ends the process even while native code holds the interpreter.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     heartbeat.start(limits.timeout)

@@ -1,7 +1,7 @@
-"""Heavy work in child processes, called by function object, with JSON between the two.
+"""Call functions in child processes, with JSON between parent and child.
 
-A converter that aborts, an out-of-memory kill or a library that prints to the terminal stays
-in the child: the parent gets a typed result, or one error with the end of the child's log.
+Aborts of a converter, kills for memory and output of libraries stay in the child: the parent gets
+a typed result, or one error with the end of the child's log.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
@@ -32,8 +32,7 @@ from edgezoo.system.limits import Limits, confine
 
 _LOG_LINES = 6
 _STORAGE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-# What keeps libraries from reporting their use. CI is what openvino-telemetry looks at, which
-# openvino and nncf import.
+# Disables telemetry of libraries. openvino-telemetry, which openvino and nncf import, reads CI.
 SILENT = {"CI": "true", "ORT_DISABLE_TELEMETRY": "1"}
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -43,12 +42,10 @@ _QUIET = {
     "TQDM_DISABLE": "1",
     "KERAS_BACKEND": "tensorflow",
     **SILENT,
-    # A sum in float32 depends on how many threads share it, and a rounding of 8 bits on the sum.
-    # With one, files are the same on any number of cores, for a third of the CPU seconds.
+    # A float32 sum depends on the number of threads, and rounding to int8 on the sum. With one
+    # thread files are the same on any number of cores, for a third of the CPU seconds.
     "OPENBLAS_NUM_THREADS": "1",
 }
-
-
 _children: set[subprocess.Popen[bytes]] = set()
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -59,11 +56,11 @@ ModuleFunction = str  # "edgezoo.module:name"
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a child process used.
+    """Resources that a child process used.
 
     Attributes:
         cpu_s: CPU seconds, user and system.
-        peak_rss_mb: peak resident memory, megabytes.
+        peak_rss_mb: peak resident memory in megabytes.
     """
 
     cpu_s: float
@@ -72,7 +69,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T_co]):
-    """What a function returned in a child process, and what the child used."""
+    """The result of a function in a child process, and the resources that the child used."""
 
     value: T_co
     usage: Usage
@@ -80,12 +77,12 @@ class Answer(Generic[T_co]):
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[T_co]):
-    """A call that a child process can carry out; make one with `job`.
+    """A call for a child process; create it with `job`.
 
     Attributes:
         function: "edgezoo.module:name".
         arguments: keyword arguments as JSON.
-        returns: type to read the answer as.
+        returns: type of the result.
     """
 
     function: ModuleFunction
@@ -94,16 +91,25 @@ class Job(Generic[T_co]):
 
 
 def job(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Job[T]:
-    """A call of a module's function, checked by the type checker like any other call.
+    """Return a call of a module's function; a type checker checks it like any other call.
 
-    Its annotations say how arguments and result cross the process border as JSON
-    (`edgezoo.core.typed_json`).
+    The function's annotations define the JSON of arguments and result (`edgezoo.core.typed_json`).
     """
     return Job(name_of(function), _bound(function, args, kwargs), typed_json.returned(function))
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The JSON that a child process reads; see `Job` and `Launcher`."""
+
+    function: ModuleFunction
+    arguments: dict[str, Any]
+    limits: Limits | None = None
+    writable: tuple[str, ...] = ()
+
+
 def name_of(function: Callable[..., Any]) -> ModuleFunction:
-    """The name of a function or class, as "edgezoo.module:name"."""
+    """Return the name of a function or class as "edgezoo.module:name"."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
@@ -116,19 +122,19 @@ def _bound(
 def bound_arguments(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The arguments of a call by their names."""
+    """Return the arguments of a call by name."""
     return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
 
 
 @dataclass(frozen=True, slots=True)
 class Launcher:
-    """How child processes are started.
+    """Settings of child processes.
 
     Attributes:
-        debug: let the child write to this terminal.
-        limits: what the child may use; None for no limits.
-        writable: folders that a limited child may write in, next to its own temporary one.
-        scratch: where the child may leave files on its way; None for the system's folder.
+        debug: the child writes to this terminal.
+        limits: limits of the child; None for no limits.
+        writable: folders that a limited child may write to, besides its own temporary folder.
+        scratch: folder of temporary files; None for the system's folder.
     """
 
     debug: bool = False
@@ -137,24 +143,20 @@ class Launcher:
     scratch: Path | None = None
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
-        """Run a function of EdgeZoo in a fresh interpreter; see `run`."""
+        """Run a function of EdgeZoo in a new interpreter; see `run`."""
         return self.run(job(function, *args, **kwargs))
 
     def run(self, job: Job[T]) -> Answer[T]:
-        """Carry out a call in a fresh interpreter.
+        """Run a call in a new interpreter.
 
         Raises:
-            EdgeZooError: whatever the child raised, of the same class.
+            EdgeZooError: the error that the child raised, of the same class.
             CrashError: the child died.
         """
         with tempfile.TemporaryDirectory(prefix="edgezoo-", dir=self.scratch) as folder:
             request, answer, log = (Path(folder, n) for n in ("request.json", "answer.json", "log"))
-            bounds = {
-                "limits": asdict(self.limits) if self.limits else None,
-                "writable": [folder, *self.writable],
-            }
-            asked = {"function": job.function, "arguments": job.arguments, **bounds}
-            request.write_text(json.dumps(asked))
+            asked = _Request(job.function, job.arguments, self.limits, (folder, *self.writable))
+            request.write_text(json.dumps(typed_json.encode(asked)))
             command = [*_interpreter(), "-m", "edgezoo.system.process", str(request), str(answer)]
             with log.open("wb") as stream:
                 child = subprocess.Popen(
@@ -169,12 +171,12 @@ class Launcher:
                     code = child.wait()
             facts = _read_answer(job.function, code, answer, log)
         value = typed_json.decode(job.returns, facts["value"])
-        return Answer(value, Usage(**facts["usage"]))
+        return Answer(value, typed_json.decode(Usage, facts["usage"]))
 
     def run_many(self, jobs: Sequence[Job[T]], workers: int) -> Iterator[tuple[int, Answer[T]]]:
-        """Carry out several calls at once; yields (index, answer) as each one ends.
+        """Run several calls in parallel, and yield (index, answer) as each one ends.
 
-        The first error, or an interrupt of the caller, kills the rest.
+        The first error, or an interrupt of the caller, kills the other children.
         """
         from concurrent.futures import ThreadPoolExecutor, as_completed
 
@@ -192,20 +194,15 @@ class Launcher:
 
 
 def call(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function of EdgeZoo in a fresh interpreter, and return what it returns.
-
-    Raises:
-        EdgeZooError: whatever the child raised, of the same class.
-        CrashError: the child died.
-    """
+    """Run a function of EdgeZoo in a new interpreter, and return its result; see `Launcher.run`."""
     return Launcher().call(function, *args, **kwargs).value
 
 
 def _interpreter() -> list[str]:
-    """Python without the current folder on its path.
+    """Return the command of Python without the current folder on its path.
 
-    A file called onnx.py in a user's folder must not stand in for the package. Only where EdgeZoo
-    itself is run from the current folder, uninstalled, the folder stays.
+    A file called onnx.py in a user's folder must not replace the package. The folder stays only if
+    EdgeZoo itself runs from it, uninstalled.
     """
     here = {"", os.getcwd()}
     elsewhere = [place for place in sys.path if place not in here]
@@ -221,7 +218,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _killed_on_exit(child: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Leave no child behind, whatever interrupts the parent."""
+    """Kill the child in any case, also when the parent is interrupted."""
     _children.add(child)
     try:
         yield
@@ -249,53 +246,45 @@ def _error_of(facts: dict[str, Any]) -> EdgeZooError:
 
 
 def _death(function: str, code: int, log: Path) -> EdgeZooError:
-    """What to say of a child that died without an answer."""
+    """Return the error for a child that died without an answer."""
+    step = function.rpartition(":")[2].replace("_", " ")
     if code == os.EX_IOERR:
-        step = _step(function)
-        return DataError(f"The step '{step}' could not write its answer.", "Free some space.")
-    error = CrashError(*_last_words(function, code, log))
+        return DataError(f"The step '{step}' could not write its result.", "Free some space.")
+    if code == -signal.SIGKILL:
+        error = CrashError(
+            f"The process for the step '{step}' was killed, most likely because memory ran out.",
+            "Close other programs, or try a smaller model or fewer calibration images.",
+        )
+    else:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        tail = "\n".join(lines[-_LOG_LINES:])
+        died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        error = CrashError(
+            f"The process for the step '{step}' died ({died}).",
+            "Run again with --debug to see all of its output."
+            + (f" Its last lines:\n{tail}" if tail else ""),
+        )
     error.returncode = code
     return error
 
 
-def _step(function: str) -> str:
-    return function.rpartition(":")[2].replace("_", " ")
-
-
-def _last_words(function: str, code: int, log: Path) -> tuple[str, str]:
-    step = _step(function)
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    tail = "\n".join(lines[-_LOG_LINES:])
-    if code == -signal.SIGKILL:
-        return (
-            f"The process for the step '{step}' was killed, most likely because memory ran out.",
-            "Close other programs, or try a smaller model or fewer calibration images.",
-        )
-    died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    return (
-        f"The process for the step '{step}' died ({died}).",
-        f"Run again with --debug to see all it prints. Its last lines:\n{tail}"
-        if tail
-        else "Run again with --debug to see all it prints.",
-    )
-
-
 class Conversation(Generic[C]):
-    """A child process that stays alive and answers one call after another.
+    """A child process that holds an instance of a class of EdgeZoo and calls its methods.
 
-    It holds an instance of a class of EdgeZoo and calls its methods: a JSON object a line in both
-    directions. It ends when its standard input does, and at once when its parent does.
+    Each line, in both directions, is a JSON object. The child ends when its standard input is
+    closed, and at once when its parent ends.
     """
 
     def __init__(
         self, partner: type[C], debug: bool = False, timeout_s: float | None = None
     ) -> None:
-        """Start a child that makes an instance of a class, without arguments.
+        """Start a child.
 
         Args:
-            partner: the class.
-            debug: let the child write to this terminal.
-            timeout_s: seconds after which a call without an answer ends the child; None for ever.
+            partner: the class; it is called without arguments.
+            debug: the child writes to this terminal.
+            timeout_s: seconds after which a call without a response kills the child; None for no
+                timeout.
         """
         self.timeout_s = timeout_s
         self._name = name_of(partner)
@@ -320,11 +309,11 @@ class Conversation(Generic[C]):
     def ask(
         self, method: Callable[Concatenate[C, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What a method of the class returns in the child.
+        """Call a method of the class in the child, and return its result.
 
         Raises:
-            EdgeZooError: whatever the child raised, of the same class.
-            CrashError: the child died, or did not answer in time and was killed.
+            EdgeZooError: the error that the child raised, of the same class.
+            CrashError: the child died, or did not respond in time and was killed.
         """
         arguments = _bound(method, (None, *args), kwargs)
         del arguments[next(iter(arguments))]  # self
@@ -338,7 +327,7 @@ class Conversation(Generic[C]):
             self._child.stdin.write(request.encode())
             self._child.stdin.flush()
         timer = threading.Timer(self.timeout_s or threading.TIMEOUT_MAX, _kill, [self._child])
-        timer.daemon = True  # an interrupt may come before it can be cancelled
+        timer.daemon = True  # an interrupt may come before it is cancelled
         timer.start()
         try:
             line = self._child.stdout.readline()
@@ -348,7 +337,7 @@ class Conversation(Generic[C]):
         if timed_out and not line.endswith(b"\n"):
             raise CrashError(
                 f"The process for the step '{method}' did not respond for {self.timeout_s:.0f} s "
-                "and was ended.",
+                "and was killed.",
                 "The device or its driver may hang: try again, or measure the other files alone.",
             )
         if not line.endswith(b"\n"):
@@ -359,7 +348,7 @@ class Conversation(Generic[C]):
         return facts["value"]
 
     def close(self) -> None:
-        """End the child, whatever it does."""
+        """Kill the child if it still runs, and release its resources."""
         _children.discard(self._child)
         if self._child.poll() is None:
             _kill(self._child)
@@ -381,10 +370,10 @@ class Conversation(Generic[C]):
 
 
 def _exit_with_parent(pipe: int = 0) -> None:
-    """End this child when the parent goes away, which holds the other end of a pipe.
+    """End this child when its parent, which holds the other end of a pipe, ends.
 
-    Linux then sends SIGIO, which ends a process at once; a thread that waits has to, elsewhere,
-    until a library's long call lets go of the interpreter.
+    Linux sends SIGIO, whose default action ends the process at once. Elsewhere a waiting thread
+    ends it as soon as a library's long call releases the interpreter.
     """
     with contextlib.suppress(OSError, AttributeError):
         fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
@@ -399,14 +388,14 @@ def _exit_with_parent(pipe: int = 0) -> None:
 
 
 def usage() -> Usage:
-    """CPU seconds and peak resident megabytes of this process so far."""
+    """Return the resources that this process has used so far."""
     return Usage(round(time.process_time(), 2), round(peak_rss_mb(), 1))
 
 
 def peak_rss_mb() -> float:
-    """Peak resident megabytes of this process.
+    """Return the peak resident megabytes of this process.
 
-    Linux starts `ru_maxrss` of a child at what its parent had, so /proc is asked there.
+    On Linux `ru_maxrss` of a child starts at its parent's value, so /proc is read instead.
     """
     with contextlib.suppress(OSError):
         status = Path("/proc/self/status").read_text()
@@ -420,7 +409,7 @@ def _error_facts(error: EdgeZooError) -> dict[str, Any]:
 
 
 def find(name: str) -> Any:
-    """What "edgezoo.module:name" names.
+    """Import the function or class "edgezoo.module:name".
 
     Raises:
         ValueError: it is not part of EdgeZoo.
@@ -432,12 +421,12 @@ def find(name: str) -> Any:
 
 
 def invoke(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Call a function with arguments that came as JSON; its result as JSON."""
+    """Call a function with arguments from JSON, and return its result as JSON."""
     return typed_json.encode(function(**typed_json.decode_arguments(function, arguments)))
 
 
 def _answered(work: Callable[[], Any]) -> dict[str, Any]:
-    """What the work returns as {"value": …}; an error that a user should read becomes facts."""
+    """Return the result of the work as {"value": …}, or an error for the user as {"error": …}."""
     try:
         return {"value": work()}
     except EdgeZooError as error:
@@ -454,7 +443,7 @@ def _answered(work: Callable[[], Any]) -> dict[str, Any]:
 
 
 def _converse(name: str) -> int:
-    """The child's side of a `Conversation`; what libraries print goes to standard error."""
+    """Run the child's side of a `Conversation`; output of libraries goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     partner = find(name)()
@@ -468,12 +457,12 @@ def _converse(name: str) -> int:
 
 
 def _main(request: Path, answer: Path) -> int:
-    asked = json.loads(request.read_text())
-    if asked.get("limits"):
-        confine(Limits(**asked["limits"]), map(Path, asked["writable"]))
+    asked = typed_json.decode(_Request, json.loads(request.read_text()))
+    if asked.limits:
+        confine(asked.limits, map(Path, asked.writable))
     _exit_with_parent()
-    facts = _answered(lambda: invoke(find(asked["function"]), asked["arguments"]))
-    facts["usage"] = asdict(usage())
+    facts = _answered(lambda: invoke(find(asked.function), asked.arguments))
+    facts["usage"] = typed_json.encode(usage())
     part = answer.with_suffix(".part")
     try:
         part.write_text(json.dumps(facts))
@@ -491,6 +480,5 @@ if __name__ == "__main__":
         code = _main(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # Libraries of native code sometimes crash while the interpreter takes them down; the
-    # answer is written, so nothing is left to do.
+    # The answer is written, and some native libraries crash while the interpreter unloads them.
     os._exit(code)

@@ -1,8 +1,7 @@
-"""Work on untrusted files, done in a process with limited resources.
+"""Work on untrusted files in a process with limited resources.
 
-A file that crashes its runtime, fills the memory or never ends takes that process with it; the
-caller gets one sentence. `edgezoo.system.limits` says what is limited, docs/security.md which
-commands do so.
+A file that crashes its runtime, exhausts the memory or hangs ends that process only; the caller
+gets one error. `edgezoo.system.limits` defines the limits, docs/security.md lists the commands.
 """
 
 from __future__ import annotations
@@ -43,15 +42,15 @@ def limits_for(
     device: str = "cpu",
     trust: bool = False,
 ) -> Limits:
-    """Limits for work on files.
+    """Return the limits for work on files.
 
     Args:
         paths: the files.
-        memory_gb: what a user allows instead of the default; 0 for no limit.
-        seconds: the same for the time between two signs of life.
-        jobs: images at a time, each with its own session; None for one a core.
+        memory_gb: the user's limit instead of the default; 0 for no limit.
+        seconds: the user's timeout between two heartbeats instead of the default.
+        jobs: images at a time, each with its own session; None for one per core.
         device: see `limits.for_files`.
-        trust: code in the file may run, so writing is not forbidden either.
+        trust: code in the file may run, so writing is allowed, too.
     """
     sessions = usable_cores() if jobs is None else jobs
     usual = for_files(paths, sessions=sessions, device=device)
@@ -64,12 +63,11 @@ class Sandbox:
     """A limited process for work on untrusted files.
 
     Attributes:
-        paths: the files, as errors name them.
-        limits: what the process may use.
-        writable: folders that it may write in; of a folder that does not exist, its nearest
-            parent that does.
-        progress: passed to the function as `progress`, and called here.
-        debug: let the process write to this terminal.
+        paths: the files, for error messages.
+        limits: limits of the process.
+        writable: folders that it may write to; for a missing folder its nearest existing parent.
+        progress: called here when the function calls its argument `progress`.
+        debug: the process writes to this terminal.
     """
 
     paths: tuple[Path, ...]
@@ -79,15 +77,15 @@ class Sandbox:
     debug: bool = False
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function of EdgeZoo within the limits, and return what it returns; see `run`."""
+        """Run a function of EdgeZoo within the limits, and return its result; see `run`."""
         return self.run(process.job(function, *args, **kwargs))
 
     def run(self, job: process.Job[T]) -> T:
-        """Carry out a call within the limits.
+        """Run a call within the limits.
 
         Raises:
-            EdgeZooError: whatever the function raised, of the same class.
-            DataError: a file made the process die or exceed its limits.
+            EdgeZooError: the error that the function raised, of the same class.
+            DataError: the process died or exceeded its limits.
         """
         open_to = [_existing(place) for place in self.writable]
         with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
@@ -105,12 +103,12 @@ class Sandbox:
 
 
 def call_with_usual_limits(function: str, files: list[str], arguments: dict[str, Any]) -> Any:
-    """Run a function within the usual limits of this machine, on behalf of another one.
+    """Run a function within this machine's default limits, for a call from another machine.
 
     Args:
-        function: "edgezoo.module:name"; takes "device", "trust" and perhaps "jobs".
+        function: "edgezoo.module:name"; it takes "device", "trust" and optionally "jobs".
         files: names of the arguments that hold paths of untrusted files.
-        arguments: of the function, as JSON.
+        arguments: keyword arguments as JSON.
     """
     given = [arguments[name] for name in files]
     paths = [p for value in given if value for p in (value if isinstance(value, list) else [value])]
@@ -125,30 +123,25 @@ def call_with_usual_limits(function: str, files: list[str], arguments: dict[str,
 
 
 def load_artifact(path: Path | str) -> Artifact:
-    """`registry.load_artifact`, done within the usual limits.
-
-    Raises:
-        EdgeZooError: see there.
-    """
+    """Call `registry.load_artifact` within the default limits."""
     return Sandbox((Path(path),), limits_for([Path(path)])).call(registry.load_artifact, path)
 
 
 def run(function: str, arguments: dict[str, Any], memory: int | None, note: Path | None) -> Any:
-    """What the limited process does; a defect of ours is reported as one, its traceback logged.
+    """Run a function in the limited process, and return its result as JSON.
+
+    A defect of EdgeZoo is reported as such, with its traceback in the log.
 
     Args:
         function: "edgezoo.module:name".
         arguments: keyword arguments as JSON.
-        memory: its limit in bytes, for messages.
+        memory: the limit in bytes, for messages.
         note: file that counts progress.
-
-    Returns:
-        What the function returned, as JSON.
     """
     called = process.find(function)
     given = typed_json.decode_arguments(called, arguments)
     if note is not None:
-        given["progress"] = _noter(note)
+        given["progress"] = _counter(note)
     try:
         facts = typed_json.encode(called(**given))
     except EdgeZooError:
@@ -175,31 +168,31 @@ def _existing(place: Path) -> str:
     return str(next(path for path in (whole, *whole.parents) if path.is_dir()))
 
 
-_TOO_MUCH = "{what} needs more memory than the {gib} that such files get."
-# How Python, the loader, OpenBLAS and C++ say that they were given no memory.
+_TOO_MUCH = "{what} needs more memory than {gib}, the limit for untrusted files."
+# Failed allocations as Python, the loader, OpenBLAS and C++ report them.
 _OUT_OF_MEMORY = ("memoryerror", "memory allocation", "allocate memory", "map segment", "bad_alloc")
 _MORE_MEMORY = "If you trust the files, allow more with --max-memory."
 
 
 def _gib(memory: int | None) -> str:
     if memory is None:
-        return "machine's"
+        return "the machine's memory"
     return f"{memory / 2**30:.1f} GiB" if memory >= 2**28 else f"{memory / 2**20:.1f} MiB"
 
 
 def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> EdgeZooError:
-    """What a dead process says of the files that it worked on."""
+    """Return the error for files whose process died."""
     code, names = error.returncode, ", ".join(map(str, paths))
-    said = f"{error.message} {error.hint}".lower()
-    if limits.memory is not None and any(word in said for word in _OUT_OF_MEMORY):
-        # Below some 100 MiB Python or a library ends before the file is looked at.
+    text = f"{error.message} {error.hint}".lower()
+    if limits.memory is not None and any(word in text for word in _OUT_OF_MEMORY):
+        # With less than about 100 MiB, Python or a library fails before it opens the file.
         what = f"Working on {names}"
         return DataError(_TOO_MUCH.format(what=what, gib=_gib(limits.memory)), _MORE_MEMORY)
     if code is None or code >= 0:
-        return error  # it ended by itself, which no file should bring about
+        return error  # the process exited by itself: a defect, not the file's fault
     if code == -signal.SIGALRM:
         return DataError(
-            f"Working on {names} came no further for {limits.timeout:.0f} s and was ended.",
+            f"Working on {names} made no progress for {limits.timeout:.0f} s and was killed.",
             "If you trust the file, allow more time with --max-seconds.",
         )
     if code == -signal.SIGKILL:
@@ -209,43 +202,43 @@ def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> E
         )
     return DataError(
         f"The process that worked on {names} died ({signal.Signals(-code).name}): the file is "
-        f"damaged, or asks for what its runtime cannot do or for more than {_gib(limits.memory)}.",
+        f"damaged, unsupported by its runtime, or needs more than {_gib(limits.memory)}.",
         f"Check where it came from. {_MORE_MEMORY}",
     )
 
 
-def _noter(note: Path) -> Progress:
-    """Counts in a file what it is told."""
+def _counter(note: Path) -> Progress:
+    """Return a function that counts progress in a file."""
     count = 0
-    place = os.open(note, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = os.open(note, os.O_WRONLY | os.O_CREAT, 0o600)
 
-    def tell(more: int) -> None:
+    def advance(more: int) -> None:
         nonlocal count
         alive()
         count += more
-        os.pwrite(place, count.to_bytes(8, "little"), 0)
+        os.pwrite(descriptor, count.to_bytes(8, "little"), 0)
 
-    return tell
+    return advance
 
 
 @contextlib.contextmanager
 def _relayed(note: Path, progress: Progress | None) -> Iterator[None]:
-    """Tell `progress` what is counted in the file meanwhile."""
+    """Report the progress counted in the file until the block ends."""
     if progress is None:
         yield
         return
-    told, ended = 0, threading.Event()
+    reported, ended = 0, threading.Event()
 
-    def look() -> None:
-        nonlocal told
+    def report() -> None:
+        nonlocal reported
         with contextlib.suppress(OSError):
             count = int.from_bytes(note.read_bytes()[:8], "little")
-            progress(count - told)
-            told = count
+            progress(count - reported)
+            reported = count
 
     def watch() -> None:
         while not ended.wait(_POLL_S):
-            look()
+            report()
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -254,4 +247,4 @@ def _relayed(note: Path, progress: Progress | None) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
-        look()
+        report()

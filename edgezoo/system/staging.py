@@ -1,10 +1,10 @@
-"""Nothing half-written: files are made in a hidden folder beside their place, then renamed.
+"""Write files in a hidden folder next to their destination, then rename them.
 
-    DIR/.edgezoo-NAME/        locked while whoever makes NAME lives
-    DIR/.edgezoo-NAME/xxxx/   where it is made; another one each time, so that what a killed
-                              process's child still writes does not get into the next attempt
+    DIR/.edgezoo-NAME/        locked by the process that writes NAME
+    DIR/.edgezoo-NAME/xxxx/   the stage; each attempt has its own, so that the child of a killed
+                              process does not write into the next attempt
 
-A kill leaves the hidden folder behind, unlocked; whoever works in DIR next removes it.
+A killed process leaves an unlocked folder; the next process that writes to DIR removes it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 _PREFIX = ".edgezoo-"
-# Whoever sweeps up, or is just done, holds a lock for milliseconds.
+# A process that removes orphans, or is finishing, holds a lock for milliseconds.
 _TRIES, _PAUSE_S = 10, 0.02
 
 
 @contextlib.contextmanager
 def staging(output: Path, name: str) -> Iterator[Path]:
-    """A folder inside `output` that is gone afterwards, whatever happens.
+    """Create a temporary folder inside `output`, and remove it in any case.
 
     Args:
-        output: where the finished files will go; made where it is not there.
-        name: what is being made; one process at a time makes it there.
+        output: folder of the finished files; created if missing.
+        name: what is written; one process at a time writes it there.
 
     Raises:
-        DataError: the output folder cannot be made or written, or the disk is full.
-        UsageError: another process is making it there.
+        DataError: the output folder cannot be created or written, or the disk is full.
+        UsageError: another process is writing it there.
     """
-    made = not output.exists()
+    created = not output.exists()
     place = output / f"{_PREFIX}{name}"
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def staging(output: Path, name: str) -> Iterator[Path]:
     except OSError as error:
         raise DataError(
             f"The output folder {output} cannot be written: {error.strerror}.",
-            "Choose another one with --output.",
+            "Choose another folder with --output.",
         ) from error
     if lock is None:
         raise UsageError(
@@ -63,33 +63,37 @@ def staging(output: Path, name: str) -> Iterator[Path]:
     try:
         yield Path(tempfile.mkdtemp(dir=place))
     except OSError as error:
-        # numpy tells only how much it could write of what.
-        short = "requested and" in str(error)
-        reason = os.strerror(errno.ENOSPC) if short else error.strerror or str(error)
-        raise DataError(
-            f"{error.filename or output / name} cannot be read or written: {reason}.",
-            "Free some space or choose another folder with --output.",
-        ) from error
+        raise _cannot_write(output / name, error) from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
         os.close(lock)
-        if made:
+        if created:
             with contextlib.suppress(OSError):
-                output.rmdir()  # only where nothing came of it
+                output.rmdir()  # succeeds only if it is empty
+
+
+def _cannot_write(target: Path, error: OSError) -> DataError:
+    # On a full disk numpy states only how many items it has written: "5 requested and 3 written".
+    short = "requested and" in str(error)
+    reason = os.strerror(errno.ENOSPC) if short else error.strerror or str(error)
+    return DataError(
+        f"{error.filename or target} cannot be read or written: {reason}.",
+        "Free some space or choose another folder with --output.",
+    )
 
 
 def _claimed(place: Path) -> int | None:
-    """Make a folder and lock it; None where another process holds it.
+    """Create and lock a folder; return None if another process holds it.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     gone = None
     for _ in range(_TRIES):
         try:
             place.mkdir(exist_ok=True)
             lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError as error:  # its last holder removed it just now
+        except FileNotFoundError as error:  # its last holder has just removed it
             gone = error
         else:
             gone = None
@@ -97,16 +101,16 @@ def _claimed(place: Path) -> int | None:
                 return lock
             os.close(lock)
         time.sleep(_PAUSE_S)
-    if gone is not None:  # nor can it be made, as in /proc
+    if gone is not None:  # it cannot be created at all, as in /proc
         raise gone
     return None
 
 
 def _lock(folder: int) -> bool:
-    """Whether an open folder could be locked.
+    """Lock an open folder, and return whether no other process holds the lock.
 
-    The kernel lets go of the lock when the process ends, however that happens. File systems that
-    cannot lock a folder, such as some of networks, do without.
+    The kernel releases the lock when the process ends. File systems that cannot lock a folder, such
+    as some network file systems, work without a lock.
     """
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -118,7 +122,7 @@ def _lock(folder: int) -> bool:
 
 
 def _still_there(place: Path, opened: int) -> bool:
-    """Whether an open folder is the one of that name, and not one that was removed meanwhile."""
+    """Return whether an open folder still has that name, and was not removed meanwhile."""
     try:
         return os.path.samestat(place.stat(), os.fstat(opened))
     except FileNotFoundError:
@@ -126,7 +130,7 @@ def _still_there(place: Path, opened: int) -> bool:
 
 
 def _remove_orphans(output: Path) -> None:
-    """Stages of processes that were killed before they could clean up."""
+    """Remove the stages of killed processes."""
     for place in output.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             opened = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -138,10 +142,10 @@ def _remove_orphans(output: Path) -> None:
 
 
 def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """A new array in an .npy file, mapped into memory, with room on the disk for all of it.
+    """Map a new .npy file into memory, with all of its disk space reserved.
 
-    Without that a full disk is found out when a page of the file is first written to, and the
-    kernel ends the process (SIGBUS).
+    Without the reservation a full disk shows when a page is first written, and the kernel ends the
+    process (SIGBUS).
 
     Raises:
         OSError: the disk is full.
@@ -161,14 +165,14 @@ def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap
 
 
 def publish(steps: Sequence[tuple[Path | None, Path]]) -> None:
-    """Move finished files to their place, each in one step and one after the other.
+    """Rename finished files to their destinations, one after the other.
 
-    All of them, also where Ctrl-C or SIGTERM comes in between. What they hold is on the disk
-    before the first has its name.
+    All files are renamed even if Ctrl-C or SIGTERM interrupts. Their content is flushed to the disk
+    before the first rename.
 
     Args:
-        steps: (finished file, its place), on one file system; None in place of the file removes
-            what has the place.
+        steps: (finished file, destination) on one file system; None instead of the file removes
+            the destination.
     """
     for source, _ in steps:
         if source is not None:
@@ -181,7 +185,7 @@ def publish(steps: Sequence[tuple[Path | None, Path]]) -> None:
             source, place = left[0]
             if source is None:
                 place.unlink(missing_ok=True)
-            elif source.exists():  # not when the interrupt came right behind the rename
+            elif source.exists():  # it does not if the interrupt came right after the rename
                 source.replace(place)
             left.popleft()
 

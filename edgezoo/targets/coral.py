@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgezoo.core.errors import RefusedError
 from edgezoo.core.protocols import Compilation, CpuOp, Placement, Target
+from edgezoo.formats import operators
 from edgezoo.targets import _edgetpu_compiler, _network
 from edgezoo.targets._edgetpu_rules import refusal
 from edgezoo.targets._network import Operation
@@ -17,7 +18,7 @@ _ON_CHIP_BYTES = 8 << 20
 _BYTES_PER_CHANNEL = 26
 # Position of a tensor relative to the one subgraph.
 _BEFORE, _INSIDE, _AFTER = range(3)
-_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+_LAYERS = (*operators.TFLITE, "TRANSPOSE_CONV")
 
 
 def place(path: Path) -> Placement:

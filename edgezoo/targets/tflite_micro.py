@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgezoo.core.protocols import CpuOp, Placement, Target
+from edgezoo.formats import operators
 from edgezoo.targets import _network
 from edgezoo.targets._network import Operation
 
@@ -23,7 +24,6 @@ UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
 """
 _KERNELS = frozenset(_NAMES.split())
 _QUANTIZED = ("int8", "uint8", "int16")
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 def place(path: Path) -> Placement:
@@ -49,7 +49,7 @@ def _refusal(op: Operation) -> str | None:
         return "has no kernel in TensorFlow Lite for Microcontrollers"
     if op.name == "DEQUANTIZE" and op.inputs[0] and op.inputs[0].dtype not in _QUANTIZED:
         return f"takes {op.inputs[0].dtype}; its kernel takes int8, uint8 and int16"
-    if op.name in _WEIGHTED and any(t.dtype == "uint8" for t in op.constants):
+    if op.name in operators.TFLITE and any(t.dtype == "uint8" for t in op.constants):
         return "has uint8 weights of the older scheme; microcontroller kernels take int8"
     if any(length < 0 for tensor in op.activations for length in tensor.shape):
         return "has a size that is not fixed"

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 from edgezoo.runtimes import litert
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 # Operations that may precede the first layer: conversion of the input type, normalization.
 _ENTRY = {"QUANTIZE", "SUB", "MUL", "ADD"}
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
@@ -34,7 +33,7 @@ class LiteRtAnatomy:
         graph = model.subgraphs[0]
         layers = {}
         for op in graph.operators:
-            if tflite_flatbuffer.op_name(model, op) in _WEIGHTED:
+            if tflite_flatbuffer.op_name(model, op) in operators.TFLITE:
                 constants = _constants(model, [graph.tensors[int(i)] for i in op.inputs if i >= 0])
                 if constants is not None:
                     layers[_name(graph, int(op.outputs[0]))] = constants

@@ -12,13 +12,13 @@ import numpy as np
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
 from edgezoo.core.errors import MissingError, RefusedError
+from edgezoo.formats import operators
 from edgezoo.runtimes import onnxruntime as runtime
 from edgezoo.runtimes._onnx_layers import INTEGER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WEIGHTED = {"Conv", "Gemm", "MatMul"}
 _MOVING = {"Transpose", "Reshape"}
 
 
@@ -32,7 +32,7 @@ class OnnxAnatomy:
         graph.require_qdq(path)
         layers = {}
         for node in graph.nodes:
-            if node.op_type not in _WEIGHTED:
+            if node.op_type not in operators.ONNX:
                 continue
             constants = _constants(graph, node)
             if constants is not None:
@@ -124,7 +124,7 @@ class _Graph:
         """
         kinds = {node.op_type for node in self.nodes}
         integer = sorted(kinds & set(INTEGER))
-        if integer or not kinds & _WEIGHTED:
+        if integer or not kinds & set(operators.ONNX):
             raise RefusedError(
                 f"{path} cannot be explained: "
                 + (f"it computes with {', '.join(integer)}" if integer else "it has no layer")
@@ -178,7 +178,7 @@ class _Graph:
 
         Multiplications with computed matrices come first in a file that resizes its input.
         """
-        weighted = [node for node in self.nodes if node.op_type in _WEIGHTED]
+        weighted = [node for node in self.nodes if node.op_type in operators.ONNX]
         layers = [node for node in weighted if self.dequantized(node.input[1])[0] is not None]
         name = (layers or weighted)[0].input[0]
         while name in self.producers and self.producers[name].op_type in _MOVING:

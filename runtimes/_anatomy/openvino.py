@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
+from edgezoo.formats import operators
 from edgezoo.runtimes import openvino as runtime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WEIGHTED = {"Convolution", "GroupConvolution", "MatMul"}
 _MOVING = {"Transpose", "Reshape"}
 
 
@@ -29,7 +29,7 @@ class OpenVinoAnatomy:
         ops = runtime.read_model(path).get_ordered_ops()
         layers = {}
         for op in ops:
-            constants = _constants(op) if op.get_type_name() in _WEIGHTED else None
+            constants = _constants(op) if op.get_type_name() in operators.OPENVINO else None
             if constants is not None:
                 for name in _layer_names(op):
                     layers[name] = constants
@@ -91,7 +91,7 @@ def _key(port: Any) -> tuple[str, int]:
 
 def _entrance(ops: list[Any]) -> Any:
     """Return the port that the first weighted layer reads, before any transpose."""
-    first = next(op for op in ops if op.get_type_name() in _WEIGHTED)
+    first = next(op for op in ops if op.get_type_name() in operators.OPENVINO)
     port = first.input_value(0)
     while port.get_node().get_type_name() in _MOVING:
         port = port.get_node().input_value(0)

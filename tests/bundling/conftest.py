@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import Ended, Exported, Trained, environment, made_once, run_cli
 from tests.support.hidden import SITECUSTOMIZE
+from tests.support.processes import PATIENCE
 
 # A device has numpy, Pillow and one TFLite runtime, and nothing of EdgeZoo.
 ABSENT = "edgezoo,click,tensorflow,keras,onnx,onnxruntime,openvino,nncf,scipy,h5py,rich,flatbuffers"
@@ -36,7 +37,7 @@ def on_device(folder: Path, program: Path, *arguments: str | Path, absent: str =
         text=True,
         cwd=folder,
         env={**environment(), "PYTHONPATH": str(folder), "HIDDEN_PACKAGES": f"{ABSENT},{absent}"},
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     return Ended(ended.returncode, ended.stdout, ended.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgezoo.core.protocols import TensorInfo
 from edgezoo.inference.predict import to_input
 from tests.bundling.conftest import tree
 from tests.conftest import Exported, run_cli
+from tests.support import needs
 
 CONTRACT = InputContract(
     model="m", precision="int8", input_size=16, preprocessing="tf", input_kind="normalized",
@@ -25,15 +25,11 @@ CONTRACT = InputContract(
 
 def _run(work: Path, sources: Path, name: str, main: str) -> bytes:
     """Compile a program with the sources of a model, and give what it prints."""
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("gcc is missing")
-        pytest.skip("needs gcc")
+    needs.require("gcc")
     (work / "main.c").write_text(main)
     files = [str(sources / f"{name}{end}.c") for end in ("", "_golden")]
     subprocess.run(
-        [compiler, "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{sources}",
+        ["gcc", "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{sources}",
          "main.c", *files, "-lm", "-o", "main"],
         cwd=work, check=True,
     )  # fmt: skip

@@ -25,8 +25,8 @@ Ranges = dict[str, tuple[float, float]]
 
 @pytest.fixture(scope="module")
 def inputs(trained: Trained) -> NDArray[np.float32]:
-    pictures = [load_pixels(path, 32) for path in find_images(trained.calibration)[:64]]
-    return np.stack(pictures).astype(np.float32)
+    images = [load_pixels(path, 32) for path in find_images(trained.calibration)[:64]]
+    return np.stack(images).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,11 @@ def _rounded_up(weights: NDArray[np.float32], axis: int, *_: object) -> NDArray[
 def test_less_is_lost_at_the_logits(
     plain: Path, inputs: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The biases alone, on pictures that they were not fitted to, where all weights are rounded up.
+    """The biases alone, on images that they were not fitted to, where all weights are rounded up.
 
-    How far nearest levels are off in the mean depends on the training.
+    How far the nearest values are off in the mean depends on the training.
     """
-    monkeypatch.setattr(bias_correction, "choose_levels", lambda *_: None)
+    monkeypatch.setattr(bias_correction, "quantize_weights", lambda *_: None)
     for module in (bias_correction, sys.modules[__name__]):
         monkeypatch.setattr(module, "round_weights", _rounded_up)
     path = tmp_path / "corrected.tflite"
@@ -107,7 +107,7 @@ def test_what_clips_does_not_count() -> None:
 
 
 def test_a_spoilt_layer_is_the_most_harmful(plain: Path, inputs: NDArray[np.float32]) -> None:
-    """A range a hundred times too wide leaves a layer two or three levels."""
+    """A range a hundred times too wide leaves a layer two or three values."""
     network = StepwiseNetwork(plain)
     layer = [step for step in network.steps if step.kind == "DEPTHWISE_CONV_2D"][5]
     ranges = _ranges(plain, inputs)

@@ -1,4 +1,4 @@
-"""Cross-layer equalization changes no answer and levels the channels."""
+"""Cross-layer equalization keeps the output and makes ranges of channels alike."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_answers_stay_and_channels_are_levelled(
     source = exported.path("tflite", "float32")
     path = tmp_path / "equal.tflite"
     path.write_bytes(source.read_bytes())
-    pairs = equalization.equalize(path, pixels, lambda picture: picture.astype(np.float32))
+    pairs = equalization.equalize(path, pixels, lambda image: image.astype(np.float32))
     assert pairs == 27  # every neighbour of MobileNet's 28 layers: at 32 px nothing is averaged
     assert np.abs(_run(path, pixels) - _run(source, pixels)).max() < 1e-4
     assert _worst_spread(path) < 0.7 * _worst_spread(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,21 @@ import pytest
 from PIL import Image
 
 from edgezoo.calibration import fingerprints, sources
+from edgezoo.core import typed_json
+from edgezoo.core.calibration_metadata import CalibrationMetadata
 
 SIZE = 32
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pictures")
+    root = tmp_path_factory.mktemp("images")
     for i in range(40):
         Image.new("RGB", (37, 37), (i, 2 * i, 255 - i)).save(root / f"{i}.png")
     return root
 
 
-def _found(metadata: dict[str, object], paths: list[Path]) -> list[str] | None:
+def _found(metadata: CalibrationMetadata, paths: list[Path]) -> list[str] | None:
     found = fingerprints.overlapping(metadata, paths, SIZE)
     return None if found is None else [path.name for path in found]
 
@@ -60,8 +63,8 @@ def test_too_few_images_verify_on_themselves(folder: Path) -> None:
     assert sources.shared_images(chosen, held) == len(held.names) == 16
 
 
-def test_array_is_told_by_its_pixels(folder: Path, tmp_path: Path) -> None:
-    """The pictures need no resampling but their crop: 37 px to 32 px."""
+def test_array_is_recognized_by_its_pixels(folder: Path, tmp_path: Path) -> None:
+    """The images need no resampling but their crop: 37 px to 32 px."""
     paths = sorted(folder.iterdir())
     pixels = np.stack([np.asarray(Image.open(p).convert("RGB"))[2:34, 2:34] for p in paths[:10]])
     np.savez(tmp_path / "pixels.npz", pixels)
@@ -71,20 +74,20 @@ def test_array_is_told_by_its_pixels(folder: Path, tmp_path: Path) -> None:
     assert sources.shared_images(chosen, held) == 0
 
 
-def test_drawn_pictures_and_old_files(folder: Path) -> None:
+def test_synthetic_images_and_old_files(folder: Path) -> None:
     paths = sorted(folder.iterdir())
-    drawn, _ = sources.choose("synthetic", SIZE, 2, 2, seed=0)
-    assert "fingerprints" not in sources.metadata(drawn, SIZE)
-    assert _found(sources.metadata(drawn, SIZE), paths) == []
+    made, _ = sources.choose("synthetic", SIZE, 2, 2, seed=0)
+    assert sources.metadata(made, SIZE).fingerprints is None
+    assert _found(sources.metadata(made, SIZE), paths) == []
     old = sources.metadata(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
-    del old["fingerprints"]
-    assert _found(old, paths) is None
+    assert _found(replace(old, fingerprints=None), paths) is None
 
 
 def test_unreadable_image_is_no_overlap(folder: Path, tmp_path: Path) -> None:
     metadata = sources.metadata(sources.choose(str(folder), SIZE, 5, 5, seed=0)[0], SIZE)
-    (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    metadata["fingerprints"]["of"] = "pixels"
+    (tmp_path / "bad.jpg").write_bytes(b"not an image")
+    assert metadata.fingerprints is not None
+    metadata = replace(metadata, fingerprints=replace(metadata.fingerprints, of="pixels"))
     assert _found(metadata, [tmp_path / "bad.jpg", tmp_path / "none.jpg"]) == []
 
 
@@ -94,4 +97,4 @@ def test_metadata_stays_small_and_tells_no_order() -> None:
     packed = fingerprints.pack(prints, "file")
     assert packed == fingerprints.pack(reversed(prints), "file")
     assert packed == fingerprints.pack(prints * 2, "file")
-    assert len(json.dumps(packed)) < 3500
+    assert len(json.dumps(typed_json.encode(packed))) < 3500

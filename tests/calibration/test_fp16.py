@@ -1,4 +1,4 @@
-"""float16 numbers that keep the mean of what a layer gives."""
+"""float16 numbers that keep the mean of a layer's output."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from edgezoo.images.preprocessing import find_images, load_pixels
 from tests.conftest import Exported, Trained
 
 
-def test_shares_out_what_a_bias_loses() -> None:
+def test_weights_compensate_for_a_rounded_bias() -> None:
     """Weights of inputs with a mean do; of inputs that only vary, hardly any."""
     rng = np.random.default_rng(0)
     weights = rng.normal(0, 0.05, (8, 3, 3, 32)).astype(np.float32)
     half = weights.astype(np.float16)
     rest = rng.uniform(-5e-4, 5e-4, 8)
-    steady = fp16._Inputs(np.full(32, 2.0), np.full(32, 0.1))
-    chosen = fp16._shared_out(weights, half, rest, steady, 0)
+    steady = np.full(32, 2.0), np.full(32, 0.1)
+    chosen = fp16._compensate(weights, half, rest, steady, 0)
     gained = ((chosen.astype(np.float64) - half) * 2.0).sum((1, 2, 3))
     assert np.abs(rest - gained).max() < 2e-5
     assert 0 < (chosen != half).sum() < 0.2 * half.size
     neighbours = np.nextafter(half, np.where(weights > half, np.inf, -np.inf).astype(np.float16))
     assert ((chosen == half) | (chosen == neighbours)).all()
-    noisy = fp16._Inputs(np.full(32, 1e-3), np.full(32, 100.0))
-    assert (fp16._shared_out(weights, half, rest, noisy, 0) != half).mean() < 0.005
+    noisy = np.full(32, 1e-3), np.full(32, 100.0)
+    assert (fp16._compensate(weights, half, rest, noisy, 0) != half).mean() < 0.005
 
 
 def _logits(path: Path, inputs: NDArray[np.float32], half: bool = False) -> NDArray[np.float32]:
@@ -48,11 +48,11 @@ def _logits(path: Path, inputs: NDArray[np.float32], half: bool = False) -> NDAr
 def test_loses_less_than_the_nearest_numbers(
     exported: Exported, trained: Trained, tmp_path: Path
 ) -> None:
-    """On other pictures than those that the means are from."""
+    """On other images than those that the means are from."""
     plain, rounded = exported.path("tflite", "float32"), tmp_path / "rounded.tflite"
-    pictures = [load_pixels(path, 32) for path in find_images(trained.calibration)[:32]]
+    images = [load_pixels(path, 32) for path in find_images(trained.calibration)[:32]]
     layers = fp16.round_to_fp16(
-        plain, rounded, np.stack(pictures), lambda pixels: pixels.astype(np.float32)
+        plain, rounded, np.stack(images), lambda pixels: pixels.astype(np.float32)
     )
     assert layers == 28
     network = StepwiseNetwork(rounded)
@@ -61,8 +61,8 @@ def test_loses_less_than_the_nearest_numbers(
             for tensor in (step.weights, step.bias):
                 values = network.constant(tensor)
                 assert (values == values.astype(np.float16)).all()
-    pictures = [load_pixels(path, 32) for path in find_images(trained.test)[:64]]
-    inputs = np.stack(pictures).astype(np.float32)
+    images = [load_pixels(path, 32) for path in find_images(trained.test)[:64]]
+    inputs = np.stack(images).astype(np.float32)
     exact = _logits(plain, inputs)
     nearest, kept = (
         (found - exact).astype(np.float64)

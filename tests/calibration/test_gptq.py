@@ -18,10 +18,10 @@ from tests.conftest import Exported, Trained
 def layers(
     exported: Exported, trained: Trained
 ) -> tuple[StepwiseNetwork, list[tuple[Step, NDArray[np.float32]]]]:
-    """The network, and each layer with what enters it on 32 pictures."""
+    """The network, and each layer with what enters it on 32 images."""
     network = StepwiseNetwork(exported.path("tflite", "float32"))
-    pictures = [load_pixels(path, 32) for path in find_images(trained.calibration)[:32]]
-    values = {network.input: np.stack(pictures).astype(np.float32)}
+    images = [load_pixels(path, 32) for path in find_images(trained.calibration)[:32]]
+    values = {network.input: np.stack(images).astype(np.float32)}
     found = []
     for step in network.steps:
         if step.weights is not None:
@@ -47,7 +47,7 @@ def test_loses_less_than_the_nearest_level(
     ratios = []
     for step, inputs in found:
         assert step.weights is not None
-        chosen = gptq.choose_levels(network, step, inputs, Recipe(grid=grid))
+        chosen = gptq.quantize_weights(network, step, inputs, Recipe(grid=grid))
         if chosen is None:
             assert grid == "pair-safe" and step.index < 3  # the first layer has three channels
             continue
@@ -65,21 +65,21 @@ def test_stays_on_the_grid(
     network, found = layers
     for step, inputs in found:
         assert step.weights is not None
-        chosen = gptq.choose_levels(network, step, inputs, Recipe(grid=grid))
+        chosen = gptq.quantize_weights(network, step, inputs, Recipe(grid=grid))
         if chosen is None:
             continue
         weights, scales = chosen
         shape = [1] * weights.ndim
         shape[step.channel_axis] = -1
-        levels = weights / scales.reshape(shape)
-        assert np.abs(levels - np.rint(levels)).max() < 1e-3
-        assert np.abs(levels).max() < 127.001
+        quantized = weights / scales.reshape(shape)
+        assert np.abs(quantized - np.rint(quantized)).max() < 1e-3
+        assert np.abs(quantized).max() < 127.001
         if grid == "full":  # the quantizer derives the same scale from the largest weight
             others = tuple(i for i in range(weights.ndim) if i != step.channel_axis)
             live = np.abs(weights).max(others) > 0
-            assert np.abs(np.abs(levels).max(others)[live] - 127).max() < 1e-3
+            assert np.abs(np.abs(quantized).max(others)[live] - 127).max() < 1e-3
         elif step.kind == "CONV_2D":
-            sums = np.rint(levels).reshape(len(levels), -1, 2)
+            sums = np.rint(quantized).reshape(len(quantized), -1, 2)
             assert np.maximum(sums, 0).sum(-1).max() <= 128
             assert np.minimum(sums, 0).sum(-1).min() >= -128
 

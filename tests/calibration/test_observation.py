@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgezoo.calibration.observation import UNSTABLE, NetworkInput, stability_of
+from edgezoo.core.calibration_metadata import Stability
 from edgezoo.core.spec import NORMALIZATIONS
 from edgezoo.images.preprocessing import normalize
 from tests.conftest import Ended, Trained
@@ -21,9 +22,9 @@ def test_few_images_are_less_stable_than_many() -> None:
     names = [f"t{i}" for i in range(40)]
     few, many = (stability_of(names, 0 * highs[:n], highs[:n]) for n in (4, 512))
     assert few is not None and many is not None
-    assert few["halves"] == 2 and many["halves"] == 256
-    assert few["score"] < UNSTABLE < many["score"]
-    assert few["median"] > 2 * many["median"]
+    assert few.halves == 2 and many.halves == 256
+    assert few.score < UNSTABLE < many.score
+    assert few.median > 2 * many.median
     assert stability_of(names, highs[:1], highs[:1]) is None
 
 
@@ -31,7 +32,7 @@ def test_halves_that_differ_are_named() -> None:
     lows, highs = np.zeros((8, 3)), np.ones((8, 3))
     highs[4:, 1] = 4
     found = stability_of(["a", "b", "c"], lows, highs)
-    assert found == {"halves": 4, "score": 0.25, "median": 0.0, "worst_tensor": "b"}
+    assert found == Stability(4, 0.25, 0.0, "b")
 
 
 def test_halves_of_one_width_that_lie_apart_are_not_alike() -> None:
@@ -39,7 +40,7 @@ def test_halves_of_one_width_that_lie_apart_are_not_alike() -> None:
     lows = np.array([[0.0, 0.0, -1.0], [-6.0, -2.0, -1.0]])
     highs = np.array([[6.0, 6.0, -1.0], [0.0, 4.0, -1.0]])
     found = stability_of(["apart", "shifted", "constant"], lows, highs)
-    assert found == {"halves": 1, "score": 0.0, "median": 0.5, "worst_tensor": "apart"}
+    assert found == Stability(1, 0.0, 0.5, "apart")
 
 
 @pytest.mark.parametrize("mode", NORMALIZATIONS)

@@ -1,4 +1,4 @@
-"""Which pictures calibrate and which verify: repeatable, spread over classes, kept apart."""
+"""Which images calibrate and which verify: repeatable, spread over classes, kept apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = 32
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten classes of very different size, 120 pictures, each of its own colour."""
+    """Ten classes of very different size, 120 images, each of its own colour."""
     root = tmp_path_factory.mktemp("classes")
     counts = [57, 21, 13, 9, 6, 5, 4, 2, 2, 1]
     number = 0
@@ -60,7 +60,7 @@ def test_spread_over_classes(folder: Path, count: int) -> None:
     assert chosen.pixels.shape == (count, SIZE, SIZE, 3) and chosen.pixels.dtype == np.uint8
 
 
-def test_held_out_pictures_are_others(folder: Path) -> None:
+def test_held_out_images_are_others(folder: Path) -> None:
     chosen, held = sources.choose(str(folder), SIZE, 60, 30, seed=0)
     assert (len(chosen.names), len(held.names)) == (60, 30)
     assert not set(chosen.names) & set(held.names)
@@ -109,29 +109,29 @@ def test_metadata(folder: Path, tmp_path: Path) -> None:
     stored = sources.store(chosen, SIZE, tmp_path, "calibration")
     assert stored.count == 20
     facts = stored.metadata
-    assert (facts["source"], facts["count"], facts["seed"]) == ("folder", 20, 7)
-    assert facts["list_sha256"] == sources.list_hash(chosen.names)
+    assert (facts.source, facts.count, facts.seed) == ("folder", 20, 7)
+    assert facts.list_sha256 == sources.list_hash(chosen.names)
     opened = sources.open_images(stored.path)
     assert opened.metadata == facts
     np.testing.assert_array_equal(np.stack(list(opened.pixels())), chosen.pixels)
 
 
-def test_unreadable_pictures(folder: Path, tmp_path: Path) -> None:
+def test_unreadable_images(folder: Path, tmp_path: Path) -> None:
     root = tmp_path / "mixed"
     root.mkdir()
     for i in range(38):
         Image.new("RGB", (40, 40), (i, i, i)).save(root / f"{i:02}.png")
     for i in range(2):
-        (root / f"bad{i}.jpg").write_bytes(b"no picture")
+        (root / f"bad{i}.jpg").write_bytes(b"not an image")
     chosen, _ = sources.choose(str(root), SIZE, 100, 5, seed=0)
     assert (len(chosen.names), chosen.unreadable, chosen.classes) == (38, 2, None)
     for i in range(2, 10):
-        (root / f"bad{i}.jpg").write_bytes(b"no picture")
+        (root / f"bad{i}.jpg").write_bytes(b"not an image")
     with pytest.raises(DataError, match="10 of 48"):
         sources.choose(str(root), SIZE, 100, 5, seed=0)
 
 
-def test_synthetic_pictures_that_verify_are_others() -> None:
+def test_synthetic_images_that_verify_are_others() -> None:
     chosen, held = sources.choose("synthetic", SIZE, 6, 4, seed=0)
     assert chosen.source == held.source == "synthetic"
     assert (len(chosen.pixels), len(held.pixels)) == (6, 4)

@@ -14,6 +14,7 @@ from PIL import Image
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
 from tests.support.foreign import strip_contract
 from tests.support.hidden import SITECUSTOMIZE
+from tests.support.processes import PATIENCE
 
 SMALL = ("export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--format", "tflite")
 INT8 = (*SMALL, "--weights", "random", "--int8")
@@ -171,8 +172,9 @@ def _limited(limit: int, *arguments: str | Path) -> Ended:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment(PYTHONDONTWRITEBYTECODE="1"),
-        timeout=120,
+        # Nor could coverage.
+        env=environment(PYTHONDONTWRITEBYTECODE="1", COVERAGE_PROCESS_START=""),
+        timeout=PATIENCE,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )

@@ -7,23 +7,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Trained, environment, run_cli
-from tests.support.processes import alive, children_of
-
-
-def _until(condition: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
+from tests.support.processes import PATIENCE, alive, children_of, until
 
 
 def _stage(output: Path) -> list[Path]:
@@ -63,18 +53,18 @@ def test_signal_in_the_middle(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        assert _until(lambda: MOMENTS[moment](output), 90), "the moment never came"
-        assert _until(lambda: children_of(process.pid), 20), "no child ever ran"
+        assert until(lambda: MOMENTS[moment](output)), "the moment never came"
+        assert until(lambda: children_of(process.pid)), "no child ever ran"
         children = children_of(process.pid)
         process.send_signal(number)
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert process.returncode == code, stderr
     assert stdout == ""
     assert len(stderr.strip().splitlines()) == 1 and stderr.strip().startswith(word), stderr
     assert not output.exists(), "no artifact, no manifest, no stage, no empty folder"
-    assert _until(lambda: not any(map(alive, children)), 5), "a child outlived its parent"
+    assert until(lambda: not any(map(alive, children))), "a child outlived its parent"
     assert list(scratch.iterdir()) == [], "scratch folders are gone too"
 
 
@@ -91,12 +81,12 @@ def test_children_end_when_the_parent_is_killed(
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        assert _until(lambda: _stage(output) and children_of(process.pid), 60)
+        assert until(lambda: _stage(output) and children_of(process.pid))
         children = children_of(process.pid)
     finally:
         process.kill()
         process.wait()
-    assert _until(lambda: not any(map(alive, children)), 5), "also within a library's long call"
+    assert until(lambda: not any(map(alive, children))), "also within a library's long call"
     assert _stage(output)
     assert list(scratch.iterdir()) == [], "what the children leave is on the stage"
     again = run_cli("export", *trained.options, "-o", output, "--format", "tflite")

@@ -15,6 +15,7 @@ from PIL import Image
 
 from edgezoo.images.preprocessing import find_images
 from tests.conftest import ROOT, SHARED, made_once, run_cli
+from tests.support import needs
 from tests.support.client_env import Client, client
 
 SIZE = 160
@@ -124,6 +125,7 @@ def untrained(common: Path) -> Callable[[str, str], Path]:
 
 @pytest.fixture(scope="session")
 def mediapipe(common: Path) -> Client:
+    needs.require("libGL.so.1")
     return client("mediapipe", common)
 
 

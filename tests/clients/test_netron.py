@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FORMATS, Exported
-from tests.support.browser import chromium
+from tests.support.browser import chromium, new_context
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,14 @@ def opened(browser: Any) -> Iterator[Any]:
         address = netron.start(str(path), browse=False)
         places.append(address)
         own = f"http://{address[0]}:{address[1]}/"
-        context = browser.new_context()
+        context = new_context(browser)
         context.add_cookies([{"name": "consent", "value": "1", "url": own}])
         # It counts its users elsewhere; nothing but the file is wanted here.
         context.route(lambda url: not url.startswith(own), lambda route: route.abort())
         page, errors = context.new_page(), []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(own)
-        page.wait_for_selector("body.default .node, .message-text:visible", timeout=60_000)
+        page.wait_for_selector("body.default .node, .message-text:visible")
         return page, errors
 
     yield show
@@ -54,8 +54,8 @@ def test_netron_shows_the_contract(
     assert page.locator("body").get_attribute("class") == "default", "no error message in front"
     assert page.locator(".node").count() > 60
     page.keyboard.press("Control+Enter")
-    page.get_by_text("Graph Properties").wait_for(timeout=10_000)
-    page.get_by_text("Metrics").wait_for(timeout=10_000)  # the last part
+    page.get_by_text("Graph Properties").wait_for()
+    page.get_by_text("Metrics").wait_for()  # the last part
     shown = page.locator("#sidebar").inner_text()
     assert f"mobilenet 0.25 {precision}, made by EdgeZoo. Takes RGB pixels 0 to 255" in shown
     assert "shorter side resized to 37 (bilinear), then 32 x 32" in shown

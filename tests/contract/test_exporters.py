@@ -68,15 +68,15 @@ def test_takes_the_defaults_of_every_precision(name: str) -> None:
 
 
 @each_exporter
-def test_names_the_forms_it_starts_from(name: str) -> None:
+def test_names_the_intermediates_it_starts_from(name: str) -> None:
     contract = InputContract(
         "mobilenet", "float32", 32, "tf", WeightsRecord("random", ""), classes=1000
     )
     for precision in EXPORTERS[name].precisions:
-        forms = EXPORTERS[name].intermediates(contract, ExportJob(name, precision))
-        assert forms
-        kind = {"float32": "float", "float16": "half", "int8": "prepared"}[precision]
-        assert {form.split(".")[0] for form in forms} == {kind}
+        intermediates = EXPORTERS[name].intermediates(contract, ExportJob(name, precision))
+        assert intermediates
+        kind = {"float32": "float", "float16": "fp16", "int8": "prepared"}[precision]
+        assert {name.split(".")[0] for name in intermediates} == {kind}
 
 
 @each_file
@@ -152,9 +152,9 @@ def test_contract_records_where_it_comes_from(
         return
     metadata = contract.calibration
     assert metadata is not None
-    assert (metadata["source"], metadata["count"]) == ("folder", 128)
-    assert metadata["classes"] == 10
-    assert len(metadata["list_sha256"]) == 64
+    assert (metadata.source, metadata.count) == ("folder", 128)
+    assert metadata.classes == 10
+    assert len(metadata.list_sha256) == 64
 
 
 @each_file
@@ -214,9 +214,9 @@ def test_int8_convolutions_of_onnx_and_openvino_are_pair_safe(exported: Exported
         kernel = arrays[sources[node.input[1]]].astype(np.int64)
         if kernel.shape[1] == 1:  # depthwise
             continue
-        levels = np.moveaxis(kernel, 1, -1)
-        if levels.shape[-1] % 2 == 0:
-            pairs = levels.reshape(-1, 2)
+        weights = np.moveaxis(kernel, 1, -1)
+        if weights.shape[-1] % 2 == 0:
+            pairs = weights.reshape(-1, 2)
             most = np.maximum(pairs, 0).sum(1).max()
             least = np.minimum(pairs, 0).sum(1).min()
             assert 255 * most <= 32767 and 255 * least >= -32768, node.name

@@ -19,6 +19,7 @@ import pytest
 from edgezoo.core import registry
 from tests.conftest import FORMATS, SUPPORT, Exported, Trained, environment, made_once
 from tests.support.foreign import strip_contract
+from tests.support.processes import PATIENCE
 
 RUNTIMES = registry.runtimes()
 DAMAGES = (
@@ -77,7 +78,7 @@ def facts(name: str, exported: Exported, trained: Trained, common: Path) -> dict
             text=True,
             errors="replace",
             env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
-            timeout=300,
+            timeout=3 * PATIENCE,
             check=False,
         )
         (folder / "probe.log").write_text(ended.stderr)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import write_text_atomically
 from edgezoo.core.labels import read_labels
@@ -29,7 +31,7 @@ CONTRACT = InputContract(
     depth_multiplier=1,
     input_dtype="uint8",
     labels=("a", "b c", "ü"),
-    calibration={"source": "folder", "count": 100},
+    calibration=CalibrationMetadata("folder", 100),
     versions={"numpy": "2"},
 )
 
@@ -39,7 +41,7 @@ def test_round_trip() -> None:
     assert InputContract.from_json(json.loads(text)) == CONTRACT
 
 
-def test_json_tells_a_stranger_everything() -> None:
+def test_json_describes_everything() -> None:
     facts = json.loads(json.dumps(CONTRACT.to_json()))
     assert facts["schema"] == 1
     assert facts["resize"] == {"shorter_side": 183, "filter": "bilinear", "crop": "centre"}
@@ -66,6 +68,8 @@ def test_newer_schema(schema: object) -> None:
         {"weights": {"from": "somewhere"}},
         {"weights": None},
         {"weights": "imagenet"},
+        {"calibration": {"source": "folder"}},
+        {"quantization": {"quantizer": "litert-quantizer"}},
     ],
 )
 def test_damaged_contract(change: dict[str, object]) -> None:
@@ -105,7 +109,7 @@ def test_pixels_in(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
 def test_normalized_in(dtype: str) -> None:
     """By the tensor's own scale and zero point, whatever they are."""
-    contract = CONTRACT.for_file(input_kind="normalized")
+    contract = replace(CONTRACT, input_kind="normalized")
     zero = 128 if dtype == "uint8" else 0
     info = TensorInfo("image", (1, 2, 2, 3), dtype, 1 / 127.5, zero)
     real = (to_input(PIXELS, contract, info).astype(float) - zero) / 127.5
@@ -115,7 +119,7 @@ def test_normalized_in(dtype: str) -> None:
 
 
 def test_normalized_float_in_any_order() -> None:
-    contract = CONTRACT.for_file(input_kind="normalized", preprocessing="caffe", layout="NCHW")
+    contract = replace(CONTRACT, input_kind="normalized", preprocessing="caffe", layout="NCHW")
     got = to_input(PIXELS, contract, TensorInfo("image", (1, 3, 2, 2), "float32"))
     assert got.shape == (1, 3, 2, 2)
     wanted = normalize(PIXELS, NORMALIZATIONS["caffe"])

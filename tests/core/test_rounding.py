@@ -17,12 +17,12 @@ from edgezoo.core.rounding import (
 GENERATOR = np.random.default_rng(0)
 
 
-def _saturates(levels: np.ndarray) -> bool:
+def _saturates(quantized: np.ndarray) -> bool:
     """Whether vpmaddubsw clips: uint8 x int8 of two neighbours, summed in signed 16 bits.
 
     The worst activations are tried: 255 wherever that helps and 0 elsewhere.
     """
-    pairs = levels.astype(np.int32).reshape(-1, 2)
+    pairs = quantized.astype(np.int32).reshape(-1, 2)
     worst = 0
     for first in (0, 255):
         for second in (0, 255):
@@ -31,7 +31,7 @@ def _saturates(levels: np.ndarray) -> bool:
     return worst > 0
 
 
-def _levels(weights: np.ndarray, grid: Grid) -> np.ndarray:
+def _quantized(weights: np.ndarray, grid: Grid) -> np.ndarray:
     scales = weight_scales(weights, 0, grid)
     return np.rint(weights / scales)
 
@@ -54,7 +54,7 @@ def _kernels() -> dict[str, np.ndarray]:
         "alternating": alternating,
         "spike": spike,
         "edge": edge,
-        "half levels": half,
+        "half a step": half,
         "tiny": GENERATOR.normal(size=(out, 1, 1, inner)) * 1e-20,
         "zero": np.zeros((out, 1, 1, inner)),
     }
@@ -63,15 +63,15 @@ def _kernels() -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("name", _kernels())
 def test_pair_safe_grid_never_saturates(name: str) -> None:
-    levels = _levels(_kernels()[name], "pair-safe")
-    assert np.abs(levels).max() <= 127
-    assert not _saturates(levels)
+    quantized = _quantized(_kernels()[name], "pair-safe")
+    assert np.abs(quantized).max() <= 127
+    assert not _saturates(quantized)
 
 
 @pytest.mark.parametrize("name", ["normal", "heavy tails", "equal", "equal, negative", "spike"])
 def test_full_grid_does(name: str) -> None:
     """Else the test above would prove nothing."""
-    assert _saturates(_levels(_kernels()[name], "full"))
+    assert _saturates(_quantized(_kernels()[name], "full"))
 
 
 def test_many_random_kernels() -> None:
@@ -79,14 +79,14 @@ def test_many_random_kernels() -> None:
         shape = (4, 1, 1, 2 * int(GENERATOR.integers(1, 20)))
         scale = np.exp(GENERATOR.normal(size=(4, 1, 1, 1)) * 3)
         kernel = (GENERATOR.laplace(size=shape) * scale).astype(np.float32)
-        assert not _saturates(_levels(kernel, "pair-safe"))
+        assert not _saturates(_quantized(kernel, "pair-safe"))
 
 
 def test_odd_channels_are_safe_in_any_pairing() -> None:
     kernel = GENERATOR.normal(size=(6, 3, 3, 3)).astype(np.float32)
-    levels = _levels(kernel, "pair-safe").reshape(6, -1)
+    quantized = _quantized(kernel, "pair-safe").reshape(6, -1)
     for _ in range(50):
-        mixed = GENERATOR.permuted(levels, axis=1)[:, :26]
+        mixed = GENERATOR.permuted(quantized, axis=1)[:, :26]
         assert not _saturates(mixed)
 
 
@@ -99,21 +99,21 @@ def test_grid_is_no_wider_than_it_must_be() -> None:
     equal = _kernels()["equal"]
     ratio = weight_scales(equal, 0, "pair-safe") / weight_scales(equal, 0, "full")
     assert (ratio > 1.9).all() and (ratio < 2.05).all()
-    levels = _levels(_kernels()["normal"], "pair-safe")
-    worst = np.abs(levels.reshape(-1, 2).sum(1)).max()
+    quantized = _quantized(_kernels()["normal"], "pair-safe")
+    worst = np.abs(quantized.reshape(-1, 2).sum(1)).max()
     assert 120 <= worst <= 128
 
 
 def test_pair_excess_of_known_pairs() -> None:
-    levels = np.array([[127, 127], [127, -127], [64, 64], [-128, -1]], np.float32)
-    excess = pair_excess(levels).reshape(-1)
+    quantized = np.array([[127, 127], [127, -127], [64, 64], [-128, -1]], np.float32)
+    excess = pair_excess(quantized).reshape(-1)
     assert excess[0] > 1.9 and excess[3] > 1
     assert excess[1] == pytest.approx(127 / (32767 / 255 - 1))
     assert excess[1] < 1 and excess[2] > 1 - 0.01
 
 
 def test_full_grid_is_the_specification() -> None:
-    """Symmetric, per channel, -127 to 127, at most half a level off."""
+    """Symmetric, per channel, -127 to 127, at most half a step off."""
     kernel = GENERATOR.normal(size=(5, 3, 3, 4)).astype(np.float32)
     for axis in (0, 3):
         scales = weight_scales(kernel, axis)

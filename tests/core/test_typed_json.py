@@ -40,6 +40,10 @@ class Contract:
     path: Path = Path("here")
     more: dict[str, Any] | None = None
     sides: int = field(init=False, default=2)
+    double: int = field(init=False, metadata=typed_json.key("twice"))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "double", 2 * self.sides)
 
 
 GOOD: dict[str, Any] = {
@@ -59,7 +63,7 @@ def test_what_is_written_is_read_again() -> None:
     assert (contract.shape, contract.labels) == ((2, 3), ("cat",))
     assert contract.path == Path("there/model.tflite")
     facts = typed_json.encode(contract)
-    assert facts == {**GOOD, "sides": 2}
+    assert facts == {**GOOD, "sides": 2, "twice": 4}
     assert typed_json.decode(Contract, json.loads(json.dumps(facts))) == contract
 
 
@@ -117,13 +121,14 @@ def test_arguments_are_read_as_annotated() -> None:
 
 def test_schema_accepts_what_is_read_and_nothing_else() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    schema = typed_json.schema(Contract, "A contract", "contract")
+    schema = typed_json.schema([Contract], "A contract", "contract")
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     written = typed_json.encode(typed_json.decode(Contract, GOOD))
     validator.validate(written)
     for change in ({"kind": "pixel"}, {"shape": [1]}, {"labels": ["a"] * 4}, {"shares": {"a": 2}},
-                   {"weights": {"source": "keras", "seed": 11}}, {"sides": "2"}):  # fmt: skip
+                   {"weights": {"source": "keras", "seed": 11}}, {"sides": "2"},
+                   {"twice": "4"}):  # fmt: skip
         assert not validator.is_valid({**written, **change}), change
     assert not validator.is_valid({k: v for k, v in written.items() if k != "kind"})
     seed = schema["$defs"]["Weights"]["properties"]["seed"]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 def _pip(python: Path, *arguments: str) -> None:

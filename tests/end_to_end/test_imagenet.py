@@ -13,8 +13,9 @@ import pytest
 from edgezoo.inspection.inspect_file import inspect
 from tests.conftest import FORMATS, SHARED, environment, run_cli
 from tests.support.faults import Spoilt
+from tests.support.processes import PATIENCE
 
-pytestmark = [pytest.mark.imagenet, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.imagenet
 each_format = pytest.mark.parametrize("format", FORMATS)
 STEM = "mobilenet_0.5_160_int8"
 
@@ -31,7 +32,7 @@ def _score(file: Path) -> dict[str, Any]:
         capture_output=True,
         text=True,
         env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
-        timeout=600,
+        timeout=4 * PATIENCE,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr[-2000:]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, SUPPORT, Trained, environment
+from tests.conftest import SUPPORT, Trained, environment
+from tests.support import needs
 
 # As nncf makes it, see nncf/telemetry/wrapper.py.
 OPENVINO_TELEMETRY = """
@@ -24,15 +23,11 @@ telemetry.force_shutdown(5)
 
 def _own_network() -> list[str]:
     """The command that gives a process an empty network namespace."""
-    if shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None:
-        pytest.skip("needs ip (iproute2)")
+    needs.require("ip", "unshare")
     for command in (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"]):
-        try:
-            if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
-                return command
-        except FileNotFoundError:
-            break
-    pytest.skip("needs unshare, and the right to make a network namespace")
+        if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
+            return command
+    pytest.skip("needs the right to make a network namespace (unshare --net)")
 
 
 def _sent(folder: Path, command: list[str], **env: str) -> list[str]:
@@ -40,7 +35,7 @@ def _sent(folder: Path, command: list[str], **env: str) -> list[str]:
     (folder / "home").mkdir(exist_ok=True)
     seen = folder / "seen.json"
     changed = environment(HOME=str(folder / "home"), RES_OPTIONS="timeout:1 attempts:1", **env)
-    changed["PATH"] += ":/usr/sbin:/sbin"
+    changed["PATH"] = needs.PATH
     if "CI" not in env:
         changed.pop("CI", None)
     ended = subprocess.run(
@@ -96,7 +91,7 @@ def test_the_main_job_is_silent(trained: Trained, tmp_path: Path) -> None:
         {edgezoo} classify made/*.xml {picture}
         wait %1
     """
-    assert _sent(tmp_path, ["bash", "-c", script], PYTHONPATH=str(ROOT)) == []
+    assert _sent(tmp_path, ["bash", "-c", script]) == []
     assert len(list((tmp_path / "made").glob("*_int8.*"))) == 4
     kept = {path.name for path in (tmp_path / "home").iterdir()}
     assert kept <= {".cache", ".keras"}, "telemetry leaves its marks in ~/intel"

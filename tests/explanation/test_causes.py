@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
-from edgezoo.explanation.causes import CAUSES, Answers, Stage, decompose, logits_of, stage
+from edgezoo.explanation.causes import (
+    CAUSES,
+    Answers,
+    Stage,
+    StageName,
+    decompose,
+    logits_of,
+    stage,
+)
 
-NAMES = ("source", "float file", "base", "weights", "activations", "both", "file")
+NAMES: tuple[StageName, ...] = (
+    "source",
+    "float file",
+    "base",
+    "weights",
+    "activations",
+    "both",
+    "file",
+)
 
 
-def _stages(errors: dict[str, float]) -> dict[str, Stage]:
+def _stages(errors: Mapping[StageName, float]) -> dict[StageName, Stage]:
     return {name: Stage(name, 1 - error, None, None, error) for name, error in errors.items()}
 
 
-def _shares(errors: dict[str, float]) -> dict[str, float]:
+def _shares(errors: Mapping[StageName, float]) -> dict[str, float]:
     return {cause.cause: cause.error_share for cause in decompose(_stages(errors))}
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("names", [NAMES, tuple(n for n in NAMES if n != "float file")])
-def test_shares_add_up(seed: int, names: tuple[str, ...]) -> None:
+def test_shares_add_up(seed: int, names: tuple[StageName, ...]) -> None:
     generator = np.random.default_rng(seed)
     errors = {name: float(error) for name, error in zip(names, generator.random(len(names)))}  # noqa: B905
     errors |= {"source": 0.0, "file": 0.9}
@@ -36,7 +54,8 @@ def test_each_cause_gets_its_own() -> None:
     both = {**nothing, "both": 1.0, "file": 1.0}
     assert _shares({**both, "weights": 1.0})["weights"] == 1
     assert _shares({**both, "activations": 1.0})["activations"] == 1
-    after = dict.fromkeys(("base", "weights", "activations", "both", "file"), 1.0)
+    behind: tuple[StageName, ...] = ("base", "weights", "activations", "both", "file")
+    after = dict.fromkeys(behind, 1.0)
     assert _shares({**nothing, **after})["preprocessing"] == 1
     assert _shares({**nothing, **after, "float file": 1.0})["conversion"] == 1
 
@@ -64,7 +83,7 @@ def test_equal_best_classes_share_an_image() -> None:
     assert found.top1 == 0.5
     # Reversed classes give the same, so the order of classes does not decide.
     turned = [Answers(a.scores[:, ::-1], a.logits[:, ::-1]) for a in (source, got)]
-    assert stage("file", *turned, np.array([0, 1])) == found
+    assert stage("file", turned[0], turned[1], np.array([0, 1])) == found
 
 
 def test_logits_are_compared_without_their_mean() -> None:
@@ -72,5 +91,5 @@ def test_logits_are_compared_without_their_mean() -> None:
     moved = Answers(source.scores, source.logits + 7)
     found = stage("file", source, moved, None)
     assert found.error < 1e-10 and found.top1 is None
-    noisy = Answers(source.scores, source.logits + np.float32([[0.1, 0, 0]]))
+    noisy = Answers(source.scores, source.logits + np.array([[0.1, 0, 0]], np.float32))
     assert stage("file", source, noisy, None).sqnr_db == pytest.approx(18.01, abs=0.01)

@@ -34,13 +34,7 @@ def explain(exported: Exported, pixels: Path, tmp_path: Path) -> Callable[[Path]
     def run(path: Path) -> dict[str, Any]:
         contract = registry.load_artifact(path).required_contract()
         found = analyse_file(
-            str(path),
-            contract.to_json(),
-            str(exported.path("tflite", "float32")),
-            "pixels",
-            str(tmp_path),
-            str(pixels),
-            None,
+            path, contract, exported.path("tflite", "float32"), "pixels", tmp_path, pixels, None
         )
         facts: dict[str, Any] = json.loads(json.dumps(typed_json.encode(found)))
         return facts

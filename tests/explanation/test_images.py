@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +34,10 @@ def test_drawn_pictures_are_not_those_of_the_calibration(contract: InputContract
     assert len(chosen.pixels) == 8
     for picture in chosen.pixels:
         assert not (calibrated.pixels == picture).all((1, 2, 3)).any()
-    drawn = contract.for_file(calibration=sources.metadata(calibrated, 32))
+    drawn = replace(contract, calibration=sources.metadata(calibrated, 32))
     assert overlap(chosen, "synthetic", drawn) == 0
     same = sources.metadata(chosen, 32)
-    assert overlap(chosen, "synthetic", contract.for_file(calibration=same)) == 8
+    assert overlap(chosen, "synthetic", replace(contract, calibration=same)) == 8
 
 
 def test_images_that_calibrated_the_file_are_counted(
@@ -47,7 +48,7 @@ def test_images_that_calibrated_the_file_are_counted(
         found = overlap(chosen, str(folder), contract)
         assert found is not None and few <= found <= 16 * few
     chosen = choose(str(trained.test), contract, 4, 0)
-    assert overlap(chosen, str(trained.test), contract.for_file(calibration=None)) is None
+    assert overlap(chosen, str(trained.test), replace(contract, calibration=None)) is None
 
 
 def test_arrays_that_calibrated_the_file_are_counted(
@@ -57,7 +58,7 @@ def test_arrays_that_calibrated_the_file_are_counted(
     np.savez(tmp_path / "all.npz", images=pixels)
     np.savez(tmp_path / "half.npz", images=pixels[:3])
     half, _ = sources.choose(str(tmp_path / "half.npz"), 32, 6, 2, 0)
-    told = contract.for_file(calibration=sources.metadata(half, 32))
+    told = replace(contract, calibration=sources.metadata(half, 32))
     chosen = choose(str(tmp_path / "all.npz"), told, 6, 0)
     assert overlap(chosen, str(tmp_path / "all.npz"), told) == 3
     assert overlap(chosen, str(tmp_path / "all.npz"), contract) is None, "it knows files only"
@@ -66,7 +67,7 @@ def test_arrays_that_calibrated_the_file_are_counted(
 def test_pictures_are_resized_as_the_contract_says(
     contract: InputContract, trained: Trained
 ) -> None:
-    bicubic = contract.for_file(crop_fraction=0.5, resize_filter="bicubic")
+    bicubic = replace(contract, crop_fraction=0.5, resize_filter="bicubic")
     chosen = choose(str(trained.test), bicubic, 2, 0)
     for name, picture in zip(chosen.names, chosen.pixels, strict=True):
         wanted = load_pixels(trained.test / name, 32, Resize(0.5, "bicubic"))

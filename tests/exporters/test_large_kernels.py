@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import onnx
 from edgezoo.exporters import _graph, _onnx_conversion
+from edgezoo.formats import operators
 folder, kind = Path(sys.argv[1]), sys.argv[2]
 keras.utils.set_random_seed(0)
 image = keras.Input((16, 16, 3))
@@ -39,9 +40,9 @@ network = keras.Model(image, keras.layers.Dense(10, "softmax")(x))
 for layer in network.layers:
     if isinstance(layer, keras.layers.BatchNormalization):
         layer.gamma.assign(np.arange(32) % 5 / 3)
-picture = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype("float32")
+photo = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype("float32")
 variables = [id(variable) for variable in network.variables]
-answer = np.asarray(network(picture))[0].tolist()
+answer = np.asarray(network(photo))[0].tolist()
 if kind == "lost":
     _graph._put_back = lambda converted, kernels: not kernels
     _onnx_conversion._take_kernels = lambda model, kernels: False
@@ -59,7 +60,7 @@ def converted(model, size, how, kernels):
     return convert(model, size, how, kernels)
 _graph._converted = converted
 for name, large in (("seen", 2**30), ("unseen", 2**10)):
-    _graph._LARGE_KERNEL = _onnx_conversion._LARGE_KERNEL = large
+    operators.LARGE_KERNEL = large
     _graph._HUGE_KERNEL = 192 * 192  # that of the second dense layer
     (folder / name).mkdir()
     _graph.write_tflite(network, 16, None, "probabilities", folder / name / "base.tflite")
@@ -69,8 +70,8 @@ for name, large in (("seen", 2**30), ("unseen", 2**10)):
     assert {path.name for path in Path.cwd().iterdir()} == {"base.tflite", "base.onnx"}
 assert "TF2ONNX_CATCH_ERRORS" not in os.environ
 assert [id(variable) for variable in network.variables] == variables
-assert np.asarray(network(picture))[0].tolist() == answer
-np.save(folder / "picture.npy", picture)
+assert np.asarray(network(photo))[0].tolist() == answer
+np.save(folder / "photo.npy", photo)
 print(json.dumps([answer, seen]))
 """
 
@@ -94,7 +95,7 @@ def test_same_file_as_with_all_kernels_seen(kind: str, tmp_path: Path) -> None:
     interpreter = Interpreter(str(tmp_path / "unseen" / "base.tflite"))
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"],
-                           np.load(tmp_path / "picture.npy"))  # fmt: skip
+                           np.load(tmp_path / "photo.npy"))  # fmt: skip
     interpreter.invoke()
     got = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
     assert np.abs(got - answer).max() < 1e-6

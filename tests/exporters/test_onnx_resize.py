@@ -33,7 +33,7 @@ SIZES = [
 ]
 
 
-def _picture(size: tuple[int, int]) -> Image.Image:
+def _image(size: tuple[int, int]) -> Image.Image:
     """Detail at several scales, as photographs have."""
     draw = np.random.default_rng(size[0])
     values = np.zeros((size[1], size[0], 3))
@@ -72,13 +72,13 @@ def write_identity(path: Path) -> None:
 def test_equals_pillow(resize: Resize, size: int) -> None:
     session = onnxruntime.InferenceSession(_identity(resize, size).SerializeToString())
     for shape in SIZES:
-        picture = _picture(shape)
+        image = _image(shape)
         stream = io.BytesIO()
-        picture.save(stream, "PNG")
+        image.save(stream, "PNG")
         wanted = load_pixels(stream, size, resize).astype(int)
-        given: NDArray[np.float32] = session.run(None, {"image": np.asarray(picture)[None]})[0]
+        given: NDArray[np.float32] = session.run(None, {"image": np.asarray(image)[None]})[0]
         difference = np.abs(given[0] - wanted)
-        # Of very long pictures Pillow resizes the other axis first, and rounds in between.
+        # Of very long images Pillow resizes the other axis first, and rounds in between.
         assert difference.max() <= (max(shape) > 5 * min(shape)), shape
 
 
@@ -93,7 +93,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_file_classifies_a_decoded_picture(made: Path, trained: Trained, precision: str) -> None:
+def test_file_classifies_a_decoded_image(made: Path, trained: Trained, precision: str) -> None:
     """A plain session and a decoder: nothing else."""
     path = made / f"mobilenet_0.25_32_{precision}_resizes.onnx"
     session = onnxruntime.InferenceSession(path)
@@ -102,14 +102,14 @@ def test_file_classifies_a_decoded_picture(made: Path, trained: Trained, precisi
     labels = session.get_modelmeta().custom_metadata_map["labels"].splitlines()
     assert len(labels) == 1000
     right = 0
-    pictures = sorted(trained.test.rglob("*.png"))[::12]
+    images = sorted(trained.test.rglob("*.png"))[::12]
     folders = sorted({path.parent.name for path in trained.test.rglob("*.png")})
-    for picture in pictures:
-        with Image.open(picture) as opened:
+    for image in images:
+        with Image.open(image) as opened:
             larger = opened.convert("RGB").resize((111, 111), Image.Resampling.BICUBIC)
         best = session.run(None, {"image": np.asarray(larger)[None]})[0].argmax()
-        right += int(best) == folders.index(picture.parent.name)
-    assert right / len(pictures) > 0.8
+        right += int(best) == folders.index(image.parent.name)
+    assert right / len(images) > 0.8
 
 
 def test_commands_take_such_files(made: Path, cli: Callable[..., Ended], trained: Trained) -> None:
@@ -129,7 +129,7 @@ def test_commands_take_such_files(made: Path, cli: Callable[..., Ended], trained
         (("--format", "tflite"), "only ONNX files"),
         (("--format", "openvino"), "only ONNX files"),
         (("--format", "onnx", "--input", "normalized"), "takes pixels"),
-        (("--format", "onnx", "--int8", "--io", "float32"), "takes uint8 pictures"),
+        (("--format", "onnx", "--int8", "--io", "float32"), "takes uint8 images"),
     ],
 )
 def test_refused(cli: Callable[..., Ended], options: tuple[str, ...], words: str) -> None:

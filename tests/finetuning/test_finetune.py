@@ -21,6 +21,7 @@ from tests.conftest import (
     environment,
     run_cli,
 )
+from tests.support.processes import PATIENCE
 
 
 def test_what_is_written(tuned: Tuned) -> None:
@@ -99,7 +100,7 @@ sys.exit(main({[str(argument) for argument in arguments]!r}))
 """
     return subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment(), capture_output=True,
-        text=True, check=False, timeout=300,
+        text=True, check=False, timeout=3 * PATIENCE,
     )  # fmt: skip
 
 
@@ -124,7 +125,7 @@ def test_ctrl_c_before_there_is_anything_to_keep(
     ended = _interrupted("Decoding", "finetune", trained.keras, "--preprocessing", "tf", "--data",
                          tuned.data, "-o", output / "x.keras")  # fmt: skip
     assert ended.returncode == 130
-    assert "nothing half-written" in ended.stderr
+    assert "no partial files" in ended.stderr
     assert not output.exists()
 
 

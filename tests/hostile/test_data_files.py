@@ -15,9 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgezoo.calibration import fingerprints, sources
+from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
 from edgezoo.core.labels import read_labels
 from edgezoo.images import shards
+from tests.core.test_artifact import CONTRACT
 
 
 def _tar() -> bytes:
@@ -33,7 +35,7 @@ def _tar() -> bytes:
 TAR = _tar()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_tar(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Members lie within the file, or there is an error; it never goes on for ever."""
@@ -119,5 +121,12 @@ def test_archive_of_gigabytes(tmp_path: Path) -> None:
               {"of": "file", "bytes": "x", "sha256": "AAAA"}, [1]]
 )  # fmt: skip
 def test_untrusted_metadata(facts: object) -> None:
-    with pytest.raises(DataError, match="metadata"):
-        fingerprints.overlapping({"source": "folder", "fingerprints": facts}, [], 32)
+    metadata = {"source": "folder", "count": 1, "fingerprints": facts}
+    with pytest.raises(DataError, match=r"metadata|calibration\.fingerprints"):
+        _overlapping({**CONTRACT.to_json(), "calibration": metadata})
+
+
+def _overlapping(contract: dict[str, object]) -> None:
+    metadata = InputContract.from_json(contract).calibration
+    assert metadata is not None
+    fingerprints.overlapping(metadata, [], 32)

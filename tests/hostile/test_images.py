@@ -111,7 +111,7 @@ FORMS = {form: _saved(_photo(), form) for form in ("JPEG", "PNG", "GIF", "BMP", 
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(form=st.sampled_from(sorted(FORMS)), seed=st.integers(0, 2**32))
 def test_damage_is_pixels_or_an_error(form: str, seed: int) -> None:
     rng = random.Random(seed)

@@ -112,7 +112,7 @@ def test_every_place_of_a_tensor_is_looked_at(
         external_files(_saved(hide(_external("/etc/passwd")), tmp_path))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_bytes_are_names_or_an_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

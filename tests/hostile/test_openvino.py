@@ -35,7 +35,7 @@ def test_refused(kind: str, tmp_path: Path) -> None:
         _openvino_xml.read(path)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=st.text(st.sampled_from('<net> "=!/DOCTYPE&;layer version"opset1?x\0'), max_size=80))
 def test_any_text(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.xml"

@@ -39,7 +39,7 @@ WHOLE = {"schema": 1, "key": "0" * 16, **record()}
 PATHS = _paths(WHOLE)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(path=st.sampled_from(PATHS), value=ANY, gone=st.booleans())
 def test_one_field_of_anything(
     path: tuple[str, ...], value: Any, gone: bool, tmp_path_factory: pytest.TempPathFactory
@@ -105,8 +105,8 @@ def test_tables_and_notes(hidden: bool) -> None:
         + ("sys.modules['rich'] = sys.modules['rich.console'] = None\n" if hidden else "")
         + "from edgezoo.cli import _console as console\n"
         "armed = sys.argv[1]\n"
-        "console.table(armed, ('', armed), [(armed, '[/] :smile:')]); _console.note(armed)\n"
-        "console.say(armed); _console.warn(armed)\n"
+        "console.table(armed, ('', armed), [(armed, '[/] :smile:')]); console.note(armed)\n"
+        "console.say(armed); console.warn(armed)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, "\x1b]0;x\x07\x9b1m‮[red]a"],

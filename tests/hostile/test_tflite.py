@@ -44,7 +44,7 @@ def _contract(path: Path) -> dict[str, Any]:
     return facts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_damaged_flatbuffer(
     seed: int, exported: Exported, tmp_path_factory: pytest.TempPathFactory
@@ -143,7 +143,7 @@ def test_hostile_contract(exported: Exported, trained: Trained, tmp_path: Path) 
             registry.load_artifact(path)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=400))
 def test_any_package_of_the_edge_tpu(
     content: bytes, tmp_path_factory: pytest.TempPathFactory

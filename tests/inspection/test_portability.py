@@ -15,8 +15,7 @@ from edgezoo.inspection import portability
 from edgezoo.inspection.inspect_file import inspect
 from edgezoo.runtimes._onnx_layers import integer_layers
 from tests.conftest import FORMATS, ROOT, Exported, environment, run_cli
-from tests.support import single_layer
-from tests.support.devices import require
+from tests.support import needs, single_layer
 from tests.support.onnx_forms import onnx_forms
 from tests.support.vpmaddubsw import EMULATED, kernel, overflows, vpmaddubsw, why_no_saturation
 
@@ -182,10 +181,9 @@ def test_tflite_adds_exactly(kind: Any, delegate: bool, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(why_no_saturation() is None, reason="the tests above run on this processor")
-@pytest.mark.timeout(600)
 def test_the_same_on_an_emulated_haswell() -> None:
     """A processor with AVX2 alone, where this one has VNNI: none of the tests above is left out."""
-    require("qemu-x86_64-static")
+    needs.require("qemu-x86_64-static")
     ended = subprocess.run(
         ["qemu-x86_64-static", "-cpu", "Haswell", sys.executable, "-m", "pytest", __file__,
          "-q", "-p", "no:cacheprovider", "-k", "as_assumed or forms_that or by_hand"],
@@ -198,7 +196,7 @@ def test_the_same_on_an_emulated_haswell() -> None:
 
 def _byte(difference: np.ndarray) -> np.ndarray:
     """As an output of scale 1 around 0 shows it."""
-    return np.clip(difference, -128, 127)
+    return np.asarray(np.clip(difference, -128, 127))
 
 
 # Files

@@ -117,4 +117,4 @@ def test_decode_predictions_refuses() -> None:
 
 def test_unknown_argument() -> None:
     with pytest.raises(UsageError, match=r"no argument .poling.\. Did you mean pooling"):
-        edgezoo.build("mobilenet", poling="avg")
+        edgezoo.build("mobilenet", poling="avg")  # type: ignore[call-arg]

@@ -104,7 +104,6 @@ def test_light_install(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("extra", HEAVY)
 def test_heavy_install(
     extra: str, wheel: Path, exported: Exported, trained: Trained, tmp_path: Path

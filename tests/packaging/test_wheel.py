@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.support import needs
 
 LINKED = ("exporters", "runtimes", "calibration")
 
@@ -46,6 +47,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tree/, made/ (wheel and sdist), sdist/ (unpacked) and again/ (its wheel)."""
     if not (ROOT / ".git").exists():
         pytest.skip("needs the git checkout")
+    needs.require("git")
     folder = tmp_path_factory.mktemp("packaging")
     _build(_copy(folder / "tree"), folder / "made", "--wheel", "--sdist")
     (sdist,) = (folder / "made").glob("*.tar.gz")

@@ -16,7 +16,8 @@ from edgezoo.images import samples
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import resolve
 from edgezoo.pipeline.request import ExportRequest
-from edgezoo.pipeline.run import ExportResult, run
+from edgezoo.pipeline.result import ExportResult
+from edgezoo.pipeline.run import run
 from edgezoo.system import process
 from tests.support import fake_export
 
@@ -37,7 +38,7 @@ def _export(folder: Path, seed: int = 1, **more: Any) -> ExportResult:
 
 def test_the_same_bytes_without_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = _export(tmp_path / "first")
-    monkeypatch.setattr(process, "call", None)
+    monkeypatch.setattr(process.Launcher, "run", None)
     second = _export(tmp_path / "second")
     assert (first.cached, second.cached) == (False, True)
     assert _bytes(tmp_path / "first") == _bytes(tmp_path / "second"), "the manifest too"
@@ -106,8 +107,8 @@ def test_place_and_date_are_no_part_of_it(request_: ExportRequest, tmp_path: Pat
     moved = (tmp_path / "pictures").rename(tmp_path / "elsewhere" / "pictures")
     for picture in moved.iterdir():
         picture.touch()
-    changed = {"output": tmp_path / "there", "cache": False, "calibration": str(moved)}
-    assert _key(replace(request_, **changed)) == key
+    changed = replace(request_, output=tmp_path / "there", cache=False, calibration=str(moved))
+    assert _key(changed) == key
 
 
 def test_contents_of_images_are(request_: ExportRequest, tmp_path: Path) -> None:
@@ -163,11 +164,14 @@ def test_classes_that_are_found_by_themselves_are(guarded: ExportRequest, tmp_pa
 
 def test_code_and_packages_are(request_: ExportRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     key, maker = _key(request_), provenance.maker()
-    for part, name in (("edgezoo", "code_sha256"), ("packages", "numpy"), ("platform", "python")):
-        other = {**maker, part: {**maker[part], name: "other"}}
+    for other in (
+        replace(maker, edgezoo=replace(maker.edgezoo, code_sha256="other")),
+        replace(maker, packages={**maker.packages, "numpy": "other"}),
+        replace(maker, platform=replace(maker.platform, python="other")),
+    ):
         monkeypatch.setattr(provenance, "maker", lambda other=other: other)
         assert _key(request_) != key
-    commit = {**maker, "edgezoo": {**maker["edgezoo"], "commit": "other"}}
+    commit = replace(maker, edgezoo=replace(maker.edgezoo, commit="other"))
     monkeypatch.setattr(provenance, "maker", lambda: commit)
     assert _key(request_) == key, "the same code of another commit"
 

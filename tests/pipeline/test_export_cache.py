@@ -11,6 +11,9 @@ import pytest
 
 from edgezoo.core.errors import UsageError
 from edgezoo.pipeline import export_cache
+from edgezoo.pipeline.provenance import Code, Platform
+from edgezoo.pipeline.result import MadeFiles, ManifestHead, OriginalWeights
+from edgezoo.system.process import Usage
 from tests.conftest import run_cli
 
 
@@ -24,16 +27,32 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _keep(folder: Path, key: str, size: int = 3000) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "m.bin").write_bytes(key.encode() * (size // len(key)))
-    export_cache.keep(key, [folder / "m.bin"], {"of": key})
+    export_cache.keep(key, [folder / "m.bin"], _made(key))
+
+
+def _made(key: str) -> MadeFiles:
+    head = ManifestHead(
+        model=key,
+        trained=False,
+        weights=OriginalWeights("random", "0", origin="nowhere"),
+        request={},
+        command="edgezoo export",
+        edgezoo=Code("0", None, "0"),
+        versions={},
+        platform=Platform("3", "Linux", "x86_64", []),
+        reproducible_within=[],
+        usage={"make_source": Usage(1.0, 2.0)},
+    )
+    return MadeFiles((), head, (), ())
 
 
 def _fetch(folder: Path, key: str) -> bytes | None:
     """What comes back of an entry; its facts are checked."""
     folder.mkdir(exist_ok=True)
-    facts = export_cache.fetch(key, folder)
-    if facts is None:
+    found = export_cache.fetch(key, folder)
+    if found is None:
         return None
-    assert facts == {"of": key}
+    assert found == _made(key)
     return (folder / "m.bin").read_bytes()
 
 
@@ -74,7 +93,7 @@ def test_least_recently_used_go_first(home: Path, tmp_path: Path) -> None:
     assert _fetch(tmp_path / "out", "a"), "and a is the one that was used last"
     _keep(tmp_path / "in", "d")
     assert sorted(path.name for path in (home / "exports").iterdir()) == ["a", "c", "d"]
-    assert export_cache.info()["bytes"] <= 10_000
+    assert export_cache.info().bytes <= 10_000
 
 
 def test_what_is_larger_than_the_limit_is_not_kept(home: Path, tmp_path: Path) -> None:
@@ -94,7 +113,7 @@ def test_limit(text: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text", ["much", "-1", "5 apples", "1e9"])
 def test_illegal_limit(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", text)
-    with pytest.raises(UsageError, match="is no size"):
+    with pytest.raises(UsageError, match="is not a size"):
         export_cache.limit()
 
 
@@ -110,7 +129,7 @@ def test_several_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(work, range(4)))
-    assert export_cache.info()["bytes"] <= 10_000
+    assert export_cache.info().bytes <= 10_000
 
 
 def test_a_cache_that_cannot_be_written_is_let_be(

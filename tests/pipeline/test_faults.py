@@ -10,7 +10,6 @@ import os
 import random
 import resource
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -19,8 +18,9 @@ from edgezoo.core.errors import DataError
 from edgezoo.pipeline import export_cache
 from tests.support import fake_export
 from tests.support.disks import small_disk
+from tests.support.processes import state, until
 
-KILLS = 40
+KILLS = 20
 
 
 @pytest.fixture
@@ -32,49 +32,55 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "made"
 
 
+def _changes(folder: Path, seed: int, note: Path) -> int:
+    """How many changes an export makes."""
+    fake_export.finish(folder, seed, None, signal.SIGKILL, note)
+    return int(note.read_text())
+
+
+def _kill(folder: Path, seed: int, moment: int) -> None:
+    """Kill an export before one of its changes, and look at what is left."""
+    child = fake_export.started(folder, seed, moment)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert fake_export.faults(folder) == [], f"killed before change {moment}"
+
+
 def test_killed_at_every_change(folder: Path, tmp_path: Path) -> None:
-    """Before each rename, removal, new folder and opened file of an export over an earlier one."""
-    fake_export.finish(folder, 1, None, tmp_path / "count")
-    changes = int((tmp_path / "count").read_text())
-    assert changes > 30, "the cache, the stage and the files at least"
+    """Before each rename, removal, new folder, opened file and piece of a file of an export."""
+    changes = _changes(folder, 1, tmp_path / "count")
+    assert changes > 50, "the cache, the stage and the files at least"
     for moment in range(1, changes + 1):
         seed = moment + 1
-        child = fake_export.started(folder, seed, moment)
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
-        assert fake_export.faults(folder) == [], f"killed before change {moment}"
+        _kill(folder, seed, moment)
         fake_export.finish(folder, seed)
         assert fake_export.complete(folder, seed) == [], f"after change {moment}, run again"
     left = [path.name for path in (tmp_path / "cache" / "exports").iterdir()]
     assert not [name for name in left if name.startswith(".")]
-    assert export_cache.info()["bytes"] <= export_cache.limit()
+    assert export_cache.info().bytes <= export_cache.limit()
 
 
-def test_killed_at_random_moments(folder: Path) -> None:
-    rng = random.Random(1)
-    begun = time.monotonic()
-    fake_export.finish(folder, 1)
-    duration = time.monotonic() - begun
-    killed = 0
-    for seed in range(2, 2 + KILLS):
-        child = fake_export.started(folder, seed)
-        time.sleep(rng.uniform(0, duration))
-        child.kill()
-        child.join()
-        killed += child.exitcode == -signal.SIGKILL
-        assert fake_export.faults(folder) == []
+def test_killed_again_and_again(folder: Path, tmp_path: Path) -> None:
+    """At changes here and there, with no export between that ends well."""
+    moments = random.Random(1).sample(range(1, _changes(folder, 1, tmp_path / "count") + 1), KILLS)
+    for seed, moment in enumerate(moments, 2):
+        _kill(folder, seed, moment)
     fake_export.finish(folder, 99)
     assert fake_export.complete(folder, 99) == []
-    assert killed > KILLS / 3
 
 
-def test_two_at_once_do_not_mix(folder: Path) -> None:
-    """One of them is told that the other is there; what stays is of one of them."""
-    children = [fake_export.started(folder, seed) for seed in (7, 8, 9)]
-    for child in children:
-        child.join()
-    assert 0 in [child.exitcode for child in children]
-    assert any(fake_export.complete(folder, seed) == [] for seed in (7, 8, 9))
+def test_two_at_once_do_not_mix(folder: Path, tmp_path: Path) -> None:
+    """The second is refused while the first is at work, and spoils nothing of it."""
+    changes = _changes(folder, 1, tmp_path / "count")
+    for seed, moment in enumerate((changes // 3, changes // 2, changes - 2), 2):
+        first = fake_export.started(folder, seed, moment, signal.SIGSTOP)
+        assert until(lambda: state(first.pid) == "T")  # noqa: B023 - called at once
+        second = fake_export.started(folder, 50 + seed)
+        second.join()
+        os.kill(first.pid, signal.SIGCONT)
+        first.join()
+        assert (first.exitcode, second.exitcode) == (0, 1), f"stopped before change {moment}"
+        assert fake_export.complete(folder, seed) == []
 
 
 def _filled(folder: Path, seed: int) -> bool:
@@ -102,7 +108,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", "0")
     page = resource.getpagesize()
     ended = []
-    for pages in range(1, 60, 3):
+    for pages in range(1, 60, 5):
         with small_disk(tmp_path / "disk", pages * page) as disk:
             (disk / "mine.txt").write_text("keep")
             full = _filled(disk / "made", 1)

@@ -62,7 +62,7 @@ def _answers(path: Path) -> np.ndarray:
     """What a file gives for some drawn pictures."""
     artifact, session = edgezoo.open_artifact(path)
     with session:
-        pixels = np.stack(list(synthetic.pictures(8, 32, 5)))
+        pixels = np.stack(list(synthetic.images(8, 32, 5)))
         return predict(session, artifact.required_contract(), pixels)
 
 
@@ -114,7 +114,7 @@ def test_features_as_a_stranger_finds_them(made: dict[str, list[dict[str, Any]]]
     session = onnxruntime.InferenceSession(str(path))
     (output,) = session.get_outputs()
     assert (output.name, output.shape, output.type) == ("features", [1, 8, 8, 32], "tensor(float)")
-    pixels = np.stack(list(synthetic.pictures(8, 32, 5)))
+    pixels = np.stack(list(synthetic.images(8, 32, 5)))
     (given,) = session.run(["features"], {session.get_inputs()[0].name: pixels[:1]})
     np.testing.assert_array_equal(given, _answers(path)[:1])
 

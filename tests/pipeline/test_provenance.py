@@ -77,7 +77,7 @@ def test_command_names_no_place() -> None:
 
 
 def test_packages_are_those_that_take_part() -> None:
-    found = provenance.maker()["packages"]
+    found = provenance.maker().packages
     assert {"numpy", "onnx", "openvino", "keras", "protobuf", "h5py"} <= found.keys()
     assert not {"pytest", "ruff", "mypy"} & found.keys()
 
@@ -138,17 +138,17 @@ def test_other_bytes_are_told(fakes: None, tmp_path: Path) -> None:
     run(fake_export.request(tmp_path, 1))
     path = tmp_path / fake_export.MANIFEST
     found = reproduce(path, {})
-    assert found["reproduced"] and found["differences"] == [] and len(found["files"]) == 4
+    assert found.reproduced and found.differences == () and len(found.files) == 4
     told = json.loads(path.read_text())
     told["artifacts"][0]["files"][0]["sha256"] = "0" * 64
     told["versions"] |= {"onnx": "0.1", "gone": "1.0"}
     told["edgezoo"]["code_sha256"] = None
     path.write_text(json.dumps(told))
     found = reproduce(path, {})
-    assert [file["same"] for file in found["files"]] == [False, True, True, True]
-    assert "onnx was 0.1, is " in " ".join(found["differences"])
-    assert "gone was 1.0, is None" in found["differences"]
-    assert found["differences"][0].startswith("EdgeZoo's code_sha256 was unknown, is ")
+    assert [file.same for file in found.files] == [False, True, True, True]
+    assert "onnx was 0.1, is " in " ".join(found.differences)
+    assert "gone was 1.0, is None" in found.differences
+    assert found.differences[0].startswith("EdgeZoo's code_sha256 was unknown, is ")
 
 
 def test_a_manifest_cannot_let_code_run(

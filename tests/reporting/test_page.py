@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from edgezoo.reporting.comparison import compare
-from edgezoo.reporting.files import write
 from edgezoo.reporting.html import to_html
+from edgezoo.reporting.report_files import write
 from edgezoo.reporting.rows import rows
-from tests.support.browser import chromium
+from tests.support.browser import chromium, new_context
 from tests.support.fake_records import failed, grid, record, write_store
 
 EVIL = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>"
@@ -49,7 +49,7 @@ class Page:
 
     def __init__(self, browser: Any, path: Path, **options: Any) -> None:
         self.complaints: list[str] = []
-        self.page = browser.new_page(**options)
+        self.page = new_context(browser, **options).new_page()
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._request)
@@ -62,7 +62,7 @@ class Page:
 
     def drawn(self, count: int | None = None) -> None:
         wanted = "[data-drawn]" if count is None else f'[data-drawn="{count}"]'
-        self.page.wait_for_selector(f"html{wanted}", timeout=60_000)
+        self.page.wait_for_selector(f"html{wanted}")
 
     def column(self, number: int) -> list[str]:
         found = self.page.locator(f"#table tbody tr td:nth-child({number})").all_inner_texts()

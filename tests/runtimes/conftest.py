@@ -15,27 +15,20 @@ import pytest
 
 from edgezoo.images.preprocessing import find_images, load_pixels
 from tests.conftest import SHARED, SUPPORT, Exported, Trained, environment, made_once, run_cli
+from tests.support import needs
 
-SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
+SWIFTSHADER = "/usr/lib/chromium/vk_swiftshader_icd.json"
 WEBGPU = "onnxruntime-webgpu==1.27.0"
 On = Callable[..., dict[str, Any]]
-
-
-def _missing(what: str) -> None:
-    """Skip; on CI, which installs it, fail."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(what, pytrace=False)
-    pytest.skip(what)
 
 
 @pytest.fixture(scope="session")
 def software_gpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What an environment needs for SwiftShader, a Vulkan device that the CPU computes."""
-    if not SWIFTSHADER.exists():
-        _missing("needs SwiftShader: apt-get install chromium-common libvulkan1")
+    needs.require(SWIFTSHADER, "libvulkan.so.1")
     return {
-        "VK_DRIVER_FILES": str(SWIFTSHADER),
-        "VK_ICD_FILENAMES": str(SWIFTSHADER),
+        "VK_DRIVER_FILES": SWIFTSHADER,
+        "VK_ICD_FILENAMES": SWIFTSHADER,
         "XDG_RUNTIME_DIR": str(tmp_path_factory.mktemp("xdg")),
     }
 
@@ -56,7 +49,7 @@ def webgpu_package(common: Path) -> Path:
                    "--target", str(folder), WEBGPU]  # fmt: skip
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         if ended.returncode:
-            _missing(f"{WEBGPU} cannot be installed: {ended.stderr[-300:]}")
+            needs.give_up(f"{WEBGPU} cannot be installed: {ended.stderr[-300:]}")
 
     return made_once(Path(kept or common) / "onnxruntime-webgpu", install)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from edgezoo.core.errors import DataError, EdgeZooError, MissingError
 from edgezoo.runtimes import _edgetpu
 from tests.conftest import Ended, Exported
+from tests.support import needs
 from tests.support.coral import CORAL, require
 
 COMPILED = CORAL / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
@@ -44,8 +44,7 @@ def library(tmp_path: Path) -> Callable[[str], Path]:
         if case == "no library":
             path.write_text("<html>not found</html>" * 20)
         elif case != "missing file":
-            if shutil.which("gcc") is None:
-                pytest.skip("needs gcc to make a library that fails")
+            needs.require("gcc")
             (tmp_path / "x.c").write_text(SOURCES[case])
             command = ["gcc", "-shared", "-fPIC", "-o", str(path), str(tmp_path / "x.c")]
             subprocess.run(command, check=True)

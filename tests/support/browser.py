@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
+from tests.support import needs
 
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Milliseconds until a page counts as hung.
+_PATIENCE_MS = 300_000
 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A headless browser; skips where there is none, and fails on CI, which installs it."""
-    missing = None if _CHROMIUM else "chromium (apt-get install chromium)"
-    try:
-        from playwright import sync_api
-    except ImportError:
-        sync_api, missing = None, "playwright"
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"needs {missing}", pytrace=False)
-    if missing:
-        pytest.skip(f"needs {missing}")
+    """A headless browser; the test is skipped where there is none."""
+    from playwright import sync_api
+
+    needs.require("chromium")
     with sync_api.sync_playwright() as play:
         browser = play.chromium.launch(
-            executable_path=_CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
+            executable_path=needs.find("chromium"), args=["--no-sandbox", "--disable-gpu"],
+            timeout=_PATIENCE_MS,
+        )  # fmt: skip
         yield browser
         browser.close()
+
+
+def new_context(browser: Any, **options: Any) -> Any:
+    """A profile of its own, whose pages may take their time on a busy machine."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(_PATIENCE_MS)
+    return context

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SUPPORT, made_once
+from tests.support.processes import PATIENCE
 
 # What pip installs by name of the environment; no versions float.
 CLIENTS = {
@@ -36,7 +37,7 @@ class Client:
         env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         return subprocess.run(
             [str(self._python), "-P", str(SUPPORT / f"{program}.py"), *map(str, arguments)],
-            capture_output=True, text=True, timeout=180, check=False, env=env,
+            capture_output=True, text=True, timeout=3 * PATIENCE, check=False, env=env,
         )  # fmt: skip
 
     def ask(self, program: str, *arguments: str | Path) -> Any:

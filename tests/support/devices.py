@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Ended, environment, made_once
+from tests.support import needs
+from tests.support.processes import PATIENCE, until
 
 SCRIPT = ROOT / "docs" / "examples" / "raspberry_pi.py"
-
-
-def require(*programs: str) -> None:
-    """Programs that Debian packages bring; on CI, which installs them, none may be missing."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"])
-    missing = [name for name in programs if shutil.which(name, path=path) is None]
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"{', '.join(missing)} is missing on CI", pytrace=False)
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}")
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ class Pi:
 
     python: Path
 
-    def run(self, *arguments: str | Path, timeout: int = 300, **env: str) -> Ended:
+    def run(self, *arguments: str | Path, timeout: float = 4 * PATIENCE, **env: str) -> Ended:
         ended = subprocess.run(
             [str(self.python), *map(str, arguments)],
             capture_output=True,
@@ -55,7 +45,7 @@ class Pi:
 
 def make_pi(common: Path, *boards: str) -> dict[str, Pi]:
     """Boards of docs/examples/raspberry_pi.py, made once a run; takes half a minute."""
-    require("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static")
+    needs.require("mmdebstrap", "qemu-aarch64-static", "qemu-arm-static")
     chosen = [word for board in boards for word in ("--board", board)]
 
     base = Path(os.environ.get("EDGEZOO_TEST_CACHE") or common)
@@ -64,7 +54,8 @@ def make_pi(common: Path, *boards: str) -> dict[str, Pi]:
     def make(folder: Path) -> None:
         subprocess.run(
             [sys.executable, str(SCRIPT), str(place), *chosen],
-            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=500,
+            check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            timeout=4 * PATIENCE,
         )  # fmt: skip
 
     made_once(base / "-".join(boards), make)
@@ -113,7 +104,7 @@ def _user() -> str:
 @contextlib.contextmanager
 def ssh_machine(folder: Path) -> Iterator[Machine]:
     """Start an sshd of this user's, with keys made for it; stop it at the end."""
-    require("sshd", "ssh", "ssh-keygen")
+    needs.require("sshd", "ssh", "ssh-keygen")
     folder.mkdir()
     for name in ("host", "key", "stranger"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)],
@@ -133,12 +124,11 @@ def ssh_machine(folder: Path) -> Iterator[Machine]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it
     (folder / "bin").mkdir()
     client = folder / "bin" / "ssh"
-    client.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder / "client"} "$@"\n')
+    client.write_text(f'#!/bin/sh\nexec {needs.find("ssh")} -F {folder / "client"} "$@"\n')
     client.chmod(0o755)
-    daemon = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [str(daemon), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log
+            [str(needs.find("sshd")), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log
         )
         try:
             _wait_for_port(port, server)
@@ -151,9 +141,10 @@ def ssh_machine(folder: Path) -> Iterator[Machine]:
 
 
 def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end and server.poll() is None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    pytest.fail("sshd did not start", pytrace=False)
+    def listens() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        return server.poll() is not None
+
+    if not until(listens) or server.poll() is not None:
+        pytest.fail("sshd did not start", pytrace=False)

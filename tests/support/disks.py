@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import needs
+
 
 @contextlib.contextmanager
 def small_disk(place: Path, size: int) -> Iterator[Path]:
     """A file system of so many bytes."""
+    needs.require("mount")
     place.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)],
         capture_output=True, text=True, check=False,
-    ) if shutil.which("mount") else None  # fmt: skip
-    if mounted is None or mounted.returncode:
+    )  # fmt: skip
+    if mounted.returncode:
         place.rmdir()
-        pytest.skip("file systems cannot be mounted here")
+        pytest.skip(f"needs the right to mount file systems: {mounted.stderr.strip()}")
     try:
         yield place
     finally:

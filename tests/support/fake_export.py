@@ -11,9 +11,9 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from edgezoo.pipeline import children, provenance
 from edgezoo.pipeline import run as pipeline
 from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system import process
+from tests.support.processes import Changes
 
 PIECES, NAP = 4, 0.0005
 NAMES = ("mobilenet_0.25_32_untrained_float32", "mobilenet_0.25_32_untrained_float16")
 MANIFEST = "mobilenet_0.25_32_untrained.manifest.json"
 # Found out once, in the process that all others are forked from.
 provenance.maker(), registry.models(), registry.exporters(), registry.runtimes()
-_CHANGING = {"os.rename", "os.remove", "os.mkdir", "os.rmdir"}
+_changes: Changes | None = None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -40,6 +41,8 @@ def _write(path: Path, data: bytes) -> None:
         for start in range(0, len(data), len(data) // PIECES + 1):
             stream.write(data[start : start + len(data) // PIECES + 1])
             stream.flush()
+            if _changes:
+                _changes.tick()
             time.sleep(NAP)
 
 
@@ -59,7 +62,7 @@ class FakeExporter:
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
-        contract = source.contract.for_file(precision=job.precision, labels=())
+        contract = replace(source.contract, precision=job.precision, labels=())
         path, weights = (stem.with_name(stem.name + end) for end in (".fake", ".weights"))
         _write(weights, f"{job.precision} of seed {job.seed} ".encode() * 200)
         _write(path, json.dumps(contract.to_json()).encode())
@@ -115,28 +118,25 @@ def request(folder: Path, seed: int, **more: Any) -> ExportRequest:
     )  # fmt: skip
 
 
-def main(folder: Path, seed: int, die_at: int | None = None, count: Path | None = None) -> None:
+def main(
+    folder: Path, seed: int, at: int | None = None, number: int = signal.SIGKILL,
+    count: Path | None = None,
+) -> None:  # fmt: skip
     """Export in this process.
 
     Args:
-        die_at: end by SIGKILL before the change of that number to any file or folder.
+        at: send this process a signal before the change of that number to any file or folder; a
+            piece written of a file is a change.
+        number: the signal.
         count: a file for how many changes there were.
     """
+    global _changes
     install()
-    changes = 0
-
-    def note(event: str, args: tuple[Any, ...]) -> None:
-        nonlocal changes
-        if event in _CHANGING or (event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR)):
-            changes += 1
-            if changes == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    if die_at is not None or count is not None:
-        sys.addaudithook(note)
+    if at is not None or count is not None:
+        _changes = Changes(at, number)
     pipeline.run(request(folder, seed))
-    if count is not None:
-        count.write_text(str(changes - 1))
+    if count is not None and _changes:
+        count.write_text(str(_changes.count))
 
 
 def started(*arguments: Any) -> Any:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from tests.support.processes import PATIENCE
+
 HTML = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
 
 
@@ -117,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         if fault.stall is not None:
             self.server.site.stalled.set()
-            self.server.site.released.wait(60)
+            self.server.site.released.wait(PATIENCE)
 
 
 class _Server(ThreadingHTTPServer):

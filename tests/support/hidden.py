@@ -1,6 +1,11 @@
 """A machine on which some packages are not installed: a sitecustomize.py that hides them."""
 
-SITECUSTOMIZE = """
+from tests.conftest import SUPPORT
+
+SITECUSTOMIZE = (
+    f"""
+exec(open({str(SUPPORT / "site" / "sitecustomize.py")!r}).read())"""
+    + """
 import importlib.machinery, os
 _hidden = set(os.environ["HIDDEN_PACKAGES"].split(","))
 _find = importlib.machinery.PathFinder.find_spec
@@ -8,3 +13,4 @@ def _find_spec(name, path=None, target=None):
     return None if name.split(".")[0] in _hidden else _find(name, path, target)
 importlib.machinery.PathFinder.find_spec = staticmethod(_find_spec)
 """
+)

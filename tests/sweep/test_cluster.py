@@ -7,8 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ import pytest
 
 from edgezoo.core.errors import MissingError
 from edgezoo.results.store import read_records
-from edgezoo.sweep import cluster, steps
+from edgezoo.sweep import cluster, steps, worker
 from edgezoo.sweep.grid import SweepRequest
 from edgezoo.sweep.runner import Outcome, run
 from tests.conftest import Exported, Trained, environment, run_cli
 from tests.docs.test_schemas import check
 from tests.support import fake_cluster, fake_sweep
+from tests.support.processes import PATIENCE, until
 from tests.sweep.test_runner import timeless
 
 if os.environ.get("CI") != "true":  # which installs it
@@ -36,7 +36,7 @@ class Cluster:
         self._folder, self._exported = folder, exported
         self.children: list[subprocess.Popen[bytes]] = []
         self._start("scheduler", "--port", "0", "--scheduler-file", str(folder / "scheduler.json"))
-        _until((folder / "scheduler.json").exists)
+        assert until((folder / "scheduler.json").exists)
         self.address = str(json.loads((folder / "scheduler.json").read_text())["address"])
 
     def worker(self, *options: str, **env: str) -> None:
@@ -66,12 +66,10 @@ class Cluster:
         return sum(child.poll() is not None for child in self.children)
 
 
-def _until(condition: Callable[[], object]) -> None:
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise TimeoutError
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers may take their time to start."""
+    monkeypatch.setattr(cluster, "_WORKERS_S", PATIENCE)
 
 
 @pytest.fixture
@@ -173,12 +171,15 @@ def test_workers_of_this_machine(exported: Exported, trained: Trained, tmp_path:
     assert result["accuracy"]["images"] == 250
 
 
-def test_workers_that_are_not_alike(dask: Cluster, trained: Trained, tmp_path: Path) -> None:
+def test_workers_that_are_not_alike(
+    dask: Cluster, trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = _request(trained, tmp_path / "store")
     dask.worker(FAKE_VERSION="1.2.3")
     with pytest.raises(MissingError, match=r"numpy is 1\.2\.3 there and") as caught:
         _sweep(request, dask.address)
     assert "tcp://127.0.0.1" in str(caught.value) and not (tmp_path / "store").exists()
+    monkeypatch.setattr(cluster, "_WORKERS_S", 0.5)  # the one that there is has come
     with pytest.raises(MissingError, match=r"0 workers .* resource 'board'"):
         _sweep(request, dask.address, "board")
 
@@ -189,7 +190,7 @@ def test_late_worker_that_is_not_alike_gets_no_work(
     dask.worker()
     with cluster.connected(_request(trained, tmp_path), dask.address, None, "here"):
         dask.worker(FAKE_VERSION="1.2.3")
-        _until(lambda: dask.dead)
+        assert until(lambda: dask.dead)
     assert dask.dead == 1
 
 
@@ -199,7 +200,7 @@ def test_worker_without_the_images(dask: Cluster, trained: Trained, tmp_path: Pa
     dask.worker()
     request = replace(_request(trained, tmp_path / "store"), images=mine)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster.worker, "place_hash", lambda place: "other")
+        patch.setattr(worker, "place_hash", lambda place: "other")
         with pytest.raises(MissingError, match=r"does not see what is in .*/mine"):
             _sweep(request, dask.address)
 
@@ -246,7 +247,6 @@ def test_wrong_usage(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
 def test_real_sweep_with_a_killed_worker(dask: Cluster, trained: Trained, tmp_path: Path) -> None:
     """Real exports on workers, one of which dies while it scores: the same files and accuracies."""
     command = (
@@ -267,7 +267,8 @@ def test_real_sweep_with_a_killed_worker(dask: Cluster, trained: Trained, tmp_pa
 
 def test_the_worker_that_measures_may_come_last() -> None:
     """The scheduler names it only when it is asked for the third time."""
-    plain, board = {"resources": {}}, {"resources": {"board": 1}}
+    plain: dict[str, Any] = {"resources": {}}
+    board = {"resources": {"board": 1}}
     known = [{"a": plain}, {"a": plain}, {"a": plain, "b": board}]
 
     class Client:
@@ -275,7 +276,7 @@ def test_the_worker_that_measures_may_come_last() -> None:
             assert count == 1
 
         def scheduler_info(self, n_workers: int) -> dict[str, dict[str, dict[str, object]]]:
-            return {"workers": known.pop(0)}  # type: ignore[dict-item]
+            return {"workers": known.pop(0)}
 
     cluster._require_workers(Client(), "tcp://here:1", "board")
     assert not known

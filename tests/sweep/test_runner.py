@@ -7,9 +7,9 @@ import json
 import multiprocessing
 import random
 import shutil
+import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from edgezoo.sweep.steps import Steps
 from tests.conftest import Trained, environment
 from tests.evaluation.test_accuracy import write_kit
 from tests.support import fake_sweep
+from tests.support.processes import Changes, until
 
 FAKE = Steps(fake_sweep.export, fake_sweep.evaluate, fake_sweep.measure)
 MOMENTS = 20
@@ -38,13 +39,21 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "store"
 
 
-def _start(store: Path) -> Any:
+def _start(store: Path, *options: Any) -> Any:
     """A process that sweeps, forked from one that has imported everything."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.fake_sweep"])
-    child = context.Process(target=fake_sweep.main, args=(store,))
+    child = context.Process(target=_sweep_and_die, args=(store, *options))
     child.start()
     return child
+
+
+def _sweep_and_die(store: Path, at: int | None, count: Path | None = None) -> None:
+    """End by SIGKILL before a change; `count` is a file for how many there were."""
+    changes = Changes(at)
+    fake_sweep.main(store)
+    if count:
+        count.write_text(str(changes.count))
 
 
 def _records(store: Path) -> dict[str, Any]:
@@ -297,23 +306,19 @@ def test_two_sweeps_do_not_write_to_one_store(store: Path) -> None:
         _sweep(store)
 
 
-def test_killed_at_any_moment(store: Path) -> None:
-    """SIGKILL, whatever it is doing; what is there then is whole, and the next run completes it."""
-    child = _start(store)
-    begun = _begin(store)
+def test_killed_at_any_moment(store: Path, tmp_path: Path) -> None:
+    """SIGKILL before a change to the disk; what is there is whole, the next run completes it."""
+    note = tmp_path / "changes"
+    child = _start(store, None, note)
     child.join()
     assert child.exitcode == 0
-    duration = time.monotonic() - begun
-    whole, calls = _records(store), len(_calls(store))
-    rng = random.Random(0)
+    changes, whole, calls = int(note.read_text()), _records(store), len(_calls(store))
     cut_in_the_middle = 0
-    for moment in range(MOMENTS):
+    for moment in random.Random(0).sample(range(changes // 20, changes + 1), MOMENTS):
         place = store.with_name(f"killed{moment}")
-        child = _start(place)
-        _begin(place)
-        time.sleep(duration * rng.random())
-        child.kill()
+        child = _start(place, moment)
         child.join()
+        assert child.exitcode == -signal.SIGKILL
         found = _records(place) if (place / "records").is_dir() else {}
         assert {key: whole[key] for key in found} == found
         cut_in_the_middle += 0 < len(found) < 24
@@ -321,16 +326,7 @@ def test_killed_at_any_moment(store: Path) -> None:
         assert _records(place) == whole
         assert len(_calls(place)) <= calls + 14, "no more than a network's steps are repeated"
         assert not [p for p in (place / "records").iterdir() if p.name.startswith(".")]
-    assert cut_in_the_middle >= 5
-
-
-def _begin(store: Path) -> float:
-    """The moment at which work begins: Python has started, and the store is there."""
-    for _ in range(30_000):
-        if (store / "store.json").exists():
-            return time.monotonic()
-        time.sleep(0.001)
-    raise TimeoutError("the sweep did not start")
+    assert cut_in_the_middle >= MOMENTS // 2
 
 
 @pytest.mark.slow
@@ -343,17 +339,15 @@ def test_real_sweep_killed_three_times(tmp_path: Path) -> None:
         *("--calibration-count", "16", "--no-self-check", "-q", "-o"),
     ]
     whole = tmp_path / "whole"
-    begun = time.monotonic()
     subprocess.run([*command, str(whole)], env=environment(), check=True, capture_output=True)
-    duration = time.monotonic() - begun
     wanted = timeless(whole)
     assert len(wanted) == 24
-    rng = random.Random(1)
-    for moment in range(3):
+    for moment in (1, 9, 17):
         place = tmp_path / f"killed{moment}"
         child = subprocess.Popen([*command, str(place)], env=environment(),
                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-        time.sleep(duration * rng.uniform(0.1, 0.9))
+        records = place / "records"
+        assert until(lambda: len(list(records.glob("*"))) >= moment, 3000)  # noqa: B023 - now
         child.kill()
         child.wait()
         found = timeless(place) if (place / "records").is_dir() else {}

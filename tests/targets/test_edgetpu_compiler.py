@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,7 +112,7 @@ def compile_as(
             f"if {writes}: shutil.copy(source, folder + '/model_edgetpu.tflite')\n"
             f"if {case == 'hang'}:\n"
             "    open(folder + '/model_edgetpu.tflite', 'w').write('half')\n"
-            "    time.sleep(60)\n"
+            "    time.sleep(3600)\n"
             f"sys.exit({code})\n"
         )
         program.chmod(0o755)
@@ -168,9 +167,7 @@ def test_full_disk(compile_as: Compile, tmp_path: Path) -> None:
 
 
 def test_hang_is_stopped(compile_as: Compile, tmp_path: Path) -> None:
-    started = time.monotonic()
     assert "did not finish within 1 s" in compile_as("hang", "--timeout", "1").error(3)
-    assert time.monotonic() - started < 40, "the program sleeps for a minute"
     assert not (tmp_path / "out").exists()
 
 

@@ -85,7 +85,7 @@ def test_a_network_that_is_cut(tmp_path: Path) -> None:
     run_cli("compile", file, "--target", "ethos-u55-128", "--min-offload", "0.99",
             "-o", tmp_path / "more").error(6)  # fmt: skip
     compiled = inspect(facts.path).compiled
-    assert compiled is not None and compiled["accelerator_ops"] == placed.subgraphs
+    assert compiled is not None and compiled.accelerator_ops == placed.subgraphs
 
 
 def test_a_name_that_begins_with_a_dash(

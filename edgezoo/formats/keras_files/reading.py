@@ -17,10 +17,10 @@ from typing import IO, Any, Literal
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY
-from edgezoo.core.checks import parse_json
 from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.files import not_a_file
 from edgezoo.core.spec import SAVED_MODEL_FILE
+from edgezoo.core.typed_json import parse_json
 from edgezoo.formats.keras_files import saved_model
 from edgezoo.formats.keras_files.allowed import third_party_code
 

@@ -1,7 +1,7 @@
-"""Files from the network: whole, checked and in their place, or not at all.
+"""Download files: complete and checked, or not at all.
 
-`part` is the staged file beside its place, `transfer` fills it, `seen` remembers hashes that
-nobody publishes, `fetching` puts the three together.
+`part` is the staged file next to its destination, `http` fills it, `seen` records the hashes of
+files without a published hash, and `fetching` combines the three.
 """
 
 from edgezoo.system.downloads.fetching import Wanted, fetch, mirrored

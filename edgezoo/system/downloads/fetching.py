@@ -1,4 +1,4 @@
-"""One file from the network to its place."""
+"""Download one file to its destination."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
     import requests
 
 _LIMIT = 4_000_000_000
-# What comes damaged is fetched once more, from its beginning.
+# A damaged file is downloaded once more, from its beginning.
 _TRIES = 2
-_SAID_EVERY_S = 5.0
+_LOG_INTERVAL_S = 5.0
+Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file, and what is known about it.
+    """A file to download, and how to check it.
 
     Attributes:
-        what: what it is, for messages: "The ImageNet weights of vgg16".
-        url: where it is published; EDGEZOO_MIRROR stands in for the server.
-        place: where it goes; nothing is there yet.
-        digest: the published hash as "md5:…", "sha256:…"; None where nobody publishes one: then
-            the file must be what it was when it first came from there.
-        limit: the most bytes that it may have.
-        check: says why a staged file cannot be what is wanted, or None.
-        ways_out: what to do where it cannot be had.
+        what: its name in messages: "The ImageNet weights of vgg16".
+        url: its published address; EDGEZOO_MIRROR replaces the server.
+        place: its destination, which does not exist yet.
+        digest: the published hash as "md5:…" or "sha256:…"; None if there is none: the file must
+            then equal the first download from that address.
+        limit: its maximum size in bytes.
+        check: returns why a staged file is not the wanted file, or None.
+        ways_out: the hint of an error message.
     """
 
     what: str
@@ -51,31 +52,30 @@ class Wanted:
 
 
 class _DamageError(Exception):
-    """What came is not what is wanted; the words say why."""
+    """The downloaded file is not the wanted file; the message states why."""
 
 
 def fetch(
     wanted: Wanted,
     timeout: Timeouts | None = None,
     web: requests.Session | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progress | None = None,
 ) -> None:
-    """Bring a file to its place: whole and checked, or not at all.
+    """Download a file to its destination: complete and checked, or not at all.
 
-    A second process that wants the same file waits for the first. Bytes of a broken transfer stay
-    in a hidden file beside the place, and the next call goes on from there.
+    A second process that wants the same file waits for the first. An interrupted download stays
+    in a hidden file next to the destination, and the next call resumes it.
 
     Args:
-        wanted: which file.
-        timeout: how long to wait, how often to try; by default as the environment says.
-        web: connections to use, see `session`.
-        progress: called with the bytes that are here, and with how many there are, where known;
-            by default the log tells.
+        wanted: the file.
+        timeout: timeouts and number of attempts; by default from the environment.
+        web: the session to use.
+        progress: called with the bytes received and the total, if known; logs them by default.
 
     Raises:
         MissingError: the package requests is not installed.
-        UsageError: EDGEZOO_MIRROR or EDGEZOO_TIMEOUT is set to what it cannot be.
-        DataError: out of reach, damaged, altered, or not to be stored.
+        UsageError: EDGEZOO_MIRROR or EDGEZOO_TIMEOUT is invalid.
+        DataError: the file is unreachable, damaged or altered, or cannot be written.
     """
     timeout = timeout or Timeouts.from_environment()
     url = mirrored(wanted.url)
@@ -91,34 +91,34 @@ def fetch(
             except _DamageError as damage:
                 part.restart(None, None)
                 if not tries_left:
-                    raise DataError(
-                        f"What came for {wanted.place.name} from {url} is not used: {damage}. "
-                        f"It was wanted in {wanted.place.parent}.",
-                        wanted.ways_out,
-                    ) from damage
+                    raise _failed(wanted, url, f"the response was rejected: {damage}") from damage
             except OutOfReachError as reason:
                 kept = f"; {part.size} bytes are kept for the next try" if part.resumable else ""
-                raise DataError(
-                    f"{wanted.what} cannot be fetched ({reason}{kept}): {wanted.place.name} from "
-                    f"{url}, wanted in {wanted.place.parent}.",
-                    wanted.ways_out,
-                ) from reason
+                raise _failed(wanted, url, f"{reason}{kept}") from reason
+
+
+def _failed(wanted: Wanted, url: str, reason: str) -> DataError:
+    return DataError(
+        f"{wanted.what} cannot be fetched ({reason}): {wanted.place.name} from {url} to "
+        f"{wanted.place.parent}.",
+        wanted.ways_out,
+    )
 
 
 def mirrored(url: str) -> str:
-    """Where a file is asked for: with EDGEZOO_MIRROR below that address, by host and path.
+    """Return the address to download from: host and path below EDGEZOO_MIRROR, if that is set.
 
-    So a folder that `wget --force-directories` filled is a mirror behind any web server.
+    Any web server on a folder filled by `wget --force-directories` is a mirror.
 
     Raises:
-        UsageError: EDGEZOO_MIRROR is no address.
+        UsageError: EDGEZOO_MIRROR is not an address.
     """
     mirror = os.environ.get("EDGEZOO_MIRROR")
     if not mirror:
         return url
     if not mirror.startswith(("http://", "https://")):
         raise UsageError(
-            f"EDGEZOO_MIRROR={mirror} is no address.", "Set it to https://host/path, or to nothing."
+            f"EDGEZOO_MIRROR={mirror} is not an address.", "Set it to https://host/path."
         )
     parts = urlsplit(url)
     return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
@@ -130,9 +130,10 @@ def _bring_checked(
     part: Part,
     timeout: Timeouts,
     web: requests.Session,
-    progress: Callable[[int, int | None], None] | None,
+    progress: Progress | None,
 ) -> None:
-    promised = bring(web, url, part, timeout, wanted.limit, progress or _teller(wanted.place.name))
+    report = progress or _log_progress(wanted.place.name)
+    promised = bring(web, url, part, timeout, wanted.limit, report)
     part.flush()
     sha256 = _check(wanted, part.path, promised)
     if wanted.digest is None and seen.remember(wanted.url, sha256) != sha256:
@@ -141,18 +142,18 @@ def _bring_checked(
 
 
 def _check(wanted: Wanted, path: Path, promised: dict[str, str]) -> str:
-    """Check a staged file, what tells most first; its SHA-256."""
+    """Check a staged file, the most telling check first, and return its SHA-256."""
     with path.open("rb") as stream:
         start = stream.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        raise _DamageError("it is a web page, such as a login page or the notice of a proxy")
+        raise _DamageError("it is a web page, such as a login page or a proxy's notice")
     if wanted.digest is not None:
         algorithm, _, digest = wanted.digest.partition(":")
         if _digest(path, algorithm) != digest:
             raise _DamageError(f"its {algorithm.upper()} is not the published one")
     for algorithm, digest in promised.items():
         if _digest(path, algorithm) != digest:
-            raise _DamageError(f"its {algorithm.upper()} is not the one that the server sent along")
+            raise _DamageError(f"its {algorithm.upper()} is not the one that the server sent")
     reason = wanted.check(path)
     if reason is not None:
         raise _DamageError(reason)
@@ -160,21 +161,21 @@ def _check(wanted: Wanted, path: Path, promised: dict[str, str]) -> str:
 
 
 def _digest(path: Path, algorithm: str) -> str:
-    """Hex digest of a file; MD5 only because that is what is published."""
+    """Return the hex digest of a file; MD5 is used only where it is the published hash."""
     with path.open("rb") as stream:
-        made = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False))
-    return made.hexdigest()
+        state = hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False))
+    return state.hexdigest()
 
 
-def _teller(name: str) -> Callable[[int, int | None], None]:
-    """Says how far a long transfer is, now and then."""
-    last = [time.monotonic()]
+def _log_progress(name: str) -> Progress:
+    """Return a function that logs the progress of a long download at intervals."""
+    last = time.monotonic()
 
-    def tell(done: int, total: int | None) -> None:
-        now = time.monotonic()
-        if now - last[0] >= _SAID_EVERY_S:
-            last[0] = now
+    def report(done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _LOG_INTERVAL_S:
+            last = time.monotonic()
             share = f"{100 * done / total:.0f} % of " if total else ""
             LOG.debug("%s: %s%.1f MB", name, share, (total or done) / 1e6)
 
-    return tell
+    return report

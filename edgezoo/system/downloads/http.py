@@ -1,8 +1,7 @@
-"""HTTP: one file into its staged part, however often the connection breaks.
+"""Download one file by HTTP into its staged part, across broken connections.
 
-A broken transfer goes on where it stopped (RFC 9110, 14 and 13.1.5: Range with If-Range), so that
-bytes of two versions never meet: a server whose file has changed, or that knows no ranges, answers
-with the whole.
+A broken transfer resumes where it stopped. Range with If-Range (RFC 9110, 14 and 13.1.5) never
+mixes two versions: a server whose file has changed, or that lacks ranges, sends the whole file.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ if TYPE_CHECKING:
     import requests
 
 _CHUNK = 1 << 14
-# An attempt that brought so much was a good one, and the count starts again.
+# An attempt that received this many bytes resets the count of failures.
 _PROGRESS = 1 << 20
 _LONGEST_PAUSE_S = 60.0
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-# In the order in which they are believed; names of hashlib.
+# Names in headers and in hashlib, strongest first.
 _DIGESTS = {"sha-512": "sha512", "sha-256": "sha256", "md5": "md5"}
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long to wait for a server, and how often to come back.
+    """How long to wait for a server, and how often to retry.
 
     Attributes:
-        timeout_s: for a connection, and for the next bytes of an answer.
-        attempts: in a row that bring next to nothing.
-        pause_s: before the second attempt; doubled for each one after.
+        timeout_s: seconds for a connection, and for the next bytes of a response.
+        attempts: consecutive attempts without progress before giving up.
+        pause_s: seconds before the second attempt, doubled for each further one.
     """
 
     timeout_s: float = 20.0
@@ -49,10 +48,10 @@ class Timeouts:
 
     @classmethod
     def from_environment(cls) -> Timeouts:
-        """EDGEZOO_TIMEOUT in seconds, where it is set.
+        """Read EDGEZOO_TIMEOUT in seconds, if it is set.
 
         Raises:
-            UsageError: it is no number of seconds.
+            UsageError: it is not a number of seconds.
         """
         given = os.environ.get("EDGEZOO_TIMEOUT")
         if not given:
@@ -63,17 +62,17 @@ class Timeouts:
             seconds = 0.0
         if not 0 < seconds < 86_400:
             raise UsageError(
-                f"EDGEZOO_TIMEOUT={given} is no number of seconds.", "Set it to 60, or leave it."
+                f"EDGEZOO_TIMEOUT={given} is not a number of seconds.", "Set it to 60 or unset it."
             )
         return cls(timeout_s=seconds)
 
 
 class OutOfReachError(Exception):
-    """A server that cannot be reached, or answers with an error; the words say which."""
+    """The server is unreachable or responds with an error; the message states which."""
 
 
 class _BrokenError(Exception):
-    """An attempt that failed in a way that another one may not."""
+    """An attempt failed for a reason that may be temporary."""
 
     def __init__(self, reason: str, pause_s: float = 0.0) -> None:
         super().__init__(reason)
@@ -81,7 +80,7 @@ class _BrokenError(Exception):
 
 
 def session() -> requests.Session:
-    """Connections that are kept; proxies and certificates as the environment says.
+    """Return a session with proxies and certificates from the environment.
 
     Raises:
         MissingError: the package requests is not installed.
@@ -106,27 +105,27 @@ def bring(
     limit: int,
     progress: Callable[[int, int | None], None],
 ) -> dict[str, str]:
-    """Fill a part.
+    """Fill a part, with retries.
 
     Args:
         web: see `session`.
-        url: where from.
-        part: what has come so far.
-        timeout: how long, how often.
-        limit: the most bytes that the file may have.
-        progress: called with the bytes that are here, and with how many there are, where known.
+        url: the address.
+        part: the bytes received so far.
+        timeout: timeouts and number of attempts.
+        limit: maximum size of the file in bytes.
+        progress: called with the bytes received and the total, if known.
 
     Returns:
-        Hex digests of the whole file that the server sent along, by names of hashlib.
+        Hex digests of the whole file that the server sent, by hashlib name.
 
     Raises:
-        OutOfReachError: the file cannot be had, with the reason.
-        DataError: it cannot be stored.
+        OutOfReachError: the file cannot be downloaded.
+        DataError: the file cannot be written.
     """
     failures = 0
     while True:
         before = part.size
-        progress(part.size, part.total)  # which may put an end to it
+        progress(part.size, part.total)  # may raise to cancel the download
         try:
             return _attempt(web, url, part, timeout, limit, progress)
         except _BrokenError as broken:
@@ -153,7 +152,7 @@ def _attempt(
     if part.resumable:
         headers = {"Range": f"bytes={part.size}-", "If-Range": str(part.validator)}
     with (
-        _in_words(timeout),
+        _translated(timeout),
         web.get(url, headers=headers, stream=True, timeout=timeout.timeout_s) as answer,
     ):
         _check_status(answer, url)
@@ -173,8 +172,8 @@ def _attempt(
 
 
 @contextmanager
-def _in_words(timeout: Timeouts) -> Iterator[None]:
-    """What requests and urllib3 raise, as something to repeat or to give up on."""
+def _translated(timeout: Timeouts) -> Iterator[None]:
+    """Translate exceptions of requests and urllib3 into temporary and permanent errors."""
     import requests
     import urllib3.exceptions as low
 
@@ -183,9 +182,9 @@ def _in_words(timeout: Timeouts) -> Iterator[None]:
     except requests.exceptions.SSLError as error:
         raise OutOfReachError("its certificate is not trusted") from error
     except requests.exceptions.ProxyError as error:
-        raise _BrokenError("the proxy does not answer") from error
+        raise _BrokenError("the proxy does not respond") from error
     except (requests.exceptions.Timeout, low.TimeoutError) as error:
-        raise _BrokenError(f"nothing came for {timeout.timeout_s:g} s") from error
+        raise _BrokenError(f"no data for {timeout.timeout_s:g} s") from error
     except requests.exceptions.ConnectionError as error:
         unknown = "NameResolutionError" in str(error)
         raise _BrokenError("its host is not found" if unknown else "no connection") from error
@@ -198,19 +197,19 @@ def _in_words(timeout: Timeouts) -> Iterator[None]:
 def _check_status(answer: requests.Response, url: str) -> None:
     hops = [hop.url for hop in answer.history] + [answer.url]
     if url.startswith("https:") and not all(hop.startswith("https:") for hop in hops):
-        raise OutOfReachError("it is redirected from https to http, where anybody could change it")
+        raise OutOfReachError("it is redirected from https to http, which is insecure")
     status = answer.status_code
     if status in _BUSY:
         wait = answer.headers.get("Retry-After", "")
-        raise _BrokenError(f"the server answers {status}", float(wait) if wait.isdecimal() else 0.0)
+        raise _BrokenError(f"the server returns {status}", float(wait) if wait.isdecimal() else 0.0)
     if status not in (200, 206, 416):
-        raise OutOfReachError(f"the server answers {status} {answer.reason or ''}".rstrip())
+        raise OutOfReachError(f"the server returns {status} {answer.reason or ''}".rstrip())
     if answer.headers.get("Content-Encoding", "identity") != "identity":
-        raise OutOfReachError("the server sends it packed, though it was asked not to")
+        raise OutOfReachError("the server compresses it although the request excludes that")
 
 
 def _start(answer: requests.Response, part: Part) -> None:
-    """Make the part fit what comes: go on where the server does, else from the beginning."""
+    """Prepare the part for the response: resume where the server does, else start again."""
     if answer.status_code == 200:
         length = answer.headers.get("Content-Length", "")
         part.restart(_validator(answer.headers), int(length) if length.isdecimal() else None)
@@ -225,11 +224,11 @@ def _start(answer: requests.Response, part: Part) -> None:
     )
     if not fits:
         part.restart(None, None)
-        raise _BrokenError("the server went on with another version")
+        raise _BrokenError("the server resumed with another version")
 
 
 def _validator(headers: Mapping[str, str]) -> str | None:
-    """What If-Range takes: a strong ETag, else the date."""
+    """Return a validator for If-Range: a strong ETag, else the date."""
     tag = headers.get("ETag", "")
     if tag.startswith('"'):
         return tag
@@ -237,9 +236,9 @@ def _validator(headers: Mapping[str, str]) -> str | None:
 
 
 def _promised(headers: Mapping[str, str]) -> dict[str, str]:
-    """Digests of the whole file: RFC 9530's, Google's, and the older Content-MD5.
+    """Return digests of the whole file: RFC 9530's, Google's, and the older Content-MD5.
 
-    That of an answer to a range request counts too: Repr-Digest and x-goog-hash speak of the whole.
+    Repr-Digest and x-goog-hash describe the whole file in responses to range requests, too.
     """
     fields: dict[str, str] = {}
     for item in headers.get("Repr-Digest", "").split(","):

@@ -1,4 +1,4 @@
-"""A download on its way: a hidden file beside its place, locked, from which a later try goes on."""
+"""A partial download: a locked, hidden file next to its destination that a later call resumes."""
 
 from __future__ import annotations
 
@@ -8,64 +8,69 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 
 LOG = logging.getLogger("edgezoo.system.downloads")
 
 
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """The version of a file that a partial download belongs to, as stored next to it."""
+
+    url: str
+    total: int | None
+    validator: str | None
+
+
 class Part:
-    """What has come of a file so far.
+    """A partial download.
 
     Attributes:
         path: the staged file.
-        size: bytes that are in it.
-        total: bytes that the whole file has; None where the server does not say.
-        validator: the ETag or date by which a server knows this version; None where it has none.
+        size: bytes received.
+        total: bytes of the whole file; None if the server does not state them.
+        validator: the ETag or date that identifies this version to the server; None without one.
     """
 
     def __init__(self, path: Path, stream: BinaryIO, url: str) -> None:
         self.path, self._stream, self._url = path, stream, url
-        self._facts = path.with_name(f"{path.name}.json")
+        self._note = path.with_name(f"{path.name}.json")
         self.size = stream.seek(0, os.SEEK_END)
         self.total: int | None = None
         self.validator: str | None = None
-        facts = self._read_facts()
-        if facts.get("url") == url:
-            self.total, self.validator = facts["total"], facts["validator"]
+        with contextlib.suppress(OSError, ValueError):  # InvalidValueError is a ValueError
+            noted = typed_json.decode(_Version, json.loads(self._note.read_text()))
+            if noted.url == url:
+                self.total, self.validator = noted.total, noted.validator
         if self.validator is None or (self.total is not None and self.size > self.total):
             self.restart(None, None)
 
-    def _read_facts(self) -> dict[str, Any]:
-        try:
-            facts = json.loads(self._facts.read_text())
-        except (OSError, ValueError):
-            return {}
-        return facts if isinstance(facts, dict) and {"total", "validator"} <= facts.keys() else {}
-
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to ask for."""
+        """Whether all bytes have been received."""
         return self.total is not None and self.size == self.total
 
     @property
     def resumable(self) -> bool:
-        """Whether a later try can go on from here."""
+        """Whether a later call can resume from here."""
         return self.size > 0 and self.validator is not None
 
     def restart(self, validator: str | None, total: int | None) -> None:
-        """Empty the file and say which version comes; in this order, so that a kill mixes none."""
+        """Empty the file, then note the new version: in this order a kill cannot mix versions."""
         with _storage(self.path):
             self._stream.seek(0)
             self._stream.truncate()
             self.size, self.total, self.validator = 0, total, validator
             if validator is None:
-                self._facts.unlink(missing_ok=True)
+                self._note.unlink(missing_ok=True)
             else:
-                facts = {"url": self._url, "total": total, "validator": validator}
-                self._facts.write_text(json.dumps(facts))
+                version = typed_json.encode(_Version(self._url, total, validator))
+                self._note.write_text(json.dumps(version))
 
     def add(self, data: bytes) -> None:
         """Append bytes."""
@@ -74,33 +79,33 @@ class Part:
         self.size += len(data)
 
     def flush(self) -> None:
-        """Let readers of the path see all bytes."""
+        """Make all bytes visible to readers of the path."""
         with _storage(self.path):
             self._stream.flush()
 
     def settle(self, place: Path) -> None:
-        """Rename the whole file into its place."""
+        """Rename the complete file to its destination."""
         with _storage(place):
             os.fsync(self._stream.fileno())
-            self._facts.unlink(missing_ok=True)
+            self._note.unlink(missing_ok=True)
             self.path.replace(place)
 
     def put_away(self) -> None:
-        """Keep what a later try can use, and leave nothing else behind."""
+        """Keep the part if a later call can resume it, else remove it."""
         with contextlib.suppress(OSError):
             self._stream.flush()
         if self.resumable:
             return
-        self._facts.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def staged(place: Path, url: str) -> Iterator[Part | None]:
-    """The staged file of a place, for this process alone.
+    """Lock the staged file of a destination for this process.
 
     Yields:
-        None where another process has filled the place meanwhile.
+        The part; None if another process has completed the download meanwhile.
     """
     path = place.with_name(f".{place.name}.edgezoo-part")
     with _storage(place.parent):
@@ -115,12 +120,12 @@ def staged(place: Path, url: str) -> Iterator[Part | None]:
         try:
             yield part
         finally:
-            if path.exists():  # otherwise it has become the file
+            if path.exists():  # otherwise it was renamed to its destination
                 part.put_away()
 
 
 def _locked(path: Path) -> BinaryIO:
-    """Open the staged file with an exclusive lock; it goes with the process, however that ends."""
+    """Open the staged file with an exclusive lock, which the kernel releases with the process."""
     while True:
         stream = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
@@ -128,7 +133,7 @@ def _locked(path: Path) -> BinaryIO:
         except BlockingIOError:
             LOG.info("Another process is fetching %s: waiting for it.", path.name)
             fcntl.flock(stream, fcntl.LOCK_EX)
-        # Whoever held the lock may have renamed or removed that very file.
+        # The last holder of the lock may have renamed or removed the file that was opened.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                 return stream
@@ -137,11 +142,11 @@ def _locked(path: Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def _storage(path: Path) -> Iterator[None]:
-    """A full or read-only disk in words; errors of the network are OSErrors too, hence here."""
+    """Report a full or read-only disk; here, because errors of the network are OSErrors, too."""
     try:
         yield
     except OSError as error:
         raise DataError(
             f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space, or see that the folder may be written to.",
+            "Free some space, or make the folder writable.",
         ) from error

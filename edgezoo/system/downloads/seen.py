@@ -1,7 +1,7 @@
-"""Hashes of files for which nobody publishes one, as they were when they first came.
+"""Hashes of the first download of files that have no published hash.
 
-One text file in EdgeZoo's cache, a line a file: SHA-256, a tab, the address. Whoever trusts a new
-version deletes the old one's line.
+A text file in EdgeZoo's cache with one line per file: SHA-256, tab, address. To accept a new
+version, delete the line of the old one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from edgezoo.core.paths import cache_home
 
 
 def record_path() -> Path:
-    """The text file."""
+    """Return the path of the text file."""
     return cache_home() / "first-seen.tsv"
 
 
 def known() -> dict[str, str]:
-    """SHA-256 by address."""
+    """Return the recorded SHA-256 by address."""
     try:
         return _parsed(record_path().read_text(encoding="utf-8"))
     except OSError:
@@ -27,26 +27,23 @@ def known() -> dict[str, str]:
 
 
 def _parsed(text: str) -> dict[str, str]:
-    rows = (line.partition("\t") for line in text.splitlines())
-    first: dict[str, str] = {}
-    for sha256, _, url in rows:
-        first.setdefault(url, sha256)
-    return first
+    rows = (line.partition("\t") for line in reversed(text.splitlines()))
+    return {url: sha256 for sha256, _, url in rows}  # the first line of an address counts
 
 
 def differs(url: str) -> str:
-    """The words for a file that is another one now."""
+    """Return the reason to reject a file that differs from the first download."""
     return (
-        f"it is not the file that first came from {url} (its SHA-256 differs; if a new version "
+        f"it is not the file first downloaded from {url} (its SHA-256 differs; if a new version "
         f"was published there, delete that line of {record_path()})"
     )
 
 
 def remember(url: str, sha256: str) -> str:
-    """Note a hash unless there is one already; what is noted, which another process may have done.
+    """Record a hash unless one is recorded, and return the recorded hash.
 
     Raises:
-        DataError: the record cannot be written.
+        DataError: the file cannot be written.
     """
     path = record_path()
     try:

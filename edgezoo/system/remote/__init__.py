@@ -1,7 +1,7 @@
-"""A device across the network: one connection of OpenSSH's own client, nothing to install there.
+"""Call functions on a device over one connection of OpenSSH's client, without an installation.
 
-What runs on a device is the same function that runs here, called by its name in a process of its
-own (`edgezoo.system.process`), with the files that it takes copied there.
+The device runs the same function in a child process (`edgezoo.system.process`), with the files of
+its arguments copied there.
 """
 
 from __future__ import annotations

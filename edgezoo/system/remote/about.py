@@ -1,4 +1,4 @@
-"""The device that a result comes from."""
+"""The device that produced a result."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Files that the device did not have.
+    """Files copied to the device because it lacked them.
 
     Attributes:
-        files: how many.
-        bytes: their size together.
+        files: number of files.
+        bytes: their total size.
     """
 
     files: int
@@ -20,7 +20,7 @@ class Copied:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The device that the work was done on.
+    """The device that a function ran on.
 
     Attributes:
         device: its address, ssh://user@host.
@@ -28,7 +28,7 @@ class Remote:
         executable: path of its Python.
         machine: its architecture.
         system: its operating system.
-        runtimes: packages and versions of the runtimes there, by runtime.
+        runtimes: packages and versions of its runtimes, by runtime.
         copied: files that were copied there.
     """
 

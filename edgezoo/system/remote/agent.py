@@ -1,15 +1,15 @@
-"""The far end of a connection: sent over as text and run by the device's own Python.
+"""The agent at the remote end of a connection, sent as text and run by the device's Python.
 
-Standard library alone, and words that an old Python understands. It speaks JSON, one object a
-line; what has no newline at its end was cut off and counts for nothing.
+It uses the standard library only, in syntax that an old Python parses. Each line is a JSON object;
+a line without a newline was truncated and is ignored.
 
 1. in:  {"files": [[path, sha256, bytes], ...], "package": [...], "function", "arguments"}
 2. out: {"here": {...}, "missing": [sha256, ...]}
-3. in:  the missing files' bytes, one after the other
+3. in:  the bytes of the missing files, concatenated
 4. out: {"answer": {...}} or {"error": {"class", "message", "hint"}}
 
-Files are kept by their hash in ~/.cache/edgezoo/remote, so that the next run need not send them
-again; what was not used for a fortnight goes. When the connection ends, so does the work.
+Files are cached by hash in ~/.cache/edgezoo/remote for the next run, and removed if unused for
+two weeks. The work ends with the connection.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ KEPT_SECONDS = 14 * 86400
 
 
 class LostError(Exception):
-    """The other end went away."""
+    """The connection ended."""
 
 
 def send(facts: dict[str, Any]) -> None:
-    """One line on the connection."""
+    """Write one line to the connection."""
     sys.stdout.write(json.dumps(facts) + "\n")
     sys.stdout.flush()
 
 
 def fail(kind: str, message: str, hint: str) -> dict[str, Any]:
-    """What the other end raises."""
+    """Return an error that the local end raises."""
     return {"error": {"class": kind, "message": message, "hint": hint}}
 
 
 def receive(size: int, place: str) -> str:
-    """Take `size` bytes from the connection into a file, and give their hash."""
+    """Read `size` bytes from the connection into a file, and return their hash."""
     digest = hashlib.sha256()
     with open(place, "wb") as stream:
         while size:
@@ -63,7 +63,7 @@ def receive(size: int, place: str) -> str:
 
 
 def whole(place: str, wanted: str) -> bool:
-    """Whether a kept file still has the bytes that its name says; one that has not is removed."""
+    """Return whether a cached file matches the hash in its name; remove it otherwise."""
     if not os.path.isfile(place):
         return False
     digest = hashlib.sha256()
@@ -78,7 +78,7 @@ def whole(place: str, wanted: str) -> bool:
 
 
 def lay_out(files: list[Any], blobs: str, folder: str, copy: bool) -> None:
-    """Give kept files their names below a folder, as copies or as links."""
+    """Copy or link cached files to their names below a folder."""
     for path, digest, _ in files:
         place = os.path.join(folder, path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -90,7 +90,7 @@ def lay_out(files: list[Any], blobs: str, folder: str, copy: bool) -> None:
 
 
 def package(request: dict[str, Any], blobs: str, store: str) -> str:
-    """The folder with EdgeZoo itself, laid out once for each state of its files."""
+    """Return the folder with EdgeZoo itself, created once for each state of its files."""
     names = json.dumps(request["package"]).encode()
     folder = os.path.join(store, "packages", hashlib.sha256(names).hexdigest()[:16])
     if not os.path.isdir(folder):
@@ -105,7 +105,7 @@ def package(request: dict[str, Any], blobs: str, store: str) -> str:
 
 
 def work(request: dict[str, Any], home: str, folder: str) -> dict[str, Any]:
-    """Run the function in a process of its own; end it when the connection does."""
+    """Run the function in a child process, which ends with the connection."""
     question, answer, log = (os.path.join(folder, n) for n in ("request", "answer", "log"))
     with open(question, "w") as stream:
         json.dump({"function": request["function"], "arguments": request["arguments"]}, stream)
@@ -143,7 +143,7 @@ def work(request: dict[str, Any], home: str, folder: str) -> dict[str, Any]:
 
 
 def sweep(store: str, now: float) -> None:
-    """Remove what was not used for long, and what runs that were cut off left behind."""
+    """Remove files that were unused for long, and folders of killed runs."""
     for kind in ("blobs", "packages"):
         for name in os.listdir(os.path.join(store, kind)):
             place = os.path.join(store, kind, name)
@@ -155,7 +155,7 @@ def sweep(store: str, now: float) -> None:
 
 
 def here(store: str) -> dict[str, Any]:
-    """What the device is."""
+    """Describe the device."""
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -166,7 +166,7 @@ def here(store: str) -> dict[str, Any]:
 
 
 def serve() -> dict[str, Any]:
-    """One request, from its first line to its answer."""
+    """Answer one request."""
     line = sys.stdin.buffer.readline()
     if not line.endswith(b"\n"):
         raise LostError
@@ -175,8 +175,8 @@ def serve() -> dict[str, Any]:
         return fail(
             "MissingError",
             f"The device runs Python {platform.python_version()}.",
-            f"EdgeZoo needs {OLDEST[0]}.{OLDEST[1]} there. Name another one, as in "
-            "ssh://user@host/path/to/python, or copy what `edgezoo bundle` makes: it needs less.",
+            f"EdgeZoo needs {OLDEST[0]}.{OLDEST[1]} there. Name another Python, as in "
+            "ssh://user@host/path/to/python, or copy a bundle of `edgezoo bundle`: it needs less.",
         )
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     store = os.path.join(cache, "edgezoo", "remote")
@@ -205,12 +205,12 @@ def serve() -> dict[str, Any]:
 
 
 def stop(number: int, frame: FrameType | None) -> None:
-    """A signal ends the work as a lost connection does."""
+    """Treat a signal like a lost connection."""
     raise LostError
 
 
 def main() -> int:
-    """Speak with the other end until it has its answer or is gone."""
+    """Serve the connection until it has its answer or ends."""
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, stop)
     sys.stdout.write("\n" + MARK + "\n")

@@ -1,4 +1,4 @@
-"""Which files a call needs on the device, and what they are called there."""
+"""The files that a call needs on the device, and their names there."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _LEFT_OUT = {"__pycache__", ".mypy_cache"}
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A folder of which only some files are wanted."""
+    """A folder of which only some files are copied."""
 
     root: Path
     files: tuple[Path, ...]
 
 
 def only(root: Path, files: tuple[Path, ...]) -> Path:
-    """A folder to hand to a function on a device, of which only some files are copied."""
+    """Return a folder as an argument for a device, of which only some files are copied."""
     return cast("Path", Tree(root, files))
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file here, and its relative path there."""
+    """A local file, and its relative path on the device."""
 
     local: Path
     remote: str
@@ -39,15 +39,14 @@ class File:
     bytes: int
 
     def row(self) -> tuple[str, str, int]:
-        """As the agent reads it."""
+        """Return the file as the agent reads it."""
         return self.remote, self.sha256, self.bytes
 
 
 class Names:
-    """Arguments as the device sees them, and answers as they read here.
+    """Translates paths in arguments for the device, and paths in results back.
 
-    Each path stands in a folder of its own there, `device-0/name`, relative to where the function
-    runs.
+    Each path gets its own folder there, `device-0/name`, relative to the function's current folder.
     """
 
     def __init__(self) -> None:
@@ -55,10 +54,10 @@ class Names:
         self._places: list[tuple[str, str]] = []
 
     def outward(self, value: Any) -> Any:
-        """`value` with every `Path` and `Tree` replaced by its name there; notes their files.
+        """Replace every `Path` and `Tree` by its name on the device, and collect their files.
 
         Raises:
-            DataError: a file that cannot be read.
+            DataError: a file cannot be read.
         """
         if isinstance(value, dict):
             return {key: self.outward(item) for key, item in value.items()}
@@ -69,7 +68,7 @@ class Names:
         return value
 
     def homeward(self, value: Any) -> Any:
-        """An answer, or its words, with the names that the files have here."""
+        """Replace names on the device in a result or message by the local paths."""
         if isinstance(value, dict):
             return {key: self.homeward(item) for key, item in value.items()}
         if isinstance(value, list):
@@ -113,12 +112,10 @@ def _file(path: Path, remote: str) -> File:
 
 
 def package() -> list[File]:
-    """EdgeZoo's own files, links followed: the device runs this very version."""
-    root = PACKAGE
+    """Return EdgeZoo's own files, links followed, so that the device runs this version."""
     found = []
-    for folder, folders, names in os.walk(root, followlinks=True):
+    for folder, folders, names in os.walk(PACKAGE, followlinks=True):
         folders[:] = sorted(name for name in folders if name not in _LEFT_OUT)
-        for name in sorted(names):
-            path = Path(folder, name)
-            found.append(_file(path, f"edgezoo/{path.relative_to(root).as_posix()}"))
+        for path in (Path(folder, name) for name in sorted(names)):
+            found.append(_file(path, f"edgezoo/{path.relative_to(PACKAGE).as_posix()}"))
     return found

@@ -1,4 +1,4 @@
-"""Calls a function of EdgeZoo on a device that OpenSSH reaches."""
+"""Call a function of EdgeZoo on a device over OpenSSH."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from edgezoo.system.remote.about import Copied, Remote
 from edgezoo.system.remote.copied_files import File, Names, package
 
 _FORM = "Write ssh://user@host, ssh://user@host:port or ssh://user@host/path/to/python."
+_NAME_PYTHON = "Name its Python, as in ssh://user@host/path/to/python."
 _OPTIONS = {
     "BatchMode": "yes",
     "StrictHostKeyChecking": "yes",
@@ -32,48 +33,38 @@ _OPTIONS = {
     "ServerAliveCountMax": "3",
     "ClearAllForwardings": "yes",
 }
-_NOISE_LINES = 1000  # of a login script, before the agent speaks
-# What OpenSSH or the far shell says, and what to do then.
+_NOISE_LINES = 1000  # most lines that a login script may print before the agent starts
+# Messages of OpenSSH or the remote shell, with cause and hint.
 _CAUSES = (
     (
         "Host key verification failed",
         "the device's host key is unknown or has changed",
-        "Connect once by hand with `{ssh}` and compare the fingerprint.",
+        "Connect once with `{ssh}` and compare the fingerprint.",
     ),
     (
         "Permission denied (",
-        "the device does not accept our key",
-        "Bring it there: `{copy_id}`. Passwords are not asked for.",
+        "the device does not accept this user's key",
+        "Install the key: `{copy_id}`. EdgeZoo does not use passwords.",
     ),
     ("Could not resolve hostname", "the name is unknown", "Check the name, or use the address."),
-    ("Connection refused", "nothing listens there", "Start the ssh server there; check the port."),
-    ("timed out", "it does not answer", "Check with `{ssh}` that it is on and in this network."),
-    ("No route to host", "there is no way to it", "Check that it is on and in this network."),
-    ("not found", "it has no {python}", "Name its Python, as in ssh://user@host/path/to/python."),
-    (
-        "No such file",
-        "it has no {python}",
-        "Name its Python, as in ssh://user@host/path/to/python.",
-    ),
-    ("Permission denied", "{python} cannot be run there", "Name its Python."),
-    (
-        "Is a directory",
-        "{python} is a folder",
-        "Name the interpreter itself, such as /path/to/venv/bin/python.",
-    ),
+    ("Connection refused", "no server listens there", "Start its ssh server; check the port."),
+    ("timed out", "it does not respond", "Check with `{ssh}` that it is on and in this network."),
+    ("No route to host", "there is no route to it", "Check that it is on and in this network."),
+    ("not found", "it has no {python}", _NAME_PYTHON),
+    ("No such file", "it has no {python}", _NAME_PYTHON),
+    ("Permission denied", "{python} cannot be run there", _NAME_PYTHON),
+    ("Is a directory", "{python} is a folder", _NAME_PYTHON),
 )
-
-
-_SSH_FAILED = 255  # ssh's own exit code; others are those of what ran there
+_SSH_FAILED = 255  # ssh's own exit code; all others come from the remote command
 
 
 class _SilentError(EOFError):
-    """The far end ended before the agent spoke."""
+    """The connection ended before the agent started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where to run: a user's own ssh configuration adds the rest (names, keys, jump hosts)."""
+    """A device's address; the user's ssh configuration adds the rest (names, keys, jump hosts)."""
 
     host: str
     user: str | None = None
@@ -82,7 +73,7 @@ class Device:
 
     @property
     def target(self) -> str:
-        """As ssh takes it."""
+        """The address in ssh's own form."""
         return f"{self.user}@{self.host}" if self.user else self.host
 
     def __str__(self) -> str:
@@ -92,31 +83,26 @@ class Device:
 
 
 def parse(url: str) -> Device:
-    """A device from ssh://[user@]host[:port][/path/to/python].
+    """Parse ssh://[user@]host[:port][/path/to/python].
 
     Raises:
-        UsageError: something else, or a password in it.
+        UsageError: the address is invalid or contains a password.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{url!r} is no address of a device: {error}.", _FORM) from error
-    odd = parts.scheme != "ssh" or not parts.hostname or parts.query or parts.fragment
-    if (
-        odd
-        or port == 0
-        or parts.hostname is None
-        or parts.netloc.rpartition("@")[2].startswith("-")
-    ):
-        raise UsageError(f"{url!r} is no address of a device.", _FORM)
+        raise UsageError(f"{url!r} is not an address of a device: {error}.", _FORM) from error
+    user, host = unquote(parts.username or ""), parts.hostname
+    # ssh would read a user or host that begins with "-" as an option.
+    dashed = user.startswith("-") or parts.netloc.rpartition("@")[2].startswith("-")
+    extra = parts.query or parts.fragment
+    if parts.scheme != "ssh" or not host or extra or port == 0 or dashed:
+        raise UsageError(f"{url!r} is not an address of a device.", _FORM)
     if parts.password is not None:
-        raise UsageError("Passwords are not taken.", "Use a key: ssh-copy-id brings it there.")
-    user = unquote(parts.username) if parts.username else None
-    if user is not None and user.startswith("-"):
-        raise UsageError(f"{url!r} is no address of a device.", _FORM)
+        raise UsageError("EdgeZoo does not use passwords.", "Install a key with ssh-copy-id.")
     path = unquote(parts.path) if parts.path not in ("", "/") else "python3"
-    return Device(parts.hostname, user, port, path)
+    return Device(host, user or None, port, path)
 
 
 P = ParamSpec("P")
@@ -126,23 +112,23 @@ T = TypeVar("T")
 def call(
     url: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> tuple[T, Remote]:
-    """Run a function of EdgeZoo on a device, in a process of its own.
+    """Run a function of EdgeZoo in a child process on a device.
 
-    Files that the device does not have yet are copied there first, EdgeZoo among them: it needs
-    Python 3.11, numpy, Pillow, click and a runtime, nothing else.
+    Files that the device lacks are copied first, EdgeZoo included: the device needs only
+    Python 3.11, numpy, Pillow, click and a runtime.
 
     Args:
         url: see `parse`.
-        function: of a module of EdgeZoo.
-        *args: each `Path` and `Tree` among the arguments is copied.
+        function: a function of a module of EdgeZoo.
+        *args: arguments; each `Path` and `Tree` among them is copied.
         **kwargs: the same.
 
     Returns:
-        What the function returned, paths as they read here; and the device.
+        The function's result, with local paths; and the device.
 
     Raises:
-        EdgeZooError: whatever the function raised there.
-        MissingError: the device cannot be reached, or the connection was lost; nothing is kept.
+        EdgeZooError: the error that the function raised there.
+        MissingError: the device is unreachable, or the connection was lost.
     """
     return _call(url, function, process.bound_arguments(function, args, kwargs), None)
 
@@ -150,14 +136,14 @@ def call(
 def call_limited(
     url: str, files: Sequence[str], function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
 ) -> tuple[T, Remote]:
-    """`call` for work on untrusted files: within the device's usual limits.
+    """Do the same for work on untrusted files, within the device's default limits.
 
     Args:
         url: see `parse`.
         files: names of the arguments that hold paths of untrusted files.
-        function: of a module of EdgeZoo; takes "device" and "trust".
-        *args: as of `call`.
-        **kwargs: as of `call`.
+        function: a function of a module of EdgeZoo; it takes "device" and "trust".
+        *args: see `call`.
+        **kwargs: see `call`.
     """
     return _call(url, function, process.bound_arguments(function, args, kwargs), list(files))
 
@@ -167,7 +153,7 @@ def _call(
 ) -> tuple[T, Remote]:
     device, names = parse(url), Names()
     if shutil.which("ssh") is None:
-        raise MissingError("Reaching a device needs OpenSSH's client, ssh.", "Install it.")
+        raise MissingError("Running on a device needs OpenSSH's client, ssh.", "Install it.")
     outward = typed_json.encode(names.outward(arguments))
     payload = {"function": process.name_of(function), "arguments": outward, "limited": limited}
     own = package()
@@ -184,7 +170,7 @@ def _call(
         except (BrokenPipeError, EOFError) as error:
             child.wait()
             silent = isinstance(error, _SilentError) and child.returncode != _SSH_FAILED
-            raise _lost(device, child.returncode, _words(log), silent) from None
+            raise _lost(device, child.returncode, _text(log), silent) from None
     if "error" in reply:
         raise _error(device, names.homeward(reply["error"]))
     answer = names.homeward(reply["answer"])
@@ -202,7 +188,7 @@ def _call(
 
 
 def _command(device: Device, size: int) -> list[str]:
-    """ssh, and the shell line that starts the agent: its source comes first on standard input."""
+    """Return the command that starts the agent, whose source comes first on standard input."""
     start = f"import sys; exec(compile(sys.stdin.buffer.read({size}), 'edgezoo-agent', 'exec'))"
     line = shlex.join(["exec", device.python, "-u", "-c", start])
     options = [word for key, value in _OPTIONS.items() for word in ("-o", f"{key}={value}")]
@@ -211,14 +197,14 @@ def _command(device: Device, size: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def _connected(device: Device, said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """The connection with the agent on it; ends with the block, and the work there with it."""
+def _connected(device: Device, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Connect and start the agent; the end of the block ends the connection and the work."""
     source = Path(agent.__file__).read_bytes()
     child = subprocess.Popen(
         _command(device, len(source)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=said,
+        stderr=log,
         start_new_session=True,
     )
     assert child.stdin is not None and child.stdout is not None
@@ -229,7 +215,7 @@ def _connected(device: Device, said: IO[bytes]) -> Iterator[subprocess.Popen[byt
         yield child
     except BaseException:
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGTERM)  # also what ssh runs to get there
+            os.killpg(child.pid, signal.SIGTERM)  # including processes that ssh started
         raise
     finally:
         with contextlib.suppress(BrokenPipeError):
@@ -241,10 +227,10 @@ def _connected(device: Device, said: IO[bytes]) -> Iterator[subprocess.Popen[byt
 def _converse(
     child: subprocess.Popen[bytes], request: dict[str, Any], contents: dict[str, File]
 ) -> tuple[dict[str, Any], list[File], dict[str, Any]]:
-    """What the agent says of the device, the files it lacked, and its last word.
+    """Return the agent's facts about the device, the files it lacked, and its answer.
 
     Raises:
-        BrokenPipeError, EOFError: the connection ended before that.
+        BrokenPipeError, EOFError: the connection ended before the answer.
     """
     assert child.stdin is not None and child.stdout is not None
     _wait_for_agent(child.stdout)
@@ -262,7 +248,7 @@ def _converse(
 
 
 def _wait_for_agent(stream: IO[bytes]) -> None:
-    """Past what a login script prints."""
+    """Skip the output of a login script."""
     for _ in range(_NOISE_LINES):
         line = stream.readline()
         if line.strip() == agent.MARK.encode():
@@ -273,20 +259,20 @@ def _wait_for_agent(stream: IO[bytes]) -> None:
 
 
 def _line(stream: IO[bytes]) -> bytes:
-    """A whole line; half a one means that the connection broke."""
+    """Read a line; a truncated line means that the connection broke."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise EOFError
     return line
 
 
-def _words(said: IO[bytes]) -> str:
-    said.seek(0)
-    return said.read().decode(errors="replace").strip()
+def _text(log: IO[bytes]) -> str:
+    log.seek(0)
+    return log.read().decode(errors="replace").strip()
 
 
-def _lost(device: Device, code: int, words: str, silent: bool) -> MissingError:
-    """Why there is no connection, in one sentence."""
+def _lost(device: Device, code: int, output: str, silent: bool) -> MissingError:
+    """Return the error for a connection that failed or ended early."""
     port = ["-p", str(device.port)] if device.port else []
     facts = {
         "ssh": shlex.join(["ssh", *port, device.target]),
@@ -294,19 +280,19 @@ def _lost(device: Device, code: int, words: str, silent: bool) -> MissingError:
         "python": device.python,
     }
     for text, cause, hint in _CAUSES:
-        if text in words:
+        if text in output:
             return MissingError(
                 f"{device} cannot be used: {cause.format(**facts)}.", hint.format(**facts)
             )
     if silent:
         return MissingError(
-            f"{device} cannot be used: {device.python} there does not answer as a Python does.",
-            "Name its Python, as in ssh://user@host/path/to/python.",
+            f"{device} cannot be used: {device.python} there is not a Python interpreter.",
+            _NAME_PYTHON,
         )
-    last = f" ({words.splitlines()[-1].rstrip('.')})" if words else f" (ssh's exit code {code})"
+    last = f" ({output.splitlines()[-1].rstrip('.')})" if output else f" (ssh's exit code {code})"
     return MissingError(
         f"The connection to {device} was lost{last}: there is no result.",
-        "Run the command again: what was copied there need not be copied again.",
+        "Run the command again; files that were copied there are reused.",
     )
 
 

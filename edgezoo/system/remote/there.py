@@ -1,4 +1,4 @@
-"""What runs on the device in the process of a command."""
+"""The function that runs on the device in the child process of a call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgezoo.system import process, sandbox
 
 @dataclass(frozen=True, slots=True)
 class There:
-    """What a function returned on the device, as JSON, and the runtimes that the device has."""
+    """The result of a function as JSON, and the versions of the device's runtimes."""
 
     value: Any
     runtimes: dict[str, str]
@@ -23,11 +23,11 @@ def run(function: str, arguments: dict[str, Any], limited: list[str] | None) -> 
     Args:
         function: its name.
         arguments: keyword arguments as JSON.
-        limited: names of the arguments that hold paths of untrusted files, for work within limits.
+        limited: names of the arguments that hold paths of untrusted files; None for no limits.
     """
     called = process.find(function)
     lacking = registry.lacking_for_files()
-    # `doctor` reports itself what is lacking.
+    # `doctor` reports missing packages itself.
     if lacking and not function.startswith("edgezoo.inspection.diagnosis:"):
         raise registry.needed_error(lacking)
     if limited is None:

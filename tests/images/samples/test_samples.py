@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,11 @@ from edgezoo.images.samples.fetch_samples import FetchedSamples
 from edgezoo.images.samples.listing import COLLECTION, Collection
 from edgezoo.system.downloads import Timeouts, seen
 from tests.conftest import SHARED, Ended, run_cli
+from tests.support import needs
 from tests.support.file_server import HTML, Fault, FileServer
+from tests.support.processes import PATIENCE
 
-QUICK = Timeouts(timeout_s=2, attempts=2, pause_s=0)
+QUICK = Timeouts(timeout_s=PATIENCE, attempts=2, pause_s=0)
 COUNT = 12
 
 
@@ -145,7 +146,8 @@ def test_calibration_on_samples(
     chosen, held_out = sources.choose("samples", 32, 8, 4, 0)
     assert (chosen.source, held_out.source, len(chosen.names)) == ("samples", "samples", 8)
     metadata = sources.metadata(chosen, 32)
-    assert metadata["source"] == "samples" and metadata["fingerprints"]["of"] == "file"
+    assert metadata.source == "samples"
+    assert metadata.fingerprints is not None and metadata.fingerprints.of == "file"
 
 
 def test_accuracy_on_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +164,7 @@ def test_accuracy_on_samples_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.fixture
 def published(collection: Collection, site: FileServer, tmp_path: Path) -> Collection:
     """The collection with a real repository behind it, as a code host serves one."""
-    if shutil.which("git") is None:
-        pytest.skip("needs git")
+    needs.require("git")
     repository = tmp_path / "repository"
     repository.mkdir()
     for path, data in site.files.items():

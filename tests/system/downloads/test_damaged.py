@@ -149,7 +149,7 @@ def test_weights_that_changed_after_they_came(
     path = weights.locate(spec, ARGUMENTS, "imagenet").path
     assert path is not None
     path.write_bytes(_hdf5(tmp_path / "made.h5", 2))
-    with pytest.raises(DataError, match="not the file that first came") as caught:
+    with pytest.raises(DataError, match="not the file first downloaded") as caught:
         weights.locate(spec, ARGUMENTS, "imagenet")
     assert str(path) in caught.value.message and "--weights FILE" in caught.value.hint
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from PIL import Image
 
 from tests.conftest import ROOT, Ended, Exported, Trained, environment, run_cli
 from tests.docs.test_schemas import check
-from tests.support.devices import Machine, Pi, require
+from tests.support import needs
+from tests.support.devices import Machine, Pi
+from tests.support.processes import PATIENCE, until
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +58,7 @@ def test_classify_and_what_is_copied(
     format: str, machine: Machine, exported: Exported, pictures: list[Path], tmp_path: Path
 ) -> None:
     mine = [Path(shutil.copy(path, tmp_path)) for path in pictures]
+    command: tuple[str | Path, ...]
     command = ("classify", exported.path(format, "int8"), *mine, "--json")
     here = run_cli(*command).json
     there = _on(machine, *command).json
@@ -110,7 +112,7 @@ def test_benchmark_on_the_device(machine: Machine, exported: Exported, trained: 
 
 
 def test_emulated_device_reports_no_time(machine: Machine, exported: Exported) -> None:
-    require("qemu-x86_64-static")
+    needs.require("qemu-x86_64-static")
     python, packages = machine.folder / "emulated", os.pathsep.join(filter(None, sys.path))
     python.write_text(
         f'#!/bin/sh\nexport PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{packages}"\n'
@@ -147,6 +149,7 @@ def test_emulated_pi(
     machine: Machine, pis: dict[str, Pi], exported: Exported, pictures: list[Path]
 ) -> None:
     """The remote Python is one of aarch64; 8-bit answers are the same."""
+    command: tuple[str | Path, ...]
     command = ("classify", exported.path("tflite", "int8"), *pictures, "--json")
     there = _on(machine, *command, python=pis["pi4"].python).json
     remote = there.pop("remote")
@@ -215,9 +218,9 @@ def _unknown_host(machine: Machine) -> str:
 
 WRONG: dict[str, tuple[Callable[[Machine], str], str]] = {
     "key": (_wrong_key, "ssh-copy-id -p "),
-    "no Python": (lambda m: m.url("/bin/true"), "does not answer as a Python does"),
+    "no Python": (lambda m: m.url("/bin/true"), "is not a Python interpreter"),
     "host key": (_unknown_host, "fingerprint"),
-    "port": (lambda m: m.url().replace(f":{m.port}", ":1"), "nothing listens"),
+    "port": (lambda m: m.url().replace(f":{m.port}", ":1"), "no server listens"),
     "python": (lambda m: m.url("/no/such/python"), "it has no /no/such/python"),
     "folder": (lambda m: m.url("/usr"), "/usr"),
     "name": (lambda m: "ssh://nobody@no.such.host.invalid", "name is unknown"),
@@ -243,17 +246,8 @@ def test_no_ssh_here(exported: Exported, tmp_path: Path) -> None:
 _SLEEP = """
 import sys, time
 if "edgezoo.system.process" in sys.orig_argv:
-    time.sleep(120)
+    time.sleep(3600)
 """
-
-
-def _until(condition: Callable[[], object], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def _slow(machine: Machine, tmp_path: Path) -> subprocess.Popen[str]:
@@ -265,7 +259,7 @@ def _slow(machine: Machine, tmp_path: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
-    assert _until(lambda: list(machine.store.glob("runs/*/log")), 60), "the work never began"
+    assert until(lambda: list(machine.store.glob("runs/*/log"))), "the work never began"
     return process
 
 
@@ -294,25 +288,25 @@ def _session(machine: Machine) -> int:
 )
 def test_signal(number: int, code: int, machine: Machine, tmp_path: Path) -> None:
     process = _slow(machine, tmp_path)
-    assert _until(lambda: _at_work(machine), 20)
+    assert until(lambda: _at_work(machine))
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=30)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout) == (code, "")
     assert len(stderr.strip().splitlines()) == 1, stderr
-    assert _until(lambda: not _at_work(machine), 20), "the work there goes on"
-    assert _until(lambda: not list((machine.store / "runs").iterdir()), 10)
+    assert until(lambda: not _at_work(machine)), "the work there goes on"
+    assert until(lambda: not list((machine.store / "runs").iterdir()))
 
 
 def test_lost_connection(machine: Machine, tmp_path: Path) -> None:
     process = _slow(machine, tmp_path)
-    assert _until(lambda: _at_work(machine), 20)
+    assert until(lambda: _at_work(machine))
     os.kill(_session(machine), signal.SIGKILL)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     ended = Ended(process.returncode, stdout, stderr)
     assert "was lost" in ended.error(4) and "no result" in stderr
     assert ended.json["error"]["exit_code"] == 4
-    assert _until(lambda: not _at_work(machine), 20), "the work there goes on"
-    assert _until(lambda: not list((machine.store / "runs").iterdir()), 10)
+    assert until(lambda: not _at_work(machine)), "the work there goes on"
+    assert until(lambda: not list((machine.store / "runs").iterdir()))
 
 
 def test_damaged_store_is_mended(machine: Machine) -> None:
