@@ -208,7 +208,7 @@ class Exported:
 
     def entry(self, format: str, precision: str) -> dict[str, Any]:
         """One of the JSON's artifacts."""
-        found = [
+        found: list[dict[str, Any]] = [
             entry
             for entry in self.facts["artifacts"]
             if (entry["format"], entry["precision"]) == (format, precision)
@@ -221,7 +221,10 @@ class Exported:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.folder / Path(self.facts["manifest"]).name).read_text())
+        found: dict[str, Any] = json.loads(
+            (self.folder / Path(self.facts["manifest"]).name).read_text()
+        )
+        return found
 
 
 @pytest.fixture(scope="session")

@@ -178,8 +178,8 @@ def test_list_that_is_damaged(text: str, bundle: Path, tmp_path: Path) -> None:
 def test_package_that_is_missing(module: str, package: str, bundle: Path, tmp_path: Path) -> None:
     words = f"{package} is not installed: pip install numpy pillow"
     picture, model = bundle / "golden" / "leaves.jpg", next(bundle.glob("*.tflite"))
-    for arguments in (("classify.py", picture, "--model", model), ("selftest.py",)):
-        program, *more = arguments
+    rest: tuple[str | Path, ...] = (picture, "--model", model)
+    for program, more in (("classify.py", rest), ("selftest.py", ())):
         ended = on_device(tmp_path, bundle / program, *more, absent=module)
         assert ended.code == (1 if more else 2)
         assert words in _last_words(ended)

@@ -99,7 +99,7 @@ def test_32_bits_a_pixel_are_refused(mode: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("preprocessing", NORMALIZATIONS)
 @pytest.mark.parametrize("kind", ["pixels", "normalized"])
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
-def test_input(dtype: str, kind: Any, preprocessing: str, layout: str) -> None:
+def test_input(dtype: str, kind: Any, preprocessing: str, layout: Any) -> None:
     contract = replace(CONTRACT, input_kind=kind, preprocessing=preprocessing, layout=layout)
     quantized = (0.0173, 117 if dtype == "uint8" else -11) if dtype != "float32" else (None, None)
     tensor = TensorInfo("in", (1, SIZE, SIZE, 3), dtype, *quantized)

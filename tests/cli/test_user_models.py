@@ -18,7 +18,8 @@ NAMES = ("wood", "metal", "stone")
 
 @pytest.fixture
 def facts(own_networks: Path) -> dict[str, Any]:
-    return json.loads((own_networks / "facts.json").read_text())
+    found: dict[str, Any] = json.loads((own_networks / "facts.json").read_text())
+    return found
 
 
 @pytest.fixture
@@ -93,7 +94,6 @@ def test_armed_files_do_not_go_off(
 ) -> None:
     """The Lambda in them makes a file; with --trust it does, so that they are known to work."""
     marker = tmp_path / "marker"
-    armed = {"EDGEZOO_TEST_MARKER": str(marker)}
     for name in ("lambda.h5", "lambda.keras"):
         path = own_networks / name
         for command in (
@@ -101,10 +101,10 @@ def test_armed_files_do_not_go_off(
             ("classify", path, picture, "--preprocessing", "none"),
             ("inspect", path),
         ):
-            assert "Lambda" in run_cli(*command, **armed).error(5)
+            assert "Lambda" in run_cli(*command, EDGEZOO_TEST_MARKER=str(marker)).error(5)
             assert not marker.exists()
     trusted = run_cli("classify", own_networks / "lambda.h5", picture, "--preprocessing", "none",
-                      "--trust", **armed)  # fmt: skip
+                      "--trust", EDGEZOO_TEST_MARKER=str(marker))  # fmt: skip
     assert trusted.code == 0, trusted.stderr
     assert marker.exists()
 

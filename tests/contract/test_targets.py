@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,9 +68,10 @@ def test_fills_in_what_was_left_open(name: str) -> None:
 def test_refuses_what_contradicts_it(name: str, option: str) -> None:
     """Nothing that was asked for is changed: it is done or refused."""
     target = TARGETS[name]
-    taken = {"formats": target.formats, "precisions": target.precisions, "io": target.io,
+    taken: Any = {"formats": target.formats, "precisions": target.precisions, "io": target.io,
              "input_kind": target.input_kinds}[option]  # fmt: skip
-    for value in OPTIONS[option]:
+    values: Any = OPTIONS[option]
+    for value in values:
         word = value[0] if isinstance(value, tuple) else value
         if word in taken:
             assert _plan(target=name, **{option: value}).jobs

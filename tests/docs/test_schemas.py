@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -73,7 +74,7 @@ def test_unknown_key_is_found() -> None:
 
 
 def test_every_command_has_a_schema() -> None:
-    assert set(edgezoo.list_commands(None)) <= set(NAMES)
+    assert set(edgezoo.list_commands(click.Context(edgezoo))) <= set(NAMES)
 
 
 def test_every_schema_is_explained() -> None:
@@ -113,8 +114,10 @@ def test_export_and_manifest(exported: Exported) -> None:
 def test_export_of_two_models_without_verification(cli: Cli, tmp_path: Path) -> None:
     from edgezoo.cli.export import _merge
 
-    arguments = ("export", "mobilenet", "--alpha", "0.25", "--input-size", "32")
-    arguments += ("--weights", "random", "--format", "tflite", "--no-verify", "--json")
+    arguments = (
+        *("export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--weights", "random"),
+        *("--format", "tflite", "--no-verify", "--json"),
+    )
     facts = cli(*arguments, "-o", tmp_path).json
     check("export", facts)
     check("export", _merge([facts, facts]))

@@ -60,6 +60,7 @@ def test_evaluate(format: str, pis: dict[str, Pi], exported: Exported, trained: 
 
 def test_classify_and_doctor(pis: dict[str, Pi], exported: Exported, trained: Trained) -> None:
     pictures = sorted(trained.test.rglob("*.png"))[:5]
+    command: tuple[str | Path, ...]
     command = ("classify", exported.path("tflite", "int8"), *pictures, "--top", "1", "--json")
     there, here = (run(*command).json["results"] for run in (pis["pi5"].edgezoo, run_cli))
     assert [r["classes"][0]["index"] for r in there] == [r["classes"][0]["index"] for r in here]

@@ -44,7 +44,8 @@ def test_drop_is_that_of_the_same_images(
     assert (same["drop"], same["verdict"], same["images_needed"]) == (0, "equal", None)
     assert worse["drop"] == pytest.approx(same["top1"] - worse["top1"]) and worse["drop"] > 0.02
     assert worse["drop_ci95"][0] < worse["drop"] < worse["drop_ci95"][1]
-    expected = drop.judge(*worse["drop_ci95"], 0.01, True)
+    low, high = worse["drop_ci95"]
+    expected = drop.judge(low, high, 0.01, True)
     assert worse["verdict"] == expected == "worse"
     assert worse["overlap"] == 0 and worse["reference"] == str(reference)
 
@@ -190,8 +191,8 @@ def test_options_that_would_do_nothing(exported: Exported, trained: Trained) -> 
     on = ("--on", "ssh://nobody@127.0.0.1:1")
     assert "--max-memory is not carried" in run_cli(*asked, *on, "--max-memory", "1").error(2)
     picture = next(trained.test.rglob("*.png"))
-    asked = ("classify", asked[1], picture)
-    assert "--max-seconds is not carried" in run_cli(*asked, *on, "--max-seconds", "9").error(2)
+    ended = run_cli("classify", asked[1], picture, *on, "--max-seconds", "9")
+    assert "--max-seconds is not carried" in ended.error(2)
 
 
 def test_unreadable_files_are_told(exported: Exported, trained: Trained, tmp_path: Path) -> None:

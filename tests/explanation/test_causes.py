@@ -64,7 +64,7 @@ def test_equal_best_classes_share_an_image() -> None:
     assert found.top1 == 0.5
     # Reversed classes give the same, so the order of classes does not decide.
     turned = [Answers(a.scores[:, ::-1], a.logits[:, ::-1]) for a in (source, got)]
-    assert stage("file", *turned, np.array([0, 1])) == found
+    assert stage("file", turned[0], turned[1], np.array([0, 1])) == found
 
 
 def test_logits_are_compared_without_their_mean() -> None:
@@ -72,5 +72,5 @@ def test_logits_are_compared_without_their_mean() -> None:
     moved = Answers(source.scores, source.logits + 7)
     found = stage("file", source, moved, None)
     assert found.error < 1e-10 and found.top1 is None
-    noisy = Answers(source.scores, source.logits + np.float32([[0.1, 0, 0]]))
+    noisy = Answers(source.scores, source.logits + np.array([[0.1, 0, 0]], np.float32))
     assert stage("file", source, noisy, None).sqnr_db == pytest.approx(18.01, abs=0.01)

@@ -106,8 +106,8 @@ def test_tables_and_notes(hidden: bool) -> None:
         + ("sys.modules['rich'] = sys.modules['rich.console'] = None\n" if hidden else "")
         + "from edgezoo.cli import _console as console\n"
         "armed = sys.argv[1]\n"
-        "console.table(armed, ('', armed), [(armed, '[/] :smile:')]); _console.note(armed)\n"
-        "console.say(armed); _console.warn(armed)\n"
+        "console.table(armed, ('', armed), [(armed, '[/] :smile:')]); console.note(armed)\n"
+        "console.say(armed); console.warn(armed)\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program, "\x1b]0;x\x07\x9b1m‮[red]a"],

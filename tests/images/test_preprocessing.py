@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_protocol_of_the_arbiter(shared: Path) -> None:
     source = (shared / "tools" / "score.py").read_text()
     begin = source.index("def load(p):")
     code = source[begin : source.index("\nX = ", begin)]
-    scope = {"Image": Image, "np": np, "size": 160}
+    scope: dict[str, Any] = {"Image": Image, "np": np, "size": 160}
     exec(code, scope)
     for path in sorted((shared / "imagenet" / "val").rglob("*.jpg"))[::65]:
         np.testing.assert_array_equal(load_pixels(path, 160), scope["load"](path))
@@ -157,11 +158,12 @@ def _tf(x: np.ndarray) -> np.ndarray:
 
 
 def _caffe(x: np.ndarray) -> np.ndarray:
-    return x[..., ::-1] - np.array([103.939, 116.779, 123.68])
+    return np.asarray(x[..., ::-1] - np.array([103.939, 116.779, 123.68]))
 
 
 def _torch(x: np.ndarray) -> np.ndarray:
-    return (x / 255 - np.array([0.485, 0.456, 0.406])) / np.array([0.229, 0.224, 0.225])
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    return np.asarray((x / 255 - mean) / deviation)
 
 
 def _raw(x: np.ndarray) -> np.ndarray:

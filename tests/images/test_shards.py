@@ -7,6 +7,7 @@ import io
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,9 +69,12 @@ def test_finder_lists_a_place_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                                       "2.cls": b"a"})  # fmt: skip
     listed = []
     members = shards.members
-    monkeypatch.setattr(
-        shards, "members", lambda *given: (listed.append(given), members(*given))[1]
-    )
+
+    def noted(*given: Any) -> Any:
+        listed.append(given)
+        return members(*given)
+
+    monkeypatch.setattr(shards, "members", noted)
     ab, ba = (replace(CONTRACT, classes=2, labels=labels) for labels in (("a", "b"), ("b", "a")))
     find = finder(tar, None, 1)
     assert find(ab).labels == (1,)

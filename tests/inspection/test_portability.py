@@ -197,7 +197,7 @@ def test_the_same_on_an_emulated_haswell() -> None:
 
 def _byte(difference: np.ndarray) -> np.ndarray:
     """As an output of scale 1 around 0 shows it."""
-    return np.clip(difference, -128, 127)
+    return np.asarray(np.clip(difference, -128, 127))
 
 
 # Files

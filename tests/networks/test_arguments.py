@@ -111,7 +111,7 @@ def test_tflite_takes_no_nchw() -> None:
 def test_names_of_files_tell_networks_apart() -> None:
     """Two networks that differ never share a name, and so neither a file nor a manifest."""
     small: dict[str, Any] = {"input_size": 64}
-    networks = [
+    networks: list[tuple[str, dict[str, Any]]] = [
         ("mobilenet", {}),
         ("mobilenet", {"alpha": 0.5}),
         ("mobilenet", {"depth_multiplier": 2}),

@@ -8,7 +8,7 @@ import pytest
 
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
-from edgezoo.core.spec import BuildArguments
+from edgezoo.core.spec import BuildArguments, WeightsFile
 from edgezoo.networks import weights
 
 MOBILENET = registry.model("mobilenet")
@@ -91,7 +91,9 @@ def test_note_at_other_sizes(home: Path) -> None:
 
 
 def test_cached_file_with_another_hash(home: Path) -> None:
-    _hdf5(home / "models" / registry.model("densenet121").weights.name)
+    published = registry.model("densenet121").weights
+    assert isinstance(published, WeightsFile)
+    _hdf5(home / "models" / published.name)
     with pytest.raises(DataError, match="MD5"):
         weights.locate(registry.model("densenet121"), BuildArguments(224), "imagenet")
 

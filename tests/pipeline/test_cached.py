@@ -105,8 +105,8 @@ def test_place_and_date_are_no_part_of_it(request_: ExportRequest, tmp_path: Pat
     moved = (tmp_path / "pictures").rename(tmp_path / "elsewhere" / "pictures")
     for picture in moved.iterdir():
         picture.touch()
-    changed = {"output": tmp_path / "there", "cache": False, "calibration": str(moved)}
-    assert _key(replace(request_, **changed)) == key
+    changed = replace(request_, output=tmp_path / "there", cache=False, calibration=str(moved))
+    assert _key(changed) == key
 
 
 def test_contents_of_images_are(request_: ExportRequest, tmp_path: Path) -> None:

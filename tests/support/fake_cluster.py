@@ -63,8 +63,10 @@ def _accident(step: str, what: object) -> None:
 def dask_setup(_: Any) -> None:
     """What Dask calls when the worker starts."""
     if os.environ.get("FAKE_EXPORTED"):
-        steps.export = export  # type: ignore[assignment]
+        steps.export = export
     worker.scoring.rank = rank  # type: ignore[attr-defined]
     if os.environ.get("FAKE_VERSION"):
-        real = worker.versions
-        worker.versions = lambda: {**real(), "numpy": os.environ["FAKE_VERSION"]}
+        real = worker.versions  # type: ignore[attr-defined]
+        worker.versions = lambda: {  # type: ignore[attr-defined]
+            **real(), "numpy": os.environ["FAKE_VERSION"]
+        }  # fmt: skip

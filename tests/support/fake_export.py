@@ -89,9 +89,10 @@ def _make_source(directory: str, contract: dict[str, Any], **rest: Any) -> dict[
 
 
 def _call(function: str, payload: dict[str, Any], *rest: Any, **more: Any) -> dict[str, Any]:
-    step: Callable[..., dict[str, Any]] = {
+    steps: dict[str, Callable[..., dict[str, Any]]] = {
         "make_source": _make_source, "export_files": children.export_files
-    }[function.rpartition(":")[2]]  # fmt: skip
+    }  # fmt: skip
+    step = steps[function.rpartition(":")[2]]
     return {**step(**payload), "_usage": {"cpu_s": 0.0, "peak_rss_mb": 0.0}}
 
 
@@ -103,7 +104,7 @@ def install() -> None:
     """Put the format into this process, and the steps of children in the place of children."""
     registry.exporters()["fake"] = FakeExporter()  # type: ignore[assignment]
     registry.runtimes()["fake"] = FakeRuntime()  # type: ignore[assignment]
-    process.call, process.call_many = _call, _call_many  # type: ignore[assignment]
+    process.call, process.call_many = _call, _call_many
 
 
 def request(folder: Path, seed: int, **more: Any) -> ExportRequest:

@@ -57,16 +57,19 @@ def armed() -> keras.Model:
     return keras.Model(image, keras.layers.Dense(CLASSES, "softmax")(body(layer(image))))
 
 
-class Calling(tf.Module):
+INPUT = [tf.TensorSpec((None, SIZE, SIZE, 3))]
+
+
+class Calling(tf.Module):  # type: ignore[misc]
     """A SavedModel of Python code, or of two signatures."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3))])
+    @tf.function(input_signature=INPUT)  # type: ignore[untyped-decorator]
     def python(self, image: tf.Tensor) -> tf.Tensor:
         found = tf.py_function(lambda x: x[:, 0, 0], [image], tf.float32)
         found.set_shape((None, CLASSES))
         return tf.nn.softmax(found)
 
-    @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3))])
+    @tf.function(input_signature=INPUT)  # type: ignore[untyped-decorator]
     def mean(self, image: tf.Tensor) -> tf.Tensor:
         return tf.nn.softmax(tf.reduce_mean(image, (1, 2)))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,18 @@ import numpy as np
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import EdgeZooError
+
+
+def _runs(session: Any, batch: Any) -> bool:
+    return bool(session.run(batch).any())
+
+
+def _text(look: Callable[[Any], object], path: str | Path) -> str:
+    return str(look(path))
+
+
+def _opened(runtime: Any, path: str) -> str:
+    return str(runtime.open(plain(path, runtime)))
 
 
 def outcome(case: str, action: Callable[[], Any]) -> dict[str, Any]:
@@ -69,9 +82,7 @@ def whole(runtime: Any, artifact: Artifact) -> dict[str, Any]:
             "layout": np.moveaxis(batch, -1, 1),
             "unbatched": batch[0],
         }
-        facts["bad"] = {
-            k: outcome(k, lambda v=v: bool(session.run(v).any())) for k, v in bad.items()
-        }
+        facts["bad"] = {k: outcome(k, partial(_runs, session, v)) for k, v in bad.items()}
     with runtime.open(artifact, "cpu", 2) as more:
         difference = more.run(batch).astype("float32") - together.astype("float32")
         facts["threads"] = float(np.abs(difference).max())
@@ -92,15 +103,10 @@ def main(name: str, request: dict[str, Any]) -> None:
     }
     for case, path in request["damaged"].items():
         facts["damaged"][case] = {
-            "load": outcome(
-                f"load {case}",
-                lambda p=path: str(registry.load_artifact(p).contract),
-            ),
-            "describe": outcome(f"describe {case}", lambda p=path: str(runtime.describe(Path(p)))),
-            "open": outcome(
-                f"open {case}", lambda p=path: str(runtime.open(plain(p, runtime)))
-            ),
-        }  # fmt: skip
+            "load": outcome(f"load {case}", partial(_text, registry.load_artifact, path)),
+            "describe": outcome(f"describe {case}", partial(_text, runtime.describe, Path(path))),
+            "open": outcome(f"open {case}", partial(_opened, runtime, path)),
+        }
     print(json.dumps(facts))
 
 

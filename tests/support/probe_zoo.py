@@ -66,7 +66,7 @@ def efficientnet(folder: Path) -> dict[str, float]:
     bare = keras.applications.EfficientNetB0(weights=None, **options)
     norm = next(x for x in bare.layers if isinstance(x, keras.layers.Normalization))
     mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    norm.set_weights([np.float32(mean), np.float32(deviation), np.int32(1)])
+    norm.set_weights([np.array(mean, np.float32), np.array(deviation, np.float32), np.int32(1)])
     path = folder / "models" / "efficientnetb0.h5"
     path.parent.mkdir()
     bare.save(path)

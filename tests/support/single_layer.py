@@ -110,6 +110,7 @@ def quantize_by_hand(folder: Path, **extra: Any) -> Path:
         "same_sign.weight": generator.uniform(0.5, 1, (16, 16, 1, 1)),
         "dense.weight": generator.normal(size=(10, 16)),
     }
+    steps: list[tuple[str, str, dict[str, Any]]]
     steps = [("first", "Conv", {}), ("depthwise", "Conv", {"group": 16}),
              ("alternating", "Conv", {}), ("same_sign", "Conv", {})]  # fmt: skip
     nodes, last = [], "x"
@@ -131,7 +132,7 @@ def quantize_by_hand(folder: Path, **extra: Any) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.save(model, folder / "float.onnx")
 
-    class Pictures(CalibrationDataReader):
+    class Pictures(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             pictures = generator.uniform(0, 1, (8, 1, 3, 8, 8)).astype(np.float32)
             self._left = iter([{"x": picture} for picture in pictures])
@@ -220,7 +221,7 @@ class OpenVinoConv:
             settings = {"INFERENCE_PRECISION_HINT": "f32"}
             self._compiled = openvino.Core().compile_model(self._model(), "CPU", settings)
         sums = self._compiled(batch)[0].reshape(-1)
-        return sums + shift * self._weights.sum((1, 2), dtype=np.int64)
+        return np.asarray(sums + shift * self._weights.sum((1, 2), dtype=np.int64))
 
 
 # TFLite
@@ -234,6 +235,7 @@ def write_tflite(path: Path, kind: str, weights: np.ndarray, exact: np.ndarray) 
     out, positions, inner = weights.shape
     size = 1 if kind == "dense" else int(positions**0.5)
     channels = out if kind == "depthwise" else inner
+    kernel: np.ndarray
     if kind == "dense":
         kernel, border, answer = weights.reshape(out, inner), [1, inner], [1, out]
     else:

@@ -15,7 +15,8 @@ def vpmaddubsw(activations: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """uint8 times int8, neighbours added in int16 with saturation: (..., 2n) to int16 (..., n)."""
     assert activations.dtype == np.uint8 and weights.dtype == np.int8
     products = activations.astype(np.int32) * weights.astype(np.int32)
-    return np.clip(products[..., 0::2] + products[..., 1::2], -32768, 32767).astype(np.int16)
+    sums = products[..., 0::2] + products[..., 1::2]
+    return np.asarray(np.clip(sums, -32768, 32767), np.int16)
 
 
 def kernel(activations: np.ndarray, weights: np.ndarray, pairs: str) -> np.ndarray:
@@ -35,7 +36,7 @@ def kernel(activations: np.ndarray, weights: np.ndarray, pairs: str) -> np.ndarr
     if weights.shape[-1] % 2:
         activations = np.pad(activations, ((0, 0), (0, 1)))
         weights = np.pad(weights, ((0, 0), (0, 0), (0, 1)))
-    return vpmaddubsw(activations[None], weights).sum((1, 2), dtype=np.int32)
+    return np.asarray(vpmaddubsw(activations[None], weights).sum((1, 2), dtype=np.int32))
 
 
 def overflows(weights: np.ndarray, pairs: str) -> np.ndarray:

@@ -16,7 +16,7 @@ import pytest
 
 from edgezoo.core.errors import MissingError
 from edgezoo.results.store import read_records
-from edgezoo.sweep import cluster, steps
+from edgezoo.sweep import cluster, steps, worker
 from edgezoo.sweep.grid import SweepRequest
 from edgezoo.sweep.runner import Outcome, run
 from tests.conftest import Exported, Trained, environment, run_cli
@@ -200,7 +200,7 @@ def test_worker_without_the_images(dask: Cluster, trained: Trained, tmp_path: Pa
     dask.worker()
     request = replace(_request(trained, tmp_path / "store"), images=mine)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster.worker, "place_hash", lambda place: "other")
+        patch.setattr(worker, "place_hash", lambda place: "other")
         with pytest.raises(MissingError, match=r"does not see what is in .*/mine"):
             _sweep(request, dask.address)
 
@@ -267,7 +267,8 @@ def test_real_sweep_with_a_killed_worker(dask: Cluster, trained: Trained, tmp_pa
 
 def test_the_worker_that_measures_may_come_last() -> None:
     """The scheduler names it only when it is asked for the third time."""
-    plain, board = {"resources": {}}, {"resources": {"board": 1}}
+    plain: dict[str, Any] = {"resources": {}}
+    board = {"resources": {"board": 1}}
     known = [{"a": plain}, {"a": plain}, {"a": plain, "b": board}]
 
     class Client:
@@ -275,7 +276,7 @@ def test_the_worker_that_measures_may_come_last() -> None:
             assert count == 1
 
         def scheduler_info(self, n_workers: int) -> dict[str, dict[str, dict[str, object]]]:
-            return {"workers": known.pop(0)}  # type: ignore[dict-item]
+            return {"workers": known.pop(0)}
 
     cluster._require_workers(Client(), "tcp://here:1", "board")
     assert not known

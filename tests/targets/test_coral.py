@@ -15,7 +15,7 @@ from edgezoo.core.errors import RefusedError
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.inspection.inspect_file import inspect
 from edgezoo.runtimes import _edgetpu
-from edgezoo.targets import coral
+from edgezoo.targets import _network, coral
 from edgezoo.targets._edgetpu_rules import RULES, refusal
 from edgezoo.targets._network import Operation, Tensor
 from tests.conftest import Ended, Exported
@@ -166,7 +166,7 @@ def _chain(*names: str) -> list[Operation]:
 
 
 def _placed(monkeypatch: pytest.MonkeyPatch, operations: list[Operation]) -> list[int]:
-    monkeypatch.setattr(coral._network, "read", lambda path: operations)
+    monkeypatch.setattr(_network, "read", lambda path: operations)
     placement = coral.place(Path("unused"))
     assert placement.mapped == len(operations) - len(placement.cpu_ops)
     return [op.index for op in placement.cpu_ops]
@@ -192,7 +192,7 @@ def test_branch_beside_the_cut_is_mapped(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_parameters_that_do_not_fit_are_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = _tensor(2, 1024, 1, 1, 9000, values=np.ones(1, np.int8))
     layer = Operation(0, "CONV_2D", (X, weights, BIAS), (Y,), SimpleNamespace())
-    monkeypatch.setattr(coral._network, "read", lambda path: [layer])
+    monkeypatch.setattr(_network, "read", lambda path: [layer])
     placement = coral.place(Path("unused"))
     assert placement.parameter_bytes == 1024 * 9000 + 26 * 4
     room = (8 << 20) - X.bytes - Y.bytes

@@ -56,7 +56,8 @@ FETCH = {"module": "keras.utils", "class_name": "function", "config": "get_file"
          "registered_name": "get_file"}  # fmt: skip
 FOREIGN = {"module": "os", "class_name": "function", "config": "system",
            "registered_name": "system"}  # fmt: skip
-CUSTOM = {"module": None, "class_name": "Mine", "config": {}, "registered_name": "evil>Mine"}
+CUSTOM: dict[str, Any] = {"module": None, "class_name": "Mine", "config": {},
+                          "registered_name": "evil>Mine"}  # fmt: skip
 DRESSED = {"module": "evil", "class_name": "Dense", "config": {"units": 3}, "registered_name": None}
 
 CODE: dict[str, tuple[Json, str]] = {

@@ -58,6 +58,7 @@ def test_classify_and_what_is_copied(
     format: str, machine: Machine, exported: Exported, pictures: list[Path], tmp_path: Path
 ) -> None:
     mine = [Path(shutil.copy(path, tmp_path)) for path in pictures]
+    command: tuple[str | Path, ...]
     command = ("classify", exported.path(format, "int8"), *mine, "--json")
     here = run_cli(*command).json
     there = _on(machine, *command).json
@@ -148,6 +149,7 @@ def test_emulated_pi(
     machine: Machine, pis: dict[str, Pi], exported: Exported, pictures: list[Path]
 ) -> None:
     """The remote Python is one of aarch64; 8-bit answers are the same."""
+    command: tuple[str | Path, ...]
     command = ("classify", exported.path("tflite", "int8"), *pictures, "--json")
     there = _on(machine, *command, python=pis["pi4"].python).json
     remote = there.pop("remote")
