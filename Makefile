@@ -4,8 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
+PYTEST ?= -n $(JOBS) --dist loadfile -m "not slow"
 
-.PHONY: demo test test-slow check docs site release-check benchmarks clean
+.PHONY: demo test test-slow coverage check docs site release-check benchmarks clean
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
@@ -18,10 +19,18 @@ demo: $(READY)  ## export, verify, classify
 	$(BIN)/python docs/examples/demo.py
 
 test: $(READY)  ## all tests but the long matrices
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest $(PYTEST)
 
 test-slow: $(READY)  ## the long matrices
 	$(BIN)/python -m pytest -m slow
+
+coverage: export EDGEZOO_TEST_COVERAGE := $(CURDIR)/build/coverage
+coverage: export COVERAGE_PROCESS_START := $(CURDIR)/pyproject.toml
+coverage: $(READY)  ## branch coverage of product code by the tests, children counted
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 check: $(READY) site  ## format, lint, types, layers, generated documents, the site
 	$(BIN)/ruff format --check .

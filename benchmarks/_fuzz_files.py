@@ -58,8 +58,8 @@ class Kind:
 
     def make(self, rng: random.Random, place: Path) -> Case:
         base, data, damage = rng.choice(self.files)
-        mutator = rng.choice((damage, damage, *self.mutators))
-        return self.build(mutator(data, rng), base, place, rng)
+        mutators: tuple[Mutator, ...] = (damage, damage, *self.mutators)
+        return self.build(rng.choice(mutators)(data, rng), base, place, rng)
 
 
 def make_bases(folder: Path) -> None:

@@ -16,7 +16,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 Mutator = Callable[[bytes, random.Random], bytes]
 _EXTREMES = (0, 1, 2, 4, 127, 128, 255, 256, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1,
@@ -97,9 +97,9 @@ class Damage:
     def _number(self, data: bytearray, rng: random.Random) -> None:
         size = rng.choice((1, 2, 4, 4, 8))
         place = self._place(rng, len(data)) // min(size, 4) * min(size, 4)
-        order = rng.choice(("little", "little", "big"))
+        order: Literal["little", "big"] = rng.choice(("little", "little", "big"))
         value = rng.choice((*_EXTREMES, rng.getrandbits(64))) % 256**size
-        data[place : place + size] = value.to_bytes(size, order)  # type: ignore[arg-type]
+        data[place : place + size] = value.to_bytes(size, order)
 
     def _block(self, data: bytearray, rng: random.Random) -> None:
         place, length = self._place(rng, len(data)), rng.choice((1, 4, 16, 64, 1024))

@@ -65,13 +65,14 @@ class Child:
     stdin = None
 
     def __init__(self, warm: Warm, words: list[str], scratch: str) -> None:
-        self._warm, self.returncode = warm, None
+        self._warm = warm
+        self.returncode: int | None = None
         self.pid = warm.ask({"fork": words, "scratch": scratch})["pid"]
 
     def wait(self) -> int:
         if self.returncode is None:
-            self.returncode = self._warm.ask({"wait": self.pid})["code"]
-        return int(self.returncode)
+            self.returncode = int(self._warm.ask({"wait": self.pid})["code"])
+        return self.returncode
 
     def poll(self) -> int | None:
         return self.returncode
@@ -82,14 +83,13 @@ def installed(warm: Warm) -> Iterator[None]:
     """Let `edgezoo.system.process` start its children that way."""
     from edgezoo.system import process
 
-    before = process.subprocess
-    process.subprocess = SimpleNamespace(  # type: ignore[assignment]
-        Popen=warm.popen, PIPE=subprocess.PIPE
-    )
+    module: Any = process
+    before = module.subprocess
+    module.subprocess = SimpleNamespace(Popen=warm.popen, PIPE=subprocess.PIPE)
     try:
         yield
     finally:
-        process.subprocess = before
+        module.subprocess = before
 
 
 def _fork(words: list[str], scratch: str) -> tuple[int, int]:

@@ -118,7 +118,7 @@ def main() -> int:
         python, here = x86(folder / "venv", wheel)
         there = aarch64(folder / "aarch64", wheel)
         model = export(folder / "files")
-        arguments = ["-m", "edgezoo", "classify", model, photo]
+        arguments: list[str | Path] = ["-m", "edgezoo", "classify", model, photo]
         run(sys.executable, SCRIPT, folder / "pi", "--board", "pi4")
         starts = {
             "x86": cold_start(folder, [python, *arguments]),
@@ -135,9 +135,10 @@ def main() -> int:
         for name, facts in (("x86", here), ("aarch64", there))
         if facts["mb"] >= MAX_INSTALLED_MB or facts["tensorflow"]
     ]
+    installed = {"x86_64": here, "aarch64": there}
     facts = {
         "extra": "tflite",
-        "installed": {"x86_64": here, "aarch64": there},
+        "installed": installed,
         "classify_cold_start": {
             **starts, "emulated_over_x86": ratio,
             "note": "CPU seconds of whole processes; emulation says nothing of a Pi's latency",
@@ -145,7 +146,7 @@ def main() -> int:
         "missed": missed,
     }  # fmt: skip
     path = common.save("device", facts)
-    for name, size in facts["installed"].items():
+    for name, size in installed.items():
         print(f"{name:8} {size['mb']:6.1f} MB installed (below {MAX_INSTALLED_MB})")
     print(f"classify {starts['x86']['cpu_s']:6.2f} CPU s; emulated {ratio} times that")
     print(f"{path.relative_to(common.ROOT)}: {missed or 'all bounds hold'}")

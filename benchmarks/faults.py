@@ -150,7 +150,7 @@ def reals(count: int, rng: random.Random) -> Iterator[Facts]:
     """Real exports in all formats."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch, "made")
-        command = [*EXPORT, "-o", folder]
+        command: list[str | Path] = [*EXPORT, "-o", folder]
         yield from killed(command, folder, count, rng, lambda: fake_export.faults(folder))
 
 

@@ -106,7 +106,8 @@ def by_hand(alpha: float, size: int, output: Path) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if common.has_vnni():
         script = Path(__file__).with_name("_onnx_by_hand.py")
-        command = [*WITHOUT_VNNI, sys.executable, script, output / "i8.onnx", str(alpha), str(size)]
+        file = str(output / "i8.onnx")
+        command = [*WITHOUT_VNNI, sys.executable, str(script), file, str(alpha), str(size)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         row = {"name": "onnx, default session, Haswell emulated", "alpha": alpha, "size": size}
         rows.append({**row, **json.loads(done.stdout)})

@@ -46,7 +46,8 @@ def tflite(path: Path) -> Callable[[], object]:
     interpreter.allocate_tensors()
     detail = interpreter.get_input_details()[0]
     interpreter.set_tensor(detail["index"], picture(detail["shape"], detail["dtype"]))
-    return interpreter.invoke
+    invoke: Callable[[], object] = interpreter.invoke
+    return invoke
 
 
 def onnx(path: Path, precise: bool = False) -> Callable[[], object]:

@@ -101,7 +101,7 @@ def outputs(kernels: str, count: int, file: Path, batch: Path, pi: Path) -> np.n
     if kernels == "gpu" and Path(SWIFTSHADER).exists():
         env |= {"VK_DRIVER_FILES": SWIFTSHADER, "VK_ICD_FILENAMES": SWIFTSHADER,
                 "XDG_RUNTIME_DIR": str(file.parent)}  # fmt: skip
-    command = [python, CHILD, file, batch, name, str(count), target]
+    command: list[str | Path] = [python, CHILD, file, batch, name, str(count), target]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{kernels}: {done.stderr[-2000:]}")

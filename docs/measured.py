@@ -183,7 +183,7 @@ def _heading(model: dict[str, Any]) -> str:
 
 
 def _accuracy_rows(model: dict[str, Any]) -> list[list[object]]:
-    ours = [
+    ours: list[list[object]] = [
         [
             f"EdgeZoo {' '.join(_choice(row['options']))}".strip(),
             f"{row['format']} {row['precision']}",

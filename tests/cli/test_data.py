@@ -172,7 +172,8 @@ def _limited(limit: int, *arguments: str | Path) -> Ended:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment(PYTHONDONTWRITEBYTECODE="1"),
+        # Nor could coverage.
+        env=environment(PYTHONDONTWRITEBYTECODE="1", COVERAGE_PROCESS_START=""),
         timeout=PATIENCE,
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
