@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
-PYTEST ?= -n $(JOBS) --dist loadfile -m "not slow"
+PYTEST ?= -n $(JOBS) --dist worksteal -m "not slow"
 
 .PHONY: demo test test-slow coverage check docs site release-check benchmarks clean
 

@@ -16,7 +16,8 @@ from tests.conftest import ROOT, environment
 # Script, input size, part of the file's name, what it prints of it.
 CASES = [
     ("features_vgg16", 32, "vgg16_notop_32", "(1, 1, 1, 512)"),
-    ("layer_features_vgg19", 32, "vgg19_notop_block4_pool_32", "(1, 2, 2, 512)"),
+    pytest.param("layer_features_vgg19", 32, "vgg19_notop_block4_pool_32", "(1, 2, 2, 512)",
+                 marks=pytest.mark.slow),
     pytest.param("classify_resnet50", 32, "resnet50_32", "(passed): [(", marks=pytest.mark.slow),
     pytest.param("custom_input_inceptionv3", 75, "inceptionv3_75", "(passed): [(",
                  marks=pytest.mark.slow),

@@ -108,7 +108,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEZOO_CACHE_LIMIT", "0")
     page = resource.getpagesize()
     ended = []
-    for pages in range(1, 60, 3):
+    for pages in range(1, 60, 5):
         with small_disk(tmp_path / "disk", pages * page) as disk:
             (disk / "mine.txt").write_text("keep")
             full = _filled(disk / "made", 1)
