@@ -41,7 +41,7 @@ def main() -> int:
     sys.path.insert(0, str(common.ROOT))
     from playwright.sync_api import sync_playwright
 
-    from edgezoo.reporting.files import write
+    from edgezoo.reporting.report_files import write
     from tests.support.fake_records import grid, write_store
 
     program = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -22,7 +22,7 @@ from edgezoo.pipeline.explain_file import explain_file
 from edgezoo.pipeline.plan import ExportRequest
 from edgezoo.pipeline.run import ExportResult, require_passed, run
 from edgezoo.pipeline.verify_files import verify_files
-from edgezoo.reporting import files, recommendation
+from edgezoo.reporting import recommendation, report_files
 from edgezoo.reporting.recommendation import Budgets
 from edgezoo.reporting.rows import rows
 from edgezoo.results.store import read_stores
@@ -136,7 +136,7 @@ def report(
 ) -> dict[str, Any]:
     """Write reports of results stores: the object of `edgezoo report --json`."""
     places = [Path(store) for store in stores]
-    return files.write(places, kinds, Path(output) if output else places[-1])
+    return report_files.write(places, kinds, Path(output) if output else places[-1])
 
 
 def recommend(

@@ -53,7 +53,7 @@ def COMMAND(
       edgezoo report before/ after/ --fail-on-regression
       edgezoo report exported/mobilenet_0.5_160.manifest.json --as card,sbom
     """
-    from edgezoo.reporting.files import write, write_of_manifests
+    from edgezoo.reporting.report_files import write, write_of_manifests
 
     of_manifests = all(path.name.endswith(SUFFIX) for path in stores)
     known = MANIFEST_KINDS if of_manifests else KINDS

@@ -15,7 +15,7 @@ from edgezoo.images import labelled
 from edgezoo.inspection import compile_file
 from edgezoo.measurement import comparisons, session
 from edgezoo.measurement.protocol import Settings
-from edgezoo.reporting import files, html
+from edgezoo.reporting import html, report_files
 from edgezoo.results.store import Record
 from edgezoo.sweep import cluster as clusters
 from edgezoo.sweep import records, steps
@@ -217,7 +217,7 @@ def sweep(
         outcome = run(request, progress, steps=own, retry_failed=retry_failed)
     page = None
     if all(map(registry.has_package, html.PACKAGES)):
-        page = files.write([output], ("html",), output)["reports"][0]
+        page = report_files.write([output], ("html",), output)["reports"][0]
     return {**_to_json(outcome, output), "report": page}
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from edgezoo.reporting.comparison import compare
-from edgezoo.reporting.files import write
 from edgezoo.reporting.html import to_html
+from edgezoo.reporting.report_files import write
 from edgezoo.reporting.rows import rows
 from tests.support.browser import chromium, new_context
 from tests.support.fake_records import failed, grid, record, write_store
