@@ -90,7 +90,7 @@ def test_wheel_holds_the_tree(built: Path) -> None:
     assert packaged == tree
     for name in LINKED:
         assert sum(file.startswith(f"edgezoo/{name}/") for file in packaged) >= 3
-    assert "edgezoo/py.typed" in packaged and "edgezoo/models/_imagenet.tsv" in packaged
+    assert "edgezoo/py.typed" in packaged and "edgezoo/images/imagenet_classes.tsv" in packaged
 
 
 def test_wheel_holds_nothing_else(built: Path) -> None:

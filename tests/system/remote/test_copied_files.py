@@ -85,7 +85,12 @@ def test_missing_file(folder: Path) -> None:
 
 def test_package_is_whole() -> None:
     names = {file.remote for file in package()}
-    for name in ("process.py", "runtimes/litert.py", "models/_imagenet.tsv", "cli/main.py"):
+    for name in (
+        "system/process.py",
+        "runtimes/litert.py",
+        "images/imagenet_classes.tsv",
+        "cli/_main.py",
+    ):
         assert f"edgezoo/{name}" in names
     assert not any("__pycache__" in name for name in names)
     assert sum(file.bytes for file in package()) < 2_000_000
