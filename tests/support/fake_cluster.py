@@ -64,7 +64,7 @@ def dask_setup(_: Any) -> None:
     """What Dask calls when the worker starts."""
     if os.environ.get("FAKE_EXPORTED"):
         steps.export = export
-    worker.scoring.rank = rank  # type: ignore[attr-defined]
+    ranks.rank = rank  # type: ignore[assignment]
     if os.environ.get("FAKE_VERSION"):
         real = worker.versions  # type: ignore[attr-defined]
         worker.versions = lambda: {  # type: ignore[attr-defined]
