@@ -4,6 +4,7 @@ A dataclass describes a JSON object: its fields are the keys, their types say wh
 and `Annotated[int, Range(1, 8192)]` adds bounds. `encode` writes, `decode` reads and checks what
 nobody vouches for, `schema` gives the JSON Schema, with descriptions from the docstring's
 `Attributes:`. A field with `init=False` is computed: it is written and documented, and not read.
+A key that Python reserves takes an underscore at the end of its field's name: `class_`.
 
 Why no library does it: docs/decisions/0074-typed-json.md.
 """
@@ -92,7 +93,7 @@ def encode(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         facts = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
         return {
-            f.name: facts[f.name]
+            _key(f): facts[f.name]
             for f in fields(value)
             if facts[f.name] is not None or not f.metadata.get(_OMIT)
         }
@@ -190,6 +191,10 @@ class _Reader:
         fixed = origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis)
         if fixed and len(value) != len(arguments):
             raise _invalid(path, value)
+        bounds = None if fixed else _bounds(arguments[0])
+        # Thousands of measured times in a record: one by one as below takes seconds for a store.
+        if bounds and all(type(v) is float and bounds[0] <= v <= bounds[1] for v in value):
+            return list(value) if origin is list else tuple(value)
         kinds = arguments if fixed else [arguments[0]] * len(value)
         items = [
             self.read(kind, item, f"{path}[{i}]")
@@ -202,7 +207,7 @@ class _Reader:
             return value
         if not isinstance(value, dict):
             raise _invalid(path, value)
-        known = {f.name: f for f in fields(wanted)}
+        known = {_key(f): f for f in fields(wanted)}
         prefix = f"{path}." if path else ""
         for name in value:
             if name not in known and self._unknown == "refuse":
@@ -212,13 +217,29 @@ class _Reader:
             if not described.init:
                 continue
             if name in value:
-                found[name] = self.read(hints[name], value[name], f"{prefix}{name}")
+                kind = hints[described.name]
+                found[described.name] = self.read(kind, value[name], f"{prefix}{name}")
             elif _required(described):
                 raise InvalidValueError(f"{prefix}{name}", "missing", "it is not there")
         try:
             return wanted(**found)
         except ValueError as error:  # what a class's own check of several fields finds
             raise InvalidValueError(path, "invalid", str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _bounds(wanted: Any) -> tuple[float, float] | None:
+    """Of a float with or without a `Range`; None for other types."""
+    if wanted is float:
+        return -math.inf, math.inf
+    base, *rules = get_args(wanted) if get_origin(wanted) is Annotated else (None,)
+    if base is not float or len(rules) != 1 or not isinstance(rules[0], Range):
+        return None
+    return rules[0].minimum, rules[0].maximum
+
+
+def _key(described: Field[Any]) -> str:
+    return described.name.rstrip("_")
 
 
 def _required(described: Field[Any]) -> bool:
@@ -259,16 +280,17 @@ def _scalar(wanted: Any, value: Any, path: str) -> Any:
     raise _invalid(path, value)
 
 
-def schema(described: type[Any], title: str, name: str) -> dict[str, Any]:
+def schema(described: Any, title: str, name: str) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a dataclass.
 
     Args:
-        described: the dataclass of the whole.
+        described: the dataclass of the whole, or a union of dataclasses.
         title: a line for readers.
         name: of the schema; its `$id` is "urn:edgezoo:schema:NAME:1".
     """
     definitions: dict[str, Any] = {}
-    whole = _object_schema(described, definitions)
+    of = _object_schema if is_dataclass(described) else _schema_of
+    whole = of(described, definitions)
     facts = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:edgezoo:schema:{name}:1",
@@ -282,13 +304,13 @@ def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any
     summary, texts = _described(described)
     hints = _hints(described)
     properties = {
-        f.name: {
+        _key(f): {
             **_schema_of(hints[f.name], definitions),
             **({"description": texts[f.name]} if f.name in texts else {}),
         }
         for f in fields(described)
     }
-    required = [f.name for f in fields(described) if not f.metadata.get(_OMIT)]
+    required = [_key(f) for f in fields(described) if not f.metadata.get(_OMIT)]
     return {
         "description": summary,
         "type": "object",
@@ -298,16 +320,18 @@ def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _described(described: Any) -> tuple[str, dict[str, str]]:
-    """The first sentence of a class's docstring, and what its `Attributes:` say of each field."""
-    text = inspect.getdoc(described) or ""
-    summary = " ".join(text.partition("\n\n")[0].split())
-    _, _, rest = text.partition("Attributes:\n")
+    """The first sentence of a class's docstring, and what its `Attributes:` say of each field.
+
+    Those of the classes that it extends count too.
+    """
     found: dict[str, str] = {}
-    for entry in re.split(r"\n(?=    \S)", "\n" + rest.partition("\n\n")[0])[1:]:
-        names, _, words = entry.strip().partition(": ")
-        for name in names.split(", "):
-            found[name] = " ".join(words.split())
-    return summary, found
+    for base in reversed(described.__mro__[:-1]):
+        _, _, rest = (inspect.getdoc(base) or "").partition("Attributes:\n")
+        for entry in re.split(r"\n(?=    \S)", "\n" + rest.partition("\n\n")[0])[1:]:
+            names, _, words = entry.strip().partition(": ")
+            found |= dict.fromkeys(names.split(", "), " ".join(words.split()))
+    text = inspect.getdoc(described) or ""
+    return " ".join(text.partition("\n\n")[0].split()), found
 
 
 _PLAIN: dict[Any, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.networks.weights import keras_home
 from edgezoo.system import hardware, remote
 from edgezoo.system.machine import describe_machine
@@ -78,12 +78,12 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> dict[str, Any]:
             ("No runtime is installed: no file can be run.", 'Run: pip install "edgezoo[tflite]"')
         )
     return {
-        "machine": describe_machine(Path(root)),
+        "machine": typed_json.encode(describe_machine(Path(root))),
         "keras_home": str(keras_home()),
         "runtimes": runtimes,
         "exporters": exporters,
-        "coral": coral,
-        "libraries": hardware.libraries(host),
+        "coral": typed_json.encode(coral),
+        "libraries": typed_json.encode(hardware.libraries(host)),
         "problems": [{"what": what, "mend": mend} for what, mend in found],
     }
 
@@ -143,10 +143,10 @@ def python_clashes(
 
 
 def coral_problems(
-    host: hardware.Host, coral: list[dict[str, Any]], versions: Mapping[str, str]
+    host: hardware.Host, coral: list[hardware.Coral], versions: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Why a Coral that is plugged in would not be used."""
-    have = {library["name"] for library in hardware.libraries(host)}
+    have = {library.name for library in hardware.libraries(host)}
     named = hardware.named_edgetpu()
     if named and hardware.EDGETPU not in have:
         yield (
@@ -171,27 +171,27 @@ def coral_problems(
         )
 
 
-def _one_coral(host: hardware.Host, device: dict[str, Any], have: set[str]) -> Iterator[Problem]:
-    name = f"The Coral on {device['bus'].upper().replace('PCIE', 'PCIe')} ({device['id']})"
-    if device["bus"] == "usb" and "libusb-1.0.so.0" not in have:
+def _one_coral(host: hardware.Host, device: hardware.Coral, have: set[str]) -> Iterator[Problem]:
+    name = f"The Coral on {device.bus.upper().replace('PCIE', 'PCIe')} ({device.id})"
+    if device.bus == "usb" and "libusb-1.0.so.0" not in have:
         yield f"{name} needs libusb-1.0.", "Run: apt-get install libusb-1.0-0"
-    if device["state"] == "no driver":
+    if device.state == "no driver":
         yield (
             f"{name} has no driver: /dev/apex_0 is not there.",
             f"Install gasket-dkms and load gasket and apex: {_CORAL_PACKAGES}.",
         )
-    elif device["node"] is None:
+    elif device.node is None:
         yield (
             f"{name} has no file in /dev/bus/usb.",
             "In a container, pass it in: docker run --device /dev/bus/usb.",
         )
-    elif not device["allowed"]:
-        group = "plugdev" if device["bus"] == "usb" else "apex"
+    elif not device.allowed:
+        group = "plugdev" if device.bus == "usb" else "apex"
         yield (
             f"{name} may not be opened by this user, who is not in the group {group}.",
             f'Run: sudo usermod -aG {group} "$USER", then log in again.',
         )
-    if device["bus"] == "pcie" and host.page_size != 4096:
+    if device.bus == "pcie" and host.page_size != 4096:
         yield (
             f"{name} needs memory pages of 4 KiB; this kernel has {host.page_size // 1024} KiB.",
             "On a Raspberry Pi 5, write kernel=kernel8.img into /boot/firmware/config.txt.",

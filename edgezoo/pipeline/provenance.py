@@ -94,7 +94,7 @@ def maker() -> Facts:
         "python": platform.python_version(),
         "system": platform.system(),
         "architecture": host.machine,
-        "features": hardware.processor(host)["features"],
+        "features": list(hardware.processor(host).features),
     }
     return {"edgezoo": own, "packages": _packages(), "platform": place}
 

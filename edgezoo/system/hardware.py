@@ -1,6 +1,6 @@
-"""What a Linux machine says of itself in /proc, /sys and /dev; nothing is opened or tried.
+"""What a Linux machine reports of itself in /proc, /sys and /dev; no device is opened.
 
-Everything is read below a root folder, so that a copied or made-up tree can be looked at too.
+Everything is read below a root folder, so that a copied or made-up tree can be examined too.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-# Google's names on the USB and PCI bus. A USB accelerator that was not used since it was plugged
-# in shows itself as 1a6e:089a; libedgetpu loads its firmware, and it comes back as 18d1:9302.
+# Google's identifiers on the USB and PCI bus. A USB accelerator that was not used since it was
+# plugged in appears as 1a6e:089a; libedgetpu loads its firmware, and it reappears as 18d1:9302.
 _USB_CORAL = {("1a6e", "089a"): "firmware not loaded yet", ("18d1", "9302"): "ready"}
 _PCI_CORAL = ("0x1ac1", "0x089a")
-# Libraries by which runtimes reach something else than the CPU.
+# Libraries through which runtimes reach accelerators.
 _LIBRARIES = {
     "libedgetpu.so.1": "Coral Edge TPU",
     "libusb-1.0.so.0": "Coral Edge TPU on USB",
@@ -43,7 +42,7 @@ _FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine and who asks: `groups` are those of the user, "root" for the superuser."""
+    """A machine and its user: `groups` are those of the user, "root" for the superuser."""
 
     root: Path
     machine: str
@@ -52,8 +51,53 @@ class Host:
     groups: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """A CPU.
+
+    Attributes:
+        cpu: the name that the kernel reports.
+        board: name of a single-board computer.
+        features: of the CPU, those that decide how fast and how exactly int8 runs.
+    """
+
+    cpu: str
+    board: str | None
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Coral:
+    """A Coral Edge TPU.
+
+    Attributes:
+        bus: usb or pcie.
+        node: the device file; null where it does not exist.
+        allowed: whether this user may open it.
+    """
+
+    bus: str
+    id: str
+    state: str
+    node: str | None
+    allowed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A delegate library.
+
+    Attributes:
+        serves: the device that runtimes reach through it.
+    """
+
+    name: str
+    path: str
+    serves: str
+
+
 def this_host(root: Path = Path("/")) -> Host:
-    """This process on this machine, with the files below `root`."""
+    """Return this machine, with the files below `root`."""
     names = {
         line.split(":")[2]: line.split(":")[0]
         for line in _lines(root / "etc/group")
@@ -69,32 +113,27 @@ def this_host(root: Path = Path("/")) -> Host:
     )
 
 
-def processor(host: Host) -> dict[str, Any]:
-    """{"cpu", "board", "features"}: names as the kernel gives them, None for no known board."""
+def processor(host: Host) -> Processor:
+    """Return the CPU of a machine."""
     facts: dict[str, str] = {}
     for line in _lines(host.root / "proc/cpuinfo"):
         key, _, value = line.partition(":")
         facts.setdefault(key.strip().lower(), value.strip())
     flags = set((facts.get("flags") or facts.get("features") or "").split())
     board = _text(host.root / "proc/device-tree/model") or None
-    return {
-        "cpu": facts.get("model name") or board or host.machine,
-        "board": board,
-        "features": [name for name in _FEATURES if name in flags],
-    }
+    return Processor(
+        facts.get("model name") or board or host.machine,
+        board,
+        tuple(name for name in _FEATURES if name in flags),
+    )
 
 
-def corals(host: Host) -> list[dict[str, Any]]:
-    """Coral Edge TPUs on USB and PCIe.
-
-    Returns:
-        [{"bus", "id", "state", "node", "allowed"}]: the device file, None where there is none,
-        and whether this user may open it.
-    """
+def corals(host: Host) -> list[Coral]:
+    """Return the Coral Edge TPUs on USB and PCIe."""
     return [*_usb_corals(host), *_pci_corals(host)]
 
 
-def _usb_corals(host: Host) -> Iterator[dict[str, Any]]:
+def _usb_corals(host: Host) -> Iterator[Coral]:
     for folder in _folders(host.root / "sys/bus/usb/devices"):
         identity = (_text(folder / "idVendor"), _text(folder / "idProduct"))
         if identity in _USB_CORAL:
@@ -103,7 +142,7 @@ def _usb_corals(host: Host) -> Iterator[dict[str, Any]]:
             yield _coral(host, "usb", ":".join(identity), _USB_CORAL[identity], node, "plugdev")
 
 
-def _pci_corals(host: Host) -> Iterator[dict[str, Any]]:
+def _pci_corals(host: Host) -> Iterator[Coral]:
     found = [
         folder
         for folder in _folders(host.root / "sys/bus/pci/devices")
@@ -115,31 +154,26 @@ def _pci_corals(host: Host) -> Iterator[dict[str, Any]]:
         yield _coral(host, "pcie", "1ac1:089a", state, node, "apex")
 
 
-def _coral(
-    host: Host, bus: str, identity: str, state: str, node: Path, group: str
-) -> dict[str, Any]:
+def _coral(host: Host, bus: str, identity: str, state: str, node: Path, group: str) -> Coral:
     there = node.exists()
     everyone = there and node.stat().st_mode & 0o006 == 0o006
-    return {
-        "bus": bus,
-        "id": identity,
-        "state": state,
-        "node": f"/{node.relative_to(host.root)}" if there else None,
-        "allowed": bool(there and (everyone or {group, "root"} & host.groups)),
-    }
+    allowed = there and (everyone or bool({group, "root"} & host.groups))
+    return Coral(
+        bus, identity, state, f"/{node.relative_to(host.root)}" if there else None, allowed
+    )
 
 
 def named_edgetpu() -> str | None:
-    """The library that the user names for the Edge TPU in place of the usual one."""
+    """Return the library that the user names for the Edge TPU in place of the usual one."""
     return os.environ.get(EDGETPU_VARIABLE) or None
 
 
-def libraries(host: Host) -> list[dict[str, str]]:
-    """[{"name", "path", "serves"}] of the delegate libraries in the usual folders."""
+def libraries(host: Host) -> list[Library]:
+    """Return the delegate libraries in the usual folders."""
     found = []
     named = named_edgetpu()
     if named and ("/" not in named or (host.root / named.lstrip("/")).exists()):
-        found.append({"name": EDGETPU, "path": named, "serves": _LIBRARIES[EDGETPU]})
+        found.append(Library(EDGETPU, named, _LIBRARIES[EDGETPU]))
     for name, serves in _LIBRARIES.items():
         if named and name == EDGETPU:
             continue
@@ -147,14 +181,13 @@ def libraries(host: Host) -> list[dict[str, str]]:
             places = sorted((host.root / folder).glob(f"*-linux-*/{name}"))
             places += [path for path in [host.root / folder / name] if path.exists()]
             if places:
-                path = f"/{places[0].relative_to(host.root)}"
-                found.append({"name": name, "path": path, "serves": serves})
+                found.append(Library(name, f"/{places[0].relative_to(host.root)}", serves))
                 break
     return found
 
 
 def debian_version(host: Host, *packages: str) -> str | None:
-    """The version of the first of these Debian packages that is installed."""
+    """Return the version of the first of these Debian packages that is installed."""
     wanted, version = False, None
     for line in _lines(host.root / "var/lib/dpkg/status"):
         key, _, value = line.partition(": ")
@@ -176,7 +209,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """A small file's text; empty where it is not there."""
+    """Return a small file's text; empty where it does not exist."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:

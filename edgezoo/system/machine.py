@@ -1,7 +1,7 @@
-"""What a machine is: CPU, cores that may be used, memory, and which one it is among others.
+"""A machine: CPU, usable cores, memory, and an identifier.
 
-`root` is where /proc, /sys and /etc are looked for, so that other machines can be described from a
-copy of their files.
+`root` is where /proc, /sys and /etc are read, so that other machines can be described from a copy
+of their files.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import math
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core.paths import PACKAGE
 from edgezoo.core.releases import own_version
@@ -24,43 +24,86 @@ INT8_DOT = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
 def read(path: Path) -> str | None:
-    """A small file of the system without surrounding blanks, None where it cannot be read."""
+    """Return a small system file without surrounding blanks, None where it cannot be read."""
     try:
         return path.read_text(errors="replace").strip("\0 \n")
     except OSError:
         return None
 
 
-def describe_machine(root: Path = ROOT) -> dict[str, Any]:
-    """The CPU and its features, cores, memory, system and Python."""
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine that runs files.
+
+    Attributes:
+        features: of the CPU, those that decide how int8 runs.
+        cores: CPUs that this process may run on.
+        board: name of a single-board computer.
+    """
+
+    cpu: str
+    architecture: str
+    features: tuple[str, ...]
+    cores: int
+    memory_gb: float | None
+    system: str
+    python: str
+    board: str | None = None
+    bits: int | None = None
+    page_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a figure was measured.
+
+    Attributes:
+        machine_id: a hash that distinguishes machines and identifies none.
+        usable_cores: physical, within affinity and cgroup quota.
+        edgezoo: version.
+        commit: of a checkout; null for an installed package.
+    """
+
+    machine_id: str
+    machine: Machine
+    usable_cores: int
+    libc: str | None
+    edgezoo: str
+    commit: str | None
+
+
+def describe_machine(root: Path = ROOT) -> Machine:
+    """Return the CPU and its features, cores, memory, system and Python."""
     host = hardware.this_host(root)
-    return {
-        **hardware.processor(host),
-        "architecture": host.machine,
-        "bits": host.bits,
-        "page_size": host.page_size,
-        "cores": len(affinity()),
-        "memory_gb": _memory_gb(),
-        "system": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
-    }
+    chip = hardware.processor(host)
+    return Machine(
+        cpu=chip.cpu,
+        architecture=host.machine,
+        features=chip.features,
+        cores=len(affinity()),
+        memory_gb=_memory_gb(),
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        board=chip.board,
+        bits=host.bits,
+        page_size=host.page_size,
+    )
 
 
-def environment(root: Path = ROOT) -> dict[str, Any]:
-    """What must be known of a machine beside a figure that was measured on it."""
-    machine = describe_machine(root)
-    return {
-        "machine_id": machine_id(root),
-        "machine": machine,
-        "usable_cores": usable_cores(root),
-        "libc": " ".join(platform.libc_ver()).strip() or None,
-        "edgezoo": own_version(),
-        "commit": commit(),
-    }
+def environment(root: Path = ROOT) -> Environment:
+    """Return what must be known of a machine next to a figure that was measured on it."""
+    return Environment(
+        machine_id=machine_id(root),
+        machine=describe_machine(root),
+        usable_cores=usable_cores(root),
+        libc=" ".join(platform.libc_ver()).strip() or None,
+        edgezoo=own_version(),
+        commit=commit(),
+    )
 
 
 def emulator() -> str | None:
-    """The program that computes this process's instructions, such as qemu-aarch64-static.
+    """Return the program that emulates this process's CPU, such as qemu-aarch64-static.
 
     QEMU's user mode shows a program itself as /proc/self/exe, but leaves the thread's link alone.
     """
@@ -72,14 +115,14 @@ def emulator() -> str | None:
 
 
 def affinity() -> list[int]:
-    """CPUs that this process may run on."""
+    """Return the CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def physical_cores(root: Path = ROOT) -> list[int]:
-    """One CPU of each physical core that this process may run on."""
+    """Return one CPU of each physical core that this process may run on."""
     cores: dict[object, int] = {}
     for cpu in affinity():
         folder = root / f"sys/devices/system/cpu/cpu{cpu}/topology"
@@ -89,14 +132,14 @@ def physical_cores(root: Path = ROOT) -> list[int]:
 
 
 def usable_cores(root: Path = ROOT) -> int:
-    """Physical cores within the affinity and the cgroup's quota; at least one."""
+    """Return the number of physical cores within affinity and cgroup quota; at least one."""
     quota = _quota(root)
     cores = len(physical_cores(root))
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
 
 def _quota(root: Path) -> float | None:
-    """CPUs that the control group allows, by cgroup v2 (cpu.max) or v1; None without a limit."""
+    """Return the CPUs that the control group allows (cgroup v2, then v1); None without a limit."""
     group = (read(root / "proc/self/cgroup") or "").rpartition("::")[2].splitlines()
     folders = [root / "sys/fs/cgroup"]
     if group:
@@ -116,23 +159,23 @@ def _quota(root: Path) -> float | None:
 
 
 def machine_id(root: Path = ROOT) -> str:
-    """A name for this machine that tells nobody which one it is.
+    """Return an anonymous identifier of this machine.
 
-    machine-id(5) asks that its value is hashed before it is shown.
+    machine-id(5) requires that its value is hashed before it is shown.
     """
     machine = describe_machine(root)
     own = read(root / "etc/machine-id") or read(root / "var/lib/dbus/machine-id") or ""
-    words = f"edgezoo:{own}:{machine['cpu']}:{machine['architecture']}:{machine['memory_gb']}"
+    words = f"edgezoo:{own}:{machine.cpu}:{machine.architecture}:{machine.memory_gb}"
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 def commit() -> str | None:
-    """The commit of a checkout that EdgeZoo runs from; None for an installed one."""
+    """Return the commit of the checkout that EdgeZoo runs from; None for an installed package."""
     tree = PACKAGE.resolve().parent
     if not (tree / ".git").exists():
         return None
     try:
-        told = subprocess.run(
+        found = subprocess.run(
             ["git", "-C", str(tree), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -141,7 +184,7 @@ def commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip()
+    return found.stdout.strip()
 
 
 def _memory_gb() -> float | None:

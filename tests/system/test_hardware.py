@@ -15,7 +15,7 @@ from edgezoo.inspection.diagnosis import (
     python_clashes,
 )
 from edgezoo.system import hardware
-from edgezoo.system.hardware import Host
+from edgezoo.system.hardware import Coral, Host, Library, Processor
 
 Tree = dict[str, str]
 USB = {
@@ -61,10 +61,7 @@ def _problems(host: Host, **versions: str) -> list[str]:
 
 def test_coral_on_usb(tmp_path: Path) -> None:
     host = _host(tmp_path, USB | LIBRARIES)
-    assert hardware.corals(host) == [
-        {"bus": "usb", "id": "18d1:9302", "state": "ready", "node": "/dev/bus/usb/002/003",
-         "allowed": True}
-    ]  # fmt: skip
+    assert hardware.corals(host) == [Coral("usb", "18d1:9302", "ready", "/dev/bus/usb/002/003", True)]
     assert _problems(host) == []
 
 
@@ -72,15 +69,12 @@ def test_coral_before_its_firmware(tmp_path: Path) -> None:
     tree = USB | {"sys/bus/usb/devices/2-1/idVendor": "1a6e", "sys/bus/usb/devices/2-1/idProduct":
                   "089a", "sys/bus/usb/devices/usb1/idVendor": "1d6b"}  # fmt: skip
     (coral,) = hardware.corals(_host(tmp_path, tree))
-    assert (coral["id"], coral["state"]) == ("1a6e:089a", "firmware not loaded yet")
+    assert (coral.id, coral.state) == ("1a6e:089a", "firmware not loaded yet")
 
 
 def test_coral_on_pcie(tmp_path: Path) -> None:
     host = _host(tmp_path, PCI | LIBRARIES)
-    assert hardware.corals(host) == [
-        {"bus": "pcie", "id": "1ac1:089a", "state": "ready", "node": "/dev/apex_0",
-         "allowed": True}
-    ]  # fmt: skip
+    assert hardware.corals(host) == [Coral("pcie", "1ac1:089a", "ready", "/dev/apex_0", True)]
     assert _problems(host) == []
 
 
@@ -116,7 +110,7 @@ def test_a_library_that_the_user_names(tmp_path: Path, monkeypatch: pytest.Monke
     host = _host(tmp_path, USB | others | own)
     monkeypatch.setenv(hardware.EDGETPU_VARIABLE, "/opt/own/libedgetpu.so.1")
     assert _problems(host) == []
-    assert hardware.libraries(host)[0]["path"] == "/opt/own/libedgetpu.so.1"
+    assert hardware.libraries(host)[0].path == "/opt/own/libedgetpu.so.1"
     monkeypatch.setenv(hardware.EDGETPU_VARIABLE, "/opt/other/libedgetpu.so.1")
     (problem,) = _problems(_host(tmp_path, {}))
     assert "names /opt/other/libedgetpu.so.1, which is not there" in problem
@@ -160,12 +154,10 @@ def test_processor_and_libraries(tmp_path: Path) -> None:
         "usr/lib/browser/libOpenCL.so.1": "",
     }  # fmt: skip
     host = _host(tmp_path, tree)
-    assert hardware.processor(host) == {
-        "cpu": "Raspberry Pi 5 Model B Rev 1.0", "board": "Raspberry Pi 5 Model B Rev 1.0",
-        "features": ["asimd", "asimddp"],
-    }  # fmt: skip
+    name = "Raspberry Pi 5 Model B Rev 1.0"
+    assert hardware.processor(host) == Processor(name, name, ("asimd", "asimddp"))
     assert hardware.libraries(host) == [
-        {"name": "libvulkan.so.1", "path": "/usr/lib/libvulkan.so.1", "serves": "GPU"}
+        Library("libvulkan.so.1", "/usr/lib/libvulkan.so.1", "GPU")
     ]
 
 
