@@ -25,6 +25,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, CrashError, DataError, EdgeZooError
 from edgezoo.system.limits import Limits, confine
 
@@ -343,10 +344,11 @@ def find(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _told(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _told(work: Callable[[], Any]) -> dict[str, Any]:
     """What the work returns; an error that a user should read becomes facts."""
     try:
-        return work()
+        facts: dict[str, Any] = typed_json.encode(work())
+        return facts
     except EdgeZooError as error:
         return _error_facts(error)
     except OSError as error:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, defect
 from edgezoo.core.heartbeat import alive
@@ -65,7 +65,7 @@ def call(
     progress: Progress | None = None,
     debug: bool = False,
     **arguments: Any,
-) -> dict[str, Any]:
+) -> Any:
     """Run `module:function` of EdgeZoo within limits.
 
     Args:
@@ -99,10 +99,10 @@ def call(
         except CrashError as error:
             raise _blamed(error, paths, limits) from error
     facts.pop("_usage")
-    return facts
+    return typed_json.decode(typed_json.returned(process.find(function)), facts)
 
 
-def call_here(work: str, files: Sequence[str], **arguments: Any) -> dict[str, Any]:
+def call_here(work: str, files: Sequence[str], **arguments: Any) -> Any:
     """`call` with the usual limits of this machine: what a device does for another one.
 
     Args:
@@ -156,7 +156,7 @@ def run(
     if note is not None:
         arguments["progress"] = _noter(Path(note))
     try:
-        facts: dict[str, Any] = process.find(function)(**arguments)
+        facts: dict[str, Any] = typed_json.encode(process.find(function)(**arguments))
     except EdgeZooError:
         raise
     except MemoryError as error:

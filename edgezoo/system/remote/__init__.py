@@ -6,7 +6,8 @@ own (`edgezoo.system.process`), with the files that it takes copied there.
 
 from __future__ import annotations
 
+from edgezoo.system.remote.about import Copied, Remote
 from edgezoo.system.remote.copied_files import Tree
 from edgezoo.system.remote.device import call
 
-__all__ = ["Tree", "call"]
+__all__ = ["Copied", "Remote", "Tree", "call"]

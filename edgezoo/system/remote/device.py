@@ -11,13 +11,16 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, EdgeZooError, MissingError, UsageError
+from edgezoo.system import process
 from edgezoo.system.remote import agent
+from edgezoo.system.remote.about import Copied, Remote
 from edgezoo.system.remote.copied_files import File, Names, package
 
 _FORM = "Write ssh://user@host, ssh://user@host:port or ssh://user@host/path/to/python."
@@ -116,7 +119,7 @@ def parse(url: str) -> Device:
     return Device(parts.hostname, user, port, path)
 
 
-def call(url: str, function: str, **arguments: Any) -> dict[str, Any]:
+def call(url: str, function: str, **arguments: Any) -> Any:
     """Run `module:name` of EdgeZoo on a device, in a process of its own.
 
     Files that the device does not have yet are copied there first, EdgeZoo among them: it needs
@@ -157,17 +160,14 @@ def call(url: str, function: str, **arguments: Any) -> dict[str, Any]:
     if "error" in reply:
         raise _error(device, names.homeward(reply["error"]))
     answer = names.homeward(reply["answer"])
-    facts: dict[str, Any] = answer["value"]
     about = {key: here[key] for key in ("python", "executable", "machine", "system")}
-    return {
-        **facts,
-        "remote": {
-            "device": str(device),
-            **about,
-            "runtimes": answer["runtimes"],
-            "copied": {"files": len(copied), "bytes": sum(f.bytes for f in copied)},
-        },
-    }
+    moved = Copied(len(copied), sum(file.bytes for file in copied))
+    remote = Remote(str(device), **about, runtimes=answer["runtimes"], copied=moved)
+    described = typed_json.returned(process.find(arguments.get("work", function)))
+    if is_dataclass(described):
+        value: Any = typed_json.decode(described, answer["value"])
+        return replace(value, remote=remote)
+    return {**answer["value"], "remote": typed_json.encode(remote)}
 
 
 def _command(device: Device, size: int) -> list[str]:
