@@ -23,10 +23,11 @@ from edgezoo.pipeline.plan import ExportRequest
 from edgezoo.pipeline.run import ExportResult, require_passed, run
 from edgezoo.pipeline.verify_files import verify_files
 from edgezoo.reporting import files, recommendation
-from edgezoo.reporting.recommendation import Budgets
+from edgezoo.reporting.recommendation import Budgets, Preference, RecommendResult
 from edgezoo.reporting.rows import rows
 from edgezoo.results.store import read_stores
 from edgezoo.sweep import entry
+from edgezoo.sweep.entry import BenchmarkResult
 
 __all__ = [
     "benchmark",
@@ -112,7 +113,7 @@ def benchmark(
     workers: int | None = None,
     measure_on: str | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> BenchmarkResult:
     """Measure files against one another, or sweep over models into a results store.
 
     Args:
@@ -133,15 +134,15 @@ def benchmark(
 
 def report(
     *stores: Path | str, kinds: tuple[str, ...] = ("html",), output: Path | str | None = None
-) -> dict[str, Any]:
+) -> files.ReportResult:
     """Write reports of results stores: the object of `edgezoo report --json`."""
     places = [Path(store) for store in stores]
     return files.write(places, kinds, Path(output) if output else places[-1])
 
 
 def recommend(
-    *stores: Path | str, prefer: str = "accuracy", machine: str | None = None, **budgets: Any
-) -> dict[str, Any]:
+    *stores: Path | str, prefer: Preference = "accuracy", machine: str | None = None, **budgets: Any
+) -> RecommendResult:
     """The best variant under budgets: the object of `edgezoo recommend --json`.
 
     Args:

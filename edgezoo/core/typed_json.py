@@ -104,6 +104,11 @@ def encode(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def shared(value: object, described: type[Any]) -> dict[str, Any]:
+    """Return the attributes of a value by the names of another dataclass's fields."""
+    return {f.name: getattr(value, f.name) for f in fields(described)}
+
+
 def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
     """Read a value that `encode` wrote, or that somebody else says it did.
 
@@ -193,7 +198,7 @@ class _Reader:
             raise _invalid(path, value)
         bounds = None if fixed else _bounds(arguments[0])
         # Thousands of measured times in a record: one by one as below takes seconds for a store.
-        if bounds and all(type(v) is float and bounds[0] <= v <= bounds[1] for v in value):
+        if bounds and all(type(v) is bounds[0] and bounds[1] <= v <= bounds[2] for v in value):
             return list(value) if origin is list else tuple(value)
         kinds = arguments if fixed else [arguments[0]] * len(value)
         items = [
@@ -228,14 +233,13 @@ class _Reader:
 
 
 @lru_cache(maxsize=64)
-def _bounds(wanted: Any) -> tuple[float, float] | None:
-    """Of a float with or without a `Range`; None for other types."""
-    if wanted is float:
-        return -math.inf, math.inf
-    base, *rules = get_args(wanted) if get_origin(wanted) is Annotated else (None,)
-    if base is not float or len(rules) != 1 or not isinstance(rules[0], Range):
+def _bounds(wanted: Any) -> tuple[type[Any], float, float] | None:
+    """A number's type and its bounds, those of a `Range` if there is one; None for other types."""
+    base, *rules = get_args(wanted) if get_origin(wanted) is Annotated else (wanted,)
+    ranges = [rule for rule in rules if isinstance(rule, Range)] or [Range()]
+    if base not in (int, float) or len(rules) > len(ranges):
         return None
-    return rules[0].minimum, rules[0].maximum
+    return base, ranges[0].minimum, ranges[0].maximum
 
 
 def _key(described: Field[Any]) -> str:

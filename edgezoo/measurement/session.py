@@ -1,4 +1,4 @@
-"""Measures artifacts against one another: a living process each, which take turns."""
+"""Measures artifacts against one another: one process each, which take turns."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
+from edgezoo.core.protocols import RanOn
+from edgezoo.core.typed_json import Count, Positive, Range, optional
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
+from edgezoo.measurement.child import Around, Finished, Opened
 from edgezoo.measurement.protocol import Block, Series, Settings
-from edgezoo.measurement.statistics import Ratio
-from edgezoo.system.machine import emulator, environment, physical_cores
+from edgezoo.measurement.statistics import Figure, LatencyStatistics, Ratio
+from edgezoo.measurement.trust import Trust
+from edgezoo.system.machine import Environment, emulator, environment, physical_cores
 from edgezoo.system.process import Conversation
 
 _CHECK = "A/A"
 # A block takes some seconds on the slowest device; more is a hang.
 _TIMEOUT_S = 600.0
+Pixels = Annotated[int, Range(1, 2**20)]
+Threads = Annotated[int, Range(1, 2**20)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +38,93 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Milliseconds until a process that starts has its first result.
+
+    Attributes:
+        import_ms: of the runtime; not part of cold_start_ms
+    """
+
+    import_ms: Figure
+    open_ms: Figure
+    first_inference_ms: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Runs before those that are recorded, and whether two windows of them agreed."""
+
+    runs: Positive
+    stable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Latency and memory.
+
+    Attributes:
+        latency_ms: wall time of one inference
+        cpu_ms: CPU time of one inference, of all threads
+        cold_start_ms: opening the file and its first inference
+        apart_ms: steps around an inference, which its latency excludes; null for a file without a
+            contract
+        memory_over_runtime_mb: above the runtime with no file opened
+        backend: what the runtime reports that runs the file, such as XNNPACK
+        ran_on: the device that really ran it; not in older records
+    """
+
+    latency_ms: LatencyStatistics
+    cpu_ms: Figure
+    cold_start_ms: Figure
+    cold_start: ColdStart
+    apart_ms: Around | None
+    peak_rss_mb: Figure
+    memory_over_runtime_mb: Figure
+    warm_up: WarmUp
+    backend: str | None = None
+    ran_on: RanOn | None = optional()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement(Figures):
+    """A file that was measured on a device with a number of threads.
+
+    Attributes:
+        artifact: path of the file
+        model, alpha, input_size, precision, trained: null where the file does not state it
+        runtime: package and version
+    """
+
+    artifact: str
+    sha256: str
+    bytes: Count
+    format: str
+    model: str | None
+    alpha: Figure | None
+    input_size: Pixels | None
+    precision: str | None
+    trained: bool | None
+    runtime: str | None
+    device: str
+    threads: Threads
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """Subjects that were measured together.
 
     Attributes:
-        results: in the order of the subjects: the objects of `edgezoo benchmark --json`, or the
-            error that ended one.
-        blocks: of each subject in turn, milliseconds of each run, a list a block; None after an
-            error.
+        results: in the order of the subjects; the error that ended one in its place.
+        blocks: of each subject, milliseconds of each run, a list per block; None after an error.
         self_check: the first subject against itself in another process; None without the check.
         environment, settings: where, and by which numbers.
     """
 
-    results: tuple[dict[str, Any] | EdgeZooError, ...]
+    results: tuple[Measurement | EdgeZooError, ...]
     blocks: tuple[list[list[float]] | None, ...]
     self_check: Ratio | None
-    environment: dict[str, Any]
+    environment: Environment
     settings: Settings
 
     @property
@@ -59,30 +136,27 @@ class Session:
 class _Child:
     """One subject's process, as the protocol's `Runner`."""
 
+    finished: Finished
+
     def __init__(self, subject: Subject, cpus: list[int] | None, debug: bool) -> None:
         self.subject = subject
         self.talk = Conversation("edgezoo.measurement.child:Stopwatch", debug)
         self.opened = self._open(cpus)
-        self.finished: dict[str, Any] = {}
 
-    def _open(self, cpus: list[int] | None) -> dict[str, Any]:
+    def _open(self, cpus: list[int] | None) -> Opened:
+        path, device, threads = self.subject.path, self.subject.device, self.subject.threads
         try:
-            return self._ask(
-                "open",
-                path=str(self.subject.path),
-                device=self.subject.device,
-                threads=self.subject.threads,
-                cpus=cpus,
-            )
+            facts = self._ask("open", path=str(path), device=device, threads=threads, cpus=cpus)
+            return typed_json.decode(Opened, facts)
         except BaseException:
             self.talk.close()
             raise
 
     def block(self, runs: int, lead_in: int) -> Block:
-        return Block(**self._ask("block", runs=runs, lead_in=lead_in))
+        return typed_json.decode(Block, self._ask("block", runs=runs, lead_in=lead_in))
 
     def finish(self) -> None:
-        self.finished = self._ask("finish")
+        self.finished = typed_json.decode(Finished, self._ask("finish"))
 
     def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
         return self.talk.ask(method, timeout_s=_TIMEOUT_S, **arguments)
@@ -100,52 +174,42 @@ def measure(
     """Measure subjects in turns.
 
     Args:
-        subjects: all of them are held open at once.
+        subjects: all of them stay open at once.
         settings: of the protocol.
         pin: keep each process on as many physical cores as it has threads.
-        self_check: measure the first subject in a second process too.
+        self_check: measure the first subject in a second process too (A/A).
         progress: called with the share that is done.
         debug: let the processes write to this terminal.
 
     Raises:
-        RefusedError: this CPU is emulated: times would say nothing of the device.
+        RefusedError: this CPU is emulated: its times would say nothing about a device.
     """
     emulated_by = emulator()
     if emulated_by is not None:
         raise RefusedError(
             f"Nothing is measured here: the CPU is emulated by {emulated_by}, and its times say "
-            "nothing of a device.",
+            "nothing about a device.",
             "Measure on the device itself; classify and evaluate compute the same here.",
         )
     settings = settings or Settings()
+    named = {str(i): subject for i, subject in enumerate(subjects)}
+    if self_check and subjects:
+        named[_CHECK] = subjects[0]
     with contextlib.ExitStack() as stack:
-        children: dict[str, _Child] = {}
-        errors: dict[str, EdgeZooError] = {}
-        named = {str(i): subject for i, subject in enumerate(subjects)}
-        if self_check and subjects:
-            named[_CHECK] = subjects[0]
-        for name, subject in named.items():
-            try:
-                child = _Child(subject, _cpus(subject.threads) if pin else None, debug)
-            except EdgeZooError as error:
-                errors[name] = error
-                continue
-            stack.callback(child.talk.close)
-            children[name] = child
+        children, errors = _open_all(named, pin, debug, stack)
         before, own = host.look(), time.process_time()
         found = protocol.measure(children, settings, progress)
         after, own = host.look(), time.process_time() - own
+        errors |= {name: error for name, error in found.items() if isinstance(error, EdgeZooError)}
         for name, child in children.items():
-            # One that failed has been told of already: to ask it again would only find it dead.
-            if isinstance(found[name], EdgeZooError):
-                continue
-            try:
-                child.finish()
-            except EdgeZooError as error:
-                found[name] = error
-    errors |= {name: error for name, error in found.items() if isinstance(error, EdgeZooError)}
+            # One that failed has been reported: asking it again would only find it dead.
+            if name not in errors:
+                try:
+                    child.finish()
+                except EdgeZooError as error:
+                    errors[name] = error
     series = {name: s for name, s in found.items() if isinstance(s, Series) and name not in errors}
-    own += sum(children[n].finished["cpu_s"] - children[n].opened["cpu_s"] for n in series)
+    own += sum(children[n].finished.cpu_s - children[n].opened.cpu_s for n in series)
     check = None
     if _CHECK in series and "0" in series:
         check = statistics.ratio(series[_CHECK].wall_ms, series["0"].wall_ms)
@@ -157,6 +221,21 @@ def measure(
     )
     blocks = tuple(series[n].wall_ms if n in series else None for n in named if n != _CHECK)
     return Session(results, blocks, check, environment(), settings)
+
+
+def _open_all(
+    named: dict[str, Subject], pin: bool, debug: bool, stack: contextlib.ExitStack
+) -> tuple[dict[str, _Child], dict[str, EdgeZooError]]:
+    """Start the processes of all subjects; return those that opened, and the errors of others."""
+    children: dict[str, _Child] = {}
+    errors: dict[str, EdgeZooError] = {}
+    for name, subject in named.items():
+        try:
+            children[name] = _Child(subject, _cpus(subject.threads) if pin else None, debug)
+            stack.callback(children[name].talk.close)
+        except EdgeZooError as error:
+            errors[name] = error
+    return children, errors
 
 
 def _cpus(threads: int) -> list[int]:
@@ -175,42 +254,39 @@ def _result(
     remarks: list[trust.Remark],
     before: host.Health,
     after: host.Health,
-) -> dict[str, Any]:
-    """One object of `edgezoo benchmark --json`."""
-    latency = statistics.summary(series.wall_ms)
-    opened, finished = child.opened, child.finished
-    own = trust.of_series(series, latency, child.subject.device, child.subject.threads)
-    own += trust.of_place(opened["ran_on"])
-    file = finished["file"]
-    return {
-        "artifact": str(child.subject.path),
-        **file,
-        "runtime": registry.runtime_for(child.subject.path).version(),
-        "backend": opened["backend"],
-        "device": child.subject.device,
-        "ran_on": opened["ran_on"],
-        "threads": child.subject.threads,
-        "latency_ms": _rounded(latency),
-        "cpu_ms": round(series.cpu_ms, 4),
-        "cold_start_ms": round(opened["open_ms"] + opened["first_inference_ms"], 2),
-        "cold_start": {
-            name: round(opened[name], 2) for name in ("import_ms", "open_ms", "first_inference_ms")
-        },
-        "apart_ms": _rounded(finished["apart_ms"]) if finished["apart_ms"] else None,
-        "peak_rss_mb": round(finished["peak_rss_mb"], 1),
-        "memory_over_runtime_mb": round(finished["peak_rss_mb"] - finished["runtime_rss_mb"], 1),
-        "warm_up": {"runs": series.warm_up_runs, "stable": series.warm_up_stable},
-        "trust": trust.stamp([*remarks, *own], before, after),
-    }
-
-
-def _rounded(facts: dict[str, Any]) -> dict[str, Any]:
-    """Milliseconds to a tenth of a microsecond."""
-    return {
-        key: [round(v, 4) for v in value]
-        if isinstance(value, list)
-        else round(value, 4)
-        if isinstance(value, float)
-        else value
-        for key, value in facts.items()
-    }
+) -> Measurement:
+    subject, opened, finished = child.subject, child.opened, child.finished
+    latency, file, around = statistics.summary(series.wall_ms), finished.file, finished.around
+    own = [
+        *trust.of_series(series, latency, subject.device, subject.threads),
+        *trust.of_place(opened.ran_on),
+    ]
+    return Measurement(
+        artifact=str(subject.path),
+        sha256=file.sha256,
+        bytes=file.bytes,
+        format=file.format,
+        model=file.model,
+        alpha=file.alpha,
+        input_size=file.input_size,
+        precision=file.precision,
+        trained=file.trained,
+        runtime=registry.runtime_for(subject.path).version(),
+        backend=opened.backend,
+        device=subject.device,
+        ran_on=opened.ran_on,
+        threads=subject.threads,
+        latency_ms=latency,
+        cpu_ms=round(series.cpu_ms, 4),
+        cold_start_ms=round(opened.open_ms + opened.first_inference_ms, 2),
+        cold_start=ColdStart(
+            round(opened.import_ms, 2),
+            round(opened.open_ms, 2),
+            round(opened.first_inference_ms, 2),
+        ),
+        apart_ms=around,
+        peak_rss_mb=round(finished.peak_rss_mb, 1),
+        memory_over_runtime_mb=round(finished.peak_rss_mb - finished.runtime_rss_mb, 1),
+        warm_up=WarmUp(series.warm_up_runs, series.warm_up_stable),
+        trust=trust.stamp([*remarks, *own], before, after),
+    )

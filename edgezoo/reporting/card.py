@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from edgezoo.reporting.text import plain
+from edgezoo.reporting.text import markdown_table, plain
 
 Facts = dict[str, Any]
 
@@ -49,8 +49,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([plain(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(columns, ([plain(cell) for cell in row] for row in rows))
 
 
 def _files(entries: list[Facts]) -> str:
