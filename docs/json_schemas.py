@@ -11,8 +11,20 @@ import json
 
 from edgezoo.core import typed_json
 
-# name of the schema: module, class, title
-CLASSES: dict[str, tuple[str, str, str]] = {}
+# name of the schema: module, class or union of classes, title
+CLASSES: dict[str, tuple[str, str, str]] = {
+    "benchmark": ("edgezoo.sweep.entry", "Printed", "edgezoo benchmark --json"),
+    "environment": ("edgezoo.system.machine", "Environment", "where a figure was measured"),
+    "protocol": ("edgezoo.measurement.protocol", "Settings", "numbers of the measuring protocol"),
+    "recommend": (
+        "edgezoo.reporting.recommendation",
+        "RecommendResult",
+        "edgezoo recommend --json",
+    ),
+    "record": ("edgezoo.results.record", "Record", "a record of a results store"),
+    "report": ("edgezoo.reporting.files", "Printed", "edgezoo report --json"),
+    "trust": ("edgezoo.measurement.trust", "Trust", "how far a latency can be trusted"),
+}
 
 
 def schemas() -> dict[str, str]:

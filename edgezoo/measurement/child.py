@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -24,9 +24,11 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import EdgeZooError
 from edgezoo.core.protocols import RanOn, Runtime, Session, TensorInfo
+from edgezoo.core.typed_json import Count, Range
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import dequantize, to_input
 from edgezoo.measurement.protocol import Block
+from edgezoo.measurement.statistics import Figure
 from edgezoo.system import process
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ _AROUND_RUNS = 50
 _PHOTOGRAPH = (500, 375)  # a usual size of ImageNet's images
 _ANY_LENGTH = 256  # of an image, for files that take any
 _MS = 1e6
+Pixels = Annotated[int, Range(1, 2**20)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +61,16 @@ class Opened:
     cpu_s: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file and the network in it, as far as it has a contract."""
+    """A file and the network in it; null where the file does not state it."""
 
     sha256: str
-    bytes: int
+    bytes: Count
     format: str
     model: str | None
-    alpha: float | None
-    input_size: int | None
+    alpha: Figure | None
+    input_size: Pixels | None
     precision: str | None
     trained: bool | None
 

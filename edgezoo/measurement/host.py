@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgezoo.core.typed_json import shared
 from edgezoo.system.machine import ROOT, read
 
 _THROTTLED_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -24,6 +25,7 @@ class HostState:
     Attributes:
         load: average of the last minute
         throttled: bits of a Raspberry Pi's firmware, in hex
+            (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled)
     """
 
     load: float | None
@@ -35,39 +37,24 @@ class HostState:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """State of the machine at one moment; None where it is unknown.
+class Health(HostState):
+    """State of the machine at one moment.
 
     Attributes:
         at_s: monotonic clock.
         busy_s, stolen_s: CPU seconds since boot that all programs used, and that the hypervisor
             gave to other guests.
-        throttled: bits of a Raspberry Pi's firmware
-            (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
         swapped_pages: since boot, in and out.
     """
 
     at_s: float
     busy_s: float | None
     stolen_s: float | None
-    load: float | None
-    governors: tuple[str, ...]
-    frequency_mhz: float | None
-    temperature_c: float | None
-    throttled: int | None
     swapped_pages: int | None
-    on_battery: bool | None
 
     def kept(self) -> HostState:
         """Return what is kept next to a figure."""
-        return HostState(
-            self.load,
-            self.governors,
-            self.frequency_mhz,
-            self.temperature_c,
-            None if self.throttled is None else hex(self.throttled),
-            self.on_battery,
-        )
+        return HostState(**shared(self, HostState))
 
 
 def look(root: Path = ROOT) -> Health:
@@ -75,16 +62,16 @@ def look(root: Path = ROOT) -> Health:
     busy, stolen = _cpu_seconds(root)
     load = read(root / "proc/loadavg")
     return Health(
-        time.monotonic(),
-        busy,
-        stolen,
         float(load.split()[0]) if load else None,
         tuple(sorted(set(_words(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")))),
         _highest(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 1000),
         _highest(root, "sys/class/thermal/thermal_zone*/temp", 1000),
         _throttled(root),
-        _swapped(root),
         _on_battery(root),
+        time.monotonic(),
+        busy,
+        stolen,
+        _swapped(root),
     )
 
 
@@ -113,7 +100,7 @@ def _swapped(root: Path) -> int | None:
     return sum(counts) if counts else None
 
 
-def _throttled(root: Path) -> int | None:
+def _throttled(root: Path) -> str | None:
     text = read(root / _THROTTLED_FILE)
     if text is None and root == ROOT and shutil.which("vcgencmd"):
         try:
@@ -124,7 +111,7 @@ def _throttled(root: Path) -> int | None:
             return None
         text = found.stdout.strip().rpartition("=")[2]
     try:
-        return int(text, 16) if text else None
+        return hex(int(text, 16)) if text else None
     except ValueError:
         return None
 

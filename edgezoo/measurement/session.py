@@ -12,9 +12,9 @@ from typing import Annotated, Any
 from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
 from edgezoo.core.protocols import RanOn
-from edgezoo.core.typed_json import Count, Positive, Range, optional
+from edgezoo.core.typed_json import Positive, Range, optional, shared
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
-from edgezoo.measurement.child import Around, Finished, Opened
+from edgezoo.measurement.child import Around, File, Finished, Opened
 from edgezoo.measurement.protocol import Block, Series, Settings
 from edgezoo.measurement.statistics import Figure, LatencyStatistics, Ratio
 from edgezoo.measurement.trust import Trust
@@ -24,7 +24,6 @@ from edgezoo.system.process import Conversation
 _CHECK = "A/A"
 # A block takes some seconds on the slowest device; more is a hang.
 _TIMEOUT_S = 600.0
-Pixels = Annotated[int, Range(1, 2**20)]
 Threads = Annotated[int, Range(1, 2**20)]
 
 
@@ -58,7 +57,7 @@ class WarmUp:
     stable: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: `Measurement` extends two classes
 class Figures:
     """Latency and memory.
 
@@ -86,24 +85,15 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measurement(Figures):
+class Measurement(File, Figures):
     """A file that was measured on a device with a number of threads.
 
     Attributes:
         artifact: path of the file
-        model, alpha, input_size, precision, trained: null where the file does not state it
         runtime: package and version
     """
 
     artifact: str
-    sha256: str
-    bytes: Count
-    format: str
-    model: str | None
-    alpha: Figure | None
-    input_size: Pixels | None
-    precision: str | None
-    trained: bool | None
     runtime: str | None
     device: str
     threads: Threads
@@ -256,21 +246,14 @@ def _result(
     after: host.Health,
 ) -> Measurement:
     subject, opened, finished = child.subject, child.opened, child.finished
-    latency, file, around = statistics.summary(series.wall_ms), finished.file, finished.around
+    latency = statistics.summary(series.wall_ms)
     own = [
         *trust.of_series(series, latency, subject.device, subject.threads),
         *trust.of_place(opened.ran_on),
     ]
     return Measurement(
         artifact=str(subject.path),
-        sha256=file.sha256,
-        bytes=file.bytes,
-        format=file.format,
-        model=file.model,
-        alpha=file.alpha,
-        input_size=file.input_size,
-        precision=file.precision,
-        trained=file.trained,
+        **shared(finished.file, File),
         runtime=registry.runtime_for(subject.path).version(),
         backend=opened.backend,
         device=subject.device,
@@ -284,7 +267,7 @@ def _result(
             round(opened.open_ms, 2),
             round(opened.first_inference_ms, 2),
         ),
-        apart_ms=around,
+        apart_ms=finished.around,
         peak_rss_mb=round(finished.peak_rss_mb, 1),
         memory_over_runtime_mb=round(finished.peak_rss_mb - finished.runtime_rss_mb, 1),
         warm_up=WarmUp(series.warm_up_runs, series.warm_up_stable),

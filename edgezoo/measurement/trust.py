@@ -106,7 +106,7 @@ def _clock(before: Health, after: Health) -> Iterator[Remark]:
 
 
 def _heat(before: Health, after: Health) -> Iterator[Remark]:
-    bits = after.throttled or 0
+    bits = int(after.throttled or "0", 16)
     if bits & _THROTTLED_NOW:
         yield Remark("poor", f"The firmware throttles the CPU (bits {bits:#x}).")
     elif bits & _THROTTLED_EVER:

@@ -25,39 +25,46 @@ _Z = NormalDist().inv_cdf(0.975)
 Verdict = Literal["better", "worse", "same", "cannot tell"]
 
 
-@dataclass(frozen=True, slots=True)
-class LatencyChange:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Change:
+    """A figure after against before.
+
+    Attributes:
+        before, after: milliseconds, or shares of images
+        p_adjusted: by Holm
+    """
+
+    before: float
+    after: float
+    p: Share
+    p_adjusted: Share = 1.0
+    verdict: Verdict = "same"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyChange(_Change):
     """Median latency after against before.
 
     Attributes:
-        before, after: milliseconds
         change: ratio of the two
-        p_adjusted: by Holm
         floor: smallest change that counts: noise floors of both sessions, and what sessions differ
             by
         trust: before and after
     """
 
-    what: Literal["latency"]
-    before: float
-    after: float
+    what: Literal["latency"] = "latency"
     change: float
     ci95: Interval
-    p: Share
-    p_adjusted: Share
     floor: float
     trust: tuple[Level, Level]
-    verdict: Verdict
 
-    def judged(self, p_adjusted: float) -> LatencyChange:
-        """Return it with its verdict."""
-        counts = abs(math.log(self.change)) > math.log1p(self.floor)
-        verdict: Verdict = "worse" if self.change > 1 else "better"
+    def judge(self) -> Verdict:
+        """Return the verdict on a change that is not due to chance."""
+        if abs(math.log(self.change)) <= math.log1p(self.floor):
+            return "same"
         if "poor" in self.trust:
-            verdict = "cannot tell"
-        if p_adjusted >= LEVEL or not counts:
-            verdict = "same"
-        return replace(self, p_adjusted=p_adjusted, verdict=verdict)
+            return "cannot tell"
+        return "worse" if self.change > 1 else "better"
 
     def __str__(self) -> str:
         low, high = self.ci95
@@ -69,31 +76,21 @@ class LatencyChange:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AccuracyChange:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccuracyChange(_Change):
     """Top-1 accuracy after against before, on the same images.
 
     Attributes:
-        before, after: shares
         change_points: difference of the two, in percentage points
-        p_adjusted: by Holm
     """
 
-    what: Literal["top-1"]
-    before: Share
-    after: Share
+    what: Literal["top-1"] = "top-1"
     change_points: float
     change_points_ci95: Interval
-    p: Share
-    p_adjusted: Share
-    verdict: Verdict
 
-    def judged(self, p_adjusted: float) -> AccuracyChange:
-        """Return it with its verdict."""
-        verdict: Verdict = "worse" if self.change_points < 0 else "better"
-        if p_adjusted >= LEVEL:
-            verdict = "same"
-        return replace(self, p_adjusted=p_adjusted, verdict=verdict)
+    def judge(self) -> Verdict:
+        """Return the verdict on a change that is not due to chance."""
+        return "worse" if self.change_points < 0 else "better"
 
     def __str__(self) -> str:
         low, high = self.change_points_ci95
@@ -199,16 +196,13 @@ def _latency(a: Row, b: Row, repeats: float) -> LatencyChange:
     if a.kind == "measurement":
         floor = max(floor, BETWEEN_SESSIONS, repeats)
     return LatencyChange(
-        "latency",
-        a.median_ms,
-        b.median_ms,
-        ratio.estimate,
-        (ratio.low, ratio.high),
+        before=a.median_ms,
+        after=b.median_ms,
+        change=ratio.estimate,
+        ci95=(ratio.low, ratio.high),
         p=_p(math.log(ratio.estimate), spread),
-        p_adjusted=1.0,
         floor=floor,
         trust=(a.trust, b.trust),
-        verdict="same",
     )
 
 
@@ -217,8 +211,11 @@ def _accuracy(
 ) -> AccuracyChange | None:
     if gap is None:
         return None
-    p = _p(gap[0], (gap[2] - gap[1]) / (2 * _Z))
-    return AccuracyChange("top-1", before, after, gap[0], (gap[1], gap[2]), p, 1.0, "same")
+    points, low, high = gap
+    p = _p(points, (high - low) / (2 * _Z))
+    return AccuracyChange(
+        before=before, after=after, change_points=points, change_points_ci95=(low, high), p=p
+    )
 
 
 def _p(gap: float, spread: float) -> float:
@@ -246,6 +243,9 @@ def _adjusted(entries: list[ComparedVariant]) -> list[ComparedVariant]:
         by_p.setdefault(p, highest)
 
     def judged(change: Change | None) -> Change | None:
-        return None if change is None else change.judged(by_p[change.p])
+        if change is None:
+            return None
+        p = by_p[change.p]
+        return replace(change, p_adjusted=p, verdict=change.judge() if p < LEVEL else "same")
 
     return [replace(e, latency=judged(e.latency), accuracy=judged(e.accuracy)) for e in entries]

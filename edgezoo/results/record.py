@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from edgezoo.core.protocols import Estimate
 from edgezoo.core.typed_json import Count, Length, Range, Share, optional
+from edgezoo.measurement.child import Pixels
 from edgezoo.measurement.protocol import Settings
-from edgezoo.measurement.session import Figures, Pixels, Threads
+from edgezoo.measurement.session import Figures, Threads
 from edgezoo.measurement.statistics import Duration, Figure, ReportedRatio
 from edgezoo.measurement.trust import Trust
 from edgezoo.system.machine import Environment
@@ -183,23 +184,27 @@ class RecordHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured(RecordHead):
-    """The record of a variant that was measured."""
-
-    kind: Literal["measurement"] = "measurement"
+class _WithFigures(RecordHead):
     status: Literal["measured"] = "measured"
     artifact: RecordedFile
     accuracy: Accuracy | None
-    latency: RecordedFigures
     trust: Trust
     session: RecordedSession
-    protocol: Settings | None
     environment: Environment
     error: None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Estimated(RecordHead):
+class Measured(_WithFigures):
+    """The record of a variant that was measured."""
+
+    kind: Literal["measurement"] = "measurement"
+    latency: RecordedFigures
+    protocol: Settings | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimated(_WithFigures):
     """The record of a variant that a compiler has estimated.
 
     Attributes:
@@ -208,15 +213,8 @@ class Estimated(RecordHead):
     """
 
     kind: Literal["estimate"] = "estimate"
-    status: Literal["measured"] = "measured"
-    artifact: RecordedFile
-    accuracy: Accuracy | None
     latency: EstimatedFigures
     estimate: CompilerEstimate
-    trust: Trust
-    session: RecordedSession
-    environment: Environment
-    error: None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

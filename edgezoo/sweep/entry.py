@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -230,47 +230,29 @@ def _measure_there(request: SweepRequest, on: str) -> BenchmarkResult:
     for path in request.files:
         if not path.is_file():
             raise not_a_file(path)
+    bare = replace(request, files=(), images=None, ground_truth=None)
     result: BenchmarkResult = remote.call(
         on,
         "edgezoo.sweep.entry:measure_here",
+        request=typed_json.encode(bare),
         files=list(request.files),
         images=images,
         ground_truth=truth,
-        limit=request.limit,
-        threads=list(request.threads),
-        device=list(request.device),
-        pin=request.pin,
-        self_check=request.self_check,
-        settings=asdict(request.settings),
     )
     return result
 
 
 def measure_here(
-    files: list[Path],
-    images: Path | None,
-    ground_truth: Path | None,
-    limit: int | None,
-    threads: list[str],
-    device: list[str],
-    pin: bool,
-    self_check: bool,
-    settings: Settings,
+    request: SweepRequest, files: list[Path], images: Path | None, ground_truth: Path | None
 ) -> BenchmarkResult:
-    """Run `measure_files` on a device."""
-    return measure_files(
-        SweepRequest(
-            files=tuple(map(Path, files)),
-            images=Path(images) if images else None,
-            ground_truth=Path(ground_truth) if ground_truth else None,
-            limit=limit,
-            threads=tuple(threads),
-            device=tuple(device),
-            pin=pin,
-            self_check=self_check,
-            settings=typed_json.decode(Settings, settings),
-        )
+    """Run `measure_files` on a device, which has its own paths."""
+    own = replace(
+        typed_json.decode(SweepRequest, request),
+        files=tuple(map(Path, files)),
+        images=Path(images) if images else None,
+        ground_truth=Path(ground_truth) if ground_truth else None,
     )
+    return measure_files(own)
 
 
 def _estimates(request: SweepRequest) -> tuple[tuple[FileEstimate, ...], tuple[NotEstimated, ...]]:
