@@ -259,7 +259,7 @@ def _result(
         device=subject.device,
         ran_on=opened.ran_on,
         threads=subject.threads,
-        latency_ms=latency,
+        latency_ms=latency.rounded(),
         cpu_ms=round(series.cpu_ms, 4),
         cold_start_ms=round(opened.open_ms + opened.first_inference_ms, 2),
         cold_start=ColdStart(

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -90,9 +90,15 @@ class LatencyStatistics:
     outliers: Count
     drift: Figure
 
+    def rounded(self) -> LatencyStatistics:
+        """Return it to a tenth of a microsecond, as it is reported."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        floats: dict[str, Any] = {k: round(v, 4) for k, v in own.items() if isinstance(v, float)}
+        return replace(self, ci95=(round(self.ci95[0], 4), round(self.ci95[1], 4)), **floats)
+
 
 def summary(blocks: Blocks, seed: int = 0) -> LatencyStatistics:
-    """Return median, its interval and the tails, to a tenth of a microsecond.
+    """Return median, its interval and the tails.
 
     Args:
         blocks: milliseconds of each run, a sequence per block.
@@ -102,20 +108,19 @@ def summary(blocks: Blocks, seed: int = 0) -> LatencyStatistics:
     median = float(np.median(values))
     distance = np.abs(values - median)
     mad = float(np.median(distance))
-    p5, p90, p95, p99 = (round(float(v), 4) for v in np.percentile(values, (5, 90, 95, 99)))
-    low, high = median_interval(blocks, seed)
+    p5, p90, p95, p99 = (float(v) for v in np.percentile(values, (5, 90, 95, 99)))
     return LatencyStatistics(
-        median=round(median, 4),
-        ci95=(round(low, 4), round(high, 4)),
-        min=round(float(values.min()), 4),
+        median=median,
+        ci95=median_interval(blocks, seed),
+        min=float(values.min()),
         p5=p5,
         p90=p90,
         p95=p95,
         p99=p99 if len(values) >= P99_FROM else None,
-        mad=round(mad, 4),
+        mad=mad,
         n=len(values),
         outliers=int((distance > OUTLIER_MADS * mad).sum()),
-        drift=round(drift(blocks), 4),
+        drift=drift(blocks),
     )
 
 
