@@ -28,7 +28,8 @@ from typing import Any
 
 import _common as common
 
-from edgezoo.measurement.session import Subject, measure
+from edgezoo.core import typed_json
+from edgezoo.measurement.session import Measurement, Subject, measure
 from edgezoo.measurement.statistics import ratio
 from edgezoo.system.process import Conversation
 
@@ -185,7 +186,9 @@ def compare(kind: str, path: Path, rounds: int) -> dict[str, Any]:
 
 def against(mine: list[float], theirs: list[float]) -> dict[str, Any]:
     """Ratio over rounds of two blocks each, as `edgezoo benchmark` finds it."""
-    return ratio([[v] for v in mine], [[v] for v in theirs]).to_json()
+    found = ratio([[v] for v in mine], [[v] for v in theirs]).reported()
+    facts: dict[str, Any] = typed_json.encode(found)
+    return facts
 
 
 def main() -> int:
@@ -221,8 +224,13 @@ def main() -> int:
     saved = {
         "threads": 1,
         "files": results,
-        "self_checks": [check.self_check.to_json() for check in checks if check.self_check],
-        "trust": [r["trust"] for check in checks for r in check.results if isinstance(r, dict)],
+        "self_checks": [
+            typed_json.encode(check.self_check.reported()) for check in checks if check.self_check
+        ],
+        "trust": [
+            typed_json.encode(r.trust)
+            for check in checks for r in check.results if isinstance(r, Measurement)
+        ],
         "missed": missed,
     }
     print(common.save("stopwatch", saved).relative_to(common.ROOT))
