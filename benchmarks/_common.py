@@ -37,13 +37,18 @@ def environment() -> dict[str, Any]:
         text=True,
         check=False,
     )
-    machine = diagnose()["machine"]
+    machine = diagnose().machine
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
         "uncommitted_changes": bool(changed.stdout.strip()),
-        "machine": {key: machine[key] for key in ("cpu", "architecture", "cores", "features")},
-        "python": machine["python"],
+        "machine": {
+            "cpu": machine.cpu,
+            "architecture": machine.architecture,
+            "cores": machine.cores,
+            "features": machine.features,
+        },
+        "python": machine.python,
         "versions": versions(),
     }
 
@@ -52,7 +57,7 @@ def has_vnni() -> bool:
     """Whether this CPU multiplies int8 with instructions that do not saturate."""
     from edgezoo.inspection.diagnosis import diagnose
 
-    return any(name.endswith("vnni") for name in diagnose()["machine"]["features"])
+    return any(name.endswith("vnni") for name in diagnose().machine.features)
 
 
 def keras_environment() -> dict[str, str]:

@@ -78,11 +78,15 @@ def main() -> int:
     results = [
         {
             "file": Path(entry["artifact"]).name,
-            **{key: entry[key] for key in ("images", "top1", "top1_ci95", "drop", "drop_ci95",
-                                           "agreement_top1", "runtime")},
+            "drop": entry["drop_points"] / 100,
+            "drop_ci95": [end / 100 for end in entry["drop_points_ci95"]],
+            **{
+                key: entry[key]
+                for key in ("images", "top1", "top1_ci95", "agreement_top1", "runtime")
+            },
         }
         for entry in scored["results"]
-    ]  # fmt: skip
+    ]
     missed = [f"{entry['file']}: top-1 {entry['top1']:.3f}" for entry in results
               if entry["top1"] < LEAST_TOP1]  # fmt: skip
     missed += [f"{entry['file']}: drop {entry['drop']:.3f}" for entry in results

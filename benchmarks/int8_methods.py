@@ -48,7 +48,8 @@ class Stage:
         from edgezoo.networks.arguments import taken_from
         from edgezoo.pipeline.children import _network_input
         from edgezoo.pipeline.export_run import Work
-        from edgezoo.pipeline.plan import ExportRequest, resolve
+        from edgezoo.pipeline.plan import resolve
+        from edgezoo.pipeline.request import ExportRequest
 
         images = common.SHARED / "imagenet"
         others = dict(arguments)
@@ -61,7 +62,7 @@ class Stage:
             calibration=str(images / "calibration"),
             calibration_count=CALIBRATION,
             images=images / "val",
-            max_drop=100.0,  # has the labelled images decoded; nothing here holds it
+            max_drop_points=100.0,  # has the labelled images decoded; nothing here holds it
         )
         self.work = Work(resolve(request), folder, lambda _: None, False)
         self.work.choose_images()

@@ -58,7 +58,8 @@ def one_model(model: str, folder: Path) -> None:
 
     from edgezoo.core import registry
     from edgezoo.pipeline.export_run import Work, answers_to
-    from edgezoo.pipeline.plan import ExportRequest, resolve
+    from edgezoo.pipeline.plan import resolve
+    from edgezoo.pipeline.request import ExportRequest
     from edgezoo.system import process
 
     request = ExportRequest(

@@ -229,7 +229,9 @@ def main() -> int:
         ],
         "trust": [
             typed_json.encode(r.trust)
-            for check in checks for r in check.results if isinstance(r, Measurement)
+            for check in checks
+            for r in check.results
+            if isinstance(r, Measurement)
         ],
         "missed": missed,
     }

@@ -14,7 +14,13 @@ from edgezoo.core import typed_json
 # name of the schema: module, class or union of classes, title
 CLASSES: dict[str, tuple[str, str, str]] = {
     "benchmark": ("edgezoo.sweep.entry", "Printed", "edgezoo benchmark --json"),
+    "bundle": ("edgezoo.bundling.make", "BundleResult", "edgezoo bundle --json"),
+    "classify": ("edgezoo.inference.classification", "ClassifyResult", "edgezoo classify --json"),
+    "compile": ("edgezoo.inspection.compile_file", "CompileResult", "edgezoo compile --json"),
+    "doctor": ("edgezoo.inspection.diagnosis", "DoctorResult", "edgezoo doctor --json"),
     "environment": ("edgezoo.system.machine", "Environment", "where a figure was measured"),
+    "evaluate": ("edgezoo.evaluation.accuracy", "EvaluateResult", "edgezoo evaluate --json"),
+    "inspect": ("edgezoo.inspection.inspect_file", "InspectResult", "edgezoo inspect --json"),
     "protocol": ("edgezoo.measurement.protocol", "Settings", "numbers of the measuring protocol"),
     "recommend": (
         "edgezoo.reporting.recommendation",
@@ -22,6 +28,7 @@ CLASSES: dict[str, tuple[str, str, str]] = {
         "edgezoo recommend --json",
     ),
     "record": ("edgezoo.results.record", "Record", "a record of a results store"),
+    "remote": ("edgezoo.system.remote", "Remote", "remote, in the result of a command with --on"),
     "report": ("edgezoo.reporting.files", "Printed", "edgezoo report --json"),
     "trust": ("edgezoo.measurement.trust", "Trust", "how far a latency can be trusted"),
 }

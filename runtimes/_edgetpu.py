@@ -14,12 +14,13 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError
 from edgezoo.system import process
 from edgezoo.system.hardware import EDGETPU_VARIABLE
 
+T = TypeVar("T")
 LIBRARY_VARIABLE = EDGETPU_VARIABLE
 _IDENTIFIER = b"DWN1"
 # Places of the fields in their tables, counted from 0.
@@ -137,7 +138,7 @@ def device_count(name: str) -> int:
     Raises:
         MissingError: the library cannot be loaded.
     """
-    return int(_guarded("count_devices", name, {"library": name})["devices"])
+    return _guarded(name, process.job(count_devices, name))
 
 
 def check_opens(path: Path, name: str) -> None:
@@ -146,17 +147,17 @@ def check_opens(path: Path, name: str) -> None:
     Raises:
         MissingError, DataError: why it cannot run here.
     """
-    _guarded("try_file", name, {"library": name, "path": str(path)})
+    _guarded(name, process.job(try_file, name, path))
 
 
-def _guarded(function: str, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+def _guarded(name: str, job: process.Job[T]) -> T:
     if "/" in name and not Path(name).exists():
         raise MissingError(
             f"{LIBRARY_VARIABLE} names {name}, which is not there.",
             "Name libedgetpu.so.1 with it, or unset it.",
         )
     try:
-        return process.call(f"edgezoo.runtimes._edgetpu:{function}", payload)
+        return process.Launcher().run(job).value
     except CrashError as error:
         raise MissingError(
             f"{name} crashed the process that loaded it: it does not fit this TFLite runtime or "
@@ -166,7 +167,7 @@ def _guarded(function: str, name: str, payload: dict[str, Any]) -> dict[str, Any
         ) from error
 
 
-def count_devices(library: str) -> dict[str, Any]:
+def count_devices(library: str) -> int:
     """In a child: load the library and ask it for its devices."""
     try:
         loaded = ctypes.CDLL(library)
@@ -183,18 +184,17 @@ def count_devices(library: str) -> dict[str, Any]:
     count = ctypes.c_size_t()
     devices = loaded.edgetpu_list_devices(ctypes.byref(count))
     loaded.edgetpu_free_devices(devices)
-    return {"devices": count.value}
+    return count.value
 
 
-def try_file(library: str, path: str) -> dict[str, Any]:
+def try_file(library: str, path: Path) -> None:
     """In a child: open a file with the delegate, and run it once on zeros."""
     import numpy as np
 
-    interpreter = open_interpreter(Path(path), library, 1)
+    interpreter = open_interpreter(path, library, 1)
     detail = interpreter.get_input_details()[0]
     interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
     interpreter.invoke()
-    return {}
 
 
 def open_interpreter(path: Path, library: str, threads: int) -> Any:

@@ -7,7 +7,7 @@ import ctypes.util
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from edgezoo.core.errors import CrashError
 from edgezoo.system import process
@@ -35,10 +35,9 @@ def adapters() -> tuple[Adapter, ...]:
     if not sys.platform.startswith("linux") or ctypes.util.find_library("vulkan") is None:
         return ()
     try:
-        found = process.call("edgezoo.runtimes._vulkan:list_adapters", {})
+        return process.call(list_adapters)
     except CrashError:
         return ()
-    return tuple(Adapter(**facts) for facts in found["adapters"])
 
 
 def chosen() -> tuple[Literal["hardware", "software", "unknown"], str | None]:
@@ -68,13 +67,13 @@ class _InstanceInfo(ctypes.Structure):
     )
 
 
-def list_adapters() -> dict[str, Any]:
-    """In a child: {"adapters": [{"name", "software"}]}."""
+def list_adapters() -> tuple[Adapter, ...]:
+    """Look for Vulkan devices; called in a child process."""
     vulkan = ctypes.CDLL(ctypes.util.find_library("vulkan"))
     instance = ctypes.c_void_p()
     info = _InstanceInfo(sType=_INSTANCE_CREATE_INFO)
     if vulkan.vkCreateInstance(ctypes.byref(info), None, ctypes.byref(instance)) != 0:
-        return {"adapters": []}
+        return ()
     count = ctypes.c_uint32()
     vulkan.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
     devices = (ctypes.c_void_p * count.value)()
@@ -85,5 +84,5 @@ def list_adapters() -> dict[str, Any]:
         vulkan.vkGetPhysicalDeviceProperties(ctypes.c_void_p(device), properties)
         kind = int.from_bytes(properties.raw[_TYPE_OFFSET:_NAME_OFFSET], sys.byteorder)
         name = properties.raw[_NAME_OFFSET : _NAME_OFFSET + 256].split(b"\0")[0].decode()
-        found.append({"name": name, "software": kind == _CPU_TYPE})
-    return {"adapters": found}
+        found.append(Adapter(name, kind == _CPU_TYPE))
+    return tuple(found)

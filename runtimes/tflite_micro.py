@@ -92,7 +92,7 @@ class TfliteMicroSession(BaseSession):
 
 def _probe_in_child(path: Path) -> dict[str, Any]:
     try:
-        return process.call("edgezoo.runtimes.tflite_micro:probe", {"path": str(path)})
+        return process.call(probe, path)
     except CrashError as error:
         raise DataError(
             f"TFLite Micro ended without a word while it opened or ran {path}.",
@@ -100,7 +100,7 @@ def _probe_in_child(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def probe(path: str) -> dict[str, Any]:
+def probe(path: Path) -> dict[str, Any]:
     """In a child: run a file once and find the arena that it needs.
 
     Returns:
@@ -110,16 +110,15 @@ def probe(path: str) -> dict[str, Any]:
     """
     import numpy as np
 
-    file = Path(path)
-    interpreter = _load(file, None)
+    interpreter = _load(path, None)
     detail = interpreter.get_input_details(0)
     values = np.random.default_rng(0).integers(0, 128, detail["shape"]).astype(detail["dtype"])
     interpreter.set_input(values, 0)
     interpreter.invoke()
     answer = interpreter.get_output(0)
-    expected = _reference(file, values)
+    expected = _reference(path, values)
     equal = None if expected is None else bool(np.array_equal(answer, expected))
-    return {"arena_bytes": _arena(file, interpreter), "equals_reference": equal}
+    return {"arena_bytes": _arena(path, interpreter), "equals_reference": equal}
 
 
 def _arena(path: Path, interpreter: Any) -> int:

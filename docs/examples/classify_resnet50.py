@@ -25,8 +25,8 @@ def main() -> None:
 
     made = edgezoo.export("resnet50", formats=given.format, output=given.output, **network)
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [given.picture], top=3)["results"]
-        best = [(found["label"], round(found["probability"], 4)) for found in answer["classes"]]
+        (answer,) = edgezoo.classify(entry["path"], [given.picture], top=3).results
+        best = [(found.label, round(found.probability, 4)) for found in answer.classes]
         print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
 
 

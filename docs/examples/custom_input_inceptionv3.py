@@ -37,8 +37,8 @@ def main() -> None:
             formats=given.format, output=given.output,
         )  # fmt: skip
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [given.picture], top=3)["results"]
-        best = [(found["label"], round(found["probability"], 4)) for found in answer["classes"]]
+        (answer,) = edgezoo.classify(entry["path"], [given.picture], top=3).results
+        best = [(found.label, round(found.probability, 4)) for found in answer.classes]
         print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
 
 

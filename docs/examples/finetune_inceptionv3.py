@@ -84,8 +84,8 @@ def main() -> None:
         )  # fmt: skip
     picture = next(path for path in sorted(given.data.rglob("*.*")) if path.is_file())
     for entry in made.artifacts:
-        (answer,) = edgezoo.classify(entry["path"], [picture], top=2)["results"]
-        best = [(found["label"], round(found["probability"], 4)) for found in answer["classes"]]
+        (answer,) = edgezoo.classify(entry["path"], [picture], top=2).results
+        best = [(found.label, round(found.probability, 4)) for found in answer.classes]
         print(f"{entry['path']} ({entry['verification']['verdict']}):", best)
 
 

@@ -1,1 +1,1 @@
-"""What a device needs besides its model: a folder or zip that proves itself where it is copied."""
+"""Bundles: a model with everything that a device needs to run and test it."""

@@ -1,4 +1,4 @@
-"""A model as C source, and its contract as the header: for firmware without a file system."""
+"""A model as C source with its contract as the header, for firmware without a file system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _C_TYPES = {"uint8": "uint8_t", "int8": "int8_t", "float32": "float"}
-# Of C and of C++, and what gcc defines: a model of that name does not compile.
+# Keywords of C and C++, and what gcc defines: a variable of that name does not compile.
 _KEYWORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int
 long register restrict return short signed sizeof static struct switch typedef union unsigned void
@@ -25,13 +25,13 @@ not not_eq nullptr operator or or_eq private protected public reinterpret_cast r
 static_assert static_cast template this thread_local throw true try typeid typename typeof
 typeof_unqual unix using virtual wchar_t xor xor_eq
 """
-# Of the files and arrays of a model, behind its name.
+# Suffixes of the files and arrays of a model.
 _ENDS = ("len", "labels", "golden", "golden_input", "golden_output")
 _BACKGROUND = "background"
 
 
 def identifier(stem: str) -> str:
-    """A C name out of a file's: mobilenet_0.5_160 becomes mobilenet_0_5_160, int int_model."""
+    """Turn a file name into a C name: mobilenet_0.5 becomes mobilenet_0_5, int int_model."""
     name = re.sub(r"\W", "_", stem, flags=re.ASCII)
     if name in _KEYWORDS.split():
         return f"{name}_model"
@@ -39,12 +39,12 @@ def identifier(stem: str) -> str:
 
 
 def clash(stems: Sequence[str]) -> tuple[str, str, str] | None:
-    """Two models, of which one would overwrite files or names of the other, and such a name."""
+    """Return two models that would share a name in C, and the name; None where there are none."""
     owners: dict[str, str] = {}
     for stem in stems:
         name = identifier(stem)
         for part in (name, *(f"{name}_{end}" for end in _ENDS)):
-            # Macros and guards are in capitals, and some disks do not tell them apart.
+            # Macros and guards are in capitals, and some file systems ignore the case.
             other = owners.setdefault(part.upper(), stem)
             if other != stem:
                 return other, stem, part
@@ -52,28 +52,28 @@ def clash(stems: Sequence[str]) -> tuple[str, str, str] | None:
 
 
 def names(stem: str) -> tuple[str, str, str, str]:
-    """File names of the header and source of a model, and of its golden picture."""
+    """Return the file names of the header and source of a model, and of its golden image."""
     name = identifier(stem)
     return f"{name}.h", f"{name}.c", f"{name}_golden.h", f"{name}_golden.c"
 
 
 def write(
     artifact: Artifact,
-    taken: TensorInfo,
-    given: TensorInfo,
+    input: TensorInfo,
+    output: TensorInfo,
     example: tuple[str, NDArray[Any], NDArray[Any]],
 ) -> dict[str, str]:
-    """C99 sources by file name.
+    """Return C99 sources by file name.
 
     Args:
         artifact: a .tflite file with its contract.
-        taken, given: its input and output tensor.
-        example: name, input tensor and raw output of one golden picture.
+        input, output: its tensors.
+        example: name, input tensor and raw output of one golden image.
     """
     name = identifier(artifact.path.stem)
     header, source, golden_header, golden_source = names(artifact.path.stem)
-    picture, values, answer = example
-    arrays = ((f"{name}_golden_input", values, taken), (f"{name}_golden_output", answer, given))
+    image, values, answer = example
+    arrays = ((f"{name}_golden_input", values, input), (f"{name}_golden_output", answer, output))
     declared = "\n".join(
         f"extern const {_C_TYPES[tensor.dtype]} {array}[{data.size}];"
         for array, data, tensor in arrays
@@ -83,10 +83,10 @@ def write(
         for array, data, tensor in arrays
     )
     return {
-        header: _header(name, artifact, taken, given),
-        source: _source(name, artifact, given),
+        header: _header(name, artifact, input, output),
+        source: _source(name, artifact, output),
         golden_header: _guarded(
-            f"{name}_golden", f"/* {picture}: what goes in, and what comes out. */\n{declared}\n"
+            f"{name}_golden", f"/* {image}: input and output. */\n{declared}\n"
         ),
         golden_source: f'#include "{golden_header}"\n\n{defined}',
     }
@@ -97,31 +97,31 @@ def _guarded(name: str, body: str) -> str:
     return f"#ifndef {guard}\n#define {guard}\n\n#include <stdint.h>\n\n{body}\n#endif\n"
 
 
-def _header(name: str, artifact: Artifact, taken: TensorInfo, given: TensorInfo) -> str:
+def _header(name: str, artifact: Artifact, input: TensorInfo, output: TensorInfo) -> str:
     contract = artifact.required_contract()
     upper, how = name.upper(), contract.normalization
     defines: list[tuple[str, object]] = [
         ("INPUT_HEIGHT", contract.input_size),
         ("INPUT_WIDTH", contract.input_size),
         ("INPUT_CHANNELS", 3),
-        *_quantization("INPUT", taken),
-        ("RESIZE_SHORTER_SIDE", contract.to_json()["resize"]["shorter_side"]),
-        ("OUTPUT_COUNT", given.shape[-1]),
-        *_quantization("OUTPUT", given),
+        *_quantization("INPUT", input),
+        ("RESIZE_SHORTER_SIDE", contract.resize.shorter_side(contract.input_size)),
+        ("OUTPUT_COUNT", output.shape[-1]),
+        *_quantization("OUTPUT", output),
         ("CLASSES", contract.classes),
     ]
-    background = _has_background(contract, given)
-    words = [
+    background = _has_background(contract, output)
+    comment = [
         f"{contract.model}, {contract.precision}. Made by EdgeZoo; do not edit.",
         f"Takes {contract.color_order} {contract.input_kind}, {contract.layout}, batch "
-        f"{contract.batch}, as {_C_TYPES[taken.dtype]}: resize the shorter side "
-        f"({contract.resize_filter}), cut out the centre.",
-        _rule(contract.input_kind, taken.dtype, how.channel_order),
-        f"Gives {contract.output_kind} as {_C_TYPES[given.dtype]}"
-        + (": (value - zero point) * scale." if given.scale else "."),
-        *(["The first output is a background class, which is none of CLASSES."] * background),
+        f"{contract.batch}, as {_C_TYPES[input.dtype]}: resize the shorter side "
+        f"({contract.resize_filter}), crop the centre.",
+        _rule(contract.input_kind, input.dtype, how.channel_order),
+        f"Returns {contract.output_kind} as {_C_TYPES[output.dtype]}"
+        + (": (value - zero point) * scale." if output.scale else "."),
+        *(["The first output is a background class, which CLASSES does not count."] * background),
     ]
-    lines = ["/*", *(f" * {line}" for line in words), " */"]
+    lines = ["/*", *(f" * {line}" for line in comment), " */"]
     lines += [f"#define {upper}_{key} {value}" for key, value in defines]
     if contract.input_kind == "normalized":
         for key, numbers in (("SCALE", how.scale), ("OFFSET", how.offset)):
@@ -136,12 +136,12 @@ def _header(name: str, artifact: Artifact, taken: TensorInfo, given: TensorInfo)
     return _guarded(name, "\n".join(lines) + "\n")
 
 
-def _has_background(contract: InputContract, given: TensorInfo) -> bool:
-    return given.shape[-1] == contract.classes + 1
+def _has_background(contract: InputContract, output: TensorInfo) -> bool:
+    return output.shape[-1] == contract.classes + 1
 
 
 def _quantization(side: str, tensor: TensorInfo) -> list[tuple[str, object]]:
-    """Scale and zero point; none for a float tensor."""
+    """Return scale and zero point; nothing for a float tensor."""
     if tensor.scale is None:
         return []
     return [(f"{side}_SCALE", f"{tensor.scale!r}f"), (f"{side}_ZERO_POINT", tensor.zero_point)]
@@ -157,11 +157,11 @@ def _rule(kind: str, dtype: str, order: str) -> str:
         return f"{rule}."
     limits = "-128 to 127" if dtype == "int8" else "0 to 255"
     return (
-        f"{rule}, divided by INPUT_SCALE, rounded, plus INPUT_ZERO_POINT, and limited to {limits}."
+        f"{rule}, divided by INPUT_SCALE, rounded, plus INPUT_ZERO_POINT, and clipped to {limits}."
     )
 
 
-def _source(name: str, artifact: Artifact, given: TensorInfo) -> str:
+def _source(name: str, artifact: Artifact, output: TensorInfo) -> str:
     contract, data = artifact.required_contract(), artifact.path.read_bytes()
     rows = "".join(f"{','.join(map(str, data[i : i + 24]))},\n" for i in range(0, len(data), 24))
     text = (
@@ -172,14 +172,14 @@ def _source(name: str, artifact: Artifact, given: TensorInfo) -> str:
         f"const unsigned int {name}_len = {len(data)};\n"
     )
     if contract.labels:
-        front = (_BACKGROUND,) if _has_background(contract, given) else ()
+        front = (_BACKGROUND,) if _has_background(contract, output) else ()
         listed = "".join(f"  {_string(label)},\n" for label in front + contract.labels)
         text += f"const char *const {name}_labels[{name.upper()}_OUTPUT_COUNT] = {{\n{listed}}};\n"
     return text
 
 
 def _string(text: str) -> str:
-    """A C string literal; what is not plain ASCII is written in octal."""
+    """Return a C string literal; what is not plain ASCII is written in octal."""
     plain = (
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
         for byte in text.encode()

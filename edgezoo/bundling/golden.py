@@ -1,8 +1,8 @@
-"""Pictures that EdgeZoo draws itself, on which a device shows how it decodes and resizes.
+"""Synthetic images that show how a device decodes and resizes.
 
-Two are PNG, so that nothing but the resize can differ: stripes, of which every filter makes
-something else, and patches whose colours no swap of channels leaves alone. Two are JPEG:
-procedural leaves, once upright and once turned by an EXIF tag.
+Two are PNG, so that only the resize can differ: stripes, which every filter changes in another way,
+and patches with colours that every swap of channels changes. Two are JPEG: procedural leaves, once
+upright and once rotated by an EXIF tag.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from edgezoo.calibration import synthetic
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-_TURN_RIGHT = 6  # EXIF: the camera was held upright, the picture must be turned clockwise
+_TURN_RIGHT = 6  # EXIF: the image must be rotated clockwise
 _QUALITY = 80
 
 
-def pictures(size: int) -> dict[str, bytes]:
-    """The golden pictures by file name.
+def images(size: int) -> dict[str, bytes]:
+    """Return the golden images by file name.
 
     Args:
-        size: the largest input size in pixels that they are for: they are more than twice as
-            large, so that resizing must shrink them.
+        size: the largest input size in pixels; the images are more than twice as large, so that
+            resizing shrinks them.
 
     Returns:
         PNG and JPEG files; the same bytes for the same size and version of Pillow.
@@ -42,9 +43,7 @@ def pictures(size: int) -> dict[str, bytes]:
 
 
 def _stripes(height: int, width: int) -> NDArray[np.uint8]:
-    """Two colours in stripes of 2 to 9 pixels, in four directions: uint8 (height, width, 3)."""
-    import numpy as np
-
+    """Draw stripes of 2 to 9 pixels in two colours and four directions: (height, width, 3)."""
     y, x = np.mgrid[:height, :width]
     rows, columns = 4, 6
     cell = (y * rows // height) * columns + x * columns // width
@@ -54,18 +53,16 @@ def _stripes(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _patches(height: int, width: int) -> NDArray[np.uint8]:
-    """Slopes of colour from 0 to 255 behind plain squares: uint8 (height, width, 3)."""
-    import numpy as np
-
+    """Draw gradients from 0 to 255 behind plain squares: (height, width, 3)."""
     y, x = np.mgrid[:height, :width]
-    picture = np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x + y) * 0], -1)
+    image = np.stack([x * 255 // (width - 1), y * 255 // (height - 1), (x + y) * 0], -1)
     colours = np.array(
         [[255, 0, 0], [0, 0, 255], [255, 160, 0], [0, 90, 255], [255, 255, 255], [0, 0, 0]]
     )
     cell = y * 6 // height + x * 5 // width
     inside = (y * 6 % height > height // 2) & (x * 5 % width > width // 2)
-    picture[inside] = colours[cell % len(colours)][inside]
-    return picture.astype(np.uint8)
+    image[inside] = colours[cell % len(colours)][inside]
+    return image.astype(np.uint8)
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:
@@ -77,7 +74,6 @@ def _png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def _jpeg(pixels: NDArray[np.uint8], orientation: int) -> bytes:
-    import numpy as np
     from PIL import Image
 
     exif = Image.Exif()

@@ -1,4 +1,4 @@
-"""Writes a bundle: whole or not at all, and the same bytes for the same request."""
+"""Write a bundle: whole or not at all, and the same bytes for the same request."""
 
 from __future__ import annotations
 
@@ -11,31 +11,83 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
 
 from edgezoo.bundling import c_source, golden
-from edgezoo.bundling.place import LIST, SCHEMA, check_folder, resolved
-from edgezoo.core import registry
-from edgezoo.core.artifact import Artifact
+from edgezoo.bundling.place import LIST, SCHEMA, BundleList, check_folder, resolved
+from edgezoo.core import registry, typed_json
+from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
-from edgezoo.core.protocols import TensorInfo
+from edgezoo.core.protocols import Session, TensorInfo
+from edgezoo.core.sequences import OneOrMany, PathLike, paths
+from edgezoo.core.typed_json import Length
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, require_classes, to_input
 from edgezoo.system.staging import publish, staging
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _DEVICE = Path(__file__).with_name("device")
 _COPIED = ("classify.py", "selftest.py", "requirements.txt", "requirements-tflite-runtime.txt")
 
 
 @dataclass(frozen=True, slots=True)
+class BundledModel:
+    """A model in a bundle.
+
+    Attributes:
+        artifact: the file that it was copied from
+        file: in the bundle
+        c_sources: empty without --c-array
+        runtime: that computed the expected outputs
+    """
+
+    artifact: Path
+    file: str
+    c_sources: tuple[str, ...]
+    runtime: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BundledFile:
+    """A file in a bundle; `path` is relative to it."""
+
+    path: str
+    bytes: int
+    sha256: Annotated[str, Length(64, 64)]
+
+
+@dataclass(frozen=True, slots=True)
+class BundleResult:
+    """A bundle that was written.
+
+    Attributes:
+        path: folder or zip
+        bytes: of all files, unpacked
+    """
+
+    path: Path
+    bytes: int
+    models: tuple[BundledModel, ...]
+    files: tuple[BundledFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class _Model:
-    """One model of a bundle, and what it answers to the golden pictures, by picture name."""
+    """A model with its inputs and outputs for the golden images, by image name."""
 
     artifact: Artifact
-    taken: TensorInfo
-    given: TensorInfo
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
+    input: TensorInfo
+    output: TensorInfo
+    inputs: dict[str, NDArray[Any]]
+    outputs: dict[str, NDArray[Any]]
+
+    @property
+    def contract(self) -> InputContract:
+        return self.artifact.required_contract()
 
     @property
     def stem(self) -> str:
@@ -43,49 +95,45 @@ class _Model:
 
 
 def bundle(
-    artifacts: Sequence[Path | str],
-    output: Path | str,
+    artifacts: OneOrMany[PathLike],
+    output: PathLike,
     *,
     c_array: bool = False,
     preprocessing: str | None = None,
-    labels: Path | str | None = None,
-) -> dict[str, Any]:
-    """Put .tflite files and all that a device needs for them into a folder or a .zip.
+    labels: PathLike | None = None,
+) -> BundleResult:
+    """Put .tflite files and everything that a device needs to run them into a folder or a .zip.
 
     Args:
         artifacts: .tflite files of different names.
-        output: a path that ends in .zip, or a folder: a new one, an empty one, or an earlier
-            bundle to which nothing was added, which is replaced.
+        output: a path that ends in .zip, or a folder: a new one, an empty one, or an unchanged
+            earlier bundle, which is replaced.
         c_array: also write each model as C source with its contract as a header.
-        preprocessing, labels: for files that carry no contract.
-
-    Returns:
-        What `edgezoo bundle --json` prints.
+        preprocessing, labels: for files without a contract.
 
     Raises:
-        UsageError: an output that is or holds something else, two files of one name.
-        RefusedError: a file of another format than TFLite, or one that names no classes.
+        UsageError: the output exists and is not a bundle, or two files have the same name.
+        RefusedError: a file is not TFLite, or produces features instead of classes.
         DataError, MissingError: a file cannot be read, run or written.
     """
-    paths, asked = [Path(path) for path in artifacts], output
-    output = resolved(output)
-    _check(paths, output, c_array)
-    for path in paths:
+    files, place = paths(artifacts), resolved(output)
+    _check(files, place, c_array)
+    for path in files:
         require_classes(registry.load_artifact(path))
-    opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in paths]
+    opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in files]
     sizes = [artifact.required_contract().input_size for artifact, _ in opened]
-    pictures = golden.pictures(max(sizes))
+    images = golden.images(max(sizes))
     models = []
     for artifact, session in opened:
         with session:
-            models.append(_answer(artifact, session, pictures))
-    files = _files(models, pictures, c_array)
-    write = _write_zip if output.suffix.lower() == ".zip" else _write_folder
-    write(files, output)
-    return _facts(models, files, Path(asked), c_array)
+            models.append(_run(artifact, session, images))
+    contents = _files(models, images, c_array)
+    write = _write_zip if place.suffix.lower() == ".zip" else _write_folder
+    write(contents, place)
+    return _result(models, contents, Path(output), c_array)
 
 
-def _check(paths: list[Path], output: Path, c_array: bool) -> None:
+def _check(paths: Sequence[Path], output: Path, c_array: bool) -> None:
     for path in paths:
         if path.is_file() and path.suffix.lower() != ".tflite":
             raise RefusedError(
@@ -99,55 +147,54 @@ def _check(paths: list[Path], output: Path, c_array: bool) -> None:
     clash = c_source.clash(stems) if c_array else None
     if clash:
         raise UsageError(
-            f"{clash[0]}.tflite and {clash[1]}.tflite lead to the same name in C, {clash[2]}.",
+            f"{clash[0]}.tflite and {clash[1]}.tflite have the same name in C, {clash[2]}.",
             "Rename one of them, or leave out --c-array.",
         )
     if output.suffix.lower() == ".zip":
         if output.is_dir():
-            raise UsageError(f"{output} is a folder.", "Name a file, or a folder without .zip.")
+            raise UsageError(f"{output} is a folder.", "Choose a file, or a folder without .zip.")
     else:
         check_folder(output)
 
 
-def _answer(artifact: Artifact, session: Any, pictures: dict[str, bytes]) -> _Model:
+def _run(artifact: Artifact, session: Session, images: dict[str, bytes]) -> _Model:
     contract = artifact.required_contract()
     inputs, outputs = {}, {}
-    for name, data in pictures.items():
+    for name, data in images.items():
         pixels = load_pixels(io.BytesIO(data), contract.input_size, contract.resize)
         inputs[name] = to_input(pixels[None], contract, session.inputs[0])
         outputs[name] = session.run(inputs[name])[0]
     return _Model(artifact, session.inputs[0], session.outputs[0], inputs, outputs)
 
 
-def _files(models: list[_Model], pictures: dict[str, bytes], c_array: bool) -> dict[str, bytes]:
-    """Every file of the bundle by its relative path, in sorted order."""
+def _files(models: list[_Model], images: dict[str, bytes], c_array: bool) -> dict[str, bytes]:
+    """Return every file of the bundle by its relative path, in sorted order."""
     files = {name: (_DEVICE / name).read_bytes() for name in _COPIED}
-    proved = {f"golden/{name}": data for name, data in pictures.items()}
+    tested = {f"golden/{name}": data for name, data in images.items()}
     for model in models:
-        contract = model.artifact.required_contract()
-        proved[f"{model.stem}.tflite"] = model.artifact.path.read_bytes()
-        proved[f"golden/{model.stem}.npz"] = _npz(model)
+        contract = model.contract
+        tested[f"{model.stem}.tflite"] = model.artifact.path.read_bytes()
+        tested[f"golden/{model.stem}.npz"] = _npz(model)
         files[f"{model.stem}.contract.json"] = _json(contract.to_json())
         if contract.labels:
             files[f"{model.stem}.labels.txt"] = "".join(f"{n}\n" for n in contract.labels).encode()
         if c_array:
-            name = next(iter(pictures))
+            name = next(iter(images))
             example = (name, model.inputs[name], model.outputs[name])
-            sources = c_source.write(model.artifact, model.taken, model.given, example)
+            sources = c_source.write(model.artifact, model.input, model.output, example)
             files |= {f"c/{file}": text.encode() for file, text in sources.items()}
     files["README.md"] = _readme(models, c_array)
-    entries = [
+    entries = tuple(
         {
             "file": f"{model.stem}.tflite",
             "golden": f"golden/{model.stem}.npz",
-            "pictures": [f"golden/{name}" for name in pictures],
+            "images": [f"golden/{name}" for name in images],
         }
         for model in models
-    ]
-    # selftest.py demands what it proves by; the others are known to tell what a user changed.
-    facts = {"schema": SCHEMA, "models": entries, "sha256": _hashes(proved)}
-    files[LIST] = _json(facts | {"others": _hashes(files)})
-    return dict(sorted((files | proved).items()))
+    )
+    listed = BundleList(SCHEMA, entries, sha256=_hashes(tested), others=_hashes(files))
+    files[LIST] = _json(typed_json.encode(listed))
+    return dict(sorted((files | tested).items()))
 
 
 def _hashes(files: dict[str, bytes]) -> dict[str, str]:
@@ -159,11 +206,9 @@ def _json(facts: dict[str, Any]) -> bytes:
 
 
 def _npz(model: _Model) -> bytes:
-    """The tensors that go in and the raw outputs; numpy writes no dates."""
-    import numpy as np
-
+    """Store the input tensors and raw outputs; numpy writes no dates."""
     stream = io.BytesIO()
-    tensors = {f"input/{name}": values for name, values in model.inputs.items()}
+    tensors: dict[str, Any] = {f"input/{name}": values for name, values in model.inputs.items()}
     tensors |= {f"output/{name}": values for name, values in model.outputs.items()}
     np.savez_compressed(stream, **tensors)
     return stream.getvalue()
@@ -172,15 +217,15 @@ def _npz(model: _Model) -> bytes:
 def _readme(models: list[_Model], c_array: bool) -> bytes:
     rows, first = [], models[0]
     for model in models:
-        contract = model.artifact.required_contract()
+        contract = model.contract
         size = contract.input_size
         rows.append(
             f"| `{model.stem}.tflite` | {contract.color_order} {contract.input_kind}, "
-            f"{model.taken.dtype}, {contract.layout}, {size} x {size} | "
-            f"{contract.classes} {contract.output_kind}, {model.given.dtype} |"
+            f"{model.input.dtype}, {contract.layout}, {size} x {size} | "
+            f"{contract.classes} {contract.output_kind}, {model.output.dtype} |"
         )
     extra = (
-        "| `c/` | each model as a C array, its contract as a header, and one golden picture |\n"
+        "| `c/` | each model as a C array, its contract as a header, and one golden image |\n"
         if c_array
         else ""
     )
@@ -196,7 +241,7 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
 
 
 def _write_folder(files: dict[str, bytes], output: Path) -> None:
-    """Beside its place first, then renamed into it."""
+    """Write next to the final place first, then rename."""
     with staging(output.parent, output.name) as stage:
         made, before = stage / "new", stage / "old"
         for name, data in files.items():
@@ -224,25 +269,17 @@ def _write_zip(files: dict[str, bytes], output: Path) -> None:
         publish([(made, output)])
 
 
-def _facts(
+def _result(
     models: list[_Model], files: dict[str, bytes], output: Path, c_array: bool
-) -> dict[str, Any]:
-    return {
-        "path": str(output),
-        "bytes": sum(map(len, files.values())),
-        "models": [
-            {
-                "artifact": str(model.artifact.path),
-                "file": f"{model.stem}.tflite",
-                "c_sources": [f"c/{name}" for name in c_source.names(model.stem)]
-                if c_array
-                else [],
-                "runtime": registry.runtime_for(model.artifact.path).version(),
-            }
-            for model in models
-        ],
-        "files": [
-            {"path": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-            for name, data in files.items()
-        ],
-    }
+) -> BundleResult:
+    bundled = (
+        BundledModel(
+            artifact=model.artifact.path,
+            file=f"{model.stem}.tflite",
+            c_sources=tuple(f"c/{name}" for name in c_source.names(model.stem) if c_array),
+            runtime=registry.runtime_for(model.artifact.path).version(),
+        )
+        for model in models
+    )
+    written = (BundledFile(name, len(files[name]), sha) for name, sha in _hashes(files).items())
+    return BundleResult(output, sum(map(len, files.values())), tuple(bundled), tuple(written))

@@ -1,73 +1,82 @@
-"""Where a bundle may be put: a new folder, an empty one, or a bundle that nobody added to."""
+"""Where a bundle may be written: a new folder, an empty one, or an unchanged bundle."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 from edgezoo.core.files import file_sha256
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 LIST = "bundle.json"
-# selftest.py leaves it behind, and it holds nothing of a user.
-_CACHE = "__pycache__"
-_ELSEWHERE = "Name a new folder with --output."
+_CACHE = "__pycache__"  # written by selftest.py, without any file of a user
+_ELSEWHERE = "Choose a new folder with --output."
+
+
+@dataclass(frozen=True, slots=True)
+class BundleList:
+    """The content of bundle.json: hashes of what selftest.py needs, and of the other files."""
+
+    schema: Literal[1]
+    models: tuple[dict[str, Any], ...]
+    sha256: dict[str, str]
+    others: dict[str, str]
 
 
 def resolved(output: Path | str) -> Path:
-    """Where a bundle comes to stand: a link to a folder stays, what it leads to is replaced."""
+    """Return where a bundle is written: a link to a folder is kept, its target is replaced."""
     output = Path(output).absolute()
     return output if output.suffix.lower() == ".zip" else Path(os.path.realpath(output))
 
 
 def check_folder(output: Path) -> None:
-    """Check that nothing is lost where a folder is replaced by a bundle.
+    """Check that nothing is lost when a bundle replaces a folder.
 
     Args:
-        output: an absolute path without links; nothing need be there.
+        output: an absolute path without links; it need not exist.
 
     Raises:
-        UsageError: something is there that EdgeZoo did not put there.
+        UsageError: it contains something that EdgeZoo did not write.
     """
     if not output.exists():
         return
     if not output.is_dir():
-        raise UsageError(f"{output} is there already and is no bundle.", _ELSEWHERE)
+        raise UsageError(f"{output} exists and is not a bundle.", _ELSEWHERE)
     if any(output.iterdir()):
         hashes = _hashes(output / LIST)
         if hashes is None:
-            raise UsageError(f"{output} is there already and is no bundle.", _ELSEWHERE)
+            raise UsageError(f"{output} exists and is not a bundle.", _ELSEWHERE)
         changed = _changed_file(output, hashes)
         if changed:
             raise UsageError(
-                f"The bundle {output} would be replaced, and {changed} in it is not as EdgeZoo "
-                "wrote it: it would be lost.",
-                f"Move {changed} out of it, or name a new folder with --output.",
+                f"The bundle {output} cannot be replaced: {changed} in it was added or changed, "
+                "and would be lost.",
+                f"Move {changed} out of it, or choose a new folder with --output.",
             )
     if Path.cwd().is_relative_to(output):
         raise UsageError(
-            f"{output} is the folder that you are in, and a bundle replaces its folder.",
-            f"Go out of it first (cd {output.parent}), or name a new folder with --output.",
+            f"{output} is the current folder, and a bundle replaces its folder.",
+            f"Leave it first (cd {output.parent}), or choose a new folder with --output.",
         )
 
 
 def _hashes(path: Path) -> dict[str, str] | None:
-    """Of all files of a bundle but the list itself, by relative path; None for other lists."""
+    """Return the hashes of all files of a bundle but the list, or None where it is not one."""
     try:
-        facts: Any = json.loads(path.read_text(encoding="utf-8"))
-        if facts["schema"] != SCHEMA or not isinstance(facts["models"], list):
-            return None
-        hashes = {**facts["sha256"], **facts["others"]}
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        listed = typed_json.decode(BundleList, facts)
+    except (OSError, ValueError, RecursionError):
         return None
-    return hashes
+    return {**listed.sha256, **listed.others}
 
 
 def _changed_file(folder: Path, hashes: dict[str, str]) -> str:
-    """The first file or folder that was added or changed, as a relative path; "" for none."""
+    """Return the first file or folder that was added or changed, or "" for none."""
     own = {str(parent) for name in hashes for parent in PurePosixPath(name).parents}
     for here, below, files in os.walk(folder):
         at = Path(here).relative_to(folder)

@@ -16,7 +16,11 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgezoo.core.protocols import RanOn
+    from edgezoo.system.remote import Remote
 
 # Key of the click context's meta: "quiet" or "verbose", where the user said so.
 LOUDNESS = "edgezoo.loudness"
@@ -84,11 +88,11 @@ def next_command(*commands: str) -> None:
         note(f"{'     ' if number else 'Next:'} {command}")
 
 
-def ran_on(facts: dict[str, Any]) -> None:
-    """Which device a result comes from, where it was another one than this."""
-    if device := facts.get("remote"):
-        runtimes = ", ".join(device["runtimes"].values()) or "no runtime"
-        note(f"On {device['device']}: {device['machine']}, Python {device['python']}, {runtimes}.")
+def ran_on(remote: Remote | None) -> None:
+    """Print which device a result comes from, where it was not this machine."""
+    if remote is not None:
+        runtimes = ", ".join(remote.runtimes.values()) or "no runtime"
+        note(f"On {remote.device}: {remote.machine}, Python {remote.python}, {runtimes}.")
 
 
 def colour() -> bool | None:
@@ -103,13 +107,13 @@ def warn(text: str) -> None:
     click.secho(f"Warning: {printable(text)}", fg="yellow", err=True, color=colour())
 
 
-def note_place(ran_on: dict[str, Any]) -> None:
-    """What a file ran on, where that was not simply the CPU."""
-    if ran_on["device"] == "cpu" and not ran_on["details"]:
+def note_place(ran_on: RanOn) -> None:
+    """Print what a file ran on, where that was not simply the CPU."""
+    if ran_on.device == "cpu" and not ran_on.details:
         return
-    words = [ran_on["device"], ran_on["name"] or "", f"({ran_on['kind']})"]
-    words += [f"{key.replace('_', ' ')} {value}" for key, value in ran_on["details"].items()]
-    if ran_on["fully_accelerated"] is False:
+    words = [ran_on.device, ran_on.name or "", f"({ran_on.kind})"]
+    words += [f"{key.replace('_', ' ')} {value}" for key, value in ran_on.details.items()]
+    if ran_on.fully_accelerated is False:
         words.append("some operations on the CPU")
     note(f"Ran on {' '.join(word for word in words if word)}.")
 

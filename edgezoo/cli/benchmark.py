@@ -14,7 +14,8 @@ from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from edgezoo.sweep.entry import BenchmarkResult, FileEstimate, FileResult
+    from edgezoo.inspection.compile_file import TargetEstimate
+    from edgezoo.sweep.entry import BenchmarkResult, FileResult
     from edgezoo.sweep.grid import SweepRequest
 
 _LISTS = {
@@ -174,24 +175,23 @@ def _measure_files(
 
     with _console.share(not silent and not debug) as progress:
         result = measure_files(request, progress, debug, on)
-    facts = typed_json.encode(result)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return 0
     _show_results(result.results)
     _show_verdicts(result)
     _show_accuracies(result.results)
     _show_estimates(result)
-    _console.ran_on(facts)
+    _console.ran_on(result.remote)
     _console.next_command(f"edgezoo inspect {result.results[0].artifact}")
     return 0
 
 
-def _names(entries: Sequence[FileResult | FileEstimate]) -> dict[str, str]:
+def _names(entries: Sequence[FileResult | TargetEstimate]) -> dict[str, str]:
     """Return the name of each artifact in a table."""
     from edgezoo.measurement.comparisons import short_names
 
-    return short_names([entry.artifact for entry in entries])
+    return short_names([str(entry.artifact) for entry in entries])
 
 
 def _show_accuracies(results: Sequence[FileResult]) -> None:
@@ -221,7 +221,7 @@ def _show_estimates(result: BenchmarkResult) -> None:
             "Vela estimates: computed by a model of the hardware, not measured",
             ("file", "target", "ms", "on NPU", "on CPU"),
             [
-                (names[e.artifact], e.target, f"{e.inference_ms:.3f}", e.npu_ops, e.cpu_ops)
+                (names[str(e.artifact)], e.target, f"{e.inference_ms:.3f}", e.npu_ops, e.cpu_ops)
                 for e in estimates
             ],
         )

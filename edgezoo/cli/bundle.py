@@ -8,12 +8,13 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, limited, third_party
+from edgezoo.core import typed_json
 
 
-@click.command("bundle", short_help="Put files and what a device needs for them together.")
+@click.command("bundle", short_help="Collect files and everything that a device needs to run them.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
 @click.option("-o", "--output", required=True, type=PATH, metavar="DIR|ZIP")
-@click.option("--c-array", is_flag=True, help="Also as C source, the contract as a header.")
+@click.option("--c-array", is_flag=True, help="Also write C source, with the contract as a header.")
 @third_party
 @limited
 @common
@@ -28,28 +29,26 @@ def COMMAND(
     as_json: bool,
     debug: bool,
 ) -> None:
-    """Put .tflite files and what a device needs for them into a folder or zip.
+    """Put .tflite files and everything that a device needs to run them into a folder or zip.
 
     \b
-    With them: labels, contract, requirements, classify.py and selftest.py, which
-    need numpy, Pillow and a TFLite runtime alone, and golden pictures with their
-    expected outputs, by which selftest.py proves decoder, resize and runtime.
+    A bundle contains labels, contract, requirements, classify.py and selftest.py,
+    which need only numpy, Pillow and a TFLite runtime, and golden images with
+    their expected outputs, by which selftest.py tests decoder, resize and runtime.
 
     \b
     Examples:
       edgezoo bundle exported/mobilenet_0.5_160_int8.tflite -o bundle.zip
       edgezoo bundle m.tflite -o firmware/ --c-array
     """
+    from edgezoo.bundling import make
     from edgezoo.bundling.place import resolved
     from edgezoo.system import sandbox
 
     limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
-    facts = sandbox.call(
-        "edgezoo.bundling.make:bundle",
-        artifacts,
-        limits,
-        writable=[resolved(output).parent],
-        debug=debug,
+    limited = sandbox.Sandbox(tuple(artifacts), limits, (resolved(output).parent,), debug=debug)
+    result = limited.call(
+        make.bundle,
         artifacts=artifacts,
         output=output,
         c_array=c_array,
@@ -57,8 +56,8 @@ def COMMAND(
         labels=labels,
     )
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return
-    rows = [(file["path"], _console.size(file["bytes"])) for file in facts["files"]]
-    _console.table(f"{facts['path']}, {_console.size(facts['bytes'])}", ("file", "size"), rows)
+    rows = [(file.path, _console.size(file.bytes)) for file in result.files]
+    _console.table(f"{result.path}, {_console.size(result.bytes)}", ("file", "size"), rows)
     _console.next_command("python3 selftest.py (on the device)")

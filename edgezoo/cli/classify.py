@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,14 +18,18 @@ from edgezoo.cli._options import (
     third_party,
     trusted,
 )
+from edgezoo.core import typed_json
 from edgezoo.core.spec import MOST_THREADS
+
+if TYPE_CHECKING:
+    from edgezoo.inference.classification import ClassifyResult
 
 
 @click.command("classify")
 @click.argument("artifact", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
 @click.option(
-    "--top", type=click.IntRange(1), default=5, show_default=True, help="How many classes to name."
+    "--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to print."
 )
 @click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True)
 @place
@@ -36,23 +40,16 @@ from edgezoo.core.spec import MOST_THREADS
 @common
 def COMMAND(
     artifact: Path,
-    images: tuple[Path, ...],
-    top: int,
-    threads: int,
-    device: str,
-    runtime: str | None,
-    preprocessing: str | None,
-    labels: Path | None,
-    trust: bool,
     on: str | None,
     max_memory: float | None,
     max_seconds: float | None,
     as_json: bool,
     debug: bool,
+    **options: Any,
 ) -> None:
-    """Name what is on each IMAGE, with probabilities.
+    """Classify each IMAGE, with probabilities.
 
-    The file's own contract tells how to resize, crop and normalise.
+    The contract in the file defines how to resize, crop and normalise.
 
     \b
     Examples:
@@ -62,44 +59,39 @@ def COMMAND(
           --labels labels.txt
       edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """
-    refuse_remote_limits(on, max_memory, max_seconds)
-    options: dict[str, Any] = {
-        "artifact": artifact,
-        "images": images,
-        "top": top,
-        "device": device,
-        "runtime": runtime,
-        "threads": threads,
-        "preprocessing": preprocessing,
-        "labels": labels,
-        "trust": trust,
-    }
-    if on is not None:
-        from edgezoo.inference.classification import classify
+    from edgezoo.inference.classification import classify
+    from edgezoo.system import sandbox
 
+    refuse_remote_limits(on, max_memory, max_seconds)
+    if on is not None:
         with _console.status(not debug) as progress:
             progress(f"Classifying on {on}")
-            facts = classify(**options, on=on)
+            result = classify(artifact, **options, on=on)
     else:
-        from edgezoo.system import sandbox
-
         limits = sandbox.limits_for(
-            [artifact], memory_gb=max_memory, seconds=max_seconds, device=device, trust=trust
+            [artifact],
+            memory_gb=max_memory,
+            seconds=max_seconds,
+            device=options["device"],
+            trust=options["trust"],
         )
-        facts = sandbox.call(
-            "edgezoo.inference.classification:classify", [artifact], limits, debug=debug, **options
-        )
+        limited = sandbox.Sandbox((artifact,), limits, debug=debug)
+        result = limited.call(classify, artifact, **options)
     if as_json:
-        _console.print_json(facts)
-        return
-    for result in facts["results"]:
-        _console.say(result["image"])
-        for entry in result["classes"]:
-            if entry["probability"] == 0 and entry is not result["classes"][0]:
-                break  # an 8-bit output shows nothing below 1/256: the order means nothing there
-            _console.say(f"  {entry['probability']:.3f}  {entry['label']}")
-    _console.note_place(facts["ran_on"])
-    _console.ran_on(facts)
-    if not facts["trained"]:
-        _console.warn("Untrained weights: the answers mean nothing.")
+        _console.print_json(typed_json.encode(result))
+    else:
+        _show(artifact, result)
+
+
+def _show(artifact: Path, result: ClassifyResult) -> None:
+    for image in result.results:
+        _console.say(str(image.image))
+        for score in image.classes:
+            if score.probability == 0 and score is not image.classes[0]:
+                break  # an 8-bit output cannot represent less than 1/256: the order is arbitrary
+            _console.say(f"  {score.probability:.3f}  {score.label}")
+    _console.note_place(result.ran_on)
+    _console.ran_on(result.remote)
+    if not result.trained:
+        _console.warn("Untrained weights: the classes are meaningless.")
     _console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")

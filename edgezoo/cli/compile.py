@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common
+from edgezoo.core import typed_json
+
+if TYPE_CHECKING:
+    from edgezoo.core.protocols import Estimate
 
 
 @click.command("compile", short_help="Compile ARTIFACT for an accelerator.")
@@ -16,7 +20,7 @@ from edgezoo.cli._options import PATH, common
 @click.option(
     "--target", required=True, metavar="NAME", help="coral, ethos-u55-128, ethos-u85-256, …"
 )
-@click.option("-o", "--output", type=PATH, metavar="DIR", help="Default: beside ARTIFACT.")
+@click.option("-o", "--output", type=PATH, metavar="DIR", help="Default: next to ARTIFACT.")
 @click.option(
     "--min-offload",
     type=click.FloatRange(0, 1),
@@ -42,8 +46,8 @@ def COMMAND(
 ) -> None:
     """Compile ARTIFACT for an accelerator with the accelerator's own compiler.
 
-    Vela for Arm Ethos-U, edgetpu_compiler for Coral where it is installed. A file of which nothing
-    would be accelerated is refused.
+    Vela for Arm Ethos-U, edgetpu_compiler for Coral where it is installed. A file without any
+    operation to accelerate is refused.
 
     \b
     Examples:
@@ -52,33 +56,33 @@ def COMMAND(
     """
     from edgezoo.inspection.compile_file import compile_artifact
 
-    facts = compile_artifact(
+    result = compile_artifact(
         artifact, target, output=output, min_offload=min_offload, timeout=timeout
     )
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return
     rows: list[tuple[str, object]] = [
-        ("accelerated", f"{facts['npu_ops']} operations"),
-        ("on the CPU", f"{facts['cpu_ops']} operations"),
-        ("size", _console.size(facts["bytes"])),
+        ("accelerated", f"{result.npu_ops} operations"),
+        ("on the CPU", f"{result.cpu_ops} operations"),
+        ("size", _console.size(result.bytes)),
     ]
-    if facts["estimate"]:
-        rows += _estimate_rows(facts["estimate"])
-    _console.table(facts["path"], ("", ""), rows)
-    for remark in facts["remarks"]:
+    if result.estimate:
+        rows += _estimate_rows(result.estimate)
+    _console.table(str(result.path), ("", ""), rows)
+    for remark in result.remarks:
         _console.warn(f"On the CPU: {remark}")
-    _console.next_command(f"edgezoo inspect {facts['path']}")
+    _console.next_command(f"edgezoo inspect {result.path}")
 
 
-def _estimate_rows(estimate: dict[str, Any]) -> list[tuple[str, object]]:
-    memory = ", ".join(
-        f"{estimate[f'{name}_kib']:.0f} KiB {words}"
-        for name, words in (("sram", "SRAM"), ("dram", "DRAM"), ("flash", "flash"))
+def _estimate_rows(estimate: Estimate) -> list[tuple[str, object]]:
+    memory = (
+        f"{estimate.sram_kib:.0f} KiB SRAM, {estimate.dram_kib:.0f} KiB DRAM, "
+        f"{estimate.flash_kib:.0f} KiB flash"
     )
-    time = f"{estimate['inference_ms']:.2f} ms, {estimate['cycles']:,} cycles"
+    time = f"{estimate.inference_ms:.2f} ms, {estimate.cycles:,} cycles"
     return [
-        ("estimate of time", f"{time} at {estimate['clock_mhz']:g} MHz"),
-        ("estimate of memory", memory),
-        ("estimated by", estimate["source"]),
+        ("estimated time", f"{time} at {estimate.clock_mhz:g} MHz"),
+        ("estimated memory", memory),
+        ("estimated by", estimate.source),
     ]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common, remote
+from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
 
+if TYPE_CHECKING:
+    from edgezoo.inspection.diagnosis import DoctorResult
 
-@click.command("doctor", short_help="Tell what this machine has, and what clashes.")
+
+@click.command("doctor", short_help="Print what this machine has, and what clashes.")
 @remote
 @common
 def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
-    """Tell what this machine has: runtimes, devices, versions that clash, how to mend it.
+    """Print the runtimes, devices and versions of this machine, what clashes, and how to fix it.
 
     \b
     Examples:
@@ -24,62 +30,46 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
 
     with _console.status(on is not None and not debug) as progress:
         progress(f"Looking at {on}")
-        facts = diagnose(on)
+        result = diagnose(on)
     if as_json:
-        _console.print_json(facts)
-        return 0
-    machine = facts["machine"]
-    cores = counted(machine["cores"], "core")
+        _console.print_json(typed_json.encode(result))
+    else:
+        _show(result)
+    return 0
+
+
+def _show(result: DoctorResult) -> None:
+    machine = result.machine
     _console.table(
-        f"{machine['board'] or machine['cpu']}, {cores}, {machine['system']}",
+        f"{machine.board or machine.cpu}, {counted(machine.cores, 'core')}, {machine.system}",
         ("", ""),
         [
-            ("Python", f"{machine['python']}, {machine['architecture']}, {machine['bits']} bits"),
-            ("memory", f"{machine['memory_gb']} GB, pages of {machine['page_size']} bytes"),
-            ("CPU features", ", ".join(machine["features"]) or "none of those that matter"),
-            ("Keras weights in", facts["keras_home"]),
+            ("Python", f"{machine.python}, {machine.architecture}, {machine.bits} bits"),
+            ("memory", f"{machine.memory_gb} GB, pages of {machine.page_size} bytes"),
+            ("CPU features", ", ".join(machine.features) or "none of those that matter"),
+            ("Keras weights in", result.keras_home),
         ],
     )
-    _console.table(
-        "Runtimes",
-        ("runtime", "version", "opens", "devices"),
-        [
-            (
-                r["name"],
-                r["version"] or "missing",
-                ", ".join(r["suffixes"]),
-                ", ".join(r["devices"]) or "-",
-            )
-            for r in facts["runtimes"]
-        ],
-    )
-    if facts["coral"]:
-        _console.table(
-            "Coral Edge TPU",
-            ("bus", "id", "state", "device file", "may be opened"),
-            [
-                (c["bus"], c["id"], c["state"], c["node"], "yes" if c["allowed"] else "no")
-                for c in facts["coral"]
-            ],
-        )
-    if facts["libraries"]:
-        _console.table(
-            "Libraries for other devices than the CPU",
-            ("library", "serves", "path"),
-            [(e["name"], e["serves"], e["path"]) for e in facts["libraries"]],
-        )
-    _console.table(
-        "Exporters",
-        ("format", "ready", "missing"),
-        [
-            (e["name"], "yes" if not e["missing"] else "no", ", ".join(e["missing"]) or "-")
-            for e in facts["exporters"]
-        ],
-    )
-    _console.ran_on(facts)
-    for problem in facts["problems"]:
-        _console.warn(f"{problem['what']} {problem['mend']}")
-    if not facts["problems"]:
+    rows: list[tuple[object, ...]] = [
+        (r.name, r.version or "missing", ", ".join(r.suffixes), ", ".join(r.devices) or "-")
+        for r in result.runtimes
+    ]
+    _console.table("Runtimes", ("runtime", "version", "opens", "devices"), rows)
+    if result.coral:
+        rows = [(c.bus, c.id, c.state, c.node, "yes" if c.allowed else "no") for c in result.coral]
+        columns = ("bus", "id", "state", "device file", "may be opened")
+        _console.table("Coral Edge TPU", columns, rows)
+    if result.libraries:
+        rows = [(library.name, library.serves, library.path) for library in result.libraries]
+        _console.table("Libraries for other devices", ("library", "serves", "path"), rows)
+    rows = [
+        (e.name, "no" if e.missing else "yes", ", ".join(e.missing) or "-")
+        for e in result.exporters
+    ]
+    _console.table("Exporters", ("format", "ready", "missing"), rows)
+    _console.ran_on(result.remote)
+    for problem in result.problems:
+        _console.warn(f"{problem.what} {problem.fix}")
+    if not result.problems:
         _console.note("No problems found.")
     _console.next_command("edgezoo list")
-    return 0

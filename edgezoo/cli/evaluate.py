@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,9 +21,16 @@ from edgezoo.cli._options import (
     third_party,
     trusted,
 )
-from edgezoo.core.errors import UsageError, counted
+from edgezoo.core import typed_json
+from edgezoo.core.errors import counted
 from edgezoo.core.spec import MOST_THREADS
-from edgezoo.evaluation.drop import EQUAL_WITHIN
+
+if TYPE_CHECKING:
+    from edgezoo.evaluation.accuracy import EvaluateResult
+
+_POINTS = click.FloatRange(0, 100)
+_ABOVE_0_POINTS = click.FloatRange(0, 100, min_open=True)
+_THREADS = click.IntRange(1, MOST_THREADS)
 
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
@@ -33,47 +40,43 @@ from edgezoo.evaluation.drop import EQUAL_WITHIN
     "--ground-truth",
     type=PATH,
     metavar="FILE",
-    help="Classes of a flat folder: `file class` lines, or ILSVRC2012's own list.",
+    help="Classes of a flat folder: `file class` lines, or the list of ILSVRC2012.",
 )
 @click.option(
     "--reference",
     type=PATH,
     metavar="ARTIFACT",
-    help="Compare with it, image by image: agreement, drop, verdict.",
+    help="Compare with this file, image by image: agreement, drop, verdict.",
 )
 @click.option(
     "--equal-within",
-    type=click.FloatRange(0, 100, min_open=True),
+    "equal_within_points",
+    type=_ABOVE_0_POINTS,
     metavar="POINTS",
     help="A difference of top-1 that does not matter, for the verdict (default: 1).",
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0, 100),
+    "max_drop_points",
+    type=_POINTS,
     metavar="POINTS",
     help="Exit 6 unless the interval of the drop stays below.",
 )
 @click.option(
     "--allow-overlap",
     is_flag=True,
-    help="Score images that a file was calibrated on too; the result says so.",
+    help="Also score images that a file was calibrated on; the result records how many.",
 )
 @click.option(
     "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
 )
 @click.option(
-    "--threads",
-    type=click.IntRange(1, MOST_THREADS),
-    default=1,
-    show_default=True,
-    help="Of the runtime, for one image.",
+    "--threads", type=_THREADS, default=1, show_default=True, help="Of the runtime, for one image."
 )
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Images at a time (default: all cores)."
 )
-@click.option(
-    "--resume/--no-resume", default=True, help="Go on where the same evaluation was interrupted."
-)
+@click.option("--resume/--no-resume", default=True, help="Continue an interrupted evaluation.")
 @place
 @third_party
 @trusted
@@ -84,33 +87,20 @@ from edgezoo.evaluation.drop import EQUAL_WITHIN
 def COMMAND(
     artifacts: tuple[Path, ...],
     images: Path,
-    ground_truth: Path | None,
-    reference: Path | None,
-    equal_within: float | None,
-    max_drop: float | None,
-    allow_overlap: bool,
-    limit: int | None,
-    threads: int,
-    jobs: int | None,
-    resume: bool,
-    device: str,
-    runtime: str | None,
-    preprocessing: str | None,
-    labels: Path | None,
-    trust: bool,
     on: str | None,
     max_memory: float | None,
     max_seconds: float | None,
     quiet: bool,
     as_json: bool,
     debug: bool,
+    **options: Any,
 ) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
 
-    DIR holds a folder a class (named by wnid or by the model's label), the flat ILSVRC2012
-    validation images with their ground-truth file, or either of them, or WebDataset's shards, in
-    .tar files. With --reference the drop of top-1 is given in points, with its own interval from
-    the same images and a verdict.
+    DIR contains a folder for each class (named by wnid or by the model's label), or the flat
+    ILSVRC2012 validation images with their ground-truth file. Either of them, or WebDataset
+    shards, may be in .tar files. With --reference the result has the drop of top-1 in percentage
+    points, with its interval on the same images and a verdict.
 
     \b
     Examples:
@@ -120,60 +110,24 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
-    if equal_within is not None and reference is None:
-        raise UsageError(
-            "--equal-within is for the verdict on a drop, and there is nothing to drop from.",
-            "Add --reference with the float file, or leave it out.",
-        )
     refuse_remote_limits(on, max_memory, max_seconds)
-    options: dict[str, Any] = {
-        "artifacts": artifacts,
-        "images": images,
-        "ground_truth": ground_truth,
-        "reference": reference,
-        "equal_within": EQUAL_WITHIN if equal_within is None else equal_within / 100,
-        "max_drop": None if max_drop is None else max_drop / 100,
-        "allow_overlap": allow_overlap,
-        "limit": limit,
-        "device": device,
-        "runtime": runtime,
-        "threads": threads,
-        "jobs": jobs,
-        "resume": resume,
-        "preprocessing": preprocessing,
-        "labels": labels,
-        "trust": trust,
-    }
+    options |= {"artifacts": artifacts, "images": images}
     with _console.bar(not quiet, None, "Scoring images") as progress:
         if on is not None:
             from edgezoo.evaluation.accuracy import evaluate
 
-            facts = evaluate(**options, on=on)
+            result = evaluate(**options, on=on)
         else:
-            facts = _limited(options, max_memory, max_seconds, progress, debug)
+            result = _limited(options, max_memory, max_seconds, progress, debug)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
     else:
-        _show(images, facts)
-        _console.ran_on(facts)
-    for entry in facts["results"]:
-        if entry["resumed"]:
-            _console.note(
-                f"{entry['artifact']}: an interrupted run had scored {entry['resumed']} images."
-            )
-        if entry["overlap"]:
-            _console.warn(f"{entry['overlap']} of the images calibrated {entry['artifact']}.")
-    unreadable = max(entry["unreadable"] for entry in facts["results"])
-    if unreadable:
-        _console.warn(
-            f"{counted(unreadable, 'file')} in {images} could not be read as images and "
-            f"{'was' if unreadable == 1 else 'were'} left out."
-        )
-    for text in facts["failures"]:
-        _console.note(f"Failed: {text}")
+        _show(images, result)
+        _console.ran_on(result.remote)
+    _note(images, result)
     if not as_json:
         _console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
-    return 6 if facts["failures"] else 0
+    return 6 if result.failures else 0
 
 
 def _limited(
@@ -182,13 +136,14 @@ def _limited(
     max_seconds: float | None,
     progress: Callable[[int], None],
     debug: bool,
-) -> dict[str, Any]:
-    """The evaluation in a process that may use only so much."""
+) -> EvaluateResult:
+    """Evaluate in a process with limited resources."""
     from edgezoo.core.paths import cache_home
+    from edgezoo.evaluation import accuracy
     from edgezoo.system import sandbox
 
     reference = options["reference"]
-    files = [*options["artifacts"], *([reference] if reference else [])]
+    files = (*options["artifacts"], *([reference] if reference else []))
     limits = sandbox.limits_for(
         files,
         memory_gb=max_memory,
@@ -198,54 +153,70 @@ def _limited(
         trust=options["trust"],
     )
     with contextlib.suppress(OSError):
-        cache_home().mkdir(parents=True, exist_ok=True)  # keeps what an interrupted run has done
-    return sandbox.call(
-        "edgezoo.evaluation.accuracy:evaluate",
-        files,
-        limits,
-        writable=[cache_home()],
-        progress=progress,
-        debug=debug,
-        **options,
-    )
+        cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
+    limited = sandbox.Sandbox(files, limits, (cache_home(),), progress, debug)
+    return limited.call(accuracy.evaluate, **options)
 
 
-def _show(images: Path, facts: dict[str, Any]) -> None:
-    results = facts["results"]
+def _note(images: Path, result: EvaluateResult) -> None:
+    """Print what a reader of the result must know, on standard error."""
+    for entry in result.results:
+        if entry.resumed:
+            before = f"an interrupted run had scored {entry.resumed} images"
+            _console.note(f"{entry.artifact}: {before}.")
+        if entry.overlap:
+            _console.warn(f"{entry.overlap} of the images calibrated {entry.artifact}.")
+    unreadable = max(entry.unreadable for entry in result.results)
+    if unreadable:
+        _console.warn(
+            f"{counted(unreadable, 'file')} in {images} could not be read as images and "
+            f"{'was' if unreadable == 1 else 'were'} left out."
+        )
+    for text in result.failures:
+        _console.note(f"Failed: {text}")
+
+
+def _show(images: Path, result: EvaluateResult) -> None:
     _console.table(
         f"Accuracy on {images}",
         ("file", "images", "top-1", "95 % interval", "top-5", "agrees"),
         [
             (
-                Path(entry["artifact"]).name,
-                entry["images"],
-                _console.percent(entry["top1"]),
-                "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
-                _console.percent(entry["top5"]),
-                _console.percent(entry["agreement_top1"]),
+                entry.artifact.name,
+                entry.images,
+                _console.percent(entry.top1),
+                "{:.1f} to {:.1f}".format(*(100 * end for end in entry.top1_ci95)),
+                _console.percent(entry.top5),
+                _console.percent(entry.agreement_top1),
             )
-            for entry in results
+            for entry in result.results
         ],
     )
-    if results[0]["reference"] is not None:
-        equal = f"equal within {100 * facts['equal_within']:g}"
-        _console.table(
-            f"Drop of top-1 against {Path(results[0]['reference']).name}, in points",
-            ("file", "drop", "95 % interval", "verdict"),
-            [
-                (
-                    Path(entry["artifact"]).name,
-                    f"{100 * entry['drop']:.2f}",
-                    "{:.2f} to {:.2f}".format(*(100 * end for end in entry["drop_ci95"])),
-                    equal if entry["verdict"] == "equal" else entry["verdict"],
-                )
-                for entry in results
-            ],
+    _show_drops(result)
+    _console.note_place(result.results[0].ran_on)
+    if any(not entry.trained for entry in result.results):
+        _console.warn("Untrained weights: the accuracy is meaningless.")
+
+
+def _show_drops(result: EvaluateResult) -> None:
+    rows, hints = [], []
+    for entry in result.results:
+        if entry.drop_points is None or entry.drop_points_ci95 is None:
+            return
+        verdict = f"equal within {result.equal_within_points:g}"
+        rows.append(
+            (
+                entry.artifact.name,
+                f"{entry.drop_points:.2f}",
+                "{:.2f} to {:.2f}".format(*entry.drop_points_ci95),
+                verdict if entry.verdict == "equal" else entry.verdict,
+            )
         )
-        for entry in results:
-            if entry["images_needed"] is not None:
-                about = round(entry["images_needed"], 2 - len(str(entry["images_needed"])))
-                _console.say(f"{Path(entry['artifact']).name}: about {about} images would tell.")
-    _console.note_place(results[0]["ran_on"])
-    if any(not entry["trained"] for entry in results):
-        _console.warn("Untrained weights: the accuracy means nothing.")
+        if entry.images_needed is not None:
+            about = round(entry.images_needed, 2 - len(str(entry.images_needed)))
+            hints.append(f"{entry.artifact.name}: about {about} images would give a verdict.")
+    reference = result.results[0].reference
+    title = f"Drop of top-1 against {reference.name if reference else ''}, in points"
+    _console.table(title, ("file", "drop", "95 % interval", "verdict"), rows)
+    for hint in hints:
+        _console.say(hint)

@@ -10,7 +10,7 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, split, trusted
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import UsageError
 
 
@@ -127,6 +127,7 @@ from edgezoo.core.errors import UsageError
 )
 @click.option(
     "--max-drop",
+    "max_drop_points",
     type=float,
     metavar="POINTS",
     help="Keep the worst int8 layers in float until top-1 on --images provably drops by less; "
@@ -166,7 +167,8 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     if options.pop("int8"):
         precisions = (*precisions, "int8")
     from edgezoo.networks import arguments
-    from edgezoo.pipeline.plan import ExportRequest, estimate, resolve
+    from edgezoo.pipeline.plan import estimate, resolve
+    from edgezoo.pipeline.request import ExportRequest
 
     options["include_top"] = not options.pop("no_top")
     options["blocks"] = _numbers("--blocks", options["blocks"])
@@ -280,7 +282,8 @@ def _show_result(plan: Any, result: Any) -> None:
 
     for entry in result.artifacts:
         if "guard" in entry:
-            _console.say(guard.line(Path(entry["path"]).name, entry["guard"]))
+            found = typed_json.decode(guard.GuardRecord, entry["guard"])
+            _console.say(found.line(Path(entry["path"]).name))
 
 
 def _next_command(entries: tuple[dict[str, Any], ...], plan: Any) -> None:

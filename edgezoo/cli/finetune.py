@@ -40,7 +40,7 @@ from edgezoo.core.errors import counted
 )
 @click.option("--batch-size", default=32, show_default=True)
 @click.option(
-    "--timeout",
+    "--patience",
     default=5,
     show_default=True,
     metavar="N",

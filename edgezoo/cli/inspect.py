@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, limited
+from edgezoo.core import typed_json
+
+if TYPE_CHECKING:
+    from edgezoo.core.protocols import TensorInfo
+    from edgezoo.inspection.inspect_file import InspectResult, Loading, TargetPlacement
+    from edgezoo.inspection.portability import Portability
 
 _MOST_LAYERS, _LONGEST_NAME = 10, 36
+_NO_CONTRACT = ("contract", "none: use --preprocessing with the other commands")
 
 
-@click.command("inspect", short_help="Show what is in a file, and what it needs.")
+@click.command("inspect", short_help="Show what a file contains, and what it needs.")
 @click.argument("artifact", type=PATH)
 @click.option(
     "--target",
@@ -36,7 +43,7 @@ def COMMAND(
     as_json: bool,
     debug: bool,
 ) -> int:
-    """Show what is in a file: operations, types, quantization, contract, what it needs.
+    """Show what a file contains: operations, types, quantization, contract, what it needs.
 
     \b
     Examples:
@@ -44,102 +51,87 @@ def COMMAND(
       edgezoo inspect m_int8.tflite --target coral
       edgezoo inspect m.onnx --runtime onnxruntime==1.10
     """
+    from edgezoo.inspection import inspect_file
     from edgezoo.system import sandbox
 
     limits = sandbox.limits_for([artifact], memory_gb=max_memory, seconds=max_seconds)
-    facts = sandbox.call(
-        "edgezoo.inspection.inspect_file:inspect",
-        [artifact],
-        limits,
-        debug=debug,
-        path=artifact,
-        target=target,
-        runtime=runtime,
-    )
-    refused = runtime is not None and facts["runtime"]["loads"] is False
+    limited = sandbox.Sandbox((artifact,), limits, debug=debug)
+    result = limited.call(inspect_file.inspect, artifact, target=target, runtime=runtime)
+    refused = result.runtime is not None and result.runtime.loads is False
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
     else:
-        _show(artifact, facts)
-        if (facts["compiled"] or {}).get("target") != "ethos-u" and not refused:
-            device = " --device coral" if facts["compiled"] else ""
+        _show(artifact, result)
+        if (result.compiled or {}).get("target") != "ethos-u" and not refused:
+            device = " --device coral" if result.compiled else ""
             _console.next_command(f"edgezoo classify {artifact} PHOTO.jpg{device}")
     return 6 if refused else 0
 
 
-def _show(artifact: Path, facts: dict[str, Any]) -> None:
-    ops = ", ".join(f"{count} {name}" for name, count in facts["ops"].items())
+def _show(artifact: Path, result: InspectResult) -> None:
+    ops = ", ".join(f"{count} {name}" for name, count in result.ops.items())
     rows: list[tuple[str, object]] = [
-        ("format", facts["format"]),
-        ("size", _console.size(facts["bytes"])),
+        ("format", result.format),
+        ("size", _console.size(result.bytes)),
         ("operations", ops),
-        ("in float", ", ".join(facts["float_ops"]) or "none" if facts["quantized"] else "all"),
+        ("in float", ", ".join(result.float_ops) or "none" if result.quantized else "all"),
+        *(("input", _tensor(tensor)) for tensor in result.inputs),
+        *(("output", _tensor(tensor)) for tensor in result.outputs),
+        *((f"needs {name}", value) for name, value in result.minimum_runtime.items()),
     ]
-    for side in ("inputs", "outputs"):
-        for tensor in facts[side]:
-            rows.append((side[:-1], _tensor(tensor)))
-    rows += [(f"needs {name}", value) for name, value in facts["minimum_runtime"].items()]
-    if facts["compiled"]:
-        compiled = ", ".join(f"{key} {value}" for key, value in facts["compiled"].items())
+    if result.compiled:
+        compiled = ", ".join(f"{key} {value}" for key, value in result.compiled.items())
         rows.append(("compiled", compiled.replace("_", " ")))
-    contract = facts["contract"]
-    if contract is None:
-        rows.append(("contract", "none: say --preprocessing to the other commands"))
-    else:
-        rows += _contract_rows(contract)
-    rows += _portability_rows(facts["portability"])
+    rows += _contract_rows(result.contract) if result.contract else [_NO_CONTRACT]
+    rows += _portability_rows(result.portability)
     _console.table(str(artifact), ("", ""), rows)
-    _show_overflows(facts["portability"])
-    if "target" in facts:
-        _show_target(facts["target"])
-    if "runtime" in facts:
-        _show_runtime(facts["runtime"])
+    _show_overflows(result.portability)
+    if result.target:
+        _show_target(result.target)
+    if result.runtime:
+        _show_runtime(result.runtime)
 
 
-def _show_target(facts: dict[str, Any]) -> None:
+def _show_target(target: TargetPlacement) -> None:
     from edgezoo.core import registry
 
-    streamed = facts["streamed_bytes"]
-    there, elsewhere = "accelerated", "on the CPU"
-    if registry.targets()[facts["name"]].compile is None:  # a CPU is all that it has
-        there, elsewhere = "with a kernel", "without one"
+    mapped, elsewhere = "accelerated", "on the CPU"
+    if registry.targets()[target.name].compile is None:  # it has no accelerator
+        mapped, elsewhere = "with a kernel", "without a kernel"
     _console.table(
-        f"On {facts['name']}",
+        f"On {target.name}",
         ("", ""),
         [
-            (there, f"{facts['mapped']} operations, {facts['subgraphs']} subgraph(s)"),
-            (elsewhere, f"{len(facts['cpu_ops'])} operations"),
-            ("parameters", f"about {_console.size(facts['parameter_bytes'])} (estimate)"),
-            ("streamed", f"about {_console.size(streamed)} at every inference (estimate)"),
+            (mapped, f"{target.mapped} operations, {target.subgraphs} subgraph(s)"),
+            (elsewhere, f"{len(target.cpu_ops)} operations"),
+            ("parameters", f"about {_console.size(target.parameter_bytes)} (estimate)"),
+            ("streamed", f"about {_console.size(target.streamed_bytes)} per inference (estimate)"),
         ],
     )
-    if facts["cpu_ops"]:
-        rows = [(op["index"], op["op"], op["reason"]) for op in facts["cpu_ops"]]
-        _console.table(elsewhere.capitalize(), ("place", "operation", "why"), rows)
+    if target.cpu_ops:
+        rows = [(op.index, op.op, op.reason) for op in target.cpu_ops]
+        _console.table(elsewhere.capitalize(), ("index", "operation", "reason"), rows)
 
 
-def _show_runtime(facts: dict[str, Any]) -> None:
-    answer = {True: "loads", False: "does not load", None: "may load: not known"}[facts["loads"]]
-    title = f"{facts['package']} {facts['version']}: {answer} (needs {facts['needs'] or 'unknown'})"
-    rows = [(need["what"], need["since"] or "unknown") for need in facts["lacking"]]
+def _show_runtime(runtime: Loading) -> None:
+    answer = {True: "loads", False: "does not load", None: "may load: not known"}[runtime.loads]
+    title = f"{runtime.package} {runtime.version}: {answer} (needs {runtime.needs or 'unknown'})"
+    rows = [(need.what, need.since or "unknown") for need in runtime.lacking]
     if rows:
-        _console.table(title, ("lacks", "came with"), rows)
+        _console.table(title, ("lacks", "since"), rows)
     else:
         _console.say(title)
 
 
-def _tensor(tensor: dict[str, object]) -> str:
-    text = f"{tensor['name']} {tensor['dtype']} {tensor['shape']}"
-    if tensor["scale"] is not None:
-        text += f", scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}"
+def _tensor(tensor: TensorInfo) -> str:
+    text = f"{tensor.name} {tensor.dtype} {list(tensor.shape)}"
+    if tensor.scale is not None:
+        text += f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
     return text
 
 
-def _contract_rows(contract: dict[str, object]) -> list[tuple[str, object]]:
-    resize, weights = contract["resize"], contract["weights"]
-    assert isinstance(resize, dict) and isinstance(weights, dict)
-    labels = contract["labels"]
-    assert isinstance(labels, (list, tuple))
+def _contract_rows(contract: dict[str, Any]) -> list[tuple[str, object]]:
+    resize, weights, labels = contract["resize"], contract["weights"], contract["labels"]
     size = contract["input_size"]
     return [
         ("model", f"{contract['model']}, alpha {contract['alpha']}, {contract['precision']}"),
@@ -155,46 +147,46 @@ def _contract_rows(contract: dict[str, object]) -> list[tuple[str, object]]:
     ]
 
 
-def _portability_rows(facts: dict[str, Any] | None) -> list[tuple[str, object]]:
-    """One line on 16-bit overflow, for a file with 8-bit layers."""
-    if facts is None:
+def _portability_rows(found: Portability | None) -> list[tuple[str, object]]:
+    """Return a row on 16-bit overflow, for a file with 8-bit layers."""
+    if found is None:
         return []
-    count = len(facts["layers"])
-    if facts["verdict"] == "does not apply":
-        text = f"overflow does not apply: {facts['layers'][0]['exact']}"
-    elif facts["verdict"] == "safe":
+    count = len(found.layers)
+    if found.verdict == "does not apply":
+        text = f"overflow does not apply: {found.layers[0].exact}"
+    elif found.verdict == "safe":
         text = f"none of {count} 8-bit layers overflows 16 bits"
     else:
-        above = sum(layer["can_overflow"] for layer in facts["layers"])
-        text = f"{above} of {count} 8-bit layers can overflow 16 bits ({facts['runtime']})"
+        above = sum(layer.can_overflow for layer in found.layers)
+        text = f"{above} of {count} 8-bit layers can overflow 16 bits ({found.runtime})"
     return [("x86 without VNNI", text)]
 
 
 def _cut(name: str) -> str:
-    """A name that leaves room for the table: converters chain them without end."""
+    """Shorten a name to fit the table: converters chain names without limit."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
-def _show_overflows(facts: dict[str, Any] | None) -> None:
-    """The layers that can overflow, worst first, and what to do."""
-    found = [layer for layer in facts["layers"] if layer["can_overflow"]] if facts else []
-    if facts is None or not found:
+def _show_overflows(portability: Portability | None) -> None:
+    """Show the layers that can overflow, worst first, and what to do."""
+    found = [layer for layer in portability.layers if layer.can_overflow] if portability else []
+    if portability is None or not found:
         return
-    found.sort(key=lambda layer: -float(layer["times_limit"]))
+    found.sort(key=lambda layer: -(layer.times_limit or 0))
     _console.table(
         "Layers that can overflow 16 bits on x86 without VNNI",
         ("layer", "kind", "worst pair / limit", "channels"),
         [
             (
-                _cut(layer["name"]),
-                layer["kind"],
-                f"{layer['times_limit']:.2f}",
-                f"{layer['channels_above']} of {layer['channels']}",
+                _cut(layer.name),
+                layer.kind,
+                f"{layer.times_limit:.2f}",
+                f"{layer.channels_above} of {layer.channels}",
             )
             for layer in found[:_MOST_LAYERS]
         ],
     )
     if len(found) > _MOST_LAYERS:
         _console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
-    for text in facts["remedies"]:
+    for text in portability.remedies:
         _console.say(text)

@@ -15,7 +15,7 @@ import inspect
 import math
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,7 @@ from typing import (
 T = TypeVar("T")
 _SHOWN = 80  # characters of a wrong value in a message
 _OMIT = "omit"
+_LISTS = (list, Sequence, Iterable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class _Reader:
             if not any(type(value) is type(word) and value == word for word in arguments):
                 raise _invalid(path, value)
             return value
-        if origin in (tuple, list, Sequence):
+        if origin in (tuple, *_LISTS):
             return self._sequence(origin, arguments, value, path)
         if origin in (dict, Mapping):
             if not isinstance(value, dict):
@@ -205,7 +206,7 @@ class _Reader:
             self.read(kind, item, f"{path}[{i}]")
             for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
         ]
-        return items if origin is list else tuple(items)
+        return tuple(items) if origin is tuple else items
 
     def _object(self, wanted: Any, value: Any, path: str) -> Any:
         if isinstance(value, wanted):
@@ -366,7 +367,7 @@ def _schema_of(wanted: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
         return _union_schema([_schema_of(member, definitions) for member in arguments])
-    if origin in (list, Sequence) or (origin is tuple and arguments[1:] == (Ellipsis,)):
+    if origin in _LISTS or (origin is tuple and arguments[1:] == (Ellipsis,)):
         return {"type": "array", "items": _schema_of(arguments[0], definitions)}
     if origin is tuple:
         items = [_schema_of(member, definitions) for member in arguments]

@@ -1,40 +1,108 @@
-"""Top-1 and top-5 on labelled images, and what is lost against a reference, with intervals."""
+"""Top-1 and top-5 accuracy on labelled images, and the drop from a reference, with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
 
 from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
-from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.protocols import RanOn
+from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
+from edgezoo.core.typed_json import Count, Positive, Range, Share, optional
 from edgezoo.evaluation import drop, ranks
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images import labelled
 from edgezoo.images.labelled import LabelledImages
-from edgezoo.images.preprocessing import recipe_hash
+from edgezoo.images.preprocessing import recipe_hash, require_readable
 from edgezoo.images.shards import Member
 from edgezoo.inference.predict import require_classes, require_third_party
 from edgezoo.system import remote
+from edgezoo.system.remote import Remote
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
-MAX_UNREADABLE = 0.10
+Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]
-# Ranks the classes of every image by a file: `scoring.rank`, here or elsewhere.
-Ranker = Callable[[Path | str, Callable[[InputContract], Sequence[Path | Member]]], Ranks]
+FindPaths = Callable[[InputContract], Sequence[Path | Member]]
+# Ranks the classes of every image by a file: `ranks.rank`, here or elsewhere.
+Ranker = Callable[[Path, FindPaths], Ranks]
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """The accuracy of one file; shares are from 0 to 1, drops in percentage points.
+
+    Attributes:
+        runtime: package and version
+        device: the value of --device
+        ran_on: what the runtime reports that it ran on
+        images: that were scored
+        unreadable: files that were skipped
+        resumed: images that an interrupted run had scored
+        top1_ci95, top5_ci95: Wilson interval
+        trained: false where the weights are random
+        preprocessing: hash of the resize-and-crop recipe
+        overlap: images that the file was calibrated on; null where the file does not record them
+        agreement_top1: with the reference
+        drop_points: top-1 of the reference minus that of the file, in percentage points
+        drop_points_ci95: Tango's score interval for paired proportions
+        verdict: equal: the interval lies within equal_within_points; better: of another network
+        images_needed: about how many images would give a verdict; null where these do
+    """
+
+    artifact: Path
+    runtime: str | None
+    device: str
+    ran_on: RanOn
+    images: Positive
+    unreadable: Count
+    resumed: Count
+    top1: Share
+    top5: Share
+    top1_ci95: tuple[Share, Share]
+    top5_ci95: tuple[Share, Share]
+    trained: bool
+    preprocessing: str
+    overlap: Count | None
+    reference: Path | None = None
+    agreement_top1: Share | None = None
+    drop_points: Points | None = None
+    drop_points_ci95: tuple[Points, Points] | None = None
+    verdict: drop.Verdict | None = None
+    images_needed: Positive | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """The accuracy of files on the same images.
+
+    Attributes:
+        equal_within_points: a drop or gain that does not matter, percentage points
+        max_drop_points: --max-drop
+        failures: files whose drop may exceed max_drop_points (exit code 6)
+    """
+
+    results: tuple[Accuracy, ...]
+    equal_within_points: Points
+    max_drop_points: Points | None
+    failures: tuple[str, ...]
+    remote: Remote | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """What a file says of the images, and their classes, shape (images,)."""
+    """What a file ranks, and the true classes of the images, shape (images,)."""
 
+    path: Path
     contract: InputContract
     ranks: Ranks
     labels: NDArray[np.int32]
@@ -47,13 +115,13 @@ class _Scores:
 
 
 def evaluate(
-    artifacts: Iterable[Path | str],
-    images: Path | str,
+    artifacts: OneOrMany[PathLike],
+    images: PathLike,
     *,
-    ground_truth: Path | str | None = None,
-    reference: Path | str | None = None,
-    equal_within: float = drop.EQUAL_WITHIN,
-    max_drop: float | None = None,
+    ground_truth: PathLike | None = None,
+    reference: PathLike | None = None,
+    equal_within_points: float | None = None,
+    max_drop_points: float | None = None,
     limit: int | None = None,
     allow_overlap: bool = False,
     device: str = "cpu",
@@ -62,59 +130,58 @@ def evaluate(
     jobs: int | None = None,
     resume: bool = True,
     preprocessing: str | None = None,
-    labels: Path | str | None = None,
+    labels: PathLike | None = None,
     trust: bool = False,
     on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
-) -> dict[str, Any]:
-    """Top-1 and top-5, and the drop against a reference on the same images.
+) -> EvaluateResult:
+    """Measure top-1 and top-5, and the drop from a reference on the same images.
 
     Args:
         artifacts: files to score.
         images: see `find_labelled`.
         ground_truth: see `find_labelled`.
-        reference: an artifact that the others are compared with; it runs on the CPU in the usual
-            runtime of its format.
-        equal_within: the largest drop or gain of top-1 that does not matter, as a share.
-        max_drop: the largest drop of top-1, as a share, that the interval may hold.
+        reference: an artifact to compare the others with; it runs on the CPU in the usual runtime
+            of its format.
+        equal_within_points: the largest drop or gain of top-1 that does not matter; 1 by default.
+        max_drop_points: the largest drop of top-1 that the interval may contain.
         limit: score only this many images, spread evenly over the sorted list.
-        allow_overlap: score images too that a file was calibrated on.
-        device: "cpu", "gpu" or "coral"; one that is not there is refused.
-        runtime: name of another runtime than the usual one of the format.
+        allow_overlap: also score images that a file was calibrated on.
+        device: "cpu", "gpu" or "coral"; one that is not available is refused.
+        runtime: name of a runtime to use instead of the usual one of the format.
         threads: of the runtime, for one image.
-        jobs: images that are worked on at a time; by default as many as use all cores.
-        resume: go on where the same evaluation was interrupted.
-        preprocessing, labels: of those files that carry no contract.
-        trust: code in a network of Keras may run.
-        on: a device to run it on, as ssh://user@host; see `remote.device.call`.
-        progress: called with numbers of images that are done; not from a device.
+        jobs: images that are processed at a time; by default as many as use all cores.
+        resume: continue the same evaluation where it was interrupted.
+        preprocessing, labels: for files without a contract.
+        trust: allow a Keras model to run the code that it contains.
+        on: a device to run on, as ssh://user@host; see `remote.device.call`.
+        progress: called with the number of images that are done; not from a device.
 
     Returns:
-        What `edgezoo evaluate --json` prints; shares, not percent. `failures` names the files
-        whose drop may be larger than `max_drop`.
+        One result for each file; `failures` names those whose drop may exceed `max_drop_points`.
 
     Raises:
-        RefusedError: images calibrated a file, and `allow_overlap` is not given.
+        RefusedError: images calibrated a file, and `allow_overlap` is not set.
     """
-    if max_drop is not None and reference is None:
-        raise UsageError(
-            "A largest drop needs something to drop from.", "Add --reference with the float file."
-        )
-    artifacts = list(artifacts)
-    truth = Path(ground_truth) if ground_truth is not None else None
+    for option, value in (("--max-drop", max_drop_points), ("--equal-within", equal_within_points)):
+        if value is not None and reference is None:
+            raise UsageError(
+                f"{option} needs a reference to drop from.",
+                f"Add --reference with the float file, or leave {option} out.",
+            )
+    files, standard, truth = paths(artifacts), path(reference), path(ground_truth)
     if on is not None:
-        paths, truth = labelled.wanted_files(Path(images), truth, limit)
-        return remote.call(
+        wanted, truth = labelled.wanted_files(Path(images), truth, limit)
+        result, place = remote.call_limited(
             on,
-            "edgezoo.system.sandbox:call_here",
-            work="edgezoo.evaluation.accuracy:evaluate",
-            files=["artifacts", "reference"],
-            artifacts=[Path(path) for path in artifacts],
-            images=remote.Tree(Path(images), paths),
+            ("artifacts", "reference"),
+            evaluate,
+            artifacts=files,
+            images=remote.only(Path(images), wanted),
             ground_truth=truth,
-            reference=reference and Path(reference),
-            equal_within=equal_within,
-            max_drop=max_drop,
+            reference=standard,
+            equal_within_points=equal_within_points,
+            max_drop_points=max_drop_points,
             limit=limit,
             allow_overlap=allow_overlap,
             device=device,
@@ -123,78 +190,67 @@ def evaluate(
             jobs=jobs,
             resume=resume,
             preprocessing=preprocessing,
-            labels=labels and Path(labels),
+            labels=path(labels),
             trust=trust,
         )
-    told: dict[str, Any] = {"preprocessing": preprocessing, "labels": labels}
-    common: dict[str, Any] = {
-        "threads": threads,
-        "jobs": jobs,
-        "resume": resume,
-        "trust": trust,
-        "progress": progress,
-        "third_party": _third_party([*artifacts, *([reference] if reference else [])], told, trust),
-        "told": told,
-    }
+        return replace(result, remote=place)
+    every = files if standard is None else (*files, standard)
+    third_party = _third_party(every, preprocessing, labels, trust)
+    plain = partial(
+        ranks.rank, threads=threads, trust=trust, jobs=jobs, resume=resume, progress=progress
+    )
+    described = partial(plain, preprocessing=preprocessing, labels=labels)
+
+    def rank(path: Path, find: FindPaths, **place: Any) -> Ranks:
+        return (described if path in third_party else plain)(path, find, **place)
+
     return assess(
-        artifacts,
+        files,
         labelled.finder(Path(images), truth, limit),
-        partial(_rank, device=device, runtime=runtime, **common),
-        reference,
-        partial(_rank, **common),
-        equal_within=equal_within,
-        max_drop=max_drop,
+        partial(rank, device=device, runtime=runtime),
+        standard,
+        rank,
+        equal_within_points=equal_within_points,
+        max_drop_points=max_drop_points,
         allow_overlap=allow_overlap,
     )
 
 
 def _third_party(
-    paths: Sequence[Path | str], told: dict[str, Any], trust: bool
-) -> frozenset[Path | str]:
-    """The files without a contract, of which alone `told` speaks.
+    paths: Sequence[Path], preprocessing: str | None, labels: PathLike | None, trust: bool
+) -> frozenset[Path]:
+    """Return the files without a contract, the only ones that preprocessing and labels apply to.
 
     Raises:
-        UsageError: something is told, and there is no such file.
+        UsageError: something is given, and every file has a contract.
     """
-    if not any(told.values()):
-        return frozenset()  # nothing is read twice for nothing
+    if preprocessing is None and labels is None:
+        return frozenset()  # no file needs to be read
     loaded = [registry.load_artifact(path, trust=trust) for path in paths]
-    require_third_party(loaded, **told)
+    require_third_party(loaded, preprocessing, labels)
     found = zip(paths, loaded, strict=True)
     return frozenset(path for path, artifact in found if artifact.contract is None)
 
 
-def _rank(
-    path: Path | str,
-    find: Callable[[InputContract], Sequence[Path | Member]],
-    *,
-    third_party: frozenset[Path | str],
-    told: dict[str, Any],
-    **options: Any,
-) -> Ranks:
-    """`scoring.rank`, told of a file only what its own contract does not tell."""
-    return ranks.rank(path, find, **(told if path in third_party else {}), **options)
-
-
 def assess(
-    artifacts: Iterable[Path | str],
+    artifacts: Sequence[Path],
     find: Find,
     ranker: Ranker,
-    reference: Path | str | None,
+    reference: Path | None,
     reference_ranker: Ranker,
     *,
-    equal_within: float = drop.EQUAL_WITHIN,
-    max_drop: float | None = None,
+    equal_within_points: float | None = None,
+    max_drop_points: float | None = None,
     allow_overlap: bool = False,
-) -> dict[str, Any]:
-    """What `evaluate` returns, wherever the files are run.
+) -> EvaluateResult:
+    """Do what `evaluate` does, wherever the files are run.
 
     Args:
-        artifacts, reference, equal_within, max_drop, allow_overlap: see `evaluate`.
-        find: the images with their classes, by a file's contract.
+        artifacts, reference, equal_within_points, max_drop_points, allow_overlap: see `evaluate`.
+        find: finds the images with their classes, by a file's contract.
         ranker, reference_ranker: run the artifacts, and the reference.
     """
-    artifacts = list(artifacts)
+    within = 100 * drop.EQUAL_WITHIN if equal_within_points is None else equal_within_points
     every_path = (*([reference] if reference is not None else []), *artifacts)
     loaded = {path: registry.load_artifact(path) for path in every_path}
     for artifact in loaded.values():
@@ -203,28 +259,23 @@ def assess(
     standard = _score(reference, find, reference_ranker) if reference is not None else None
     every = [standard] if standard else []
     results = []
-    for path in artifacts:
-        scores = _score(path, find, ranker)
+    for file in artifacts:
+        scores = _score(file, find, ranker)
         every.append(scores)
-        facts = {**_result(Path(path), scores), **scores.ranks.place}
+        result = _accuracy(scores, overlaps[file])
         if standard is not None:
-            facts |= _against(standard, scores, f"{reference} and {path}", equal_within)
-            facts["reference"] = str(reference)
-        results.append({**facts, "overlap": overlaps[path]})
+            result = _compared(result, standard, scores, within / 100)
+        results.append(result)
+    # Only now: an interrupt between two files must not lose what the first one has done.
     for scores in every:
-        if scores.ranks.kept:
-            scores.ranks.kept.forget()
-    return {
-        "results": results,
-        "equal_within": equal_within,
-        "max_drop": max_drop,
-        "failures": _failures(results, max_drop),
-    }
+        if scores.ranks.checkpoint:
+            scores.ranks.checkpoint.remove()
+    return EvaluateResult(
+        tuple(results), within, max_drop_points, _failures(results, max_drop_points)
+    )
 
 
-def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:
-    import numpy as np
-
+def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
     found: list[tuple[InputContract, LabelledImages]] = []
 
     def images(contract: InputContract) -> tuple[Path | Member, ...]:
@@ -233,18 +284,13 @@ def _score(path: Path | str, find: Find, ranker: Ranker) -> _Scores:
 
     ranks = ranker(path, images)
     contract, wanted = found[0]
-    scores = _Scores(contract, ranks, np.asarray(wanted.labels, np.int32))
-    unreadable = int((~scores.readable).sum())
-    if unreadable > MAX_UNREADABLE * len(wanted.paths):
-        raise DataError(
-            f"{unreadable} of {len(wanted.paths)} files in {wanted.root} are not readable images.",
-            "Up to a tenth is skipped; check the folder.",
-        )
+    scores = _Scores(path, contract, ranks, np.asarray(wanted.labels, np.int32))
+    require_readable(int((~scores.readable).sum()), len(wanted.paths), wanted.root)
     return scores
 
 
 def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
-    """How many of the images calibrated a file; None where the file cannot tell."""
+    """Return how many of the images calibrated a file, or None where it does not record them."""
     contract = artifact.contract
     if contract is None or contract.calibration is None:
         return 0 if contract is not None and contract.precision != "int8" else None
@@ -252,67 +298,71 @@ def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
     shared = fingerprints.overlapping(
         contract.calibration, paths, contract.input_size, contract.resize
     )
-    verb = "calibrated" if contract.precision == "int8" else "taught"
+    verb = "calibrated" if contract.precision == "int8" else "trained"
     if shared and not allowed:
         raise RefusedError(
             f"{len(shared)} of {len(paths)} images {verb} {artifact.path} ({shared[0].name}"
-            f"{' …' if len(shared) > 1 else ''}): accuracy on them is no evidence.",
-            "Give other images, or --allow-overlap, which the result will tell.",
+            f"{' …' if len(shared) > 1 else ''}): accuracy on them is not evidence.",
+            "Use other images, or --allow-overlap, which the result records.",
         )
     return len(shared) if shared is not None else None
 
 
-def _against(standard: _Scores, scores: _Scores, pair: str, equal_within: float) -> dict[str, Any]:
-    """The fields of a result that compare it with the reference."""
-    import numpy as np
-
+def _compared(
+    result: Accuracy, standard: _Scores, scores: _Scores, equal_within: float
+) -> Accuracy:
+    """Add the comparison with the reference."""
     if standard.ranks.classes != scores.ranks.classes:
         raise UsageError(
-            f"{pair} have different numbers of classes.", "Compare files of one model."
+            f"{standard.path} and {scores.path} have different numbers of classes.",
+            "Compare files of one model.",
         )
     hashes = {standard.contract.weights.sha256, scores.contract.weights.sha256}
     both = standard.readable & scores.readable
     labels = scores.labels[both]
     theirs, mine = standard.ranks.top[both, 0], scores.ranks.top[both, 0]
-    return {
-        "agreement_top1": float(np.mean(theirs == mine)),
-        **drop.compare(
-            theirs == labels, mine == labels, equal_within, len(hashes) == 1 or "" in hashes
-        ),
-    }
+    outcome = drop.paired_drop(theirs == labels, mine == labels)
+    same_network = len(hashes) == 1 or "" in hashes  # a file without a contract has no hash
+    return replace(
+        result,
+        reference=standard.path,
+        agreement_top1=float(np.mean(theirs == mine)),
+        drop_points=100 * outcome.drop,
+        drop_points_ci95=(100 * outcome.low, 100 * outcome.high),
+        verdict=drop.judge(outcome.low, outcome.high, equal_within, same_network),
+        images_needed=drop.images_needed(outcome, equal_within),
+    )
 
 
-def _failures(results: list[dict[str, Any]], max_drop: float | None) -> list[str]:
-    if max_drop is None:
-        return []
-    return [
-        f"{entry['artifact']}: the drop may be {100 * entry['drop_ci95'][1]:.2f} points, "
-        f"more than {100 * max_drop:g}"
-        for entry in results
-        if entry["drop_ci95"][1] > max_drop
-    ]
+def _failures(results: Sequence[Accuracy], limit: float | None) -> tuple[str, ...]:
+    if limit is None:
+        return ()
+    return tuple(
+        f"{result.artifact}: the drop may be {result.drop_points_ci95[1]:.2f} points, "
+        f"more than {limit:g}"
+        for result in results
+        if result.drop_points_ci95 is not None and result.drop_points_ci95[1] > limit
+    )
 
 
-def _result(path: Path, scores: _Scores) -> dict[str, Any]:
-    contract, readable = scores.contract, scores.readable
+def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
+    contract, ranks, readable = scores.contract, scores.ranks, scores.readable
     n = int(readable.sum())
-    hits = scores.ranks.top[readable] == scores.labels[readable, None]
+    hits = ranks.top[readable] == scores.labels[readable, None]
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
-    return {
-        "artifact": str(path),
-        "images": n,
-        "unreadable": len(readable) - n,
-        "resumed": scores.ranks.resumed,
-        "top1": first / n,
-        "top5": five / n,
-        "top1_ci95": list(drop.share_interval(first, n)),
-        "top5_ci95": list(drop.share_interval(five, n)),
-        "agreement_top1": None,
-        "drop": None,
-        "drop_ci95": None,
-        "verdict": None,
-        "images_needed": None,
-        "reference": None,
-        "trained": contract.weights.trained,
-        "preprocessing": recipe_hash(contract.input_size, contract.resize),
-    }
+    return Accuracy(
+        artifact=scores.path,
+        runtime=ranks.runtime,
+        device=ranks.ran_on.device,
+        ran_on=ranks.ran_on,
+        images=n,
+        unreadable=len(readable) - n,
+        resumed=ranks.resumed,
+        top1=first / n,
+        top5=five / n,
+        top1_ci95=drop.share_interval(first, n),
+        top5_ci95=drop.share_interval(five, n),
+        trained=contract.weights.trained,
+        preprocessing=recipe_hash(contract.input_size, contract.resize),
+        overlap=overlap,
+    )

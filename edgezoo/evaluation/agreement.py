@@ -1,20 +1,22 @@
 """Does a file agree with the network that it was made from?
 
 All arrays are float32: scores of classes, (n, classes), or features, (n, …). Those of large feature
-maps may lie in files that are mapped into memory: sums go over them in parts.
+maps may be memory-mapped files, so sums go over a few rows at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from edgezoo.core.spec import OutputKind, Precision
+from edgezoo.core.typed_json import Count, Share
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -26,57 +28,55 @@ class Bounds:
     agreement: float
 
 
-# float32 is another order of the same sums: 103 dB and more were seen. float16 weights carry 73 dB
-# each, which a narrow MobileNet turns into 31 to 50 dB at its probabilities: the bound catches
-# overflow, not rounding. For int8 nothing can be promised beforehand: --min-agreement sets a bound.
+# float32 only reorders the same sums: 103 dB and more were measured. float16 rounds each weight to
+# 73 dB, which a narrow MobileNet turns into 31 to 50 dB at its probabilities: the bound catches
+# overflow, not rounding. No int8 bound holds for every network: --min-agreement sets one.
 BOUNDS: dict[Precision, Bounds] = {
     "float32": Bounds(60.0, 0.995),
     "float16": Bounds(25.0, 0.9),
     "int8": Bounds(-math.inf, 0.0),
 }
 LOW_AGREEMENT = 0.85
-# A collapsed network still rounds a little differently from image to image.
+# Spread over the images, relative to the reference's, below which the output is constant: rounding
+# differs a little from image to image even where a network has collapsed.
 _CONSTANT = 1e-3
 _ROWS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Figures of one comparison, and what is wrong in words.
+    """How closely the output of a file matches the output of its source.
 
     Attributes:
-        sqnr_db: 10 log10 of signal power over error power; None for no error at all, or where
-            the output is broken.
-        max_abs_diff: largest difference of a score; None where the output is broken.
-        agreement_top1: share of images whose best class is the same.
-        reference_in_top5: share of images whose best class by the reference is in the top 5.
-        cosine: of the angle between an image's features and the reference's, the smallest over all
-            images.
-
-    Of classes and features only what means something is set.
+        verdict: failed: there are failures
+        sqnr_db: signal power over error power; null where nothing differs, or the output is broken
+        max_abs_diff: largest difference of a score; null where the output is broken
+        agreement_top1: share of images with the same best class; null for features
+        reference_in_top5: share of images with the reference's best class in the top 5
+        cosine: between the features of an image and the reference's, the smallest of all images
     """
 
-    images: int
+    verdict: Literal["passed", "failed"] = field(init=False)
+    images: Count
     sqnr_db: float | None
     max_abs_diff: float | None
-    agreement_top1: float | None
-    reference_in_top5: float | None
+    agreement_top1: Share | None
+    reference_in_top5: Share | None
     failures: tuple[str, ...]
     warnings: tuple[str, ...]
     cosine: float | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verdict", "failed" if self.failures else "passed")
+
     @property
     def passed(self) -> bool:
-        """True where nothing failed."""
+        """Whether nothing failed."""
         return not self.failures
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object, with the verdict."""
-        return {"verdict": "passed" if self.passed else "failed", **asdict(self)}
 
 
 def sqnr_db(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
-    """Signal to quantization noise ratio in decibels; infinite where nothing differs."""
+    """Return the signal-to-quantization-noise ratio in decibels, infinite without noise."""
     signal = noise = 0.0
     for wanted, found in _parts(reference, got):
         signal += float((wanted * wanted).sum())
@@ -89,9 +89,7 @@ def sqnr_db(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
 def _parts(
     reference: NDArray[np.float32], got: NDArray[np.float32]
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Some rows of both at a time, flat, in double precision."""
-    import numpy as np
-
+    """Yield some rows of both at a time, flat, in double precision."""
     for i in range(0, len(reference), _ROWS):
         wanted, found = (
             array[i : i + _ROWS].astype(np.float64).reshape(len(array[i : i + _ROWS]), -1)
@@ -101,9 +99,7 @@ def _parts(
 
 
 def smallest_cosine(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
-    """Cosine of the angle between rows, the smallest; 0 where a row of one of them is zero."""
-    import numpy as np
-
+    """Return the smallest cosine of the angle between rows; 0 where a row is zero."""
     smallest = 1.0
     for wanted, found in _parts(reference, got):
         lengths = np.linalg.norm(wanted, axis=1) * np.linalg.norm(found, axis=1)
@@ -113,9 +109,7 @@ def smallest_cosine(reference: NDArray[np.float32], got: NDArray[np.float32]) ->
 
 
 def agreement_top1(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
-    """Share of rows with the same best class."""
-    import numpy as np
-
+    """Return the share of rows with the same best class."""
     return float(np.mean(reference.argmax(1) == got.argmax(1)))
 
 
@@ -126,60 +120,45 @@ def compare(
     min_agreement: float | None = None,
     kind: OutputKind = "probabilities",
 ) -> Comparison:
-    """Compare what a file gives with what its source gives.
+    """Compare the output of a file with that of its source.
 
     Args:
-        reference: of the source network.
-        got: of the file, on the same images.
-        precision: chooses the bounds.
-        min_agreement: a bound on the top-1 agreement in place of the precision's own.
-        kind: what it is; features have no classes to agree on.
+        reference: output of the source network.
+        got: output of the file, on the same images.
+        precision: selects the bounds.
+        min_agreement: a bound on the top-1 agreement that replaces the precision's own.
+        kind: of output; features have no classes to agree on.
     """
-    classes = kind == "probabilities"
-    broken = _broken(reference, got)
-    if broken:
-        share = 0.0 if classes else None
+    if broken := _broken(reference, got):
+        share = 0.0 if kind == "probabilities" else None
         return Comparison(len(got), None, None, share, share, (broken,), ())
-    ratio = sqnr_db(reference, got)
-    bounds = BOUNDS[precision]
-    failures: list[str] = []
-    warnings: list[str] = []
+    ratio, bounds = sqnr_db(reference, got), BOUNDS[precision]
+    failed: tuple[str, ...] = ()
     if ratio < bounds.sqnr_db:
-        failures.append(f"SQNR {ratio:.1f} dB is below {bounds.sqnr_db:g} dB")
+        failed = (f"SQNR {ratio:.1f} dB is below {bounds.sqnr_db:g} dB",)
     decibels = round(ratio, 2) if math.isfinite(ratio) else None
     largest = max(float(abs(a - b).max()) for a, b in _parts(reference, got))
-    if not classes:
+    if kind == "features":
         cosine = smallest_cosine(reference, got)
-        return Comparison(len(got), decibels, largest, None, None, tuple(failures), (), cosine)
-    agreement = agreement_top1(reference, got)
+        return Comparison(len(got), decibels, largest, None, None, failed, (), cosine)
+    agreement, in_top5 = agreement_top1(reference, got), _in_top5(reference, got)
     least = bounds.agreement if min_agreement is None else min_agreement
+    warnings: tuple[str, ...] = ()
     if agreement < least:
-        failures.append(f"top-1 agreement {agreement:.3f} is below {least:g}")
+        failed += (f"top-1 agreement {agreement:.3f} is below {least:g}",)
     elif precision == "int8" and agreement < LOW_AGREEMENT:
-        warnings.append(f"top-1 agreement with the float model is only {agreement:.3f}")
-    return Comparison(
-        len(got),
-        decibels,
-        largest,
-        agreement,
-        _in_top5(reference, got),
-        tuple(failures),
-        tuple(warnings),
-    )
+        warnings = (f"top-1 agreement with the float model is only {agreement:.3f}",)
+    return Comparison(len(got), decibels, largest, agreement, in_top5, failed, warnings)
 
 
 def _in_top5(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
-    """Share of rows whose best class by the reference is among the best five."""
-    import numpy as np
-
+    """Return the share of rows whose best class by the reference is among the best five."""
     top5 = np.argsort(-got, axis=1, kind="stable")[:, :5]
     return float(np.mean((top5 == reference.argmax(1)[:, None]).any(1)))
 
 
 def _broken(reference: NDArray[np.float32], got: NDArray[np.float32]) -> str | None:
-    """What no bound can excuse."""
-    import numpy as np
-
+    """Return what is wrong with an output that no bound can accept."""
     if got.shape != reference.shape:
         return f"the output has shape {got.shape}, the source's {reference.shape}"
     if not np.isfinite(got).all():

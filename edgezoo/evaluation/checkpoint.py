@@ -1,8 +1,7 @@
-"""What a long evaluation has done, on disk, so that one that is interrupted can go on.
+"""The checkpoint of a long evaluation, from which an interrupted one continues.
 
-A file in the cache is named by a hash of all that its figures depend on: artifact, contract,
-runtime and the list of images with their sizes and times. It is written anew every few seconds,
-beside its place and renamed into it, and goes when the evaluation has come to its end.
+A file in the cache, named by a hash of everything that the ranks depend on. It is rewritten every
+few seconds (written next to its place, then renamed), and removed when the evaluation is complete.
 """
 
 from __future__ import annotations
@@ -13,46 +12,57 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from edgezoo.core import typed_json
+from edgezoo.core.artifact import InputContract
 from edgezoo.core.paths import cache_home
 from edgezoo.core.releases import own_version
 from edgezoo.images.shards import Member
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 EVERY_S = 5.0
-_FORGOTTEN_S = 30 * 86400
+_EXPIRED_S = 30 * 86400
 
 
-class Kept:
-    """A place for an array of integers that grows complete."""
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What ranks depend on, other than the images; `artifact` is the hash of its files."""
 
-    def __init__(self, facts: dict[str, Any], images: Sequence[Path | Member]) -> None:
-        """The place for what comes of `facts` and images; nothing is read or written yet."""
-        self._path = cache_home() / "evaluations" / f"{_key(facts, images)}.npy"
+    artifact: str
+    contract: InputContract
+    runtime: str | None
+    device: str
+    threads: int
+
+
+class Checkpoint:
+    """A file for an array of ranks that is completed step by step."""
+
+    def __init__(self, setup: Setup, images: Sequence[Path | Member]) -> None:
+        """Name the file; nothing is read or written yet."""
+        self._path = cache_home() / "evaluations" / f"{_key(setup, images)}.npy"
         self._next = time.monotonic() + EVERY_S
 
-    def recall(self, top: NDArray[np.int32]) -> None:
-        """Overwrite `top` with what an earlier run kept; what is damaged counts for nothing."""
-        import numpy as np
-
-        _clear_old(self._path.parent)
+    def restore(self, top: NDArray[np.int32]) -> None:
+        """Overwrite `top` with the ranks of an earlier run; a damaged file is ignored."""
+        _remove_expired(self._path.parent)
         with contextlib.suppress(OSError, ValueError, EOFError):
             found = np.load(self._path, allow_pickle=False)
             if found.shape == top.shape and found.dtype == top.dtype:
                 top[:] = found
 
-    def keep(self, top: NDArray[np.int32], *, now: bool = False) -> None:
+    def save(self, top: NDArray[np.int32], *, now: bool = False) -> None:
         """Write `top` if the last time is some seconds ago.
 
-        Where the cache cannot be written, an interrupted evaluation starts anew.
+        Where the cache cannot be written, an interrupted evaluation starts again.
         """
-        import numpy as np
-
         if not now and time.monotonic() < self._next:
             return
         part = self._path.with_suffix(f".{os.getpid()}")
@@ -63,21 +73,21 @@ class Kept:
             part.replace(self._path)
         self._next = time.monotonic() + EVERY_S
 
-    def forget(self) -> None:
-        """Remove it: the evaluation has come to its end."""
+    def remove(self) -> None:
+        """Remove the file: the evaluation is complete."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
-def _key(facts: dict[str, Any], images: Sequence[Path | Member]) -> str:
-    words = json.dumps([own_version(), facts], sort_keys=True)
+def _key(setup: Setup, images: Sequence[Path | Member]) -> str:
+    words = json.dumps([own_version(), typed_json.encode(setup)], sort_keys=True)
     state = hashlib.sha256(words.encode())
-    tars: dict[Path, str] = {}
+    stamps: dict[Path, str] = {}  # of tar files, which hold many images
     for image in images:
         if isinstance(image, Member):
-            if image.tar not in tars:
-                tars[image.tar] = _stamp(image.tar)
-            words = f"{tars[image.tar]}\0{image.offset}\0{image.size}\n"
+            if image.tar not in stamps:
+                stamps[image.tar] = _stamp(image.tar)
+            words = f"{stamps[image.tar]}\0{image.offset}\0{image.size}\n"
         else:
             words = f"{_stamp(image)}\n"
         state.update(words.encode("utf-8", "surrogateescape"))
@@ -85,7 +95,7 @@ def _key(facts: dict[str, Any], images: Sequence[Path | Member]) -> str:
 
 
 def _stamp(path: Path) -> str:
-    """A file's place, size and time: another content would change them."""
+    """Path, size and time of a file: hashing the content would cost as much as decoding it."""
     place = os.path.abspath(path)
     with contextlib.suppress(OSError):
         facts = path.stat()
@@ -93,9 +103,8 @@ def _stamp(path: Path) -> str:
     return place
 
 
-def _clear_old(folder: Path) -> None:
-    """Nobody goes on with what was interrupted long ago."""
+def _remove_expired(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if time.time() - path.stat().st_mtime > _FORGOTTEN_S:
+            if time.time() - path.stat().st_mtime > _EXPIRED_S:
                 path.unlink(missing_ok=True)

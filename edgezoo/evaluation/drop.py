@@ -1,10 +1,10 @@
-"""How sure an accuracy is, and how much one file loses against another on the same images.
+"""Confidence intervals of an accuracy, and of its drop from one file to another.
 
-The same images are scored by both files, so only those count that one answers rightly and the
-other wrongly. The interval is Tango's score interval for the difference of paired proportions
-(T. Tango, Statistics in Medicine 17, 1998); like Wilson's interval of a single share it inverts a
-score test, and keeps its coverage where few answers differ. It needs no package: devices evaluate
-too. Verdicts are read off this one interval.
+Both files classify the same images, so only those count that one of them classifies correctly and
+the other does not. The interval is Tango's score interval for the difference of paired proportions
+(T. Tango, Statistics in Medicine 17, 891-908, 1998). Like Wilson's interval of a single proportion
+it inverts a score test, and keeps its coverage where few answers differ. It needs no package,
+because devices evaluate too. Everything here is in shares; results are in percentage points.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,21 +25,24 @@ _MOST_IMAGES = 10_000_000
 
 
 def share_interval(successes: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (E. B. Wilson, JASA 22, 1927)."""
+    """Return the 95 % interval of a share (E. B. Wilson, JASA 22, 209-212, 1927)."""
     if n == 0:
         return 0.0, 1.0
     z = NormalDist().inv_cdf(0.975)
     p = successes / n
+    # The roots p0 of |p - p0| = z sqrt(p0 (1 - p0) / n): the variance is that of the hypothesis p0,
+    # not that of the observed p, so the interval neither collapses at 0 or 1 nor leaves [0, 1].
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * ((p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5) / (1 + z * z / n)
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def above_chance(successes: int, n: int, chance: float) -> bool:
-    """Whether so many successes are more than guessing gives, by an exact binomial test.
+    """Return whether the successes exceed chance, by an exact binomial test.
 
-    As 97.5 % one-sided; the lower end of Clopper's and Pearson's interval (Biometrika 26, 1934)
-    is then above chance. Wilson's is not exact where one success is expected or less.
+    The test is one-sided at 97.5 %: the lower end of the Clopper-Pearson interval (Biometrika 26,
+    1934) is then above chance. Wilson's interval is not exact where one success is expected or
+    less.
     """
     from scipy.stats import binomtest
 
@@ -48,13 +51,13 @@ def above_chance(successes: int, n: int, chance: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """What a candidate loses against a reference on the same images; a gain is negative.
+    """The drop in accuracy from a reference to a candidate on the same images; gains are negative.
 
     Attributes:
-        lost: images that only the reference answers rightly.
-        won: images that only the candidate answers rightly.
+        lost: images that only the reference classifies correctly.
+        won: images that only the candidate classifies correctly.
         images: all images.
-        low, high: confidence interval of the drop. All are shares, not percent.
+        low, high: confidence interval of the drop, as shares.
     """
 
     lost: int
@@ -65,16 +68,16 @@ class Drop:
 
     @property
     def drop(self) -> float:
-        """Accuracy of the reference minus that of the candidate."""
+        """Accuracy of the reference minus accuracy of the candidate."""
         return (self.lost - self.won) / self.images
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Both ends."""
+        """Both ends of the confidence interval."""
         return self.low, self.high
 
     def at(self, confidence: float) -> Drop:
-        """The same with the two-sided interval of another confidence."""
+        """Return the same drop with the two-sided interval of another confidence."""
         low, high = paired_interval(self.lost, self.won, self.images, confidence)
         return Drop(self.lost, self.won, self.images, low, high)
 
@@ -82,12 +85,12 @@ class Drop:
 def paired_drop(
     reference: NDArray[np.bool_], candidate: NDArray[np.bool_], confidence: float = 0.95
 ) -> Drop:
-    """The drop in accuracy with its two-sided interval.
+    """Return the drop in accuracy with its two-sided interval.
 
     Args:
-        reference, candidate: whether each image was answered rightly, shape (images,), in the
+        reference, candidate: whether each image was classified correctly, shape (images,), in the
             same order.
-        confidence: that the interval covers the true drop.
+        confidence: probability that the interval covers the true drop.
 
     Raises:
         ValueError: no images, or different numbers of them.
@@ -102,14 +105,18 @@ def paired_drop(
 def paired_interval(
     lost: float, won: float, images: float, confidence: float
 ) -> tuple[float, float]:
-    """Tango's score interval of (lost - won) / images; the counts may be fractions."""
+    """Return Tango's score interval of (lost - won) / images; the counts may be fractions."""
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
     high = _upper(lost, won, images, z)
     return -_upper(won, lost, images, z), high
 
 
 def _upper(lost: float, won: float, images: float, z: float) -> float:
-    """The largest drop that a score test does not reject, by bisection."""
+    """Return the largest drop that the score test does not reject.
+
+    The statistic falls as the drop grows, and is at least 0 at the observed drop, so bisection
+    between that and 1 finds where it passes -z.
+    """
     inside, outside = (lost - won) / images, 1.0
     for _ in range(_STEPS):
         middle = (inside + outside) / 2
@@ -121,12 +128,13 @@ def _upper(lost: float, won: float, images: float, z: float) -> float:
 
 
 def _score(lost: float, won: float, images: float, drop: float) -> float:
-    """Tango's statistic: near 0 where a drop fits the counts, standard normal where it is true."""
+    """Return Tango's statistic, which is standard normal where `drop` is the true drop."""
+    # Under the hypothesis only the share q of images won is free (that of images lost is q + drop).
+    # Its maximum-likelihood estimate is the larger root of a q^2 + b q + c = 0.
     a, c = 2 * images, -won * drop * (1 - drop)
     b = -lost - won + (2 * images - lost + won) * drop
-    # The most likely share of images won, were the drop as given.
     share = ((max(0.0, b * b - 4 * a * c)) ** 0.5 - b) / (2 * a)
-    variance = images * (2 * share + drop * (1 - drop))
+    variance = images * (2 * share + drop * (1 - drop))  # of lost - won
     difference = lost - won - images * drop
     if variance <= 0:
         return 0.0 if difference == 0 else float("inf") * difference
@@ -134,14 +142,14 @@ def _score(lost: float, won: float, images: float, drop: float) -> float:
 
 
 def judge(low: float, high: float, equal_within: float, same_network: bool) -> Verdict:
-    """A word for an interval of the drop.
+    """Return the verdict on an interval of the drop.
 
-    A gain that the interval does not explain comes first: quantization does not teach a network
-    anything, so images are few or special, or were calibrated on. Next, a drop that is proved
-    smaller than `equal_within` is called equal even where it is proved not to be 0.
+    A gain that the interval does not explain comes first: quantization does not improve a network,
+    so the images are few or special, or were calibrated on. Next, a drop that is proved smaller
+    than `equal_within` is called equal even where it is proved not to be 0.
 
     Args:
-        low, high: interval of the drop.
+        low, high: interval of the drop, as shares.
         equal_within: the largest difference that does not matter, as a share.
         same_network: whether both files have the same trained weights.
     """
@@ -153,10 +161,10 @@ def judge(low: float, high: float, equal_within: float, same_network: bool) -> V
 
 
 def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) -> int | None:
-    """About how many images would give a verdict, if they were answered in the same shares.
+    """Estimate how many images would give a verdict, at the same shares of lost and won.
 
     Returns:
-        None where the images at hand suffice, or ten million would not.
+        None where the present images suffice, or ten million would not.
     """
 
     def decided(low: float, high: float) -> bool:
@@ -166,14 +174,14 @@ def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) 
 
 
 def images_to_prove(outcome: Drop, limit: float, confidence: float) -> int | None:
-    """About how many images would prove a drop below a limit, if answered in the same shares.
+    """Estimate how many images would prove a drop below a limit, at the same shares.
 
     Args:
         limit: of the one-sided upper bound, a share.
         confidence: of that bound.
 
     Returns:
-        None where the images at hand suffice, or ten million would not.
+        None where the present images suffice, or ten million would not.
     """
     if outcome.drop >= limit:
         return None
@@ -183,7 +191,7 @@ def images_to_prove(outcome: Drop, limit: float, confidence: float) -> int | Non
 def _fewest(
     outcome: Drop, confidence: float, decided: Callable[[float, float], bool]
 ) -> int | None:
-    """The least number of images whose interval decides; None as in `images_needed`."""
+    """Return the least number of images whose interval decides, or None; see `images_needed`."""
     shares = outcome.lost / outcome.images, outcome.won / outcome.images
 
     def enough(images: int) -> bool:
@@ -200,25 +208,3 @@ def _fewest(
         middle = (few + many) // 2
         few, many = (few, middle) if enough(middle) else (middle, many)
     return many
-
-
-def compare(
-    reference: NDArray[np.bool_],
-    candidate: NDArray[np.bool_],
-    equal_within: float = EQUAL_WITHIN,
-    same_network: bool = True,
-) -> dict[str, Any]:
-    """The drop of a candidate, as `edgezoo evaluate --json` gives it.
-
-    Returns:
-        {"drop", "drop_ci95", "verdict", "images_needed"}; see `paired_drop`, `judge` and
-        `images_needed`.
-    """
-    outcome = paired_drop(reference, candidate)
-    verdict = judge(outcome.low, outcome.high, equal_within, same_network)
-    return {
-        "drop": outcome.drop,
-        "drop_ci95": [outcome.low, outcome.high],
-        "verdict": verdict,
-        "images_needed": images_needed(outcome, equal_within),
-    }

@@ -1,11 +1,11 @@
 """The best classes of each image.
 
-Threads decode and infer at once: Pillow and the runtimes work outside Python's lock. Each thread
-takes a chunk of images, decodes them, and borrows a session for them. Of an image only its best
-classes are kept, so that any number of images takes the same memory.
+Threads decode and infer at the same time: Pillow and the runtimes release Python's lock. Each
+thread decodes a chunk of images and borrows a session for them. Only the best classes of an image
+are stored, so memory does not grow with the number of images.
 
-JPEG's draft mode, which decodes at a half or a quarter of the size, would be faster still. It gives
-other pixels than the contract's resize of the whole picture, so it is not used.
+JPEG's draft mode, which decodes at a half or a quarter of the size, would be faster still. It
+produces other pixels than the contract's resize of the whole image, so it is not used.
 """
 
 from __future__ import annotations
@@ -14,52 +14,53 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from edgezoo.core import registry
-from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
-from edgezoo.core.protocols import Session
-from edgezoo.evaluation.checkpoint import Kept
+from edgezoo.core.protocols import RanOn, Session
+from edgezoo.evaluation.checkpoint import Checkpoint, Setup
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.images.shards import Member
 from edgezoo.inference.predict import open_artifact, predict
 from edgezoo.system.machine import usable_cores
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 BEST = 5
-# In the first column of an image that cannot be read, and of one that nothing has been done for.
+# First column of an image that cannot be read, and of one that is not ranked yet.
 UNREADABLE, OPEN = -1, -2
-# What a thread takes at once; also the batch of files that take any number.
-_CHUNK = 16
-# Copies of larger files in memory would not pay.
-_COPIED_BYTES = 100_000_000
+_CHUNK = 16  # images that a thread takes at once; also the batch of files that take any number
+_COPIED_BYTES = 100_000_000  # larger files are not opened once a thread: memory costs more
 
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """What a file says of images.
+    """How a file ranks the classes of images.
 
     Attributes:
-        top: shape (images, 5): classes, best first, filled up with -1; the whole row is -1 for an
+        top: shape (images, 5): classes, best first, padded with -1; the whole row is -1 for an
             image that cannot be read.
-        classes: how many there are.
-        place: where it ran, by the session's own word: "runtime", "device" and "ran_on".
+        classes: number of classes.
+        runtime: package and version.
+        ran_on: what the session reports that it ran on.
         resumed: images that an earlier, interrupted run had done.
-        kept: where an interrupted run would go on; None without that.
+        checkpoint: where an interrupted run would continue; None without one.
     """
 
     top: NDArray[np.int32]
     classes: int
-    place: dict[str, Any]
+    runtime: str | None
+    ran_on: RanOn
     resumed: int = 0
-    kept: Kept | None = None
+    checkpoint: Checkpoint | None = None
 
 
 def rank(
@@ -80,11 +81,11 @@ def rank(
 
     Args:
         path: an artifact.
-        find: the images, by the artifact's contract.
-        device, runtime, threads, preprocessing, labels, trust: see `inference.open_artifact`.
-        jobs: images that are worked on at a time; by default as many as use all cores.
-        resume: go on with what an interrupted run has done, and keep what is done.
-        progress: called with numbers of images that are done.
+        find: finds the images, by the artifact's contract.
+        device, runtime, threads, preprocessing, labels, trust: see `predict.open_artifact`.
+        jobs: images that are processed at a time; by default as many as use all cores.
+        resume: continue an interrupted run, and write a checkpoint.
+        progress: called with the number of images that are done.
     """
     artifact, first = open_artifact(
         path,
@@ -96,11 +97,7 @@ def rank(
         trust=trust,
     )
     opener = registry.runtime_for(artifact.path, runtime)
-    place = {
-        "runtime": opener.version(),
-        "device": first.ran_on.device,
-        "ran_on": asdict(first.ran_on),
-    }
+    version, ran_on = opener.version(), first.ran_on
     with ExitStack() as stack:
         sessions: list[Session] = [stack.enter_context(first)]
         contract = artifact.required_contract()
@@ -109,9 +106,13 @@ def rank(
         if first.copies and artifact.bytes <= _COPIED_BYTES:
             for _ in range(jobs - 1):
                 sessions.append(stack.enter_context(opener.open(artifact, device, threads)))
-        kept = Kept(_facts(artifact, contract, place, threads), images) if resume else None
-        top, resumed = _fill(images, contract, sessions, jobs, kept, progress)
-        return Ranks(top, min(first.outputs[0].shape[-1], contract.classes), place, resumed, kept)
+        checkpoint = None
+        if resume:
+            setup = Setup(artifact.sha256(), contract, version, ran_on.device, threads)
+            checkpoint = Checkpoint(setup, images)
+        top, resumed = _fill(images, contract, sessions, jobs, checkpoint, progress)
+        classes = min(first.outputs[0].shape[-1], contract.classes)
+        return Ranks(top, classes, version, ran_on, resumed, checkpoint)
 
 
 def _fill(
@@ -119,15 +120,13 @@ def _fill(
     contract: InputContract,
     sessions: list[Session],
     jobs: int,
-    kept: Kept | None,
+    checkpoint: Checkpoint | None,
     progress: Callable[[int], None],
 ) -> tuple[NDArray[np.int32], int]:
-    """Ranks of all images, and how many of them had been kept."""
-    import numpy as np
-
+    """Rank all images; return also how many of them an earlier run had ranked."""
     top = np.full((len(images), BEST), OPEN, np.int32)
-    if kept:
-        kept.recall(top)
+    if checkpoint:
+        checkpoint.restore(top)
     resumed = int((top[:, 0] != OPEN).sum())
     progress(resumed)
     spans = [
@@ -135,32 +134,19 @@ def _fill(
         for start in range(0, len(top), _CHUNK)
         if (top[start : start + _CHUNK, 0] == OPEN).any()
     ]
-    # One session for many threads: one infers while the others decode.
+    # Where threads share one session, one infers while the others decode: one thread more.
     workers = jobs if len(sessions) == jobs else jobs + 1
     try:
         for start, rows in _chunks(images, spans, contract, sessions, workers):
             top[start : start + len(rows)] = rows
-            if kept:
-                kept.keep(top)
+            if checkpoint:
+                checkpoint.save(top)
             progress(len(rows))
     except BaseException:
-        if kept:
-            kept.keep(top, now=True)
+        if checkpoint:
+            checkpoint.save(top, now=True)
         raise
     return top, resumed
-
-
-def _facts(
-    artifact: Artifact, contract: InputContract, place: dict[str, Any], threads: int
-) -> dict[str, Any]:
-    """What ranks depend on, beside the images."""
-    return {
-        "artifact": artifact.sha256(),
-        "contract": contract.to_json(),
-        "runtime": place["runtime"],
-        "device": place["device"],
-        "threads": threads,
-    }
 
 
 def _chunks(
@@ -170,7 +156,7 @@ def _chunks(
     sessions: list[Session],
     workers: int,
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """Ranks of each span, in order; no more spans are begun than the threads need."""
+    """Rank each span, in order; no more spans are started than the threads need."""
     free: SimpleQueue[Session] = SimpleQueue()
     for session in sessions:
         free.put(session)
@@ -192,8 +178,6 @@ def _chunks(
 def _rank_chunk(
     images: Sequence[Path | Member], contract: InputContract, free: SimpleQueue[Session]
 ) -> NDArray[np.int32]:
-    import numpy as np
-
     top = np.full((len(images), BEST), UNREADABLE, np.int32)
     pixels, places = [], []
     for i, image in enumerate(images):
@@ -215,9 +199,8 @@ def _rank_chunk(
 
 
 def best_classes(scores: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The five best classes, best first; of equal scores the lower index comes first, NaN last."""
-    import numpy as np
-
+    """Return the five best classes, best first: of equal scores the lower index, NaN last."""
+    # A partition is linear in the classes, and only ties of the fifth score need sorting with it.
     if len(scores) > BEST and not np.isnan(scores).any():
         least = np.partition(scores, -BEST)[-BEST]
         near = np.flatnonzero(scores >= least)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.spec import ModelSpec
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.layers import LayerReport, WeightsReport
+from edgezoo.inspection.portability import Portability
 
 # A float file that is right answers with 60 dB and more; below this something was changed.
 _CONVERSION_DB = 40.0
@@ -69,7 +69,7 @@ def find(
     analysis: Analysis,
     contract: InputContract,
     spec: ModelSpec | None,
-    overflows: dict[str, Any] | None = None,
+    overflows: Portability | None = None,
 ) -> list[Finding]:
     """All findings, those first whose cause has the largest share of the error.
 
@@ -261,7 +261,7 @@ def _too_wide(layer: LayerReport) -> Finding:
     )
 
 
-def _kernel(analysis: Analysis, overflows: dict[str, Any] | None) -> Iterator[Finding]:
+def _kernel(analysis: Analysis, overflows: Portability | None) -> Iterator[Finding]:
     # Softmax is looked up in a table: some tenths of a step are its nature.
     exact = [layer for layer in analysis.layers if layer.kind != "SOFTMAX"]
     wrong = [layer for layer in exact if (layer.kernel_steps or 0) > _KERNEL_STEPS]
@@ -277,10 +277,10 @@ def _kernel(analysis: Analysis, overflows: dict[str, Any] | None) -> Iterator[Fi
         )
 
 
-def _kernel_advice(layer: str, overflows: dict[str, Any] | None) -> str:
+def _kernel_advice(layer: str, overflows: Portability | None) -> str:
     """What to do about a kernel, by what the lint says of 16-bit overflow in that layer."""
-    lint = {} if overflows is None else {entry["name"]: entry for entry in overflows["layers"]}
-    if any(entry["can_overflow"] for entry in ([lint[layer]] if layer in lint else lint.values())):
+    lint = {} if overflows is None else {entry.name: entry for entry in overflows.layers}
+    if any(entry.can_overflow for entry in ([lint[layer]] if layer in lint else lint.values())):
         return (
             "On x86 without VNNI this is 16-bit saturation: see `edgezoo inspect`, and export with "
             "pair-safe weights as EdgeZoo does."

@@ -18,6 +18,7 @@ from edgezoo.evaluation import drop
 from edgezoo.finetuning import curve, dataset
 from edgezoo.finetuning.dataset import StoredPixels
 from edgezoo.finetuning.finetune_request import FinetuneRequest, Plan, resolve
+from edgezoo.finetuning.trainer import Trainer
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
 from edgezoo.pipeline.children import versions
@@ -67,7 +68,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
             stage / "pixels.npy",
             lambda done, total: progress("Decoding images", done / total),
         )
-        with Conversation("edgezoo.finetuning.trainer:Trainer", debug) as child:
+        with Conversation(Trainer, debug) as child:
             run = _Training(plan, child, progress)
             progress("Building the network", 0.0)
             run.open(pixels, stage)
@@ -75,7 +76,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
                 run.learn()
                 right = run.work("score", "Scoring the held-out images", always=True)["right"]
                 network = stage / plan.output.name
-                saved = child.ask("save", path=str(network))
+                saved = child.ask(Trainer.save, str(network))
         facts = _facts(run, pixels, right)
         contract = _contract(plan, pixels, saved["weights_sha256"]).to_json()
         embed_contract.embed(network, network, contract)
@@ -88,7 +89,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
 class _Training:
     """The parent's side of a training: which epoch comes next, and when it is enough."""
 
-    def __init__(self, plan: Plan, child: Conversation, progress: Progress) -> None:
+    def __init__(self, plan: Plan, child: Conversation[Trainer], progress: Progress) -> None:
         self.plan, self._child, self._progress = plan, child, progress
         self.epochs: list[dict[str, Any]] = []
         self.interrupted = False
@@ -110,16 +111,16 @@ class _Training:
             "seed": request.seed,
             "scratch": str(stage),
         }
-        self._child.ask("open", job=self.plan.job.to_json(), settings=settings)
+        self._child.ask(Trainer.open, self.plan.job.to_json(), settings)
 
     def learn(self) -> None:
         """Train both stages; leaves the best state in the child."""
         self.work("features", "Looking at all images")
         self._stage("top")
         if self.plan.request.unfreeze_blocks and not self.interrupted:
-            self.learning_parameters = self._child.ask("unfreeze")["parameters"]
+            self.learning_parameters = self._child.ask(Trainer.unfreeze)["parameters"]
             self._stage("blocks")
-        self._child.ask("restore")
+        self._child.ask(Trainer.restore)
 
     def _stage(self, stage: str) -> None:
         """Epochs until the loss on the validation images has not become smaller for a while."""
@@ -136,7 +137,7 @@ class _Training:
                 return
             self.epochs.append({"stage": stage, **told})
             waited = 0 if told["best"] else waited + 1
-            if waited == request.timeout or self.interrupted:
+            if waited == request.patience or self.interrupted:
                 return
 
     def work(self, name: str, text: str, always: bool = False, **arguments: Any) -> Any:
@@ -151,14 +152,14 @@ class _Training:
         Returns:
             What the work found; None where Ctrl-C ended it.
         """
-        total = self._child.ask("begin", work=name, **arguments)["total"]
+        total = self._child.ask(Trainer.begin, name, arguments)["total"]
         for done in range(total):
             if self.interrupted and not always:
                 if not self.epochs:
                     raise KeyboardInterrupt
                 return None
             self._progress(text, done / total)
-            result = self._child.ask("step")["result"]
+            result = self._child.ask(Trainer.step)["result"]
             if result is not None:
                 return result
         raise AssertionError(f"{name} ended without a result")

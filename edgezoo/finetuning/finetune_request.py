@@ -28,7 +28,7 @@ class FinetuneRequest:
         epochs: at the most, of the top and of the blocks each.
         learning_rate: of the top; the blocks learn at a hundredth of it.
         unfreeze_blocks: how many blocks learn after the top; 0 trains the top alone.
-        timeout: epochs without a smaller loss on the validation images, until a stage ends.
+        patience: epochs without a smaller loss on the validation images, until a stage ends.
         held_out: the share of each class to score on, or a folder of its own.
         mirror: train on mirrored pictures too.
     """
@@ -42,7 +42,7 @@ class FinetuneRequest:
     learning_rate: float = 1e-3
     unfreeze_blocks: int = 2
     batch_size: int = 32
-    timeout: int = 5
+    patience: int = 5
     held_out: float | Path = 0.2
     mirror: bool = True
     seed: int = 0
@@ -137,7 +137,7 @@ def _check_values(request: FinetuneRequest) -> None:
     for option, value, least in (
         ("epochs", request.epochs, 1),
         ("batch-size", request.batch_size, 1),
-        ("timeout", request.timeout, 1),
+        ("patience", request.patience, 1),
         ("unfreeze-blocks", request.unfreeze_blocks, 0),
         ("seed", request.seed, 0),
     ):

@@ -121,7 +121,7 @@ class Trainer:
         self._blocks = surgery.blocks_of(kept, learning)
         self._body.trainable = False
 
-    def begin(self, work: str, **arguments: Any) -> dict[str, Any]:
+    def begin(self, work: str, arguments: dict[str, Any]) -> dict[str, Any]:
         """Start "features", "epoch" of the top or the blocks, or "score" of the held-out images.
 
         Returns:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Picture = TypeVar("Picture", Path, Member, Path | Member)
 # Of a decoded picture, and of a resized one: 0.5 GB of RGB. Photographs have up to 150 million.
 MOST_PIXELS = 178_956_970
+MAX_UNREADABLE = 0.10  # share of a folder's files
 _ORIENTATION = 0x0112  # EXIF's tag
 _MAGIC = {
     b"\xff\xd8\xff": "JPEG",
@@ -39,6 +40,19 @@ _MAGIC = {
 }
 _MAGIC_BYTES = 12
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+
+
+def require_readable(unreadable: int, tried: int, folder: Path) -> None:
+    """Check that few enough image files of a folder were skipped.
+
+    Raises:
+        DataError: more than `MAX_UNREADABLE` of them could not be read.
+    """
+    if unreadable > MAX_UNREADABLE * tried:
+        raise DataError(
+            f"{unreadable} of {tried} files in {folder} are not readable images.",
+            "Up to a tenth is skipped; check the folder.",
+        )
 
 
 def load_pixels(

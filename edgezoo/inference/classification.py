@@ -1,68 +1,104 @@
-"""Names what is on a picture; runs on a device with numpy, Pillow and one runtime."""
+"""Classify image files; needs only numpy, Pillow and one runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
+from edgezoo.core.protocols import RanOn
+from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
+from edgezoo.core.typed_json import Count, optional
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, predict, require_classes
 from edgezoo.system import remote
+from edgezoo.system.remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """A class and its probability."""
+
+    index: Count
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageClasses:
+    """The most probable classes of an image.
+
+    Attributes:
+        classes: best first
+    """
+
+    image: Path
+    classes: tuple[ClassScore, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyResult:
+    """The classes of images by one file.
+
+    Attributes:
+        trained: false where the weights are random
+        ran_on: what the runtime reports that it ran on
+    """
+
+    artifact: Path
+    trained: bool
+    ran_on: RanOn
+    results: tuple[ImageClasses, ...]
+    remote: Remote | None = optional()
 
 
 def classify(
-    artifact: Path | str,
-    images: Sequence[Path | str],
+    artifact: PathLike,
+    images: OneOrMany[PathLike],
     *,
     top: int = 5,
     device: str = "cpu",
     runtime: str | None = None,
     threads: int = 1,
     preprocessing: str | None = None,
-    labels: Path | str | None = None,
+    labels: PathLike | None = None,
     trust: bool = False,
     on: str | None = None,
-) -> dict[str, Any]:
+) -> ClassifyResult:
     """Classify image files.
 
     Args:
         artifact: a .tflite, .onnx or .xml file.
         images: image files.
-        top: how many classes to name.
-        device: "cpu", "gpu" or "coral"; one that is not there is refused.
-        runtime: name of another runtime than the usual one of the format.
+        top: number of classes to return for each image.
+        device: "cpu", "gpu" or "coral"; one that is not available is refused.
+        runtime: name of a runtime to use instead of the usual one of the format.
         threads: of the runtime.
-        preprocessing, labels: for a file without a contract of EdgeZoo's.
-        trust: code in a network of Keras may run.
-        on: a device to run it on, as ssh://user@host; see `remote.device.call`.
-
-    Returns:
-        {"artifact", "trained", "ran_on", "results": [{"image", "classes": [{"index", "label",
-        "probability"}]}]}, best class first; "ran_on" is what the runtime says it ran on.
+        preprocessing, labels: for a file without a contract.
+        trust: allow a Keras model to run the code that it contains.
+        on: a device to run on, as ssh://user@host; see `remote.device.call`.
 
     Raises:
-        EdgeZooError: what stands in the way, in words.
+        RefusedError: the file produces features instead of classes.
+        UsageError, MissingError, DataError: the file cannot be run, or an image cannot be read.
     """
     if on is not None:
-        return remote.call(
+        result, place = remote.call_limited(
             on,
-            "edgezoo.system.sandbox:call_here",
-            work="edgezoo.inference.classification:classify",
-            files=["artifact"],
+            ("artifact",),
+            classify,
             artifact=Path(artifact),
-            images=[Path(image) for image in images],
+            images=paths(images),
             top=top,
             device=device,
             runtime=runtime,
             threads=threads,
             preprocessing=preprocessing,
-            labels=labels and Path(labels),
+            labels=path(labels),
             trust=trust,
         )
+        return replace(result, remote=place)
     import numpy as np
 
     opened, session = open_artifact(
@@ -78,25 +114,18 @@ def classify(
     results = []
     with session:
         require_classes(opened)
-        for image in images:
-            pixels = load_pixels(Path(image), contract.input_size, contract.resize)
+        for image in paths(images):
+            pixels = load_pixels(image, contract.input_size, contract.resize)
             scores = predict(session, contract, pixels[None])[0]
             if not np.isfinite(scores).all():
-                raise DataError(f"{artifact} gives figures that are no numbers for {image}.")
+                raise DataError(f"{artifact} produces values that are not numbers for {image}.")
             best = np.argsort(-scores, kind="stable")[: max(1, top)]
-            classes = [
-                {"index": int(i), "label": label(contract, int(i)), "probability": float(scores[i])}
-                for i in best
-            ]
-            results.append({"image": str(image), "classes": classes})
-    return {
-        "artifact": str(artifact),
-        "trained": contract.weights.trained,
-        "ran_on": asdict(session.ran_on),
-        "results": results,
-    }
+            classes = (ClassScore(int(i), label(contract, int(i)), float(scores[i])) for i in best)
+            results.append(ImageClasses(image, tuple(classes)))
+    trained = contract.weights.trained
+    return ClassifyResult(Path(artifact), trained, session.ran_on, tuple(results))
 
 
 def label(contract: InputContract, index: int) -> str:
-    """The name of a class, or its number where the file has no names."""
+    """Return the name of a class, or its number where the file has no names."""
     return contract.labels[index] if index < len(contract.labels) else f"class {index}"

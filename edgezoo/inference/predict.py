@@ -1,4 +1,4 @@
-"""From pixels through a session to probabilities, whatever types stand at the file's border."""
+"""From pixels through a session to probabilities, for any input and output type of the file."""
 
 from __future__ import annotations
 
@@ -24,19 +24,17 @@ if TYPE_CHECKING:
 def to_input(
     pixels: NDArray[np.uint8], contract: InputContract, wanted: TensorInfo
 ) -> NDArray[Any]:
-    """Pixels in the dtype, range and layout that the file takes.
+    """Convert pixels to the dtype, range and layout that the file takes.
+
+    For a file that resizes by itself, the pixels get a border, which its crop cuts off again.
 
     Args:
         pixels: RGB, shape (n, size, size, 3).
         contract: of the file.
         wanted: the file's input tensor.
 
-    Returns:
-        shape (n, size, size, 3), or (n, 3, size, size) where the contract's layout is NCHW. For a
-        file that resizes by itself, a frame stands round the pixels, which its crop cuts off again.
-
     Raises:
-        DataError: an input type for which no rule is known.
+        DataError: the input type is unknown, or an integer without quantization.
     """
     import numpy as np
 
@@ -48,8 +46,8 @@ def to_input(
             if wanted.scale is None or wanted.zero_point is None:
                 raise DataError(f"The {wanted.dtype} input {wanted.name} has no quantization.")
             limits = np.iinfo(wanted.dtype)
-            levels = np.rint(values / wanted.scale) + wanted.zero_point
-            values = np.clip(levels, limits.min, limits.max)
+            quantized = np.rint(values / wanted.scale) + wanted.zero_point
+            values = np.clip(quantized, limits.min, limits.max)
         values = values.astype(wanted.dtype)
     elif wanted.dtype == "int8":
         values = (pixels.astype(np.int16) - 128).astype(np.int8)
@@ -61,7 +59,7 @@ def to_input(
 
 
 def _framed(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
-    """Pictures on which the file's own resize has nothing to do, since their shorter side fits."""
+    """Add a border, so that the file's own resize keeps every pixel: the shorter side fits."""
     import numpy as np
 
     size = contract.input_size
@@ -71,7 +69,7 @@ def _framed(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.ui
 
 
 def dequantize(raw: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
-    """Real values of a raw output, by the tensor's own scale and zero point."""
+    """Convert a raw output to real values, by the tensor's scale and zero point."""
     import numpy as np
 
     values = raw.astype(np.float32)
@@ -83,7 +81,7 @@ def dequantize(raw: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
 def predict(
     session: Session, contract: InputContract, pixels: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Scores of each class, or features.
+    """Return the scores of each class, or features.
 
     Args:
         session: an open artifact.
@@ -91,11 +89,11 @@ def predict(
         pixels: RGB, shape (n, size, size, 3).
 
     Returns:
-        float32, shape (n, classes); a background class in front of `contract.classes` others
-        is left out. Features have the shape (n, *contract.output_shape).
+        float32, shape (n, classes), without a background class before `contract.classes` others.
+        Features have the shape (n, *contract.output_shape).
 
     Raises:
-        DataError: the file cannot be run, or gives another number of values.
+        DataError: the file cannot be run, or produces another number of values.
     """
     with interpreting(f"The file of {contract.model}"):
         batch = to_input(pixels, contract, session.inputs[0])
@@ -106,8 +104,8 @@ def predict(
         return scores[:, 1:]
     if scores.shape[1] != contract.classes:
         raise DataError(
-            f"The file of {contract.model} gives {scores.shape[1]} values, and its contract says "
-            f"{contract.classes} classes."
+            f"The file of {contract.model} produces {scores.shape[1]} values, but its contract "
+            f"has {contract.classes} classes."
         )
     return scores
 
@@ -122,18 +120,20 @@ def open_artifact(
     threads: int = 1,
     trust: bool = False,
 ) -> tuple[Artifact, Session]:
-    """Open a file; one that EdgeZoo did not make needs `preprocessing`.
+    """Open a file; a third-party file needs `preprocessing`.
 
     Args:
-        path: .tflite, .onnx, .xml, .keras, .h5 or a SavedModel's folder.
+        path: a .tflite, .onnx, .xml, .keras or .h5 file, or a SavedModel folder.
         preprocessing: "tf", "caffe", "torch" or "raw" (also "none"), for a file without a contract.
-        labels: a text file with a class name a line, for a file without a contract.
+        labels: a text file with one class name per line, for a file without a contract.
         device, threads: where to run.
-        runtime: name of another runtime than the usual one of the format.
-        trust: code in a network of Keras may run.
+        runtime: name of a runtime to use instead of the usual one of the format.
+        trust: allow a Keras model to run the code that it contains.
 
     Raises:
-        UsageError, MissingError, DataError: what stands in the way, in words.
+        UsageError: an unknown name, or preprocessing for a file that has its own.
+        MissingError: the device or the runtime is not available.
+        DataError: the file is damaged, or has no contract.
     """
     preprocessing = preprocessing_mode(preprocessing)
     registry.require_device(device)
@@ -156,10 +156,10 @@ def open_artifact(
 def require_third_party(
     artifacts: Sequence[Artifact], preprocessing: str | None, labels: Path | str | None
 ) -> None:
-    """Check that some file needs what its user says of it.
+    """Check that at least one file needs preprocessing and labels.
 
     Raises:
-        UsageError: each carries a contract, which says it already.
+        UsageError: every file contains a contract that defines them.
     """
     if any(artifact.contract is None for artifact in artifacts):
         return
@@ -172,54 +172,51 @@ def require_third_party(
         )
     if labels is not None:
         raise UsageError(
-            f"{names} {carry} own contract, which tells the labels.", "Leave --labels out."
+            f"{names} {carry} own contract, which defines the labels.", "Leave --labels out."
         )
 
 
 def require_classes(artifact: Artifact) -> None:
-    """Check that a file names classes, before anything is made of its output.
+    """Check that a file produces classes, before its output is used as such.
 
     Raises:
-        RefusedError: it gives features.
+        RefusedError: it produces features.
     """
     contract = artifact.contract
     if contract is not None and contract.output_kind == "features":
         shape = " x ".join(map(str, contract.output_shape))
         raise RefusedError(
-            f"{artifact.path} gives features ({shape}), no classes.",
-            "Take them from edgezoo.open_artifact in Python, or export the model with its top.",
+            f"{artifact.path} produces features ({shape}) instead of classes.",
+            "Read them with edgezoo.open_artifact in Python, or export the model with its top.",
         )
 
 
 def third_party_contract(
     artifact: Artifact, session: Session, preprocessing: str, labels: Path | str | None
 ) -> InputContract:
-    """What to assume of a file that EdgeZoo did not make.
+    """Return the contract to assume for a third-party file.
 
-    The size and layout come from its input tensor; 1001 outputs mean a background class in
-    front of ImageNet's 1000.
+    The size and layout come from its input tensor; 1001 outputs mean a background class before
+    ImageNet's 1000.
     """
     with interpreting(artifact.path):
         tensor, outputs = session.inputs[0], session.outputs[0].shape[-1]
     if len(tensor.shape) != 4 or 3 not in (tensor.shape[1], tensor.shape[3]):
-        raise DataError(
-            f"{artifact.path} takes shape {tensor.shape}, which is not one RGB picture."
-        )
+        raise DataError(f"{artifact.path} takes shape {tensor.shape}, which is not one RGB image.")
     if min(tensor.shape[1:]) < 1:
         raise DataError(
-            f"{artifact.path} takes pictures of any size, and which one is meant is not known.",
+            f"{artifact.path} takes images of any size, and the right size is not known.",
             "Export it first, with --input-size.",
         )
     if max(tensor.shape[1:]) > LARGEST_SIDE or not 0 < outputs <= MOST_CLASSES:
-        raise DataError(f"{artifact.path} takes {tensor.shape} and gives {outputs} values.")
-    nchw = tensor.shape[1] == 3
+        raise DataError(f"{artifact.path} takes {tensor.shape} and produces {outputs} values.")
     names = read_labels(Path(labels)) if labels is not None else ()
     classes = 1000 if outputs == 1001 else outputs
     if len(names) == outputs == classes + 1:
         names = names[1:]
     if names and len(names) != classes:
         raise DataError(
-            f"{labels} has {counted(len(names), 'label')}, and the file has {outputs} outputs."
+            f"{labels} has {counted(len(names), 'label')}, but the file has {outputs} outputs."
         )
     return InputContract(
         model=artifact.path.stem,
@@ -231,6 +228,6 @@ def third_party_contract(
         input_kind="normalized",
         input_dtype=tensor.dtype,
         output_dtype=session.outputs[0].dtype,
-        layout="NCHW" if nchw else "NHWC",
+        layout="NCHW" if tensor.shape[1] == 3 else "NHWC",
         labels=names,
     )

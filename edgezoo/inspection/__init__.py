@@ -1,1 +1,1 @@
-"""What is in a file, what this machine has, what a compiler makes of a file."""
+"""What a file contains, what this machine has, what a compiler makes of a file."""

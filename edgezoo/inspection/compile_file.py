@@ -1,19 +1,50 @@
-"""Compiles files for a target, and tells what its compiler expects of them."""
+"""Compile files for a target, and read the estimates of its compiler."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import RefusedError, ThresholdError
-from edgezoo.core.protocols import Compilation, Target
+from edgezoo.core.protocols import Compilation, Estimate, Target
+from edgezoo.core.typed_json import Count, Positive
 from edgezoo.system import sandbox
 
 TIMEOUT = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class CompileResult:
+    """A compiled file.
+
+    Attributes:
+        npu_ops: operations of the accelerator
+        estimate: by the compiler's model of the hardware, not measured; null where it has none
+        path: the compiled file
+        remarks: what stays on the CPU, and what helps
+    """
+
+    artifact: Path
+    target: str
+    npu_ops: Positive
+    cpu_ops: Count
+    estimate: Estimate | None
+    path: Path
+    bytes: int
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetEstimate(Estimate):
+    """The compiler's estimate for a file on a target."""
+
+    artifact: Path
+    target: str
+    npu_ops: Positive
+    cpu_ops: Count
 
 
 def compile_artifact(
@@ -23,7 +54,7 @@ def compile_artifact(
     output: Path | str | None = None,
     min_offload: float | None = None,
     timeout: float = TIMEOUT,
-) -> dict[str, Any]:
+) -> CompileResult:
     """Compile a file for a target.
 
     Args:
@@ -33,15 +64,11 @@ def compile_artifact(
         min_offload: the least share of operations that must run on the accelerator, 0 to 1.
         timeout: seconds that the compiler may take.
 
-    Returns:
-        {"artifact", "target", "npu_ops", "cpu_ops", "estimate", "path", "bytes", "remarks"};
-        "estimate" is the compiler's and null where it gives none.
-
     Raises:
-        UsageError: no such target.
-        RefusedError: the target has no compiler, does not take the file, or nothing maps.
+        UsageError: an unknown target.
+        RefusedError: the target has no compiler, does not take the file, or no operation maps.
         MissingError: the compiler is not installed.
-        ThresholdError: fewer operations than `min_offload` map; the file stays.
+        ThresholdError: fewer operations than `min_offload` map; the compiled file is kept.
     """
     loaded = sandbox.load_artifact(artifact)
     chosen = registry.target_for(loaded, target)
@@ -50,29 +77,24 @@ def compile_artifact(
     share = made.npu_ops / max(1, made.npu_ops + made.cpu_ops)
     if min_offload is not None and share < min_offload:
         raise ThresholdError(
-            f"Only {share:.1%} of the operations of {loaded.path} run on {chosen.name}, "
-            f"{min_offload:.1%} were asked for.",
-            f"{made.path} was made. On the CPU stay: {'; '.join(made.remarks[:3]) or 'unknown'}.",
+            f"Only {share:.1%} of the operations of {loaded.path} run on {chosen.name}, less than "
+            f"the {min_offload:.1%} of --min-offload.",
+            f"{made.path} was written. On the CPU: {'; '.join(made.remarks[:3]) or 'unknown'}.",
         )
-    return {
-        "artifact": str(artifact),
-        "target": chosen.name,
-        "npu_ops": made.npu_ops,
-        "cpu_ops": made.cpu_ops,
-        "estimate": _estimate(made),
-        "path": str(made.path),
-        "bytes": made.path.stat().st_size,
-        "remarks": list(made.remarks),
-    }
+    return CompileResult(
+        artifact=Path(artifact),
+        target=chosen.name,
+        npu_ops=made.npu_ops,
+        cpu_ops=made.cpu_ops,
+        estimate=made.estimate,
+        path=made.path,
+        bytes=made.path.stat().st_size,
+        remarks=made.remarks,
+    )
 
 
-def estimate(artifact: Path | str, target: str, timeout: float = TIMEOUT) -> dict[str, Any]:
-    """What the target's compiler expects of a file: an estimate, never a measurement.
-
-    Returns:
-        {"artifact", "target", "npu_ops", "cpu_ops", "inference_ms", "cycles", "clock_mhz",
-        "sram_kib", "dram_kib", "flash_kib", "source"}, ready to stand beside the results of a
-        measurement. What was compiled for it is thrown away.
+def estimate(artifact: Path | str, target: str, timeout: float = TIMEOUT) -> TargetEstimate:
+    """Return the compiler's estimate for a file, without keeping the compiled file.
 
     Raises:
         RefusedError: see `compile_artifact`; also where the compiler gives no estimate.
@@ -81,21 +103,22 @@ def estimate(artifact: Path | str, target: str, timeout: float = TIMEOUT) -> dic
     chosen = registry.target_for(loaded, target)
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
         made = _compiled(chosen, loaded, Path(folder), timeout)
-    facts = _estimate(made)
-    if facts is None:
+    if made.estimate is None:
         raise RefusedError(f"The compiler of {chosen.name} gives no estimate.")
-    counts = {"npu_ops": made.npu_ops, "cpu_ops": made.cpu_ops}
-    return {"artifact": str(artifact), "target": chosen.name, **counts, **facts}
+    figures = {field.name: getattr(made.estimate, field.name) for field in fields(Estimate)}
+    return TargetEstimate(
+        **figures,
+        artifact=Path(artifact),
+        target=chosen.name,
+        npu_ops=made.npu_ops,
+        cpu_ops=made.cpu_ops,
+    )
 
 
 def _compiled(target: Target, artifact: Artifact, folder: Path, timeout: float) -> Compilation:
     if target.compile is None:
         raise RefusedError(
-            f"There is nothing to compile for {target.name}: it takes files as they are exported.",
+            f"{target.name} has no compiler: it takes files as they are exported.",
             f"Export it with --target {target.name}.",
         )
     return target.compile(artifact.path, folder, timeout)
-
-
-def _estimate(made: Compilation) -> dict[str, Any] | None:
-    return asdict(made.estimate) if made.estimate else None

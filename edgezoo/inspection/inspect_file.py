@@ -1,90 +1,150 @@
-"""What is in a file, whoever made it, and where it would load and run."""
+"""What a file contains, whoever made it, and where it would load and run."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import UsageError, interpreting
-from edgezoo.core.protocols import Description, Runtime
+from edgezoo.core.protocols import Description, Placement, Runtime, TensorInfo
 from edgezoo.core.releases import release_numbers
+from edgezoo.core.typed_json import Positive, optional
 from edgezoo.inspection import portability
+from edgezoo.inspection.portability import Portability
 
-# Packages that stand beside a runtime of the same file: what they lack says nothing of it.
+# Packages that run a file together with another runtime: what one lacks does not concern the other.
 _APART = {"edgetpu-runtime"}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlacement(Placement):
+    """Where the operations of a file would run on a target.
+
+    Attributes:
+        mapped: operations that the accelerator takes
+        parameter_bytes, streamed_bytes: estimates; what does not fit on the chip is streamed
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Something that a release does not support, and the first release that does."""
+
+    what: str
+    since: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Whether a release of a runtime loads a file: null where that is not known.
+
+    Attributes:
+        needs: the oldest release
+    """
+
+    package: str
+    version: str
+    loads: bool | None
+    needs: str | None
+    lacking: tuple[Lacking, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InspectResult:
+    """What a file contains.
+
+    Attributes:
+        ops: how many of each operation
+        float_ops: operations of a quantized file that still compute in floating point
+        minimum_runtime: the oldest release that loads it, by package; of ONNX also opset and IR
+        portability: 16-bit overflow on x86 without VNNI; null for a file without 8-bit layers
+        compiled: for an accelerator: target, accelerator_ops (subgraphs); of the Edge TPU also
+            compiler, cached_bytes (parameters on the chip), streamed_bytes (at every inference)
+        target: with --target
+        runtime: with --runtime
+    """
+
+    path: Path
+    format: str
+    bytes: int
+    files: tuple[Path, ...]
+    ops: dict[str, Positive]
+    float_ops: tuple[str, ...]
+    quantized: bool
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    contract: dict[str, Any] | None
+    minimum_runtime: dict[str, str]
+    portability: Portability | None
+    compiled: dict[str, Any] | None
+    target: TargetPlacement | None = optional()
+    runtime: Loading | None = optional()
 
 
 def inspect(
     path: Path | str, *, target: str | None = None, runtime: str | None = None
-) -> dict[str, Any]:
+) -> InspectResult:
     """Look into a file.
 
     Args:
         path: the file.
-        target: a name of `registry.targets()`: tell where each operation would run.
-        runtime: a package and its release, such as "tflite-runtime==2.5": tell whether the file
-            loads there.
-
-    Returns:
-        {"path", "format", "bytes", "files", "ops", "float_ops", "quantized", "inputs", "outputs",
-        "contract", "minimum_runtime", "portability", "compiled"}, and "target" and "runtime" where
-        asked for.
+        target: a name of `registry.targets()`: also return where each operation would run.
+        runtime: a package and its release, such as "tflite-runtime==2.5": also return whether the
+            file loads there.
 
     Raises:
-        DataError: no such file, or a damaged one.
+        DataError: the file does not exist, or is damaged.
         MissingError: the package that reads the format is not installed.
         UsageError: an unknown target or runtime.
-        RefusedError: the target takes no files of this format.
+        RefusedError: the target does not take files of this format.
     """
     artifact = registry.load_artifact(path)
     with interpreting(path):
         reader = registry.runtime_for(artifact.path)
         description = reader.describe(artifact.path)
         overflows = portability.check(artifact.path)
-    facts = {
-        "path": str(path),
-        "format": artifact.format,
-        "bytes": artifact.bytes,
-        "files": [str(file) for file in artifact.files],
-        "ops": description.ops,
-        "float_ops": list(description.float_ops),
-        "quantized": description.quantized,
-        "inputs": [asdict(tensor) for tensor in description.inputs],
-        "outputs": [asdict(tensor) for tensor in description.outputs],
-        "contract": artifact.contract.to_json() if artifact.contract else None,
-        "minimum_runtime": description.minimum_runtime,
-        "portability": overflows,
-        "compiled": description.compiled,
-    }
-    if target is not None:
-        with interpreting(path):
-            facts["target"] = _placement(artifact, target)
-    if runtime is not None:
-        facts["runtime"] = _loading(description, runtime, reader)
-    return facts
+        placement = _placement(artifact, target) if target is not None else None
+    return InspectResult(
+        path=Path(path),
+        format=artifact.format,
+        bytes=artifact.bytes,
+        files=artifact.files,
+        ops=description.ops,
+        float_ops=description.float_ops,
+        quantized=description.quantized,
+        inputs=description.inputs,
+        outputs=description.outputs,
+        contract=artifact.contract.to_json() if artifact.contract else None,
+        minimum_runtime=description.minimum_runtime,
+        portability=overflows,
+        compiled=description.compiled,
+        target=placement,
+        runtime=_loading(description, runtime, reader) if runtime is not None else None,
+    )
 
 
-def _placement(artifact: Artifact, name: str) -> dict[str, Any]:
+def _placement(artifact: Artifact, name: str) -> TargetPlacement:
     target = registry.target_for(artifact, name)
-    return {"name": target.name, **asdict(target.place(artifact.path))}
+    found = target.place(artifact.path)
+    facts = {field.name: getattr(found, field.name) for field in fields(Placement)}
+    return TargetPlacement(**facts, name=target.name)
 
 
-def _loading(description: Description, words: str, reader: Runtime) -> dict[str, Any]:
-    """Whether a release of a package loads the file, and what it would lack.
-
-    "loads" is null where it is not known: an operation is in no table, or in none of this package.
-    """
-    name, _, release = (part.strip() for part in words.partition("=="))
+def _loading(description: Description, asked: str, reader: Runtime) -> Loading:
+    """Return whether a release of a package loads the file, and what it would lack."""
+    name, _, release = (part.strip() for part in asked.partition("=="))
     package = re.sub(r"[-_.]+", "-", name).lower()  # PEP 503
-    # What a build or a mend is called behind its numbers does not change what it loads.
+    # Post-releases and local builds load the same files.
     release = re.sub(r"(\.post\d+)?(\+[\w.]+)?$", "", release)
     if not package or not re.fullmatch(r"\d+(\.\d+)*", release):
         raise UsageError(
-            f"--runtime {words} is not a package with its release.",
+            f"--runtime {asked} is not a package with a release.",
             "Write it as pip does, such as --runtime tflite-runtime==2.14.0 (no ranges).",
         )
     apart = package in _APART
@@ -95,11 +155,11 @@ def _loading(description: Description, words: str, reader: Runtime) -> dict[str,
     ]
     known = sorted({name for need in description.requirements for name in need.since})
     if package not in known:
-        if not known:  # a device may run files by a package that cannot look into them
-            purpose = "Telling what a file asks of a runtime"
+        if not known:  # a device may have a runtime that cannot describe files
+            purpose = "Finding out what a file requires of a runtime"
             registry.require_packages(reader.packages, reader.extra, purpose)
         raise UsageError(
-            f"Nothing is known of {package} and this file.",
+            f"Nothing is known about {package} and this file.",
             f"Known: {', '.join(known)}." if known else "No release of any package is known.",
         )
     lacking = [need for need in needs if not need.met_by(package, release)]
@@ -109,10 +169,10 @@ def _loading(description: Description, words: str, reader: Runtime) -> dict[str,
         key=release_numbers,
         default=None,
     )
-    return {
-        "package": package,
-        "version": release,
-        "loads": None if unknown else not lacking,
-        "needs": None if unknown else oldest,
-        "lacking": [{"what": need.what, "since": need.since.get(package)} for need in lacking],
-    }
+    return Loading(
+        package,
+        release,
+        loads=None if unknown else not lacking,
+        needs=None if unknown else oldest,
+        lacking=tuple(Lacking(need.what, need.since.get(package)) for need in lacking),
+    )

@@ -112,11 +112,11 @@ class Stopwatch:
         self._infer: Callable[[], NDArray[Any]]
         self._runtime_rss = 0.0
 
-    def open(self, path: str, device: str, threads: int, cpus: list[int] | None) -> Opened:
+    def open(self, path: Path, device: str, threads: int, cpus: list[int] | None) -> Opened:
         """Load the runtime, then the file, and run it once."""
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
-        self._path = Path(path)
+        self._path = path
         runtime = registry.runtime_for(self._path)
         begun = time.perf_counter_ns()
         _load_runtime(runtime, device, threads)

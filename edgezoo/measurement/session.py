@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from edgezoo.core import registry, typed_json
+from edgezoo.core import registry
 from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
 from edgezoo.core.protocols import RanOn
 from edgezoo.core.typed_json import Positive, Range, optional, shared
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
-from edgezoo.measurement.child import Around, File, Finished, Opened
+from edgezoo.measurement.child import Around, File, Finished, Opened, Stopwatch
 from edgezoo.measurement.protocol import Block, Series, Settings
 from edgezoo.measurement.statistics import Figure, LatencyStatistics, Ratio
 from edgezoo.measurement.trust import Trust
@@ -130,26 +130,22 @@ class _Child:
 
     def __init__(self, subject: Subject, cpus: list[int] | None, debug: bool) -> None:
         self.subject = subject
-        self.talk = Conversation("edgezoo.measurement.child:Stopwatch", debug)
+        self.talk = Conversation(Stopwatch, debug, _TIMEOUT_S)
         self.opened = self._open(cpus)
 
     def _open(self, cpus: list[int] | None) -> Opened:
         path, device, threads = self.subject.path, self.subject.device, self.subject.threads
         try:
-            facts = self._ask("open", path=str(path), device=device, threads=threads, cpus=cpus)
-            return typed_json.decode(Opened, facts)
+            return self.talk.ask(Stopwatch.open, path, device, threads, cpus)
         except BaseException:
             self.talk.close()
             raise
 
     def block(self, runs: int, lead_in: int) -> Block:
-        return typed_json.decode(Block, self._ask("block", runs=runs, lead_in=lead_in))
+        return self.talk.ask(Stopwatch.block, runs, lead_in)
 
     def finish(self) -> None:
-        self.finished = typed_json.decode(Finished, self._ask("finish"))
-
-    def _ask(self, method: str, **arguments: Any) -> dict[str, Any]:
-        return self.talk.ask(method, timeout_s=_TIMEOUT_S, **arguments)
+        self.finished = self.talk.ask(Stopwatch.finish)
 
 
 def measure(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -105,34 +105,30 @@ def _with_output(filled: BuildArguments) -> BuildArguments:
 
 
 def taken_from(options: dict[str, Any]) -> BuildArguments:
-    """Take a network's arguments out of keyword arguments, as Python's users write them.
+    """Take the fields of `BuildArguments` out of the options of a command."""
+    names = {field.name for field in fields(BuildArguments)}
+    return BuildArguments.from_json(
+        {name: options.pop(name) for name in sorted(names & options.keys())}
+    )
 
-    Args:
-        options: the fields of `BuildArguments`, and `input_shape` (height, width, 3) in place of
-            `input_size`; those that are found are removed.
+
+def side(input_size: int | None, input_shape: Sequence[Any] | None) -> int | None:
+    """The input size that Python's users give as a number, or as (height, width, 3).
 
     Raises:
-        UsageError: a shape that is no square of RGB pixels, or a size that contradicts it.
+        UsageError: a shape that is not a square of RGB pixels, or a size that contradicts it.
     """
-    names = {field.name for field in fields(BuildArguments)}
-    values = {name: options.pop(name) for name in sorted(names & options.keys())}
-    shape = options.pop("input_shape", None)
-    if shape is not None:
-        size = _side(tuple(shape))
-        if values.get("input_size") not in (None, size):
-            raise UsageError(
-                f"input_shape {tuple(shape)} and input_size {values['input_size']} contradict "
-                "each other.",
-                "Give one of them.",
-            )
-        values["input_size"] = size
-    return BuildArguments.from_json(values)
-
-
-def _side(shape: tuple[Any, ...]) -> int:
+    if input_shape is None:
+        return input_size
+    shape = tuple(input_shape)
     if len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or not isinstance(shape[0], int):
         raise UsageError(
-            f"input_shape {shape} is no square of RGB pixels.", "Give it as (224, 224, 3)."
+            f"input_shape {shape} is not a square of RGB pixels.", "Give it as (224, 224, 3)."
+        )
+    if input_size not in (None, shape[0]):
+        raise UsageError(
+            f"input_shape {shape} and input_size {input_size} contradict each other.",
+            "Give one of them.",
         )
     return shape[0]
 

@@ -72,38 +72,14 @@ class BuildJob:
 
 def build(
     model: str,
-    *,
+    given: BuildArguments,
     weights: str = "imagenet",
     seed: int = 0,
     input_tensor: keras.KerasTensor | None = None,
-    **options: Any,
 ) -> keras.Model:
-    """Build a network of the zoo with its weights.
-
-    Args:
-        model: a name of the zoo, such as "mobilenet".
-        weights: "imagenet", "random" (seeded, with estimated batch-norm statistics) or a file.
-        seed: of random weights.
-        input_tensor: build on this Keras tensor, (None, size, size, 3), normalised as
-            `preprocess_input` of the family does; the model's input is then where it comes from.
-        **options: fields of `BuildArguments`, such as alpha=0.5, include_top=False, pooling="avg";
-            and `input_shape`, such as (224, 224, 3).
-
-    Returns:
-        A Keras model: float32 (n, size, size, 3), normalised as `preprocess_input` of the
-        family does, to probabilities (n, classes) or to features.
-
-    Raises:
-        UsageError, RefusedError, DataError: as `edgezoo export` reports them.
-    """
+    """Build a network of the zoo with its weights; see `edgezoo.api.build`."""
     spec = registry.model(model)
-    if input_tensor is not None and "input_shape" not in options:
-        options["input_shape"] = tuple(input_tensor.shape[1:])
-    chosen = arguments.complete(spec, arguments.taken_from(options))
-    if options:
-        name = next(iter(options))
-        known = [*BuildArguments.__slots__, "input_shape", "input_tensor", "weights", "seed"]
-        raise UsageError(f"There is no argument {name!r}.", did_you_mean(name, known))
+    chosen = arguments.complete(spec, given)
     return build_job(BuildJob(spec.name, chosen, locate(spec, chosen, weights), seed), input_tensor)
 
 
@@ -198,28 +174,19 @@ def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
     return part
 
 
-def check_output_layer(job: dict[str, Any]) -> dict[str, Any]:
-    """Look a cut up in the network without its weights; called in a child process.
-
-    Returns:
-        {}.
+def check_output_layer(job: BuildJob) -> None:
+    """Look up the output layer in the network without its weights; called in a child process.
 
     Raises:
         UsageError, RefusedError: see `_cut`.
     """
-    wanted = BuildJob.from_json(job)
-    assert wanted.arguments.output_layer is not None
-    _cut(_untrained(wanted), wanted.arguments.output_layer, wanted.spec)
-    return {}
+    assert job.arguments.output_layer is not None
+    _cut(_untrained(job), job.arguments.output_layer, job.spec)
 
 
-def examine(job: dict[str, Any]) -> dict[str, Any]:
-    """Build a network to see whether that can be done; called in a child process.
-
-    Returns:
-        {"output_shape": without the batch}.
-    """
-    return {"output_shape": list(build_job(BuildJob.from_json(job)).output_shape[1:])}
+def output_shape(job: BuildJob) -> tuple[int, ...]:
+    """Build a network and return its output shape without the batch; called in a child process."""
+    return tuple(build_job(job).output_shape[1:])
 
 
 def multiply_adds(network: keras.Model) -> int:

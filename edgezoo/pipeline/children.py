@@ -1,11 +1,11 @@
-"""What child processes do. Each function takes and gives what JSON can carry."""
+"""What child processes do; `edgezoo.system.process` calls these functions by function object."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,12 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
+from edgezoo.core.recipe import Recipe
 from edgezoo.core.spec import ModelSpec
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import predict
+from edgezoo.networks.building import BuildJob, build_job
 from edgezoo.system.staging import new_array
 
 if TYPE_CHECKING:
@@ -57,160 +59,170 @@ def versions() -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Stored images, and where the Keras network's answers to them go."""
+
+    pixels: Path
+    answers: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltSource:
+    """The Keras network that was built.
+
+    Attributes:
+        weights_sha256: hash of its weights' values.
+        output_shape: without the batch.
+    """
+
+    weights_sha256: str
+    output_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileJob:
+    """One file to write, and its name without the suffix."""
+
+    job: ExportJob
+    stem: str
+
+
 def make_source(
-    directory: str,
-    network: dict[str, Any],
-    contract: dict[str, Any],
-    intermediates: list[str],
-    questions: dict[str, str],
-) -> dict[str, Any]:
+    directory: Path,
+    network: BuildJob,
+    contract: InputContract,
+    intermediates: tuple[Intermediate, ...],
+    questions: tuple[Question, ...],
+) -> BuiltSource:
     """Build the network, note its answers, and write the intermediates that exporters start from.
 
     This is the only step that loads TensorFlow. For int8 it leaves `base.tflite` and `base.onnx`,
-    which `observe_network` and `prepare_intermediate` go on with.
-
-    Args:
-        network: a `BuildJob` as JSON.
-        questions: arrays of pixels, and where the network's answers to them go.
-
-    Returns:
-        {"weights_sha256", "output_shape": without the batch}.
+    which `observe_network` and `prepare_intermediate` continue with.
     """
-    from edgezoo.networks.building import BuildJob, build_job
-
-    job = BuildJob.from_json(network)
-    built = build_job(job)
-    source = Source(Path(directory), InputContract.from_json(contract))
-    for pixels, answers in questions.items():
-        _note_answers(built, job.spec, Path(pixels), Path(answers))
+    built = build_job(network)
+    for question in questions:
+        _note_answers(built, network.spec, question.pixels, question.answers)
     digest = values_hash(built)
     from edgezoo.exporters import _intermediates
 
-    _intermediates.write(built, source, set(intermediates))
-    return {"weights_sha256": digest, "output_shape": list(built.output_shape[1:])}
+    _intermediates.write(built, Source(directory, contract), set(intermediates))
+    return BuiltSource(digest, tuple(built.output_shape[1:]))
 
 
 def correct_fp16(
-    directory: str, contract: dict[str, Any], pictures: str, intermediates: list[str]
-) -> dict[str, Any]:
-    """Write the intermediates whose numbers are float16 ones that keep each layer's mean.
+    directory: Path, contract: InputContract, images: Path, intermediates: tuple[Intermediate, ...]
+) -> int:
+    """Write the intermediates whose values are float16 ones that keep each layer's mean.
 
     Args:
-        pictures: an array of pixels, like those that the file will see.
+        directory: of the source.
+        contract: of the source.
+        images: an array of pixels, like those that the file will see.
         intermediates: "fp16.tflite", "fp16.onnx" or both.
+
+    Returns:
+        how many layers were corrected.
     """
     import numpy as np
 
     from edgezoo.calibration import fp16
     from edgezoo.exporters import _intermediates
 
-    source = Source(Path(directory), InputContract.from_json(contract))
-    how = source.contract.normalization
-    takes_pixels = source.contract.input_kind == "pixels" and not how.uniform
+    source = Source(directory, contract)
+    how = contract.normalization
+    takes_pixels = contract.input_kind == "pixels" and not how.uniform
 
     def feed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         return pixels.astype("float32") if takes_pixels else normalize(pixels, how)
 
-    corrected = source.directory / "fp16.base.tflite"
-    pixels = np.load(pictures, mmap_mode="r")
+    corrected = directory / "fp16.base.tflite"
+    pixels = np.load(images, mmap_mode="r")
     layers = fp16.round_to_fp16(source.intermediate("base.tflite"), corrected, pixels, feed)
     _intermediates.write_fp16(source, corrected, set(intermediates))
     corrected.unlink()
-    return {"corrected_layers": layers}
+    return layers
 
 
-def observe_network(directory: str, contract: dict[str, Any], calibration: str) -> dict[str, Any]:
+def observe_network(
+    directory: Path, contract: InputContract, calibration: Path
+) -> dict[str, Any] | None:
     """Turn the base into the plain network that takes pixel - 128, and note its ranges.
 
     Returns:
-        {"stability": of the ranges, see `calibration.observation.stability_of`}.
+        stability of the ranges, see `calibration.observation.stability_of`.
     """
     from edgezoo.calibration import observation, preparation, sources
 
-    folder = Path(directory)
-    images = sources.open_images(Path(calibration))
+    images = sources.open_images(calibration)
     feed = _network_input(contract)
-    plain = folder / _PLAIN
-    preparation.write_plain(folder / "base.tflite", plain, feed)
+    plain = directory / _PLAIN
+    preparation.write_plain(directory / "base.tflite", plain, feed)
     seen = observation.observe(plain, images.array(), feed)
     if images.metadata["source"] == "synthetic":
         seen = replace(seen, ranges=observation.widen_logits(plain, seen.ranges))
-    seen.save(folder / _OBSERVATION)
+    seen.save(directory / _OBSERVATION)
     images.annotate(ranges=seen.record())
-    return {"stability": seen.stability}
+    return seen.stability
 
 
 def prepare_intermediate(
-    directory: str,
-    contract: dict[str, Any],
-    calibration: str,
+    directory: Path,
+    contract: InputContract,
+    calibration: Path,
     intermediate: Intermediate,
-    recipe: dict[str, Any],
-) -> dict[str, Any]:
-    """Make one float intermediate ready for the quantizer that starts from it."""
+    recipe: Recipe,
+) -> None:
+    """Make one intermediate ready for the quantizer that starts from it."""
     from edgezoo.calibration import observation, preparation, sources
-    from edgezoo.core.recipe import Recipe
     from edgezoo.exporters import _intermediates
 
-    folder = Path(directory)
-    source = Source(folder, InputContract.from_json(contract))
-    prepared = folder / f"{intermediate}.part"
+    source = Source(directory, contract)
+    prepared = directory / f"{intermediate}.part"
     made = preparation.prepare(
-        folder / _PLAIN,
+        directory / _PLAIN,
         prepared,
-        sources.open_images(Path(calibration)).array(),
+        sources.open_images(calibration).array(),
         _network_input(contract),
-        observation.Observation.load(folder / _OBSERVATION),
-        Recipe.from_json(recipe),
+        observation.Observation.load(directory / _OBSERVATION),
+        recipe,
     )
     _intermediates.fill(source, intermediate, prepared)
     made.save(source.preparation(intermediate))
-    return {"methods": list(made.methods), "corrected_layers": made.corrected_layers}
 
 
 def rank_layers(
-    directory: str, contract: dict[str, Any], calibration: str, recipe: dict[str, Any]
-) -> dict[str, Any]:
-    """Which layers lose most in 8 bits.
-
-    Returns:
-        {"layers": names, the most harmful first}.
-    """
+    directory: Path, contract: InputContract, calibration: Path, recipe: Recipe
+) -> tuple[str, ...]:
+    """Names of the layers that lose most in 8 bits, the most harmful first."""
     from edgezoo.calibration import observation, preparation, sensitivity, sources
-    from edgezoo.core.recipe import Recipe
 
-    folder = Path(directory)
-    pixels = sources.open_images(Path(calibration)).array()
-    seen = observation.Observation.load(folder / _OBSERVATION)
-    feed, how = _network_input(contract), Recipe.from_json(recipe)
-    rescaled = folder / "ranked.tflite"
+    pixels = sources.open_images(calibration).array()
+    seen = observation.Observation.load(directory / _OBSERVATION)
+    feed = _network_input(contract)
+    rescaled = directory / "ranked.tflite"
     # Layers lose in the network that the file is made from: its channels may be equalized.
-    ranges, _ = preparation.rescale(folder / _PLAIN, rescaled, pixels, feed, seen, how)
-    ranked = sensitivity.rank_layers(rescaled, feed(pixels[:8]), ranges, how)
+    ranges, _ = preparation.rescale(directory / _PLAIN, rescaled, pixels, feed, seen, recipe)
+    ranked = sensitivity.rank_layers(rescaled, feed(pixels[:8]), ranges, recipe)
     rescaled.unlink()
-    return {"layers": [name for name, _ in ranked]}
+    return tuple(name for name, _ in ranked)
 
 
-def _network_input(contract: dict[str, Any]) -> NetworkInput:
+def _network_input(contract: InputContract) -> NetworkInput:
     from edgezoo.calibration.observation import NetworkInput
 
-    facts = InputContract.from_json(contract)
-    return NetworkInput(facts.normalization, facts.input_kind)
+    return NetworkInput(contract.normalization, contract.input_kind)
 
 
-def predict_source(network: dict[str, Any], pixels: str, output: str) -> dict[str, Any]:
-    """The answers of the Keras network itself, for `verify` of a file made earlier.
+def predict_source(network: BuildJob, question: Question) -> str:
+    """Note the answers of the Keras network itself, for `verify` of a file made earlier.
 
-    Args:
-        network: a `BuildJob` as JSON.
-        pixels, output: an array of pixels, and where the answers go.
+    Returns:
+        hash of its weights' values.
     """
-    from edgezoo.networks.building import BuildJob, build_job
-
-    job = BuildJob.from_json(network)
-    built = build_job(job)
-    _note_answers(built, job.spec, Path(pixels), Path(output))
-    return {"weights_sha256": values_hash(built)}
+    built = build_job(network)
+    _note_answers(built, network.spec, question.pixels, question.answers)
+    return values_hash(built)
 
 
 def _note_answers(network: keras.Model, spec: ModelSpec, pixels: Path, answers: Path) -> None:
@@ -241,39 +253,38 @@ def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) ->
 
 
 def export_files(
-    directory: str, contract: dict[str, Any], jobs: list[dict[str, Any]], calibration: str | None
-) -> dict[str, Any]:
+    directory: Path, contract: InputContract, jobs: tuple[FileJob, ...], calibration: Path | None
+) -> tuple[Path, ...]:
     """Write the files of one format.
 
     Args:
         directory: where the source's intermediates are, and where the files go.
         contract: of the source.
-        jobs: [{"job": fields of an ExportJob, "stem": file name without ending}].
+        jobs: the files.
         calibration: the stored calibration images.
 
     Returns:
-        {"paths": [main file of each job]}.
+        the main file of each job.
     """
     from edgezoo.calibration import sources
 
-    source = Source(Path(directory), InputContract.from_json(contract))
-    images = sources.open_images(Path(calibration)) if calibration else None
+    source = Source(directory, contract)
+    images = sources.open_images(calibration) if calibration else None
     paths = []
     for entry in jobs:
-        job = ExportJob(**entry["job"])
-        exporter = registry.exporter(job.format)
+        exporter = registry.exporter(entry.job.format)
         try:
-            artifact = exporter.export(source, job, images, source.directory / entry["stem"])
+            artifact = exporter.export(source, entry.job, images, directory / entry.stem)
         except OSError as error:
             raise DataError(
-                f"{entry['stem']}{exporter.suffix} could not be written: {error.strerror}.",
+                f"{entry.stem}{exporter.suffix} could not be written: {error.strerror}.",
                 "Free some space or choose another folder with --output.",
             ) from error
-        paths.append(str(artifact.path))
-    return {"paths": paths}
+        paths.append(artifact.path)
+    return tuple(paths)
 
 
-def predict_files(paths: list[str], pixels: str, outputs: list[str]) -> dict[str, Any]:
+def predict_files(paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]) -> None:
     """Open written files in their own runtime and note their answers on some images."""
     import numpy as np
 
@@ -285,5 +296,4 @@ def predict_files(paths: list[str], pixels: str, outputs: list[str]) -> dict[str
         runtime = registry.runtime_for(artifact.path)
         with runtime.open(artifact, "cpu", os.cpu_count() or 1) as session:
             rows = (predict(session, contract, images[i : i + 1]) for i in range(count))
-            _write_rows(Path(output), count, rows)
-    return {}
+            _write_rows(output, count, rows)

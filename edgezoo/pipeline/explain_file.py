@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
-from edgezoo.core.protocols import ExportJob
+from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
 from edgezoo.explanation.as_json import record
@@ -23,7 +23,7 @@ from edgezoo.explanation.verdict import conclude
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import open_artifact, require_classes
 from edgezoo.inspection import portability
-from edgezoo.pipeline import explain_images
+from edgezoo.pipeline import children, explain_images
 from edgezoo.pipeline.verify_files import check_weights, common_contract, source_network
 from edgezoo.system import process, sandbox
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_STEPS = "edgezoo.pipeline.children"
 _SOURCE_SCORES, _FLOAT_SCORES = "source.npy", "float-file.npy"
 
 
@@ -53,27 +52,6 @@ class Explained:
     def contract(self) -> InputContract:
         """Of the quantized file."""
         return self.artifact.required_contract()
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` turns it back."""
-        artifact = self.artifact
-        return {
-            "path": str(artifact.path),
-            "format": artifact.format,
-            "files": [str(file) for file in artifact.files],
-            "contract": self.contract.to_json(),
-            "float_file": str(self.float_file) if self.float_file else None,
-            "float_kind": self.float_kind,
-        }
-
-    @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> Explained:
-        """Read what `to_json` wrote."""
-        files = tuple(Path(file) for file in facts["files"])
-        contract = InputContract.from_json(facts["contract"])
-        artifact = Artifact(Path(facts["path"]), facts["format"], files, contract)
-        beside = facts["float_file"]
-        return cls(artifact, Path(beside) if beside else None, facts["float_kind"])
 
 
 def explain_file(
@@ -118,40 +96,32 @@ def explain_file(
         )
     explain_images.require(images)
     files = [path, *([float_file] if float_file is not None else [])]
-    explained = Explained.from_json(
-        sandbox.call(
-            "edgezoo.pipeline.explain_file:identify",
-            files,
-            sandbox.limits_for([*map(Path, files)]),
-            debug=debug,
-            path=path,
-            float_file=float_file,
-            preprocessing=preprocessing,
-        )
-    )
+    paths = tuple(map(Path, files))
+    limited = sandbox.Sandbox(paths, sandbox.limits_for(paths), debug=debug)
+    explained = limited.call(identify, path, float_file, preprocessing)
     contract = explained.contract
     with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
         folder = Path(scratch)
         chosen = explain_images.choose(images, contract, count, seed)
         labels, why_not = explain_images.labels_of(chosen, images, contract)
-        pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
+        pixels = sources.store(chosen, contract.input_size, folder, "images").path
         if explained.float_file is None:
             _rebuild(explained, weights, folder, pixels, progress, debug)
         progress("Running the file layer by layer")
-        facts = process.call(
-            "edgezoo.pipeline.explain_file:analyse_file",
-            {
-                "path": str(path),
-                "contract": contract.to_json(),
-                "float_file": str(explained.float_file or folder / "float.tflite"),
-                "float_kind": explained.float_kind,
-                "scratch": scratch,
-                "pixels": pixels,
-                "labels": labels,
-            },
-            debug,
+        facts = (
+            process.Launcher(debug)
+            .call(
+                analyse_file,
+                Path(path),
+                contract,
+                explained.float_file or folder / "float.tflite",
+                explained.float_kind,
+                folder,
+                pixels,
+                labels,
+            )
+            .value
         )
-    facts.pop("_usage")
     return {
         "artifact": str(path),
         "format": explained.artifact.format,
@@ -166,17 +136,11 @@ def explain_file(
 
 def identify(
     path: Path | str, float_file: Path | str | None, preprocessing: str | None
-) -> dict[str, Any]:
-    """Check that the file can be explained, and find its float network: an `Explained` as JSON.
-
-    It runs in a process of its own, since the files may come from anybody.
-    """
-    return _identified(path, float_file, preprocessing).to_json()
-
-
-def _identified(
-    path: Path | str, float_file: Path | str | None, preprocessing: str | None
 ) -> Explained:
+    """Check that the file can be explained, and find its float network.
+
+    It runs in a limited process, since the files are untrusted.
+    """
     artifact = registry.load_artifact(path)
     require_classes(artifact)
     reader = registry.anatomy_reader(artifact.path)
@@ -220,7 +184,7 @@ def _rebuild(
     explained: Explained,
     weights: str | None,
     folder: Path,
-    pixels: str,
+    pixels: Path,
     progress: Callable[[str], None],
     debug: bool,
 ) -> None:
@@ -236,50 +200,37 @@ def _rebuild(
     job = ExportJob(explained.artifact.format, "float32", contract.input_kind)
     intermediates = registry.exporter(job.format).intermediates(contract, job)
     progress("Building the Keras network")
-    made = process.call(
-        f"{_STEPS}:make_source",
-        {
-            "network": source_network(contract, weights),
-            "directory": str(folder),
-            "contract": contract.to_json(),
-            "intermediates": sorted({"float.tflite", *intermediates}),
-            "questions": {pixels: str(folder / _SOURCE_SCORES)},
-        },
-        debug,
-    )
-    check_weights(contract, made)
+    launcher = process.Launcher(debug)
+    wanted: set[Intermediate] = {"float.tflite", *intermediates}
+    made = launcher.call(
+        children.make_source,
+        folder,
+        source_network(contract, weights),
+        contract,
+        tuple(sorted(wanted)),
+        (children.Question(pixels, folder / _SOURCE_SCORES),),
+    ).value
+    check_weights(contract, made.weights_sha256)
     progress("Exporting its float file")
-    (path,) = process.call(
-        f"{_STEPS}:export_files",
-        {
-            "directory": str(folder),
-            "contract": contract.to_json(),
-            "jobs": [{"job": asdict(job), "stem": "float-file"}],
-            "calibration": None,
-        },
-        debug,
-    )["paths"]
-    process.call(
-        f"{_STEPS}:predict_files",
-        {"paths": [path], "pixels": pixels, "outputs": [str(folder / _FLOAT_SCORES)]},
-        debug,
-    )
+    float_job = children.FileJob(job, "float-file")
+    exported = launcher.call(children.export_files, folder, contract, (float_job,), None).value
+    launcher.call(children.predict_files, exported, pixels, (folder / _FLOAT_SCORES,))
 
 
 def analyse_file(
-    path: str,
-    contract: dict[str, Any],
-    float_file: str,
+    path: Path,
+    contract: InputContract,
+    float_file: Path,
     float_kind: InputKind | None,
-    scratch: str,
-    pixels: str,
+    scratch: Path,
+    pixels: Path,
     labels: list[int] | None,
 ) -> dict[str, Any]:
     """What the child process of `explain_file` does.
 
     Args:
         path: the quantized file.
-        contract: of it, as JSON.
+        contract: of it.
         float_file, float_kind: see `Explained`.
         scratch: a folder, with the answers of the Keras network and its float file where these
             were made.
@@ -288,23 +239,21 @@ def analyse_file(
     """
     import numpy as np
 
-    told = InputContract.from_json(contract)
-    artifact = registry.load_artifact(path, told)
-    folder = Path(scratch)
-    reference = Reference(Path(float_file), partial(normalize, how=told.normalization))
+    artifact = registry.load_artifact(path, contract)
+    reference = Reference(float_file, partial(normalize, how=contract.normalization))
     if float_kind is not None:
-        target = folder / "centred.tflite"
-        reference = centred(Path(float_file), target, float_kind, told.normalization)
+        target = scratch / "centred.tflite"
+        reference = centred(float_file, target, float_kind, contract.normalization)
     analysis = analyse(
         artifact,
         reference,
         np.load(pixels, mmap_mode="r"),
-        _scores(folder / _SOURCE_SCORES),
-        _scores(folder / _FLOAT_SCORES),
+        _scores(scratch / _SOURCE_SCORES),
+        _scores(scratch / _FLOAT_SCORES),
         np.asarray(labels) if labels is not None else None,
     )
     overflows = portability.check(artifact.path)
-    findings = find(analysis, told, registry.models().get(told.model), overflows)
+    findings = find(analysis, contract, registry.models().get(contract.model), overflows)
     return record(analysis, findings, conclude(analysis, findings))
 
 

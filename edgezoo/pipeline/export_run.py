@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.calibration.observation import UNSTABLE
@@ -24,6 +24,8 @@ from edgezoo.system import process
 from edgezoo.system.staging import new_array
 
 Progress = Callable[[str], None]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,15 @@ class Work:
     """State of one run: the stage's files and what the steps reported."""
 
     def __init__(self, plan: Plan, stage: Path, progress: Progress, debug: bool) -> None:
-        self.plan, self.stage, self.progress, self.debug = plan, stage, progress, debug
+        self.plan, self.stage, self.progress = plan, stage, progress
         # What libraries leave when they are killed goes with the stage.
-        self._scratch = stage.resolve()
+        self._launcher = process.Launcher(debug, scratch=stage.resolve())
         self.calibration: sources.StoredImages | None = None
         self.means: Path | None = None
         self.verification: Path | None = None
         self.labelled: LabelledPixels | None = None
-        self.paths: dict[str, list[Path]] = {}
-        self.usage: dict[str, dict[str, float]] = {}
+        self.paths: dict[str, tuple[Path, ...]] = {}
+        self.usage: dict[str, process.Usage] = {}
         self.unreadable = 0
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
         self.contract = _contract(plan)
@@ -132,22 +134,19 @@ class Work:
         """Build, trace, freeze and convert in the one process that loads TensorFlow."""
         self.progress("Building, tracing and freezing the network")
         plan = self.plan
-        facts = self._call(
-            "make_source",
-            directory=str(self.stage),
-            network=plan.network.to_json(),
-            contract=self.contract.to_json(),
-            intermediates=sorted(self._intermediates()),
-            questions={
-                str(pixels): str(answers_to(pixels))
-                for pixels in (self.verification, self.labelled and self.labelled.pixels)
-                if pixels
-            },
+        stored = (self.verification, self.labelled and self.labelled.pixels)
+        made = self._call(
+            children.make_source,
+            self.stage,
+            plan.network,
+            self.contract,
+            tuple(sorted(self._intermediates())),
+            tuple(children.Question(pixels, answers_to(pixels)) for pixels in stored if pixels),
         )
-        self.contract = self.contract.for_file(output_shape=tuple(facts["output_shape"]))
+        self.contract = self.contract.for_file(output_shape=made.output_shape)
         if plan.weights.source == "random":
             record = WeightsRecord(
-                "random", facts["weights_sha256"], seed=plan.request.seed, trained=False
+                "random", made.weights_sha256, seed=plan.request.seed, trained=False
             )
             self.contract = self.contract.for_file(weights=record)
 
@@ -159,44 +158,30 @@ class Work:
         return intermediates
 
     def correct_fp16(self) -> None:
-        """Let biases make up for weights in float16, where a job has such."""
-        intermediates = sorted(
-            intermediate
-            for intermediate in self._intermediates()
-            if intermediate.startswith("fp16.")
-        )
-        if intermediates:
-            self.progress("Choosing float16 numbers")
-            self._call(
-                "correct_fp16",
-                directory=str(self.stage),
-                intermediates=intermediates,
-                contract=self.contract.to_json(),
-                pictures=str(self.means),
-            )
+        """Let biases compensate for weights in float16, where a job has such."""
+        wanted = tuple(sorted(x for x in self._intermediates() if x.startswith("fp16.")))
+        if wanted and self.means is not None:
+            self.progress("Choosing float16 values")
+            self._call(children.correct_fp16, self.stage, self.contract, self.means, wanted)
 
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""
         self.progress("Observing ranges, choosing roundings, correcting biases")
-        self._judge(self._call("observe_network", **self._calibrated())["stability"])
-        intermediates = sorted(
-            intermediate
-            for intermediate in self._intermediates()
-            if intermediate.startswith("prepared.")
-        )
-        calls = [
-            (
-                _step("prepare_intermediate"),
-                {
-                    **self._calibrated(),
-                    "intermediate": intermediate,
-                    "recipe": asdict(self._recipe(intermediate)),
-                },
+        images = self._calibration_images()
+        self._judge(self._call(children.observe_network, self.stage, self.contract, images))
+        wanted = sorted(x for x in self._intermediates() if x.startswith("prepared."))
+        jobs = [
+            process.job(
+                children.prepare_intermediate,
+                self.stage,
+                self.contract,
+                images,
+                intermediate,
+                self._recipe(intermediate),
             )
-            for intermediate in intermediates
+            for intermediate in wanted
         ]
-        for _ in self._call_many(calls, [*intermediates], "prepare"):
-            pass
+        self._call_many(jobs, [*wanted], "prepare")
 
     def _judge(self, stability: dict[str, Any] | None) -> None:
         """Warn where the ranges depend on which images were taken."""
@@ -221,47 +206,36 @@ class Work:
             (e, j) for e, j in self.plan.jobs if j.format == name and j.precision == "int8"
         )
         (intermediate,) = exporter.intermediates(self.contract, job)
+        images, recipe = self._calibration_images(), self._recipe(intermediate, float_layers)
         self._call(
-            "prepare_intermediate",
-            **self._calibrated(),
-            intermediate=intermediate,
-            recipe=asdict(self._recipe(intermediate, float_layers)),
+            children.prepare_intermediate, self.stage, self.contract, images, intermediate, recipe
         )
-        entry = {"job": asdict(job), "stem": self.plan.file_stem(job)}
-        self._call("export_files", **self._calibrated(), jobs=[entry])
+        entry = children.FileJob(job, self.plan.file_stem(job))
+        self._call(children.export_files, self.stage, self.contract, (entry,), images)
 
-    def ranking(self) -> list[str]:
+    def ranking(self) -> tuple[str, ...]:
         """Layers, those that lose most in 8 bits first."""
-        recipe = asdict(self._recipe("prepared.tflite"))
-        layers: list[str] = self._call("rank_layers", **self._calibrated(), recipe=recipe)["layers"]
-        return layers
+        images, recipe = self._calibration_images(), self._recipe("prepared.tflite")
+        return self._call(children.rank_layers, self.stage, self.contract, images, recipe)
 
-    def _calibrated(self) -> dict[str, Any]:
-        """What steps that need calibration images take."""
+    def _calibration_images(self) -> Path:
         assert self.calibration is not None
-        return {
-            "directory": str(self.stage),
-            "contract": self.contract.to_json(),
-            "calibration": str(self.calibration.path),
-        }
+        return self.calibration.path
 
     def export_files(self) -> None:
         """Each format in a process of its own, as many at once as there are cores."""
-        groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        groups: dict[str, list[children.FileJob]] = defaultdict(list)
         for _, job in self.plan.jobs:
-            entry = {"job": asdict(job), "stem": self.plan.file_stem(job)}
-            groups[job.format].append(entry)
+            groups[job.format].append(children.FileJob(job, self.plan.file_stem(job)))
         self.progress(f"Writing {', '.join(groups)}")
-        payload = {
-            "directory": str(self.stage),
-            "contract": self.contract.to_json(),
-            "calibration": str(self.calibration.path) if self.calibration else None,
-        }
-        calls = [(_step("export_files"), {**payload, "jobs": jobs}) for jobs in groups.values()]
-        for name, facts in self._call_many(calls, list(groups), "export"):
-            self.paths[name] = [Path(path) for path in facts["paths"]]
+        images = self.calibration.path if self.calibration else None
+        jobs = [
+            process.job(children.export_files, self.stage, self.contract, tuple(group), images)
+            for group in groups.values()
+        ]
+        self.paths |= self._call_many(jobs, list(groups), "export")
 
-    def answers(self, paths: dict[str, list[Path]], pixels: Path) -> dict[Path, Path]:
+    def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
         """Run files in their own runtimes; where the answers of each are.
 
         Args:
@@ -273,44 +247,33 @@ class Work:
             for group in paths.values()
             for path in group
         }
-        calls = [
-            (
-                _step("predict_files"),
-                {
-                    "paths": [str(p) for p in group],
-                    "pixels": str(pixels),
-                    "outputs": [str(outputs[p]) for p in group],
-                },
+        jobs = [
+            process.job(
+                children.predict_files, tuple(group), pixels, tuple(outputs[p] for p in group)
             )
             for group in paths.values()
         ]
-        for _ in self._call_many(calls, list(paths), "verify"):
-            pass
+        self._call_many(jobs, list(paths), "verify")
         return outputs
 
-    def _call(self, function: str, **payload: Any) -> dict[str, Any]:
-        facts = process.call(_step(function), payload, self.debug, scratch=self._scratch)
-        self.usage[function] = facts.pop("_usage")
-        return facts
+    def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        answer = self._launcher.call(function, *args, **kwargs)
+        self.usage[function.__name__] = answer.usage
+        return answer.value
 
     def _call_many(
-        self, calls: list[tuple[str, dict[str, Any]]], names: list[str], prefix: str
-    ) -> list[tuple[str, dict[str, Any]]]:
-        answers = []
-        workers = min(2, os.cpu_count() or 1)
-        for index, facts in process.call_many(calls, workers, self.debug, self._scratch):
-            self.usage[f"{prefix}_{names[index]}"] = facts.pop("_usage")
-            answers.append((names[index], facts))
-        return sorted(answers, key=lambda answer: names.index(answer[0]))
+        self, jobs: Sequence[process.Job[T]], names: list[str], prefix: str
+    ) -> dict[str, T]:
+        answers: dict[str, T] = {}
+        for index, answer in self._launcher.run_many(jobs, min(2, os.cpu_count() or 1)):
+            self.usage[f"{prefix}_{names[index]}"] = answer.usage
+            answers[names[index]] = answer.value
+        return {name: answers[name] for name in names}
 
 
 def answers_to(pixels: Path) -> Path:
     """Where the Keras network's answers to stored images are."""
     return pixels.with_name(f"keras.{pixels.name}")
-
-
-def _step(function: str) -> str:
-    return f"edgezoo.pipeline.children:{function}"
 
 
 def _contract(plan: Plan) -> InputContract:

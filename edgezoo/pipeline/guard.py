@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from edgezoo.core.errors import counted
 from edgezoo.evaluation.drop import EQUAL_WITHIN, Drop, images_to_prove, judge
@@ -34,14 +33,71 @@ class Try:
     outcome: Drop
     confidence: float
 
-    def to_json(self) -> dict[str, Any]:
+    def record(self) -> TryRecord:
         """For the manifest."""
-        return {
-            "float_layers": self.float_layers,
-            "drop": self.outcome.drop,
-            "drop_bound": self.outcome.high,
-            "confidence": self.confidence,
-        }
+        return TryRecord(
+            self.float_layers, 100 * self.outcome.drop, 100 * self.outcome.high, self.confidence
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TryRecord:
+    """One file that the guard measured.
+
+    Attributes:
+        float_layers: how many layers it computes in float.
+        drop_points: top-1 lost against the float network, percentage points.
+        drop_bound_points: the one-sided upper bound of the drop at `confidence`.
+        confidence: of this one bound, so that all together hold.
+    """
+
+    float_layers: int
+    drop_points: float
+    drop_bound_points: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRecord:
+    """What the accuracy guard measured and did for one file.
+
+    Attributes:
+        max_drop_points: the limit, percentage points of top-1.
+        met: whether the limit is proved to hold.
+        confidence: of the whole proof.
+        bound_confidence: of the bound of the file that was kept.
+        images: labelled images that it was measured on.
+        reference_top1: of the float network on them.
+        top1: of the file.
+        drop_points: top-1 lost against the float network, percentage points.
+        drop_bound_points: the one-sided upper bound of the drop.
+        float_layers: layers that the file computes in float.
+        layers: layers that could stay in float; null where none had to be looked for.
+        tries: every file that was measured.
+    """
+
+    max_drop_points: float
+    met: bool
+    confidence: float
+    bound_confidence: float
+    images: int
+    reference_top1: float
+    top1: float
+    drop_points: float
+    drop_bound_points: float
+    float_layers: tuple[str, ...]
+    layers: int | None
+    tries: tuple[TryRecord, ...]
+
+    def line(self, file: str) -> str:
+        """One line for people."""
+        kept = len(self.float_layers)
+        layers = f"{kept} of {self.layers} layers" if self.layers else "no layer"
+        return (
+            f"{file}: {_seen(self.drop_points)}, proved to be below {self.drop_bound_points:.2f} "
+            f"({100 * self.confidence:.0f} % confidence, {counted(self.images, 'image')}, "
+            f"float top-1 {100 * self.reference_top1:.1f} %); {layers} in float."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +105,7 @@ class Guarded:
     """What the guard did for one file.
 
     Attributes:
-        max_drop: the limit, in percentage points.
+        max_drop_points: the limit, in percentage points.
         kept: the file that was kept.
         float_layers: what the kept file computes in float.
         layers: layers that could stay in float; None where none had to be looked for.
@@ -59,7 +115,7 @@ class Guarded:
     """
 
     file: str
-    max_drop: float
+    max_drop_points: float
     kept: Try
     float_layers: tuple[str, ...]
     layers: int | None
@@ -70,7 +126,7 @@ class Guarded:
     @property
     def met(self) -> bool:
         """Whether the bound holds."""
-        return _holds(self.kept, self.max_drop)
+        return _holds(self.kept, self.max_drop_points)
 
     @property
     def failure(self) -> str | None:
@@ -81,9 +137,9 @@ class Guarded:
         text = (
             f"the drop is proved only to be below {outcome.high * 100:.2f} points with "
             f"{100 * CONFIDENCE:.0f} % confidence on {counted(outcome.images, 'image')}, above "
-            f"--max-drop {self.max_drop:g} ({_seen(outcome.drop)})"
+            f"--max-drop {self.max_drop_points:g} ({_seen(100 * outcome.drop)})"
         )
-        needed = images_to_prove(outcome, self.max_drop / 100, self.kept.confidence)
+        needed = images_to_prove(outcome, self.max_drop_points / 100, self.kept.confidence)
         if needed is not None:
             text += f"; about {_rounded(needed)} such images would prove it"
         if self.only_int8 is not None:
@@ -108,39 +164,28 @@ class Guarded:
             )
         return found
 
-    def to_json(self) -> dict[str, Any]:
+    def record(self) -> GuardRecord:
         """For the manifest and `export --json`."""
         outcome = self.kept.outcome
-        return {
-            "max_drop": self.max_drop,
-            "met": self.met,
-            "confidence": CONFIDENCE,
-            "bound_confidence": self.kept.confidence,
-            "images": outcome.images,
-            "reference_top1": self.reference_top1,
-            "top1": self.reference_top1 - outcome.drop,
-            "drop": outcome.drop,
-            "drop_bound": outcome.high,
-            "float_layers": list(self.float_layers),
-            "layers": self.layers,
-            "tries": [attempt.to_json() for attempt in self.tries],
-        }
+        return GuardRecord(
+            self.max_drop_points,
+            self.met,
+            CONFIDENCE,
+            self.kept.confidence,
+            outcome.images,
+            self.reference_top1,
+            self.reference_top1 - outcome.drop,
+            100 * outcome.drop,
+            100 * outcome.high,
+            self.float_layers,
+            self.layers,
+            tuple(attempt.record() for attempt in self.tries),
+        )
 
 
-def line(file: str, facts: dict[str, Any]) -> str:
-    """What `Guarded.to_json` says, for people."""
-    kept = len(facts["float_layers"])
-    layers = f"{kept} of {facts['layers']} layers" if facts["layers"] else "no layer"
-    return (
-        f"{file}: {_seen(facts['drop'])}, proved to be below {facts['drop_bound'] * 100:.2f} "
-        f"({100 * facts['confidence']:.0f} % confidence, {counted(facts['images'], 'image')}, "
-        f"float top-1 {100 * facts['reference_top1']:.1f} %); {layers} in float."
-    )
-
-
-def _seen(drop: float) -> str:
-    """A drop that was seen, or a gain."""
-    return f"{'gain' if drop < 0 else 'drop'} seen {abs(drop) * 100:.2f} points"
+def _seen(points: float) -> str:
+    """A drop that was measured, or a gain."""
+    return f"{'gain' if points < 0 else 'drop'} seen {abs(points):.2f} points"
 
 
 def _rounded(count: int) -> int:
@@ -150,7 +195,7 @@ def _rounded(count: int) -> int:
 
 def keep_within(
     name: str,
-    max_drop: float,
+    max_drop_points: float,
     reference_top1: float,
     first: Drop,
     ranking: Callable[[], Sequence[str]],
@@ -163,7 +208,7 @@ def keep_within(
 
     Args:
         name: of the file.
-        max_drop: limit of the upper bound of the drop, in percentage points.
+        max_drop_points: limit of the upper bound of the drop, in percentage points.
         reference_top1: accuracy of the float network on the same images.
         first: of the file without float layers, which is there.
         ranking: layers, the most harmful first; asked for only where it is needed.
@@ -172,24 +217,24 @@ def keep_within(
     """
     if only_int8 is not None:
         alone = _tried(0, first, CONFIDENCE)
-        return Guarded(name, max_drop, alone, (), None, (alone,), reference_top1, only_int8)
+        return Guarded(name, max_drop_points, alone, (), None, (alone,), reference_top1, only_int8)
     half = (1 - CONFIDENCE) / 2
     tries = {0: _tried(0, first, 1 - half)}
-    order = [] if _holds(tries[0], max_drop) else list(ranking())
+    order = [] if _holds(tries[0], max_drop_points) else list(ranking())
     confidence = 1 - half / max(1, most_tries(len(order)))
 
     def measured(count: int) -> Try:
         return _tried(count, attempt(tuple(order[:count])), confidence)
 
-    made = best = _search(tries, len(order), max_drop, measured)
-    if not _holds(tries[best], max_drop):
+    made = best = _search(tries, len(order), max_drop_points, measured)
+    if not _holds(tries[best], max_drop_points):
         # By bounds of one confidence: the first file's own is the narrowest.
         best = min(tries, key=lambda n: (tries[n].outcome.at(confidence).high, n))
     if best != made:
         attempt(tuple(order[:best]))
     return Guarded(
         name,
-        max_drop,
+        max_drop_points,
         tries[best],
         tuple(order[:best]),
         len(order) or None,
@@ -214,17 +259,17 @@ def most_tries(layers: int) -> int:
 
 
 def _search(
-    tries: dict[int, Try], layers: int, max_drop: float, measured: Callable[[int], Try]
+    tries: dict[int, Try], layers: int, max_drop_points: float, measured: Callable[[int], Try]
 ) -> int:
     """Find the least number of float layers that holds; the number that was made last."""
-    if _holds(tries[0], max_drop) or not layers:
+    if _holds(tries[0], max_drop_points) or not layers:
         return 0
     made = 0
 
     def holds(count: int) -> bool:
         nonlocal made
         tries[count], made = measured(count), count
-        return _holds(tries[count], max_drop)
+        return _holds(tries[count], max_drop_points)
 
     count = _least(layers, holds)
     if made != count:
@@ -250,5 +295,5 @@ def _tried(count: int, outcome: Drop, confidence: float) -> Try:
     return Try(count, outcome.at(2 * confidence - 1), confidence)
 
 
-def _holds(attempt: Try, max_drop: float) -> bool:
-    return attempt.outcome.high * 100 <= max_drop
+def _holds(attempt: Try, max_drop_points: float) -> bool:
+    return attempt.outcome.high * 100 <= max_drop_points

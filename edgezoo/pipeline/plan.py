@@ -6,8 +6,7 @@ Everything that a user can get wrong is said here, within a second.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgezoo.calibration.fp16 import PICTURES
@@ -16,8 +15,6 @@ from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.core.labels import read_labels
 from edgezoo.core.protocols import Exporter, ExportJob
-from edgezoo.core.recipe import Effort
-from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
@@ -29,51 +26,11 @@ from edgezoo.core.spec import (
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.images import imagenet_classes
 from edgezoo.images.labelled import image_files
-from edgezoo.networks import arguments, user_models
+from edgezoo.networks import arguments, building, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
-from edgezoo.pipeline.check_options import check_words
-from edgezoo.pipeline.for_target import completed
+from edgezoo.pipeline.request import ExportRequest, check_words, completed
 from edgezoo.system import process
-
-DEFAULT_CALIBRATION_COUNT = 200
-DEFAULT_VERIFY_COUNT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ExportRequest:
-    """What a user asks for, in the words of `edgezoo export`.
-
-    `precisions` that are left open become float32, or what `target` wants. `cache` lets the same
-    request be answered with the files that it gave before.
-    """
-
-    model: str
-    arguments: BuildArguments = field(default_factory=BuildArguments)
-    formats: tuple[str, ...] = ("all",)
-    precisions: tuple[str, ...] | None = None
-    weights: str = "imagenet"
-    seed: int = 0
-    calibration: str = "synthetic"
-    calibration_count: int = DEFAULT_CALIBRATION_COUNT
-    effort: Effort = "default"
-    granularity: Granularity = "per-channel"
-    input_kind: str = "pixels"
-    input_layout: str = "nhwc"
-    io: str | None = None
-    output: Path = field(default_factory=lambda: Path("exported"))
-    verify: bool = True
-    verify_count: int = DEFAULT_VERIFY_COUNT
-    min_agreement: float | None = None
-    max_drop: float | None = None
-    images: Path | None = None
-    ground_truth: Path | None = None
-    target: str | None = None
-    preprocessing: str | None = None
-    labels: Path | None = None
-    trust: bool = False
-    embed_resize: bool = False
-    cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +126,7 @@ def resolve(request: ExportRequest) -> Plan:
     if chosen.output_layer is not None:
         registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
         fresh = BuildJob(spec.name, chosen, LocatedWeights("random", None, None))
-        process.call("edgezoo.networks.building:check_output_layer", {"job": fresh.to_json()})
+        process.call(building.check_output_layer, fresh)
     weights = locate(spec, chosen, request.weights)
     network = BuildJob(spec.name, chosen, weights, request.seed, labels=labels)
     return Plan(request, network, jobs, skipped)
@@ -227,10 +184,10 @@ def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
     if chosen.classes is not None:
         return network
     registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
-    answer = process.call("edgezoo.networks.building:examine", {"job": network.to_json()})
+    shape = process.call(building.output_shape, network)
     if chosen.output_kind == "features":
         return network
-    classes = answer["output_shape"][-1]
+    classes = shape[-1]
     user_models.check_labels(network.labels, classes, request.labels or request.model)
     return replace(network, arguments=replace(chosen, classes=classes))
 
@@ -241,7 +198,7 @@ def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
         return
     for option, value in (
         ("--min-agreement", request.min_agreement),
-        ("--max-drop", request.max_drop),
+        ("--max-drop", request.max_drop_points),
         ("--labels", request.labels),
     ):
         if value is not None:

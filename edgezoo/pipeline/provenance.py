@@ -26,7 +26,8 @@ from edgezoo.images.labelled import wanted_files
 from edgezoo.images.preprocessing import find_images
 from edgezoo.networks import user_models
 from edgezoo.pipeline.children import versions
-from edgezoo.pipeline.plan import ExportRequest, Plan
+from edgezoo.pipeline.plan import Plan
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system import hardware
 from edgezoo.system.machine import commit
 

@@ -13,7 +13,8 @@ from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
-from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
+from edgezoo.pipeline.plan import Plan, resolve
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.pipeline.run import execute
 from edgezoo.results import manifest as manifests
 

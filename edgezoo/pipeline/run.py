@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, ThresholdError, counted
 from edgezoo.evaluation.agreement import Comparison, compare
@@ -15,7 +15,8 @@ from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
 from edgezoo.pipeline import export_cache, provenance
 from edgezoo.pipeline.export_run import Progress, Work, answers_to
 from edgezoo.pipeline.guard import Guarded, keep_within
-from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
+from edgezoo.pipeline.plan import Plan, resolve
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.results.manifest import SUFFIX, publish_with_manifest
 from edgezoo.system.staging import staging
 
@@ -108,7 +109,7 @@ def _make(work: Work) -> dict[str, Any]:
     if plan.needs_calibration:
         work.prepare()
     work.export_files()
-    limit = plan.request.max_drop
+    limit = plan.request.max_drop_points
     guarded = _guard(work, limit) if limit is not None else []
     comparisons = _verify(work) if plan.request.verify else {}
     return _described(work, comparisons, guarded)
@@ -131,7 +132,7 @@ def _verify(work: Work) -> dict[Path, Comparison]:
     return found
 
 
-def _guard(work: Work, max_drop: float) -> list[Guarded]:
+def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
     """Hold the drop of each int8 file's top-1 under a limit, on labelled images."""
     import numpy as np
 
@@ -163,7 +164,9 @@ def _guard(work: Work, max_drop: float) -> list[Guarded]:
         work.progress(f"{name}: measuring the drop on {len(right)} images")
         first, top1 = measure(name, path), float(right.mean())
         found.append(
-            keep_within(path.name, max_drop, top1, first, ranking, attempt, _only_int8(work.plan))
+            keep_within(
+                path.name, max_drop_points, top1, first, ranking, attempt, _only_int8(work.plan)
+            )
         )
     return found
 
@@ -232,7 +235,7 @@ def _described(
             "request": provenance.portable(request),
         }
         if path.name in by_name:
-            entry["guard"] = by_name[path.name].to_json()
+            entry["guard"] = typed_json.encode(by_name[path.name].record())
         if comparison is not None:
             failures += [f"{path.name}: {text}" for text in comparison.failures]
             work.warnings += [f"{path.name}: {text}" for text in comparison.warnings]
@@ -266,7 +269,7 @@ def _facts(work: Work) -> dict[str, Any]:
         "versions": maker["packages"],
         "platform": maker["platform"],
         "reproducible_within": provenance.limits(request, weights),
-        "usage": work.usage,
+        "usage": typed_json.encode(work.usage),
     }
 
 
@@ -279,7 +282,7 @@ def _evidence(comparison: Comparison | None, plan: Plan) -> dict[str, Any]:
     if comparison is None:
         return {"verdict": "skipped", "reason": "--no-verify"}
     source = provenance.portable(plan.request)["calibration"]
-    return {**comparison.to_json(), "reference": "keras", "source": source}
+    return {**typed_json.encode(comparison), "reference": "keras", "source": source}
 
 
 def _relative(entry: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from edgezoo.calibration import sources
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.spec import BuildArguments
@@ -18,9 +18,8 @@ from edgezoo.evaluation.agreement import agreement_top1, compare, smallest_cosin
 from edgezoo.networks import user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
+from edgezoo.pipeline import children
 from edgezoo.system import process, sandbox
-
-_STEPS = "edgezoo.pipeline.children"
 
 
 def verify_files(
@@ -66,37 +65,34 @@ def verify_files(
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
         chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
-        pixels = str(sources.store(chosen, contract.input_size, folder, "images").path)
+        pixels = sources.store(chosen, contract.input_size, folder, "images").path
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
-        calls: list[tuple[str, dict[str, Any]]] = [
-            (
-                f"{_STEPS}:predict_source",
-                {"network": network, "output": str(reference_path), "pixels": pixels},
-            )
+        question = children.Question(pixels, reference_path)
+        jobs: list[process.Job[str | None]] = [
+            process.job(children.predict_source, network, question),
+            *(
+                process.job(children.predict_files, (artifact.path,), pixels, (output,))
+                for artifact, output in zip(loaded, outputs, strict=True)
+            ),
         ]
-        calls += [
-            (
-                f"{_STEPS}:predict_files",
-                {"paths": [str(a.path)], "pixels": pixels, "outputs": [str(output)]},
-            )
-            for a, output in zip(loaded, outputs, strict=True)
-        ]
-        answers = dict(process.call_many(calls, 2, debug))
-        check_weights(contract, answers[0])
+        answers = dict(process.Launcher(debug).run_many(jobs, 2))
+        check_weights(contract, answers[0].value)
         reference = np.load(reference_path, mmap_mode="r")
         scores = [np.load(output, mmap_mode="r") for output in outputs]
     results = [
         {
             "artifact": str(artifact.path),
-            **compare(
-                reference,
-                got,
-                artifact.required_contract().precision,
-                min_agreement,
-                contract.output_kind,
-            ).to_json(),
+            **typed_json.encode(
+                compare(
+                    reference,
+                    got,
+                    artifact.required_contract().precision,
+                    min_agreement,
+                    contract.output_kind,
+                )
+            ),
         }
         for artifact, got in zip(loaded, scores, strict=True)
     ]
@@ -139,7 +135,7 @@ def common_contract(loaded: list[Artifact]) -> InputContract:
     return first
 
 
-def source_network(contract: InputContract, weights: str | None) -> dict[str, Any]:
+def source_network(contract: InputContract, weights: str | None) -> BuildJob:
     """Find the source's weights again and name the network for the step that builds it.
 
     Raises:
@@ -147,7 +143,7 @@ def source_network(contract: InputContract, weights: str | None) -> dict[str, An
     """
     record = contract.weights
     if record.source == user_models.SOURCE:
-        return _own_network(contract, weights)
+        return _user_network(contract, weights)
     spec = registry.model(contract.model)
     if record.source == "file" and weights is None:
         raise DataError(
@@ -161,10 +157,10 @@ def source_network(contract: InputContract, weights: str | None) -> dict[str, An
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return BuildJob(spec.name, contract.arguments, located, record.seed or 0).to_json()
+    return BuildJob(spec.name, contract.arguments, located, record.seed or 0)
 
 
-def _own_network(contract: InputContract, path: str | None) -> dict[str, Any]:
+def _user_network(contract: InputContract, path: str | None) -> BuildJob:
     """The same for files that came from a user's network."""
     record, wanted = contract.weights, contract.arguments
     if path is None:
@@ -179,17 +175,17 @@ def _own_network(contract: InputContract, path: str | None) -> dict[str, Any]:
             f"(SHA-256 {record.sha256[:12]}… was recorded).",
             "Give the right one with --weights FILE.",
         )
-    return BuildJob(contract.model, wanted, found.weights, own=found.own).to_json()
+    return BuildJob(contract.model, wanted, found.weights, own=found.own)
 
 
-def check_weights(contract: InputContract, answer: dict[str, Any]) -> None:
+def check_weights(contract: InputContract, weights_sha256: str | None) -> None:
     """Compare random weights that were made again with those that the contract names.
 
     Raises:
         DataError: they are others.
     """
     record = contract.weights
-    if record.source == "random" and record.sha256 != answer["weights_sha256"]:
+    if record.source == "random" and record.sha256 != weights_sha256:
         raise DataError(
             "The random weights could not be made again: another version of Keras or numpy, or "
             "another kind of CPU, gives other ones.",

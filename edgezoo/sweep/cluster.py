@@ -21,6 +21,7 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError, UsageError
 from edgezoo.evaluation import accuracy
+from edgezoo.evaluation.accuracy import Accuracy
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images.labelled import finder
 from edgezoo.images.shards import Member
@@ -243,7 +244,7 @@ class _Cluster:
 
     def _evaluate(
         self, request: SweepRequest, files: Sequence[Path], reference: Path | None
-    ) -> Sequence[Any]:
+    ) -> Sequence[Accuracy]:
         images = _absolute(request).images
         assert images is not None
         find = finder(images, request.ground_truth, request.limit)
@@ -260,13 +261,12 @@ class _Cluster:
             return self._joined([self._result(future) for future in begun[Path(path)]])
 
         try:
-            facts = accuracy.assess(files, find, ranker, reference, ranker)
+            result = accuracy.assess(files, find, ranker, reference, ranker)
         except BaseException:
             # The rest of a file that kills workers would take the next file's tasks along.
             self._client.cancel([future for shards in begun.values() for future in shards])
             raise
-        entries: list[dict[str, Any]] = facts["results"]
-        return entries
+        return result.results
 
     def _shards(self, path: Path, images: Sequence[Path | Member]) -> list[Any]:
         contents = self._submit(worker.same, worker.read(path))

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry, typed_json
+from edgezoo.core import registry
 from edgezoo.core.errors import EdgeZooError, UsageError
 from edgezoo.core.files import not_a_file
 from edgezoo.core.typed_json import Count, optional, shared
 from edgezoo.images import labelled
 from edgezoo.inspection import compile_file
+from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement import comparisons, session
 from edgezoo.measurement.comparisons import Comparison, SessionResult
 from edgezoo.measurement.protocol import Settings
@@ -55,14 +56,6 @@ class FileResult(Measurement):
     accuracy: Accuracy | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileEstimate(CompilerEstimate):
-    """What a target's compiler expects of a file, never a measurement."""
-
-    artifact: str
-    target: str
-
-
 @dataclass(frozen=True, slots=True)
 class NotEstimated:
     """A file that a target's compiler could not estimate."""
@@ -102,7 +95,7 @@ class BenchmarkResult:
     noise_floor: float | None = optional()
     protocol: Settings | None = optional()
     environment: Environment | None = optional()
-    estimates: tuple[FileEstimate, ...] | None = optional()
+    estimates: tuple[TargetEstimate, ...] | None = optional()
     not_estimated: tuple[NotEstimated, ...] | None = optional()
     failed: tuple[FailedResult, ...] | None = optional()
     done_before: Count | None = optional()
@@ -179,7 +172,11 @@ def measure_files(
     # First: where no estimate can be made, nothing needs to be measured.
     estimates, not_estimated = _estimates(request) if request.target else (None, None)
     measured = _measure(request, progress, debug) if on is None else _measure_there(request, on)
-    return replace(measured, estimates=estimates, not_estimated=not_estimated)
+    return replace(
+        measured,
+        estimates=None if estimates is None else tuple(estimates),
+        not_estimated=None if not_estimated is None else tuple(not_estimated),
+    )
 
 
 def _measure(request: SweepRequest, progress: Progress, debug: bool) -> BenchmarkResult:
@@ -226,36 +223,25 @@ def _measure_there(request: SweepRequest, on: str) -> BenchmarkResult:
     images, truth = None, request.ground_truth
     if request.images is not None:
         paths, truth = labelled.wanted_files(request.images, truth, request.limit)
-        images = remote.Tree(request.images, paths)
+        images = remote.only(request.images, paths)
     for path in request.files:
         if not path.is_file():
             raise not_a_file(path)
     bare = replace(request, files=(), images=None, ground_truth=None)
-    result: BenchmarkResult = remote.call(
-        on,
-        "edgezoo.sweep.entry:measure_here",
-        request=typed_json.encode(bare),
-        files=list(request.files),
-        images=images,
-        ground_truth=truth,
-    )
-    return result
+    result, place = remote.call(on, measure_here, bare, request.files, images, truth)
+    return replace(result, remote=place)
 
 
 def measure_here(
-    request: SweepRequest, files: list[Path], images: Path | None, ground_truth: Path | None
+    request: SweepRequest, files: tuple[Path, ...], images: Path | None, ground_truth: Path | None
 ) -> BenchmarkResult:
-    """Run `measure_files` on a device, which has its own paths."""
-    own = replace(
-        typed_json.decode(SweepRequest, request),
-        files=tuple(map(Path, files)),
-        images=Path(images) if images else None,
-        ground_truth=Path(ground_truth) if ground_truth else None,
-    )
-    return measure_files(own)
+    """Run `measure_files` on a device, which has paths of its own."""
+    return measure_files(replace(request, files=files, images=images, ground_truth=ground_truth))
 
 
-def _estimates(request: SweepRequest) -> tuple[tuple[FileEstimate, ...], tuple[NotEstimated, ...]]:
+def _estimates(
+    request: SweepRequest,
+) -> tuple[tuple[TargetEstimate, ...], tuple[NotEstimated, ...]]:
     """Ask the compilers of `request.target` about the files.
 
     Raises:
@@ -265,14 +251,12 @@ def _estimates(request: SweepRequest) -> tuple[tuple[FileEstimate, ...], tuple[N
     for path in dict.fromkeys(request.files):
         for target in dict.fromkeys(request.target):
             try:
-                facts = typed_json.encode(compile_file.estimate(path, target))
-                found.append(typed_json.decode(FileEstimate, facts, unknown="ignore"))
+                found.append(compile_file.estimate(path, target))
             except EdgeZooError as error:
                 errors.append((path, target, error))
     if not found and errors:
         raise errors[0][2]
-    missing = (NotEstimated(str(path), target, str(error)) for path, target, error in errors)
-    return tuple(found), tuple(missing)
+    return found, [NotEstimated(str(path), target, str(error)) for path, target, error in errors]
 
 
 def sweep(
@@ -311,8 +295,8 @@ def _result(outcome: Outcome, output: Path, page: str | None) -> BenchmarkResult
         results=tuple(_file_result(r, output) for r in every if isinstance(r, Measured)),
         report=page,
         estimates=tuple(
-            FileEstimate(
-                artifact=_place(r, output),
+            TargetEstimate(
+                artifact=Path(_place(r, output)),
                 target=r.variant.device,
                 **shared(r.estimate, CompilerEstimate),
             )

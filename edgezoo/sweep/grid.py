@@ -13,7 +13,8 @@ from edgezoo.core.protocols import ExportJob
 from edgezoo.core.spec import MOST_THREADS, PRECISIONS, BuildArguments
 from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments
-from edgezoo.pipeline.plan import ExportRequest, Plan, resolve
+from edgezoo.pipeline.plan import Plan, resolve
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system.machine import usable_cores
 
 # Compilers that estimate take this format, with int8 precision.

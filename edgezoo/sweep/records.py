@@ -10,6 +10,7 @@ from typing import Any
 from edgezoo.core import typed_json
 from edgezoo.core.errors import EdgeZooError
 from edgezoo.core.typed_json import shared
+from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement.child import File
 from edgezoo.measurement.comparisons import SessionResult
 from edgezoo.measurement.session import Figures, Measurement
@@ -81,7 +82,7 @@ def measured(
 
 def estimated(
     variant: Variant,
-    estimate: CompilerEstimate,
+    estimate: TargetEstimate,
     file: File,
     evidence: Evidence,
     environment: Environment,
@@ -104,7 +105,7 @@ def estimated(
         artifact=_artifact(evidence, file),
         accuracy=evidence.accuracy,
         latency=EstimatedFigures(EstimatedTime(median, (median, median))),
-        estimate=estimate,
+        estimate=CompilerEstimate(**shared(estimate, CompilerEstimate)),
         trust=Trust("caution", (reason,)),
         session=RecordedSession("estimate", None, 0.0),
         environment=environment,

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import typed_json
+from edgezoo.evaluation import accuracy
+from edgezoo.evaluation.accuracy import Accuracy
 from edgezoo.inspection import compile_file
+from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement import session
 from edgezoo.pipeline.run import run
-from edgezoo.results.record import CompilerEstimate
 from edgezoo.sweep.grid import SweepRequest, Variant, export_request
 from edgezoo.system import process
 from edgezoo.system.machine import machine_id
@@ -23,12 +24,6 @@ class ExportedFile:
 
     path: Path
     verification: dict[str, Any] | None
-
-
-def estimate(file: Path, target: str) -> CompilerEstimate:
-    """Ask the target's compiler."""
-    facts = typed_json.encode(compile_file.estimate(file, target))
-    return typed_json.decode(CompilerEstimate, facts, unknown="ignore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +42,9 @@ class Steps:
     """
 
     export: Callable[[SweepRequest, Sequence[Variant]], dict[Variant, ExportedFile]]
-    evaluate: Callable[[SweepRequest, Sequence[Path], Path | None], Sequence[Any]]
+    evaluate: Callable[[SweepRequest, Sequence[Path], Path | None], Sequence[Accuracy]]
     measure: Callable[[SweepRequest, Sequence[session.Subject]], session.Session]
-    estimate: Callable[[Path, str], CompilerEstimate] = estimate
+    estimate: Callable[[Path, str], TargetEstimate] = compile_file.estimate
     machine_id: Callable[[], str] = machine_id
     at_once: int = 1
     abandon: Callable[[], None] = lambda: None
@@ -67,20 +62,19 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
     return found
 
 
-def evaluate(request: SweepRequest, files: Sequence[Path], reference: Path | None) -> Sequence[Any]:
-    """Run `edgezoo.evaluation.accuracy`, in a process of its own."""
-    facts = process.call(
-        "edgezoo.evaluation.accuracy:evaluate",
-        {
-            "artifacts": [str(path) for path in files],
-            "images": str(request.images),
-            "ground_truth": str(request.ground_truth) if request.ground_truth else None,
-            "reference": str(reference) if reference else None,
-            "limit": request.limit,
-        },
-    )
-    entries: list[dict[str, Any]] = facts["results"]
-    return entries
+def evaluate(
+    request: SweepRequest, files: Sequence[Path], reference: Path | None
+) -> Sequence[Accuracy]:
+    """Run `edgezoo evaluate` in a process of its own."""
+    assert request.images is not None
+    return process.call(
+        accuracy.evaluate,
+        files,
+        request.images,
+        ground_truth=request.ground_truth,
+        reference=reference,
+        limit=request.limit,
+    ).results
 
 
 def measure(request: SweepRequest, subjects: Sequence[session.Subject]) -> session.Session:

@@ -1,7 +1,7 @@
-"""Heavy work in child processes, with JSON between parent and child.
+"""Heavy work in child processes, called by function object, with JSON between the two.
 
 A converter that aborts, an out-of-memory kill or a library that prints to the terminal stays
-in the child: the parent gets a dict, or one error with the end of the child's log.
+in the child: the parent gets a typed result, or one error with the end of the child's log.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import errno
 import fcntl
 import importlib
 import importlib.machinery
+import inspect
 import json
 import os
 import resource
@@ -20,10 +21,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, CrashError, DataError, EdgeZooError
@@ -49,51 +50,155 @@ _QUIET = {
 
 
 _children: set[subprocess.Popen[bytes]] = set()
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+C = TypeVar("C")
+ModuleFunction = str  # "edgezoo.module:name"
 
 
-def call(
-    function: str,
-    payload: dict[str, Any],
-    debug: bool = False,
-    limits: Limits | None = None,
-    writable: Sequence[str] = (),
-    scratch: Path | None = None,
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a child process used.
+
+    Attributes:
+        cpu_s: CPU seconds, user and system.
+        peak_rss_mb: peak resident memory, megabytes.
+    """
+
+    cpu_s: float
+    peak_rss_mb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T_co]):
+    """What a function returned in a child process, and what the child used."""
+
+    value: T_co
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[T_co]):
+    """A call that a child process can carry out; make one with `job`.
+
+    Attributes:
+        function: "edgezoo.module:name".
+        arguments: keyword arguments as JSON.
+        returns: type to read the answer as.
+    """
+
+    function: ModuleFunction
+    arguments: dict[str, Any]
+    returns: Any = Any
+
+
+def job(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Job[T]:
+    """A call of a module's function, checked by the type checker like any other call.
+
+    Its annotations say how arguments and result cross the process border as JSON
+    (`edgezoo.core.typed_json`).
+    """
+    return Job(name_of(function), _bound(function, args, kwargs), typed_json.returned(function))
+
+
+def name_of(function: Callable[..., Any]) -> ModuleFunction:
+    """The name of a function or class, as "edgezoo.module:name"."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def _bound(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Run `module:function` of EdgeZoo in a fresh interpreter.
+    return {k: typed_json.encode(v) for k, v in bound_arguments(function, args, kwargs).items()}
 
-    Args:
-        function: "edgezoo.module:name"; takes the payload's items as keyword arguments and
-            returns a dict that JSON can carry.
-        payload: what JSON can carry.
+
+def bound_arguments(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a call by their names."""
+    return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """How child processes are started.
+
+    Attributes:
         debug: let the child write to this terminal.
-        limits: what the child may use; anything by default.
-        writable: folders that it may write in, within limits, beside its own temporary one.
-        scratch: where the child may leave files on its way; the system's place by default.
+        limits: what the child may use; None for no limits.
+        writable: folders that a limited child may write in, next to its own temporary one.
+        scratch: where the child may leave files on its way; None for the system's folder.
+    """
 
-    Returns:
-        The function's dict, with "_usage": {"cpu_s", "peak_rss_mb"} of the child added.
+    debug: bool = False
+    limits: Limits | None = None
+    writable: tuple[str, ...] = ()
+    scratch: Path | None = None
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
+        """Run a function of EdgeZoo in a fresh interpreter; see `run`."""
+        return self.run(job(function, *args, **kwargs))
+
+    def run(self, job: Job[T]) -> Answer[T]:
+        """Carry out a call in a fresh interpreter.
+
+        Raises:
+            EdgeZooError: whatever the child raised, of the same class.
+            CrashError: the child died.
+        """
+        with tempfile.TemporaryDirectory(prefix="edgezoo-", dir=self.scratch) as folder:
+            request, answer, log = (Path(folder, n) for n in ("request.json", "answer.json", "log"))
+            bounds = {
+                "limits": asdict(self.limits) if self.limits else None,
+                "writable": [folder, *self.writable],
+            }
+            asked = {"function": job.function, "arguments": job.arguments, **bounds}
+            request.write_text(json.dumps(asked))
+            command = [*_interpreter(), "-m", "edgezoo.system.process", str(request), str(answer)]
+            with log.open("wb") as stream:
+                child = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=sys.stderr if self.debug else stream,
+                    stderr=None if self.debug else stream,
+                    env={**os.environ, **_QUIET, "TMPDIR": folder},
+                    start_new_session=True,
+                )
+                with _killed_on_exit(child):
+                    code = child.wait()
+            facts = _read_answer(job.function, code, answer, log)
+        value = typed_json.decode(job.returns, facts["value"])
+        return Answer(value, Usage(**facts["usage"]))
+
+    def run_many(self, jobs: Sequence[Job[T]], workers: int) -> Iterator[tuple[int, Answer[T]]]:
+        """Carry out several calls at once; yields (index, answer) as each one ends.
+
+        The first error, or an interrupt of the caller, kills the rest.
+        """
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
+        with ThreadPoolExecutor(max_workers=workers) as pool:
+            futures = {pool.submit(self.run, job): i for i, job in enumerate(jobs)}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            except BaseException:
+                for future in futures:
+                    future.cancel()
+                for child in list(_children):
+                    _kill(child)
+                raise
+
+
+def call(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function of EdgeZoo in a fresh interpreter, and return what it returns.
 
     Raises:
         EdgeZooError: whatever the child raised, of the same class.
         CrashError: the child died.
     """
-    with tempfile.TemporaryDirectory(prefix="edgezoo-", dir=scratch) as folder:
-        request, answer, log = (Path(folder, n) for n in ("request.json", "answer.json", "log"))
-        bounds = {"limits": asdict(limits) if limits else None, "writable": [folder, *writable]}
-        request.write_text(json.dumps({"function": function, "payload": payload, **bounds}))
-        command = [*_interpreter(), "-m", "edgezoo.system.process", str(request), str(answer)]
-        with log.open("wb") as stream:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=sys.stderr if debug else stream,
-                stderr=None if debug else stream,
-                env={**os.environ, **_QUIET, "TMPDIR": folder},
-                start_new_session=True,
-            )
-            with _killed_on_exit(child):
-                code = child.wait()
-        return _read_answer(function, code, answer, log)
+    return Launcher().call(function, *args, **kwargs).value
 
 
 def _interpreter() -> list[str]:
@@ -107,33 +212,6 @@ def _interpreter() -> list[str]:
     if importlib.machinery.PathFinder.find_spec("edgezoo", elsewhere) is None:
         return [sys.executable]
     return [sys.executable, "-P"]
-
-
-def call_many(
-    calls: list[tuple[str, dict[str, Any]]],
-    workers: int,
-    debug: bool = False,
-    scratch: Path | None = None,
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Run several calls at once; yields (index, answer) as each one ends.
-
-    The first error, or an interrupt of the caller, kills the rest.
-    """
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = {
-            pool.submit(call, *job, debug, scratch=scratch): i for i, job in enumerate(calls)
-        }
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            for child in list(_children):
-                _kill(child)
-            raise
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -202,30 +280,33 @@ def _last_words(function: str, code: int, log: Path) -> tuple[str, str]:
     )
 
 
-class Conversation:
-    """A child that stays alive and does what it is told, one thing after another.
+class Conversation(Generic[C]):
+    """A child process that stays alive and answers one call after another.
 
     It holds an instance of a class of EdgeZoo and calls its methods: a JSON object a line in both
     directions. It ends when its standard input does, and at once when its parent does.
     """
 
-    def __init__(self, name: str, debug: bool = False) -> None:
-        """Start a child that makes an instance of "edgezoo.module:Class", without arguments."""
-        self._name = name
+    def __init__(
+        self, partner: type[C], debug: bool = False, timeout_s: float | None = None
+    ) -> None:
+        """Start a child that makes an instance of a class, without arguments.
+
+        Args:
+            partner: the class.
+            debug: let the child write to this terminal.
+            timeout_s: seconds after which a call without an answer ends the child; None for ever.
+        """
+        self.timeout_s = timeout_s
+        self._name = name_of(partner)
         self._scratch = tempfile.TemporaryDirectory(prefix="edgezoo-")
         self._log = Path(self._scratch.name, "log")
         self._lifeline: int | None
         lifeline, self._lifeline = os.pipe()
+        own = [*_interpreter(), "-m", "edgezoo.system.process", "--converse"]
         with self._log.open("wb") as stream:
             self._child = subprocess.Popen(
-                [
-                    *_interpreter(),
-                    "-m",
-                    "edgezoo.system.process",
-                    "--converse",
-                    name,
-                    str(lifeline),
-                ],
+                [*own, self._name, str(lifeline)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if debug else stream,
@@ -237,30 +318,36 @@ class Conversation:
         _children.add(self._child)
 
     def ask(
-        self, method: str, /, *, timeout_s: float | None = None, **arguments: Any
-    ) -> dict[str, Any]:
-        """What the method returns.
+        self, method: Callable[Concatenate[C, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What a method of the class returns in the child.
 
         Raises:
             EdgeZooError: whatever the child raised, of the same class.
-            CrashError: the child died, or had no answer after `timeout_s` seconds and was killed.
+            CrashError: the child died, or did not answer in time and was killed.
         """
+        arguments = _bound(method, (None, *args), kwargs)
+        del arguments[next(iter(arguments))]  # self
+        answer = self._exchange(method.__name__, arguments)
+        return cast("T", typed_json.decode(typed_json.returned(method), answer))
+
+    def _exchange(self, method: str, arguments: dict[str, Any]) -> Any:
         assert self._child.stdin is not None and self._child.stdout is not None
         request = json.dumps({"method": method, "arguments": arguments}) + "\n"
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(request.encode())
             self._child.stdin.flush()
-        timer = threading.Timer(timeout_s or threading.TIMEOUT_MAX, _kill, [self._child])
+        timer = threading.Timer(self.timeout_s or threading.TIMEOUT_MAX, _kill, [self._child])
         timer.daemon = True  # an interrupt may come before it can be cancelled
         timer.start()
         try:
             line = self._child.stdout.readline()
-            hung = timer.finished.is_set()
+            timed_out = timer.finished.is_set()
         finally:
             timer.cancel()
-        if hung and not line.endswith(b"\n"):
+        if timed_out and not line.endswith(b"\n"):
             raise CrashError(
-                f"The process for the step '{method}' gave no sign of life for {timeout_s:.0f} s "
+                f"The process for the step '{method}' did not respond for {self.timeout_s:.0f} s "
                 "and was ended.",
                 "The device or its driver may hang: try again, or measure the other files alone.",
             )
@@ -269,7 +356,7 @@ class Conversation:
         facts: dict[str, Any] = json.loads(line)
         if "error" in facts:
             raise _error_of(facts)
-        return facts
+        return facts["value"]
 
     def close(self) -> None:
         """End the child, whatever it does."""
@@ -286,7 +373,7 @@ class Conversation:
             self._lifeline = None
         self._scratch.cleanup()
 
-    def __enter__(self) -> Conversation:
+    def __enter__(self) -> Conversation[C]:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -311,9 +398,9 @@ def _exit_with_parent(pipe: int = 0) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def usage() -> dict[str, float]:
+def usage() -> Usage:
     """CPU seconds and peak resident megabytes of this process so far."""
-    return {"cpu_s": round(time.process_time(), 2), "peak_rss_mb": round(peak_rss_mb(), 1)}
+    return Usage(round(time.process_time(), 2), round(peak_rss_mb(), 1))
 
 
 def peak_rss_mb() -> float:
@@ -344,11 +431,15 @@ def find(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _told(work: Callable[[], Any]) -> dict[str, Any]:
-    """What the work returns; an error that a user should read becomes facts."""
+def invoke(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
+    """Call a function with arguments that came as JSON; its result as JSON."""
+    return typed_json.encode(function(**typed_json.decode_arguments(function, arguments)))
+
+
+def _answered(work: Callable[[], Any]) -> dict[str, Any]:
+    """What the work returns as {"value": …}; an error that a user should read becomes facts."""
     try:
-        facts: dict[str, Any] = typed_json.encode(work())
-        return facts
+        return {"value": work()}
     except EdgeZooError as error:
         return _error_facts(error)
     except OSError as error:
@@ -370,19 +461,19 @@ def _converse(name: str) -> int:
     for line in sys.stdin:
         request = json.loads(line)
         method = getattr(partner, request["method"])
-        facts = _told(lambda: method(**request["arguments"]))  # noqa: B023 - called at once
+        facts = _answered(lambda: invoke(method, request["arguments"]))  # noqa: B023 - called at once
         answers.write(json.dumps(facts) + "\n")
         answers.flush()
     return 0
 
 
 def _main(request: Path, answer: Path) -> int:
-    job = json.loads(request.read_text())
-    if job.get("limits"):
-        confine(Limits(**job["limits"]), map(Path, job["writable"]))
+    asked = json.loads(request.read_text())
+    if asked.get("limits"):
+        confine(Limits(**asked["limits"]), map(Path, asked["writable"]))
     _exit_with_parent()
-    facts = _told(lambda: find(job["function"])(**job["payload"]))
-    facts["_usage"] = usage()
+    facts = _answered(lambda: invoke(find(asked["function"]), asked["arguments"]))
+    facts["usage"] = asdict(usage())
     part = answer.with_suffix(".part")
     try:
         part.write_text(json.dumps(facts))

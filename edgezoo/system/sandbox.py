@@ -1,8 +1,8 @@
-"""Work on files of strangers, done in a process that may use only so much.
+"""Work on untrusted files, done in a process with limited resources.
 
-A file that crashes its runtime, fills the memory or never comes to an end takes that process with
-it; the caller gets one sentence. `edgezoo.system.limits` says what is limited,
-docs/security.md which commands do so.
+A file that crashes its runtime, fills the memory or never ends takes that process with it; the
+caller gets one sentence. `edgezoo.system.limits` says what is limited, docs/security.md which
+commands do so.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 
 from edgezoo.core import registry, typed_json
-from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, defect
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.paths import cache_home
@@ -28,6 +29,8 @@ from edgezoo.system.limits import Limits, for_files
 from edgezoo.system.machine import usable_cores
 
 Progress = Callable[[int], None]
+P = ParamSpec("P")
+T = TypeVar("T")
 _POLL_S = 0.2
 
 
@@ -40,13 +43,13 @@ def limits_for(
     device: str = "cpu",
     trust: bool = False,
 ) -> Limits:
-    """What working on files may take.
+    """Limits for work on files.
 
     Args:
         paths: the files.
-        memory_gb: what a user allows in place of the usual; 0 for any.
-        seconds: the same for the time without a sign of life.
-        jobs: images at a time, each with a copy of the file; None for as many as there are cores.
+        memory_gb: what a user allows instead of the default; 0 for no limit.
+        seconds: the same for the time between two signs of life.
+        jobs: images at a time, each with its own session; None for one a core.
         device: see `limits.for_files`.
         trust: code in the file may run, so writing is not forbidden either.
     """
@@ -56,59 +59,58 @@ def limits_for(
     return Limits(memory, usual.timeout if seconds is None else seconds, trust)
 
 
-def call(
-    function: str,
-    paths: Sequence[Path | str],
-    limits: Limits,
-    *,
-    writable: Sequence[Path] = (),
-    progress: Progress | None = None,
-    debug: bool = False,
-    **arguments: Any,
-) -> Any:
-    """Run `module:function` of EdgeZoo within limits.
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A limited process for work on untrusted files.
 
-    Args:
-        function: "edgezoo.module:name"; returns a dict that JSON can carry.
-        paths: the files that it works on, as errors name them.
-        limits: what it may use.
-        writable: folders that the function may write in; of one that is not there, what is there
-            of its path.
-        progress: given to the function as `progress`, and called here.
-        debug: let the child write to this terminal.
-        **arguments: what JSON can carry, and paths.
-
-    Raises:
-        EdgeZooError: whatever the function raised, of the same class.
-        DataError: a file made the process die or take more than it may.
+    Attributes:
+        paths: the files, as errors name them.
+        limits: what the process may use.
+        writable: folders that it may write in; of a folder that does not exist, its nearest
+            parent that does.
+        progress: passed to the function as `progress`, and called here.
+        debug: let the process write to this terminal.
     """
-    open_to = [_existing(place) for place in writable]
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
-        note = Path(folder, "progress")
-        payload = {
-            "function": function,
-            "arguments": {key: _plain(value) for key, value in arguments.items()},
-            "memory": limits.memory,
-            "note": str(note) if progress else None,
-        }
-        try:
-            with _relayed(note, progress):
-                facts = process.call(
-                    "edgezoo.system.sandbox:run", payload, debug, limits, [*open_to, folder]
-                )
-        except CrashError as error:
-            raise _blamed(error, paths, limits) from error
-    facts.pop("_usage")
-    return typed_json.decode(typed_json.returned(process.find(function)), facts)
+
+    paths: tuple[Path, ...]
+    limits: Limits
+    writable: tuple[Path, ...] = ()
+    progress: Progress | None = None
+    debug: bool = False
+
+    def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function of EdgeZoo within the limits, and return what it returns; see `run`."""
+        return self.run(process.job(function, *args, **kwargs))
+
+    def run(self, job: process.Job[T]) -> T:
+        """Carry out a call within the limits.
+
+        Raises:
+            EdgeZooError: whatever the function raised, of the same class.
+            DataError: a file made the process die or exceed its limits.
+        """
+        open_to = [_existing(place) for place in self.writable]
+        with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+            note = Path(folder, "progress")
+            launcher = process.Launcher(self.debug, self.limits, (*open_to, folder))
+            counted = note if self.progress else None
+            try:
+                with _relayed(note, self.progress):
+                    answer = launcher.call(
+                        run, job.function, job.arguments, self.limits.memory, counted
+                    )
+            except CrashError as error:
+                raise _blamed(error, self.paths, self.limits) from error
+        return cast("T", typed_json.decode(job.returns, answer.value))
 
 
-def call_here(work: str, files: Sequence[str], **arguments: Any) -> Any:
-    """`call` with the usual limits of this machine: what a device does for another one.
+def call_with_usual_limits(function: str, files: list[str], arguments: dict[str, Any]) -> Any:
+    """Run a function within the usual limits of this machine, on behalf of another one.
 
     Args:
-        work: the function, see `call`; takes "device", "trust" and perhaps "jobs".
-        files: names of the arguments that hold the files.
-        **arguments: of the function.
+        function: "edgezoo.module:name"; takes "device", "trust" and perhaps "jobs".
+        files: names of the arguments that hold paths of untrusted files.
+        arguments: of the function, as JSON.
     """
     given = [arguments[name] for name in files]
     paths = [p for value in given if value for p in (value if isinstance(value, list) else [value])]
@@ -118,7 +120,8 @@ def call_here(work: str, files: Sequence[str], **arguments: Any) -> Any:
         device=arguments["device"],
         trust=arguments["trust"],
     )
-    return call(work, paths, limits, writable=[cache_home()], **arguments)
+    sandbox = Sandbox(tuple(map(Path, paths)), limits, (cache_home(),))
+    return sandbox.call(run, function, arguments, limits.memory, None)
 
 
 def load_artifact(path: Path | str) -> Artifact:
@@ -127,36 +130,27 @@ def load_artifact(path: Path | str) -> Artifact:
     Raises:
         EdgeZooError: see there.
     """
-    limits = limits_for([Path(path)])
-    facts = call("edgezoo.system.sandbox:look_at", [path], limits, path=path)
-    contract = facts["contract"]
-    return Artifact(
-        Path(facts["path"]),
-        facts["format"],
-        tuple(Path(file) for file in facts["files"]),
-        InputContract.from_json(contract) if contract else None,
-    )
+    return Sandbox((Path(path),), limits_for([Path(path)])).call(registry.load_artifact, path)
 
 
-def look_at(path: str) -> dict[str, Any]:
-    """What the limited process does for `load_artifact`."""
-    found = registry.load_artifact(path)
-    return {
-        "path": str(found.path),
-        "format": found.format,
-        "files": [str(file) for file in found.files],
-        "contract": found.contract.to_json() if found.contract else None,
-    }
+def run(function: str, arguments: dict[str, Any], memory: int | None, note: Path | None) -> Any:
+    """What the limited process does; a defect of ours is reported as one, its traceback logged.
 
+    Args:
+        function: "edgezoo.module:name".
+        arguments: keyword arguments as JSON.
+        memory: its limit in bytes, for messages.
+        note: file that counts progress.
 
-def run(
-    function: str, arguments: dict[str, Any], memory: int | None, note: str | None
-) -> dict[str, Any]:
-    """What the limited process does; a defect of ours is told as such, its traceback logged."""
+    Returns:
+        What the function returned, as JSON.
+    """
+    called = process.find(function)
+    given = typed_json.decode_arguments(called, arguments)
     if note is not None:
-        arguments["progress"] = _noter(Path(note))
+        given["progress"] = _noter(note)
     try:
-        facts: dict[str, Any] = typed_json.encode(process.find(function)(**arguments))
+        facts = typed_json.encode(called(**given))
     except EdgeZooError:
         raise
     except MemoryError as error:
@@ -170,7 +164,7 @@ def run(
         json.dumps(facts, allow_nan=False)
     except ValueError as error:
         raise DataError(
-            "The file holds or gives figures that are no numbers (NaN, or infinite).",
+            "The file contains or produces values that are not numbers (NaN, or infinite).",
             "Check where it came from.",
         ) from error
     return facts
@@ -179,12 +173,6 @@ def run(
 def _existing(place: Path) -> str:
     whole = Path(os.path.abspath(place))
     return str(next(path for path in (whole, *whole.parents) if path.is_dir()))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 _TOO_MUCH = "{what} needs more memory than the {gib} that such files get."

@@ -51,17 +51,17 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="session")
-def bordered(common: Path, trained: Trained) -> Path:
-    """A bundle of two files that are int8 inside, with int8 and with float32 at the border."""
+def io_types(common: Path, trained: Trained) -> Path:
+    """A bundle of two int8 files, with int8 and with float32 as input and output type."""
 
     def make(folder: Path) -> None:
         files = []
-        for border in ("int8", "float32"):
+        for io in ("int8", "float32"):
             ended = run_cli("export", *trained.options, "--format", "tflite", "--int8", "--io",
-                            border, "--effort", "fast", "--no-verify", "-o", folder / border,
+                            io, "--effort", "fast", "--no-verify", "-o", folder / io,
                             "--json")  # fmt: skip
             assert ended.code == 0, ended.stderr
             files.append(ended.json["artifacts"][0]["path"])
         assert run_cli("bundle", *files, "-o", folder / "made").code == 0
 
-    return made_once(common / "bordered", make) / "made"
+    return made_once(common / "io_types", make) / "made"

@@ -60,7 +60,7 @@ def test_selftest_passes_without_edgezoo(bundle: Path, tmp_path: Path) -> None:
     assert facts["passed"] and len(facts["models"]) == 2
     for model in facts["models"]:
         assert model["runtime"] == "ai-edge-litert"
-        assert [p["faults"] for p in model["pictures"]] == [[]] * 4
+        assert [p["faults"] for p in model["images"]] == [[]] * 4
     shown = on_device(tmp_path, bundle / "selftest.py")
     assert shown.code == 0 and shown.stdout.endswith("PASSED\n")
 
@@ -68,13 +68,13 @@ def test_selftest_passes_without_edgezoo(bundle: Path, tmp_path: Path) -> None:
 def test_classify_answers_as_edgezoo_does(
     bundle: Path, exported: Exported, trained: Trained, tmp_path: Path
 ) -> None:
-    pictures = sorted(trained.test.rglob("*.png"))[:20]
+    images = sorted(trained.test.rglob("*.png"))[:20]
     model = bundle / exported.path("tflite", "int8").name
-    ended = on_device(tmp_path, bundle / "classify.py", *pictures, "--model", model, "--json")
+    ended = on_device(tmp_path, bundle / "classify.py", *images, "--model", model, "--json")
     assert ended.code == 0, ended.stderr
-    ours = run_cli("classify", model, *pictures, "--json").json
+    ours = run_cli("classify", model, *images, "--json").json
     assert ended.json["results"] == ours["results"]
-    which = on_device(tmp_path, bundle / "classify.py", pictures[0])
+    which = on_device(tmp_path, bundle / "classify.py", images[0])
     assert which.code == 1 and "--model" in which.stderr
 
 
@@ -100,22 +100,22 @@ def test_broken_program_is_named(
     assert all(f"FAILED: {kind}: " in line and word in line for line in failures)
 
 
-def test_int8_at_the_border(bordered: Path, tmp_path: Path) -> None:
-    passed = on_device(tmp_path, bordered / "selftest.py", "--exact", "--json")
+def test_int8_input_and_output(io_types: Path, tmp_path: Path) -> None:
+    passed = on_device(tmp_path, io_types / "selftest.py", "--exact", "--json")
     assert passed.code == 0 and len(passed.json["models"]) == 2, passed.stdout + passed.stderr
     broken = tmp_path / "mine.py"
     for change, kinds in (("[..., ::-1]", {"colours"}), ("[::-1]", {"resize"})):
-        source = (bordered / "classify.py").read_text()
+        source = (io_types / "classify.py").read_text()
         broken.write_text(source.replace("np.uint8)\n", f"np.uint8){change}\n"))
-        ended = on_device(tmp_path, bordered / "selftest.py", "--using", broken, "--json")
+        ended = on_device(tmp_path, io_types / "selftest.py", "--using", broken, "--json")
         for model in ended.json["models"]:
-            faults = [fault for entry in model["pictures"] for fault in entry["faults"]]
+            faults = [fault for entry in model["images"] for fault in entry["faults"]]
             assert {fault["kind"] for fault in faults} == kinds, faults
 
 
-def test_other_kernels_of_an_int8_file_that_gives_floats(bordered: Path, tmp_path: Path) -> None:
+def test_other_kernels_of_an_int8_file_that_gives_floats(io_types: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(bordered, copy)
+    shutil.copytree(io_types, copy)
     facts = json.loads((copy / "bundle.json").read_text())
     name = facts["models"][1]["golden"]
     del facts["sha256"][name]
@@ -138,16 +138,16 @@ def _last_words(ended: Ended) -> str:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("def prepare(picture, contract, tensor):\n    return 1 // 0\n",
+        ("def prepare(path, contract, tensor):\n    return 1 // 0\n",
          "ZeroDivisionError: integer division or modulo by zero ({}, line 2)."),
-        ("def prepare(picture, contract, tensor):\n    return int('x')\n",
+        ("def prepare(path, contract, tensor):\n    return int('x')\n",
          "ValueError: invalid literal for int() with base 10: 'x' ({}, line 2)."),
         ("import sys\nsys.exit(1)\n", "SystemExit: 1 ({}, line 2)."),
         ("\nx = = 1\n", "SyntaxError: invalid syntax ({}, line 2)."),
         ("import cv3\n", "ModuleNotFoundError: No module named 'cv3' ({}, line 1)."),
-        ("x = 1\n", "{} has no function prepare(picture, contract, tensor)."),
-        ("def prepare(picture):\n    return None\n", "takes 1 positional argument but 3"),
-        (None, "There is no Python file {}."),
+        ("x = 1\n", "{} has no function prepare(path, contract, tensor)."),
+        ("def prepare(image):\n    return None\n", "takes 1 positional argument but 3"),
+        (None, "{} is not a Python file."),
     ],
 )  # fmt: skip
 def test_program_that_fails(source: str | None, words: str, bundle: Path, tmp_path: Path) -> None:
@@ -171,32 +171,32 @@ def test_list_that_is_damaged(text: str, bundle: Path, tmp_path: Path) -> None:
     ended = on_device(tmp_path, tmp_path / "selftest.py")
     assert ended.code == 2
     said = _last_words(ended)
-    assert said.endswith("bundle.json is not as EdgeZoo wrote it: copy the bundle again.")
+    assert said.endswith("bundle.json is not what EdgeZoo wrote: copy the bundle again.")
 
 
 @pytest.mark.parametrize(("module", "package"), [("numpy", "numpy"), ("PIL", "pillow")])
 def test_package_that_is_missing(module: str, package: str, bundle: Path, tmp_path: Path) -> None:
     words = f"{package} is not installed: pip install numpy pillow"
-    picture, model = bundle / "golden" / "leaves.jpg", next(bundle.glob("*.tflite"))
-    for arguments in (("classify.py", picture, "--model", model), ("selftest.py",)):
+    image, model = bundle / "golden" / "leaves.jpg", next(bundle.glob("*.tflite"))
+    for arguments in (("classify.py", image, "--model", model), ("selftest.py",)):
         program, *more = arguments
         ended = on_device(tmp_path, bundle / program, *more, absent=module)
         assert ended.code == (1 if more else 2)
         assert words in _last_words(ended)
 
 
-def test_picture_that_cannot_be_read(bundle: Path, tmp_path: Path) -> None:
+def test_image_that_cannot_be_read(bundle: Path, tmp_path: Path) -> None:
     short, bomb, text = (tmp_path / name for name in ("short.jpg", "bomb.png", "text.jpg"))
-    text.write_text("no picture")
+    text.write_text("not an image")
     whole = (bundle / "golden" / "leaves.jpg").read_bytes()
     short.write_bytes(whole[: len(whole) // 2])
     Image.new("1", (20_000, 10_000)).save(bomb)
     model = next(bundle.glob("*.tflite"))
-    for picture, word in ((short, "truncated"), (bomb, "pixels"), (text, "unknown.")):
-        ended = on_device(tmp_path, bundle / "classify.py", picture, "--model", model)
+    for image, word in ((short, "truncated"), (bomb, "pixels"), (text, "unknown.")):
+        ended = on_device(tmp_path, bundle / "classify.py", image, "--model", model)
         assert ended.code == 1
         said = _last_words(ended)
-        assert said.startswith(f"Error: {picture} is not a readable image: ") and word in said
+        assert said.startswith(f"Error: {image} is not a readable image: ") and word in said
 
 
 def test_damage_and_other_outputs_are_found(bundle: Path, tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def test_ending_in_capitals(exported: Exported, trained: Trained, tmp_path: Path
     assert run_cli("bundle", file, "-o", made).code == 0
     assert on_device(tmp_path, made / "selftest.py", "--exact").code == 0
     (made / "UP.tflite").rename(made / "UP.TFLITE")
-    picture = sorted(trained.test.rglob("*.png"))[0]
-    assert on_device(tmp_path, made / "classify.py", picture).code == 0
+    image = sorted(trained.test.rglob("*.png"))[0]
+    assert on_device(tmp_path, made / "classify.py", image).code == 0
 
 
 @pytest.mark.parametrize(
@@ -254,13 +254,13 @@ def test_same_name_in_c(
 def test_file_of_another_tool(exported: Exported, trained: Trained, tmp_path: Path) -> None:
     file = strip_contract(exported.path("tflite", "int8"), tmp_path)
     assert "--preprocessing" in run_cli("bundle", file, "-o", tmp_path / "b").error(5)
-    told = ("--preprocessing", "tf", "-o", tmp_path / "b")
-    assert run_cli("bundle", file, *told).code == 0
+    options = ("--preprocessing", "tf", "-o", tmp_path / "b")
+    assert run_cli("bundle", file, *options).code == 0
     ended = on_device(tmp_path, tmp_path / "b" / "selftest.py", "--exact")
     assert ended.code == 0, ended.stdout + ended.stderr
-    picture = sorted(trained.test.rglob("*.png"))[0]
-    given = on_device(tmp_path, tmp_path / "b" / "classify.py", picture, "--json").json
-    ours = run_cli("classify", file, picture, "--preprocessing", "tf", "--json").json
+    image = sorted(trained.test.rglob("*.png"))[0]
+    given = on_device(tmp_path, tmp_path / "b" / "classify.py", image, "--json").json
+    ours = run_cli("classify", file, image, "--preprocessing", "tf", "--json").json
     assert given["results"] == ours["results"]
 
 

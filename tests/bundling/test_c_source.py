@@ -53,7 +53,7 @@ def _write(folder: Path, contract: InputContract, taken: TensorInfo, outputs: in
 
 
 def test_c_sources_hold_the_model(bundle: Path, exported: Exported, tmp_path: Path) -> None:
-    """Compiled strictly; a program prints model, labels and golden picture back."""
+    """Compiled strictly; a program prints model, labels and golden image back."""
     file = exported.path("tflite", "int8")
     name = file.stem.replace(".", "_")
     printed = _run(
@@ -103,7 +103,7 @@ def test_rule_of_the_header(
     header = _write(tmp_path, CONTRACT, taken, 3)
     assert (
         "Feed pixel * NORMALIZATION_SCALE + NORMALIZATION_OFFSET, channels in RGB order, divided "
-        f"by INPUT_SCALE, rounded, plus INPUT_ZERO_POINT, and limited to {low} to {high}."
+        f"by INPUT_SCALE, rounded, plus INPUT_ZERO_POINT, and clipped to {low} to {high}."
     ) in header
     printed = _run(
         tmp_path, tmp_path, "m",

@@ -17,7 +17,7 @@ def test_places_that_are_taken(exported: Exported, tmp_path: Path) -> None:
     file = exported.path("tflite", "int8")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
-    assert "no bundle" in run_cli("bundle", file, "-o", tmp_path / "mine").error(2)
+    assert "is not a bundle" in run_cli("bundle", file, "-o", tmp_path / "mine").error(2)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
     assert "same name" in run_cli("bundle", file, file, "-o", tmp_path / "x").error(2)
     made = tmp_path / "made"
@@ -56,11 +56,11 @@ def test_what_a_user_added_or_changed_is_kept(
     (copy / added).write_text("mine")
     with pytest.raises(UsageError) as refused:
         check_folder(copy)
-    assert f"{named} in it is not as EdgeZoo wrote it" in refused.value.message
+    assert f"{named} in it was added or changed" in refused.value.message
     assert f"Move {named} out of it" in refused.value.hint
 
 
-def test_links_in_a_bundle_are_foreign(bundle: Path, tmp_path: Path) -> None:
+def test_links_in_a_bundle_are_not_its_own(bundle: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
     check_folder(copy)
@@ -93,7 +93,7 @@ def test_folder_that_one_is_in(exported: Exported, tmp_path: Path) -> None:
     for _ in ("an empty one", "a bundle"):
         before = tree(here)
         message = run_cli("bundle", file, "-o", ".", cwd=here).error(2)
-        assert f"{here} is the folder that you are in" in message and f"cd {tmp_path}" in message
+        assert f"{here} is the current folder" in message and f"cd {tmp_path}" in message
         assert tree(here) == before
         assert run_cli("bundle", file, "-o", "here", cwd=tmp_path).code == 0
 

@@ -302,6 +302,12 @@ def test_recommend(cli: Cli, tmp_path: Path) -> None:
 
 def test_records_of_tests_are_real_ones() -> None:
     """What other tests build has the shape of what a sweep writes."""
-    every = (record(), record(hits=None), record(kind="estimate"), failed(), failed(file="a.tflite"))
+    every = (
+        record(),
+        record(hits=None),
+        record(kind="estimate"),
+        failed(),
+        failed(file="a.tflite"),
+    )
     for made in every:
         check("record", typed_json.encode(made))

@@ -26,7 +26,7 @@ def _images(folder: Path, good: int, bad: int) -> Path:
         pixels = generator.integers(0, 256, (37, 50, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"good{i:03}.png")
     for i in range(bad):
-        (folder / f"bad{i:03}.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+        (folder / f"bad{i:03}.jpg").write_bytes(b"\xff\xd8\xff\xe0 not an image")
     return folder
 
 
@@ -40,7 +40,7 @@ def test_no_calibration_folder(tmp_path: Path, output: Path) -> None:
 
 
 def test_empty_calibration_folder(tmp_path: Path, output: Path) -> None:
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     message = run_cli(*INT8, "--calibration", tmp_path, "-o", output).error(5)
     assert str(tmp_path) in message and "no images" in message
     assert not output.exists()
@@ -100,7 +100,7 @@ def test_truncated_weights(tmp_path: Path, trained: Trained, output: Path) -> No
     assert not output.exists()
 
 
-def test_foreign_weights(tmp_path: Path, output: Path) -> None:
+def test_file_without_weights(tmp_path: Path, output: Path) -> None:
     file = tmp_path / "page.h5"
     file.write_text("<html>404 not found</html>")
     message = run_cli(*SMALL, "--weights", file, "-o", output).error(5)
@@ -224,10 +224,10 @@ def test_export_without_a_package(format: str, package: str, tmp_path: Path, out
 def test_open_without_its_runtime(
     command: str, format: str, packages: str, extra: str, exported: Exported, tmp_path: Path
 ) -> None:
-    pictures = [tmp_path / "a.png"] if command == "classify" else []
-    for picture in pictures:
-        Image.new("RGB", (40, 40)).save(picture)
-    ended = _without(packages, tmp_path, command, exported.path(format, "int8"), *pictures)
+    images = [tmp_path / "a.png"] if command == "classify" else []
+    for image in images:
+        Image.new("RGB", (40, 40)).save(image)
+    ended = _without(packages, tmp_path, command, exported.path(format, "int8"), *images)
     assert f'pip install "edgezoo[{extra}]"' in ended.error(4)
 
 
@@ -237,8 +237,8 @@ def test_classify_needs_one_runtime_alone(
     """What a device has: numpy, Pillow, click and a TFLite runtime."""
     absent = "tensorflow,keras,onnx,onnxruntime,openvino,nncf,scipy,h5py,rich,requests," \
              "sklearn,tf2onnx,litert_quantizer,flatbuffers"  # fmt: skip
-    picture = next(iter(sorted(trained.test.rglob("*.png"))))
-    ended = _without(absent, tmp_path, "classify", exported.path("tflite", "int8"), picture,
+    image = next(iter(sorted(trained.test.rglob("*.png"))))
+    ended = _without(absent, tmp_path, "classify", exported.path("tflite", "int8"), image,
                      "--json")  # fmt: skip
     assert ended.code == 0, ended.stderr
     (result,) = ended.json["results"]
@@ -265,8 +265,8 @@ def test_damaged_artifact(command: str, suffix: str, tmp_path: Path) -> None:
     file.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20)
     file.with_suffix(".bin").write_bytes(bytes(100))
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
-    pictures = [tmp_path / "a.png"] if command == "classify" else []
-    assert file.name in run_cli(command, file, *pictures).error(5)
+    images = [tmp_path / "a.png"] if command == "classify" else []
+    assert file.name in run_cli(command, file, *images).error(5)
 
 
 def test_no_such_artifact(tmp_path: Path) -> None:
@@ -277,20 +277,20 @@ def test_no_such_artifact(tmp_path: Path) -> None:
 def test_file_of_another_tool(
     format: str, exported: Exported, trained: Trained, tmp_path: Path
 ) -> None:
-    """Refused until its preprocessing is told; then it answers like our own."""
+    """Refused until its preprocessing is given; then it answers like our own."""
     own = exported.path(format, "float32")
     file = strip_contract(own, tmp_path)
-    picture = sorted(trained.test.rglob("*.png"))[0]
-    message = run_cli("classify", file, picture).error(5)
+    image = sorted(trained.test.rglob("*.png"))[0]
+    message = run_cli("classify", file, image).error(5)
     assert "--preprocessing" in message
-    assert "--preprocessing" in run_cli("classify", own, picture, "--preprocessing", "tf").error(2)
+    assert "--preprocessing" in run_cli("classify", own, image, "--preprocessing", "tf").error(2)
     assert run_cli("inspect", file, "--json").json["contract"] is None
 
 
-def test_damaged_picture(exported: Exported, tmp_path: Path) -> None:
-    picture = tmp_path / "photo.jpg"
-    picture.write_bytes(b"\xff\xd8\xff\xe0 no picture")
-    message = run_cli("classify", exported.path("onnx", "int8"), picture).error(5)
+def test_damaged_image(exported: Exported, tmp_path: Path) -> None:
+    image = tmp_path / "photo.jpg"
+    image.write_bytes(b"\xff\xd8\xff\xe0 not an image")
+    message = run_cli("classify", exported.path("onnx", "int8"), image).error(5)
     assert "photo.jpg" in message
     assert "nowhere.jpg" in run_cli(
         "classify", exported.path("onnx", "int8"), tmp_path / "nowhere.jpg"

@@ -1,4 +1,4 @@
-"""Other types and ranges at the border of a file: the answers stay the same."""
+"""Other types and ranges of the input and output of a file: the answers stay the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def folder(trained: Trained, common: Path) -> Path:
             assert ended.code == 0, ended.stderr
             (folder / f"{name}.json").write_text(ended.stdout)
 
-    return made_once(common / "borders", make)
+    return made_once(common / "io_types", make)
 
 
 def _entries(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def _entries(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_border_types(folder: Path, name: str) -> None:
+def test_io_types(folder: Path, name: str) -> None:
     _, formats, dtype, part = CASES[name]
     entries = [entry for entry in _entries(folder, name) if entry["precision"] == "int8"]
     assert len(entries) == (3 if formats == "all" else 1)

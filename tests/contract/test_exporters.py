@@ -160,12 +160,12 @@ def test_contract_records_where_it_comes_from(
 @each_file
 def test_ops(exported: Exported, name: str, precision: str) -> None:
     facts = inspect(exported.path(name, precision))
-    assert sum(facts["ops"].values()) > 20
-    assert facts["quantized"] is (precision == "int8")
-    assert facts["ops"].get("Transpose", 0) <= 2
+    assert sum(facts.ops.values()) > 20
+    assert facts.quantized is (precision == "int8")
+    assert facts.ops.get("Transpose", 0) <= 2
     if precision == "int8":
         allowed = {"Softmax", "SoftMax"} if name != "tflite" else set()
-        assert set(facts["float_ops"]) <= allowed
+        assert set(facts.float_ops) <= allowed
 
 
 def test_tflite_int8_computes_in_integers_throughout(exported: Exported) -> None:

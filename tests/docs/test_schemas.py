@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edgezoo.cli._main import edgezoo
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from tests.conftest import Ended, Exported, Trained, Tuned
 from tests.support.devices import Machine
 
@@ -160,9 +160,9 @@ def test_coral_in_doctor(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for name, text in {"idVendor": "1a6e", "idProduct": "089a"}.items():
         (folder / name).write_text(text)
-    facts = diagnose(root=tmp_path)
-    assert len(facts["coral"]) == 1
-    check("doctor", facts)
+    result = diagnose(root=tmp_path)
+    assert len(result.coral) == 1
+    check("doctor", typed_json.encode(result))
 
 
 def test_finetune(tuned: Tuned) -> None:

@@ -72,7 +72,7 @@ def test_verification_and_provenance(files: Path) -> None:
 
 
 def test_onnx_has_two_transposes_at_most(files: Path) -> None:
-    assert inspect(files / "files" / f"{STEM}.onnx")["ops"].get("Transpose", 0) <= 2
+    assert inspect(files / "files" / f"{STEM}.onnx").ops.get("Transpose", 0) <= 2
 
 
 def _explain(file: Path) -> dict[str, Any]:

@@ -40,8 +40,8 @@ def test_selftest_of_a_bundle(board: str, pis: dict[str, Pi], bundle: Path) -> N
     facts = ended.json
     assert facts["passed"] and facts["machine"] == "aarch64"
     for model in facts["models"]:
-        assert len(model["pictures"]) == 4
-        for entry in model["pictures"]:
+        assert len(model["images"]) == 4
+        for entry in model["images"]:
             assert entry["faults"] == [], "the input is the same to the last bit"
             steps = 1 if "int8" in model["file"] else 1e-5
             assert entry["output"]["max_difference"] <= steps

@@ -236,25 +236,23 @@ def test_no_list_no_folder_no_image(tmp_path: Path) -> None:
 # Scoring
 
 
-def test_limit_and_unreadable_pictures(
-    exported: Exported, trained: Trained, tmp_path: Path
-) -> None:
+def test_limit_and_unreadable_images(exported: Exported, trained: Trained, tmp_path: Path) -> None:
     file = exported.path("tflite", "int8")
-    whole = evaluate([file], trained.test, limit=40)["results"][0]
-    assert whole["images"] == 40 and whole["unreadable"] == 0
-    assert whole["agreement_top1"] is None and whole["reference"] is None
-    assert whole["top1_ci95"] == list(share_interval(round(whole["top1"] * 40), 40))
+    whole = evaluate([file], trained.test, limit=40).results[0]
+    assert whole.images == 40 and whole.unreadable == 0
+    assert whole.agreement_top1 is None and whole.reference is None
+    assert whole.top1_ci95 == share_interval(round(whole.top1 * 40), 40)
     folder = _flat(tmp_path / "few" / WNIDS[0], 19, "a{:02}.jpg")
-    (folder / "bad.jpg").write_bytes(b"no picture")
-    some = evaluate([file], folder.parent)["results"][0]
-    assert (some["images"], some["unreadable"]) == (19, 1)
+    (folder / "bad.jpg").write_bytes(b"not an image")
+    some = evaluate([file], folder.parent).results[0]
+    assert (some.images, some.unreadable) == (19, 1)
     for i in range(3):
-        (folder / f"bad{i}.jpg").write_bytes(b"no picture")
+        (folder / f"bad{i}.jpg").write_bytes(b"not an image")
     with pytest.raises(DataError, match="4 of 23"):
         evaluate([file], folder.parent)
 
 
-def test_progress_counts_every_picture(exported: Exported, trained: Trained) -> None:
+def test_progress_counts_every_image(exported: Exported, trained: Trained) -> None:
     ticks: list[int] = []
     evaluate([exported.path("onnx", "int8")], trained.test, limit=7, progress=ticks.append)
     assert sum(ticks) == 7
@@ -269,8 +267,8 @@ def test_tar_shards_score_the_same(exported: Exported, trained: Trained, tmp_pat
     with tarfile.open(tmp_path / "test.tar", "w") as tar:
         tar.add(trained.test, "test")
     file = exported.path("tflite", "int8")
-    loose = evaluate([file], trained.test, limit=50)["results"]
-    assert evaluate([file], tmp_path / "test.tar", limit=50)["results"] == loose
+    loose = evaluate([file], trained.test, limit=50).results
+    assert evaluate([file], tmp_path / "test.tar", limit=50).results == loose
 
 
 @pytest.mark.parametrize("format", ["tflite", "onnx", "openvino"])
@@ -321,14 +319,13 @@ def test_interrupted_evaluation_goes_on(
     with pytest.raises(_CutError):
         evaluate(files, trained.test, limit=100, progress=_cut(150))
     assert len(list(tmp_path.rglob("*.npy"))) == 1, "the first file's went by too fast to be kept"
-    other = evaluate(files, trained.test, limit=99)["results"]
-    assert [entry["resumed"] for entry in other] == [0, 0], "other images"
-    assert evaluate(files[:1], trained.test, limit=100)["results"][0]["resumed"] == 0
+    other = evaluate(files, trained.test, limit=99).results
+    assert [entry.resumed for entry in other] == [0, 0], "other images"
+    assert evaluate(files[:1], trained.test, limit=100).results[0].resumed == 0
     ticks: list[int] = []
-    again = evaluate(files[1:], trained.test, limit=100, progress=ticks.append)["results"][0]
-    assert 32 <= again.pop("resumed") == ticks[0] < 100 and sum(ticks) == 100
-    whole["results"][1].pop("resumed")
-    assert again == whole["results"][1]
+    again = evaluate(files[1:], trained.test, limit=100, progress=ticks.append).results[0]
+    assert 32 <= again.resumed == ticks[0] < 100 and sum(ticks) == 100
+    assert replace(again, resumed=0) == whole.results[1]
     assert not list(tmp_path.rglob("*.npy"))
 
 
@@ -348,15 +345,15 @@ def test_killed_evaluation_goes_on(
                            env=environment(), capture_output=True, check=False)  # fmt: skip
     assert child.returncode == -signal.SIGKILL, child.stderr
     (kept,) = tmp_path.rglob("*.npy")
-    result = evaluate([file], trained.test, limit=100)["results"][0]
-    assert result.pop("resumed") >= 32 and not kept.exists()
-    wanted = evaluate([file], trained.test, limit=100, resume=False)["results"][0]
-    assert wanted.pop("resumed") == 0 and result == wanted
+    result = evaluate([file], trained.test, limit=100).results[0]
+    assert result.resumed >= 32 and not kept.exists()
+    wanted = evaluate([file], trained.test, limit=100, resume=False).results[0]
+    assert wanted.resumed == 0 and replace(result, resumed=0) == wanted
     with pytest.raises(_CutError):
         evaluate([file], trained.test, limit=100, progress=_cut(50))
     (kept,) = tmp_path.rglob("*.npy")
     kept.write_bytes(kept.read_bytes()[:300])
-    assert evaluate([file], trained.test, limit=100)["results"][0]["resumed"] == 0, "damaged"
+    assert evaluate([file], trained.test, limit=100).results[0].resumed == 0, "damaged"
 
 
 def test_best_classes() -> None:

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from edgezoo.core import typed_json
 from edgezoo.core.spec import PRECISIONS
 from edgezoo.evaluation.agreement import agreement_top1, compare, smallest_cosine, sqnr_db
 
@@ -25,7 +26,7 @@ def test_equal() -> None:
     found = compare(REFERENCE, REFERENCE.copy(), "float32")
     assert found.passed and found.agreement_top1 == 1 and found.reference_in_top5 == 1
     assert found.sqnr_db is None and found.max_abs_diff == 0
-    facts = found.to_json()
+    facts = typed_json.encode(found)
     assert facts["verdict"] == "passed" and facts["images"] == 50
     json.dumps(facts, allow_nan=False)
 
@@ -50,8 +51,9 @@ def test_what_nothing_excuses(precision: str, fault: str) -> None:
     assert {"constant": "same for every", "NaN": "NaN", "infinite": "infinity"}.get(
         fault, "shape"
     ) in words
-    assert found.to_json()["verdict"] == "failed"
-    json.dumps(found.to_json(), allow_nan=False)  # `export --json` and the manifest carry it
+    assert found.verdict == "failed"
+    # `export --json` and the manifest contain it.
+    json.dumps(typed_json.encode(found), allow_nan=False)
 
 
 @pytest.mark.parametrize("fault", ["classes swapped", "images swapped", "shifted by one class"])
@@ -118,11 +120,11 @@ def test_features_have_noise_and_angle_but_no_classes() -> None:
     assert found.passed and found.agreement_top1 is None and found.reference_in_top5 is None
     assert found.sqnr_db == pytest.approx(40, abs=0.5)
     assert found.cosine is not None and 0.9995 < found.cosine < 0.99999
-    json.dumps(found.to_json(), allow_nan=False)
+    json.dumps(typed_json.encode(found), allow_nan=False)
 
 
-def test_one_lost_picture_shows_in_the_angle() -> None:
-    """Of forty, it is hardly seen in the noise; the smallest cosine tells it."""
+def test_one_lost_image_shows_in_the_angle() -> None:
+    """Of forty, it is hardly seen in the noise; the smallest cosine shows it."""
     got = MAP.copy()
     got[17] = 0
     assert smallest_cosine(MAP, got) == 0

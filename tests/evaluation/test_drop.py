@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from edgezoo.evaluation import drop
-from edgezoo.evaluation.drop import Drop, compare, images_needed, judge, paired_drop
+from edgezoo.evaluation.drop import Drop, images_needed, judge, paired_drop
 
 DRAWS = 2000
 
@@ -138,9 +138,10 @@ def test_verdicts(low: float, high: float, same: bool, expected: str) -> None:
 
 @pytest.mark.parametrize(("lost", "won", "images"), [(3, 2, 200), (30, 25, 650), (0, 0, 50)])
 def test_images_needed_are_just_enough(lost: int, won: int, images: int) -> None:
-    facts = compare(*_outcomes(lost, won, images))
-    assert facts["verdict"] == "cannot tell"
-    needed = facts["images_needed"]
+    outcome = paired_drop(*_outcomes(lost, won, images))
+    assert judge(*outcome.interval, 0.01, True) == "cannot tell"
+    needed = images_needed(outcome, 0.01)
+    assert needed is not None
 
     def verdict(count: int) -> str:
         scale = count / images
@@ -151,5 +152,5 @@ def test_images_needed_are_just_enough(lost: int, won: int, images: int) -> None
 
 def test_decided_asks_for_no_more() -> None:
     for lost, won, images in ((1, 1, 1300), (40, 2, 650), (2, 40, 650)):
-        assert compare(*_outcomes(lost, won, images))["images_needed"] is None
+        assert images_needed(paired_drop(*_outcomes(lost, won, images)), 0.01) is None
     assert images_needed(Drop(5, 5, 100, -0.07, 0.07), 1e-6) is None, "beyond ten million"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.evaluation import drop
 from edgezoo.evaluation.accuracy import evaluate
@@ -38,30 +39,33 @@ def test_drop_is_that_of_the_same_images(
     exported: Exported, trained: Trained, spoilt: Path
 ) -> None:
     reference = exported.path("onnx", "float32")
-    facts = evaluate([reference, spoilt], trained.test, reference=reference)
-    check("evaluate", facts)
-    same, worse = facts["results"]
-    assert (same["drop"], same["verdict"], same["images_needed"]) == (0, "equal", None)
-    assert worse["drop"] == pytest.approx(same["top1"] - worse["top1"]) and worse["drop"] > 0.02
-    assert worse["drop_ci95"][0] < worse["drop"] < worse["drop_ci95"][1]
-    expected = drop.judge(*worse["drop_ci95"], 0.01, True)
-    assert worse["verdict"] == expected == "worse"
-    assert worse["overlap"] == 0 and worse["reference"] == str(reference)
+    result = evaluate([reference, spoilt], trained.test, reference=reference)
+    check("evaluate", typed_json.encode(result))
+    same, worse = result.results
+    assert (same.drop_points, same.verdict, same.images_needed) == (0, "equal", None)
+    assert worse.drop_points is not None and worse.drop_points_ci95 is not None
+    assert worse.drop_points == pytest.approx(100 * (same.top1 - worse.top1))
+    low, high = worse.drop_points_ci95
+    assert worse.drop_points > 2 and low < worse.drop_points < high
+    expected = drop.judge(low / 100, high / 100, 0.01, True)
+    assert worse.verdict == expected == "worse"
+    assert worse.overlap == 0 and worse.reference == reference
 
 
 def test_gain_is_suspicious(exported: Exported, trained: Trained, spoilt: Path) -> None:
     """The same weights hash inside: quantization cannot have taught the network anything."""
-    facts = evaluate([exported.path("onnx", "float32")], trained.test, reference=spoilt)
-    assert facts["results"][0]["verdict"] == "suspicious gain"
+    result = evaluate([exported.path("onnx", "float32")], trained.test, reference=spoilt)
+    assert result.results[0].verdict == "suspicious gain"
 
 
 def test_few_images_cannot_tell(exported: Exported, trained: Trained) -> None:
     options: dict[str, Any] = {"reference": exported.path("tflite", "float32"), "limit": 20}
     file = exported.path("tflite", "int8")
-    (result,) = evaluate([file], trained.test, **options)["results"]
-    assert result["verdict"] == "cannot tell" and result["images_needed"] > 20
-    (result,) = evaluate([file], trained.test, equal_within=0.5, **options)["results"]
-    assert result["verdict"] == "equal"
+    (result,) = evaluate([file], trained.test, **options).results
+    assert result.verdict == "cannot tell"
+    assert result.images_needed is not None and result.images_needed > 20
+    (result,) = evaluate([file], trained.test, equal_within_points=50, **options).results
+    assert result.verdict == "equal"
 
 
 def test_table_and_bound(exported: Exported, trained: Trained, spoilt: Path) -> None:
@@ -77,14 +81,15 @@ def test_table_and_bound(exported: Exported, trained: Trained, spoilt: Path) -> 
     assert hint.startswith("Next: edgezoo explain ")
     ended = run_cli(*asked, "--json")
     check("evaluate", ended.json)
-    assert ended.code == 6 and len(ended.json["failures"]) == 1 and ended.json["max_drop"] == 0.015
+    assert ended.code == 6 and len(ended.json["failures"]) == 1
+    assert ended.json["max_drop_points"] == 1.5
     assert "--reference" in run_cli("evaluate", spoilt, "--images", trained.test, "--max-drop",
                                     "1").error(2)  # fmt: skip
 
 
 def test_bound_needs_a_reference(exported: Exported, trained: Trained) -> None:
     with pytest.raises(UsageError, match="drop from"):
-        evaluate([exported.path("tflite", "int8")], trained.test, max_drop=0.01)
+        evaluate([exported.path("tflite", "int8")], trained.test, max_drop_points=1)
 
 
 # Images that calibrated a file
@@ -92,7 +97,7 @@ def test_bound_needs_a_reference(exported: Exported, trained: Trained) -> None:
 
 @pytest.fixture(scope="module")
 def mixed(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 pictures a class that nothing has seen, and some of the calibration, renamed."""
+    """30 images a class that nothing has seen, and some of the calibration, renamed."""
     folder = tmp_path_factory.mktemp("mixed")
     for wnid in trained.test.iterdir():
         (folder / wnid.name).mkdir()
@@ -112,7 +117,7 @@ def test_calibration_images_are_refused(exported: Exported, mixed: Path, format:
     with pytest.raises(RefusedError):
         evaluate([exported.path(format, "float32")], mixed, reference=file)
     float_file = exported.path(format, "float32")
-    assert evaluate([float_file], mixed, limit=5)["results"][0]["overlap"] == 0
+    assert evaluate([float_file], mixed, limit=5).results[0].overlap == 0
 
 
 def test_allowed_overlap_is_told(exported: Exported, trained: Trained, mixed: Path) -> None:
@@ -128,23 +133,25 @@ def test_allowed_overlap_is_told(exported: Exported, trained: Trained, mixed: Pa
     # All 128 calibration images among those that were copied, and no other.
     names = sum(path.name.startswith("new") for path in mixed.rglob("*.png"))
     assert 50 < result["overlap"] <= min(128, names)
-    assert evaluate([file], trained.test, limit=5)["results"][0]["overlap"] == 0
+    assert evaluate([file], trained.test, limit=5).results[0].overlap == 0
 
 
-def test_foreign_file_cannot_tell(exported: Exported, mixed: Path, tmp_path: Path) -> None:
+def test_third_party_file_records_no_images(
+    exported: Exported, mixed: Path, tmp_path: Path
+) -> None:
     file = strip_contract(exported.path("tflite", "int8"), tmp_path)
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(name for _, name in classes()))
-    (result,) = evaluate([file], mixed, preprocessing="tf", labels=labels, limit=5)["results"]
-    assert result["overlap"] is None
+    (result,) = evaluate([file], mixed, preprocessing="tf", labels=labels, limit=5).results
+    assert result.overlap is None
 
 
 # Files of others
 
 
 @pytest.fixture(scope="module")
-def foreign(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return strip_contract(exported.path("tflite", "int8"), tmp_path_factory.mktemp("foreign"))
+def third_party(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return strip_contract(exported.path("tflite", "int8"), tmp_path_factory.mktemp("third_party"))
 
 
 @pytest.fixture(scope="module")
@@ -154,20 +161,22 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_foreign_file_is_compared_with_one_of_edgezoo(
-    exported: Exported, trained: Trained, foreign: Path, names: Path
+def test_a_third_party_file_is_compared_with_one_of_edgezoo(
+    exported: Exported, trained: Trained, third_party: Path, names: Path
 ) -> None:
-    """What is told is told of the file that does not tell it itself."""
+    """Preprocessing and labels apply only to the file without a contract."""
     reference, own = exported.path("tflite", "float32"), exported.path("tflite", "int8")
     options: dict[str, Any] = {"preprocessing": "tf", "labels": names, "limit": 60}
-    mine, theirs = evaluate([own, foreign], trained.test, reference=reference, **options)["results"]
-    assert mine["top1"] == theirs["top1"] and mine["drop"] == theirs["drop"] is not None
-    (turned,) = evaluate([own], trained.test, reference=foreign, **options)["results"]
-    assert turned["agreement_top1"] == 1
-    # A normalisation that is another one shows: the words reach the third-party file.
+    mine, theirs = evaluate(
+        [own, third_party], trained.test, reference=reference, **options
+    ).results
+    assert mine.top1 == theirs.top1 and mine.drop_points == theirs.drop_points is not None
+    (turned,) = evaluate([own], trained.test, reference=third_party, **options).results
+    assert turned.agreement_top1 == 1
+    # Another normalisation lowers the agreement: the option reaches the third-party file.
     options["preprocessing"] = "raw"
-    (wrong,) = evaluate([foreign], trained.test, reference=reference, **options)["results"]
-    assert wrong["agreement_top1"] < 0.9
+    (wrong,) = evaluate([third_party], trained.test, reference=reference, **options).results
+    assert wrong.agreement_top1 is not None and wrong.agreement_top1 < 0.9
 
 
 @pytest.mark.parametrize("option", ["--preprocessing", "--labels"])
@@ -180,8 +189,8 @@ def test_what_no_file_needs_is_refused(
     asked = ("evaluate", own, "--images", trained.test, "--reference", reference, option, value)
     message = run_cli(*asked).error(2)
     assert f"Leave {option} out" in message and str(own) in message and str(reference) in message
-    picture = next(trained.test.rglob("*.png"))
-    assert f"Leave {option} out" in run_cli("classify", own, picture, option, value).error(2)
+    image = next(trained.test.rglob("*.png"))
+    assert f"Leave {option} out" in run_cli("classify", own, image, option, value).error(2)
 
 
 def test_options_that_would_do_nothing(exported: Exported, trained: Trained) -> None:
@@ -189,8 +198,8 @@ def test_options_that_would_do_nothing(exported: Exported, trained: Trained) -> 
     assert "--reference" in run_cli(*asked, "--equal-within", "1").error(2)
     on = ("--on", "ssh://nobody@127.0.0.1:1")
     assert "--max-memory is not carried" in run_cli(*asked, *on, "--max-memory", "1").error(2)
-    picture = next(trained.test.rglob("*.png"))
-    asked = ("classify", asked[1], picture)
+    image = next(trained.test.rglob("*.png"))
+    asked = ("classify", asked[1], image)
     assert "--max-seconds is not carried" in run_cli(*asked, *on, "--max-seconds", "9").error(2)
 
 
@@ -200,7 +209,7 @@ def test_unreadable_files_are_told(exported: Exported, trained: Trained, tmp_pat
         (folder / wnid.name).mkdir(parents=True)
         for path in sorted(wnid.iterdir())[:3]:
             shutil.copy(path, folder / wnid.name)
-    (folder / wnid.name / "bad.jpg").write_bytes(b"no picture")
+    (folder / wnid.name / "bad.jpg").write_bytes(b"not an image")
     (folder / wnid.name / "worse.jpg").write_bytes(b"")
     files = (exported.path("tflite", "int8"), exported.path("onnx", "int8"))
     ended = run_cli("evaluate", *files, "--images", folder)

@@ -118,6 +118,6 @@ def test_archive_of_gigabytes(tmp_path: Path) -> None:
     "facts", [{}, {"of": "file", "bytes": 0, "sha256": ""}, {"of": 1, "bytes": 5, "sha256": "é"},
               {"of": "file", "bytes": "x", "sha256": "AAAA"}, [1]]
 )  # fmt: skip
-def test_metadata_of_a_stranger(facts: object) -> None:
+def test_untrusted_metadata(facts: object) -> None:
     with pytest.raises(DataError, match="metadata"):
         fingerprints.overlapping({"source": "folder", "fingerprints": facts}, [], 32)

@@ -1,4 +1,4 @@
-"""Pictures of every kind, and those that are made to harm."""
+"""Images of every kind, and those that are made to harm."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def _photo() -> Image.Image:
     return Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def _saved(picture: Image.Image, form: str, **options: Any) -> bytes:
+def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, form, **options)
+    image.save(stream, form, **options)
     return stream.getvalue()
 
 
@@ -53,7 +53,7 @@ def _png(width: int, height: int, lines: bytes = b"") -> bytes:
     ],
 )  # fmt: skip
 def test_kinds(form: str, mode: str, options: dict[str, Any]) -> None:
-    """All come close to the same picture."""
+    """All come close to the same image."""
     grey = mode in ("L", "LA", "1")
     wanted = np.asarray(_photo().convert("L").convert("RGB") if grey else _photo(), np.int16)
     pixels = load_pixels(io.BytesIO(_saved(_photo().convert(mode), form, **options)), 32)
@@ -72,7 +72,7 @@ def test_sixteen_bits_of_grey(form: str, options: dict[str, Any]) -> None:
     assert 100 < pixels.mean() < 150
 
 
-def test_first_picture_of_an_animation_and_the_right_way_up() -> None:
+def test_first_image_of_an_animation_and_the_right_way_up() -> None:
     red, blue = (Image.new("RGB", (SIDE, SIDE), c) for c in ("red", "blue"))
     data = _saved(red, "GIF", save_all=True, append_images=[blue])
     assert load_pixels(io.BytesIO(data), 8)[0, 0].tolist() == [255, 0, 0]

@@ -13,7 +13,7 @@ import pytest
 
 from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
 from edgezoo.core.heartbeat import alive
-from edgezoo.system import landlock, sandbox
+from edgezoo.system import landlock, process, sandbox
 from edgezoo.system.limits import Limits, for_files
 from tests.conftest import ROOT
 
@@ -23,7 +23,7 @@ import sys, types
 source = """
 import ctypes, os, socket, time
 from edgezoo.core.errors import RefusedError
-from edgezoo.system.limits import alive
+from edgezoo.core.heartbeat import alive
 def fill(): return {"bytes": len(bytearray(1 << 30))}
 def leak():
     kept = []
@@ -80,8 +80,16 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def _call(name: str, limits: Limits = USUAL, **arguments: object) -> dict[str, object]:
-    return sandbox.call(f"edgezoo.faults:{name}", ["m.tflite"], limits, **arguments)  # type: ignore[arg-type]
+def _call(
+    name: str,
+    limits: Limits = USUAL,
+    writable: tuple[Path, ...] = (),
+    progress: sandbox.Progress | None = None,
+    **arguments: object,
+) -> dict[str, object]:
+    given = {key: str(v) if isinstance(v, Path) else v for key, v in arguments.items()}
+    job: process.Job[dict[str, object]] = process.Job(f"edgezoo.faults:{name}", given)
+    return sandbox.Sandbox((Path("m.tflite"),), limits, writable, progress).run(job)
 
 
 @pytest.mark.parametrize("name", ["fill", "leak"])
@@ -133,14 +141,14 @@ def test_errors_and_defects_keep_their_class() -> None:
 
 
 def test_figures_that_are_no_numbers() -> None:
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="not numbers"):
         _call("nothing")
 
 
 def test_progress_comes_through() -> None:
-    told: list[int] = []
-    assert _call("count", progress=told.append) == {}
-    assert sum(told) == 12
+    counts: list[int] = []
+    assert _call("count", progress=counts.append) == {}
+    assert sum(counts) == 12
 
 
 def test_no_core_files() -> None:
@@ -157,7 +165,7 @@ def test_writes(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"/x"):
             _call(name, path=place)
     assert place.read_text() == "kept"
-    _call("write", path=inside / "y", writable=[inside])
+    _call("write", path=inside / "y", writable=(inside,))
     assert (inside / "y").read_text() == "x"
     _call("write", Limits(None, 20.0, writes=True), path=place)
     assert place.read_text() == "x"

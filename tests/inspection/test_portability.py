@@ -28,9 +28,8 @@ def _layer(weights: np.ndarray, pairs: Any = "flat", **changes: Any) -> IntegerL
 
 
 def _verdict(layer: IntegerLayer) -> bool:
-    (entry,) = portability.describe(IntegerKernels("test", (layer,)))["layers"]
-    overflow: bool = entry["can_overflow"]
-    return overflow
+    (entry,) = portability.describe(IntegerKernels("test", (layer,))).layers
+    return entry.can_overflow
 
 
 # The check against the instruction
@@ -81,10 +80,10 @@ def test_says_overflow_if_and_only_if_some_input_overflows(pairs: Any) -> None:
     for seed in range(400):
         weights = _weights(seed)
         expected = overflows(weights, pairs)
-        (entry,) = portability.describe(IntegerKernels("test", (_layer(weights, pairs),)))["layers"]
-        assert entry["can_overflow"] == expected.any(), seed
-        assert entry["channels_above"] == expected.sum(), seed
-        said.append(entry["can_overflow"])
+        (entry,) = portability.describe(IntegerKernels("test", (_layer(weights, pairs),))).layers
+        assert entry.can_overflow == expected.any(), seed
+        assert entry.channels_above == expected.sum(), seed
+        said.append(entry.can_overflow)
     assert 80 < sum(said) < 320, "both answers are tried"
 
 
@@ -177,9 +176,9 @@ def test_tflite_adds_exactly(kind: Any, delegate: bool, tmp_path: Path) -> None:
         single_layer.write_tflite(file, kind, weights, exact)
         np.testing.assert_array_equal(single_layer.run_tflite(file, kind, values, delegate), 0)
     facts = portability.check(file)
-    assert facts is not None and facts["verdict"] == "does not apply" and not facts["remedies"]
-    (entry,) = facts["layers"]
-    assert (entry["kind"], entry["can_overflow"], entry["channels"]) == (kind, False, 16)
+    assert facts is not None and facts.verdict == "does not apply" and not facts.remedies
+    (entry,) = facts.layers
+    assert (entry.kind, entry.can_overflow, entry.channels) == (kind, False, 16)
 
 
 @pytest.mark.skipif(why_no_saturation() is None, reason="the tests above run on this processor")
@@ -208,16 +207,17 @@ def _byte(difference: np.ndarray) -> np.ndarray:
 def test_files_quantized_by_hand(tmp_path: Path) -> None:
     """quantize_static per channel: exactly the layers that the default session gets wrong."""
     file = single_layer.quantize_by_hand(tmp_path)
-    facts = inspect(file)["portability"]
-    flagged = {layer["name"] for layer in facts["layers"] if layer["can_overflow"]}
+    facts = inspect(file).portability
+    assert facts is not None
+    flagged = {layer.name for layer in facts.layers if layer.can_overflow}
     assert flagged == {"first", "same_sign", "dense"}
-    assert {layer["name"]: layer["kind"] for layer in facts["layers"]} == {
+    assert {layer.name: layer.kind for layer in facts.layers} == {
         "first": "conv", "depthwise": "depthwise", "alternating": "conv", "same_sign": "conv",
         "dense": "dense",
     }  # fmt: skip
-    assert facts["verdict"] == "can overflow" and facts["runtime"] == "onnxruntime"
-    assert any("x64quantprecision" in text for text in facts["remedies"])
-    worst = max(layer["worst_pair_sum"] or 0 for layer in facts["layers"])
+    assert facts.verdict == "can overflow" and facts.runtime == "onnxruntime"
+    assert any("x64quantprecision" in text for text in facts.remedies)
+    worst = max(layer.worst_pair_sum or 0 for layer in facts.layers)
     assert 1.2 * portability.LIMIT < worst <= 255 * 254
     reason = why_no_saturation()
     if reason is not None:
@@ -229,9 +229,9 @@ def test_weights_that_are_rounded_when_the_file_loads(tmp_path: Path) -> None:
     """AddQDQPairToWeight keeps them in float; onnxruntime computes in the same integers."""
     plain = inspect(single_layer.quantize_by_hand(tmp_path))
     pairs = inspect(single_layer.quantize_by_hand(tmp_path, AddQDQPairToWeight=True))
-    assert pairs["ops"]["QuantizeLinear"] == plain["ops"]["QuantizeLinear"] + 5
-    assert pairs["portability"] == plain["portability"] and plain["portability"] is not None
-    assert pairs["float_ops"] == []
+    assert pairs.ops["QuantizeLinear"] == plain.ops["QuantizeLinear"] + 5
+    assert pairs.portability == plain.portability and plain.portability is not None
+    assert pairs.float_ops == ()
 
 
 def test_dynamically_quantized(tmp_path: Path) -> None:
@@ -242,10 +242,11 @@ def test_dynamically_quantized(tmp_path: Path) -> None:
     file = tmp_path / "dynamic.onnx"
     quantize_dynamic(tmp_path / "float.onnx", file, weight_type=QuantType.QInt8)
     facts = inspect(file)
-    assert facts["quantized"] and not {"Conv", "MatMul", "Gemm"} & set(facts["float_ops"])
-    layers = {layer["name"]: layer for layer in facts["portability"]["layers"]}
+    assert facts.portability is not None
+    assert facts.quantized and not {"Conv", "MatMul", "Gemm"} & set(facts.float_ops)
+    layers = {layer.name: layer for layer in facts.portability.layers}
     assert set(layers) == {"first", "depthwise", "alternating", "same_sign", "dense"}
-    assert [name for name, layer in layers.items() if layer["can_overflow"]] == ["dense"]
+    assert [name for name, layer in layers.items() if layer.can_overflow] == ["dense"]
     said = run_cli("inspect", file).stdout
     assert "1 of 5 8-bit layers can overflow" in " ".join(said.split())
     refused = run_cli("explain", file, "--float", file, "--preprocessing", "tf").error(3)
@@ -268,7 +269,8 @@ def test_layers_with_a_bias_in_float(tmp_path: Path) -> None:
             node.input.append(bias.name)
     onnx.save(model, file)
     facts = inspect(file)
-    assert facts["float_ops"] == [] and len(facts["portability"]["layers"]) == 5
+    assert facts.portability is not None
+    assert facts.float_ops == () and len(facts.portability.layers) == 5
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "o.onnx"), 3
     onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
@@ -278,19 +280,20 @@ def test_layers_with_a_bias_in_float(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_our_own_files(exported: Exported, format: str) -> None:
-    facts = inspect(exported.path(format, "int8"))["portability"]
-    assert facts["verdict"] == ("does not apply" if format == "tflite" else "safe")
-    assert facts["remedies"] == []
-    kinds = [layer["kind"] for layer in facts["layers"]]
+    facts = inspect(exported.path(format, "int8")).portability
+    assert facts is not None
+    assert facts.verdict == ("does not apply" if format == "tflite" else "safe")
+    assert facts.remedies == ()
+    kinds = [layer.kind for layer in facts.layers]
     assert kinds.count("depthwise") == 13 and len(kinds) == 28
-    assert facts["layers"][0]["name"].startswith("conv1")
-    assert len({layer["name"] for layer in facts["layers"]}) == 28
-    sums = [layer["worst_pair_sum"] for layer in facts["layers"] if layer["kind"] == "conv"]
+    assert facts.layers[0].name.startswith("conv1")
+    assert len({layer.name for layer in facts.layers}) == 28
+    sums = [layer.worst_pair_sum or 0 for layer in facts.layers if layer.kind == "conv"]
     if format == "tflite":
         assert max(sums) > portability.LIMIT, "these weights would overflow elsewhere"
     else:
         assert 0.9 * portability.LIMIT < max(sums) <= portability.LIMIT
-    assert inspect(exported.path(format, "float32"))["portability"] is None
+    assert inspect(exported.path(format, "float32")).portability is None
 
 
 def test_table(tmp_path: Path, exported: Exported) -> None:

@@ -13,7 +13,8 @@ from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.spec import BuildArguments
 from edgezoo.networks.arguments import complete, taken_from, words
-from edgezoo.pipeline.plan import ExportRequest, resolve
+from edgezoo.pipeline.plan import resolve
+from edgezoo.pipeline.request import ExportRequest
 from tests.conftest import Trained, run_cli
 
 
@@ -85,9 +86,12 @@ def test_no_such_imagenet_weights(model: str, given: dict[str, Any], says: str) 
     assert says in str(caught.value)
 
 
-@pytest.mark.parametrize("option", ["min_agreement", "max_drop"])
+@pytest.mark.parametrize("option", ["min_agreement", "max_drop_points"])
 def test_features_have_no_classes_to_bound(option: str, tmp_path: Path) -> None:
-    bound: dict[str, Any] = {option: 0.5, "images": tmp_path if option == "max_drop" else None}
+    bound: dict[str, Any] = {
+        option: 0.5,
+        "images": tmp_path if option == "max_drop_points" else None,
+    }
     request = ExportRequest("mobilenet", BuildArguments(include_top=False), weights="random",
                             precisions=("int8",), **bound)  # fmt: skip
     with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} speaks of classes"):

@@ -14,8 +14,8 @@ from tests.support import fake_export
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The quick format of `support/fake_export.py` in this process, for one test."""
-    monkeypatch.setattr(process, "call", process.call)
-    monkeypatch.setattr(process, "call_many", process.call_many)
+    monkeypatch.setattr(process.Launcher, "run", process.Launcher.run)
+    monkeypatch.setattr(process.Launcher, "run_many", process.Launcher.run_many)
     fake_export.install()
     yield
     registry.exporters.cache_clear()

@@ -14,7 +14,8 @@ from PIL import Image
 from edgezoo.core.spec import BuildArguments
 from edgezoo.images import samples
 from edgezoo.pipeline import provenance
-from edgezoo.pipeline.plan import ExportRequest, resolve
+from edgezoo.pipeline.plan import resolve
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.pipeline.run import ExportResult, run
 from edgezoo.system import process
 from tests.support import fake_export
@@ -141,7 +142,7 @@ def guarded(request_: ExportRequest, tmp_path: Path) -> ExportRequest:
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "a.png").write_bytes((tmp_path / "pictures" / "0.png").read_bytes())
     (tmp_path / "val.txt").write_text("a.png 3")
-    return replace(request_, images=tmp_path / "val", max_drop=1.0)
+    return replace(request_, images=tmp_path / "val", max_drop_points=1.0)
 
 
 def test_classes_that_are_found_by_themselves_are(guarded: ExportRequest, tmp_path: Path) -> None:

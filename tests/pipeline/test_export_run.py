@@ -10,7 +10,8 @@ import pytest
 
 from edgezoo.core.spec import BuildArguments
 from edgezoo.pipeline.export_run import Work
-from edgezoo.pipeline.plan import ExportRequest, resolve
+from edgezoo.pipeline.plan import resolve
+from edgezoo.pipeline.request import ExportRequest
 
 
 def _chosen(stage: Path, **more: Any) -> Work:

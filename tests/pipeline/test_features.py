@@ -95,8 +95,8 @@ def test_verified_by_noise_and_angle(made: dict[str, list[dict[str, Any]]], name
 def test_int8_computes_in_integers(made: dict[str, list[dict[str, Any]]], name: str) -> None:
     path = _path(made[name], "tflite", "int8")
     facts = edgezoo.inspect(path)
-    assert facts["float_ops"] == []
-    assert facts["outputs"][0]["dtype"] == "uint8"
+    assert facts.float_ops == ()
+    assert facts.outputs[0].dtype == "uint8"
 
 
 def test_features_of_formats_agree(made: dict[str, list[dict[str, Any]]]) -> None:
@@ -144,7 +144,7 @@ def test_commands_on_classes_refuse(
         "bundle": lambda: edgezoo.bundle([path], tmp_path / "bundle"),
         "explain": lambda: edgezoo.explain(path),
     }
-    with pytest.raises(RefusedError, match=r"gives features \(8 x 8 x 32\), no classes"):
+    with pytest.raises(RefusedError, match=r"produces features \(8 x 8 x 32\) instead of classes"):
         calls[command]()
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from edgezoo.core.errors import DataError
 from edgezoo.evaluation.drop import Drop, above_chance, paired_interval
-from edgezoo.pipeline.guard import Guarded, keep_within, line
+from edgezoo.pipeline.guard import Guarded, keep_within
 from edgezoo.pipeline.run import _require_knowledge
 from tests.conftest import Ended, Trained
 from tests.docs.test_schemas import check
@@ -56,14 +56,14 @@ def test_keeps_as_few_layers_in_float_as_needed(needed: int) -> None:
     assert made[-1] == needed, "the file that is left is not the one that is reported"
     assert len(made) <= 12
     assert bool(guarded.warnings) == (needed > 10), "a file that is float for the most part"
-    assert f"{needed} of 20 layers in float" in line("a.tflite", guarded.to_json())
+    assert f"{needed} of 20 layers in float" in guarded.record().line("a.tflite")
 
 
 def test_a_file_that_holds_is_not_touched() -> None:
     guarded, made = _guard(lambda layers: 0.5, 1.0)
     assert guarded.met and not guarded.float_layers
     assert not made
-    told = line("a.tflite", guarded.to_json())
+    told = guarded.record().line("a.tflite")
     assert told.startswith("a.tflite: drop seen 0.50 points, proved to be below 0.66 (95 % confid")
     assert "float top-1 70.0 %" in told and told.endswith("no layer in float.")
 
@@ -136,7 +136,7 @@ def test_a_gain_is_called_so() -> None:
     guarded = keep_within("a", 1.0, 0.7, first, lambda: (), lambda kept: first)
     (text,) = guarded.warnings
     assert text.startswith("suspicious gain of 0.8") and "-" not in text.partition(":")[0]
-    assert "gain seen 1.50 points" in line("a", guarded.to_json())
+    assert "gain seen 1.50 points" in guarded.record().line("a")
     few = Drop(1, 3, 130, 0, 0)
     guarded = keep_within("a", 1.0, 0.7, few, lambda: (), lambda kept: few)
     assert not guarded.warnings
@@ -155,11 +155,11 @@ def test_export_keeps_layers_in_float_until_the_drop_is_proved(
     (entry,) = ended.json["artifacts"]
     guard = entry["guard"]
     assert guard["reference_top1"] == pytest.approx(trained.top1)
-    assert guard["top1"] == pytest.approx(trained.top1 - guard["drop"])
-    assert guard["met"] and guard["drop_bound"] <= 0.01 and guard["images"] == 400
+    assert guard["top1"] == pytest.approx(trained.top1 - guard["drop_points"] / 100)
+    assert guard["met"] and guard["drop_bound_points"] <= 1 and guard["images"] == 400
     kept = guard["float_layers"]
     # A training on some processors gives a network that loses nothing to begin with.
-    needed = guard["tries"][0]["drop_bound"] > 0.01
+    needed = guard["tries"][0]["drop_bound_points"] > 1
     assert (0 < len(kept) < 28) if needed else not kept
     facts = cli("inspect", entry["path"], "--json").json
     assert facts["contract"]["quantization"]["float_layers"] == kept
@@ -168,7 +168,9 @@ def test_export_keeps_layers_in_float_until_the_drop_is_proved(
     manifest = json.loads(Path(ended.json["manifest"]).read_text())
     assert manifest["artifacts"][0]["guard"] == guard
     scored = cli("evaluate", entry["path"], "--images", trained.test, "--json")
-    assert trained.top1 - scored.json["results"][0]["top1"] == pytest.approx(guard["drop"])
+    assert trained.top1 - scored.json["results"][0]["top1"] == pytest.approx(
+        guard["drop_points"] / 100
+    )
 
 
 def test_a_target_of_int8_gets_no_float_layers(

@@ -18,8 +18,8 @@ from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
 from edgezoo.networks import arguments
 from edgezoo.pipeline import provenance
-from edgezoo.pipeline.plan import ExportRequest
 from edgezoo.pipeline.reproduce import reproduce
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.pipeline.run import run
 from tests.conftest import Exported, Trained, run_cli
 from tests.support import fake_export
@@ -36,7 +36,7 @@ REQUESTS = {
     ),
     "own": ExportRequest(
         "flowers.keras", precisions=("int8",), preprocessing="tf", labels=Path("names.txt"),
-        trust=True, max_drop=1.5, images=Path("val"), ground_truth=Path("truth.txt"),
+        trust=True, max_drop_points=1.5, images=Path("val"), ground_truth=Path("truth.txt"),
     ),
     "densenet": ExportRequest(
         "densenet121", BuildArguments(blocks=(1, 2, 3, 4), classes=7, output_layer="pool1"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ def test_layers_are_ranked_in_the_network_that_is_quantized(
     seen = observation.observe(plain, stored.array(), FEED)
     seen.save(tmp_path / "observation.json")
     recipe = Recipe(granularity=granularity)  # type: ignore[arg-type]
-    got = children.rank_layers(str(tmp_path), contract.to_json(), str(stored.path), asdict(recipe))
+    got = children.rank_layers(tmp_path, contract, stored.path, recipe)
     inputs = FEED(stored.array()[:8])
     in_plain = sensitivity.rank_layers(plain, inputs, seen.ranges, recipe)
     if granularity == "per-tensor":
@@ -44,5 +44,5 @@ def test_layers_are_ranked_in_the_network_that_is_quantized(
         assert wanted != in_plain and sum(n for _, n in wanted) < sum(n for _, n in in_plain)
     else:
         wanted = in_plain
-    assert got["layers"] == [name for name, _ in wanted]
+    assert got == tuple(name for name, _ in wanted)
     assert not (tmp_path / "ranked.tflite").exists()

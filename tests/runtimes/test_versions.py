@@ -78,7 +78,7 @@ def test_equals_what_stands_in_files_of_google(name: str) -> None:
 
 def test_float_file_keeps_what_the_converter_wrote(exported: Exported) -> None:
     path = exported.path("tflite", "float32")
-    assert inspect(path)["minimum_runtime"]["tflite"] == _stored(path) == _computed(path)
+    assert inspect(path).minimum_runtime["tflite"] == _stored(path) == _computed(path)
 
 
 def test_int8_types_count_even_where_versions_were_not_raised(
@@ -110,11 +110,12 @@ def test_newer_than_what_is_known_of_a_package(exported: Exported, tmp_path: Pat
         code.version = 6 if code.builtinCode == 6 else code.version
     path = tmp_path / "newer.tflite"
     tflite_flatbuffer.write_model(model, path)
-    assert "ai-edge-litert" not in inspect(path)["minimum_runtime"]
-    facts = inspect(path, runtime="ai-edge-litert==1.0.1")["runtime"]
-    assert facts["loads"] is None
-    assert [need["what"] for need in facts["lacking"]] == ["DEQUANTIZE version 6"]
-    assert inspect(path, runtime="tensorflow==2.17.0")["runtime"]["loads"] is False
+    assert "ai-edge-litert" not in inspect(path).minimum_runtime
+    facts = inspect(path, runtime="ai-edge-litert==1.0.1").runtime
+    assert facts is not None and facts.loads is None
+    assert [need.what for need in facts.lacking] == ["DEQUANTIZE version 6"]
+    tensorflow = inspect(path, runtime="tensorflow==2.17.0").runtime
+    assert tensorflow is not None and tensorflow.loads is False
 
 
 def test_a_device_that_cannot_read_what_a_file_asks(
@@ -123,14 +124,14 @@ def test_a_device_that_cannot_read_what_a_file_asks(
     """With tflite-runtime alone: nothing tells versions of operations."""
     monkeypatch.setattr(litert, "_requirements", lambda path: ())
     monkeypatch.setattr("edgezoo.inspection.inspect_file.registry.has_package", lambda name: False)
-    with pytest.raises(MissingError, match="asks of a runtime needs ai_edge_litert"):
+    with pytest.raises(MissingError, match="requires of a runtime needs ai_edge_litert"):
         inspect(exported.path("tflite", "int8"), runtime="tflite-runtime==2.5")
 
 
 def test_onnx_and_openvino(exported: Exported) -> None:
-    onnx = inspect(exported.path("onnx", "int8"))["minimum_runtime"]
+    onnx = inspect(exported.path("onnx", "int8")).minimum_runtime
     assert onnx["onnxruntime"] == {"8": "1.10", "9": "1.15", "10": "1.18"}[onnx["ir_version"]]
-    openvino = inspect(exported.path("openvino", "int8"))["minimum_runtime"]
+    openvino = inspect(exported.path("openvino", "int8")).minimum_runtime
     assert release_numbers(openvino["openvino"]) >= (2022, 1, 0), "IR 11"
 
 
@@ -162,13 +163,14 @@ def test_will_it_load_there(
 
 def test_names_as_pip_reads_them(exported: Exported) -> None:
     facts = inspect(exported.path("tflite", "int8"), runtime="TFLite_Runtime==2.5.0.post1")
-    told = facts["runtime"]
-    assert (told["package"], told["version"], told["loads"]) == ("tflite-runtime", "2.5.0", True)
+    loading = facts.runtime
+    assert loading is not None
+    assert (loading.package, loading.version, loading.loads) == ("tflite-runtime", "2.5.0", True)
 
 
 @pytest.mark.parametrize(
     ("runtime", "words"),
-    [("numpy==2.0", "Nothing is known of numpy"), ("onnxruntime", "as pip does"),
+    [("numpy==2.0", "Nothing is known about numpy"), ("onnxruntime", "as pip does"),
      ("tflite-runtime>=2", "as pip does"), ("tflite-runtime==new", "as pip does")],
 )  # fmt: skip
 def test_wrong_runtime(

@@ -13,18 +13,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.files import file_sha256
-from edgezoo.core.protocols import CalibrationSource, ExportJob, Form, Source
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.spec import BuildArguments, ModelSpec
 from edgezoo.pipeline import children, provenance
 from edgezoo.pipeline import run as pipeline
-from edgezoo.pipeline.plan import ExportRequest
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system import process
 
 PIECES, NAP = 4, 0.0005
@@ -53,7 +53,7 @@ class FakeExporter:
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         return None
 
-    def forms(self, contract: InputContract, job: ExportJob) -> tuple[Form, ...]:
+    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         return ("float.onnx",)
 
     def export(
@@ -80,28 +80,30 @@ class FakeRuntime:
         return facts
 
 
-def _make_source(directory: str, contract: dict[str, Any], **rest: Any) -> dict[str, Any]:
-    seed = contract["weights"]["seed"]
-    _write(Path(directory, "float.onnx"), b"graph" * 500)
-    return {"weights_sha256": f"{seed:064x}", "output_shape": [1000]}
+def _make_source(directory: Path, contract: InputContract, **rest: Any) -> children.BuiltSource:
+    _write(directory / "float.onnx", b"graph" * 500)
+    return children.BuiltSource(f"{contract.weights.seed:064x}", (1000,))
 
 
-def _call(function: str, payload: dict[str, Any], *rest: Any, **more: Any) -> dict[str, Any]:
-    step: Callable[..., dict[str, Any]] = {
-        "make_source": _make_source, "export_files": children.export_files
-    }[function.rpartition(":")[2]]  # fmt: skip
-    return {**step(**payload), "_usage": {"cpu_s": 0.0, "peak_rss_mb": 0.0}}
+def _run(self: process.Launcher, job: process.Job[Any]) -> process.Answer[Any]:
+    """A job's function in this process, the one that loads TensorFlow replaced."""
+    name = job.function.rpartition(":")[2]
+    arguments = typed_json.decode_arguments(getattr(children, name), job.arguments)
+    step = _make_source if name == "make_source" else getattr(children, name)
+    return process.Answer(step(**arguments), process.Usage(0.0, 0.0))
 
 
-def _call_many(calls: list[Any], *rest: Any, **more: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-    yield from ((i, _call(*call)) for i, call in enumerate(calls))
+def _run_many(
+    self: process.Launcher, jobs: Sequence[process.Job[Any]], workers: int
+) -> Iterator[tuple[int, process.Answer[Any]]]:
+    yield from ((i, _run(self, job)) for i, job in enumerate(jobs))
 
 
 def install() -> None:
     """Put the format into this process, and the steps of children in the place of children."""
     registry.exporters()["fake"] = FakeExporter()  # type: ignore[assignment]
     registry.runtimes()["fake"] = FakeRuntime()  # type: ignore[assignment]
-    process.call, process.call_many = _call, _call_many  # type: ignore[assignment]
+    process.Launcher.run, process.Launcher.run_many = _run, _run_many  # type: ignore[method-assign]
 
 
 def request(folder: Path, seed: int, **more: Any) -> ExportRequest:

@@ -1,4 +1,4 @@
-"""Made-up /proc, /sys and /dev: what doctor finds there and how it is to be mended."""
+"""Made-up /proc, /sys and /dev: what doctor finds there and how to fix it."""
 
 from __future__ import annotations
 
@@ -56,12 +56,14 @@ def _host(folder: Path, tree: Tree, **changes: object) -> Host:
 
 def _problems(host: Host, **versions: str) -> list[str]:
     named = {name.replace("_", "-"): version for name, version in versions.items()}
-    return [f"{what} {mend}" for what, mend in coral_problems(host, hardware.corals(host), named)]
+    return [f"{p.what} {p.fix}" for p in coral_problems(host, hardware.corals(host), named)]
 
 
 def test_coral_on_usb(tmp_path: Path) -> None:
     host = _host(tmp_path, USB | LIBRARIES)
-    assert hardware.corals(host) == [Coral("usb", "18d1:9302", "ready", "/dev/bus/usb/002/003", True)]
+    assert hardware.corals(host) == [
+        Coral("usb", "18d1:9302", "ready", "/dev/bus/usb/002/003", allowed=True)
+    ]
     assert _problems(host) == []
 
 
@@ -74,7 +76,9 @@ def test_coral_before_its_firmware(tmp_path: Path) -> None:
 
 def test_coral_on_pcie(tmp_path: Path) -> None:
     host = _host(tmp_path, PCI | LIBRARIES)
-    assert hardware.corals(host) == [Coral("pcie", "1ac1:089a", "ready", "/dev/apex_0", True)]
+    assert hardware.corals(host) == [
+        Coral("pcie", "1ac1:089a", "ready", "/dev/apex_0", allowed=True)
+    ]
     assert _problems(host) == []
 
 
@@ -113,7 +117,7 @@ def test_a_library_that_the_user_names(tmp_path: Path, monkeypatch: pytest.Monke
     assert hardware.libraries(host)[0].path == "/opt/own/libedgetpu.so.1"
     monkeypatch.setenv(hardware.EDGETPU_VARIABLE, "/opt/other/libedgetpu.so.1")
     (problem,) = _problems(_host(tmp_path, {}))
-    assert "names /opt/other/libedgetpu.so.1, which is not there" in problem
+    assert "names /opt/other/libedgetpu.so.1, which does not exist" in problem
 
 
 @pytest.mark.parametrize(
@@ -156,19 +160,15 @@ def test_processor_and_libraries(tmp_path: Path) -> None:
     host = _host(tmp_path, tree)
     name = "Raspberry Pi 5 Model B Rev 1.0"
     assert hardware.processor(host) == Processor(name, name, ("asimd", "asimddp"))
-    assert hardware.libraries(host) == [
-        Library("libvulkan.so.1", "/usr/lib/libvulkan.so.1", "GPU")
-    ]
+    assert hardware.libraries(host) == [Library("libvulkan.so.1", "/usr/lib/libvulkan.so.1", "GPU")]
 
 
 def test_doctor_of_a_tree(tmp_path: Path) -> None:
     _host(tmp_path, USB | LIBRARIES)
-    facts = diagnose(root=tmp_path)
-    assert facts["machine"]["board"] is None and facts["machine"]["features"] == []
-    assert [coral["bus"] for coral in facts["coral"]] == ["usb"]
-    assert {entry["name"] for entry in facts["libraries"]} == {
-        "libedgetpu.so.1", "libusb-1.0.so.0"
-    }  # fmt: skip
+    result = diagnose(root=tmp_path)
+    assert result.machine.board is None and result.machine.features == ()
+    assert [coral.bus for coral in result.coral] == ["usb"]
+    assert {entry.name for entry in result.libraries} == {"libedgetpu.so.1", "libusb-1.0.so.0"}
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def test_doctor_of_a_tree(tmp_path: Path) -> None:
 )
 def test_package_clashes(versions: dict[str, str], word: str | None) -> None:
     found = list(package_clashes(versions))
-    assert [word in mend for _, mend in found if word] == ([True] if word else [])
+    assert [word in problem.fix for problem in found if word] == ([True] if word else [])
     assert len(found) == (word is not None)
-    assert "ai-edge-litert instead" not in "".join(m for _, m in package_clashes(versions, True))
+    assert "ai-edge-litert instead" not in "".join(p.fix for p in package_clashes(versions, True))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_python_without_wheels(
     host = Host(Path("/"), machine, bits, 4096, frozenset())
     found = list(python_clashes(host, versions, python))
     assert len(found) == (word is not None)
-    assert all(word in mend for _, mend in found if word)
+    assert all(word in problem.fix for problem in found if word)
 
 
 @pytest.mark.parametrize(

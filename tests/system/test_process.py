@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,17 +71,24 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def _job(name: str, **arguments: object) -> process.Job[Any]:
+    return process.Job(f"edgezoo.faults:{name}", arguments)
+
+
+def _run(name: str, **arguments: object) -> Any:
+    return process.Launcher().run(_job(name, **arguments)).value
+
+
 def test_answer(capfd: pytest.CaptureFixture[str]) -> None:
-    facts = process.call("edgezoo.faults:answer", {"x": 21})
-    usage = facts.pop("_usage")
-    assert facts == {"twice": 42}
-    assert usage["cpu_s"] > 0 and usage["peak_rss_mb"] > 5
+    answer = process.Launcher().run(_job("answer", x=21))
+    assert answer.value == {"twice": 42}
+    assert answer.usage.cpu_s > 0 and answer.usage.peak_rss_mb > 5
     assert capfd.readouterr() == ("", ""), "what a library prints stays in the child"
 
 
 def test_error_of_ours_keeps_its_class_and_words() -> None:
     with pytest.raises(DataError) as caught:
-        process.call("edgezoo.faults:refuse", {})
+        _run("refuse")
     assert (caught.value.message, caught.value.hint) == ("The picture is upside down.", "Turn it.")
     assert caught.value.exit_code == 5
 
@@ -97,7 +105,7 @@ def test_error_of_ours_keeps_its_class_and_words() -> None:
 )
 def test_death(function: str, words: str) -> None:
     with pytest.raises(CrashError) as caught:
-        process.call(f"edgezoo.faults:{function}", {})
+        _run(function)
     message = caught.value.message
     assert f"'{function}'" in message and words in message
     assert "\n" not in message and "Traceback" not in message
@@ -106,25 +114,26 @@ def test_death(function: str, words: str) -> None:
 
 def test_log_of_a_defect_is_shown() -> None:
     with pytest.raises(CrashError, match="ValueError: a bug"):
-        process.call("edgezoo.faults:defect", {})
+        _run("defect")
 
 
 def test_only_functions_of_edgezoo() -> None:
     with pytest.raises(CrashError):
-        process.call("os:system", {"command": "true"})
+        process.Launcher().run(process.Job("os:system", {"command": "true"}))
 
 
 def test_many_come_back_with_their_index() -> None:
-    calls = [("edgezoo.faults:answer", {"x": i}) for i in range(3)]
-    assert {i: facts["twice"] for i, facts in process.call_many(calls, 2)} == {0: 0, 1: 2, 2: 4}
+    jobs = [_job("answer", x=i) for i in range(3)]
+    answers = dict(process.Launcher().run_many(jobs, 2))
+    assert {i: answer.value["twice"] for i, answer in answers.items()} == {0: 0, 1: 2, 2: 4}
 
 
 def test_first_error_ends_the_others(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    calls = [("edgezoo.faults:sleep", {"note": str(note)}), ("edgezoo.faults:abort", {})]
+    jobs = [_job("sleep", note=str(note)), _job("abort")]
     begun = time.monotonic()
     with pytest.raises(CrashError, match="SIGABRT"):
-        list(process.call_many(calls, 2))
+        list(process.Launcher().run_many(jobs, 2))
     assert time.monotonic() - begun < 30
     if note.exists():
         with pytest.raises(ProcessLookupError):
@@ -133,7 +142,7 @@ def test_first_error_ends_the_others(tmp_path: Path) -> None:
 
 def test_no_thread_stays() -> None:
     before = threading.active_count()
-    list(process.call_many([("edgezoo.faults:answer", {"x": 1})], 2))
+    list(process.Launcher().run_many([_job("answer", x=1)], 2))
     assert threading.active_count() == before
 
 
@@ -142,7 +151,8 @@ def test_a_file_in_the_current_folder_shadows_no_package(tmp_path: Path) -> None
     (tmp_path / "numpy.py").write_text("raise SystemExit(3)")
     program = (
         "import edgezoo.system.process as p\n"
-        "print(p.call('edgezoo.inspection.diagnosis:diagnose', {})['keras_home'])"
+        "from edgezoo.inspection.diagnosis import diagnose\n"
+        "print(p.call(diagnose)['keras_home'])"
     )
     ended = subprocess.run(
         [sys.executable, "-P", "-c", program],
@@ -158,39 +168,59 @@ def test_a_file_in_the_current_folder_shadows_no_package(tmp_path: Path) -> None
 # A child that stays
 
 
+class Counter:
+    """What the child's own class of that name has; the methods here are only named."""
+
+    def add(self, x: int) -> dict[str, int]:
+        return {"sum": x}
+
+    def refuse(self) -> None: ...
+
+    def hold(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def defect(self) -> None: ...
+
+
+Counter.__module__ = "edgezoo.faults"
+
+
 def test_conversation_keeps_state_and_ends_with_its_input(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with process.Conversation("edgezoo.faults:Counter") as talk:
-        assert [talk.ask("add", x=x)["sum"] for x in (1, 2, 3)] == [1, 3, 6]
+    with process.Conversation(Counter) as talk:
+        assert [talk.ask(Counter.add, x)["sum"] for x in (1, 2, 3)] == [1, 3, 6]
         child = talk._child
     assert child.poll() is not None
     assert capfd.readouterr() == ("", ""), "what a library prints stays in the child"
 
 
 def test_conversation_goes_on_after_an_error_of_ours() -> None:
-    with process.Conversation("edgezoo.faults:Counter") as talk:
+    with process.Conversation(Counter) as talk:
         with pytest.raises(DataError, match="upside down"):
-            talk.ask("refuse")
-        assert talk.ask("add", x=5) == {"sum": 5}
+            talk.ask(Counter.refuse)
+        assert talk.ask(Counter.add, x=5) == {"sum": 5}
 
 
 @pytest.mark.parametrize(("method", "words"), [("abort", "SIGABRT"), ("defect", "exit code 1")])
 def test_death_in_a_conversation(method: str, words: str) -> None:
-    with process.Conversation("edgezoo.faults:Counter") as talk:
+    with process.Conversation(Counter) as talk:
         with pytest.raises(CrashError, match=words) as caught:
-            talk.ask(method)
+            talk.ask(getattr(Counter, method))
         assert "Traceback" not in caught.value.message
         with pytest.raises(CrashError):
-            talk.ask("add", x=1)
+            talk.ask(Counter.add, 1)
 
 
 def test_conversation_with_one_that_hangs() -> None:
-    with process.Conversation("edgezoo.faults:Counter") as talk:
-        assert talk.ask("add", timeout_s=60, x=1) == {"sum": 1}
+    with process.Conversation(Counter) as talk:
+        talk.timeout_s = 60
+        assert talk.ask(Counter.add, 1) == {"sum": 1}
         os.kill(talk._child.pid, signal.SIGSTOP)
-        with pytest.raises(CrashError, match="'add' gave no sign of life for 1 s"):
-            talk.ask("add", timeout_s=1, x=1)
+        talk.timeout_s = 1
+        with pytest.raises(CrashError, match="'add' did not respond for 1 s"):
+            talk.ask(Counter.add, 1)
         assert talk._child.wait(10) == -signal.SIGKILL
 
 
@@ -198,12 +228,13 @@ def test_interrupt_while_a_child_is_asked() -> None:
     """The process ends, whatever still waits for the child."""
     program = (
         "import os, signal, edgezoo.system.process as p\n"
+        "from edgezoo.faults import Counter\n"
         "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
-        "with p.Conversation('edgezoo.faults:Counter') as talk:\n"
-        "    talk.ask('add', x=1)\n"
+        "with p.Conversation(Counter) as talk:\n"
+        "    talk.ask(Counter.add, 1)\n"
         "    signal.setitimer(signal.ITIMER_REAL, 0.5)\n"
         "    try:\n"
-        "        talk.ask('hold')\n"
+        "        talk.ask(Counter.hold)\n"
         "    except KeyboardInterrupt:\n"
         "        print('interrupted')\n"
     )
@@ -217,9 +248,10 @@ def test_conversation_ends_with_its_parent(then: str, tmp_path: Path) -> None:
     """Also within a library's call that does not let go of the interpreter."""
     program = (
         "import os, time, edgezoo.system.process as p\n"
-        "talk = p.Conversation('edgezoo.faults:Counter')\n"
+        "from edgezoo.faults import Counter\n"
+        "talk = p.Conversation(Counter)\n"
         'HOLD = b\'{"method": "hold", "arguments": {}}\\n\'\n'
-        f"talk.ask('add', x=1); {then or 'pass'}; time.sleep(0.3)\n"
+        f"talk.ask(Counter.add, 1); {then or 'pass'}; time.sleep(0.3)\n"
         "print(talk._child.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,

@@ -69,11 +69,11 @@ def test_parameter_estimate_is_near_what_the_compiler_stored(name: str) -> None:
 def test_compiled_file_is_described(name: str, cli: Callable[..., Ended]) -> None:
     path = CORAL / f"{name}_edgetpu.tflite"
     facts = inspect(path)
-    assert facts["compiled"]["target"] == "coral"
-    assert facts["compiled"]["accelerator_ops"] == 1
-    assert facts["minimum_runtime"]["edgetpu-runtime"] == ("13" if name == "split_concat" else "12")
-    assert facts["ops"]["edgetpu-custom-op"] == 1
-    assert facts["inputs"][0]["dtype"] == "uint8"
+    assert facts.compiled is not None and facts.compiled["target"] == "coral"
+    assert facts.compiled["accelerator_ops"] == 1
+    assert facts.minimum_runtime["edgetpu-runtime"] == ("13" if name == "split_concat" else "12")
+    assert facts.ops["edgetpu-custom-op"] == 1
+    assert facts.inputs[0].dtype == "uint8"
     with pytest.raises(RefusedError, match="compiled for the Coral Edge TPU already"):
         inspect(path, target="coral")
     with pytest.raises(RefusedError, match="runs nowhere else"):
@@ -82,17 +82,17 @@ def test_compiled_file_is_described(name: str, cli: Callable[..., Ended]) -> Non
 
 def test_exported_int8_file_maps_wholly(exported: Exported) -> None:
     """Its uint8 border is two QUANTIZE, which the Edge TPU takes (as in Google's LSTM pair)."""
-    facts = inspect(exported.path("tflite", "int8"), target="coral")["target"]
-    assert list(facts) == ["name", "mapped", "cpu_ops", "subgraphs", "parameter_bytes",
-                           "streamed_bytes"]  # fmt: skip
-    assert (facts["name"], facts["cpu_ops"], facts["subgraphs"]) == ("coral", (), 1)
-    assert facts["mapped"] == len(_ops(exported.path("tflite", "int8")))
+    facts = inspect(exported.path("tflite", "int8"), target="coral").target
+    assert facts is not None
+    assert (facts.name, facts.cpu_ops, facts.subgraphs) == ("coral", (), 1)
+    assert facts.mapped == len(_ops(exported.path("tflite", "int8")))
 
 
 def test_float_file_maps_nothing(exported: Exported) -> None:
-    facts = inspect(exported.path("tflite", "float32"), target="coral")["target"]
-    assert (facts["mapped"], facts["subgraphs"], facts["parameter_bytes"]) == (0, 0, 0)
-    assert "float32" in facts["cpu_ops"][0]["reason"]
+    facts = inspect(exported.path("tflite", "float32"), target="coral").target
+    assert facts is not None
+    assert (facts.mapped, facts.subgraphs, facts.parameter_bytes) == (0, 0, 0)
+    assert "float32" in facts.cpu_ops[0].reason
 
 
 def _tensor(index: int, *shape: int, dtype: str = "int8", values: Any = None) -> Tensor:

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Name what is on pictures, with numpy, Pillow and one TFLite runtime.
+"""Classify images, with numpy, Pillow and one TFLite runtime.
 
-    python3 classify.py PICTURE... [--model FILE.tflite] [--top N] [--threads N] [--json]
+    python3 classify.py IMAGE... [--model FILE.tflite] [--top N] [--threads N] [--json]
 
-The model file carries its own contract: size, crop, colours, normalisation and labels. `prepare`,
-`open_interpreter` and `probabilities` may be called from a program of your own; whether that
-program then feeds the model what it should get is told by `selftest.py --using YOUR_PROGRAM.py`.
+The model file contains its contract: size, crop, colours, normalisation and labels. `prepare`,
+`open_interpreter` and `probabilities` may be called from your own program; to check that it feeds
+the model the right input, run `selftest.py --using YOUR_PROGRAM.py`.
 """
 
 from __future__ import annotations
@@ -18,31 +18,33 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-# Module with the Interpreter, and the package that brings it: the first that is there is taken.
+# Module with the Interpreter, and its package: the first one that is installed is used.
 RUNTIMES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),
     ("tflite_runtime.interpreter", "tflite-runtime"),
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
+Contract = dict[str, Any]  # JSON, as docs/schemas/contract.json describes it
+Tensor = dict[str, Any]  # as get_input_details() and get_output_details() return it
 
 
-def read_contract(model: Path) -> dict[str, Any]:
-    """What the model takes and gives: from the file itself, else from FILE.contract.json."""
+def read_contract(model: Path) -> Contract:
+    """Read what the model takes and returns: from the file itself, else FILE.contract.json."""
     try:
         with zipfile.ZipFile(model) as inside:
-            contract: dict[str, Any] = json.loads(inside.read("edgezoo_contract.json"))
+            contract: Contract = json.loads(inside.read("edgezoo_contract.json"))
             if "labels.txt" in inside.namelist():
                 contract["labels"] = inside.read("labels.txt").decode().splitlines()
     except (zipfile.BadZipFile, KeyError):
-        beside = model.with_suffix(".contract.json")
-        if not beside.is_file():
-            raise SystemExit(f"{model} carries no contract and {beside} is not there.") from None
-        contract = json.loads(beside.read_text(encoding="utf-8"))
+        sidecar = model.with_suffix(".contract.json")
+        if not sidecar.is_file():
+            raise SystemExit(f"{model} has no contract, and {sidecar} does not exist.") from None
+        contract = json.loads(sidecar.read_text(encoding="utf-8"))
     return contract
 
 
 def open_interpreter(model: Path, threads: int = 1) -> tuple[Any, str]:
-    """The model, ready to run, and the name of the package that runs it."""
+    """Open the model; return it with the name of the package that runs it."""
     for module, package in RUNTIMES:
         try:
             interpreter_class = importlib.import_module(module).Interpreter
@@ -60,7 +62,7 @@ def open_interpreter(model: Path, threads: int = 1) -> tuple[Any, str]:
 
 
 def require_packages() -> None:
-    """Say how to bring what every step needs, where it is missing."""
+    """Exit with instructions where a required package is missing."""
     for module, package in (("numpy", "numpy"), ("PIL", "pillow")):
         try:
             importlib.import_module(module)
@@ -68,35 +70,36 @@ def require_packages() -> None:
             raise SystemExit(f"{package} is not installed: pip install numpy pillow") from None
 
 
-def decode(picture: Path) -> Any:
-    """A picture, upright, as RGB; 16 bits of grey become the upper 8."""
+def decode(path: Path) -> Any:
+    """Read an image, upright, as RGB; of 16-bit grey the upper 8 bits."""
     import numpy as np
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        # Of a name in place of a stream, Pillow garbles grey TIFFs that are turned.
-        with picture.open("rb") as stream, Image.open(stream) as opened:
+        # Opened by name instead of as a stream, rotated grey TIFFs come out garbled.
+        with path.open("rb") as stream, Image.open(stream) as opened:
             image = ImageOps.exif_transpose(opened)
             if image.mode.startswith("I;16") or (image.mode, opened.format) == ("I", "PNG"):
-                # Pillow would cut them off at 255.
+                # Pillow would clip them to 255.
                 grey = (np.asarray(image.convert("I")) >> 8).astype(np.uint8)
                 image = Image.fromarray(grey)
             elif image.mode in ("I", "F"):
-                raise ValueError("its 32 bits a pixel have no known range")
+                raise ValueError("the range of its 32-bit pixels is not known")
             return image.convert("RGB")
     except Exception as error:  # decoders raise whatever a damaged file leads to
         unknown = isinstance(error, UnidentifiedImageError)
-        words = "its kind is unknown" if unknown else str(error).rstrip(".") or type(error).__name__
-        raise ValueError(f"{picture} is not a readable image: {words}.") from error
+        reason = str(error).rstrip(".") or type(error).__name__
+        reason = "its format is unknown" if unknown else reason
+        raise ValueError(f"{path} is not a readable image: {reason}.") from error
 
 
-def load_pixels(picture: Path, contract: dict[str, Any]) -> Any:
-    """Decode, turn upright, resize and crop: RGB values 0 to 255, uint8 (size, size, 3)."""
+def load_pixels(path: Path, contract: Contract) -> Any:
+    """Decode, rotate upright, resize and crop: RGB values 0 to 255, uint8 (size, size, 3)."""
     import numpy as np
     from PIL import Image
 
     size, shorter = contract["input_size"], contract["resize"]["shorter_side"]
-    image = decode(picture)
+    image = decode(path)
     scale = shorter / min(image.size)
     width, height = (max(shorter, round(side * scale)) for side in image.size)
     image = image.resize((width, height), Image.Resampling[contract["resize"]["filter"].upper()])
@@ -104,11 +107,11 @@ def load_pixels(picture: Path, contract: dict[str, Any]) -> Any:
     return np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
 
 
-def to_input(pixels: Any, contract: dict[str, Any], tensor: dict[str, Any]) -> Any:
-    """Pixels in the type, range and layout of the input tensor, shape (1, ...)."""
+def to_input(pixels: Any, contract: Contract, tensor: Tensor) -> Any:
+    """Convert pixels to the type, range and layout of the input tensor, shape (1, ...)."""
     import numpy as np
 
-    dtype = np.dtype(tensor["dtype"])
+    dtype: Any = np.dtype(tensor["dtype"])
     if contract["input_kind"] == "normalized":
         how = contract["normalization"]
         source = pixels[..., ::-1] if how["channel_order"] == "BGR" else pixels
@@ -126,20 +129,20 @@ def to_input(pixels: Any, contract: dict[str, Any], tensor: dict[str, Any]) -> A
     return np.ascontiguousarray(values[None].astype(dtype))
 
 
-def prepare(picture: Path, contract: dict[str, Any], tensor: dict[str, Any]) -> Any:
-    """What goes into the model for one picture; `tensor` is get_input_details()[0]."""
-    return to_input(load_pixels(picture, contract), contract, tensor)
+def prepare(path: Path, contract: Contract, tensor: Tensor) -> Any:
+    """Return the input for one image; `tensor` is get_input_details()[0]."""
+    return to_input(load_pixels(path, contract), contract, tensor)
 
 
 def run(interpreter: Any, values: Any) -> Any:
-    """The raw output of one input, shape (classes,), in the output tensor's own type."""
+    """Run one input; return the raw output, shape (classes,), in the type of its tensor."""
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0].copy()
 
 
-def probabilities(raw: Any, contract: dict[str, Any], tensor: dict[str, Any]) -> Any:
-    """Real values of a raw output; `tensor` is get_output_details()[0]."""
+def probabilities(raw: Any, contract: Contract, tensor: Tensor) -> Any:
+    """Dequantize a raw output; `tensor` is get_output_details()[0]."""
     import numpy as np
 
     values = raw.astype(np.float32)
@@ -150,16 +153,16 @@ def probabilities(raw: Any, contract: dict[str, Any], tensor: dict[str, Any]) ->
     return values[1:] if background else values
 
 
-def classify(model: Path, pictures: list[Path], top: int, threads: int) -> dict[str, Any]:
-    """The best classes of each picture."""
+def classify(model: Path, images: list[Path], top: int, threads: int) -> dict[str, Any]:
+    """Return the best classes of each image, as JSON."""
     import numpy as np
 
     contract = read_contract(model)
     interpreter, runtime = open_interpreter(model, threads)
     labels = contract.get("labels") or []
     results = []
-    for picture in pictures:
-        values = prepare(picture, contract, interpreter.get_input_details()[0])
+    for image in images:
+        values = prepare(image, contract, interpreter.get_input_details()[0])
         raw = run(interpreter, values)
         scores = probabilities(raw, contract, interpreter.get_output_details()[0])
         best = [int(i) for i in np.argsort(-scores, kind="stable")[:top]]
@@ -171,37 +174,36 @@ def classify(model: Path, pictures: list[Path], top: int, threads: int) -> dict[
             }
             for i in best
         ]
-        results.append({"image": str(picture), "classes": classes})
+        results.append({"image": str(image), "classes": classes})
     return {"artifact": str(model), "runtime": runtime, "results": results}
 
 
 def only_model(folder: Path) -> Path:
-    """The one .tflite file of a folder."""
+    """Return the one .tflite file of a folder."""
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".tflite")
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
-        raise SystemExit(f"Say which model with --model: {folder} has {names}.")
+        raise SystemExit(f"Choose a model with --model: {folder} has {names}.")
     return found[0]
 
 
 def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Name what is on pictures.")
-    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="default: the one beside this")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to name")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Classify images.")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="default: next to this program")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to print")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
     require_packages()
     model = asked.model or only_model(Path(__file__).resolve().parent)
-    for path in (model, *asked.pictures):
+    for path in (model, *asked.images):
         if not path.is_file():
-            raise SystemExit(f"There is no file {path}.")
+            raise SystemExit(f"{path} is not a file.")
     try:
-        facts = classify(model, asked.pictures, max(1, asked.top), asked.threads)
+        facts = classify(model, asked.images, max(1, asked.top), asked.threads)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        # In the runtime's own words, or in those of `decode`.
         raise SystemExit(f"Error: {error}") from None
     if asked.json:
         print(json.dumps(facts, indent=1))

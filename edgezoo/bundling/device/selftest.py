@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Prove on the device itself that decoder, resize and runtime do what they did at the desk.
+"""Test on the device that decoder, resize and runtime work as where the bundle was made.
 
     python3 selftest.py [--using PROGRAM.py] [--exact] [--threads N] [--json]
 
-Golden pictures go through `prepare` of the program (classify.py beside this file, or yours, with
-the same arguments), and what comes out is compared with what the model should get. Where it
+Golden images go through `prepare` of the program (classify.py next to this file, or yours, with
+the same arguments), and the result is compared with the input that the model should get. Where it
 differs, the fault is named: swapped colours, another scale, another resize. Then the model runs on
 the right inputs, and its outputs are compared with those of the machine that made the bundle.
 
-Exit code 0: all is as it was there. 1: something differs. 2: the test could not run.
+Exit code 0: no difference. 1: something differs. 2: the test could not run.
 """
 
 from __future__ import annotations
@@ -25,30 +25,32 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-# Other decoders and other roundings of the same resize stay within this many of 255 levels.
+# Other decoders and other roundings of the same resize stay within this many of 255 values.
 CLOSE_MEAN, CLOSE_MAX = 1.0, 5.0
-# Kernels of another processor or runtime round an 8-bit activation now and then the other way,
-# and a softmax turns that into a few steps of 1/256, which a file may give as floats; float kernels
+# Kernels of another processor or runtime sometimes round an 8-bit activation the other way, and a
+# softmax turns that into a few steps of 1/256, which a file may return as floats; float kernels
 # differ in the last bits.
 CLOSE_STEPS, CLOSE_FLOAT = 16, 1e-3
 
+Json = dict[str, Any]
+
 
 def load_program(path: Path) -> Any:
-    """A Python file as a module."""
+    """Load a Python file as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None or not path.is_file():
-        raise SystemExit(f"There is no Python file {path}.")
+        raise SystemExit(f"{path} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def read_list() -> dict[str, Any]:
-    """What bundle.json says."""
+def read_list() -> Json:
+    """Read bundle.json."""
     path = HERE / "bundle.json"
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        kinds = {"file": str, "golden": str, "pictures": list}
+        facts: Json = json.loads(path.read_text(encoding="utf-8"))
+        kinds = {"file": str, "golden": str, "images": list}
         right = isinstance(facts["sha256"], dict) and all(
             isinstance(model[key], kind) for model in facts["models"] for key, kind in kinds.items()
         )
@@ -56,12 +58,12 @@ def read_list() -> dict[str, Any]:
     except (ValueError, TypeError, LookupError):
         right = False
     if not right:
-        raise SystemExit(f"{path} is not as EdgeZoo wrote it: copy the bundle again.")
+        raise SystemExit(f"{path} is not what EdgeZoo wrote: copy the bundle again.")
     return facts
 
 
 def reason(error: BaseException, program: Path | None) -> str:
-    """Why the test could not run; where Python code is at fault, also the place in it."""
+    """Return why the test could not run, with the line where Python code is at fault."""
     text = (str(error).strip() or "no reason given").splitlines()[0]
     frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
     own = [place for place in frames if program and place[0].resolve() == program.resolve()]
@@ -75,8 +77,8 @@ def reason(error: BaseException, program: Path | None) -> str:
     return f"{type(error).__name__}: {text.rstrip('.')} ({file}, line {line})."
 
 
-def changed_files(facts: dict[str, Any]) -> list[str]:
-    """Models and golden files that are missing or have other bytes than when they were bundled."""
+def changed_files(facts: Json) -> list[str]:
+    """Return models and golden files that are missing or were changed."""
     return [
         name
         for name, wanted in facts["sha256"].items()
@@ -89,13 +91,13 @@ def changed_files(facts: dict[str, Any]) -> list[str]:
 
 
 def moments(values: Any) -> tuple[Any, Any]:
-    """Mean and spread of each channel of (1, height, width, 3): a resize hardly changes them."""
+    """Return mean and spread of each channel; a resize hardly changes them."""
     flat = values.reshape(-1, 3).astype("float64")
     return flat.mean(0), flat.std(0)
 
 
 def misfit(values: Any, other: Any) -> float:
-    """The share of `values` (1, height, width, 3) that no line through `other` explains."""
+    """Return the share of the variance of `values` that a line through `other` leaves."""
     import numpy as np
 
     x, y = (a.reshape(-1, 3).astype(np.float64) for a in (other, values))
@@ -105,18 +107,19 @@ def misfit(values: Any, other: Any) -> float:
 
 
 def is_swapped(got: Any, wanted: Any) -> bool:
-    """Whether the channels stand to one another as if red and blue were exchanged."""
+    """Return whether red and blue are swapped."""
     import numpy as np
 
     (seen, _), (right, _) = moments(got), moments(wanted)
     seen, right = (mean - mean.mean() for mean in (seen, right))
+    # By the means of the channels relative to one another, which no resize and no scale changes.
     length = float(np.linalg.norm(seen) * np.linalg.norm(right)) or 1.0
     nearer = float(seen @ right[::-1] - seen @ right) / length > 0.3
     return nearer and misfit(got[..., ::-1], wanted) < min(0.6, misfit(got, wanted))
 
 
 def unscaled(got: Any, wanted: Any) -> tuple[Any, bool]:
-    """`got` on the scale of `wanted`, and whether it had another one."""
+    """Return `got` on the scale of `wanted`, and whether it had another scale."""
     import numpy as np
 
     (seen, spread), (right, wide) = moments(got), moments(wanted)
@@ -131,22 +134,21 @@ def unscaled(got: Any, wanted: Any) -> tuple[Any, bool]:
     return (got - seen) * (wide / np.maximum(spread, 1e-12)) + right, True
 
 
-def compare_input(
-    got: Any, wanted: Any, resizes: Callable[[], dict[str, Any]]
-) -> list[dict[str, str]]:
-    """Every fault of an input, {"kind", "words"}; nothing where it is as it should be.
+def compare_input(got: Any, wanted: Any, resizes: Callable[[], Json]) -> list[dict[str, str]]:
+    """Return every fault of an input: {"kind", "message"}.
 
     Args:
-        got: what the program would feed.
-        wanted: what the model should get.
-        resizes: other ways of resizing the same picture, by name: uint8 RGB pixels.
+        got: the input that the program prepared.
+        wanted: the input that the model should get.
+        resizes: other ways to resize the same image, by name: uint8 RGB pixels.
     """
     import numpy as np
 
-    got, faults = np.asarray(got), []
+    got = np.asarray(got)
+    faults: list[dict[str, str]] = []
 
-    def fault(kind: str, words: str) -> None:
-        faults.append({"kind": kind, "words": words})
+    def fault(kind: str, message: str) -> None:
+        faults.append({"kind": kind, "message": message})
 
     if got.shape != wanted.shape:
         fault("layout", f"the shape is {got.shape}, the model takes {wanted.shape}")
@@ -156,13 +158,13 @@ def compare_input(
         return faults
     got, wanted = got.astype(np.float64), wanted.astype(np.float64)  # int8 overflows
     if not np.isfinite(got).all():
-        fault("scale", "some values are no numbers: NaN or infinite")
+        fault("scale", "some values are not numbers: NaN or infinite")
         return faults
     if wanted.shape[-1] != 3:  # NCHW
         got, wanted = np.moveaxis(got, 1, -1), np.moveaxis(wanted, 1, -1)
     low, high = wanted.min(), wanted.max()
     if is_swapped(got, wanted):
-        fault("colours", "red and blue are swapped: the picture was decoded as BGR")
+        fault("colours", "red and blue are swapped: the image was decoded as BGR")
         got = got[..., ::-1]
     values, other_scale = unscaled(got, wanted)
     if other_scale:
@@ -178,20 +180,20 @@ def compare_input(
     return faults
 
 
-def likely(values: Any, wanted: Any, resizes: dict[str, Any]) -> str:
-    """The name of the resize that explains the values; nothing where none does."""
+def likely(values: Any, wanted: Any, resizes: Json) -> str:
+    """Return the name of the resize that explains the values, or "" where none does."""
     errors = {name: misfit(values, pixels) for name, pixels in resizes.items()}
     best = min(errors, key=lambda name: errors[name])
     return best if errors[best] < 0.25 * misfit(values, wanted) else ""
 
 
-def other_resizes(picture: Path, contract: dict[str, Any]) -> dict[str, Any]:
-    """What programs do instead of the contract's resize: RGB pixels (size, size, 3) by name."""
+def other_resizes(path: Path, contract: Json) -> Json:
+    """Resize in other common ways than the contract's: RGB pixels (size, size, 3) by name."""
     import numpy as np
     from PIL import Image, ImageOps
 
     size, shorter = contract["input_size"], contract["resize"]["shorter_side"]
-    with Image.open(picture) as opened:
+    with Image.open(path) as opened:
         raw = opened.convert("RGB")
         image = ImageOps.exif_transpose(opened).convert("RGB")
     filters = Image.Resampling
@@ -212,7 +214,7 @@ def other_resizes(picture: Path, contract: dict[str, Any]) -> dict[str, Any]:
         )
 
     found = {
-        "not turned upright as EXIF says": cropped(raw, shorter, own),
+        "not rotated as EXIF says": cropped(raw, shorter, own),
         "squeezed to a square": image.resize((size, size), own),
         "squeezed to a square, nearest pixel": image.resize((size, size), filters.NEAREST),
         "no margin cut off": cropped(image, size, own),
@@ -229,11 +231,11 @@ def other_resizes(picture: Path, contract: dict[str, Any]) -> dict[str, Any]:
     return {name: np.asarray(image, np.uint8) for name, image in found.items()}
 
 
-# What the model answers
+# What the model returns
 
 
 def allowed(precision: str, dtype: Any, exact: bool) -> float:
-    """How far a raw output of `dtype` may be from the right one."""
+    """Return how far a raw output of `dtype` may be from the expected one."""
     if exact and precision == "int8":
         return 0.0
     if dtype.kind in "iu":
@@ -241,8 +243,8 @@ def allowed(precision: str, dtype: Any, exact: bool) -> float:
     return CLOSE_STEPS / 256 if precision == "int8" else CLOSE_FLOAT
 
 
-def compare_output(raw: Any, wanted: Any, limit: float) -> dict[str, Any]:
-    """Equality of two raw outputs, their largest difference, and whether that is in order."""
+def compare_output(raw: Any, wanted: Any, limit: float) -> Json:
+    """Compare two raw outputs."""
     import numpy as np
 
     difference = float(np.abs(raw.astype(np.float64) - wanted).max())
@@ -254,9 +256,9 @@ def compare_output(raw: Any, wanted: Any, limit: float) -> dict[str, Any]:
 
 
 def check_model(
-    facts: dict[str, Any], prepare: Callable[..., Any], device: Any, exact: bool, threads: int
-) -> dict[str, Any]:
-    """One model on all golden pictures; `device` is classify.py beside this file."""
+    facts: Json, prepare: Callable[..., Any], device: Any, exact: bool, threads: int
+) -> Json:
+    """Test one model with all golden images; `device` is classify.py next to this file."""
     import numpy as np
 
     model = HERE / facts["file"]
@@ -264,51 +266,51 @@ def check_model(
     interpreter, runtime = device.open_interpreter(model, threads)
     tensor = interpreter.get_input_details()[0]
     golden = np.load(HERE / facts["golden"])
-    pictures = []
-    for name in facts["pictures"]:
-        picture = HERE / name
-        wanted, answer = golden[f"input/{picture.name}"], golden[f"output/{picture.name}"]
+    images = []
+    for name in facts["images"]:
+        path = HERE / name
+        wanted, answer = golden[f"input/{path.name}"], golden[f"output/{path.name}"]
         faults = compare_input(
-            prepare(picture, contract, tensor),
+            prepare(path, contract, tensor),
             wanted,
-            lambda picture=picture: other_resizes(picture, contract),  # type: ignore[misc]
+            lambda path=path: other_resizes(path, contract),  # type: ignore[misc]
         )
         limit = allowed(contract["precision"], answer.dtype, exact)
         output = compare_output(device.run(interpreter, wanted), answer, limit)
-        pictures.append({"picture": name, "faults": faults, "output": output})
+        images.append({"image": name, "faults": faults, "output": output})
     return {
         "file": facts["file"],
         "runtime": runtime,
-        "pictures": pictures,
-        "passed": all(not p["faults"] and p["output"]["passed"] for p in pictures),
+        "images": images,
+        "passed": all(not i["faults"] and i["output"]["passed"] for i in images),
     }
 
 
-def show(result: dict[str, Any]) -> None:
-    """The result for people."""
+def show(result: Json) -> None:
+    """Print the result as text."""
     for name in result["changed_files"]:
-        print(f"FAILED: {name} is missing or was changed on its way here: copy it again.")
+        print(f"FAILED: {name} is missing or was changed: copy it again.")
     for model in result["models"]:
         print(f"{model['file']} with {model['runtime']} on {result['machine']}")
-        for entry in model["pictures"]:
+        for entry in model["images"]:
             output = entry["output"]
-            words = "equal" if output["equal"] else f"differs by {output['max_difference']:g}"
-            fed = "input right" if not entry["faults"] else "INPUT WRONG"
-            good = "" if output["passed"] else ": TOO MUCH"
-            print(f"  {entry['picture']:<22} {fed}, output {words}{good}")
-        faults = [fault for entry in model["pictures"] for fault in entry["faults"]]
-        for kind, words in {fault["kind"]: fault["words"] for fault in reversed(faults)}.items():
-            print(f"  FAILED: {kind}: {words}")
-        if not all(entry["output"]["passed"] for entry in model["pictures"]):
-            print("  FAILED: runtime: the right inputs give other outputs than they should")
+            found = "equal" if output["equal"] else f"differs by {output['max_difference']:g}"
+            fed = "input correct" if not entry["faults"] else "INPUT WRONG"
+            limit = "" if output["passed"] else ": TOO MUCH"
+            print(f"  {entry['image']:<22} {fed}, output {found}{limit}")
+        faults = [fault for entry in model["images"] for fault in entry["faults"]]
+        for kind, text in {fault["kind"]: fault["message"] for fault in reversed(faults)}.items():
+            print(f"  FAILED: {kind}: {text}")
+        if not all(entry["output"]["passed"] for entry in model["images"]):
+            print("  FAILED: runtime: correct inputs lead to other outputs than expected")
     print("PASSED" if result["passed"] else "FAILED")
 
 
 def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description="Prove a bundle on the device.")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Test a bundle on the device.")
     parser.add_argument("--using", type=Path, metavar="FILE", help="a program with `prepare`")
-    parser.add_argument("--exact", action="store_true", help="8-bit models: equal to the bit")
+    parser.add_argument("--exact", action="store_true", help="8-bit models: no difference allowed")
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     asked = parser.parse_args()
@@ -319,17 +321,13 @@ def main() -> int:
         program = load_program(asked.using) if asked.using else device
         prepare = getattr(program, "prepare", None)
         if not callable(prepare):
-            raise SystemExit(f"{asked.using} has no function prepare(picture, contract, tensor).")
+            raise SystemExit(f"{asked.using} has no function prepare(path, contract, tensor).")
         changed = changed_files(facts)
-        models = (
-            []
-            if changed
-            else [
-                check_model(model, prepare, device, asked.exact, asked.threads)
-                for model in facts["models"]
-            ]
-        )
-    except (Exception, SystemExit) as error:  # a program of the user's raises anything
+        models = [
+            check_model(model, prepare, device, asked.exact, asked.threads)
+            for model in ([] if changed else facts["models"])
+        ]
+    except (Exception, SystemExit) as error:  # the user's program may raise anything
         print(f"The test could not run: {reason(error, asked.using)}", file=sys.stderr)
         return 2
     result = {

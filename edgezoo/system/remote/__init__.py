@@ -6,8 +6,8 @@ own (`edgezoo.system.process`), with the files that it takes copied there.
 
 from __future__ import annotations
 
-from edgezoo.system.remote.about import Copied, Remote
-from edgezoo.system.remote.copied_files import Tree
-from edgezoo.system.remote.device import call
+from edgezoo.system.remote.about import Remote
+from edgezoo.system.remote.copied_files import Tree, only
+from edgezoo.system.remote.device import call, call_limited
 
-__all__ = ["Copied", "Remote", "Tree", "call"]
+__all__ = ["Remote", "Tree", "call", "call_limited", "only"]

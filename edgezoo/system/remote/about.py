@@ -1,31 +1,35 @@
-"""What a result says of the device that it comes from."""
+"""The device that a result comes from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgezoo.core.typed_json import Count
-
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Files that were copied to a device because it did not have them yet."""
+    """Files that the device did not have.
 
-    files: Count
-    bytes: Count
+    Attributes:
+        files: how many.
+        bytes: their size together.
+    """
+
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The device that a result comes from.
+    """The device that the work was done on.
 
     Attributes:
-        device: ssh://user@host:port
-        python: version
-        executable: path of its Python
-        machine: such as aarch64
-        runtimes: package and version of each runtime that is installed there
-        copied: what the device did not have yet
+        device: its address, ssh://user@host.
+        python: version of its Python.
+        executable: path of its Python.
+        machine: its architecture.
+        system: its operating system.
+        runtimes: packages and versions of the runtimes there, by runtime.
+        copied: files that were copied there.
     """
 
     device: str

@@ -3,7 +3,7 @@
 Standard library alone, and words that an old Python understands. It speaks JSON, one object a
 line; what has no newline at its end was cut off and counts for nothing.
 
-1. in:  {"files": [[path, sha256, bytes], ...], "package": [...], "function", "payload"}
+1. in:  {"files": [[path, sha256, bytes], ...], "package": [...], "function", "arguments"}
 2. out: {"here": {...}, "missing": [sha256, ...]}
 3. in:  the missing files' bytes, one after the other
 4. out: {"answer": {...}} or {"error": {"class", "message", "hint"}}
@@ -108,7 +108,7 @@ def work(request: dict[str, Any], home: str, folder: str) -> dict[str, Any]:
     """Run the function in a process of its own; end it when the connection does."""
     question, answer, log = (os.path.join(folder, n) for n in ("request", "answer", "log"))
     with open(question, "w") as stream:
-        json.dump({"function": request["function"], "payload": request["payload"]}, stream)
+        json.dump({"function": request["function"], "arguments": request["arguments"]}, stream)
     own = os.environ.get("PYTHONPATH")
     path = home + os.pathsep + own if own else home
     env = dict(os.environ, PYTHONPATH=path, PYTHONWARNINGS="ignore", TMPDIR=folder)
@@ -134,7 +134,7 @@ def work(request: dict[str, Any], home: str, folder: str) -> dict[str, Any]:
     if os.path.exists(answer):
         with open(answer) as stream:
             facts = json.load(stream)
-        return facts if "error" in facts else {"answer": facts}
+        return facts if "error" in facts else {"answer": facts["value"]}
     with open(log, errors="replace") as stream:
         tail = "\n".join(stream.read().strip().splitlines()[-6:])
     code = child.returncode

@@ -10,10 +10,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from edgezoo.core import typed_json
@@ -119,55 +119,86 @@ def parse(url: str) -> Device:
     return Device(parts.hostname, user, port, path)
 
 
-def call(url: str, function: str, **arguments: Any) -> Any:
-    """Run `module:name` of EdgeZoo on a device, in a process of its own.
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def call(
+    url: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> tuple[T, Remote]:
+    """Run a function of EdgeZoo on a device, in a process of its own.
 
     Files that the device does not have yet are copied there first, EdgeZoo among them: it needs
-    Python 3.11, numpy, Pillow and a runtime, nothing else.
+    Python 3.11, numpy, Pillow, click and a runtime, nothing else.
 
     Args:
         url: see `parse`.
-        function: "edgezoo.module:name"; returns a dict that JSON can carry.
-        **arguments: what JSON can carry; every `Path` and `Tree` among them is copied.
+        function: of a module of EdgeZoo.
+        *args: each `Path` and `Tree` among the arguments is copied.
+        **kwargs: the same.
 
     Returns:
-        The function's dict, paths as they read here, with "remote" added: the device, its Python,
-        its runtimes, and what was copied.
+        What the function returned, paths as they read here; and the device.
 
     Raises:
         EdgeZooError: whatever the function raised there.
         MissingError: the device cannot be reached, or the connection was lost; nothing is kept.
     """
+    return _call(url, function, process.bound_arguments(function, args, kwargs), None)
+
+
+def call_limited(
+    url: str, files: Sequence[str], function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> tuple[T, Remote]:
+    """`call` for work on untrusted files: within the device's usual limits.
+
+    Args:
+        url: see `parse`.
+        files: names of the arguments that hold paths of untrusted files.
+        function: of a module of EdgeZoo; takes "device" and "trust".
+        *args: as of `call`.
+        **kwargs: as of `call`.
+    """
+    return _call(url, function, process.bound_arguments(function, args, kwargs), list(files))
+
+
+def _call(
+    url: str, function: Callable[..., T], arguments: dict[str, Any], limited: list[str] | None
+) -> tuple[T, Remote]:
     device, names = parse(url), Names()
     if shutil.which("ssh") is None:
         raise MissingError("Reaching a device needs OpenSSH's client, ssh.", "Install it.")
-    payload = {"function": function, "arguments": names.outward(arguments)}
+    outward = typed_json.encode(names.outward(arguments))
+    payload = {"function": process.name_of(function), "arguments": outward, "limited": limited}
     own = package()
     request = {
         "files": [file.row() for file in names.files],
         "package": [file.row() for file in own],
         "function": "edgezoo.system.remote.there:run",
-        "payload": payload,
+        "arguments": payload,
     }
     contents = {file.sha256: file for file in (*names.files, *own)}
-    with tempfile.TemporaryFile() as said, _connected(device, said) as child:
+    with tempfile.TemporaryFile() as log, _connected(device, log) as child:
         try:
             here, copied, reply = _converse(child, request, contents)
         except (BrokenPipeError, EOFError) as error:
             child.wait()
             silent = isinstance(error, _SilentError) and child.returncode != _SSH_FAILED
-            raise _lost(device, child.returncode, _words(said), silent) from None
+            raise _lost(device, child.returncode, _words(log), silent) from None
     if "error" in reply:
         raise _error(device, names.homeward(reply["error"]))
     answer = names.homeward(reply["answer"])
-    about = {key: here[key] for key in ("python", "executable", "machine", "system")}
-    moved = Copied(len(copied), sum(file.bytes for file in copied))
-    remote = Remote(str(device), **about, runtimes=answer["runtimes"], copied=moved)
-    described = typed_json.returned(process.find(arguments.get("work", function)))
-    if is_dataclass(described):
-        value: Any = typed_json.decode(described, answer["value"])
-        return replace(value, remote=remote)
-    return {**answer["value"], "remote": typed_json.encode(remote)}
+    about = Remote(
+        str(device),
+        here["python"],
+        here["executable"],
+        here["machine"],
+        here["system"],
+        answer["runtimes"],
+        Copied(len(copied), sum(file.bytes for file in copied)),
+    )
+    value = typed_json.decode(typed_json.returned(function), answer["value"])
+    return cast("T", value), about
 
 
 def _command(device: Device, size: int) -> list[str]:

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import importlib
+from dataclasses import dataclass
 from typing import Any
 
 from edgezoo.core import registry
-from edgezoo.core.errors import UsageError
+from edgezoo.system import process, sandbox
 
 
-def run(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Call `module:name` of EdgeZoo, and tell which runtimes are there.
+@dataclass(frozen=True, slots=True)
+class There:
+    """What a function returned on the device, as JSON, and the runtimes that the device has."""
 
-    Returns:
-        {"value": what the function returned, "runtimes": {name: package and version}}.
+    value: Any
+    runtimes: dict[str, str]
+
+
+def run(function: str, arguments: dict[str, Any], limited: list[str] | None) -> There:
+    """Call "edgezoo.module:name".
+
+    Args:
+        function: its name.
+        arguments: keyword arguments as JSON.
+        limited: names of the arguments that hold paths of untrusted files, for work within limits.
     """
-    module, _, name = function.partition(":")
-    if not module.startswith("edgezoo."):
-        raise UsageError(f"{module} is not part of EdgeZoo.")
+    called = process.find(function)
     lacking = registry.lacking_for_files()
-    if lacking and module != "edgezoo.inspection.diagnosis":  # which tells of it itself
+    # `doctor` reports itself what is lacking.
+    if lacking and not function.startswith("edgezoo.inspection.diagnosis:"):
         raise registry.needed_error(lacking)
-    value = getattr(importlib.import_module(module), name)(**arguments)
+    if limited is None:
+        value = process.invoke(called, arguments)
+    else:
+        value = sandbox.call_with_usual_limits(function, limited, arguments)
     versions = {runtime.name: runtime.version() for runtime in registry.runtimes().values()}
-    return {"value": value, "runtimes": {name: text for name, text in versions.items() if text}}
+    return There(value, {name: text for name, text in versions.items() if text})

@@ -1,15 +1,89 @@
-"""What the options of an export may say, before anything is looked for."""
+"""What a user asks an export for: checked as it stands, and completed by its target."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from edgezoo.core.errors import UsageError, did_you_mean
-from edgezoo.core.recipe import EFFORTS, GRANULARITIES
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, LAYOUTS, PRECISIONS
+from edgezoo.core import registry
+from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.core.protocols import Target
+from edgezoo.core.recipe import EFFORTS, GRANULARITIES, Effort
+from edgezoo.core.rounding import Granularity
+from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, LAYOUTS, PRECISIONS, BuildArguments
 
-if TYPE_CHECKING:
-    from edgezoo.pipeline.plan import ExportRequest
+DEFAULT_CALIBRATION_COUNT = 200
+DEFAULT_VERIFY_COUNT = 64
+_DEFAULT_PRECISION = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What a user asks for, in the words of `edgezoo export`.
+
+    `precisions` that are left open become float32, or what `target` wants. `cache` lets the same
+    request be answered with the files that it gave before.
+    """
+
+    model: str
+    arguments: BuildArguments = field(default_factory=BuildArguments)
+    formats: tuple[str, ...] = ("all",)
+    precisions: tuple[str, ...] | None = None
+    weights: str = "imagenet"
+    seed: int = 0
+    calibration: str = "synthetic"
+    calibration_count: int = DEFAULT_CALIBRATION_COUNT
+    effort: Effort = "default"
+    granularity: Granularity = "per-channel"
+    input_kind: str = "pixels"
+    input_layout: str = "nhwc"
+    io: str | None = None
+    output: Path = field(default_factory=lambda: Path("exported"))
+    verify: bool = True
+    verify_count: int = DEFAULT_VERIFY_COUNT
+    min_agreement: float | None = None
+    max_drop_points: float | None = None
+    images: Path | None = None
+    ground_truth: Path | None = None
+    target: str | None = None
+    preprocessing: str | None = None
+    labels: Path | None = None
+    trust: bool = False
+    embed_resize: bool = False
+    cache: bool = True
+
+
+def completed(request: ExportRequest) -> ExportRequest:
+    """The request with precisions, formats and border as its target, or the default, wants them.
+
+    Raises:
+        UsageError: there is no such target.
+        RefusedError: the request asks for something that the target does not load.
+    """
+    given = request.precisions
+    if request.target is None:
+        return replace(request, precisions=(_DEFAULT_PRECISION,) if given is None else given)
+    target = registry.target(request.target)
+    formats = target.formats[:1] if "all" in request.formats else request.formats
+    precisions = target.precisions[:1] if given is None else given
+    _check_target(target, "--format", formats, target.formats)
+    _check_target(target, "--precision", precisions, target.precisions)
+    _check_target(target, "--input", (request.input_kind,), target.input_kinds)
+    if request.io is not None:
+        _check_target(target, "--io", (request.io,), target.io)
+    return replace(request, formats=formats, precisions=precisions, io=request.io or target.io[0])
+
+
+def _check_target(
+    target: Target, option: str, asked: tuple[str, ...], taken: tuple[str, ...]
+) -> None:
+    for word in asked:
+        if word not in taken:
+            raise RefusedError(
+                f"--target {target.name} and {option} {word} contradict each other: it takes "
+                f"{' or '.join(taken)}.",
+                f"Leave {option} or --target out.",
+            )
 
 
 def check_words(request: ExportRequest) -> None:
@@ -96,15 +170,17 @@ def _check_used(request: ExportRequest) -> None:
 
 
 def _check_guard(request: ExportRequest) -> None:
-    if (request.max_drop is None) != (request.images is None):
+    if (request.max_drop_points is None) != (request.images is None):
         raise UsageError(
             "--max-drop and --images belong together.",
             "Give a limit in percentage points, and labelled images to hold it on.",
         )
-    if request.max_drop is None:
+    if request.max_drop_points is None:
         return
-    if request.max_drop <= 0:
-        raise UsageError(f"--max-drop {request.max_drop:g} is not above 0.", "Give points, as 1.0.")
+    if request.max_drop_points <= 0:
+        raise UsageError(
+            f"--max-drop {request.max_drop_points:g} is not above 0.", "Give points, as 1.0."
+        )
     if "int8" not in (request.precisions or ()):
         raise UsageError("--max-drop guards int8 files, and none is asked for.", "Add --int8.")
     if request.weights == "random":
