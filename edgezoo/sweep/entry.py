@@ -239,9 +239,7 @@ def measure_here(
     return measure_files(replace(request, files=files, images=images, ground_truth=ground_truth))
 
 
-def _estimates(
-    request: SweepRequest,
-) -> tuple[tuple[TargetEstimate, ...], tuple[NotEstimated, ...]]:
+def _estimates(request: SweepRequest) -> tuple[list[TargetEstimate], list[NotEstimated]]:
     """Ask the compilers of `request.target` about the files.
 
     Raises:
