@@ -9,6 +9,7 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, quiet, trusted
+from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 from edgezoo.results.manifest import SUFFIX
 
@@ -116,7 +117,7 @@ def _verify_manifests(
     """Hashes, and with --reproduce another export: 5 for a damaged file, 6 for other bytes."""
     from edgezoo.results import manifest
 
-    found = [{**manifest.check(path), "reproduction": None} for path in paths]
+    found = [{**typed_json.encode(manifest.check(path)), "reproduction": None} for path in paths]
     whole = all(entry["passed"] for entry in found)
     if reproduce and whole:
         for path, entry in zip(paths, found, strict=True):

@@ -141,7 +141,7 @@ def write_of_manifests(
     reports = []
     for path in paths:
         checked = manifest.check(path)
-        broken = [file["path"] for file in checked["files"] if file["state"] != "whole"]
+        broken = [file.path for file in checked.files if file.state != "whole"]
         if broken:
             raise DataError(
                 f"{path} does not describe what is there: {', '.join(broken)}.",

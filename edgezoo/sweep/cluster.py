@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError, UsageError
@@ -277,8 +279,6 @@ class _Cluster:
 
     @staticmethod
     def _joined(parts: list[Ranks]) -> Ranks:
-        import numpy as np
-
         return replace(parts[0], top=np.concatenate([part.top for part in parts]))
 
     def _measure(self, request: SweepRequest, subjects: Sequence[Subject]) -> Session:
