@@ -65,7 +65,7 @@ def dask_setup(_: Any) -> None:
     """What Dask calls when the worker starts."""
     if os.environ.get("FAKE_EXPORTED"):
         steps.export = export  # type: ignore[assignment]
-    worker.scoring.rank = rank  # type: ignore[attr-defined]
+    ranks.rank = rank  # type: ignore[assignment]
     if os.environ.get("FAKE_VERSION"):
         real = worker.versions
         worker.versions = lambda: {**real(), "numpy": os.environ["FAKE_VERSION"]}
