@@ -170,13 +170,7 @@ def measure(
     Raises:
         RefusedError: this CPU is emulated: its times would say nothing about a device.
     """
-    emulated_by = emulator()
-    if emulated_by is not None:
-        raise RefusedError(
-            f"Nothing is measured here: the CPU is emulated by {emulated_by}, and its times say "
-            "nothing about a device.",
-            "Measure on the device itself; classify and evaluate compute the same here.",
-        )
+    _require_real_cpu()
     settings = settings or Settings()
     named = {str(i): subject for i, subject in enumerate(subjects)}
     if self_check and subjects:
@@ -194,19 +188,29 @@ def measure(
                     child.finish()
                 except EdgeZooError as error:
                     errors[name] = error
+    own += sum(c.finished.cpu_s - c.opened.cpu_s for n, c in children.items() if n not in errors)
     series = {name: s for name, s in found.items() if isinstance(s, Series) and name not in errors}
-    own += sum(children[n].finished.cpu_s - children[n].opened.cpu_s for n in series)
     check = None
     if _CHECK in series and "0" in series:
         check = statistics.ratio(series[_CHECK].wall_ms, series["0"].wall_ms)
     remarks = [*trust.of_host(before, after, own), *trust.of_check(check, errors.get(_CHECK))]
+    named.pop(_CHECK, None)
     results = tuple(
         errors.get(name) or _result(children[name], series[name], remarks, before, after)
         for name in named
-        if name != _CHECK
     )
-    blocks = tuple(series[n].wall_ms if n in series else None for n in named if n != _CHECK)
+    blocks = tuple(series[name].wall_ms if name in series else None for name in named)
     return Session(results, blocks, check, environment(), settings)
+
+
+def _require_real_cpu() -> None:
+    emulated_by = emulator()
+    if emulated_by is not None:
+        raise RefusedError(
+            f"Nothing is measured here: the CPU is emulated by {emulated_by}, and its times say "
+            "nothing about a device.",
+            "Measure on the device itself; classify and evaluate compute the same here.",
+        )
 
 
 def _open_all(

@@ -27,7 +27,7 @@
     ["cold_start_ms", "Cold start ms", (r) => r.cold_start_ms.toFixed(0), 1],
     ["trust", "Trust", (r) => r.trust], ["runtime", "Runtime", (r) => r.runtime]];
   const TRUST = {good: 0, caution: 1, poor: 2};
-  // Okabe and Ito's colours, told apart by shape too.
+  // Okabe and Ito's colours, distinguished by shape too.
   const STYLES = {float32: ["#0072b2", "circle"], float16: ["#e69f00", "square"],
     int8: ["#009e73", "diamond"]};
   const OTHER = ["#cc79a7", "triangle-up"];
