@@ -84,7 +84,7 @@ def test_cgroup_quota_is_respected(
 def test_threads_of_one_core_count_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgezoo.system.machine.affinity", lambda: [0, 1, 2, 3])
     place = "sys/devices/system/cpu/cpu{}/topology/{}"
-    files = {}
+    files: dict[str, str] = {}
     for cpu in range(4):
         files |= {place.format(cpu, "core_id"): str(cpu % 2)}
         files |= {place.format(cpu, "physical_package_id"): "0"}

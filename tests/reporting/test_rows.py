@@ -82,10 +82,10 @@ def test_drop_is_against_float32_of_the_same_network() -> None:
 
 
 def test_paired_drop_of_the_evaluation_comes_first() -> None:
-    made = record(hits=400)
+    made = measured(hits=400)
     assert made.accuracy
-    drop = {"drop_points": 1.0, "drop_points_ci95": (-0.2, 2.2)}
-    paired = replace(made, accuracy=replace(made.accuracy, **drop))
+    drop = replace(made.accuracy, drop_points=1.0, drop_points_ci95=(-0.2, 2.2))
+    paired = replace(made, accuracy=drop)
     found = rows([record(precision="float32", hits=430), paired])
     assert (found[1].drop_points, found[1].drop_points_ci95) == (1.0, (-0.2, 2.2))
 

@@ -64,7 +64,7 @@ def _accident(step: str, what: object) -> None:
 def dask_setup(_: Any) -> None:
     """What Dask calls when the worker starts."""
     if os.environ.get("FAKE_EXPORTED"):
-        steps.export = export  # type: ignore[assignment]
+        steps.export = export
     ranks.rank = rank  # type: ignore[assignment]
     if os.environ.get("FAKE_VERSION"):
         real = worker.versions

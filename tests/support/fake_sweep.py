@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core.errors import CrashError
 from edgezoo.core.protocols import RanOn
+from edgezoo.evaluation.accuracy import Accuracy
 from edgezoo.measurement.protocol import Settings
 from edgezoo.measurement.session import ColdStart, Measurement, Session, Subject, WarmUp
 from edgezoo.measurement.statistics import LatencyStatistics
@@ -53,14 +53,17 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
 
 def evaluate(
     request: SweepRequest, files: Sequence[Path], reference: Path | None
-) -> list[dict[str, Any]]:
+) -> list[Accuracy]:
     """Accuracy by the length of the name."""
     _note(request, "evaluate", [path.stem for path in files])
     return [
-        {"images": 10, "unreadable": 0, "top1": len(path.name) / 100, "top5": 0.9,
-         "top1_ci95": [0.1, 0.9], "top5_ci95": [0.1, 1.0], "agreement_top1": 0.9,
-         "drop_points": 0.0, "drop_points_ci95": [-10.0, 10.0], "verdict": "equal",
-         "preprocessing": "x", "reference": str(reference) if reference else None}
+        Accuracy(
+            artifact=path, runtime="fake 1", device="cpu", ran_on=RanOn(), images=10, unreadable=0,
+            resumed=0, top1=len(path.name) / 100, top5=0.9, top1_ci95=(0.1, 0.9),
+            top5_ci95=(0.1, 1.0), trained=False, preprocessing="x", overlap=None,
+            reference=reference, agreement_top1=0.9, drop_points=0.0,
+            drop_points_ci95=(-10.0, 10.0), verdict="equal",
+        )
         for path in files
     ]  # fmt: skip
 
