@@ -93,7 +93,7 @@ def test_measurements(exported: Exported, tmp_path: Path) -> None:
         "report.csv"
     ]
     choice = edgezoo.recommend(store, max_latency_ms=1000.0, max_drop_points=50.0)
-    assert choice.recommended is not None
+    assert choice.choice is not None
 
 
 def test_this_machine() -> None:
