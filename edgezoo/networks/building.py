@@ -135,12 +135,7 @@ def _copy_weights(
 
 
 def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
-    """Return the network up to the output of one layer.
-
-    Raises:
-        UsageError: there is no such layer.
-        RefusedError: it is the last layer, or no layer before it has weights.
-    """
+    """Return the network up to the output of one layer, which is not the last."""
     import keras
 
     layers = {layer.name: layer for layer in network.layers}
@@ -160,11 +155,7 @@ def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
 
 
 def check_output_layer(job: BuildJob) -> None:
-    """Look up the output layer in the network without weights; runs in a child process.
-
-    Raises:
-        UsageError, RefusedError: see `_cut`.
-    """
+    """Refuse an output layer that the network cannot end with; runs in a child process."""
     assert job.arguments.output_layer is not None
     _cut(_untrained(job), job.arguments.output_layer, job.spec)
 
