@@ -13,8 +13,6 @@ from edgezoo.core.spec import IMAGENET_CLASSES, POOLINGS, BuildArguments, ModelS
 
 FAMILY = ("alpha", "depth_multiplier", "dropout", "blocks")  # that only some families have
 _BLOCKS = 4
-# Keras' defaults for arguments that only some families have.
-_DEFAULTS: dict[str, Any] = {"alpha": 1.0, "depth_multiplier": 1}
 
 
 def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
@@ -33,9 +31,12 @@ def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
             f"{spec.name} cannot take {size} px images.",
             f"Its smallest input size is {spec.min_input_size} px.",
         )
-    absent = {name for name in spec.arguments if getattr(given, name) is None}
-    defaults = {name: value for name, value in _DEFAULTS.items() if name in absent}
-    filled = replace(given, input_size=size, **defaults)
+    alpha, multiplier = given.alpha, given.depth_multiplier
+    if alpha is None and "alpha" in spec.arguments:
+        alpha = 1.0
+    if multiplier is None and "depth_multiplier" in spec.arguments:
+        multiplier = 1
+    filled = replace(given, input_size=size, alpha=alpha, depth_multiplier=multiplier)
     _check_values(spec, filled)
     return _with_output(filled)
 
@@ -98,7 +99,7 @@ def _with_output(filled: BuildArguments) -> BuildArguments:
     return replace(filled, pooling=pooling, classes=classes if classified else None)
 
 
-def taken_from(options: dict[str, Any]) -> BuildArguments:
+def taken_from(options: dict[str, object]) -> BuildArguments:
     """Take the fields of `BuildArguments` out of the options of a command."""
     names = sorted({*BuildArguments.__slots__} & options.keys())
     return BuildArguments.from_json({name: options.pop(name) for name in names})

@@ -6,7 +6,7 @@ import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
@@ -98,7 +98,7 @@ def _untrained(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> 
     keras.config.set_floatx("float32")
     keras.utils.set_random_seed(job.seed)
     spec, chosen = job.spec, job.arguments
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "input_shape": (job.size, job.size, 3),
         "weights": None,
         "include_top": chosen.include_top,

@@ -125,10 +125,8 @@ def choose(
     path = Path(path).expanduser()
     found = reading.usable(path, trust)
     if weights != "imagenet":
-        raise UsageError(
-            f"{path} contains its own weights, so --weights {weights} does not apply.",
-            "Omit --weights.",
-        )
+        message = f"{path} contains its own weights, so --weights {weights} does not apply."
+        raise UsageError(message, "Omit --weights.")
     inside = InputContract.from_json(found.contract) if found.contract else None
     size = _size(found, given.input_size, inside)
     arguments = BuildArguments(size, given.include_top, output_layer=given.output_layer)
@@ -136,13 +134,12 @@ def choose(
     classified = arguments.output_kind == "probabilities"
     names = _labels(path, inside, labels) if classified else ()
     recorded = inside.weights.sha256 if inside and inside.weights.source == SOURCE else None
-    how = _preprocessing(path, inside, preprocessing)
+    how, place = _preprocessing(path, inside, preprocessing), path.resolve()
     resize = inside.resize if inside else USUAL_RESIZE
-    user_model = UserModel(path.resolve(), how, resize, trust, recorded)
     if classified:
         arguments = replace(arguments, classes=_classes(found, names, labels))
-    located = LocatedWeights(SOURCE, path.resolve(), recorded or content_hash(path), path.name)
-    return Chosen(user_model, arguments, located, names)
+    located = LocatedWeights(SOURCE, place, recorded or content_hash(path), path.name)
+    return Chosen(UserModel(place, how, resize, trust, recorded), arguments, located, names)
 
 
 def _check_third_party(path: Path, given: BuildArguments, taken: BuildArguments) -> None:

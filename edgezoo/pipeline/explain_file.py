@@ -161,8 +161,7 @@ def identify(
         )
     if beside.contract is not None and preprocessing is None:
         common_contract([artifact, beside])
-    kind = beside.contract.input_kind if beside.contract is not None else None
-    return Explained(artifact, beside.path, kind)
+    return Explained(artifact, beside.path, beside.contract.input_kind if beside.contract else None)
 
 
 def _rebuild(

@@ -197,9 +197,7 @@ def keep_within(
     attempt: Attempt,
     only_int8: str | None = None,
 ) -> Guarded:
-    """Keep the worst layers in float, as few as needed.
-
-    Their number is doubled until the bound holds, then halved into the gap.
+    """Keep the worst layers in float, as few as needed: doubled until the bound holds, then halved.
 
     Args:
         name: of the file.
