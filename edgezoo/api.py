@@ -85,31 +85,6 @@ def _public(function: Callable[P, T]) -> Callable[P, T]:
     return called
 
 
-def _network(
-    input_size: int | None,
-    input_shape: tuple[int, int, int] | None,
-    include_top: bool,
-    pooling: str | None,
-    classes: int | None,
-    alpha: float | None,
-    depth_multiplier: int | None,
-    dropout: float | None,
-    blocks: Sequence[int] | None,
-    output_layer: str | None,
-) -> BuildArguments:
-    return BuildArguments(
-        arguments.side(input_size, input_shape),
-        include_top,
-        pooling,
-        classes,
-        alpha,
-        depth_multiplier,
-        dropout,
-        None if blocks is None else tuple(blocks),
-        output_layer,
-    )
-
-
 verify = _public(verify_files.verify_files)
 evaluate = _public(accuracy.evaluate)
 classify = _public(classification.classify)
@@ -209,18 +184,12 @@ def export(
         UsageError, RefusedError, MissingError, DataError: nothing was written.
         ThresholdError: the files were written, but a bound does not hold.
     """
-    network = _network(
-        input_size,
-        input_shape,
-        include_top,
-        pooling,
-        classes,
-        alpha,
-        depth_multiplier,
-        dropout,
-        blocks,
-        output_layer,
+    size, layers = (
+        arguments.side(input_size, input_shape),
+        None if blocks is None else tuple(blocks),
     )
+    options = (pooling, classes, alpha, depth_multiplier, dropout, layers, output_layer)
+    network = BuildArguments(size, include_top, *options)
     request = ExportRequest(
         str(model),
         network,
@@ -291,18 +260,12 @@ def build(
     """
     if input_tensor is not None and input_shape is None and input_size is None:
         input_shape = tuple(input_tensor.shape[1:])
-    network = _network(
-        input_size,
-        input_shape,
-        include_top,
-        pooling,
-        classes,
-        alpha,
-        depth_multiplier,
-        dropout,
-        blocks,
-        output_layer,
+    size, layers = (
+        arguments.side(input_size, input_shape),
+        None if blocks is None else tuple(blocks),
     )
+    options = (pooling, classes, alpha, depth_multiplier, dropout, layers, output_layer)
+    network = BuildArguments(size, include_top, *options)
     return building.build(model, network, weights, seed, input_tensor)
 
 
@@ -351,9 +314,11 @@ def finetune(
     Raises:
         UsageError, RefusedError, MissingError, DataError: nothing was written.
     """
-    network = _network(
-        input_size, input_shape, True, None, None, alpha, depth_multiplier, None, blocks, None
+    size, layers = (
+        arguments.side(input_size, input_shape),
+        None if blocks is None else tuple(blocks),
     )
+    network = BuildArguments(size, alpha=alpha, depth_multiplier=depth_multiplier, blocks=layers)
     request = FinetuneRequest(
         str(model),
         data,
@@ -415,10 +380,7 @@ def benchmark(
         images: labelled images; None measures latency alone.
         ground_truth: classes of `images`, where their folder is flat.
         limit: score only so many images.
-        weights: see `export`.
-        seed: see `export`.
-        calibration: see `export`.
-        calibration_count: see `export`.
+        weights, seed, calibration, calibration_count: see `export`.
         pin: keep each process on cores of its own.
         self_check: measure one file twice, the A/A check.
         output: the results store; needed for a sweep.

@@ -27,8 +27,7 @@ Facts = dict[str, Any]
 # Values of a request's fields that are not files or folders.
 _WORDS = {"calibration": ("synthetic",), "weights": ("imagenet", "random")}
 # Fields of a contract that identify inputs.
-_CALIBRATION = (("calibration", "list_sha256"), ("calibration", "fingerprints"))
-_INPUTS = (("weights", "sha256"), *_CALIBRATION)
+_INPUTS = (("weights", "sha256"), ("calibration", "list_sha256"), ("calibration", "fingerprints"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +154,7 @@ def _runs(entries: list[Facts], path: Path) -> list[tuple[Facts, list[Facts]]]:
 def _request(
     recorded: Facts, folder: Path, given: dict[str, str | None], trust: bool
 ) -> ExportRequest:
-    """Return the request that the manifest recorded, with the paths of its inputs.
-
-    Raises:
-        DataError: an input is missing, or the request is invalid.
-    """
+    """Return the request that the manifest recorded, with the paths of its inputs."""
     if "max_drop" in recorded:  # as manifests before 0.2 call it
         recorded = {**recorded, "max_drop_points": recorded["max_drop"]}
         del recorded["max_drop"]
@@ -195,21 +190,16 @@ def _found(name: str, field: str, folder: Path, given: str | None) -> str:
         if place.exists():
             return str(place)
     option = f"--{field.replace('_', '-')}"
+    has_option = field in ("weights", "calibration", "images")
     raise DataError(
         f"The manifest's files were exported with {option} {name}, which is neither in the current "
         "folder nor next to the manifest.",
-        f"Give its path with {option}."
-        if field in ("weights", "calibration", "images")
-        else "Copy it there.",
+        f"Give its path with {option}." if has_option else "Copy it there.",
     )
 
 
 def _check_weights(plan: Plan, entry: Facts) -> None:
-    """Compare the weights with those that the files were exported from.
-
-    Raises:
-        DataError: they differ, so that the comparison would prove nothing.
-    """
+    """Refuse weights other than those of the files: the comparison would prove nothing."""
     recorded = str(entry["contract"]["weights"].get("sha256"))
     if plan.weights.source != "random" and plan.weights.sha256 != recorded:
         raise DataError(
