@@ -19,9 +19,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.calibration.gptq import quantize_weights
+from edgezoo.core.arrays import Floats
 from edgezoo.core.recipe import Ranges, Recipe
 from edgezoo.core.rounding import fake_quantize, round_weights
 from edgezoo.formats import tflite_flatbuffer
@@ -34,7 +34,7 @@ Scales = dict[str, list[float]]
 
 
 def correct_layers(
-    path: Path, inputs: NDArray[np.float32], ranges: Ranges, recipe: Recipe
+    path: Path, inputs: Floats, ranges: Ranges, recipe: Recipe
 ) -> tuple[int, Scales]:
     """Correct the biases of a float TFLite network in place, for 8-bit weights and activations.
 
@@ -66,11 +66,11 @@ def correct_layers(
 def _run_quantized(
     network: StepwiseNetwork,
     step: Step,
-    exact: NDArray[np.float32],
+    exact: Floats,
     values: Values,
     recipe: Recipe,
     scales: Scales,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Run one layer of the quantized network, its bias corrected first where it has one."""
     if step.weights is None:
         return network.run(step, values)
@@ -87,10 +87,10 @@ def _run_quantized(
 
 def _quantized_weights(
     network: StepwiseNetwork, step: Step, values: Values, recipe: Recipe, scales: Scales
-) -> NDArray[np.float32]:
+) -> Floats:
     """Return a layer's weights as the quantizer will have them; write those that GPTQ chose."""
     assert step.weights is not None
-    weights: NDArray[np.float32] = network.constant(step.weights)
+    weights: Floats = network.constant(step.weights)
     name = network.name(step.output)
     if name in recipe.float_layers:
         return weights
@@ -102,9 +102,7 @@ def _quantized_weights(
     return chosen[0]
 
 
-def mean_shift(
-    exact: NDArray[np.float32], linear: NDArray[np.float32], low: float, high: float
-) -> NDArray[np.float32]:
+def mean_shift(exact: Floats, linear: Floats, low: float, high: float) -> Floats:
     """Mean of exact minus linear per channel (the last axis), where exact does not clip."""
     axes = tuple(range(exact.ndim - 1))
     free = (exact > low) & (exact < high)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats, Pixels
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, preserving_interpreter
 
@@ -31,9 +31,7 @@ _LARGEST = 1e3
 _TRANSPARENT = ("PAD",)
 
 
-def equalize(
-    path: Path, pixels: NDArray[np.uint8], feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-) -> int:
+def equalize(path: Path, pixels: Pixels, feed: Callable[[Pixels], Floats]) -> int:
     """Equalize the channels of a float TFLite network in place.
 
     Args:
@@ -75,11 +73,8 @@ def _pairs(network: StepwiseNetwork) -> list[tuple[Step, Step]]:
 
 
 def _channel_highs(
-    network: StepwiseNetwork,
-    path: Path,
-    pixels: NDArray[np.uint8],
-    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-) -> dict[int, NDArray[np.float32]]:
+    network: StepwiseNetwork, path: Path, pixels: Pixels, feed: Callable[[Pixels], Floats]
+) -> dict[int, Floats]:
     """Return the largest value of each channel of each layer with weights, by tensor."""
     interpreter = preserving_interpreter(path)
     layers = [step.output for step in network.steps if step.weights is not None]
@@ -94,7 +89,7 @@ def _channel_highs(
 
 
 def _silence_dead_channels(
-    network: StepwiseNetwork, first: Step, second: Step, high: NDArray[np.float32]
+    network: StepwiseNetwork, first: Step, second: Step, high: Floats
 ) -> None:
     """Set the weights of channels to 0 that are 0 on all images.
 
@@ -113,7 +108,7 @@ def _silence_dead_channels(
 
 
 def _equalize_pair(
-    network: StepwiseNetwork, first: Step, second: Step, highs: dict[int, NDArray[np.float32]]
+    network: StepwiseNetwork, first: Step, second: Step, highs: dict[int, Floats]
 ) -> None:
     """Divide the first layer's channels by s, multiply the second's inputs by it."""
     assert first.weights is not None and first.bias is not None and second.weights is not None
@@ -140,11 +135,11 @@ def _equalize_pair(
     network.set_constant(second.weights, after * _along(scales, in_axis, after.ndim))
 
 
-def _channel_widths(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def _channel_widths(weights: Floats, axis: int) -> Floats:
     return np.asarray(np.abs(weights).max(tuple(i for i in range(weights.ndim) if i != axis)))
 
 
-def _along(values: NDArray[np.float32], axis: int, ndim: int) -> NDArray[np.float32]:
+def _along(values: Floats, axis: int, ndim: int) -> Floats:
     shape = [1] * ndim
     shape[axis] = -1
     return values.reshape(shape)

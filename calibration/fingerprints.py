@@ -14,9 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, Fingerprints
 from edgezoo.core.errors import DataError, interpreting
 from edgezoo.core.files import file_sha256
@@ -32,7 +30,7 @@ def of_file(path: Path | Member) -> bytes:
     return bytes.fromhex(file_sha256(path))[:BYTES]
 
 
-def of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+def of_pixels(pixels: Pixels) -> bytes:
     """Return the fingerprint of decoded pixels: uint8 RGB, shape (size, size, 3)."""
     return hashlib.sha256(pixels.tobytes()).digest()[:BYTES]
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from edgezoo.calibration import gptq
 from edgezoo.calibration.bias_correction import mean_shift
+from edgezoo.core.arrays import Floats, Pixels
 from edgezoo.formats import operators, tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
@@ -38,12 +39,7 @@ _CANDIDATES = 256
 _FEW_INPUTS, _POSITIONS = 160, 20_000
 
 
-def round_to_fp16(
-    base: Path,
-    path: Path,
-    pixels: NDArray[np.uint8],
-    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-) -> int:
+def round_to_fp16(base: Path, path: Path, pixels: Pixels, feed: Callable[[Pixels], Floats]) -> int:
     """Round the weights and biases of a float TFLite network to float16 numbers.
 
     Args:
@@ -76,9 +72,7 @@ def round_to_fp16(
     return corrected
 
 
-def _round_layer(
-    network: StepwiseNetwork, step: Step, exact: NDArray[np.float32], values: Values
-) -> None:
+def _round_layer(network: StepwiseNetwork, step: Step, exact: Floats, values: Values) -> None:
     """Give a layer its float16 constants, by what reaches it in the rounded network."""
     assert step.weights is not None
     weights = network.constant(step.weights)
@@ -99,7 +93,7 @@ def _round_layer(
 
 
 def _round_by_gptq(
-    network: StepwiseNetwork, step: Step, weights: NDArray[np.float32], inputs: NDArray[np.float32]
+    network: StepwiseNetwork, step: Step, weights: Floats, inputs: Floats
 ) -> NDArray[np.float16] | None:
     """Round the weights of a layer with few inputs by GPTQ; None for others.
 
@@ -131,7 +125,7 @@ def _round_constants(network: StepwiseNetwork, step: Step) -> None:
 
 
 def _statistics(
-    inputs: NDArray[np.float32], weights: NDArray[np.float32], step: Step
+    inputs: Floats, weights: Floats, step: Step
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and variance of the input of each weight, broadcasting to the weights."""
     if weights.ndim == 2:  # dense: a feature map may be flattened on the way in
@@ -145,7 +139,7 @@ def _statistics(
 
 
 def _compensate(
-    weights: NDArray[np.float32],
+    weights: Floats,
     rounded: NDArray[np.float16],
     rest: NDArray[np.float64],
     statistics: tuple[NDArray[np.float64], NDArray[np.float64]],

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import PAIR_LIMIT, weight_scales
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
@@ -42,8 +43,8 @@ _DAMPING = 0.01
 
 
 def quantize_weights(
-    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], recipe: Recipe
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    network: StepwiseNetwork, step: Step, inputs: Floats, recipe: Recipe
+) -> tuple[Floats, Floats] | None:
     """Quantize the weights of a layer.
 
     Args:
@@ -75,9 +76,7 @@ def quantize_weights(
     return np.moveaxis(rounded, 0, step.channel_axis).astype(np.float32), scales
 
 
-def hessian_of(
-    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], positions: int
-) -> NDArray[np.float32]:
+def hessian_of(network: StepwiseNetwork, step: Step, inputs: Floats, positions: int) -> Floats:
     """Return X X^T of step 1, where X holds what each output of a layer is summed from.
 
     Args:
@@ -101,8 +100,8 @@ def hessian_of(
 
 
 def _patches(
-    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], kernel: Any, positions: int
-) -> NDArray[np.float32]:
+    network: StepwiseNetwork, step: Step, inputs: Floats, kernel: Any, positions: int
+) -> Floats:
     """Return the inputs of some output positions: shape (positions, taps, channels)."""
     options = network.graph.operators[step.index].builtinOptions
     stride = (options.strideH, options.strideW)
@@ -125,7 +124,7 @@ def _patches(
 
 
 def _quantize_rows(
-    rows: NDArray[Any], hessian: NDArray[np.float32], pair_limit: int | None
+    rows: NDArray[Any], hessian: Floats, pair_limit: int | None
 ) -> NDArray[np.float64]:
     """Quantize rows in units of their scale.
 
@@ -150,9 +149,7 @@ def _quantize_rows(
     return propagate_errors(rows, hessian, nearest)
 
 
-def propagate_errors(
-    rows: NDArray[Any], hessian: NDArray[np.float32], nearest: Nearest
-) -> NDArray[np.float64]:
+def propagate_errors(rows: NDArray[Any], hessian: Floats, nearest: Nearest) -> NDArray[np.float64]:
     """Quantize rows input by input; the inputs still to come compensate for each error.
 
     Args:
@@ -182,7 +179,7 @@ def propagate_errors(
     return quantized.T
 
 
-def _inverse_factor(hessian: NDArray[np.float32]) -> NDArray[Any]:
+def _inverse_factor(hessian: Floats) -> NDArray[Any]:
     """Return U of step 2.
 
     The inverse itself is not needed. With J, which reverses the order of rows: if J H J = L L^T,

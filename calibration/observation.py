@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core import typed_json
+from edgezoo.core.arrays import Floats, Pixels
 from edgezoo.core.calibration_metadata import RangesRecord, Stability
 from edgezoo.core.recipe import Ranges
 from edgezoo.core.rounding import PIXEL_ZERO
@@ -80,14 +81,14 @@ class NetworkInput:
         ]
         return min(ends), max(ends)
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, pixels: Pixels) -> Floats:
         """Convert pixels, uint8 RGB of shape (..., 3), to the network's input."""
         if not self.scale:
             return normalize(pixels, self.how)
         return (pixels.astype(np.float32) - PIXEL_ZERO) * np.float32(self.scale)
 
 
-def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observation:
+def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     """Note minimum and maximum of each activation of a float network, image by image.
 
     Args:

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgezoo.calibration.bias_correction import correct_layers
 from edgezoo.calibration.equalization import equalize
 from edgezoo.calibration.observation import NetworkInput, Observation, observe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
+from edgezoo.core.arrays import Pixels
 from edgezoo.core.recipe import Preparation, Ranges, Recipe
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.formats import operators, tflite_flatbuffer
@@ -65,7 +63,7 @@ def _shift_first_bias(path: Path, offset: float) -> None:
 def prepare(
     plain: Path,
     path: Path,
-    pixels: NDArray[np.uint8],
+    pixels: Pixels,
     feed: NetworkInput,
     observation: Observation,
     recipe: Recipe,
@@ -103,7 +101,7 @@ def prepare(
 def rescale(
     plain: Path,
     path: Path,
-    pixels: NDArray[np.uint8],
+    pixels: Pixels,
     feed: NetworkInput,
     observation: Observation,
     recipe: Recipe,

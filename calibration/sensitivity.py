@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats
 from edgezoo.core.recipe import Ranges, Recipe
 from edgezoo.core.rounding import fake_quantize, round_weights
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
@@ -20,7 +20,7 @@ _BYTES = 2**30
 
 
 def rank_layers(
-    path: Path, inputs: NDArray[np.float32], ranges: Ranges, recipe: Recipe
+    path: Path, inputs: Floats, ranges: Ranges, recipe: Recipe
 ) -> list[tuple[str, float]]:
     """Return layers with weights, the most harmful first, with their noise to signal ratio.
 
@@ -68,8 +68,8 @@ def _logits(network: StepwiseNetwork) -> int:
 
 
 def _propagate(
-    network: StepwiseNetwork, changed: Step, values: NDArray[np.float32], exact: Values, target: int
-) -> NDArray[np.float32]:
+    network: StepwiseNetwork, changed: Step, values: Floats, exact: Values, target: int
+) -> Floats:
     """Compute the target with another output of one layer: only what depends on it runs again."""
     new: Values = {changed.output: values}
     for step in network.steps[changed.index + 1 :]:

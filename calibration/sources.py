@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.core import typed_json
+from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import USUAL_RESIZE, Resize
@@ -47,7 +48,7 @@ class ImageSet:
         resize: how files became pixels.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     source: ImageSource
     names: tuple[str, ...]
     seed: int
@@ -78,12 +79,12 @@ class StoredImages:
         """Store metadata next to the pixels."""
         self.path.with_suffix(".json").write_text(json.dumps(typed_json.encode(metadata)))
 
-    def array(self) -> NDArray[np.uint8]:
+    def array(self) -> Pixels:
         """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
-        pixels: NDArray[np.uint8] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        pixels: Pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return pixels
 
-    def pixels(self) -> Iterator[NDArray[np.uint8]]:
+    def pixels(self) -> Iterator[Pixels]:
         """Each image in turn: uint8 RGB, shape (size, size, 3)."""
         yield from self.array()
 
@@ -226,7 +227,7 @@ def _from_folder(
     if not paths:
         hint = "Endings such as .jpg and .png are looked for, nested too."
         raise DataError(f"{folder} holds no images.", hint)
-    good: dict[Path, NDArray[np.uint8]] = {}
+    good: dict[Path, Pixels] = {}
     tried = 0
     for path, decoded in load_many(spread(folder, paths, seed), size, resize):
         tried += 1

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from edgezoo.core.arrays import Floats
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -29,12 +31,12 @@ class Grid:
         low, high: the lowest and the highest quantized value.
     """
 
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.float32]
+    scale: Floats
+    zero_point: Floats
     low: int
     high: int
 
-    def round(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def round(self, values: Floats) -> Floats:
         """Quantize and dequantize values: float32 of the same shape."""
         # In place: an activation of a large network takes hundreds of MB.
         rounded = values / self.scale
@@ -58,10 +60,10 @@ class LayerConstants:
         bias: float32, shape (out,); None for a layer without one.
     """
 
-    weights: NDArray[np.float32]
-    scales: NDArray[np.float32] | None
+    weights: Floats
+    scales: Floats | None
     limit: int
-    bias: NDArray[np.float32] | None
+    bias: Floats | None
 
     @property
     def per_channel(self) -> bool:
@@ -98,8 +100,8 @@ class Trace:
     """
 
     scores: NDArray[Any]
-    entered: NDArray[np.float32]
-    values: dict[str, NDArray[np.float32]]
+    entered: Floats
+    values: dict[str, Floats]
 
 
 class Tracer(Protocol):
@@ -127,7 +129,7 @@ class AnatomyReader(Protocol):
         """
 
 
-def channels_last(values: NDArray[Any]) -> NDArray[np.float32]:
+def channels_last(values: NDArray[Any]) -> Floats:
     """Return an NCHW activation as NHWC, other arrays unchanged."""
     moved = np.moveaxis(values, 1, -1) if values.ndim == 4 else values
     return np.ascontiguousarray(moved, np.float32)

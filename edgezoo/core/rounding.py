@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from edgezoo.core.arrays import Floats
 
 Grid = Literal["full", "pair-safe"]
 Granularity = Literal["per-channel", "per-tensor"]
@@ -23,11 +22,8 @@ PAIR_LIMIT = int(_PAIR_BOUND)
 
 
 def weight_scales(
-    weights: NDArray[np.float32],
-    axis: int,
-    grid: Grid = "full",
-    granularity: Granularity = "per-channel",
-) -> NDArray[np.float32]:
+    weights: Floats, axis: int, grid: Grid = "full", granularity: Granularity = "per-channel"
+) -> Floats:
     """Symmetric scales of 8-bit weights, one for each channel along `axis`; 1 for a dead channel.
 
     Args:
@@ -53,7 +49,7 @@ def weight_scales(
     return np.asarray(scales, np.float32)
 
 
-def pair_excess(quantized: NDArray[np.float32]) -> NDArray[np.float32]:
+def pair_excess(quantized: Floats) -> Floats:
     """How far each output channel's worst pair sum is above what 16 bits hold.
 
     x86 without VNNI adds the products of two neighbouring input channels (uint8 x int8) in 16
@@ -83,11 +79,8 @@ def pair_excess(quantized: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def round_weights(
-    weights: NDArray[np.float32],
-    axis: int,
-    grid: Grid = "full",
-    granularity: Granularity = "per-channel",
-) -> NDArray[np.float32]:
+    weights: Floats, axis: int, grid: Grid = "full", granularity: Granularity = "per-channel"
+) -> Floats:
     """Quantize and dequantize weights; arguments as of `weight_scales`."""
     import numpy as np
 
@@ -102,7 +95,7 @@ def activation_parameters(low: float, high: float) -> tuple[float, int]:
     return scale, int(max(-128, min(127, round(-128 - low / scale))))
 
 
-def fake_quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+def fake_quantize(values: Floats, low: float, high: float) -> Floats:
     """Quantize and dequantize activations to an int8 tensor of that range."""
     import numpy as np
 

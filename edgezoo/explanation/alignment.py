@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid
+from edgezoo.core.arrays import Floats
 from edgezoo.evaluation.agreement import sqnr_db
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
@@ -45,14 +45,14 @@ class Alignment:
 
     reversed: bool = False
     gain: float = 1.0
-    factors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    factors: dict[str, Floats] = field(default_factory=dict)
 
-    def entered(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def entered(self, values: Floats) -> Floats:
         """Convert the input of the file's first layer for the float network: (n, h, w, 3)."""
         ordered = values[..., ::-1] if self.reversed else values
         return np.ascontiguousarray(ordered * np.float32(self.gain))
 
-    def real(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def real(self, name: str, values: Floats) -> Floats:
         """Convert values of a tensor of the file to the float network's scale."""
         return values / self.factors[name] if name in self.factors else values
 
@@ -62,28 +62,24 @@ class Alignment:
             return grid
         return replace(grid, scale=grid.scale / self.factors[name])
 
-    def expected(
-        self, network: StepwiseNetwork, names: list[str], step: Step
-    ) -> NDArray[np.float32]:
+    def expected(self, network: StepwiseNetwork, names: list[str], step: Step) -> Floats:
         """Return the float weights of a layer as the file would have them without rounding."""
         assert step.weights is not None
-        exact: NDArray[np.float32] = network.constant(step.weights)
+        exact: Floats = network.constant(step.weights)
         exact *= self._ratio(names, step, network)
         return exact
 
     def as_float(
-        self, network: StepwiseNetwork, names: list[str], step: Step, weights: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+        self, network: StepwiseNetwork, names: list[str], step: Step, weights: Floats
+    ) -> Floats:
         """Convert a layer's weights of the file to the float network's scale."""
         return np.asarray(weights / self._ratio(names, step, network), np.float32)
 
-    def _ratio(
-        self, names: list[str], step: Step, network: StepwiseNetwork
-    ) -> NDArray[np.float32] | float:
+    def _ratio(self, names: list[str], step: Step, network: StepwiseNetwork) -> Floats | float:
         """Return the file's weights over the float ones, in a shape that broadcasts."""
         assert step.weights is not None
         rank = len(network.graph.tensors[step.weights].shape)
-        ratio: NDArray[np.float32] | float = 1.0
+        ratio: Floats | float = 1.0
         if names[step.output] in self.factors:
             ratio = along(self.factors[names[step.output]], step.channel_axis, rank)
         before = names[step.computed_inputs[0]]
@@ -125,9 +121,7 @@ def align(
     return anatomy, Alignment(swapped, gain, _factors(network, names, anatomy))
 
 
-def _factors(
-    network: StepwiseNetwork, names: list[str], anatomy: Anatomy
-) -> dict[str, NDArray[np.float32]]:
+def _factors(network: StepwiseNetwork, names: list[str], anatomy: Anatomy) -> dict[str, Floats]:
     """Return the factors of all tensors that have any.
 
     In three passes: rounded weights give factors with an error that grows from layer to layer;
@@ -139,13 +133,10 @@ def _factors(
 
 
 def _forward(
-    network: StepwiseNetwork,
-    names: list[str],
-    anatomy: Anatomy,
-    known: dict[str, NDArray[np.float32]],
-) -> dict[str, NDArray[np.float32]]:
+    network: StepwiseNetwork, names: list[str], anatomy: Anatomy, known: dict[str, Floats]
+) -> dict[str, Floats]:
     """Estimate factors layer by layer; operations that move or pool values pass them on."""
-    found: dict[str, NDArray[np.float32]] = {}
+    found: dict[str, Floats] = {}
     for step in network.steps:
         name, before = names[step.output], names[step.computed_inputs[0]]
         if name in known:
@@ -171,13 +162,10 @@ def _forward(
 
 
 def _of_float_layers(
-    network: StepwiseNetwork,
-    names: list[str],
-    anatomy: Anatomy,
-    found: dict[str, NDArray[np.float32]],
-) -> dict[str, NDArray[np.float32]]:
+    network: StepwiseNetwork, names: list[str], anatomy: Anatomy, found: dict[str, Floats]
+) -> dict[str, Floats]:
     """Improve the factors around float layers, whose weights are not rounded."""
-    exact: dict[str, NDArray[np.float32]] = {}
+    exact: dict[str, Floats] = {}
     for step in reversed(network.steps):
         name, layer = names[step.output], anatomy.layers.get(names[step.output])
         before = _producer(network, step)
@@ -206,13 +194,8 @@ def _producer(network: StepwiseNetwork, step: Step) -> Step | None:
 
 
 def _two_sided(
-    wanted: NDArray[np.float32],
-    got: NDArray[np.float32],
-    axes: tuple[int, int],
-    outer: NDArray[np.float32],
-    before: NDArray[np.float32],
-    fixed: bool,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    wanted: Floats, got: Floats, axes: tuple[int, int], outer: Floats, before: Floats, fixed: bool
+) -> tuple[Floats, Floats] | None:
     """Fit got = wanted * outer / before by alternating least squares; None if the fit is poor.
 
     Args:
@@ -236,9 +219,7 @@ def _two_sided(
     return outer, before
 
 
-def _sizes(
-    many: NDArray[np.float32], one: NDArray[np.float32], axis: int, otherwise: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _sizes(many: Floats, one: Floats, axis: int, otherwise: Floats) -> Floats:
     """Fit many = factor * one per channel of an axis; `otherwise` if that is not determined."""
     rows, units = _rows(many, axis), _rows(one, axis)
     power = np.square(units, dtype=np.float64).sum(1)
@@ -248,9 +229,7 @@ def _sizes(
     return found.astype(np.float32)
 
 
-def _channel_factors(
-    wanted: NDArray[np.float32], found: NDArray[np.float32], steps: NDArray[np.float32] | float
-) -> NDArray[np.float32]:
+def _channel_factors(wanted: Floats, found: Floats, steps: Floats | float) -> Floats:
     """Fit found = factor * wanted per output channel; 1 for all unless many have another factor.
 
     Both have one row per output channel. A factor that rounding by half of `steps` per weight may
@@ -267,18 +246,18 @@ def _channel_factors(
     return np.where(clear, sizes, 1).astype(np.float32)
 
 
-def _rows(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def _rows(weights: Floats, axis: int) -> Floats:
     return np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
 
 
-def along(values: NDArray[np.float32], axis: int, rank: int) -> NDArray[np.float32]:
+def along(values: Floats, axis: int, rank: int) -> Floats:
     """Reshape a vector so that it broadcasts along one axis of `rank`."""
     shape = [1] * rank
     shape[axis] = -1
     return values.reshape(shape)
 
 
-def _fit(exact: NDArray[np.float32], got: NDArray[np.float32]) -> tuple[float, float]:
+def _fit(exact: Floats, got: Floats) -> tuple[float, float]:
     """Fit got = gain * exact; return the gain and the SQNR of the fit in decibels."""
     power = float(np.square(exact, dtype=np.float64).sum())
     gain = float((got * exact).sum(dtype=np.float64)) / power if power else 1.0

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core import registry
+from edgezoo.core.arrays import Floats, Pixels
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.typed_json import Length, Positive, Range, Share
 from edgezoo.explanation.causes import Answers, Cause, Stage, StageName, decompose, logits_of, stage
@@ -61,9 +62,9 @@ class Analysis:
 def analyse(
     artifact: Artifact,
     reference: Reference,
-    pixels: NDArray[np.uint8],
-    source: NDArray[np.float32] | None,
-    float_file: NDArray[np.float32] | None,
+    pixels: Pixels,
+    source: Floats | None,
+    float_file: Floats | None,
     labels: NDArray[np.int64] | None,
 ) -> Analysis:
     """Run all stages and compare them.
@@ -119,8 +120,8 @@ def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
 
 
 def _run(
-    artifact: Artifact, simulation: Simulation, pixels: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], float]:
+    artifact: Artifact, simulation: Simulation, pixels: Pixels
+) -> tuple[Floats, list[Floats], float]:
     """Return the file's scores, the input of its first layer, and the trace difference.
 
     All streams of the simulation run on the same batches.
@@ -148,10 +149,10 @@ def _run(
     return np.concatenate(scores), entered, difference
 
 
-def _answers(simulation: Simulation, scores: NDArray[np.float32]) -> dict[StageName, Answers]:
+def _answers(simulation: Simulation, scores: Floats) -> dict[StageName, Answers]:
     """Return scores and logits by stage, without a background class before the others."""
 
-    def joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def joined(parts: list[Floats]) -> Floats:
         return np.concatenate([part.reshape(len(part), -1) for part in parts])[:, -classes:]
 
     classes = scores.shape[1]

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats
 from edgezoo.core.typed_json import Range, Share
 from edgezoo.evaluation.agreement import sqnr_db
 
@@ -63,11 +64,11 @@ class Cause:
 class Answers:
     """Scores and logits of all images at one stage, both (n, classes)."""
 
-    scores: NDArray[np.float32]
-    logits: NDArray[np.float32]
+    scores: Floats
+    logits: Floats
 
 
-def logits_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def logits_of(probabilities: Floats) -> Floats:
     """Return the logits of probabilities (n, classes), up to a constant per image."""
     return np.log(np.maximum(probabilities, np.float32(_TINY)))
 
@@ -91,7 +92,7 @@ def stage(
     )
 
 
-def _hits(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
+def _hits(scores: Floats, classes: NDArray[np.int64]) -> float:
     """Return the share of rows whose best class is the given one; equal best classes share it."""
     best = scores == scores.max(1, keepdims=True)
     return float(np.mean(best[np.arange(len(scores)), classes] / best.sum(1)))

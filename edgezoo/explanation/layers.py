@@ -8,9 +8,9 @@ from statistics import median
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Grid, LayerConstants
+from edgezoo.core.arrays import Floats
 from edgezoo.core.rounding import round_weights
 from edgezoo.core.typed_json import Count, Range, Share
 from edgezoo.explanation.alignment import along
@@ -165,7 +165,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     return WeightsReport(ratio, best, granularity, coarse, far)
 
 
-def _used(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
+def _used(weights: Floats, axes: tuple[int, int]) -> Floats:
     """Return 1 for weights of channels that are not all zero, else 0; in the weights' shape.
 
     Equalization sets the weights of channels to zero that no calibration image used.
@@ -177,7 +177,7 @@ def _used(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.flo
     return used
 
 
-def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: int) -> float | None:
+def _channel_sqnr(exact: Floats, got: Floats, axis: int) -> float | None:
     """Return signal over noise of the channels along an axis, each scaled to the same power."""
     others = tuple(i for i in range(exact.ndim) if i != axis)
     power = np.square(exact, dtype=np.float64).sum(others)
@@ -186,9 +186,7 @@ def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: in
     return _ratio(1.0, float(ratios.mean())) if len(ratios) else None
 
 
-def _levels(
-    exact: NDArray[np.float32], found: LayerConstants, scales: NDArray[np.float32], axis: int
-) -> tuple[float, int]:
+def _levels(exact: Floats, found: LayerConstants, scales: Floats, axis: int) -> tuple[float, int]:
     """Return the share of coarse channels, and the number of weights far from their value."""
     shape = [1] * exact.ndim
     if len(scales) > 1:

@@ -10,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgezoo.calibration.observation import NetworkInput
 from edgezoo.calibration.preparation import write_plain
+from edgezoo.core.arrays import Floats, Pixels
 from edgezoo.core.errors import RefusedError
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import InputKind, Normalization
@@ -35,7 +33,7 @@ class Reference:
     """
 
     path: Path
-    inputs: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    inputs: Callable[[Pixels], Floats]
     offset: float = 0.0
 
 

@@ -13,9 +13,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy
+from edgezoo.core.arrays import Floats
 from edgezoo.explanation.alignment import align, along
 from edgezoo.explanation.causes import StageName
 from edgezoo.explanation.reference import Reference
@@ -27,8 +27,8 @@ STREAMS: tuple[StageName, ...] = ("base", "weights", "activations", "both")
 # Operations that move values without rounding.
 _MOVING = {"RESHAPE", "PAD", "TRANSPOSE", "SQUEEZE"}
 
-Values = dict[int, NDArray[np.float32]]
-Outputs = dict[StageName, list[NDArray[np.float32]]]
+Values = dict[int, Floats]
+Outputs = dict[StageName, list[Floats]]
 
 # Weights whose output is below this share of their bias have no effect.
 _NEGLIGIBLE = 3e-5
@@ -99,7 +99,7 @@ class Simulation:
         """Return the operation that computes a tensor."""
         return next(step for step in self.exact.steps if self.names[step.output] == name)
 
-    def alive(self, step: Step) -> NDArray[np.float32]:
+    def alive(self, step: Step) -> Floats:
         """Return 1 for weights that any image used, 0 for others; in the weights' shape.
 
         The weights of a channel that is always 0 have no effect and may have any value. So may
@@ -128,11 +128,11 @@ class Simulation:
         tensors = self.exact.graph.tensors
         return sum(4 * math.prod(map(int, tensors[s.output].shape)) for s in self.exact.steps)
 
-    def plain(self, inputs: NDArray[np.float32], stream: StageName) -> None:
+    def plain(self, inputs: Floats, stream: StageName) -> None:
         """Run the float network only, and store its outputs under the name of a stream."""
         self._forward({stream: {self.exact.input: inputs}}, {})
 
-    def run(self, entered: NDArray[np.float32], traced: dict[str, NDArray[np.float32]]) -> None:
+    def run(self, entered: Floats, traced: dict[str, Floats]) -> None:
         """Run all streams on some images, and add to the sums of each layer.
 
         Args:
@@ -168,7 +168,7 @@ class Simulation:
                     self.outcome.scores[stream].append(values[step.output])
             self.exact.forget(step, *streams.values())
 
-    def _value(self, stream: StageName, step: Step, values: Values) -> NDArray[np.float32]:
+    def _value(self, stream: StageName, step: Step, values: Values) -> Floats:
         if stream in ("activations", "both"):
             values = self._read(step, values)
         if stream in ("weights", "both"):
@@ -184,7 +184,7 @@ class Simulation:
         rounded = {i: grid.round(values[i]) for i, grid in found.items() if grid is not None}
         return {**values, **rounded} if rounded else values
 
-    def _run(self, network: StepwiseNetwork, step: Step, values: Values) -> NDArray[np.float32]:
+    def _run(self, network: StepwiseNetwork, step: Step, values: Values) -> Floats:
         """Run a layer; the activation function of an equalized one clips at the file's scale.
 
         Clipping does not commute with a factor: relu6(f x) / f is a clip of x at 6 / f.
@@ -196,7 +196,7 @@ class Simulation:
         linear = network.run(step, values, linear=True)
         return np.clip(linear, low / factors, high / factors, out=linear)
 
-    def _note_peaks(self, tensor: int, values: NDArray[np.float32]) -> None:
+    def _note_peaks(self, tensor: int, values: Floats) -> None:
         peaks = np.abs(values).max(tuple(range(values.ndim - 1)))
         self.peaks[tensor] = np.maximum(self.peaks.get(tensor, peaks), peaks)
 
@@ -206,7 +206,7 @@ class Simulation:
         quantized = name in self.grids or name in self.anatomy.layers
         return quantized and step.kind not in _MOVING
 
-    def _round(self, tensor: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _round(self, tensor: int, values: Floats) -> Floats:
         grid = self.grids.get(self.names[tensor])
         return values if grid is None else grid.round(values)
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats
 from edgezoo.formats import operators, tflite_flatbuffer
 
-Values = dict[int, NDArray[np.float32]]  # of computed tensors, each of shape (n, ...)
+Values = dict[int, Floats]  # of computed tensors, each of shape (n, ...)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class StepwiseNetwork:
 
     def run(
         self, step: Step, values: Values, weights: NDArray[Any] | None = None, linear: bool = False
-    ) -> NDArray[np.float32]:
+    ) -> Floats:
         """Run one operation on every image.
 
         Args:
@@ -135,7 +136,7 @@ class StepwiseNetwork:
         """
         interpreter, inputs, output = self._interpreter(step, weights, linear)
         count = len(values[step.computed_inputs[0]])
-        results: NDArray[np.float32] | None = None
+        results: Floats | None = None
         for i in range(count):
             for tensor, detail in inputs:
                 value = values[tensor][i].reshape(detail["shape"])
