@@ -16,7 +16,6 @@ Post-Training Quantization, 2020, https://arxiv.org/abs/2004.10568, section 3, f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ from numpy.typing import NDArray
 
 from edgezoo.calibration import gptq
 from edgezoo.calibration.bias_correction import mean_shift
-from edgezoo.core.arrays import Floats, Pixels
-from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.core.arrays import Feed, Floats, Pixels, from_rows, rows
+from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
 # More do not change the means of layers.
@@ -39,12 +38,11 @@ _CANDIDATES = 256
 _FEW_INPUTS, _POSITIONS = 160, 20_000
 
 
-def round_to_fp16(base: Path, path: Path, pixels: Pixels, feed: Callable[[Pixels], Floats]) -> int:
+def round_to_fp16(base: Path, path: Path, pixels: Pixels, feed: Feed) -> int:
     """Round the weights and biases of a float TFLite network to float16 numbers.
 
     Args:
-        base: the network.
-        path: where the rounded one goes, its numbers in float32.
+        base, path: the network, and where the rounded one goes, its numbers in float32.
         pixels: RGB images like those that the network will see, shape (n, size, size, 3); at
             most 32 are used.
         feed: turns them into what the network takes.
@@ -52,9 +50,7 @@ def round_to_fp16(base: Path, path: Path, pixels: Pixels, feed: Callable[[Pixels
     Returns:
         How many layers have a bias that was corrected.
     """
-    model = tflite_flatbuffer.read_model(base)
-    tflite_flatbuffer.own_constants(model, operators.TFLITE)
-    tflite_flatbuffer.write_model(model, path)
+    tflite_flatbuffer.own_constants(base, path)
     network = StepwiseNetwork(path)
     inputs = feed(np.asarray(pixels[: network.fitting_images(IMAGES, _BYTES)]))
     exact, rounded = {network.input: inputs}, {network.input: inputs}
@@ -109,9 +105,8 @@ def _round_by_gptq(
     def nearest(j: int, wanted: NDArray[Any], before: NDArray[Any]) -> NDArray[Any]:
         return wanted.astype(np.float16).astype(np.float64)
 
-    moved = np.moveaxis(weights, step.channel_axis, 0)
-    rounded = gptq.propagate_errors(moved.reshape(channels, -1), hessian, nearest)
-    return np.moveaxis(rounded.reshape(moved.shape), 0, step.channel_axis).astype(np.float16)
+    rounded = gptq.propagate_errors(rows(weights, step.channel_axis), hessian, nearest)
+    return from_rows(rounded, weights.shape, step.channel_axis).astype(np.float16)
 
 
 def _round_constants(network: StepwiseNetwork, step: Step) -> None:
@@ -157,18 +152,14 @@ def _compensate(
         statistics: mean and variance of the input of each weight.
         channel_axis: of the weights.
     """
-
-    def rows(values: NDArray[Any]) -> NDArray[Any]:
-        return np.moveaxis(values, channel_axis, 0).reshape(len(rest), -1)
-
     means, variances = statistics
     up = np.where(weights > rounded, np.inf, -np.inf)
     other = np.nextafter(rounded, up.astype(np.float16))
     near, far = (np.abs(x.astype(np.float64) - weights) for x in (rounded, other))
-    gains = rows((other.astype(np.float64) - rounded) * means)
-    noises = rows((far**2 - near**2) * variances)
+    gains = rows((other.astype(np.float64) - rounded) * means, channel_axis)
+    noises = rows((far**2 - near**2) * variances, channel_axis)
     # Greedily, the weights nearest to the middle first: they cost the least.
-    order = np.argsort(rows(far - near), axis=1, kind="stable")[:, :_CANDIDATES]
+    order = np.argsort(rows(far - near, channel_axis), axis=1, kind="stable")[:, :_CANDIDATES]
     taken = np.zeros(gains.shape, bool)
     rest, every = rest.copy(), np.arange(len(rest))
     for candidate in order.T:
@@ -176,5 +167,4 @@ def _compensate(
         better = (rest - gain) ** 2 + noises[every, candidate] < rest**2
         taken[every, candidate] = better
         rest -= np.where(better, gain, 0)
-    taken = taken.reshape(np.moveaxis(rounded, channel_axis, 0).shape)
-    return np.where(np.moveaxis(taken, 0, channel_axis), other, rounded)
+    return np.where(from_rows(taken, rounded.shape, channel_axis), other, rounded)

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.core.arrays import Floats
+from edgezoo.core.arrays import Floats, from_rows, rows
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import PAIR_LIMIT, weight_scales
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
@@ -58,22 +58,20 @@ def quantize_weights(
         channel. None where rounding to the nearest is better: too many inputs, or an odd number
         of channels on the pair-safe grid, where it is not known which weights form a pair.
     """
-    assert step.weights is not None
-    weights = network.constant(step.weights)
+    weights = network.weights(step)
     scales = weight_scales(weights, step.channel_axis, recipe.grid, recipe.granularity).reshape(-1)
-    moved = np.moveaxis(weights, step.channel_axis, 0)
-    rows = moved.reshape(len(moved), -1)
+    exact = rows(weights, step.channel_axis)
     # Depthwise kernels multiply in 16 bits on x86: they need no pair-safe values.
     paired = recipe.grid == "pair-safe" and not step.depthwise
     if step.depthwise:
-        if len(rows) != inputs.shape[-1]:
+        if len(exact) != inputs.shape[-1]:
             return None
-    elif rows.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
+    elif exact.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
         return None
     hessian = hessian_of(network, step, inputs, recipe.positions)
-    quantized = _quantize_rows(rows / scales[:, None], hessian, PAIR_LIMIT if paired else None)
-    rounded = (quantized * scales[:, None]).reshape(moved.shape)
-    return np.moveaxis(rounded, 0, step.channel_axis).astype(np.float32), scales
+    quantized = _quantize_rows(exact / scales[:, None], hessian, PAIR_LIMIT if paired else None)
+    rounded = from_rows(quantized * scales[:, None], weights.shape, step.channel_axis)
+    return rounded.astype(np.float32), scales
 
 
 def hessian_of(network: StepwiseNetwork, step: Step, inputs: Floats, positions: int) -> Floats:
@@ -86,7 +84,6 @@ def hessian_of(network: StepwiseNetwork, step: Step, inputs: Floats, positions: 
     Returns:
         Shape (1, inputs, inputs); of a depthwise convolution (channels, taps, taps).
     """
-    assert step.weights is not None
     shape = network.graph.tensors[step.weights].shape
     if len(shape) == 2:
         columns = inputs.reshape(-1, int(shape[1]))

@@ -31,40 +31,28 @@ def rank_layers(
         recipe: how weights are quantized.
     """
     network = StepwiseNetwork(path)
-    inputs = inputs[: _affordable(network)]
-    exact: Values = {network.input: inputs}
+    # All activations are kept in memory.
+    affordable = min(_IMAGES, max(1, _BYTES // network.bytes_per_image))
+    exact: Values = {network.input: inputs[:affordable]}
     for step in network.steps:
         exact[step.output] = network.run(step, exact)
     logits = _logits(network)
     signal = float(np.square(exact[logits], dtype=np.float64).sum()) or 1.0
     found = []
-    for step in network.steps:
-        if step.weights is None:
-            continue
-        weights = round_weights(
-            network.constant(step.weights), step.channel_axis, recipe.grid, recipe.granularity
-        )
-        rounded = fake_quantize(
-            network.run(step, exact, weights), *ranges[network.name(step.output)]
-        )
+    for step in network.layers:
+        name, weights = network.name(step.output), network.weights(step)
+        weights = round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
+        rounded = fake_quantize(network.run(step, exact, weights), *ranges[name])
         result = _propagate(network, step, rounded, exact, logits)
         noise = float(np.square(result.astype(np.float64) - exact[logits]).sum())
-        found.append((network.name(step.output), noise / signal))
+        found.append((name, noise / signal))
     return sorted(found, key=lambda pair: -pair[1])
-
-
-def _affordable(network: StepwiseNetwork) -> int:
-    """Return how many images to run: all their activations are kept in memory."""
-    each = sum(int(np.prod(network.graph.tensors[s.output].shape)) for s in network.steps) * 4
-    return int(min(_IMAGES, max(1, _BYTES // each)))
 
 
 def _logits(network: StepwiseNetwork) -> int:
     """Return the tensor that enters the softmax; without a softmax, the last output."""
-    for step in network.steps:
-        if step.kind == "SOFTMAX":
-            return step.computed_inputs[0]
-    return network.steps[-1].output
+    entering = (step.computed_inputs[0] for step in network.steps if step.kind == "SOFTMAX")
+    return next(entering, network.steps[-1].output)
 
 
 def _propagate(

@@ -114,7 +114,7 @@ def analyse(
 
 def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
     """Yield slices of the images that fit into the memory for activations."""
-    size = max(1, min(_MOST_IMAGES, _BYTES // simulation.bytes_per_image))
+    size = max(1, min(_MOST_IMAGES, _BYTES // simulation.exact.bytes_per_image))
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 

@@ -10,10 +10,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from edgezoo.core.anatomy import Grid, LayerConstants
-from edgezoo.core.arrays import Floats
+from edgezoo.core.arrays import Floats, along, other_axes
 from edgezoo.core.rounding import round_weights
 from edgezoo.core.typed_json import Count, Range, Share
-from edgezoo.explanation.alignment import along
 from edgezoo.explanation.simulation import Simulation
 from edgezoo.explanation.sums import LayerSums
 
@@ -96,9 +95,7 @@ def report(simulation: Simulation) -> tuple[LayerReport, ...]:
     ratios = {name: _ratio(sums.signal, sums.local_noise) for name, sums in layers.items()}
     finite = [ratio for ratio in ratios.values() if ratio is not None]
     middle = median(finite) if finite else 0.0
-    reports = [
-        _report(simulation, place, name, ratios[name], middle) for place, name in enumerate(layers)
-    ]
+    reports = [_report(simulation, i, name, ratios[name], middle) for i, name in enumerate(layers)]
     return tuple(sorted(reports, key=_worst_first))
 
 
@@ -106,8 +103,8 @@ def _report(
     simulation: Simulation, place: int, name: str, ratio: float | None, middle: float
 ) -> LayerReport:
     sums = simulation.outcome.layers[name]
-    grid = sums.grid
-    seen, kernel = sums.real_values > 0, sums.kernel_values > 0 and grid is not None
+    grid, seen, corrected = sums.grid, sums.real_values > 0, sums.source_bias_noise != 0
+    kernel = sums.kernel_values > 0 and grid is not None
     return LayerReport(
         name=name,
         place=place,
@@ -119,18 +116,14 @@ def _report(
         saturated_low=sums.below / sums.values if grid else None,
         saturated_high=sums.above / sums.values if grid else None,
         range_use=_range_use(grid, sums) if grid else None,
-        bias_gain_db=_ratio(sums.source_bias_noise, sums.real_noise)
-        if sums.source_bias_noise
-        else None,
+        bias_gain_db=_ratio(sums.source_bias_noise, sums.real_noise) if corrected else None,
         kernel_steps=math.sqrt(sums.kernel_steps / sums.kernel_values) if kernel else None,
         weights=_weights(simulation, name),
     )
 
 
 def _ratio(signal: float, noise: float) -> float | None:
-    if noise == 0:
-        return None
-    return 10 * math.log10(max(signal, _TINY) / noise)
+    return None if noise == 0 else 10 * math.log10(max(signal, _TINY) / noise)
 
 
 def _worst_first(layer: LayerReport) -> float:
@@ -147,7 +140,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     found = simulation.anatomy.layers.get(name)
     if step.weights is None or found is None or name in simulation.unmatched:
         return None
-    exact = simulation.alignment.expected(simulation.exact, simulation.names, step)
+    exact = simulation.alignment.expected(simulation.exact, step)
     alive = simulation.alive(step)
     if simulation.alignment.factors:
         alive *= _used(found.weights, (step.channel_axis, step.input_axis))
@@ -156,7 +149,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     ratio = _channel_sqnr(exact, found.weights, axis)
     best = _channel_sqnr(exact, round_weights(exact, axis), axis)
     if found.scales is None:
-        reach = np.abs(exact).max(tuple(i for i in range(exact.ndim) if i != axis))
+        reach = np.abs(exact).max(other_axes(exact, axis))
         found = replace(found, limit=127)
         _, far = _levels(exact, found, np.maximum(reach / 127, _TINY), axis)
         return WeightsReport(ratio, best, "float", 0.0, far)
@@ -172,14 +165,14 @@ def _used(weights: Floats, axes: tuple[int, int]) -> Floats:
     """
     used = np.ones_like(weights)
     for axis in axes:
-        others = tuple(i for i in range(weights.ndim) if i != axis)
-        used *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
+        live = np.any(weights, other_axes(weights, axis))
+        used *= along(live.astype(np.float32), axis, weights.ndim)
     return used
 
 
 def _channel_sqnr(exact: Floats, got: Floats, axis: int) -> float | None:
     """Return signal over noise of the channels along an axis, each scaled to the same power."""
-    others = tuple(i for i in range(exact.ndim) if i != axis)
+    others = other_axes(exact, axis)
     power = np.square(exact, dtype=np.float64).sum(others)
     noise = np.square(got.astype(np.float64) - exact).sum(others)
     ratios = noise[power > 0] / power[power > 0]
@@ -188,14 +181,10 @@ def _channel_sqnr(exact: Floats, got: Floats, axis: int) -> float | None:
 
 def _levels(exact: Floats, found: LayerConstants, scales: Floats, axis: int) -> tuple[float, int]:
     """Return the share of coarse channels, and the number of weights far from their value."""
-    shape = [1] * exact.ndim
-    if len(scales) > 1:
-        shape[axis] = -1
-    steps = scales.reshape(shape)
+    steps = along(scales, axis, exact.ndim)  # one scale of a whole tensor broadcasts too
     # Weights that clip at the largest quantized value are not far from where they should be.
     held = np.clip(exact / steps, -found.limit, found.limit)
     far = np.abs(found.weights / steps - held) > _FAR_STEPS + _FAR_SHARE * np.abs(held)
-    others = tuple(i for i in range(exact.ndim) if i != axis)
-    reach = np.abs(exact / steps).max(others)
+    reach = np.abs(exact / steps).max(other_axes(exact, axis))
     coarse = (reach > 0) & (reach < _FEW_LEVELS)
     return float(coarse.sum() / max(1, (reach > 0).sum())), int(far.sum())

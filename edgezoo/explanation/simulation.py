@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgezoo.core.anatomy import Anatomy
-from edgezoo.core.arrays import Floats
-from edgezoo.explanation.alignment import align, along
+from edgezoo.core.arrays import Floats, along, other_axes
+from edgezoo.explanation.alignment import align, counterpart
 from edgezoo.explanation.causes import StageName
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
-from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
 STREAMS: tuple[StageName, ...] = ("base", "weights", "activations", "both")
@@ -66,30 +65,28 @@ class Simulation:
         self.exact = StepwiseNetwork(reference.path)
         self.rounded = StepwiseNetwork(reference.path)
         self.uncorrected = StepwiseNetwork(reference.path)
-        self.names = [tflite_flatbuffer.text(t.name) for t in self.exact.graph.tensors]
-        self.anatomy, self.alignment = align(self.exact, self.names, anatomy)
+        self.names = [self.exact.name(i) for i in range(len(self.exact.graph.tensors))]
+        self.anatomy, self.alignment = align(self.exact, anatomy)
         self.grids = {name: self.alignment.grid(name, grid) for name, grid in anatomy.grids.items()}
         self.readings = {
             names: self.alignment.grid(names[1], grid) for names, grid in anatomy.readings.items()
         }
         self.unmatched = [
-            self.names[step.output]
-            for step in self.rounded.steps
-            if step.weights is not None and not self._exchange(step, step.weights)
+            self.names[step.output] for step in self.rounded.layers if not self._exchange(step)
         ]
         self.outcome = Outcome()
         self.peaks: Values = {}
         last = self.exact.steps[-1]
         self.logits = last.computed_inputs[0] if last.kind == "SOFTMAX" else last.output
 
-    def _exchange(self, step: Step, weights: int) -> bool:
+    def _exchange(self, step: Step) -> bool:
         """Replace the constants of one layer by the file's; False if the file has none that fit."""
-        layer = self.anatomy.layers.get(self.names[step.output])
-        if layer is None or layer.weights.shape != self.rounded.constant(weights).shape:
+        layer = counterpart(self.exact, step, self.anatomy)
+        if layer is None or step.weights is None:
             return False
-        values = self.alignment.as_float(self.exact, self.names, step, layer.weights)
-        self.rounded.set_constant(weights, values)
-        self.uncorrected.set_constant(weights, values)
+        values = self.alignment.as_float(self.exact, step, layer.weights)
+        self.rounded.set_constant(step.weights, values)
+        self.uncorrected.set_constant(step.weights, values)
         if step.bias is not None and layer.bias is not None:
             bias = self.alignment.real(self.names[step.output], layer.bias)
             self.rounded.set_constant(step.bias, bias)
@@ -105,28 +102,17 @@ class Simulation:
         The weights of a channel that is always 0 have no effect and may have any value. So may
         those that are negligible compared with their bias (see `calibration.tiny_weights`).
         """
-        assert step.weights is not None
-        weights = self.exact.constant(step.weights)
+        weights, out = self.exact.weights(step), step.channel_axis
         used = np.ones_like(weights)
         if step.bias is not None:
-            others = tuple(i for i in range(weights.ndim) if i != step.channel_axis)
             least = _NEGLIGIBLE * np.abs(self.exact.constant(step.bias))
-            large = np.abs(weights).max(others) >= least
-            used *= along(large.astype(weights.dtype), step.channel_axis, weights.ndim)
-        for tensor, axis in (
-            (step.output, step.channel_axis),
-            (step.computed_inputs[0], step.input_axis),
-        ):
+            large = np.abs(weights).max(other_axes(weights, out)) >= least
+            used *= along(large.astype(weights.dtype), out, weights.ndim)
+        for tensor, axis in ((step.output, out), (step.computed_inputs[0], step.input_axis)):
             peaks = self.peaks.get(tensor)
             if peaks is not None and len(peaks) == weights.shape[axis]:
                 used *= along((peaks > 0).astype(weights.dtype), axis, weights.ndim)
         return used
-
-    @property
-    def bytes_per_image(self) -> int:
-        """Bytes of all activations of the network in float32."""
-        tensors = self.exact.graph.tensors
-        return sum(4 * math.prod(map(int, tensors[s.output].shape)) for s in self.exact.steps)
 
     def plain(self, inputs: Floats, stream: StageName) -> None:
         """Run the float network only, and store its outputs under the name of a stream."""
@@ -144,7 +130,7 @@ class Simulation:
         for step in self.exact.steps:
             values = traced.get(self.names[step.output])
             if values is not None:
-                shape = [int(n) for n in self.exact.graph.tensors[step.output].shape]
+                shape = self.exact.shape(step.output)
                 if values[0].size * shape[0] == math.prod(shape):
                     values = values.reshape(len(values), *shape[1:])
                     real[step.output] = self.alignment.real(self.names[step.output], values)
