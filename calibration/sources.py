@@ -148,14 +148,12 @@ def choose(
     """
     check_source(where)
     if where == "synthetic":
-        return _synthetic(size, count, seed), _synthetic(
-            size, verify_count, seed + _VERIFICATION_SEED
-        )
+        held_out = _synthetic(size, verify_count, seed + _VERIFICATION_SEED)
+        return _synthetic(size, count, seed), held_out
     path = place_of(where)
     if path.is_dir():
-        chosen, held_out = _from_folder(path, size, count, verify_count, seed, resize)
         source: ImageSource = "samples" if where == samples.WORD else "folder"
-        return replace(chosen, source=source), replace(held_out, source=source)
+        return _from_folder(source, path, size, count, verify_count, seed, resize)
     return _from_array(path, size, count, verify_count, seed)
 
 
@@ -177,9 +175,7 @@ def check_source(where: str) -> None:
     if where == "synthetic":
         return
     path = place_of(where)
-    if path.is_dir():
-        return
-    if path.suffix in (".npz", ".npy") and path.is_file():
+    if path.is_dir() or (path.suffix in (".npz", ".npy") and path.is_file()):
         return
     if not path.exists():
         raise DataError(
@@ -221,7 +217,7 @@ def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
 
 
 def _from_folder(
-    folder: Path, size: int, count: int, verify_count: int, seed: int, resize: Resize
+    source: ImageSource, folder: Path, size: int, count: int, verify: int, seed: int, resize: Resize
 ) -> tuple[ImageSet, ImageSet]:
     paths = find_images(folder)
     if not paths:
@@ -233,32 +229,23 @@ def _from_folder(
         tried += 1
         if decoded is not None:
             good[path] = decoded
-        if len(good) == count + verify_count:
+        if len(good) == count + verify:
             break
     unreadable = tried - len(good)
     require_readable(unreadable, tried, folder)
     n = min(count, len(good))
-    held_out, note = _held_out(len(good), n, verify_count)
+    held_out, note = _held_out(len(good), n, verify)
     names = tuple(path.relative_to(folder).as_posix() for path in good)
     prints = tuple(fingerprints.of_file(path) for path in good)
     classes = {path.parent for path in list(good)[:n]}
+    seen = len(classes) if classes != {folder} else None
     stack = np.stack(list(good.values()))
-    chosen = ImageSet(
-        stack[:n],
-        "folder",
-        names[:n],
-        seed,
-        len(classes) if classes != {folder} else None,
-        unreadable,
-        note,
-        prints[:n],
-        resize,
-    )
-    return chosen, replace(
-        chosen,
-        pixels=stack[held_out],
-        names=tuple(names[i] for i in held_out),
-        prints=tuple(prints[i] for i in held_out),
+    facts = (seed, seen, unreadable, note)
+    held_names = tuple(names[i] for i in held_out)
+    held_prints = tuple(prints[i] for i in held_out)
+    return (
+        ImageSet(stack[:n], source, names[:n], *facts, prints[:n], resize),
+        ImageSet(stack[held_out], source, held_names, *facts, held_prints, resize),
     )
 
 

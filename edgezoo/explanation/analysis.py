@@ -90,11 +90,8 @@ def analyse(
     if float_file is not None:
         answers["float file"] = Answers(float_file, logits_of(float_file))
     order: tuple[StageName, ...] = ("source", "float file", *STREAMS, "file")
-    stages = {
-        name: stage(name, answers["source"], answers[name], labels)
-        for name in order
-        if name in answers
-    }
+    present = [name for name in order if name in answers]
+    stages = {n: stage(n, answers["source"], answers[n], labels) for n in present}
     kept = int(np.sum(answers["source"].scores.argmax(1) == scores.argmax(1)))
     view = compare_inputs(reference, right, np.concatenate(entered), simulation.alignment.reversed)
     before, after = stages["source"].top1, stages["file"].top1

@@ -83,13 +83,9 @@ def stage(
     wanted = source.logits - source.logits.mean(1, keepdims=True)
     found = got.logits - got.logits.mean(1, keepdims=True)
     ratio = sqnr_db(wanted, found)
-    return Stage(
-        name,
-        _hits(got.scores, source.scores.argmax(1)),
-        ratio if math.isfinite(ratio) else None,
-        None if labels is None else _hits(got.scores, labels),
-        10 ** (-ratio / 10),
-    )
+    kept = _hits(got.scores, source.scores.argmax(1))
+    top1 = None if labels is None else _hits(got.scores, labels)
+    return Stage(name, kept, ratio if math.isfinite(ratio) else None, top1, 10 ** (-ratio / 10))
 
 
 def _hits(scores: Floats, classes: NDArray[np.int64]) -> float:
@@ -129,12 +125,6 @@ def decompose(stages: Mapping[StageName, Stage]) -> tuple[Cause, ...]:
     error = _split({name: stage.error for name, stage in stages.items()})
     labelled = stages["file"].top1 is not None
     accuracy = _split({name: -(stage.top1 or 0) for name, stage in stages.items()})
-    return tuple(
-        Cause(
-            cause,
-            agreement[cause],
-            accuracy[cause] if labelled else None,
-            error[cause] / total if total > 0 else 0.0,
-        )
-        for cause in CAUSES
-    )
+    shares = {cause: error[cause] / total if total > 0 else 0.0 for cause in CAUSES}
+    top1 = {cause: accuracy[cause] if labelled else None for cause in CAUSES}
+    return tuple(Cause(cause, agreement[cause], top1[cause], shares[cause]) for cause in CAUSES)

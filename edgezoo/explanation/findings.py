@@ -172,9 +172,8 @@ def _weights(analysis: Analysis, equalized: bool) -> Iterator[Finding]:
 
 
 def _is_changed(weights: WeightsReport) -> bool:
-    if weights.granularity == "float" and (weights.sqnr_db or 0) >= _FLOAT_WEIGHTS_DB:
-        return False
-    return weights.far > 0
+    sound = weights.granularity == "float" and (weights.sqnr_db or 0) >= _FLOAT_WEIGHTS_DB
+    return weights.far > 0 and not sound
 
 
 def _is_coarse(weights: WeightsReport) -> bool:

@@ -189,8 +189,7 @@ class Simulation:
     def _has_levels(self, step: Step) -> bool:
         """Whether the file quantizes the layer, and the layer computes anything."""
         name = self.names[step.output]
-        quantized = name in self.grids or name in self.anatomy.layers
-        return quantized and step.kind not in _MOVING
+        return step.kind not in _MOVING and (name in self.grids or name in self.anatomy.layers)
 
     def _round(self, tensor: int, values: Floats) -> Floats:
         grid = self.grids.get(self.names[tensor])
