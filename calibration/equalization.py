@@ -31,15 +31,12 @@ _TRANSPARENT = ("PAD",)
 
 
 def equalize(path: Path, pixels: Pixels, feed: Feed) -> int:
-    """Equalize the channels of a float TFLite network in place.
+    """Equalize the channels of a float TFLite network in place; return how many pairs of layers.
 
     Args:
         path: the float network; rewritten.
         pixels: calibration images, uint8, shape (n, size, size, 3).
         feed: turns pixels into what the network takes.
-
-    Returns:
-        How many pairs of layers were equalized.
     """
     network = StepwiseNetwork(path)
     pairs = _pairs(network)

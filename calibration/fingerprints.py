@@ -49,13 +49,12 @@ def overlapping(
 ) -> list[Path | Member] | None:
     """Return the image files that an artifact was calibrated on.
 
+    None where the metadata has no fingerprints, as in files of earlier versions.
+
     Args:
         metadata: of the artifact's contract.
         paths: image files, or members of tar files.
         size, resize: of the contract, for fingerprints of pixels.
-
-    Returns:
-        None where the metadata has no fingerprints, as in files of earlier versions.
     """
     found = metadata.fingerprints
     if metadata.source == "synthetic" or found is None:
@@ -64,9 +63,9 @@ def overlapping(
 
     def fingerprint(path: Path | Member) -> bytes | None:
         try:
-            if found.of == "pixels":
-                return of_pixels(load_pixels(path, size, resize))[: found.bytes]
-            return of_file(path)[: found.bytes]
+            by_pixels = found.of == "pixels"
+            whole = of_pixels(load_pixels(path, size, resize)) if by_pixels else of_file(path)
+            return whole[: found.bytes]
         except (OSError, DataError):
             return None  # reported by the code that goes on to use the image
 

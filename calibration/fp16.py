@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from edgezoo.calibration import gptq
 from edgezoo.calibration.bias_correction import mean_shift
-from edgezoo.core.arrays import Feed, Floats, Pixels, from_rows, rows
+from edgezoo.core.arrays import Doubles, Feed, Floats, Pixels, from_rows, rows
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
@@ -39,16 +39,13 @@ _FEW_INPUTS, _POSITIONS = 160, 20_000
 
 
 def round_to_fp16(base: Path, path: Path, pixels: Pixels, feed: Feed) -> int:
-    """Round the weights and biases of a float TFLite network to float16 numbers.
+    """Round constants of a float TFLite network to float16; return how many biases it corrected.
 
     Args:
         base, path: the network, and where the rounded one goes, its numbers in float32.
         pixels: RGB images like those that the network will see, shape (n, size, size, 3); at
             most 32 are used.
         feed: turns them into what the network takes.
-
-    Returns:
-        How many layers have a bias that was corrected.
     """
     tflite_flatbuffer.own_constants(base, path)
     network = StepwiseNetwork(path)
@@ -119,9 +116,7 @@ def _round_constants(network: StepwiseNetwork, step: Step) -> None:
             network.set_constant(tensor, values.astype(np.float16).astype(np.float32))
 
 
-def _statistics(
-    inputs: Floats, weights: Floats, step: Step
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _statistics(inputs: Floats, weights: Floats, step: Step) -> tuple[Doubles, Doubles]:
     """Return mean and variance of the input of each weight, broadcasting to the weights."""
     if weights.ndim == 2:  # dense: a feature map may be flattened on the way in
         inputs = inputs.reshape(-1, weights.shape[1])
@@ -136,8 +131,8 @@ def _statistics(
 def _compensate(
     weights: Floats,
     rounded: NDArray[np.float16],
-    rest: NDArray[np.float64],
-    statistics: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rest: Doubles,
+    statistics: tuple[Doubles, Doubles],
     channel_axis: int,
 ) -> NDArray[np.float16]:
     """Let some weights take their other neighbour, so that each channel's mean gains `rest`.

@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.core.arrays import Floats, from_rows, rows
+from edgezoo.core.arrays import Doubles, Floats, from_rows, rows
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import PAIR_LIMIT, weight_scales
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
-Nearest = Callable[[int, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+Nearest = Callable[[int, Doubles, Doubles], Doubles]
 
 # More inputs than this make the Hessian too large (85 MB at 4608).
 _MOST_INPUTS = 4608
@@ -77,12 +77,8 @@ def quantize_weights(
 def hessian_of(network: StepwiseNetwork, step: Step, inputs: Floats, positions: int) -> Floats:
     """Return X X^T of step 1, where X holds what each output of a layer is summed from.
 
-    Args:
-        network, step, inputs: as of `quantize_weights`.
-        positions: of a convolution's output, at the most.
-
-    Returns:
-        Shape (1, inputs, inputs); of a depthwise convolution (channels, taps, taps).
+    At most so many positions of a convolution's output count. The shape is (1, inputs, inputs); of
+    a depthwise convolution (channels, taps, taps).
     """
     shape = network.graph.tensors[step.weights].shape
     if len(shape) == 2:
@@ -120,21 +116,14 @@ def _patches(
     return np.ascontiguousarray(taken.reshape(*taken.shape[:2], -1).transpose(0, 2, 1))
 
 
-def _quantize_rows(
-    rows: NDArray[Any], hessian: Floats, pair_limit: int | None
-) -> NDArray[np.float64]:
-    """Quantize rows in units of their scale.
+def _quantize_rows(rows: NDArray[Any], hessian: Floats, pair_limit: int | None) -> Doubles:
+    """Quantize rows, shape (channels, inputs), in units of their scale.
 
-    Args:
-        rows: shape (channels, inputs).
-        hessian: as of `propagate_errors`.
-        pair_limit: the most that two neighbouring quantized values of equal sign may add up to.
+    `pair_limit` is the most that two neighbouring quantized values of equal sign may add up to.
     """
     largest = np.abs(rows).argmax(1)
 
-    def nearest(
-        j: int, wanted: NDArray[np.float64], quantized: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def nearest(j: int, wanted: Doubles, quantized: Doubles) -> Doubles:
         low: Any = -127.0
         high: Any = 127.0
         if pair_limit is not None and j % 2:
@@ -146,17 +135,14 @@ def _quantize_rows(
     return propagate_errors(rows, hessian, nearest)
 
 
-def propagate_errors(rows: NDArray[Any], hessian: Floats, nearest: Nearest) -> NDArray[np.float64]:
+def propagate_errors(rows: NDArray[Any], hessian: Floats, nearest: Nearest) -> Doubles:
     """Quantize rows input by input; the inputs still to come compensate for each error.
 
     Args:
-        rows: shape (channels, inputs).
+        rows: shape (channels, inputs), as the result.
         hessian: one matrix for all rows, or one for each, which is for kernels of few taps.
         nearest: quantizes input j of all channels, given what was quantized before it, shape
             (inputs, channels).
-
-    Returns:
-        Shape (channels, inputs).
     """
     # Inputs first: what is worked on at a time is contiguous in memory.
     work = np.ascontiguousarray(rows.astype(np.float64).T)

@@ -8,7 +8,6 @@ array that the steps read as a memory map, so that 500 images cost no more memor
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints, synthetic
-from edgezoo.core import typed_json
 from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
@@ -73,11 +71,7 @@ class StoredImages:
 
     def annotate(self, ranges: RangesRecord) -> None:
         """Add to the stored metadata the ranges that the images led to."""
-        self.write(replace(self.metadata, ranges=ranges))
-
-    def write(self, metadata: CalibrationMetadata) -> None:
-        """Store metadata next to the pixels."""
-        self.path.with_suffix(".json").write_text(json.dumps(typed_json.encode(metadata)))
+        replace(self.metadata, ranges=ranges).save(self.path.with_suffix(".json"))
 
     def array(self) -> Pixels:
         """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
@@ -120,14 +114,13 @@ def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImag
     path = directory / f"{name}.npy"
     np.save(path, images.pixels)
     stored = StoredImages(path, metadata(images, size))
-    stored.write(stored.metadata)
+    stored.metadata.save(path.with_suffix(".json"))
     return stored
 
 
 def open_images(path: Path) -> StoredImages:
     """Open what `store` wrote."""
-    facts = json.loads(path.with_suffix(".json").read_text())
-    return StoredImages(path, typed_json.decode(CalibrationMetadata, facts))
+    return StoredImages(path, CalibrationMetadata.load(path.with_suffix(".json")))
 
 
 def choose(
@@ -158,20 +151,12 @@ def choose(
 
 
 def place_of(where: str) -> Path:
-    """Return the path of a source that has one.
-
-    Raises:
-        DataError: the public samples have not been fetched.
-    """
+    """Return the path of a source; DataError if the public samples have not been fetched."""
     return samples.folder() if where == samples.WORD else Path(where).expanduser()
 
 
 def check_source(where: str) -> None:
-    """Check that a source exists, without reading it.
-
-    Raises:
-        DataError: it does not, or it is neither a folder nor an array file.
-    """
+    """Raise a DataError unless a source is a folder or an array file; do not read it."""
     if where == "synthetic":
         return
     path = place_of(where)
@@ -252,11 +237,7 @@ def _from_folder(
 def _held_out(total: int, calibrating: int, verify_count: int) -> tuple[list[int], str | None]:
     """Choose images to verify with: held-out ones, and others where there are too few of them.
 
-    Args:
-        total: how many images there are; the first `calibrating` of them calibrate.
-
-    Returns:
-        Indices, and the note for `ImageSet`.
+    The first `calibrating` of all images calibrate. Returns indices, and the note for `ImageSet`.
     """
     spare = list(range(calibrating, total))[:verify_count]
     if len(spare) == verify_count:
@@ -316,11 +297,7 @@ def _read_array(path: Path) -> NDArray[Any]:
 
 
 def check_pixels(pixels: NDArray[Any], size: int, what: str) -> None:
-    """Check that an array holds RGB pixels of the right size.
-
-    Raises:
-        DataError: it does not.
-    """
+    """Raise a DataError unless an array holds RGB pixels of the right size."""
     expected = f"expected uint8 RGB pixels 0 to 255, shape (n, {size}, {size}, 3)"
     got = f"got {pixels.dtype}, shape {pixels.shape}"
     if pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.shape[3] != 3:

@@ -20,7 +20,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.core.arrays import Floats, Pixels
+from edgezoo.core.arrays import Doubles, Floats, Pixels
 
 Owners = NDArray[np.intp]
 
@@ -88,7 +88,7 @@ def _fields(rng: np.random.Generator, size: int, slope: float) -> tuple[Floats, 
     return one / one.std(), two / two.std()
 
 
-def _places(rng: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
+def _places(rng: np.random.Generator, size: int, n: int) -> Doubles:
     """Return rows y, x (pixels) and angle (radians) of n leaves, float64 (3, n)."""
     y, x, angle = rng.random((3, n)) * [[size], [size], [np.pi]]
     if rng.random() < 0.4:  # plants, hair and buildings share a direction

@@ -26,8 +26,7 @@ _MOST = 2**31 / _ROOM
 def lift_tiny_weights(path: Path, ranges: Ranges) -> int:
     """Make room for biases in a float TFLite network with these ranges of activations.
 
-    Returns:
-        How many channels were changed; the file is rewritten if there are any.
+    Return how many channels were changed; the file is rewritten if there are any.
     """
     network = StepwiseNetwork(path)
     lifted = 0

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", bound=np.generic)
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
 # Turns RGB pixels 0 to 255, of shape (..., 3), into what a network takes.
 Feed = Callable[[Pixels], Floats]
 

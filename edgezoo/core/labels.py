@@ -18,9 +18,8 @@ def preprocessing_mode(word: str | None) -> str | None:
     """
     mode = "raw" if word == "none" else word
     if mode is not None and mode not in NORMALIZATIONS:
-        raise UsageError(
-            f"--preprocessing {word} is unknown.", did_you_mean(mode, [*NORMALIZATIONS, "none"])
-        )
+        hint = did_you_mean(mode, [*NORMALIZATIONS, "none"])
+        raise UsageError(f"--preprocessing {word} is unknown.", hint)
     return mode
 
 

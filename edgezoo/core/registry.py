@@ -75,11 +75,7 @@ def _named(
 
 
 def target(name: str) -> Target:
-    """Return a target by its name, upper or lower case.
-
-    Raises:
-        UsageError: the name is unknown.
-    """
+    """Return a target by its name, upper or lower case; UsageError if that is unknown."""
     return _named("target", name, targets())
 
 
@@ -101,11 +97,7 @@ def target_for(artifact: Artifact, name: str) -> Target:
 
 
 def model(name: str) -> ModelSpec:
-    """Return a model by its name, upper or lower case.
-
-    Raises:
-        UsageError: the name is unknown.
-    """
+    """Return a model by its name, upper or lower case; UsageError if that is unknown."""
     return _named("model", name, models(), _hint)
 
 
@@ -119,11 +111,7 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def exporter(name: str) -> Exporter:
-    """Return an exporter by the name of its format.
-
-    Raises:
-        UsageError: the name is unknown.
-    """
+    """Return an exporter by the name of its format; UsageError if that is unknown."""
     return _named(
         "format", name, exporters(), lambda word, known: did_you_mean(word, [*known, "all"])
     )
@@ -172,11 +160,7 @@ def anatomy_reader(path: Path) -> AnatomyReader:
 
 
 def require_device(word: str) -> None:
-    """Check a word of `--device`; each runtime reports whether such a device is present.
-
-    Raises:
-        UsageError: no runtime supports devices of that name.
-    """
+    """Raise a UsageError for a word of `--device` that no runtime supports, present or not."""
     devices = [device for runtime in runtimes().values() for device in runtime.supported_devices]
     known = list(dict.fromkeys(devices))
     if word not in known:
@@ -211,11 +195,7 @@ def load_artifact(
 
 
 def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
-    """Check that packages can be imported, without importing them.
-
-    Raises:
-        MissingError: with the pip command that installs what is missing.
-    """
+    """Raise a MissingError, with the pip command, for packages that cannot be imported."""
     missing = [name for name in packages if not has_package(name)]
     if missing:
         raise MissingError(

@@ -26,15 +26,14 @@ def weight_scales(
 ) -> Floats:
     """Symmetric scales of 8-bit weights, one for each channel along `axis`; 1 for a dead channel.
 
+    They are float32 and broadcast against the weights.
+
     Args:
         weights: a kernel in TFLite's layout; where `axis` is 0, the last axis counts inputs.
         axis: counts output channels.
         grid: "full" is max|w| / 127. "pair-safe" widens a channel's scale just so far that the sum
             of two neighbouring products never leaves 16 bits (see `pair_excess`).
         granularity: "per-tensor": all channels take the largest of their scales.
-
-    Returns:
-        float32 that broadcasts against the weights.
     """
     import numpy as np
 
@@ -55,11 +54,8 @@ def pair_excess(quantized: Floats) -> Floats:
     x86 without VNNI adds the products of two neighbouring input channels (uint8 x int8) in 16
     bits (vpmaddubsw), so |w0 + w1| of equal sign must stay below 32767 / 255 = 128.49.
 
-    Args:
-        quantized: weights in units of their scale, shape (out, ..., in).
-
-    Returns:
-        Ratio of the worst sum to the bound, shape (out, 1, ..., 1); above 1 can saturate.
+    `quantized` are weights in units of their scale, shape (out, ..., in). The ratio of the worst
+    sum to the bound has the shape (out, 1, ..., 1); above 1 can saturate.
     """
     import numpy as np
 

@@ -19,7 +19,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 T = TypeVar("T")
 _SHOWN = 80  # characters of a wrong value in a message
@@ -78,6 +88,21 @@ class JsonObject:
     def to_json(self) -> dict[str, Any]:
         """The object that the command prints with --json."""
         return dict(encode(self))
+
+
+class JsonFile:
+    """Data that one process leaves on disk for another."""
+
+    __slots__ = ()
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(encode(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return decode(cls, json.loads(path.read_text()))
 
 
 def optional(default: Any = None) -> Any:
@@ -176,11 +201,11 @@ def returned(function: Callable[..., Any]) -> Any:
     return _hints(function).get("return", Any)
 
 
+@dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads values by their types."""
 
-    def __init__(self, unknown: Literal["refuse", "ignore"]) -> None:
-        self._unknown = unknown
+    unknown: Literal["refuse", "ignore"]
 
     def read(self, wanted: Any, value: Any, path: str) -> Any:
         if wanted is Any:
@@ -241,7 +266,7 @@ class _Reader:
         known = {_key(f): f for f in fields(wanted)}
         prefix = f"{path}." if path else ""
         for name in value:
-            if name not in known and self._unknown == "refuse":
+            if name not in known and self.unknown == "refuse":
                 raise InvalidValueError(f"{prefix}{name}", "unknown", "no such field")
         found, hints = {}, _hints(wanted)
         for name, described in known.items():

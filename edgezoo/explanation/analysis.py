@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core import registry
-from edgezoo.core.arrays import Floats, Pixels
+from edgezoo.core.arrays import Floats, Labels, Pixels
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.typed_json import Length, Positive, Range, Share
 from edgezoo.explanation.causes import Answers, Cause, Stage, StageName, decompose, logits_of, stage
@@ -65,7 +64,7 @@ def analyse(
     pixels: Pixels,
     source: Floats | None,
     float_file: Floats | None,
-    labels: NDArray[np.int64] | None,
+    labels: Labels | None,
 ) -> Analysis:
     """Run all stages and compare them.
 
@@ -85,10 +84,8 @@ def analyse(
         for part in _parts(simulation, len(pixels)):
             simulation.plain(right[part], "source")
     answers = _answers(simulation, scores)
-    if source is not None:
-        answers["source"] = Answers(source, logits_of(source))
-    if float_file is not None:
-        answers["float file"] = Answers(float_file, logits_of(float_file))
+    given: dict[StageName, Floats | None] = {"source": source, "float file": float_file}
+    answers |= {name: Answers(x, logits_of(x)) for name, x in given.items() if x is not None}
     order: tuple[StageName, ...] = ("source", "float file", *STREAMS, "file")
     present = [name for name in order if name in answers]
     stages = {n: stage(n, answers["source"], answers[n], labels) for n in present}

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgezoo.core.arrays import Floats
+from edgezoo.core.arrays import Floats, Labels
 from edgezoo.core.typed_json import Range, Share
 from edgezoo.evaluation.agreement import sqnr_db
 
@@ -73,9 +72,7 @@ def logits_of(probabilities: Floats) -> Floats:
     return np.log(np.maximum(probabilities, np.float32(_TINY)))
 
 
-def stage(
-    name: StageName, source: Answers, got: Answers, labels: NDArray[np.int64] | None
-) -> Stage:
+def stage(name: StageName, source: Answers, got: Answers, labels: Labels | None) -> Stage:
     """Compare one stage with the source.
 
     Logits are compared without their mean, since softmax does not depend on it.
@@ -88,7 +85,7 @@ def stage(
     return Stage(name, kept, ratio if math.isfinite(ratio) else None, top1, 10 ** (-ratio / 10))
 
 
-def _hits(scores: Floats, classes: NDArray[np.int64]) -> float:
+def _hits(scores: Floats, classes: Labels) -> float:
     """Return the share of rows whose best class is the given one; equal best classes share it."""
     best = scores == scores.max(1, keepdims=True)
     return float(np.mean(best[np.arange(len(scores)), classes] / best.sum(1)))

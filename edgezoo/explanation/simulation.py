@@ -67,13 +67,11 @@ class Simulation:
         self.uncorrected = StepwiseNetwork(reference.path)
         self.names = [self.exact.name(i) for i in range(len(self.exact.graph.tensors))]
         self.anatomy, self.alignment = align(self.exact, anatomy)
-        self.grids = {name: self.alignment.grid(name, grid) for name, grid in anatomy.grids.items()}
-        self.readings = {
-            names: self.alignment.grid(names[1], grid) for names, grid in anatomy.readings.items()
-        }
-        self.unmatched = [
-            self.names[step.output] for step in self.rounded.layers if not self._exchange(step)
-        ]
+        scaled = self.alignment.grid
+        self.grids = {name: scaled(name, grid) for name, grid in anatomy.grids.items()}
+        self.readings = {key: scaled(key[1], grid) for key, grid in anatomy.readings.items()}
+        missing = [step for step in self.rounded.layers if not self._exchange(step)]
+        self.unmatched = [self.names[step.output] for step in missing]
         self.outcome = Outcome()
         self.peaks: Values = {}
         last = self.exact.steps[-1]

@@ -139,16 +139,12 @@ class StepwiseNetwork:
     def run(
         self, step: Step, values: Values, weights: NDArray[Any] | None = None, linear: bool = False
     ) -> Floats:
-        """Run one operation on every image.
+        """Run one operation on every image: shape (n, ...) without the batch axis of one.
 
         Args:
-            step: the operation.
-            values: of the tensors that it reads.
+            step, values: the operation, and the tensors that it reads.
             weights: in place of the operation's own.
             linear: leave its activation out.
-
-        Returns:
-            float32, shape (n, ...) without the batch axis of one.
         """
         interpreter, inputs, output = self._interpreter(step, weights, linear)
         count = len(values[step.computed_inputs[0]])
@@ -197,12 +193,11 @@ class StepwiseNetwork:
         places: dict[int, int] = {}
         for index in dict.fromkeys(int(i) for i in (*source.inputs, *source.outputs) if i >= 0):
             tensor = copy.copy(self.graph.tensors[index])
-            places[index] = len(graph.tensors)
-            buffer = self.model.buffers[tensor.buffer]
-            tensor.buffer = 0
-            if buffer.data is not None and len(buffer.data):
+            places[index], tensor.buffer = len(graph.tensors), 0
+            if tflite_flatbuffer.is_constant(self.model, index):
+                buffer = self.model.buffers[self.graph.tensors[index].buffer]
+                tensor.buffer = len(model.buffers)
                 model.buffers.append(copy.copy(buffer))
-                tensor.buffer = len(model.buffers) - 1
             graph.tensors.append(tensor)
         op.opcodeIndex = 0
         op.inputs = [places.get(int(i), -1) for i in source.inputs]

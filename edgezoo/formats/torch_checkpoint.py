@@ -17,28 +17,20 @@ import io
 import pickle
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.errors import DataError
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
-_STORAGES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-}
+_STORAGES = {"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2"}
+_STORAGES |= {"LongStorage": "<i8", "IntStorage": "<i4"}
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the tensors of a state dictionary.
-
-    Args:
-        path: a file that `torch.save(model.state_dict(), path)` wrote before PyTorch 1.6.
+    """Read what `torch.save(model.state_dict(), path)` wrote before PyTorch 1.6.
 
     Returns:
         Read-only arrays by name, in the file's order, with the stored dtypes and shapes.
@@ -46,14 +38,11 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         DataError: another format, a damaged file, or one that holds more than tensors.
     """
-    import numpy as np
-
     try:
         stream = io.BytesIO(path.read_bytes())
         storages: dict[str, NDArray[Any]] = {}
-        magic, version, machine, tensors, keys = (
-            _Unpickler(stream, storages).load() for _ in range(5)
-        )
+        pickles = (_Unpickler(stream, storages).load() for _ in range(5))
+        magic, version, machine, tensors, keys = pickles
         if (magic, version, machine["little_endian"]) != (_MAGIC, _VERSION, True):
             raise pickle.UnpicklingError("it does not start as a little-endian legacy file")
         if not all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):
@@ -89,8 +78,6 @@ class _Unpickler(pickle._Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is not part of a tensor")
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
-        import numpy as np
-
         kind, dtype, key, _, count, view = pid
         if kind != "storage" or dtype not in _STORAGES.values() or view is not None:
             raise pickle.UnpicklingError("it refers to something that is not a storage")
@@ -101,8 +88,6 @@ class _Unpickler(pickle._Unpickler):
     def _rebuild_tensor(
         self, storage: NDArray[Any], offset: int, shape: Any, strides: Any, *_: Any
     ) -> NDArray[Any]:
-        import numpy as np
-
         size = storage.itemsize
         steps = [step * size for step in strides]
         # numpy checks that shape and strides stay within the buffer.

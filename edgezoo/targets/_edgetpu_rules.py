@@ -28,9 +28,8 @@ def _no_activation(op: Operation) -> str | None:
 
 def _concatenation(op: Operation) -> str | None:
     constants = op.constants
-    if constants and (
-        len(op.inputs) != 2 or (constants[0].values != constants[0].zero_point).any()
-    ):
+    zeros = not constants or (constants[0].values == constants[0].zero_point).all()
+    if constants and (len(op.inputs) != 2 or not zeros):
         return (
             "concatenates a constant that is not all zeros, or more than two inputs with a constant"
         )
@@ -59,10 +58,8 @@ def _fully_connected(op: Operation) -> str | None:
 
 def _mean(op: Operation) -> str | None:
     rank = len(_first(op).shape)
-    axes = (
-        {int(axis) % rank for axis in op.constants[0].values.reshape(-1)} if op.constants else {0}
-    )
-    if not axes <= {rank - 3, rank - 2}:
+    given = op.constants[0].values.reshape(-1) if op.constants else [0]
+    if not {int(axis) % rank for axis in given} <= {rank - 3, rank - 2}:
         return "reduces dimensions other than x and y"
     return None
 
@@ -95,12 +92,7 @@ def _strided_slice(op: Operation) -> str | None:
 
 def _split(op: Operation) -> str | None:
     rank = len(op.outputs[0].shape)
-    axes = [
-        int(axis) % rank
-        for t in op.constants
-        if t.values.size == 1
-        for axis in t.values.reshape(-1)
-    ]
+    axes = [int(t.values.reshape(-1)[0]) % rank for t in op.constants if t.values.size == 1]
     return "splits the batch" if 0 in axes and rank > 1 else None
 
 
