@@ -11,7 +11,7 @@ import functools
 import inspect as python_inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from edgezoo.bundling import make
 from edgezoo.core import registry
@@ -400,7 +400,7 @@ def benchmark(
     cluster: str | None = None,
     workers: int | None = None,
     measure_on: str | None = None,
-) -> dict[str, Any]:
+) -> entry.BenchmarkResult:
     """Measure files against one another, or sweep over models into a results store.
 
     Args:
@@ -462,7 +462,7 @@ def benchmark(
 @_public
 def report(
     stores: OneOrMany[PathLike], *, kind: OneOrMany[str] = "html", output: PathLike | None = None
-) -> dict[str, Any]:
+) -> report_files.ReportResult:
     """Write reports of results stores.
 
     Args:
@@ -481,16 +481,16 @@ def report(
 def recommend(
     stores: OneOrMany[PathLike],
     *,
-    prefer: Literal["accuracy", "latency", "size"] = "accuracy",
+    prefer: recommendation.Preference = "accuracy",
     machine: str | None = None,
     max_latency_ms: float | None = None,
     max_bytes: int | None = None,
     max_memory_mb: float | None = None,
     min_top1: float | None = None,
     max_drop_points: float | None = None,
-    statistic: str = "median",
+    statistic: recommendation.Statistic = "median",
     sure: bool = False,
-) -> dict[str, Any]:
+) -> recommendation.RecommendResult:
     """The best variant under budgets.
 
     Args:

@@ -4,6 +4,7 @@ A dataclass describes a JSON object: its fields are the keys, their types say wh
 and `Annotated[int, Range(1, 8192)]` adds bounds. `encode` writes, `decode` reads and checks
 untrusted values, `schema` returns the JSON Schema, with descriptions from the docstring's
 `Attributes:`. A field with `init=False` is computed: it is written and documented, and not read.
+A key that Python reserves takes an underscore at the end of its field's name: `class_`.
 
 Why no library does it: docs/decisions/0074-typed-json.md.
 """
@@ -116,7 +117,7 @@ def key(name: str) -> dict[str, str]:
 
 
 def _key(described: Field[Any]) -> str:
-    return str(described.metadata.get(_KEY, described.name))
+    return str(described.metadata.get(_KEY, described.name.rstrip("_")))
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -165,6 +166,11 @@ def encode(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         return [encode(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def shared(value: object, described: type[Any]) -> dict[str, Any]:
+    """Return the attributes of a value by the names of another dataclass's fields."""
+    return {f.name: getattr(value, f.name) for f in fields(described)}
 
 
 def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
@@ -254,6 +260,10 @@ class _Reader:
         kinds = arguments if fixed else arguments[:1] * len(value)
         if len(kinds) != len(value):
             raise _invalid(path, value)
+        bounds = None if fixed else _bounds(arguments[0])
+        # Thousands of measured times in a record: one by one as below takes seconds for a store.
+        if bounds and all(type(v) is bounds[0] and bounds[1] <= v <= bounds[2] for v in value):
+            return list(value) if origin is list else tuple(value)
         places = [f"{path}[{i}]" for i in range(len(value))]
         items = list(map(self.read, kinds, value, places))
         return tuple(items) if origin is tuple else items
@@ -273,13 +283,24 @@ class _Reader:
             if not described.init:
                 continue
             if name in value:
-                found[name] = self.read(hints[name], value[name], f"{prefix}{name}")
+                kind = hints[described.name]
+                found[described.name] = self.read(kind, value[name], f"{prefix}{name}")
             elif _required(described):
                 raise InvalidValueError(f"{prefix}{name}", "missing", "it is not there")
         try:
             return wanted(**found)
         except ValueError as error:  # what a class's own check of several fields finds
             raise InvalidValueError(path, "invalid", str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _bounds(wanted: Any) -> tuple[type[Any], float, float] | None:
+    """A number's type and its bounds, those of a `Range` if there is one; None for other types."""
+    base, *rules = get_args(wanted) if get_origin(wanted) is Annotated else (wanted,)
+    ranges = [rule for rule in rules if isinstance(rule, Range)] or [Range()]
+    if base not in (int, float) or len(rules) > len(ranges):
+        return None
+    return base, ranges[0].minimum, ranges[0].maximum
 
 
 def _required(described: Field[Any]) -> bool:
@@ -317,19 +338,17 @@ def _scalar(wanted: Any, value: Any, path: str) -> Any:
     raise _invalid(path, value)
 
 
-def schema(described: Sequence[type[Any]], title: str, name: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a dataclass, or of one of several.
+def schema(described: Any, title: str, name: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a dataclass.
 
     Args:
-        described: the dataclasses.
+        described: the dataclass of the whole, or a union of dataclasses.
         title: a line for readers.
         name: of the schema; its `$id` is "urn:edgezoo:schema:NAME:1".
     """
     definitions: dict[str, Any] = {}
-    if len(described) == 1:
-        whole = _object_schema(described[0], definitions)
-    else:
-        whole = {"oneOf": [_schema_of(one, definitions) for one in described]}
+    of = _object_schema if is_dataclass(described) else _schema_of
+    whole = of(described, definitions)
     facts = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:edgezoo:schema:{name}:1",

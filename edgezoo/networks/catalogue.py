@@ -17,7 +17,7 @@ from edgezoo.core.spec import (
     WeightsFile,
     WeightsPackage,
 )
-from edgezoo.core.typed_json import Count, OneOf, Positive, Share
+from edgezoo.core.typed_json import Count, JsonObject, OneOf, Positive, Share
 from edgezoo.networks import weights
 
 SORTS: tuple[str, ...] = ("name", "top1", "parameters", "multiply-adds", *PRECISIONS)
@@ -45,7 +45,7 @@ class ModelFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelDescription:
+class ModelDescription(JsonObject):
     """A model of the zoo, at width (alpha) 1.
 
     Attributes:

@@ -12,13 +12,16 @@ from typing import Any
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
+from edgezoo.core.typed_json import JsonObject
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
 from edgezoo.pipeline.result import ExportedFile
 from edgezoo.pipeline.run import execute
+from edgezoo.pipeline.verify_files import VerifyResult
 from edgezoo.results import manifest as manifests
+from edgezoo.results.manifest import ManifestCheck
 
 Facts = dict[str, Any]
 # Values of a request's fields that are not files or folders.
@@ -58,6 +61,38 @@ class Reproduction:
     reproduced: bool
     files: tuple[ReproducedFile, ...]
     differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedManifest(ManifestCheck):
+    """The files of a manifest.
+
+    Attributes:
+        reproduction: with --reproduce, the result of exporting them again
+    """
+
+    reproduction: Reproduction | None
+
+    @classmethod
+    def of(cls, checked: ManifestCheck, again: Reproduction | None) -> CheckedManifest:
+        """A check of hashes, and an export of the same files."""
+        return cls(checked.manifest, checked.passed, checked.pending, checked.files, again)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedManifests(JsonObject):
+    """The files of several manifests.
+
+    Attributes:
+        passed: every file has its hash, and with --reproduce has the same bytes again
+    """
+
+    passed: bool
+    manifests: tuple[CheckedManifest, ...]
+
+
+# What `edgezoo verify --json` prints, of files and of manifests.
+Printed = VerifyResult | CheckedManifests
 
 
 def reproduce(

@@ -118,6 +118,10 @@ class DryRun(JsonObject):
     dry_run: Literal[True] = True
 
 
+# What `edgezoo export --json` prints.
+Printed = ExportResult | DryRun
+
+
 @dataclass(frozen=True, slots=True)
 class OriginalWeights(WeightsRecord):
     """The weights of an export.

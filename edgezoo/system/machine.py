@@ -13,9 +13,7 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgezoo.core import typed_json
 from edgezoo.core.paths import PACKAGE
 from edgezoo.core.releases import own_version
 from edgezoo.system import hardware
@@ -55,6 +53,25 @@ class Machine:
     page_size: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a figure was measured.
+
+    Attributes:
+        machine_id: a hash that distinguishes machines and identifies none.
+        usable_cores: physical, within affinity and cgroup quota.
+        edgezoo: version.
+        commit: of a checkout; null for an installed package.
+    """
+
+    machine_id: str
+    machine: Machine
+    usable_cores: int
+    libc: str | None
+    edgezoo: str
+    commit: str | None
+
+
 def describe_machine(root: Path = ROOT) -> Machine:
     """Return the CPU and its features, cores, memory, system and Python."""
     host = hardware.this_host(root)
@@ -73,16 +90,16 @@ def describe_machine(root: Path = ROOT) -> Machine:
     )
 
 
-def environment(root: Path = ROOT) -> dict[str, Any]:
+def environment(root: Path = ROOT) -> Environment:
     """Return what must be known of a machine next to a figure that was measured on it."""
-    return {
-        "machine_id": machine_id(root),
-        "machine": typed_json.encode(describe_machine(root)),
-        "usable_cores": usable_cores(root),
-        "libc": " ".join(platform.libc_ver()).strip() or None,
-        "edgezoo": own_version(),
-        "commit": commit(),
-    }
+    return Environment(
+        machine_id=machine_id(root),
+        machine=describe_machine(root),
+        usable_cores=usable_cores(root),
+        libc=" ".join(platform.libc_ver()).strip() or None,
+        edgezoo=own_version(),
+        commit=commit(),
+    )
 
 
 def emulator() -> str | None:

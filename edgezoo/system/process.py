@@ -133,7 +133,7 @@ class Launcher:
     Attributes:
         debug: the child writes to this terminal.
         limits: limits of the child; None for no limits.
-        writable: folders that a limited child may write to, besides its own temporary folder.
+        writable: folders that a limited child may write to in addition to its temporary folder.
         scratch: folder of temporary files; None for the system's folder.
     """
 

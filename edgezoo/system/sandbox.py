@@ -53,9 +53,9 @@ def limits_for(
         trust: code in the file may run, so writing is allowed, too.
     """
     sessions = usable_cores() if jobs is None else jobs
-    usual = for_files(paths, sessions=sessions, device=device)
-    memory = usual.memory if memory_gb is None else int(memory_gb * 1e9) or None
-    return Limits(memory, usual.timeout if seconds is None else seconds, trust)
+    default = for_files(paths, sessions=sessions, device=device)
+    memory = default.memory if memory_gb is None else int(memory_gb * 1e9) or None
+    return Limits(memory, default.timeout if seconds is None else seconds, trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Sandbox:
         return cast("T", typed_json.decode(job.returns, answer.value))
 
 
-def call_with_usual_limits(function: str, files: list[str], arguments: dict[str, Any]) -> Any:
+def call_with_default_limits(function: str, files: list[str], arguments: dict[str, Any]) -> Any:
     """Run a function within this machine's default limits, for a call from another machine.
 
     Args:

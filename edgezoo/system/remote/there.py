@@ -33,6 +33,6 @@ def run(function: str, arguments: dict[str, Any], limited: list[str] | None) -> 
     if limited is None:
         value = process.invoke(called, arguments)
     else:
-        value = sandbox.call_with_usual_limits(function, limited, arguments)
+        value = sandbox.call_with_default_limits(function, limited, arguments)
     versions = {runtime.name: runtime.version() for runtime in registry.runtimes().values()}
     return There(value, {name: text for name, text in versions.items() if text})
