@@ -39,8 +39,7 @@ def correct_layers(
     """Correct the biases of a float TFLite network in place, for 8-bit weights and activations.
 
     Args:
-        path: the float network; rewritten.
-        inputs: what enters it, shape (n, size, size, 3).
+        path, inputs: the float network, and what enters it, shape (n, size, size, 3).
         ranges: of the activations of the float network.
         recipe: how the quantizer rounds weights, and which layers stay in float.
 
@@ -48,11 +47,8 @@ def correct_layers(
         How many layers were corrected, and the scales of weights that are on their grid already,
         by layer: they no longer follow from the largest weight.
     """
-    network = StepwiseNetwork(path)
-    exact: Values = {network.input: inputs}
-    rounded: Values = {network.input: inputs}
-    scales: Scales = {}
-    corrected = 0
+    network, scales, corrected = StepwiseNetwork(path), Scales(), 0
+    exact, rounded = {network.input: inputs}, {network.input: inputs}
     for step in network.steps:
         exact[step.output] = network.run(step, exact)  # step 1
         result = _run_quantized(network, step, exact[step.output], rounded, recipe, scales)
@@ -90,7 +86,7 @@ def _quantized_weights(
 ) -> Floats:
     """Return a layer's weights as the quantizer will have them; write those that GPTQ chose."""
     assert step.weights is not None
-    weights: Floats = network.constant(step.weights)
+    weights = network.constant(step.weights)
     name = network.name(step.output)
     if name in recipe.float_layers:
         return weights

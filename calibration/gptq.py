@@ -48,8 +48,7 @@ def quantize_weights(
     """Quantize the weights of a layer.
 
     Args:
-        network: holds the layer.
-        step: a convolution, depthwise convolution or dense layer.
+        network, step: a convolution, depthwise convolution or dense layer.
         inputs: what enters it in the quantized network, shape (n, ...).
         recipe: the grid and its granularity.
 

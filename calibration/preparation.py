@@ -27,8 +27,7 @@ def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
     Args:
         base: float network; takes normalized input, or pixels where its first operation
             normalizes them.
-        plain: the same network for the other input.
-        feed: its input.
+        plain, feed: the same network for the other input, and that input.
     """
     tflite_flatbuffer.own_constants(base, plain)
     if feed.how.uniform:
@@ -64,8 +63,7 @@ def prepare(
     """Write the network that a quantizer takes.
 
     Args:
-        plain: float network; takes what `feed` returns.
-        path: where the prepared network goes.
+        plain, path: the float network, which takes what `feed` returns, and the prepared one.
         pixels: calibration images, uint8, shape (n, size, size, 3).
         feed: as of `observe`.
         seen: observation of the plain network on these images.

@@ -25,9 +25,8 @@ def rank_layers(
     """Return layers with weights, the most harmful first, with their noise to signal ratio.
 
     Args:
-        path: the float network.
+        path, ranges: the float network, and the ranges of its activations.
         inputs: what enters it, shape (n, size, size, 3); the first few are used.
-        ranges: of its activations.
         recipe: how weights are quantized.
     """
     network = StepwiseNetwork(path)

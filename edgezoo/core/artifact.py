@@ -146,7 +146,7 @@ class InputContract(JsonObject):
     @property
     def arguments(self) -> spec.BuildArguments:
         """Which network of the model it is."""
-        facts = {name: getattr(self, name) for name in spec.BuildArguments.__slots__}
+        facts = typed_json.shared(self, spec.BuildArguments)
         return spec.BuildArguments.from_json({**facts, "classes": self.classes or None})
 
     @property

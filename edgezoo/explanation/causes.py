@@ -112,10 +112,7 @@ def decompose(stages: Mapping[StageName, Stage]) -> tuple[Cause, ...]:
     Conversion, preprocessing and kernel are the differences of two consecutive stages. Weights and
     activations act together: each gets the mean of its loss alone and its loss in addition to the
     other. These are their Shapley values (L. S. Shapley, A Value for n-Person Games, 1953): the
-    marginal contribution, averaged over both orders of the two.
-
-    Args:
-        stages: by name; "float file" may be missing.
+    marginal contribution, averaged over both orders of the two. The "float file" may be missing.
     """
     total = stages["file"].error - stages["source"].error
     agreement = _split({name: -stage.agreement_top1 for name, stage in stages.items()})

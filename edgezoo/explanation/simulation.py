@@ -119,9 +119,8 @@ class Simulation:
     def run(self, entered: Floats, traced: dict[str, Floats]) -> None:
         """Run all streams on some images, and add to the sums of each layer.
 
-        Args:
-            entered: input of the file's first layer, (n, size, size, 3).
-            traced: tensors of the real file by name, (n, ...), channels last.
+        `entered` is the input of the file's first layer, (n, size, size, 3); `traced` are tensors
+        of the real file by name, (n, ...), channels last.
         """
         start: dict[StageName, Values] = {name: {self.exact.input: entered} for name in STREAMS}
         real: Values = {self.exact.input: entered}

@@ -37,12 +37,7 @@ class LayerSums:
     kernel_noise: float = 0.0
 
     def add(self, base: Floats, local: Floats) -> None:
-        """Add some images.
-
-        Args:
-            base: output of the float layer.
-            local: output of the quantized layer on the same inputs.
-        """
+        """Add outputs of the float layer, and of the quantized one on the same inputs."""
         self.values += base.size
         self.signal += power(base)
         error = local - base
