@@ -60,21 +60,16 @@ def correct_layers(
 
 
 def _run_quantized(
-    network: StepwiseNetwork,
-    step: Step,
-    exact: Floats,
-    values: Values,
-    recipe: Recipe,
-    scales: Scales,
+    network: StepwiseNetwork, step: Step, exact: Floats, got: Values, recipe: Recipe, scales: Scales
 ) -> Floats:
     """Run one layer of the quantized network, its bias corrected first where it has one."""
     if step.weights is None:
-        return network.run(step, values)
-    weights = _quantized_weights(network, step, values, recipe, scales)
+        return network.run(step, got)
+    weights = _quantized_weights(network, step, got, recipe, scales)
     if step.bias is None:
-        return network.run(step, values, weights)
+        return network.run(step, got, weights)
     low, high = network.activation(step)
-    linear = network.run(step, values, weights, linear=True)  # step 2
+    linear = network.run(step, got, weights, linear=True)  # step 2
     shift = mean_shift(exact, linear, low, high)  # step 3
     network.set_constant(step.bias, network.constant(step.bias) + shift)
     linear += shift

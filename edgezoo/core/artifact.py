@@ -138,10 +138,8 @@ class InputContract(JsonObject):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the input tensor in its layout; -1 for any length."""
-        size = -1 if self.resizes else self.input_size
-        if self.layout == "NCHW":
-            return (self.batch, 3, size, size)
-        return (self.batch, size, size, 3)
+        n, size = self.batch, -1 if self.resizes else self.input_size
+        return (n, 3, size, size) if self.layout == "NCHW" else (n, size, size, 3)
 
     @property
     def arguments(self) -> spec.BuildArguments:
@@ -160,11 +158,9 @@ class InputContract(JsonObject):
         width = "" if self.alpha is None else f" {self.alpha:g}"
         size = self.input_size
         side = f"{self.resize.shorter_side(size)} ({self.resize_filter})"
-        takes = (
-            f"{self.color_order} pixels 0 to 255"
-            if self.input_kind == "pixels"
-            else f"RGB normalised as {self.preprocessing}"
-        )
+        takes = f"{self.color_order} pixels 0 to 255"
+        if self.input_kind != "pixels":
+            takes = f"RGB normalised as {self.preprocessing}"
         itself = " of a picture of any size" if self.resizes else ""
         of = f" of {self.classes} classes" if self.classes else ""
         return (

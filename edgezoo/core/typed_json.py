@@ -190,11 +190,7 @@ def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] 
 
 
 def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Read keyword arguments of a function by its annotations.
-
-    Raises:
-        InvalidValueError: as of `decode`.
-    """
+    """Read keyword arguments of a function by its annotations; InvalidValueError as of `decode`."""
     hints, reader = _hints(function), _Reader("refuse")
     return {
         name: reader.read(hints[name], value, name) if name in hints else value

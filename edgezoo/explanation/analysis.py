@@ -90,7 +90,7 @@ def analyse(
     present = [name for name in order if name in answers]
     stages = {n: stage(n, answers["source"], answers[n], labels) for n in present}
     kept = int(np.sum(answers["source"].scores.argmax(1) == scores.argmax(1)))
-    view = compare_inputs(reference, right, np.concatenate(entered), simulation.alignment.reversed)
+    view = compare_inputs(reference, right, entered, simulation.alignment.reversed)
     before, after = stages["source"].top1, stages["file"].top1
     return Analysis(
         images=len(pixels),
@@ -115,7 +115,7 @@ def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
 
 def _run(
     artifact: Artifact, simulation: Simulation, pixels: Pixels
-) -> tuple[Floats, list[Floats], float]:
+) -> tuple[Floats, Floats, float]:
     """Return the file's scores, the input of its first layer, and the trace difference.
 
     All streams of the simulation run on the same batches.
@@ -140,7 +140,7 @@ def _run(
             names = traces[0].values
             traced = {n: np.concatenate([trace.values[n] for trace in traces]) for n in names}
             simulation.run(entered[-1], traced)
-    return np.concatenate(scores), entered, difference
+    return np.concatenate(scores), np.concatenate(entered), difference
 
 
 def _answers(simulation: Simulation, scores: Floats) -> dict[StageName, Answers]:

@@ -92,17 +92,16 @@ class LayerReport:
 def report(simulation: Simulation) -> tuple[LayerReport, ...]:
     """Report all layers, lowest local SQNR first."""
     layers = simulation.outcome.layers
-    ratios = {name: _ratio(sums.signal, sums.local_noise) for name, sums in layers.items()}
-    finite = [ratio for ratio in ratios.values() if ratio is not None]
+    ratios = [_ratio(sums.signal, sums.local_noise) for sums in layers.values()]
+    finite = [ratio for ratio in ratios if ratio is not None]
     middle = median(finite) if finite else 0.0
-    reports = [_report(simulation, i, name, ratios[name], middle) for i, name in enumerate(layers)]
+    reports = [_report(simulation, i, name, middle) for i, name in enumerate(layers)]
     return tuple(sorted(reports, key=_worst_first))
 
 
-def _report(
-    simulation: Simulation, place: int, name: str, ratio: float | None, middle: float
-) -> LayerReport:
+def _report(simulation: Simulation, place: int, name: str, middle: float) -> LayerReport:
     sums = simulation.outcome.layers[name]
+    ratio = _ratio(sums.signal, sums.local_noise)
     grid, seen, corrected = sums.grid, sums.real_values > 0, sums.source_bias_noise != 0
     kernel = sums.kernel_values > 0 and grid is not None
     return LayerReport(

@@ -20,13 +20,12 @@ from edgezoo.explanation.alignment import align, counterpart
 from edgezoo.explanation.causes import StageName
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
-from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
 STREAMS: tuple[StageName, ...] = ("base", "weights", "activations", "both")
 # Operations that move values without rounding.
 _MOVING = {"RESHAPE", "PAD", "TRANSPOSE", "SQUEEZE"}
 
-Values = dict[int, Floats]
 Outputs = dict[StageName, list[Floats]]
 
 # Weights whose output is below this share of their bias have no effect.
