@@ -17,12 +17,12 @@ import io
 import pickle
 import struct
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES = {"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2"}
@@ -38,6 +38,8 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         DataError: another format, a damaged file, or one that holds more than tensors.
     """
+    import numpy as np
+
     try:
         stream = io.BytesIO(path.read_bytes())
         storages: dict[str, NDArray[Any]] = {}
@@ -78,6 +80,8 @@ class _Unpickler(pickle._Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}, which is not part of a tensor")
 
     def persistent_load(self, pid: Any) -> NDArray[Any]:
+        import numpy as np
+
         kind, dtype, key, _, count, view = pid
         if kind != "storage" or dtype not in _STORAGES.values() or view is not None:
             raise pickle.UnpicklingError("it refers to something that is not a storage")
@@ -88,6 +92,8 @@ class _Unpickler(pickle._Unpickler):
     def _rebuild_tensor(
         self, storage: NDArray[Any], offset: int, shape: Any, strides: Any, *_: Any
     ) -> NDArray[Any]:
+        import numpy as np
+
         size = storage.itemsize
         steps = [step * size for step in strides]
         # numpy checks that shape and strides stay within the buffer.
