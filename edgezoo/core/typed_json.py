@@ -24,9 +24,9 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    Self,
     TypeVar,
     Union,
-    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -91,6 +91,21 @@ class JsonObject:
         return dict(encode(self))
 
 
+class JsonFile:
+    """Data that one process leaves on disk for another."""
+
+    __slots__ = ()
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(encode(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return decode(cls, json.loads(path.read_text()))
+
+
 def optional(default: Any = None) -> Any:
     """A field whose key may be missing from the JSON, and is left out while it holds None."""
     return field(default=default, metadata={_OMIT: True})
@@ -144,11 +159,8 @@ def encode(value: Any) -> Any:
     """Convert a value for `json.dumps`: dataclasses become objects, paths become strings."""
     if is_dataclass(value) and not isinstance(value, type):
         items = [(f, getattr(value, f.name)) for f in fields(value)]
-        return {
-            _key(f): encode(item)
-            for f, item in items
-            if item is not None or not f.metadata.get(_OMIT)
-        }
+        kept = [(f, item) for f, item in items if item is not None or not f.metadata.get(_OMIT)]
+        return {_key(f): encode(item) for f, item in kept}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -173,15 +185,12 @@ def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] 
         InvalidValueError: a key is missing or unknown, or a value has another type or is out of
             bounds.
     """
-    return cast("T", _Reader(unknown).read(wanted, value, ""))
+    found: T = _Reader(unknown).read(wanted, value, "")
+    return found
 
 
 def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Read keyword arguments of a function by its annotations.
-
-    Raises:
-        InvalidValueError: as of `decode`.
-    """
+    """Read keyword arguments of a function by its annotations; InvalidValueError as of `decode`."""
     hints, reader = _hints(function), _Reader("refuse")
     return {
         name: reader.read(hints[name], value, name) if name in hints else value
@@ -194,11 +203,11 @@ def returned(function: Callable[..., Any]) -> Any:
     return _hints(function).get("return", Any)
 
 
+@dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads values by their types."""
 
-    def __init__(self, unknown: Literal["refuse", "ignore"]) -> None:
-        self._unknown = unknown
+    unknown: Literal["refuse", "ignore"]
 
     def read(self, wanted: Any, value: Any, path: str) -> Any:
         if wanted is Any:
@@ -240,23 +249,19 @@ class _Reader:
                     deepest = error
         raise deepest or _invalid(path, value)
 
-    def _sequence(
-        self, origin: Any, arguments: tuple[Any, ...], value: Any, path: str
-    ) -> list[Any] | tuple[Any, ...]:
+    def _sequence(self, origin: Any, arguments: tuple[Any, ...], value: Any, path: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise _invalid(path, value)
-        fixed = origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis)
-        if fixed and len(value) != len(arguments):
+        fixed = origin is tuple and arguments[1:] != (Ellipsis,)
+        kinds = arguments if fixed else arguments[:1] * len(value)
+        if len(kinds) != len(value):
             raise _invalid(path, value)
         bounds = None if fixed else _bounds(arguments[0])
         # Thousands of measured times in a record: one by one as below takes seconds for a store.
         if bounds and all(type(v) is bounds[0] and bounds[1] <= v <= bounds[2] for v in value):
             return list(value) if origin is list else tuple(value)
-        kinds = arguments if fixed else [arguments[0]] * len(value)
-        items = [
-            self.read(kind, item, f"{path}[{i}]")
-            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
-        ]
+        places = [f"{path}[{i}]" for i in range(len(value))]
+        items = list(map(self.read, kinds, value, places))
         return tuple(items) if origin is tuple else items
 
     def _object(self, wanted: Any, value: Any, path: str) -> Any:
@@ -267,7 +272,7 @@ class _Reader:
         known = {_key(f): f for f in fields(wanted)}
         prefix = f"{path}." if path else ""
         for name in value:
-            if name not in known and self._unknown == "refuse":
+            if name not in known and self.unknown == "refuse":
                 raise InvalidValueError(f"{prefix}{name}", "unknown", "no such field")
         found, hints = {}, _hints(wanted)
         for name, described in known.items():
@@ -303,16 +308,13 @@ def _invalid(path: str, value: Any) -> InvalidValueError:
 
 
 def _check(rule: Any, value: Any, path: str) -> None:
-    if value is None:
-        return
-    if isinstance(rule, Range):
+    fits = True
+    if isinstance(rule, Range) and value is not None:
         fits = rule.minimum <= value <= rule.maximum
-    elif isinstance(rule, Length):
+    elif isinstance(rule, Length) and value is not None:
         fits = rule.minimum <= len(value) <= rule.maximum
-    elif isinstance(rule, OneOf):
+    elif isinstance(rule, OneOf) and value is not None:
         fits = value in rule.words
-    else:
-        return
     if not fits:
         raise _invalid(path, value)
 
@@ -355,20 +357,12 @@ def schema(described: Any, title: str, name: str) -> dict[str, Any]:
 def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     summary, texts = _described(described)
     hints = _hints(described)
-    properties = {
-        _key(f): {
-            **_schema_of(hints[f.name], definitions),
-            **({"description": texts[f.name]} if f.name in texts else {}),
-        }
-        for f in fields(described)
-    }
+    keys = {_key(f): _schema_of(hints[f.name], definitions) for f in fields(described)}
+    for f in fields(described):
+        if f.name in texts:
+            keys[_key(f)]["description"] = texts[f.name]
     required = [_key(f) for f in fields(described) if not f.metadata.get(_OMIT)]
-    return {
-        "description": summary,
-        "type": "object",
-        "required": required,
-        "properties": properties,
-    }
+    return {"description": summary, "type": "object", "required": required, "properties": keys}
 
 
 def _described(described: Any) -> tuple[str, dict[str, str]]:
@@ -387,24 +381,16 @@ def _described(described: Any) -> tuple[str, dict[str, str]]:
     return summary, found
 
 
-_PLAIN: dict[Any, dict[str, Any]] = {
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    str: {"type": "string"},
-    Path: {"type": "string"},
-    type(None): {"type": "null"},
-    dict: {"type": "object"},
-    list: {"type": "array"},
-    object: {},
-    Any: {},
-}
+_PLAIN: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_PLAIN |= {Path: "string", type(None): "null", dict: "object", list: "array"}
 
 
 def _schema_of(wanted: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     """The schema of one field's type."""
+    if wanted in (object, Any):
+        return {}
     if wanted in _PLAIN:
-        return dict(_PLAIN[wanted])
+        return {"type": _PLAIN[wanted]}
     origin, arguments = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
         found = _schema_of(arguments[0], definitions)
