@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,9 +74,8 @@ def _package(data: bytes) -> CompiledPackage:
         else:
             streamed += size
     compiler = package.content(_PACKAGE["compiler"]).decode(errors="replace")
-    return CompiledPackage(
-        package.number(_PACKAGE["min_runtime"], "<i"), compiler, cached, streamed
-    )
+    runtime = package.number(_PACKAGE["min_runtime"], "<i")
+    return CompiledPackage(runtime, compiler, cached, streamed)
 
 
 class _Table:
@@ -207,76 +207,60 @@ def open_interpreter(path: Path, library: str, threads: int) -> Any:
 
     api = load_api()
     try:
-        delegate = api.load_delegate(library)
-        interpreter = api.Interpreter(
-            model_path=str(path), num_threads=threads, experimental_delegates=[delegate]
-        )
+        delegates = {"experimental_delegates": [api.load_delegate(library)]}
+        interpreter = api.Interpreter(model_path=str(path), num_threads=threads, **delegates)
         interpreter.allocate_tensors()
     except (OSError, ValueError, RuntimeError) as error:
         raise cause(str(error), str(path)) from error
     return interpreter
 
 
-# Fragments of a message of the runtimes, its meaning and what to do; the first match counts.
-_CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (
-        ("libusb-1.0",),
+# Patterns in a message of the runtimes, its meaning and what to do; the first match counts.
+_CAUSES = {
+    "libusb-1.0": (
         "libedgetpu needs libusb, which is not installed.",
         "Install the package libusb-1.0-0.",
     ),
-    (
-        ("cannot open shared object file", "libedgetpu"),
+    "cannot open shared object file.*libedgetpu|libedgetpu.*cannot open shared object file": (
         "The Edge TPU's library libedgetpu.so.1 is not installed.",
         _INSTALL,
     ),
-    (
-        ("cannot open shared object file",),
+    "cannot open shared object file": (
         "The Edge TPU's library needs another one that is not installed: {message}.",
         "Install the package that contains it.",
     ),
-    (
-        ("invalid ELF header",),
+    "invalid ELF header|file too short": (
         "{where} is not a shared library.",
         f"Set {LIBRARY_VARIABLE} to the path of libedgetpu.so.1. {_INSTALL}",
     ),
-    (
-        ("wrong ELF class",),
+    "wrong ELF class": (
         "{where} was built for a different word size than this Python.",
         "Install the libedgetpu for this architecture.",
     ),
-    (
-        ("file too short",),
-        "{where} is not a shared library.",
-        f"Set {LIBRARY_VARIABLE} to the path of libedgetpu.so.1. {_INSTALL}",
-    ),
-    (
-        ("undefined symbol",),
+    "undefined symbol": (
         "libedgetpu is not compatible with this TFLite runtime: {message}.",
         "Install a libedgetpu that was built for it.",
     ),
-    (
-        ("Failed to load delegate",),
+    "Failed to load delegate": (
         "libedgetpu found no Edge TPU that it may use.",
         "Plug the device in (USB 3, id 1a6e:089a or 18d1:9302; PCIe: /dev/apex_0), check the group "
         "(plugdev, apex), and that no other process uses it.",
     ),
-    (
-        ("requires runtime version",),
+    "requires runtime version": (
         "The file was compiled for a newer Edge TPU runtime: {message}.",
         "Upgrade libedgetpu, or compile with edgetpu_compiler --min_runtime_version.",
     ),
-    (
-        ("unresolved custom op: edgetpu-custom-op",),
+    "unresolved custom op: edgetpu-custom-op": (
         "The file was compiled for the Edge TPU and runs nowhere else.",
         "Use --device coral on a machine with an Edge TPU, or the file it was compiled from.",
     ),
-)
+}
 
 
 def cause(message: str, where: str) -> EdgeZooError:
     """Return a clear error for a message of the loader or the runtime."""
     first = message.strip().splitlines()[0] if message.strip() else "no reason given"
-    for fragments, meaning, fix in _CAUSES:
-        if all(fragment in message for fragment in fragments):
+    for pattern, (meaning, fix) in _CAUSES.items():
+        if re.search(pattern, message, re.S):
             return MissingError(meaning.format(message=first, where=where), fix)
     return DataError(f"{where} cannot be run by the Edge TPU: {first}.", "Check the file.")

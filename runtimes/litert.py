@@ -151,29 +151,20 @@ class LiteRtRuntime(BaseRuntime):
         # A delegate adds its own entry and leaves the operations that it replaced in the list.
         ops = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
         quantized = any(t["quantization"][0] for t in tensors.values())
+        floats = {i for i in tensors if _dtype(tensors[i]) == "float32"} if quantized else set()
         floating = [
             op["op_name"]
             for op in ops
-            if quantized
-            and op["op_name"] not in _IO_OPS
-            and any(_dtype(tensors[i]) == "float32" for i in op["outputs"] if i in tensors)
+            if op["op_name"] not in _IO_OPS and floats.intersection(op["outputs"])
         ]
-        needs = _requirements(path)
-        return Description(
-            dict(sorted(Counter(op["op_name"] for op in ops).items())),
-            tuple(sorted(floating)),
-            _infos(interpreter.get_input_details()),
-            _infos(interpreter.get_output_details()),
-            minimum_releases(needs),
-            quantized,
-            needs,
-        )
+        needs, counted = _requirements(path), Counter(op["op_name"] for op in ops)
+        releases, (inputs, outputs) = minimum_releases(needs), _infos(interpreter)
+        counts, kept = dict(sorted(counted.items())), tuple(sorted(floating))
+        return Description(counts, kept, inputs, outputs, releases, quantized, needs)
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """See `Runtime`; no layers without ai-edge-litert, whose schema reads the file."""
-        if importlib.util.find_spec("ai_edge_litert") is None:
-            return IntegerKernels("litert")
-        return IntegerKernels("litert", integer_layers(path))
+        return IntegerKernels("litert", integer_layers(path) if _has_schema() else ())
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> BaseSession:
         """See `Runtime`."""
@@ -197,36 +188,26 @@ class LiteRtSession(BaseSession):
     """An interpreter with its tensors allocated."""
 
     def __init__(self, interpreter: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
-        self._interpreter = interpreter
-        self.ran_on = ran_on
-        self.copies = ran_on.device == "cpu"
-        self.inputs = _infos(interpreter.get_input_details())
-        self.outputs = _infos(interpreter.get_output_details())
+        self._native, self.ran_on, self.copies = interpreter, ran_on, ran_on.device == "cpu"
+        self.inputs, self.outputs = _infos(interpreter)
         self._in = interpreter.get_input_details()[0]["index"]
         self._out = interpreter.get_output_details()[0]["index"]
         ops = (op["op_name"] for op in interpreter._get_ops_details())
         self.backend = "XNNPACK" if "DELEGATE" in ops else "built-in kernels"
 
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        self._interpreter.set_tensor(self._in, batch)
-        self._interpreter.invoke()
-        output: NDArray[Any] = self._interpreter.get_tensor(self._out)
-        return output
+    def _run_one(self, batch: NDArray[Any]) -> Any:
+        self._native.set_tensor(self._in, batch)
+        self._native.invoke()
+        return self._native.get_tensor(self._out)
 
-    def tensor(self, index: int) -> NDArray[Any]:
+    def tensor(self, index: int) -> Any:
         """Return an output of the last run by its index in the file, including the batch axis."""
-        values: NDArray[Any] = self._interpreter.get_tensor(index)
-        return values
-
-    def close(self) -> None:
-        """Release the interpreter and its memory."""
-        self._interpreter = None
+        return self._native.get_tensor(index)
 
 
-def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], ...]:
     """Return inputs and outputs of a file, for runtimes that report less about them."""
-    interpreter = _interpreter(path)
-    return _infos(interpreter.get_input_details()), _infos(interpreter.get_output_details())
+    return _infos(_interpreter(path))
 
 
 def _dtype(detail: Any) -> str:
@@ -235,20 +216,20 @@ def _dtype(detail: Any) -> str:
     return str(np.dtype(detail["dtype"]))
 
 
-def _infos(details: Any) -> tuple[TensorInfo, ...]:
-    infos = []
-    for detail in details:
-        scale, zero = detail["quantization"]
-        infos.append(
-            TensorInfo(
-                detail["name"],
-                tuple(int(n) for n in detail["shape"]),
-                _dtype(detail),
-                float(scale) or None,
-                int(zero) if scale else None,
-            )
-        )
-    return tuple(infos)
+def _infos(interpreter: Any) -> tuple[tuple[TensorInfo, ...], ...]:
+    sides = interpreter.get_input_details(), interpreter.get_output_details()
+    return tuple(tuple(map(_info, details)) for details in sides)
+
+
+def _info(detail: Any) -> TensorInfo:
+    scale, zero = detail["quantization"]
+    grid = float(scale) or None, int(zero) if scale else None
+    return TensorInfo(detail["name"], tuple(map(int, detail["shape"])), _dtype(detail), *grid)
+
+
+def _has_schema() -> bool:
+    """Return whether ai-edge-litert is installed, whose schema reads the file itself."""
+    return importlib.util.find_spec("ai_edge_litert") is not None
 
 
 def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -273,7 +254,7 @@ def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
 
 def _read_embedded(path: Path) -> bytes | None:
     """Read the contract in the flatbuffer itself, without labels, in case the zip was cut off."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
+    if not _has_schema():
         return None
     from edgezoo.formats import tflite_flatbuffer
 
@@ -282,7 +263,7 @@ def _read_embedded(path: Path) -> bytes | None:
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:
     """Return what the file requires of a runtime; nothing without ai-edge-litert to read it."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
+    if not _has_schema():
         return ()
     from edgezoo.formats import tflite_flatbuffer
     from edgezoo.runtimes import _tflite_versions
