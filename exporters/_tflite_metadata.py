@@ -24,12 +24,7 @@ _TENSOR_AXIS_LABELS = 2  # AssociatedFileType
 
 
 def metadata(model: Any, contract: InputContract) -> bytes:
-    """Return the metadata of a finished model; the same bytes for the same model.
-
-    Args:
-        model: a `ModelT`; the quantization of its input defines the value of a pixel.
-        contract: of the file.
-    """
+    """Return the metadata of a finished `ModelT`; the same bytes for the same model."""
     import flatbuffers
 
     builder = flatbuffers.Builder(2048)

@@ -37,10 +37,7 @@ _IO_OPS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 def _find_package() -> tuple[str, str] | None:
-    for module, distribution in _PACKAGES:
-        if importlib.util.find_spec(module.split(".")[0]) is not None:
-            return module, distribution
-    return None
+    return next((p for p in _PACKAGES if importlib.util.find_spec(p[0].split(".")[0])), None)
 
 
 def load_api() -> Any:
@@ -283,9 +280,8 @@ def _edge_tpus() -> int:
 def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     """Open a session on an Edge TPU, after a trial run in a child process, which may crash."""
     if _compiled.operation(path) != _compiled.EDGE_TPU:
-        raise RefusedError(
-            f"{path} was not compiled for the Edge TPU.", "Compile it with --target coral first."
-        )
+        message = f"{path} was not compiled for the Edge TPU."
+        raise RefusedError(message, "Compile it with --target coral first.")
     name = _edgetpu.library()
     if name is None:
         raise _edgetpu.cause("libedgetpu.so.1: cannot open shared object file", str(path))
@@ -294,10 +290,8 @@ def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     _edgetpu.check_opens(path, name)
     with quiet_native():
         interpreter = _edgetpu.open_interpreter(path, name, threads)
-    on_chip = all(
-        op["op_name"] in ("EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU)
-        for op in interpreter._get_ops_details()
-    )
+    names = {op["op_name"] for op in interpreter._get_ops_details()}
+    on_chip = names <= {"EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU}
     return LiteRtSession(interpreter, RanOn("coral", "hardware", "Edge TPU", on_chip))
 
 

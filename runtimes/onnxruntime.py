@@ -180,13 +180,10 @@ def _gpu_provider() -> str | None:
     onnxruntime = load("onnxruntime")
 
     present = set(onnxruntime.get_available_providers())
-    for provider in _GPU_PROVIDERS:
-        if provider not in present:
-            continue
-        if provider == "WebGpuExecutionProvider":
-            return provider if _vulkan.adapters() or sys.platform == "darwin" else None
-        return provider if Path("/dev/nvidiactl").exists() else None
-    return None
+    provider = next((name for name in _GPU_PROVIDERS if name in present), None)
+    if provider == "WebGpuExecutionProvider":
+        return provider if _vulkan.adapters() or sys.platform == "darwin" else None
+    return provider if Path("/dev/nvidiactl").exists() else None
 
 
 def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
@@ -206,10 +203,9 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
                 session = session_of(str(path), path, threads, provider)
             except DataError as error:
                 raise MissingError(error.message, _GPU_HINT) from error
-    if session.get_providers()[0] != provider:
-        raise MissingError(
-            f"onnxruntime used {session.get_providers()[0]} instead of {provider}.", _GPU_HINT
-        )
+    used = session.get_providers()[0]
+    if used != provider:
+        raise MissingError(f"onnxruntime used {used} instead of {provider}.", _GPU_HINT)
     details = {"provider": provider}
     if provider != "WebGpuExecutionProvider":
         return session, RanOn("gpu", "hardware", None, fully, details)
