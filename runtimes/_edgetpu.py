@@ -152,10 +152,8 @@ def check_opens(path: Path, name: str) -> None:
 
 def _guarded(name: str, job: process.Job[T]) -> T:
     if "/" in name and not Path(name).exists():
-        raise MissingError(
-            f"{LIBRARY_VARIABLE} is {name}, which does not exist.",
-            "Set it to the path of libedgetpu.so.1, or unset it.",
-        )
+        message = f"{LIBRARY_VARIABLE} is {name}, which does not exist."
+        raise MissingError(message, "Set it to the path of libedgetpu.so.1, or unset it.")
     try:
         return process.Launcher().run(job).value
     except CrashError as error:

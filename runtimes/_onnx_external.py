@@ -54,9 +54,8 @@ def external_files(path: Path) -> tuple[Path, ...]:
         try:
             names = sorted(set(_locations(data)))
         except (IndexError, ValueError) as error:
-            raise DataError(
-                f"{path} is not a complete ONNX file: {error}.", "Check where it came from."
-            ) from error
+            message = f"{path} is not a complete ONNX file: {error}."
+            raise DataError(message, "Check where it came from.") from error
     return tuple(_inside(path, name) for name in names)
 
 

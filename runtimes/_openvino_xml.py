@@ -41,9 +41,8 @@ def read(path: Path) -> Head:
                 parser.Parse(block)
             parser.Parse(b"", True)
     except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        raise DataError(
-            f"{path} is not a complete OpenVINO file: {error}.", "Check where it came from."
-        ) from error
+        message = f"{path} is not a complete OpenVINO file: {error}."
+        raise DataError(message, "Check where it came from.") from error
     return Head(found.version, found.opset)
 
 
@@ -70,7 +69,5 @@ class _Found:
         self._depth -= 1
 
     def refuse(self, *declared: object) -> NoReturn:
-        raise DataError(
-            f"{self._path} declares a document type, which OpenVINO files never do.",
-            "Use only files from sources that you trust.",
-        )
+        message = f"{self._path} declares a document type, which OpenVINO files never do."
+        raise DataError(message, "Use only files from sources that you trust.")

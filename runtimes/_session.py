@@ -89,9 +89,8 @@ class BaseSession(ABC):
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Return whether an array has the shape of a tensor, where -1 is any length."""
-    return len(shape) == len(wanted) and all(
-        length in (-1, given) for given, length in zip(shape, wanted, strict=True)
-    )
+    pairs = zip(shape, wanted, strict=False)
+    return len(shape) == len(wanted) and all(length in (-1, given) for given, length in pairs)
 
 
 @contextlib.contextmanager

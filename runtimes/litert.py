@@ -48,10 +48,8 @@ def load_api() -> Any:
     """
     found = _find_package()
     if found is None:
-        raise MissingError(
-            "Opening a .tflite file needs a TFLite runtime, and none is installed.",
-            'Run: pip install "edgezoo[tflite]"',
-        )
+        message = "Opening a .tflite file needs a TFLite runtime, and none is installed."
+        raise MissingError(message, 'Run: pip install "edgezoo[tflite]"')
     module, distribution = found
     try:
         return importlib.import_module(module)

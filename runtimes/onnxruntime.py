@@ -127,10 +127,8 @@ def load_model(path: Path) -> Any:
         MissingError: onnx is not installed.
     """
     if importlib.util.find_spec("onnx") is None:
-        raise MissingError(
-            "Looking into an .onnx file needs onnx, which is not installed.",
-            "Run: pip install onnx",
-        )
+        message = "Looking into an .onnx file needs onnx, which is not installed."
+        raise MissingError(message, "Run: pip install onnx")
     import onnx
 
     external_files(path)
@@ -169,10 +167,8 @@ def session_of(
         # Without enable_fallback=0, the CPU silently replaces a provider that fails.
         return onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # onnxruntime's own error classes have no common base
-        raise DataError(
-            f"{path} cannot be opened by onnxruntime: {words_of(error)}.",
-            "Check that the file is complete.",
-        ) from error
+        message = f"{path} cannot be opened by onnxruntime: {words_of(error)}."
+        raise DataError(message, "Check that the file is complete.") from error
 
 
 def _gpu_provider() -> str | None:

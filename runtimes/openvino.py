@@ -155,10 +155,8 @@ def read_model(path: Path) -> Any:
         with quiet_native():
             return openvino.Core().read_model(str(path))
     except RuntimeError as error:
-        raise DataError(
-            f"{path} cannot be read by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are complete.",
-        ) from error
+        message = f"{path} cannot be read by OpenVINO: {words_of(error, -1)}."
+        raise DataError(message, "Check that both files are complete.") from error
 
 
 def _has_gpu() -> bool:
@@ -180,10 +178,8 @@ def compile_model(
     try:
         compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:
-        raise DataError(
-            f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are complete.",
-        ) from error
+        message = f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}."
+        raise DataError(message, "Check that both files are complete.") from error
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
     if not all(place.startswith(device.upper()) for place in places):
         hint = _GPU_HINT if device == "gpu" else ""

@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgezoo.core.paths import PACKAGE
@@ -70,10 +70,10 @@ def describe_machine(root: Path = ROOT) -> Machine:
     """Return the CPU and its features, cores, memory, system and Python."""
     host = hardware.this_host(root)
     chip = hardware.processor(host)
-    running = f"{platform.system()} {platform.release()}", platform.python_version()
-    cores, memory, kind = len(affinity()), _memory_gb(), (chip.board, host.bits)
-    known = chip.cpu, host.machine, chip.features
-    return Machine(*known, cores, memory, *running, *kind, host.page_size)
+    cores, memory, python = len(affinity()), _memory_gb(), platform.python_version()
+    system = f"{platform.system()} {platform.release()}"
+    made = Machine(chip.cpu, host.machine, chip.features, cores, memory, system, python)
+    return replace(made, board=chip.board, bits=host.bits, page_size=host.page_size)
 
 
 def environment(root: Path = ROOT) -> Environment:

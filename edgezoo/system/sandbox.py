@@ -143,10 +143,8 @@ def run(function: str, arguments: dict[str, Any], memory: int | None, note: Path
     try:
         json.dumps(facts, allow_nan=False)
     except ValueError as error:
-        raise DataError(
-            "The file contains or produces values that are not numbers (NaN, or infinite).",
-            "Check where it came from.",
-        ) from error
+        message = "The file contains or produces values that are not numbers (NaN, or infinite)."
+        raise DataError(message, "Check where it came from.") from error
     return facts
 
 
@@ -178,10 +176,8 @@ def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> E
     if code is None or code >= 0:
         return error  # the process exited by itself: a defect, not the file's fault
     if code == -signal.SIGALRM:
-        return DataError(
-            f"Working on {names} made no progress for {limits.timeout:.0f} s and was killed.",
-            "If you trust the file, allow more time with --max-seconds.",
-        )
+        message = f"Working on {names} made no progress for {limits.timeout:.0f} s and was killed."
+        return DataError(message, "If you trust the file, allow more time with --max-seconds.")
     if code == -signal.SIGKILL:
         return DataError(
             f"The process that worked on {names} was killed, most likely because memory ran out.",

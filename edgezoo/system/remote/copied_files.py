@@ -118,10 +118,8 @@ class Names:
         root = value.root if isinstance(value, Tree) else value
         name = Path(os.path.abspath(root)).name
         folder, here = f"device-{len(self._places)}/", str(root)
-        if here.endswith(name):
-            self._places.append((folder, here.removesuffix(name)))
-        else:  # such as "."
-            self._places.append((f"{folder}{name}", here))
+        ends = here.endswith(name)  # "." does not
+        self._places.append((folder if ends else f"{folder}{name}", here.removesuffix(name)))
         for file in _files(value):
             inner = file.relative_to(root) if root.is_dir() else Path(file.name)
             there = f"{folder}{name}/{inner.as_posix()}" if root.is_dir() else f"{folder}{inner}"

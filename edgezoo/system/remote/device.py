@@ -264,10 +264,8 @@ def _lost(device: Device, code: int, output: str, silent: bool) -> MissingError:
         why = f"{device} cannot be used: {device.python} there is not a Python interpreter."
         return MissingError(why, _NAME_PYTHON)
     last = f" ({output.splitlines()[-1].rstrip('.')})" if output else f" (ssh's exit code {code})"
-    return MissingError(
-        f"The connection to {device} was lost{last}: there is no result.",
-        "Run the command again; files that were copied there are reused.",
-    )
+    message = f"The connection to {device} was lost{last}: there is no result."
+    return MissingError(message, "Run the command again; files that were copied there are reused.")
 
 
 def _error(device: Device, facts: dict[str, str]) -> EdgeZooError:
