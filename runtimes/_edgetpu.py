@@ -65,17 +65,14 @@ def read_package(path: Path) -> CompiledPackage:
 
 def _package(data: bytes) -> CompiledPackage:
     package = _Table(data)
-    cached = streamed = 0
+    sizes = {True: 0, False: 0}
     for content in _Table(package.content(_PACKAGE["executables"])).strings(0):
         executable = _Table(content)
-        size = len(executable.content(_EXECUTABLE["parameters"]))
-        if executable.number(_EXECUTABLE["type"], "<h") == _CACHING:
-            cached += size
-        else:
-            streamed += size
+        cached = executable.number(_EXECUTABLE["type"], "<h") == _CACHING
+        sizes[cached] += len(executable.content(_EXECUTABLE["parameters"]))
     compiler = package.content(_PACKAGE["compiler"]).decode(errors="replace")
     runtime = package.number(_PACKAGE["min_runtime"], "<i")
-    return CompiledPackage(runtime, compiler, cached, streamed)
+    return CompiledPackage(runtime, compiler, sizes[True], sizes[False])
 
 
 class _Table:
@@ -83,21 +80,22 @@ class _Table:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        (self._start,) = struct.unpack_from("<I", data)
+        self._start = self._read("<I", 0)
+
+    def _read(self, form: str, place: int) -> int:
+        return int(struct.unpack_from(form, self._data, place)[0])
 
     def _field(self, place: int) -> int | None:
-        (back,) = struct.unpack_from("<i", self._data, self._start)
-        layout = self._start - back
-        (size,) = struct.unpack_from("<H", self._data, layout)
-        if 4 + 2 * place >= size:
+        layout = self._start - self._read("<i", self._start)
+        if 4 + 2 * place >= self._read("<H", layout):
             return None
-        (offset,) = struct.unpack_from("<H", self._data, layout + 4 + 2 * place)
+        offset = self._read("<H", layout + 4 + 2 * place)
         return self._start + offset if offset else None
 
     def number(self, place: int, form: str) -> int:
         """Read a scalar; an absent field is 0, the default of the format."""
         field = self._field(place)
-        return int(struct.unpack_from(form, self._data, field)[0]) if field is not None else 0
+        return 0 if field is None else self._read(form, field)
 
     def content(self, place: int) -> bytes:
         """Read a string or a vector of bytes."""
@@ -109,17 +107,15 @@ class _Table:
         field = self._field(place)
         if field is None:
             return []
-        (offset,) = struct.unpack_from("<I", self._data, field)
-        (count,) = struct.unpack_from("<I", self._data, field + offset)
+        start = field + self._read("<I", field)
+        count, first = self._read("<I", start), start + 4
         if count > _MOST_EXECUTABLES:
             raise ValueError(f"{count} executables")
-        first = field + offset + 4
         return [self._vector(first + 4 * i) for i in range(count)]
 
     def _vector(self, place: int) -> bytes:
-        (offset,) = struct.unpack_from("<I", self._data, place)
-        (length,) = struct.unpack_from("<I", self._data, place + offset)
-        start = place + offset + 4
+        length_at = place + self._read("<I", place)
+        length, start = self._read("<I", length_at), length_at + 4
         if start + length > len(self._data):
             raise ValueError("a vector extends past the end")
         return self._data[start : start + length]

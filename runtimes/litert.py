@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
-from edgezoo.core.releases import Requirement, minimum_releases
-from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu
+from edgezoo.core.releases import minimum_releases
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu, _tflite_versions
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
 from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._tflite_layers import integer_layers
@@ -128,7 +129,10 @@ class LiteRtRuntime(BaseRuntime):
             raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
         name = f"{CONTRACT_KEY}.json"
         attached = _read_attached(path, (name, LABELS_FILE))
-        text = attached.get(name) or _read_embedded(path)
+        text = attached.get(name) or None
+        model = _parsed(path) if text is None else None
+        if model is not None:  # the zip was cut off: the flatbuffer has all but the labels
+            text = tflite_flatbuffer.read_metadata(model, CONTRACT_KEY)
         if text is None:
             return None
         try:
@@ -152,14 +156,16 @@ class LiteRtRuntime(BaseRuntime):
             for op in ops
             if op["op_name"] not in _IO_OPS and floats.intersection(op["outputs"])
         ]
-        needs, counted = _requirements(path), Counter(op["op_name"] for op in ops)
+        model, counted = _parsed(path), Counter(op["op_name"] for op in ops)
+        needs = () if model is None else _tflite_versions.requirements(model)
         releases, (inputs, outputs) = minimum_releases(needs), _infos(interpreter)
         counts, kept = dict(sorted(counted.items())), tuple(sorted(floating))
         return Description(counts, kept, inputs, outputs, releases, quantized, needs)
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """See `Runtime`; no layers without ai-edge-litert, whose schema reads the file."""
-        return IntegerKernels("litert", integer_layers(path) if _has_schema() else ())
+        model = _parsed(path)
+        return IntegerKernels("litert", () if model is None else integer_layers(model))
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> BaseSession:
         """See `Runtime`."""
@@ -222,9 +228,11 @@ def _info(detail: Any) -> TensorInfo:
     return TensorInfo(detail["name"], tuple(map(int, detail["shape"])), _dtype(detail), *grid)
 
 
-def _has_schema() -> bool:
-    """Return whether ai-edge-litert is installed, whose schema reads the file itself."""
-    return importlib.util.find_spec("ai_edge_litert") is not None
+def _parsed(path: Path) -> Any:
+    """Return the file as a `ModelT`; None without ai-edge-litert, which has the schema."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        return None
+    return tflite_flatbuffer.read_model(path)
 
 
 def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -245,25 +253,6 @@ def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     if any(len(data) > _LARGEST_ATTACHED for data in found.values()):
         raise DataError(f"{path} has more than {_LARGEST_ATTACHED >> 20} MiB attached.")
     return found
-
-
-def _read_embedded(path: Path) -> bytes | None:
-    """Read the contract in the flatbuffer itself, without labels, in case the zip was cut off."""
-    if not _has_schema():
-        return None
-    from edgezoo.formats import tflite_flatbuffer
-
-    return tflite_flatbuffer.read_metadata(tflite_flatbuffer.read_model(path), CONTRACT_KEY)
-
-
-def _requirements(path: Path) -> tuple[Requirement, ...]:
-    """Return what the file requires of a runtime; nothing without ai-edge-litert to read it."""
-    if not _has_schema():
-        return ()
-    from edgezoo.formats import tflite_flatbuffer
-    from edgezoo.runtimes import _tflite_versions
-
-    return _tflite_versions.requirements(tflite_flatbuffer.read_model(path))
 
 
 def _edge_tpus() -> int:

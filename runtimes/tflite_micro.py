@@ -40,13 +40,8 @@ class TfliteMicroRuntime(LiteRtRuntime):
     packages: tuple[str, ...] = ("tflite_micro",)
     distributions: tuple[str, ...] = ("tflite-micro",)
 
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        return BaseRuntime.version(self)
-
-    def devices(self) -> tuple[str, ...]:
-        """See `Runtime`."""
-        return BaseRuntime.devices(self)
+    version = BaseRuntime.version
+    devices = BaseRuntime.devices
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
         """See `Runtime`."""

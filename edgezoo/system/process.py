@@ -248,19 +248,17 @@ def _death(function: str, code: int, log: Path) -> EdgeZooError:
     if code == os.EX_IOERR:
         return DataError(f"The step '{step}' could not write its result.", "Free some space.")
     if code == -signal.SIGKILL:
-        error = CrashError(
-            f"The process for the step '{step}' was killed, most likely because memory ran out.",
-            "Close other programs, or try a smaller model or fewer calibration images.",
+        message = (
+            f"The process for the step '{step}' was killed, most likely because memory ran out."
         )
+        hint = "Close other programs, or try a smaller model or fewer calibration images."
     else:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        tail = "\n".join(lines[-_LOG_LINES:])
         died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        error = CrashError(
-            f"The process for the step '{step}' died ({died}).",
-            "Run again with --debug to see all of its output."
-            + (f" Its last lines:\n{tail}" if tail else ""),
-        )
+        message = f"The process for the step '{step}' died ({died})."
+        tail = "\n".join([" Its last lines:", *lines[-_LOG_LINES:]]) if lines else ""
+        hint = f"Run again with --debug to see all of its output.{tail}"
+    error = CrashError(message, hint)
     error.returncode = code
     return error
 

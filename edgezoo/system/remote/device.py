@@ -161,13 +161,17 @@ def _call(
         except (BrokenPipeError, EOFError) as error:
             child.wait()
             silent = isinstance(error, _SilentError) and child.returncode != _SSH_FAILED
-            raise _lost(device, child.returncode, _text(log), silent) from None
+            log.seek(0)
+            output = log.read().decode(errors="replace").strip()
+            raise _lost(device, child.returncode, output, silent) from None
     if "error" in reply:
-        raise _error(device, names.homeward(reply["error"]))
+        facts = names.homeward(reply["error"])
+        kind = BY_NAME.get(facts["class"], EdgeZooError)
+        raise kind(f"On {device}: {facts['message']}", facts["hint"])
     answer = names.homeward(reply["answer"])
     sent = Copied(len(copied), sum(file.bytes for file in copied))
-    facts = {name: here[name] for name in ("python", "executable", "machine", "system")}
-    about = Remote(str(device), **facts, runtimes=answer["runtimes"], copied=sent)
+    own_facts = {name: here[name] for name in ("python", "executable", "machine", "system")}
+    about = Remote(str(device), **own_facts, runtimes=answer["runtimes"], copied=sent)
     value = typed_json.decode(typed_json.returned(function), answer["value"])
     return cast("T", value), about
 
@@ -246,11 +250,6 @@ def _line(stream: IO[bytes]) -> bytes:
     return line
 
 
-def _text(log: IO[bytes]) -> str:
-    log.seek(0)
-    return log.read().decode(errors="replace").strip()
-
-
 def _lost(device: Device, code: int, output: str, silent: bool) -> MissingError:
     """Return the error for a connection that failed or ended early."""
     port = ["-p", str(device.port)] if device.port else []
@@ -266,8 +265,3 @@ def _lost(device: Device, code: int, output: str, silent: bool) -> MissingError:
     last = f" ({output.splitlines()[-1].rstrip('.')})" if output else f" (ssh's exit code {code})"
     message = f"The connection to {device} was lost{last}: there is no result."
     return MissingError(message, "Run the command again; files that were copied there are reused.")
-
-
-def _error(device: Device, facts: dict[str, str]) -> EdgeZooError:
-    kind = BY_NAME.get(facts["class"], EdgeZooError)
-    return kind(f"On {device}: {facts['message']}", facts["hint"])
