@@ -21,7 +21,6 @@ _ENTRY = {"QUANTIZE", "SUB", "MUL", "ADD"}
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 
 
-@dataclass(frozen=True, slots=True)
 class LiteRtAnatomy:
     """Reader of `.tflite`."""
 

@@ -20,7 +20,6 @@ from edgezoo.runtimes._onnx_layers import INTEGER
 _MOVING = {"Transpose", "Reshape"}
 
 
-@dataclass(frozen=True, slots=True)
 class OnnxAnatomy:
     """Reader of `.onnx`."""
 

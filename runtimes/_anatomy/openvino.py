@@ -18,7 +18,6 @@ from edgezoo.runtimes import openvino as runtime
 _MOVING = {"Transpose", "Reshape"}
 
 
-@dataclass(frozen=True, slots=True)
 class OpenVinoAnatomy:
     """Reader of `.xml` with its `.bin`."""
 
