@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgezoo.core.typed_json import shared
-from edgezoo.system.machine import ROOT, read
+from edgezoo.system.hardware import read
+from edgezoo.system.machine import ROOT
 
 _THROTTLED_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
