@@ -7,14 +7,13 @@ from pathlib import Path
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, limited, third_party
-from edgezoo.core import typed_json
+from edgezoo.cli._options import PATH, common, flag, limited, option, third_party
 
 
 @click.command("bundle", short_help="Collect files and everything that a device needs to run them.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
-@click.option("-o", "--output", required=True, type=PATH, metavar="DIR|ZIP")
-@click.option("--c-array", is_flag=True, help="Also write C source, with the contract as a header.")
+@option("-o --output DIR|ZIP", type=PATH, required=True)
+@flag("--c-array", "Also write C source, with the contract as a header.")
 @third_party
 @limited
 @common
@@ -56,7 +55,7 @@ def COMMAND(
         labels=labels,
     )
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
         return
     rows = [(file.path, _console.size(file.bytes)) for file in result.files]
     _console.table(f"{result.path}, {_console.size(result.bytes)}", ("file", "size"), rows)

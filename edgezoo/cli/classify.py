@@ -9,16 +9,17 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import (
+    COUNT,
     PATH,
     common,
     limited,
+    option,
     place,
     refuse_remote_limits,
     remote,
     third_party,
     trusted,
 )
-from edgezoo.core import typed_json
 from edgezoo.core.spec import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
 @click.command("classify")
 @click.argument("artifact", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
-@click.option(
-    "--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to print."
-)
-@click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True)
+@option("--top", "Classes to print.", COUNT, shown=5)
+@option("--threads", type=click.IntRange(1, MOST_THREADS), shown=1)
 @place
 @third_party
 @trusted
@@ -78,7 +77,7 @@ def COMMAND(
         limited = sandbox.Sandbox((artifact,), limits, debug=debug)
         result = limited.call(classify, artifact, **options)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(artifact, result)
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common
-from edgezoo.core import typed_json
+from edgezoo.cli._options import PATH, SHARE, common, option
 
 if TYPE_CHECKING:
     from edgezoo.core.protocols import Estimate
@@ -17,23 +16,12 @@ if TYPE_CHECKING:
 
 @click.command("compile", short_help="Compile ARTIFACT for an accelerator.")
 @click.argument("artifact", type=PATH)
-@click.option(
-    "--target", required=True, metavar="NAME", help="coral, ethos-u55-128, ethos-u85-256, …"
+@option("--target NAME", "coral, ethos-u55-128, ethos-u85-256, …", required=True)
+@option("-o --output DIR", "Default: next to ARTIFACT.", PATH)
+@option(
+    "--min-offload SHARE", "Exit 6 where a smaller share of the operations is accelerated.", SHARE
 )
-@click.option("-o", "--output", type=PATH, metavar="DIR", help="Default: next to ARTIFACT.")
-@click.option(
-    "--min-offload",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Exit 6 where a smaller share of the operations is accelerated.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-)
+@option("--timeout SECONDS", type=click.FloatRange(0, min_open=True), shown=600.0)
 @common
 def COMMAND(
     artifact: Path,
@@ -60,7 +48,7 @@ def COMMAND(
         artifact, target, output=output, min_offload=min_offload, timeout=timeout
     )
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
         return
     rows: list[tuple[str, object]] = [
         ("accelerated", f"{result.npu_ops} operations"),

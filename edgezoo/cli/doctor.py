@@ -8,7 +8,6 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common, remote
-from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
         progress(f"Looking at {on}")
         result = diagnose(on)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(result)
     return 0

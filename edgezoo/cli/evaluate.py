@@ -11,9 +11,12 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import (
+    COUNT,
     PATH,
     common,
+    flag,
     limited,
+    option,
     place,
     quiet,
     refuse_remote_limits,
@@ -21,7 +24,6 @@ from edgezoo.cli._options import (
     third_party,
     trusted,
 )
-from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
 from edgezoo.core.spec import MOST_THREADS
 
@@ -35,48 +37,37 @@ _THREADS = click.IntRange(1, MOST_THREADS)
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
-@click.option("--images", required=True, type=PATH, metavar="DIR|TAR", help="Labelled images.")
-@click.option(
-    "--ground-truth",
-    type=PATH,
-    metavar="FILE",
-    help="Classes of a flat folder: `file class` lines, or the list of ILSVRC2012.",
+@option("--images DIR|TAR", "Labelled images.", PATH, required=True)
+@option(
+    "--ground-truth FILE",
+    "Classes of a flat folder: `file class` lines, or the list of ILSVRC2012.",
+    PATH,
 )
-@click.option(
-    "--reference",
-    type=PATH,
-    metavar="ARTIFACT",
-    help="Compare with this file, image by image: agreement, drop, verdict.",
+@option(
+    "--reference ARTIFACT",
+    "Compare with this file, image by image: agreement, drop, verdict.",
+    PATH,
 )
-@click.option(
-    "--equal-within",
-    "equal_within_points",
-    type=_ABOVE_0_POINTS,
-    metavar="POINTS",
-    help="A difference of top-1 that does not matter, for the verdict (default: 1).",
+@option(
+    "--equal-within POINTS",
+    "A difference of top-1 that does not matter, for the verdict (default: 1).",
+    _ABOVE_0_POINTS,
+    to="equal_within_points",
 )
-@click.option(
-    "--max-drop",
-    "max_drop_points",
-    type=_POINTS,
-    metavar="POINTS",
-    help="Exit 6 unless the interval of the drop stays below.",
+@option(
+    "--max-drop POINTS",
+    "Exit 6 unless the interval of the drop stays below.",
+    _POINTS,
+    to="max_drop_points",
 )
-@click.option(
+@flag(
     "--allow-overlap",
-    is_flag=True,
-    help="Also score images that a file was calibrated on; the result records how many.",
+    "Also score images that a file was calibrated on; the result records how many.",
 )
-@click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
-)
-@click.option(
-    "--threads", type=_THREADS, default=1, show_default=True, help="Of the runtime, for one image."
-)
-@click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Images at a time (default: all cores)."
-)
-@click.option("--resume/--no-resume", default=True, help="Continue an interrupted evaluation.")
+@option("--limit N", "Score N images, spread over the folder.", COUNT)
+@option("--threads", "Of the runtime, for one image.", _THREADS, shown=1)
+@option("--jobs N", "Images at a time (default: all cores).", COUNT)
+@option("--resume/--no-resume", "Continue an interrupted evaluation.", default=True)
 @place
 @third_party
 @trusted
@@ -120,7 +111,7 @@ def COMMAND(
         else:
             result = _limited(options, max_memory, max_seconds, progress, debug)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(images, result)
         _console.ran_on(result.remote)

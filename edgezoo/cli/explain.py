@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, quiet
-from edgezoo.core import typed_json
+from edgezoo.cli._options import PATH, SEED, common, option, quiet
 
 if TYPE_CHECKING:
     from edgezoo.explanation.result import ExplainResult
@@ -26,34 +25,20 @@ _TIED = (
 
 @click.command("explain", short_help="Explain where an int8 file loses accuracy.")
 @click.argument("artifact", type=PATH)
-@click.option(
-    "--images",
-    default="synthetic",
-    metavar="DIR|NPZ",
-    help="Images to run. A folder per class also gives top-1.",
+@option(
+    "--images DIR|NPZ", "Images to run. A folder per class also gives top-1.", default="synthetic"
 )
-@click.option(
-    "--count", type=click.IntRange(2), default=64, show_default=True, help="Images to run."
+@option("--count", "Images to run.", click.IntRange(2), shown=64)
+@option(
+    "--float FILE",
+    "Compare with this float32 .tflite of the same network instead of Keras.",
+    PATH,
+    to="float_file",
 )
-@click.option(
-    "--float",
-    "float_file",
-    type=PATH,
-    metavar="FILE",
-    help="Compare with this float32 .tflite of the same network instead of Keras.",
-)
-@click.option(
-    "--weights",
-    metavar="FILE",
-    help="The weights file that the file was made from, if there was one.",
-)
-@click.option(
-    "--preprocessing",
-    metavar="MODE",
-    help="tf, caffe or torch, for a file without an EdgeZoo contract.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of images.")
-@click.option("--html", type=PATH, metavar="FILE", help="Write a page with plots.")
+@option("--weights FILE", "The weights file that the file was made from, if there was one.")
+@option("--preprocessing MODE", "tf, caffe or torch, for a file without an EdgeZoo contract.")
+@option("--seed", "Of the choice of images.", SEED, default=0)
+@option("--html FILE", "Write a page with plots.", PATH)
 @quiet
 @common
 def COMMAND(
@@ -107,7 +92,7 @@ def COMMAND(
         result = replace(result, page=html)
         page.write(result, html)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
         return
     _print(result)
     if html is not None and not quiet:

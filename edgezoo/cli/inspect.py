@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, limited
+from edgezoo.cli._options import PATH, common, limited, option
 from edgezoo.core import typed_json
 
 if TYPE_CHECKING:
@@ -23,15 +23,10 @@ _NO_CONTRACT = ("contract", "none: use --preprocessing with the other commands")
 
 @click.command("inspect", short_help="Show what a file contains, and what it needs.")
 @click.argument("artifact", type=PATH)
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Where each operation would run: coral, ethos-u55-128, tflite-micro, …",
-)
-@click.option(
-    "--runtime",
-    metavar="PACKAGE==RELEASE",
-    help="Whether it loads there, such as tflite-runtime==2.5; exit 6 where it does not.",
+@option("--target NAME", "Where each operation would run: coral, ethos-u55-128, tflite-micro, …")
+@option(
+    "--runtime PACKAGE==RELEASE",
+    "Whether it loads there, such as tflite-runtime==2.5; exit 6 where it does not.",
 )
 @limited
 @common
@@ -60,7 +55,7 @@ def COMMAND(
     result = limited.call(inspect_file.inspect, artifact, target=target, runtime=runtime)
     refused = result.runtime is not None and result.runtime.loads is False
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(artifact, result)
         for_npu = result.compiled is not None and result.compiled.target == "ethos-u"

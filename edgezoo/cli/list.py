@@ -5,40 +5,25 @@ from __future__ import annotations
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import common
-from edgezoo.core import typed_json
+from edgezoo.cli._options import SHARE, common, flag, option
 from edgezoo.core.spec import PRECISIONS, Precision
 from edgezoo.networks import catalogue
 
 
 @click.command("list", short_help="List the models of the zoo.")
 @click.argument("pattern", required=False)
-@click.option(
+@option(
     "--sort",
-    type=click.Choice(catalogue.SORTS),
-    default="name",
-    show_default=True,
-    help="Best accuracy first, otherwise the smallest; a precision sorts by file size.",
+    "Best accuracy first, otherwise the smallest; a precision sorts by file size.",
+    click.Choice(catalogue.SORTS),
+    shown="name",
 )
-@click.option(
-    "--min-top1",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Published top-1, such as 0.75.",
-)
-@click.option("--max-parameters", type=float, metavar="MILLIONS")
-@click.option(
-    "--max-multiply-adds", type=float, metavar="MILLIONS", help="For one image of the default size."
-)
-@click.option("--max-size", type=float, metavar="MB", help="Estimated file size.")
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="int8",
-    show_default=True,
-    help="Of the file for --max-size.",
-)
-@click.option("--with-weights", is_flag=True, help="Only with ImageNet weights on this machine.")
+@option("--min-top1 SHARE", "Published top-1, such as 0.75.", SHARE)
+@option("--max-parameters MILLIONS", type=float)
+@option("--max-multiply-adds MILLIONS", "For one image of the default size.", float)
+@option("--max-size MB", "Estimated file size.", float)
+@option("--precision", "Of the file for --max-size.", click.Choice(PRECISIONS), shown="int8")
+@flag("--with-weights", "Only with ImageNet weights on this machine.")
 @common
 def COMMAND(
     pattern: str | None,
@@ -71,7 +56,7 @@ def COMMAND(
     )
     models = [catalogue.describe(spec.name) for spec in catalogue.select(criteria, sort)]
     if as_json:
-        _console.print_json(typed_json.encode(catalogue.ModelList(tuple(models))))
+        _console.print_json(catalogue.ModelList(tuple(models)))
         return
     rows = [
         (

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import common, quiet
-from edgezoo.core import typed_json
+from edgezoo.cli._options import common, flag, quiet
 
 if TYPE_CHECKING:
     from edgezoo.images.samples.fetch_samples import SamplesResult
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("samples", short_help="Download public sample images for calibration.")
 @click.argument("action", type=click.Choice(["fetch", "info"]))
-@click.option("--accept-terms", is_flag=True, help="You have read the terms and accept them.")
+@flag("--accept-terms", "You have read the terms and accept them.")
 @quiet
 @common
 def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: bool) -> int:
@@ -43,7 +42,7 @@ def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: 
         with _console.bar(not quiet, count, "Downloading images") as progress:
             found = samples.fetch(accepted, progress=progress)
     if as_json:
-        _console.print_json(typed_json.encode(found))
+        _console.print_json(found)
     else:
         _show(found)
     if found.here < found.listed:

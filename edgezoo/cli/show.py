@@ -6,7 +6,6 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
-from edgezoo.core import typed_json
 from edgezoo.core.spec import WeightsPackage
 from edgezoo.networks import catalogue
 
@@ -24,7 +23,7 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
     """
     found = catalogue.describe(model)
     if as_json:
-        _console.print_json(typed_json.encode(found))
+        _console.print_json(found)
         return
     sizes = [f"{name} {count / 1e6:.1f} MB" for name, count in found.file_bytes_about.items()]
     widths = [f"{width:g}" for width in found.alphas_with_imagenet_weights or ()]

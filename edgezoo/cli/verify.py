@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, quiet, trusted
+from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, trusted
 from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 from edgezoo.results.manifest import SUFFIX
@@ -19,28 +19,15 @@ if TYPE_CHECKING:
 
 @click.command("verify", short_help="Compare files with their Keras model.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT|MANIFEST...")
-@click.option(
-    "--reproduce",
-    is_flag=True,
-    help="Export the files of each MANIFEST again; exit 6 if their bytes differ.",
+@flag("--reproduce", "Export the files of each MANIFEST again; exit 6 if their bytes differ.")
+@option("--images DIR|NPZ", "Images to compare on.", default="synthetic")
+@option("--count", "Number of images.", click.IntRange(2), shown=64)
+@option("--weights FILE", "Weights file that the files were exported from.")
+@option(
+    "--calibration DIR|NPZ", "For --reproduce: calibration images outside of the current folder."
 )
-@click.option("--images", default="synthetic", metavar="DIR|NPZ", help="Images to compare on.")
-@click.option(
-    "--count", type=click.IntRange(2), default=64, show_default=True, help="Number of images."
-)
-@click.option("--weights", metavar="FILE", help="Weights file that the files were exported from.")
-@click.option(
-    "--calibration",
-    metavar="DIR|NPZ",
-    help="For --reproduce: calibration images outside of the current folder.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the choice of images.")
-@click.option(
-    "--min-agreement",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Exit 6 if fewer images than this share keep their top-1.",
-)
+@option("--seed", "Seed of the choice of images.", SEED, default=0)
+@option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @trusted
 @quiet
 @common
@@ -85,7 +72,7 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
             debug=options["debug"],
         )
     if as_json:
-        _console.print_json(result.to_json())
+        _console.print_json(result)
     else:
         rows = [
             (
