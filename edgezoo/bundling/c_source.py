@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.protocols import TensorInfo
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _C_TYPES = {"uint8": "uint8_t", "int8": "int8_t", "float32": "float"}
 # Keywords of C and C++, and what gcc defines: a variable of that name does not compile.

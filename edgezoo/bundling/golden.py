@@ -8,14 +8,11 @@ upright and once rotated by an EXIF tag.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import synthetic
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _TURN_RIGHT = 6  # EXIF: the image must be rotated clockwise
 _QUALITY = 80

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.bundling import c_source, golden
 from edgezoo.bundling.place import LIST, SCHEMA, BundleList, check_folder, resolved
@@ -26,9 +27,6 @@ from edgezoo.core.typed_json import Length
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, require_classes, to_input
 from edgezoo.system.staging import publish, staging
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _DEVICE = Path(__file__).with_name("device")
 _COPIED = ("classify.py", "selftest.py", "requirements.txt", "requirements-tflite-runtime.txt")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -161,16 +161,14 @@ def quiet(function: F) -> F:
     return function
 
 
-def refuse_remote_limits(
-    on: str | None, max_memory: float | None, max_seconds: float | None
-) -> None:
+def refuse_remote_limits(on: str | None, options: Mapping[str, Any]) -> None:
     """Refuse limits without effect on a device, which applies its own default limits.
 
     Raises:
         UsageError: a limit is given together with --on.
     """
-    for option, value in (("--max-memory", max_memory), ("--max-seconds", max_seconds)):
-        if on is not None and value is not None:
+    for option in ("--max-memory", "--max-seconds"):
+        if on is not None and options[option.strip("-").replace("-", "_")] is not None:
             raise UsageError(
                 f"{option} has no effect on {on}, which applies its own default limits.",
                 f"Leave out {option} or --on.",

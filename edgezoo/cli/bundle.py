@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, flag, limited, option, third_party
+from edgezoo.cli._options import PATH, common, flag, limited, limited_process, option, third_party
 
 
 @click.command("bundle", short_help="Collect files and everything that a device needs to run them.")
@@ -17,23 +18,14 @@ from edgezoo.cli._options import PATH, common, flag, limited, option, third_part
 @third_party
 @limited
 @common
-def COMMAND(
-    artifacts: tuple[Path, ...],
-    output: Path,
-    c_array: bool,
-    preprocessing: str | None,
-    labels: Path | None,
-    max_memory: float | None,
-    max_seconds: float | None,
-    as_json: bool,
-    debug: bool,
-) -> None:
+def COMMAND(artifacts: tuple[Path, ...], output: Path, as_json: bool, **options: Any) -> None:
     """Put .tflite files and everything that a device needs to run them into a folder or zip.
 
     \b
     A bundle contains labels, contract, requirements, classify.py and selftest.py,
     which need only numpy, Pillow and a TFLite runtime, and golden images with
-    their expected outputs, by which selftest.py tests decoder, resize and runtime.
+    their expected outputs, by which selftest.py tests decoder, resize and
+    runtime.
 
     \b
     Examples:
@@ -42,18 +34,9 @@ def COMMAND(
     """
     from edgezoo.bundling import make
     from edgezoo.bundling.place import resolved
-    from edgezoo.system import sandbox
 
-    limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
-    limited = sandbox.Sandbox(tuple(artifacts), limits, (resolved(output).parent,), debug=debug)
-    result = limited.call(
-        make.bundle,
-        artifacts=artifacts,
-        output=output,
-        c_array=c_array,
-        preprocessing=preprocessing,
-        labels=labels,
-    )
+    process = limited_process(artifacts, options, [resolved(output).parent])
+    result = process.call(make.bundle, artifacts, output, **options)
     if as_json:
         _console.print_json(result)
         return

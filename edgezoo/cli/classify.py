@@ -13,6 +13,7 @@ from edgezoo.cli._options import (
     PATH,
     common,
     limited,
+    limited_process,
     option,
     place,
     refuse_remote_limits,
@@ -37,15 +38,7 @@ if TYPE_CHECKING:
 @remote
 @limited
 @common
-def COMMAND(
-    artifact: Path,
-    on: str | None,
-    max_memory: float | None,
-    max_seconds: float | None,
-    as_json: bool,
-    debug: bool,
-    **options: Any,
-) -> None:
+def COMMAND(artifact: Path, on: str | None, as_json: bool, **options: Any) -> None:
     """Classify each IMAGE, with probabilities.
 
     The contract in the file defines how to resize, crop and normalise.
@@ -59,23 +52,15 @@ def COMMAND(
       edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """
     from edgezoo.inference.classification import classify
-    from edgezoo.system import sandbox
 
-    refuse_remote_limits(on, max_memory, max_seconds)
+    refuse_remote_limits(on, options)
+    debug, process = options["debug"], limited_process([artifact], options)
     if on is not None:
         with _console.status(not debug) as progress:
             progress(f"Classifying on {on}")
             result = classify(artifact, **options, on=on)
     else:
-        limits = sandbox.limits_for(
-            [artifact],
-            memory_gb=max_memory,
-            seconds=max_seconds,
-            device=options["device"],
-            trust=options["trust"],
-        )
-        limited = sandbox.Sandbox((artifact,), limits, debug=debug)
-        result = limited.call(classify, artifact, **options)
+        result = process.call(classify, artifact, **options)
     if as_json:
         _console.print_json(result)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,15 +23,7 @@ if TYPE_CHECKING:
 )
 @option("--timeout SECONDS", type=click.FloatRange(0, min_open=True), shown=600.0)
 @common
-def COMMAND(
-    artifact: Path,
-    target: str,
-    output: Path | None,
-    min_offload: float | None,
-    timeout: float,
-    as_json: bool,
-    debug: bool,
-) -> None:
+def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: Any) -> None:
     """Compile ARTIFACT for an accelerator with the accelerator's own compiler.
 
     Vela for Arm Ethos-U, edgetpu_compiler for Coral where it is installed. A file without any
@@ -44,9 +36,7 @@ def COMMAND(
     """
     from edgezoo.inspection.compile_file import compile_artifact
 
-    result = compile_artifact(
-        artifact, target, output=output, min_offload=min_offload, timeout=timeout
-    )
+    result = compile_artifact(artifact, target, **options)
     if as_json:
         _console.print_json(result)
         return

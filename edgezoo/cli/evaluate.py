@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from edgezoo.cli._options import (
     common,
     flag,
     limited,
+    limited_process,
     option,
     place,
     quiet,
@@ -79,11 +79,8 @@ def COMMAND(
     artifacts: tuple[Path, ...],
     images: Path,
     on: str | None,
-    max_memory: float | None,
-    max_seconds: float | None,
     quiet: bool,
     as_json: bool,
-    debug: bool,
     **options: Any,
 ) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
@@ -101,15 +98,20 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
-    refuse_remote_limits(on, max_memory, max_seconds)
-    options |= {"artifacts": artifacts, "images": images}
-    with _console.bar(not quiet, None, "Scoring images") as progress:
-        if on is not None:
-            from edgezoo.evaluation.accuracy import evaluate
+    from edgezoo.core.paths import cache_home
+    from edgezoo.evaluation.accuracy import evaluate
 
-            result = evaluate(**options, on=on)
+    refuse_remote_limits(on, options)
+    reference = options["reference"]
+    files = (*artifacts, *([reference] if reference else []))
+    with _console.bar(not quiet, None, "Scoring images") as progress:
+        process = limited_process(files, options, [cache_home()], progress)
+        if on is not None:
+            result = evaluate(artifacts, images, **options, on=on)
         else:
-            result = _limited(options, max_memory, max_seconds, progress, debug)
+            with contextlib.suppress(OSError):
+                cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
+            result = process.call(evaluate, artifacts, images, **options)
     if as_json:
         _console.print_json(result)
     else:
@@ -119,34 +121,6 @@ def COMMAND(
     if not as_json:
         _console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
     return 6 if result.failures else 0
-
-
-def _limited(
-    options: dict[str, Any],
-    max_memory: float | None,
-    max_seconds: float | None,
-    progress: Callable[[int], None],
-    debug: bool,
-) -> EvaluateResult:
-    """Evaluate in a process with limited resources."""
-    from edgezoo.core.paths import cache_home
-    from edgezoo.evaluation import accuracy
-    from edgezoo.system import sandbox
-
-    reference = options["reference"]
-    files = (*options["artifacts"], *([reference] if reference else []))
-    limits = sandbox.limits_for(
-        files,
-        memory_gb=max_memory,
-        seconds=max_seconds,
-        jobs=options["jobs"],
-        device=options["device"],
-        trust=options["trust"],
-    )
-    with contextlib.suppress(OSError):
-        cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
-    limited = sandbox.Sandbox(files, limits, (cache_home(),), progress, debug)
-    return limited.call(accuracy.evaluate, **options)
 
 
 def _note(images: Path, result: EvaluateResult) -> None:

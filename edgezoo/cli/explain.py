@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -42,17 +42,7 @@ _TIED = (
 @quiet
 @common
 def COMMAND(
-    artifact: Path,
-    images: str,
-    count: int,
-    float_file: Path | None,
-    weights: str | None,
-    preprocessing: str | None,
-    seed: int,
-    html: Path | None,
-    quiet: bool,
-    as_json: bool,
-    debug: bool,
+    artifact: Path, html: Path | None, quiet: bool, as_json: bool, debug: bool, **options: Any
 ) -> None:
     """Explain where an int8 file loses accuracy: by cause, and by layer.
 
@@ -72,17 +62,7 @@ def COMMAND(
     if html is not None:
         page.require()
     with _console.status(not quiet and not debug) as progress:
-        result = explain_file(
-            artifact,
-            images=images,
-            count=count,
-            float_file=float_file,
-            weights=weights,
-            preprocessing=preprocessing,
-            seed=seed,
-            progress=progress,
-            debug=debug,
-        )
+        result = explain_file(artifact, **options, progress=progress, debug=debug)
     if result.overlap:
         _console.warn(
             f"{result.overlap} of {result.images} images calibrated {artifact}: it may lose "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, limited, option
+from edgezoo.cli._options import PATH, common, limited, limited_process, option
 from edgezoo.core import typed_json
 
 if TYPE_CHECKING:
@@ -30,15 +30,7 @@ _NO_CONTRACT = ("contract", "none: use --preprocessing with the other commands")
 )
 @limited
 @common
-def COMMAND(
-    artifact: Path,
-    target: str | None,
-    runtime: str | None,
-    max_memory: float | None,
-    max_seconds: float | None,
-    as_json: bool,
-    debug: bool,
-) -> int:
+def COMMAND(artifact: Path, as_json: bool, **options: Any) -> int:
     """Show what a file contains: operations, types, quantization, contract, what it needs.
 
     \b
@@ -48,11 +40,9 @@ def COMMAND(
       edgezoo inspect m.onnx --runtime onnxruntime==1.10
     """
     from edgezoo.inspection import inspect_file
-    from edgezoo.system import sandbox
 
-    limits = sandbox.limits_for([artifact], memory_gb=max_memory, seconds=max_seconds)
-    limited = sandbox.Sandbox((artifact,), limits, debug=debug)
-    result = limited.call(inspect_file.inspect, artifact, target=target, runtime=runtime)
+    process = limited_process([artifact], options)
+    result = process.call(inspect_file.inspect, artifact, **options)
     refused = result.runtime is not None and result.runtime.loads is False
     if as_json:
         _console.print_json(result)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import SHARE, common, flag, option
-from edgezoo.core.spec import PRECISIONS, Precision
+from edgezoo.core.spec import PRECISIONS
 from edgezoo.networks import catalogue
 
 
@@ -21,22 +23,11 @@ from edgezoo.networks import catalogue
 @option("--min-top1 SHARE", "Published top-1, such as 0.75.", SHARE)
 @option("--max-parameters MILLIONS", type=float)
 @option("--max-multiply-adds MILLIONS", "For one image of the default size.", float)
-@option("--max-size MB", "Estimated file size.", float)
+@option("--max-size MB", "Estimated file size.", float, to="max_bytes")
 @option("--precision", "Of the file for --max-size.", click.Choice(PRECISIONS), shown="int8")
 @flag("--with-weights", "Only with ImageNet weights on this machine.")
 @common
-def COMMAND(
-    pattern: str | None,
-    sort: str,
-    min_top1: float | None,
-    max_parameters: float | None,
-    max_multiply_adds: float | None,
-    max_size: float | None,
-    precision: Precision,
-    with_weights: bool,
-    as_json: bool,
-    debug: bool,
-) -> None:
+def COMMAND(sort: str, as_json: bool, debug: bool, **criteria: Any) -> None:
     """List the zoo; PATTERN is part of a name, or a pattern such as 'dense*'.
 
     \b
@@ -45,16 +36,11 @@ def COMMAND(
       edgezoo list "dense*"
       edgezoo list --max-size 6 --min-top1 0.75 --sort top1
     """
-    criteria = catalogue.ModelFilter(
-        pattern,
-        min_top1,
-        _times(max_parameters),
-        _times(max_multiply_adds),
-        _times(max_size),
-        precision,
-        with_weights,
-    )
-    models = [catalogue.describe(spec.name) for spec in catalogue.select(criteria, sort)]
+    for name in ("max_parameters", "max_multiply_adds", "max_bytes"):
+        if criteria[name] is not None:
+            criteria[name] *= 1e6
+    found = catalogue.select(catalogue.ModelFilter(**criteria), sort)
+    models = [catalogue.describe(spec.name) for spec in found]
     if as_json:
         _console.print_json(catalogue.ModelList(tuple(models)))
         return
@@ -77,7 +63,3 @@ def COMMAND(
         rows,
     )
     _console.next_command(f"edgezoo show {models[0].model}")
-
-
-def _times(millions: float | None) -> float | None:
-    return None if millions is None else millions * 1e6

@@ -60,17 +60,9 @@ def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **optio
 def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> int:
     from edgezoo.pipeline.verify_files import verify_files
 
+    names = ("images", "count", "weights", "seed", "min_agreement", "debug")
     with _console.status(not options["quiet"] and not options["debug"]) as progress:
-        result = verify_files(
-            artifacts,
-            images=options["images"],
-            count=options["count"],
-            weights=options["weights"],
-            seed=options["seed"],
-            min_agreement=options["min_agreement"],
-            progress=progress,
-            debug=options["debug"],
-        )
+        result = verify_files(artifacts, **{n: options[n] for n in names}, progress=progress)
     if as_json:
         _console.print_json(result)
     else:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
@@ -26,9 +27,6 @@ from edgezoo.images.shards import Member
 from edgezoo.inference.predict import require_classes, require_third_party
 from edgezoo.system import remote
 from edgezoo.system.remote import Remote
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]

@@ -17,9 +17,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
@@ -30,9 +30,6 @@ from edgezoo.images.preprocessing import load_pixels
 from edgezoo.images.shards import Member
 from edgezoo.inference.predict import open_artifact, predict
 from edgezoo.system.machine import usable_cores
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 BEST = 5
 # First column of an image that cannot be read, and of one that is not ranked yet.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import RanOn
@@ -99,8 +101,6 @@ def classify(
             trust=trust,
         )
         return replace(result, remote=place)
-    import numpy as np
-
     opened, session = open_artifact(
         artifact,
         preprocessing=preprocessing,

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.protocols import IntegerKernels, IntegerLayer, LayerKind
 from edgezoo.core.typed_json import Count, Positive, Range
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LIMIT = 32767
 _HIGHEST = 255
@@ -74,8 +73,6 @@ def pair_sums(layer: IntegerLayer) -> NDArray[np.int64]:
     Returns:
         int64, shape (output channels, pairs); a weight without a partner is paired with 0.
     """
-    import numpy as np
-
     weights = layer.weights.astype(np.int64)
     if layer.pairs == "flat":
         weights = weights.reshape(len(weights), 1, -1)
