@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -187,11 +187,6 @@ def _string(text: str) -> str:
 
 
 def _values(data: NDArray[Any]) -> str:
-    return "".join(_rows(data))
-
-
-def _rows(data: NDArray[Any]) -> Iterator[str]:
     flat = data.reshape(-1)
     words = [f"{value!r}f" if flat.dtype.kind == "f" else str(value) for value in flat.tolist()]
-    for i in range(0, len(words), 12):
-        yield f"  {', '.join(words[i : i + 12])},\n"
+    return "".join(f"  {', '.join(words[i : i + 12])},\n" for i in range(0, len(words), 12))

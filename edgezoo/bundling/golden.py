@@ -19,14 +19,11 @@ _QUALITY = 80
 
 
 def images(size: int) -> dict[str, bytes]:
-    """Return the golden images by file name.
+    """Return PNG and JPEG files by name; the same bytes for the same size and version of Pillow.
 
     Args:
         size: the largest input size in pixels; the images are more than twice as large, so that
             resizing shrinks them.
-
-    Returns:
-        PNG and JPEG files; the same bytes for the same size and version of Pillow.
     """
     height = int(2.4 * size)
     width = height * 4 // 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,13 +68,7 @@ COMPLETED: dict[str, Words] = {
 
 
 def option(
-    usage: str,
-    help: str | None = None,
-    type: Any = None,
-    *,
-    to: str | None = None,
-    shown: Any = None,
-    **more: Any,
+    usage: str, help: str = "", type: Any = None, to: str = "", shown: Any = None, **more: Any
 ) -> Callable[[F], F]:
     """Add an option.
 
@@ -89,7 +83,7 @@ def option(
     names = (*words, to) if to else words
     if shown is not None:
         more |= {"default": shown, "show_default": True}
-    return click.option(*names, metavar=metavar, help=help, type=type, **more)
+    return click.option(*names, metavar=metavar, help=help or None, type=type, **more)
 
 
 def flag(usage: str, help: str, **more: Any) -> Callable[[F], F]:
@@ -142,7 +136,7 @@ limited = _combined(
         click.FloatRange(1),
     ),
 )
-place = _combined(
+_place = _combined(
     option("--device NAME", "cpu, gpu or coral; a missing device is an error.", shown="cpu"),
     option(
         "--runtime NAME",
@@ -151,6 +145,8 @@ place = _combined(
 )
 # For commands that can run on a device over ssh.
 remote = option("--on URL", "Run on ssh://user@host[:port][/path/to/python].")
+# For commands that run files on images.
+running = _combined(limited, remote, trusted, third_party, _place)
 
 
 def quiet(function: F) -> F:
@@ -161,30 +157,27 @@ def quiet(function: F) -> F:
     return function
 
 
-def refuse_remote_limits(on: str | None, options: Mapping[str, Any]) -> None:
-    """Refuse limits without effect on a device, which applies its own default limits.
-
-    Raises:
-        UsageError: a limit is given together with --on.
-    """
-    for option in ("--max-memory", "--max-seconds"):
-        if on is not None and options[option.strip("-").replace("-", "_")] is not None:
-            raise UsageError(
-                f"{option} has no effect on {on}, which applies its own default limits.",
-                f"Leave out {option} or --on.",
-            )
-
-
 def limited_process(
     files: Sequence[Path],
     options: dict[str, Any],
     writable: Sequence[Path] = (),
     progress: Callable[[int], None] | None = None,
 ) -> Sandbox:
-    """Return a process with limited resources; take its settings out of a command's options."""
+    """Return a process with limited resources; take its settings out of a command's options.
+
+    Raises:
+        UsageError: a limit is given together with --on.
+    """
     from edgezoo.system import sandbox
 
     memory, seconds, debug = (options.pop(name) for name in ("max_memory", "max_seconds", "debug"))
+    on = options.get("on")
+    for option, value in (("--max-memory", memory), ("--max-seconds", seconds)):
+        if on is not None and value is not None:
+            raise UsageError(
+                f"{option} has no effect on {on}, which applies its own default limits.",
+                f"Leave out {option} or --on.",
+            )
     shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)

@@ -36,9 +36,7 @@ def COMMAND(action: str, parts: tuple[str, ...], as_json: bool, debug: bool) -> 
     if result.removed is not None:
         print(f"{_console.size(sum(part.bytes for part in result.removed))} removed.")
     total, limit = _console.size(result.bytes), _console.size(result.limit)
-    _console.table(
-        f"{result.path}, {total} (exports: at most {limit})",
-        ("part", "entries", "size"),
-        [(part.name, part.entries, _console.size(part.bytes)) for part in result.parts],
-    )
+    rows = [(part.name, part.entries, _console.size(part.bytes)) for part in result.parts]
+    title = f"{result.path}, {total} (exports: at most {limit})"
+    _console.table(title, ("part", "entries", "size"), rows)
     _console.next_command("edgezoo cache clear" if result.parts else "edgezoo list")

@@ -8,19 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import (
-    COUNT,
-    PATH,
-    common,
-    limited,
-    limited_process,
-    option,
-    place,
-    refuse_remote_limits,
-    remote,
-    third_party,
-    trusted,
-)
+from edgezoo.cli._options import COUNT, PATH, common, limited_process, option, running
 from edgezoo.core.spec import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -32,13 +20,9 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
 @option("--top", "Classes to print.", COUNT, shown=5)
 @option("--threads", type=click.IntRange(1, MOST_THREADS), shown=1)
-@place
-@third_party
-@trusted
-@remote
-@limited
+@running
 @common
-def COMMAND(artifact: Path, on: str | None, as_json: bool, **options: Any) -> None:
+def COMMAND(artifact: Path, as_json: bool, **options: Any) -> None:
     """Classify each IMAGE, with probabilities.
 
     The contract in the file defines how to resize, crop and normalise.
@@ -53,12 +37,11 @@ def COMMAND(artifact: Path, on: str | None, as_json: bool, **options: Any) -> No
     """
     from edgezoo.inference.classification import classify
 
-    refuse_remote_limits(on, options)
     debug, process = options["debug"], limited_process([artifact], options)
-    if on is not None:
+    if options["on"] is not None:
         with _console.status(not debug) as progress:
-            progress(f"Classifying on {on}")
-            result = classify(artifact, **options, on=on)
+            progress(f"Classifying on {options['on']}")
+            result = classify(artifact, **options)
     else:
         result = process.call(classify, artifact, **options)
     if as_json:

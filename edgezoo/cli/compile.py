@@ -40,20 +40,19 @@ def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: 
     if as_json:
         _console.print_json(result)
         return
-    rows: list[tuple[str, object]] = [
+    rows = [
         ("accelerated", f"{result.npu_ops} operations"),
         ("on the CPU", f"{result.cpu_ops} operations"),
         ("size", _console.size(result.bytes)),
+        *(_estimate_rows(result.estimate) if result.estimate else ()),
     ]
-    if result.estimate:
-        rows += _estimate_rows(result.estimate)
     _console.table(str(result.path), ("", ""), rows)
     for remark in result.remarks:
         _console.warn(f"On the CPU: {remark}")
     _console.next_command(f"edgezoo inspect {result.path}")
 
 
-def _estimate_rows(estimate: Estimate) -> list[tuple[str, object]]:
+def _estimate_rows(estimate: Estimate) -> list[tuple[str, str]]:
     memory = (
         f"{estimate.sram_kib:.0f} KiB SRAM, {estimate.dram_kib:.0f} KiB DRAM, "
         f"{estimate.flash_kib:.0f} KiB flash"

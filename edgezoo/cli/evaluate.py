@@ -9,21 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import (
-    COUNT,
-    PATH,
-    common,
-    flag,
-    limited,
-    limited_process,
-    option,
-    place,
-    quiet,
-    refuse_remote_limits,
-    remote,
-    third_party,
-    trusted,
-)
+from edgezoo.cli._options import COUNT, PATH, common, flag, limited_process, option, quiet, running
 from edgezoo.core.errors import counted
 from edgezoo.core.spec import MOST_THREADS
 
@@ -68,20 +54,11 @@ _THREADS = click.IntRange(1, MOST_THREADS)
 @option("--threads", "Of the runtime, for one image.", _THREADS, shown=1)
 @option("--jobs N", "Images at a time (default: all cores).", COUNT)
 @option("--resume/--no-resume", "Continue an interrupted evaluation.", default=True)
-@place
-@third_party
-@trusted
-@remote
-@limited
+@running
 @quiet
 @common
 def COMMAND(
-    artifacts: tuple[Path, ...],
-    images: Path,
-    on: str | None,
-    quiet: bool,
-    as_json: bool,
-    **options: Any,
+    artifacts: tuple[Path, ...], images: Path, quiet: bool, as_json: bool, **options: Any
 ) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
 
@@ -101,13 +78,12 @@ def COMMAND(
     from edgezoo.core.paths import cache_home
     from edgezoo.evaluation.accuracy import evaluate
 
-    refuse_remote_limits(on, options)
     reference = options["reference"]
     files = (*artifacts, *([reference] if reference else []))
     with _console.bar(not quiet, None, "Scoring images") as progress:
         process = limited_process(files, options, [cache_home()], progress)
-        if on is not None:
-            result = evaluate(artifacts, images, **options, on=on)
+        if options["on"] is not None:
+            result = evaluate(artifacts, images, **options)
         else:
             with contextlib.suppress(OSError):
                 cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
@@ -142,21 +118,13 @@ def _note(images: Path, result: EvaluateResult) -> None:
 
 
 def _show(images: Path, result: EvaluateResult) -> None:
-    _console.table(
-        f"Accuracy on {images}",
-        ("file", "images", "top-1", "95 % interval", "top-5", "agrees"),
-        [
-            (
-                entry.artifact.name,
-                entry.images,
-                _console.percent(entry.top1),
-                "{:.1f} to {:.1f}".format(*(100 * end for end in entry.top1_ci95)),
-                _console.percent(entry.top5),
-                _console.percent(entry.agreement_top1),
-            )
-            for entry in result.results
-        ],
-    )
+    rows = []
+    for entry in result.results:
+        interval = "{:.1f} to {:.1f}".format(*(100 * end for end in entry.top1_ci95))
+        top1, top5, agrees = map(_console.percent, (entry.top1, entry.top5, entry.agreement_top1))
+        rows.append((entry.artifact.name, entry.images, top1, interval, top5, agrees))
+    columns = ("file", "images", "top-1", "95 % interval", "top-5", "agrees")
+    _console.table(f"Accuracy on {images}", columns, rows)
     _show_drops(result)
     _console.note_place(result.results[0].ran_on)
     if any(not entry.trained for entry in result.results):
@@ -168,15 +136,10 @@ def _show_drops(result: EvaluateResult) -> None:
     for entry in result.results:
         if entry.drop_points is None or entry.drop_points_ci95 is None:
             return
-        verdict = f"equal within {result.equal_within_points:g}"
-        rows.append(
-            (
-                entry.artifact.name,
-                f"{entry.drop_points:.2f}",
-                "{:.2f} to {:.2f}".format(*entry.drop_points_ci95),
-                verdict if entry.verdict == "equal" else entry.verdict,
-            )
-        )
+        equal = f"equal within {result.equal_within_points:g}"
+        verdict = equal if entry.verdict == "equal" else entry.verdict
+        interval = "{:.2f} to {:.2f}".format(*entry.drop_points_ci95)
+        rows.append((entry.artifact.name, f"{entry.drop_points:.2f}", interval, verdict))
         if entry.images_needed is not None:
             about = round(entry.images_needed, 2 - len(str(entry.images_needed)))
             hints.append(f"{entry.artifact.name}: about {about} images would give a verdict.")

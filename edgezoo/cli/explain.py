@@ -88,15 +88,10 @@ def _print(result: ExplainResult) -> None:
         where = f" ({finding.layer})" if finding.layer else ""
         click.echo(click.wrap_text(f"Also: {finding.fault}{where}: {finding.evidence}", 80))
     click.echo()
-    rows = [
-        (
-            cause.cause,
-            points(cause.lost_agreement),
-            points(cause.lost_top1),
-            f"{100 * cause.error_share + 0.0:z.0f} %",
-        )
-        for cause in result.causes
-    ]
+    rows = []
+    for cause in result.causes:
+        lost = (points(cause.lost_agreement), points(cause.lost_top1))
+        rows.append((cause.cause, *lost, f"{100 * cause.error_share + 0.0:z.0f} %"))
     _console.table(
         f"Lost top-1 in points; one of {result.images} images "
         f"({Path(result.image_source).name}) is {100 / result.images:.1f}",

@@ -67,9 +67,8 @@ def _show(artifact: Path, result: InspectResult) -> None:
         *((f"needs {name}", value) for name, value in result.minimum_runtime.items()),
     ]
     if result.compiled:
-        compiled = ", ".join(
-            f"{key} {value}" for key, value in typed_json.encode(result.compiled).items()
-        )
+        facts = typed_json.encode(result.compiled).items()
+        compiled = ", ".join(f"{key} {value}" for key, value in facts)
         rows.append(("compiled", compiled.replace("_", " ")))
     rows += _contract_rows(result.contract) if result.contract else [_NO_CONTRACT]
     rows += _portability_rows(result.portability)
@@ -162,19 +161,12 @@ def _show_overflows(portability: Portability | None) -> None:
     if portability is None or not found:
         return
     found.sort(key=lambda layer: -(layer.times_limit or 0))
-    _console.table(
-        "Layers that can overflow 16 bits on x86 without VNNI",
-        ("layer", "kind", "worst pair / limit", "channels"),
-        [
-            (
-                _cut(layer.name),
-                layer.kind,
-                f"{layer.times_limit:.2f}",
-                f"{layer.channels_above} of {layer.channels}",
-            )
-            for layer in found[:_MOST_LAYERS]
-        ],
-    )
+    rows = []
+    for layer in found[:_MOST_LAYERS]:
+        channels = f"{layer.channels_above} of {layer.channels}"
+        rows.append((_cut(layer.name), layer.kind, f"{layer.times_limit:.2f}", channels))
+    title = "Layers that can overflow 16 bits on x86 without VNNI"
+    _console.table(title, ("layer", "kind", "worst pair / limit", "channels"), rows)
     if len(found) > _MOST_LAYERS:
         _console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
     for text in portability.remedies:

@@ -36,10 +36,7 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
         ("depth", found.depth),
         ("float32 weights", f"{found.size_mb:g} MB"),
         ("files (estimated)", ", ".join(sizes)),
-        (
-            "top-1, top-5 (published)",
-            f"{_console.percent(found.top1)}, {_console.percent(found.top5)}",
-        ),
+        ("top-1, top-5 (published)", ", ".join(map(_console.percent, (found.top1, found.top5)))),
         ("input size", f"{found.default_input_size} px (at least {found.min_input_size})"),
         ("preprocessing", f"{found.preprocessing}; {found.resize.filter}"),
         ("ImageNet weights", "here" if found.weights_here else origin),

@@ -66,16 +66,11 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
     if as_json:
         _console.print_json(result)
     else:
-        rows = [
-            (
-                entry.artifact.name,
-                entry.verdict,
-                _console.agreement(entry),
-                _console.decibels(entry),
-                "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}",
-            )
-            for entry in result.results
-        ]
+        rows = []
+        for entry in result.results:
+            largest = "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}"
+            closeness = (_console.agreement(entry), _console.decibels(entry), largest)
+            rows.append((entry.artifact.name, entry.verdict, *closeness))
         agree = "same top-1" if result.results[0].cosine is None else "cosine"
         _console.table(
             f"Against Keras on {result.images} images ({result.image_source})",

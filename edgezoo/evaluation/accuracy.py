@@ -137,8 +137,7 @@ def evaluate(
 
     Args:
         artifacts: files to score.
-        images: see `find_labelled`.
-        ground_truth: see `find_labelled`.
+        images, ground_truth: see `find_labelled`.
         reference: an artifact to compare the others with; it runs on the CPU in the usual runtime
             of its format.
         equal_within_points: the largest drop or gain of top-1 that does not matter; 1 by default.
@@ -154,9 +153,6 @@ def evaluate(
         trust: allow a Keras model to run the code that it contains.
         on: a device to run on, as ssh://user@host; see `remote.device.call`.
         progress: called with the number of images that are done; not from a device.
-
-    Returns:
-        One result for each file; `failures` names those whose drop may exceed `max_drop_points`.
 
     Raises:
         RefusedError: images calibrated a file, and `allow_overlap` is not set.

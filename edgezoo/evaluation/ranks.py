@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -84,15 +85,8 @@ def rank(
         resume: continue an interrupted run, and write a checkpoint.
         progress: called with the number of images that are done.
     """
-    artifact, first = open_artifact(
-        path,
-        device=device,
-        runtime=runtime,
-        threads=threads,
-        preprocessing=preprocessing,
-        labels=labels,
-        trust=trust,
-    )
+    opening = partial(open_artifact, preprocessing=preprocessing, labels=labels, trust=trust)
+    artifact, first = opening(path, device=device, runtime=runtime, threads=threads)
     opener = registry.runtime_for(artifact.path, runtime)
     version, ran_on = opener.version(), first.ran_on
     with ExitStack() as stack:

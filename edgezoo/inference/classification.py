@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -101,15 +102,8 @@ def classify(
             trust=trust,
         )
         return replace(result, remote=place)
-    opened, session = open_artifact(
-        artifact,
-        preprocessing=preprocessing,
-        labels=labels,
-        trust=trust,
-        device=device,
-        runtime=runtime,
-        threads=threads,
-    )
+    opening = partial(open_artifact, preprocessing=preprocessing, labels=labels, trust=trust)
+    opened, session = opening(artifact, device=device, runtime=runtime, threads=threads)
     contract = opened.required_contract()
     results = []
     with session:

@@ -70,8 +70,7 @@ class Portability:
 def pair_sums(layer: IntegerLayer) -> NDArray[np.int64]:
     """Return the largest |a1 * w1 + a2 * w2| over all uint8 activations, for every pair of weights.
 
-    Returns:
-        int64, shape (output channels, pairs); a weight without a partner is paired with 0.
+    The shape is (output channels, pairs); a weight without a partner is paired with 0.
     """
     weights = layer.weights.astype(np.int64)
     if layer.pairs == "flat":
@@ -85,11 +84,7 @@ def pair_sums(layer: IntegerLayer) -> NDArray[np.int64]:
 
 
 def check(path: Path) -> Portability | None:
-    """Look for layers that can overflow in the main file of an artifact.
-
-    Returns:
-        None for a file without integer layers.
-    """
+    """Look for layers that can overflow in an artifact's main file; None without integer layers."""
     kernels = registry.runtime_for(path).integer_kernels(path)
     return describe(kernels) if kernels.layers else None
 
