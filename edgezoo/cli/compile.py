@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SHARE, common, option
-
-if TYPE_CHECKING:
-    from edgezoo.core.protocols import Estimate
+from edgezoo.core.protocols import Estimate
+from edgezoo.inspection.compile_file import compile_artifact
 
 
 @click.command("compile", short_help="Compile ARTIFACT for an accelerator.")
@@ -34,8 +33,6 @@ def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: 
       edgezoo compile mobilenet_0.25_96_int8.tflite --target ethos-u55-128
       edgezoo compile m_int8.tflite --target coral --min-offload 0.95
     """
-    from edgezoo.inspection.compile_file import compile_artifact
-
     result = compile_artifact(artifact, target, **options)
     if as_json:
         _console.print_json(result)

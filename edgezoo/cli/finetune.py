@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, common, option, quiet, trusted
 from edgezoo.core.errors import counted
-
-if TYPE_CHECKING:
-    from edgezoo.finetuning.result import FinetuneResult
+from edgezoo.finetuning.result import FinetuneResult
 
 
 @click.command("finetune", short_help="Train MODEL on the classes of a folder.")

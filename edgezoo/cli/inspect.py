@@ -104,8 +104,7 @@ def _show_target(target: TargetPlacement) -> None:
 def _show_runtime(runtime: Loading) -> None:
     answer = {True: "loads", False: "does not load", None: "may load: not known"}[runtime.loads]
     title = f"{runtime.package} {runtime.version}: {answer} (needs {runtime.needs or 'unknown'})"
-    rows = [(need.what, need.since or "unknown") for need in runtime.lacking]
-    if rows:
+    if rows := [(need.what, need.since or "unknown") for need in runtime.lacking]:
         _console.table(title, ("lacks", "since"), rows)
     else:
         _console.say(title)
@@ -150,11 +149,6 @@ def _portability_rows(found: Portability | None) -> list[tuple[str, object]]:
     return [("x86 without VNNI", text)]
 
 
-def _cut(name: str) -> str:
-    """Shorten a name to fit the table: converters chain names without limit."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
 def _show_overflows(portability: Portability | None) -> None:
     """Show the layers that can overflow, worst first, and what to do."""
     found = [layer for layer in portability.layers if layer.can_overflow] if portability else []
@@ -164,7 +158,10 @@ def _show_overflows(portability: Portability | None) -> None:
     rows = []
     for layer in found[:_MOST_LAYERS]:
         channels = f"{layer.channels_above} of {layer.channels}"
-        rows.append((_cut(layer.name), layer.kind, f"{layer.times_limit:.2f}", channels))
+        # Converters chain names without limit.
+        short = len(layer.name) <= _LONGEST_NAME
+        name = layer.name if short else f"{layer.name[: _LONGEST_NAME - 1]}…"
+        rows.append((name, layer.kind, f"{layer.times_limit:.2f}", channels))
     title = "Layers that can overflow 16 bits on x86 without VNNI"
     _console.table(title, ("layer", "kind", "worst pair / limit", "channels"), rows)
     if len(found) > _MOST_LAYERS:

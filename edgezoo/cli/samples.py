@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @flag("--accept-terms", "You have read the terms and accept them.")
 @quiet
 @common
-def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: bool) -> int:
+def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: bool) -> None:
     """Download public sample images, one for each ImageNet class, into the cache.
 
     ACTION is fetch, which resumes an interrupted download, or info, which reports what is
@@ -45,11 +45,9 @@ def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: 
         _console.print_json(found)
     else:
         _show(found)
-    if found.here < found.listed:
-        _console.next_command("edgezoo samples fetch")
-    else:
-        _console.next_command("edgezoo export mobilenet --int8 --calibration samples")
-    return 0
+    export = "export mobilenet --int8 --calibration samples"
+    follow = "samples fetch" if found.here < found.listed else export
+    _console.next_command(f"edgezoo {follow}")
 
 
 def _ask() -> bool:

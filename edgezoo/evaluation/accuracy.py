@@ -213,11 +213,7 @@ def evaluate(
 def _third_party(
     paths: Sequence[Path], preprocessing: str | None, labels: PathLike | None, trust: bool
 ) -> frozenset[Path]:
-    """Return the files without a contract, the only ones that preprocessing and labels apply to.
-
-    Raises:
-        UsageError: something is given, and every file has a contract.
-    """
+    """Return the files without a contract, the only ones that preprocessing and labels apply to."""
     if preprocessing is None and labels is None:
         return frozenset()  # no file needs to be read
     loaded = [registry.load_artifact(path, trust=trust) for path in paths]

@@ -56,8 +56,7 @@ def to_input(
 
 def _framed(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
     """Add a border, so that the file's own resize keeps every pixel: the shorter side fits."""
-    size = contract.input_size
-    border = contract.resize.shorter_side(size) - size
+    border = contract.resize.shorter_side(contract.input_size) - contract.input_size
     sides = (border // 2, border - border // 2)
     return np.pad(pixels, ((0, 0), sides, sides, (0, 0)))
 
