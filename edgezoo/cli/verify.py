@@ -72,11 +72,8 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
             closeness = (_console.agreement(entry), _console.decibels(entry), largest)
             rows.append((entry.artifact.name, entry.verdict, *closeness))
         agree = "same top-1" if result.results[0].cosine is None else "cosine"
-        _console.table(
-            f"Against Keras on {result.images} images ({result.image_source})",
-            ("file", "verdict", agree, "SQNR dB", "max diff"),
-            rows,
-        )
+        title = f"Against Keras on {result.images} images ({result.image_source})"
+        _console.table(title, ("file", "verdict", agree, "SQNR dB", "max diff"), rows)
         _console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
     for entry in result.results:
         for text in entry.failures:

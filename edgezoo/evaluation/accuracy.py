@@ -327,11 +327,11 @@ def _compared(
 def _failures(results: Sequence[Accuracy], limit: float | None) -> tuple[str, ...]:
     if limit is None:
         return ()
+    ends = [(r.artifact, r.drop_points_ci95[1]) for r in results if r.drop_points_ci95 is not None]
     return tuple(
-        f"{result.artifact}: the drop may be {result.drop_points_ci95[1]:.2f} points, "
-        f"more than {limit:g}"
-        for result in results
-        if result.drop_points_ci95 is not None and result.drop_points_ci95[1] > limit
+        f"{artifact}: the drop may be {end:.2f} points, more than {limit:g}"
+        for artifact, end in ends
+        if end > limit
     )
 
 
