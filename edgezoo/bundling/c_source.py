@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.protocols import TensorInfo
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _C_TYPES = {"uint8": "uint8_t", "int8": "int8_t", "float32": "float"}
 # Keywords of C and C++, and what gcc defines: a variable of that name does not compile.
@@ -188,11 +187,6 @@ def _string(text: str) -> str:
 
 
 def _values(data: NDArray[Any]) -> str:
-    return "".join(_rows(data))
-
-
-def _rows(data: NDArray[Any]) -> Iterator[str]:
     flat = data.reshape(-1)
     words = [f"{value!r}f" if flat.dtype.kind == "f" else str(value) for value in flat.tolist()]
-    for i in range(0, len(words), 12):
-        yield f"  {', '.join(words[i : i + 12])},\n"
+    return "".join(f"  {', '.join(words[i : i + 12])},\n" for i in range(0, len(words), 12))

@@ -8,28 +8,22 @@ upright and once rotated by an EXIF tag.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import synthetic
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _TURN_RIGHT = 6  # EXIF: the image must be rotated clockwise
 _QUALITY = 80
 
 
 def images(size: int) -> dict[str, bytes]:
-    """Return the golden images by file name.
+    """Return PNG and JPEG files by name; the same bytes for the same size and version of Pillow.
 
     Args:
         size: the largest input size in pixels; the images are more than twice as large, so that
             resizing shrinks them.
-
-    Returns:
-        PNG and JPEG files; the same bytes for the same size and version of Pillow.
     """
     height = int(2.4 * size)
     width = height * 4 // 3

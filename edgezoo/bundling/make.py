@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.bundling import c_source, golden
 from edgezoo.bundling.place import LIST, SCHEMA, BundleList, check_folder, resolved
@@ -26,9 +27,6 @@ from edgezoo.core.typed_json import JsonObject, Length
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, require_classes, to_input
 from edgezoo.system.staging import publish, staging
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _DEVICE = Path(__file__).with_name("device")
 _COPIED = ("classify.py", "selftest.py", "requirements.txt", "requirements-tflite-runtime.txt")
@@ -121,8 +119,7 @@ def bundle(
     for path in files:
         require_classes(registry.load_artifact(path))
     opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in files]
-    sizes = [artifact.required_contract().input_size for artifact, _ in opened]
-    images = golden.images(max(sizes))
+    images = golden.images(max(found.required_contract().input_size for found, _ in opened))
     models = []
     for artifact, session in opened:
         with session:
@@ -184,15 +181,12 @@ def _files(models: list[_Model], images: dict[str, bytes], c_array: bool) -> dic
             sources = c_source.write(model.artifact, model.input, model.output, example)
             files |= {f"c/{file}": text.encode() for file, text in sources.items()}
     files["README.md"] = _readme(models, c_array)
-    entries = tuple(
-        {
-            "file": f"{model.stem}.tflite",
-            "golden": f"golden/{model.stem}.npz",
-            "images": [f"golden/{name}" for name in images],
-        }
-        for model in models
-    )
-    listed = BundleList(SCHEMA, entries, sha256=_hashes(tested), others=_hashes(files))
+    names = [f"golden/{name}" for name in images]
+    entries = [
+        {"file": f"{stem}.tflite", "golden": f"golden/{stem}.npz", "images": names}
+        for stem in (model.stem for model in models)
+    ]
+    listed = BundleList(SCHEMA, tuple(entries), sha256=_hashes(tested), others=_hashes(files))
     files[LIST] = _json(typed_json.encode(listed))
     return dict(sorted((files | tested).items()))
 
@@ -224,16 +218,12 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
             f"{model.input.dtype}, {contract.layout}, {size} x {size} | "
             f"{contract.classes} {contract.output_kind}, {model.output.dtype} |"
         )
-    extra = (
-        "| `c/` | each model as a C array, its contract as a header, and one golden image |\n"
-        if c_array
-        else ""
-    )
+    c_row = "| `c/` | each model as a C array, its contract as a header, and one golden image |\n"
     text = Template((_DEVICE / "README.md").read_text(encoding="utf-8")).substitute(
         title=" and ".join(model.stem for model in models),
         choice="" if len(models) == 1 else f" --model {first.stem}.tflite",
         models="\n".join(rows),
-        extra=extra,
+        extra=c_row if c_array else "",
         runtime=registry.runtime_for(first.artifact.path).version(),
         machine=platform.machine(),
     )
@@ -272,14 +262,11 @@ def _write_zip(files: dict[str, bytes], output: Path) -> None:
 def _result(
     models: list[_Model], files: dict[str, bytes], output: Path, c_array: bool
 ) -> BundleResult:
-    bundled = (
-        BundledModel(
-            artifact=model.artifact.path,
-            file=f"{model.stem}.tflite",
-            c_sources=tuple(f"c/{name}" for name in c_source.names(model.stem) if c_array),
-            runtime=registry.runtime_for(model.artifact.path).version(),
-        )
-        for model in models
-    )
+    bundled = []
+    for model in models:
+        path, stem = model.artifact.path, model.stem
+        sources = tuple(f"c/{name}" for name in c_source.names(stem) if c_array)
+        version = registry.runtime_for(path).version()
+        bundled.append(BundledModel(path, f"{stem}.tflite", sources, version))
     written = (BundledFile(name, len(files[name]), sha) for name, sha in _hashes(files).items())
     return BundleResult(output, sum(map(len, files.values())), tuple(bundled), tuple(written))

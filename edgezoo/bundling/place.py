@@ -48,11 +48,9 @@ def check_folder(output: Path) -> None:
     if not output.is_dir():
         raise UsageError(f"{output} exists and is not a bundle.", _ELSEWHERE)
     if any(output.iterdir()):
-        hashes = _hashes(output / LIST)
-        if hashes is None:
+        if (hashes := _hashes(output / LIST)) is None:
             raise UsageError(f"{output} exists and is not a bundle.", _ELSEWHERE)
-        changed = _changed_file(output, hashes)
-        if changed:
+        if changed := _changed_file(output, hashes):
             raise UsageError(
                 f"The bundle {output} cannot be replaced: {changed} in it was added or changed, "
                 "and would be lost.",

@@ -16,7 +16,9 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgezoo.core import typed_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,9 +39,10 @@ _UNSEEN = re.compile(
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?[A-Za-z%]{1,2})?")
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, default=str, allow_nan=False) + "\n")
+def print_json(value: object) -> None:
+    """Print a dataclass or a dictionary as one JSON object on standard output."""
+    facts = typed_json.encode(value)
+    sys.stdout.write(json.dumps(facts, indent=1, default=str, allow_nan=False) + "\n")
 
 
 def printable(text: str) -> str:

@@ -78,11 +78,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command line.
-
-    Returns:
-        The exit code: see `edgezoo.core.errors`; 130 after Ctrl-C, 143 after SIGTERM.
-    """
+    """Run a command line; return the exit code, 130 after Ctrl-C or 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _open_streams()
     signal.signal(signal.SIGTERM, _terminate)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,7 +19,12 @@ from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+SHARE = click.FloatRange(0, 1)
+COUNT = click.IntRange(1)
+SEED = click.IntRange(0)
 if TYPE_CHECKING:
+    from edgezoo.system.sandbox import Sandbox
+
     TextType = click.ParamType[str]
 else:
     TextType = click.ParamType  # not generic before click 8.2
@@ -61,16 +67,33 @@ COMPLETED: dict[str, Words] = {
 }
 
 
-def common(function: F) -> F:
-    """Add the options of every command: --json, --quiet, --verbose and --debug."""
-    for words, description, more in (
-        (("--json", "as_json"), "Print one JSON object; the rest goes to stderr.", {}),
-        (("-q", "--quiet"), "Print no progress and no next commands.", _sets("quiet")),
-        (("-v", "--verbose"), "Print each step with its time, also in a pipe.", _sets("verbose")),
-        (("--debug",), "Show tracebacks and the output of child processes.", {}),
-    ):
-        function = click.option(*words, is_flag=True, help=description, **more)(function)
-    return function
+def option(
+    usage: str, help: str = "", type: Any = None, to: str = "", shown: Any = None, **more: Any
+) -> Callable[[F], F]:
+    """Add an option.
+
+    Args:
+        usage: names and metavar, such as `-o --output DIR`.
+        help, type, more: as of `click.option`.
+        to: the parameter, if its name differs from the option's.
+        shown: a default that the help states.
+    """
+    words = usage.split()
+    metavar = None if words[-1].startswith("-") else words.pop()
+    names = (*words, to) if to else words
+    if shown is not None:
+        more |= {"default": shown, "show_default": True}
+    return click.option(*names, metavar=metavar, help=help or None, type=type, **more)
+
+
+def flag(usage: str, help: str, **more: Any) -> Callable[[F], F]:
+    """Add an option without a value."""
+    return option(usage, help, is_flag=True, **more)
+
+
+def _combined(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Join decorators into one."""
+    return lambda function: reduce(lambda made, add: add(made), options, function)
 
 
 def _sets(verbosity: str) -> dict[str, Any]:
@@ -84,6 +107,48 @@ def _sets(verbosity: str) -> dict[str, Any]:
     return {"expose_value": False, "callback": store}
 
 
+# The options of every command.
+common = _combined(
+    flag("--json", "Print one JSON object; the rest goes to stderr.", to="as_json"),
+    flag("-q --quiet", "Print no progress and no next commands.", **_sets("quiet")),
+    flag("-v --verbose", "Print each step with its time, also in a pipe.", **_sets("verbose")),
+    flag("--debug", "Show tracebacks and the output of child processes."),
+)
+# For files that EdgeZoo did not export.
+third_party = _combined(
+    option(
+        "--preprocessing MODE", "tf, caffe, torch or none, for a file without an EdgeZoo contract."
+    ),
+    option("--labels FILE", "One class name per line, for such a file.", PATH),
+)
+# For commands that load Keras models.
+trusted = flag("--trust", "Allow code in a .keras, .h5 or SavedModel to run.")
+# For commands that open untrusted files in a limited process.
+limited = _combined(
+    option(
+        "--max-memory GB",
+        "Memory limit for untrusted files (default: by their size; 0: no limit).",
+        click.FloatRange(0),
+    ),
+    option(
+        "--max-seconds S",
+        "Timeout without progress (default: by the size of the files).",
+        click.FloatRange(1),
+    ),
+)
+_place = _combined(
+    option("--device NAME", "cpu, gpu or coral; a missing device is an error.", shown="cpu"),
+    option(
+        "--runtime NAME",
+        "A runtime other than the default: tflite_micro runs microcontroller kernels.",
+    ),
+)
+# For commands that can run on a device over ssh.
+remote = option("--on URL", "Run on ssh://user@host[:port][/path/to/python].")
+# For commands that run files on images.
+running = _combined(limited, remote, trusted, third_party, _place)
+
+
 def quiet(function: F) -> F:
     """Pass --quiet to the command, too."""
     for option in getattr(function, "__click_params__", ()):
@@ -92,78 +157,30 @@ def quiet(function: F) -> F:
     return function
 
 
-def third_party(function: F) -> F:
-    """Add options for files that EdgeZoo did not export."""
-    function = click.option(
-        "--preprocessing",
-        metavar="MODE",
-        help="tf, caffe, torch or none, for a file without an EdgeZoo contract.",
-    )(function)
-    return click.option(
-        "--labels", type=PATH, metavar="FILE", help="One class name per line, for such a file."
-    )(function)
-
-
-def trusted(function: F) -> F:
-    """Add --trust, for commands that load Keras models."""
-    return click.option(
-        "--trust", is_flag=True, help="Allow code in a .keras, .h5 or SavedModel to run."
-    )(function)
-
-
-def limited(function: F) -> F:
-    """Add the limits of commands that open untrusted files in a limited process."""
-    function = click.option(
-        "--max-memory",
-        type=click.FloatRange(0),
-        metavar="GB",
-        help="Memory limit for untrusted files (default: by their size; 0: no limit).",
-    )(function)
-    return click.option(
-        "--max-seconds",
-        type=click.FloatRange(1),
-        metavar="S",
-        help="Timeout without progress (default: by the size of the files).",
-    )(function)
-
-
-def refuse_remote_limits(
-    on: str | None, max_memory: float | None, max_seconds: float | None
-) -> None:
-    """Refuse limits without effect on a device, which applies its own default limits.
+def limited_process(
+    files: Sequence[Path],
+    options: dict[str, Any],
+    writable: Sequence[Path] = (),
+    progress: Callable[[int], None] | None = None,
+) -> Sandbox:
+    """Return a process with limited resources; take its settings out of a command's options.
 
     Raises:
         UsageError: a limit is given together with --on.
     """
-    for option, value in (("--max-memory", max_memory), ("--max-seconds", max_seconds)):
+    from edgezoo.system import sandbox
+
+    memory, seconds, debug = (options.pop(name) for name in ("max_memory", "max_seconds", "debug"))
+    on = options.get("on")
+    for option, value in (("--max-memory", memory), ("--max-seconds", seconds)):
         if on is not None and value is not None:
             raise UsageError(
                 f"{option} has no effect on {on}, which applies its own default limits.",
                 f"Leave out {option} or --on.",
             )
-
-
-def place(function: F) -> F:
-    """Add options for the device and the runtime."""
-    function = click.option(
-        "--device",
-        default="cpu",
-        show_default=True,
-        metavar="NAME",
-        help="cpu, gpu or coral; a missing device is an error.",
-    )(function)
-    return click.option(
-        "--runtime",
-        metavar="NAME",
-        help="A runtime other than the default: tflite_micro runs microcontroller kernels.",
-    )(function)
-
-
-def remote(function: F) -> F:
-    """Add --on, for commands that can run on a device over ssh."""
-    return click.option(
-        "--on", metavar="URL", help="Run on ssh://user@host[:port][/path/to/python]."
-    )(function)
+    shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
+    limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
+    return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
 
 
 def split(values: tuple[str, ...]) -> tuple[str, ...]:

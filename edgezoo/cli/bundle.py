@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, limited, third_party
-from edgezoo.core import typed_json
+from edgezoo.cli._options import PATH, common, flag, limited, limited_process, option, third_party
 
 
 @click.command("bundle", short_help="Collect files and everything that a device needs to run them.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
-@click.option("-o", "--output", required=True, type=PATH, metavar="DIR|ZIP")
-@click.option("--c-array", is_flag=True, help="Also write C source, with the contract as a header.")
+@option("-o --output DIR|ZIP", type=PATH, required=True)
+@flag("--c-array", "Also write C source, with the contract as a header.")
 @third_party
 @limited
 @common
-def COMMAND(
-    artifacts: tuple[Path, ...],
-    output: Path,
-    c_array: bool,
-    preprocessing: str | None,
-    labels: Path | None,
-    max_memory: float | None,
-    max_seconds: float | None,
-    as_json: bool,
-    debug: bool,
-) -> None:
+def COMMAND(artifacts: tuple[Path, ...], output: Path, as_json: bool, **options: Any) -> None:
     """Put .tflite files and everything that a device needs to run them into a folder or zip.
 
     \b
     A bundle contains labels, contract, requirements, classify.py and selftest.py,
     which need only numpy, Pillow and a TFLite runtime, and golden images with
-    their expected outputs, by which selftest.py tests decoder, resize and runtime.
+    their expected outputs, by which selftest.py tests decoder, resize and
+    runtime.
 
     \b
     Examples:
@@ -43,20 +34,11 @@ def COMMAND(
     """
     from edgezoo.bundling import make
     from edgezoo.bundling.place import resolved
-    from edgezoo.system import sandbox
 
-    limits = sandbox.limits_for(artifacts, memory_gb=max_memory, seconds=max_seconds)
-    limited = sandbox.Sandbox(tuple(artifacts), limits, (resolved(output).parent,), debug=debug)
-    result = limited.call(
-        make.bundle,
-        artifacts=artifacts,
-        output=output,
-        c_array=c_array,
-        preprocessing=preprocessing,
-        labels=labels,
-    )
+    process = limited_process(artifacts, options, [resolved(output).parent])
+    result = process.call(make.bundle, artifacts, output, **options)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
         return
     rows = [(file.path, _console.size(file.bytes)) for file in result.files]
     _console.table(f"{result.path}, {_console.size(result.bytes)}", ("file", "size"), rows)

@@ -6,7 +6,6 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
-from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 
 
@@ -32,14 +31,12 @@ def COMMAND(action: str, parts: tuple[str, ...], as_json: bool, debug: bool) -> 
         raise UsageError("edgezoo cache info takes no PART.", "Leave it out.")
     result = export_cache.clear(parts) if action == "clear" else export_cache.info()
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
         return
     if result.removed is not None:
         print(f"{_console.size(sum(part.bytes for part in result.removed))} removed.")
     total, limit = _console.size(result.bytes), _console.size(result.limit)
-    _console.table(
-        f"{result.path}, {total} (exports: at most {limit})",
-        ("part", "entries", "size"),
-        [(part.name, part.entries, _console.size(part.bytes)) for part in result.parts],
-    )
+    rows = [(part.name, part.entries, _console.size(part.bytes)) for part in result.parts]
+    title = f"{result.path}, {total} (exports: at most {limit})"
+    _console.table(title, ("part", "entries", "size"), rows)
     _console.next_command("edgezoo cache clear" if result.parts else "edgezoo list")

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import (
-    PATH,
-    common,
-    limited,
-    place,
-    refuse_remote_limits,
-    remote,
-    third_party,
-    trusted,
-)
-from edgezoo.core import typed_json
+from edgezoo.cli._options import COUNT, PATH, common, limited_process, option, running
 from edgezoo.core.spec import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -28,25 +18,11 @@ if TYPE_CHECKING:
 @click.command("classify")
 @click.argument("artifact", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
-@click.option(
-    "--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to print."
-)
-@click.option("--threads", type=click.IntRange(1, MOST_THREADS), default=1, show_default=True)
-@place
-@third_party
-@trusted
-@remote
-@limited
+@option("--top", "Classes to print.", COUNT, shown=5)
+@option("--threads", type=click.IntRange(1, MOST_THREADS), shown=1)
+@running
 @common
-def COMMAND(
-    artifact: Path,
-    on: str | None,
-    max_memory: float | None,
-    max_seconds: float | None,
-    as_json: bool,
-    debug: bool,
-    **options: Any,
-) -> None:
+def COMMAND(artifact: Path, as_json: bool, **options: Any) -> None:
     """Classify each IMAGE, with probabilities.
 
     The contract in the file defines how to resize, crop and normalise.
@@ -60,25 +36,16 @@ def COMMAND(
       edgezoo classify m.tflite cat.jpg --on ssh://pi@raspberrypi
     """
     from edgezoo.inference.classification import classify
-    from edgezoo.system import sandbox
 
-    refuse_remote_limits(on, max_memory, max_seconds)
-    if on is not None:
+    debug, process = options["debug"], limited_process([artifact], options)
+    if options["on"] is not None:
         with _console.status(not debug) as progress:
-            progress(f"Classifying on {on}")
-            result = classify(artifact, **options, on=on)
+            progress(f"Classifying on {options['on']}")
+            result = classify(artifact, **options)
     else:
-        limits = sandbox.limits_for(
-            [artifact],
-            memory_gb=max_memory,
-            seconds=max_seconds,
-            device=options["device"],
-            trust=options["trust"],
-        )
-        limited = sandbox.Sandbox((artifact,), limits, debug=debug)
-        result = limited.call(classify, artifact, **options)
+        result = process.call(classify, artifact, **options)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(artifact, result)
 

@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common
-from edgezoo.core import typed_json
-
-if TYPE_CHECKING:
-    from edgezoo.core.protocols import Estimate
+from edgezoo.cli._options import PATH, SHARE, common, option
+from edgezoo.core.protocols import Estimate
+from edgezoo.inspection.compile_file import compile_artifact
 
 
 @click.command("compile", short_help="Compile ARTIFACT for an accelerator.")
 @click.argument("artifact", type=PATH)
-@click.option(
-    "--target", required=True, metavar="NAME", help="coral, ethos-u55-128, ethos-u85-256, …"
+@option("--target NAME", "coral, ethos-u55-128, ethos-u85-256, …", required=True)
+@option("-o --output DIR", "Default: next to ARTIFACT.", PATH)
+@option(
+    "--min-offload SHARE", "Exit 6 where a smaller share of the operations is accelerated.", SHARE
 )
-@click.option("-o", "--output", type=PATH, metavar="DIR", help="Default: next to ARTIFACT.")
-@click.option(
-    "--min-offload",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Exit 6 where a smaller share of the operations is accelerated.",
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-)
+@option("--timeout SECONDS", type=click.FloatRange(0, min_open=True), shown=600.0)
 @common
-def COMMAND(
-    artifact: Path,
-    target: str,
-    output: Path | None,
-    min_offload: float | None,
-    timeout: float,
-    as_json: bool,
-    debug: bool,
-) -> None:
+def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: Any) -> None:
     """Compile ARTIFACT for an accelerator with the accelerator's own compiler.
 
     Vela for Arm Ethos-U, edgetpu_compiler for Coral where it is installed. A file without any
@@ -54,28 +33,23 @@ def COMMAND(
       edgezoo compile mobilenet_0.25_96_int8.tflite --target ethos-u55-128
       edgezoo compile m_int8.tflite --target coral --min-offload 0.95
     """
-    from edgezoo.inspection.compile_file import compile_artifact
-
-    result = compile_artifact(
-        artifact, target, output=output, min_offload=min_offload, timeout=timeout
-    )
+    result = compile_artifact(artifact, target, **options)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
         return
-    rows: list[tuple[str, object]] = [
+    rows = [
         ("accelerated", f"{result.npu_ops} operations"),
         ("on the CPU", f"{result.cpu_ops} operations"),
         ("size", _console.size(result.bytes)),
+        *(_estimate_rows(result.estimate) if result.estimate else ()),
     ]
-    if result.estimate:
-        rows += _estimate_rows(result.estimate)
     _console.table(str(result.path), ("", ""), rows)
     for remark in result.remarks:
         _console.warn(f"On the CPU: {remark}")
     _console.next_command(f"edgezoo inspect {result.path}")
 
 
-def _estimate_rows(estimate: Estimate) -> list[tuple[str, object]]:
+def _estimate_rows(estimate: Estimate) -> list[tuple[str, str]]:
     memory = (
         f"{estimate.sram_kib:.0f} KiB SRAM, {estimate.dram_kib:.0f} KiB DRAM, "
         f"{estimate.flash_kib:.0f} KiB flash"

@@ -10,7 +10,6 @@ from click.shell_completion import get_completion_class
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
-from edgezoo.core import typed_json
 from edgezoo.core.typed_json import OneOf
 
 # The default folder of each shell.
@@ -56,7 +55,7 @@ def COMMAND(shell: str, as_json: bool, debug: bool) -> None:
     assert completion is not None, "click knows these shells"
     script = completion(edgezoo, {}, "edgezoo", "_EDGEZOO_COMPLETE").source()
     if as_json:
-        _console.print_json(typed_json.encode(CompletionScript(shell, script, _PLACES[shell])))
+        _console.print_json(CompletionScript(shell, script, _PLACES[shell]))
         return
     click.echo(script)
     _console.next_command(f"edgezoo completion {shell} > {_PLACES[shell]}")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common, remote
-from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
-
-if TYPE_CHECKING:
-    from edgezoo.inspection.diagnosis import DoctorResult
+from edgezoo.inspection.diagnosis import DoctorResult, diagnose
 
 
 @click.command("doctor", short_help="Print what this machine has, and what clashes.")
 @remote
 @common
-def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
+def COMMAND(on: str | None, as_json: bool, debug: bool) -> None:
     """Print the runtimes, devices and versions of this machine, what clashes, and how to fix it.
 
     \b
@@ -26,16 +21,13 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> int:
       edgezoo doctor
       edgezoo doctor --on ssh://pi@raspberrypi --json
     """
-    from edgezoo.inspection.diagnosis import diagnose
-
     with _console.status(on is not None and not debug) as progress:
         progress(f"Looking at {on}")
         result = diagnose(on)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(result)
-    return 0
 
 
 def _show(result: DoctorResult) -> None:

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import (
-    PATH,
-    common,
-    limited,
-    place,
-    quiet,
-    refuse_remote_limits,
-    remote,
-    third_party,
-    trusted,
-)
-from edgezoo.core import typed_json
+from edgezoo.cli._options import COUNT, PATH, common, flag, limited_process, option, quiet, running
 from edgezoo.core.errors import counted
 from edgezoo.core.spec import MOST_THREADS
 
@@ -35,65 +23,42 @@ _THREADS = click.IntRange(1, MOST_THREADS)
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
-@click.option("--images", required=True, type=PATH, metavar="DIR|TAR", help="Labelled images.")
-@click.option(
-    "--ground-truth",
-    type=PATH,
-    metavar="FILE",
-    help="Classes of a flat folder: `file class` lines, or the list of ILSVRC2012.",
+@option("--images DIR|TAR", "Labelled images.", PATH, required=True)
+@option(
+    "--ground-truth FILE",
+    "Classes of a flat folder: `file class` lines, or the list of ILSVRC2012.",
+    PATH,
 )
-@click.option(
-    "--reference",
-    type=PATH,
-    metavar="ARTIFACT",
-    help="Compare with this file, image by image: agreement, drop, verdict.",
+@option(
+    "--reference ARTIFACT",
+    "Compare with this file, image by image: agreement, drop, verdict.",
+    PATH,
 )
-@click.option(
-    "--equal-within",
-    "equal_within_points",
-    type=_ABOVE_0_POINTS,
-    metavar="POINTS",
-    help="A difference of top-1 that does not matter, for the verdict (default: 1).",
+@option(
+    "--equal-within POINTS",
+    "A difference of top-1 that does not matter, for the verdict (default: 1).",
+    _ABOVE_0_POINTS,
+    to="equal_within_points",
 )
-@click.option(
-    "--max-drop",
-    "max_drop_points",
-    type=_POINTS,
-    metavar="POINTS",
-    help="Exit 6 unless the interval of the drop stays below.",
+@option(
+    "--max-drop POINTS",
+    "Exit 6 unless the interval of the drop stays below.",
+    _POINTS,
+    to="max_drop_points",
 )
-@click.option(
+@flag(
     "--allow-overlap",
-    is_flag=True,
-    help="Also score images that a file was calibrated on; the result records how many.",
+    "Also score images that a file was calibrated on; the result records how many.",
 )
-@click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Score N images, spread over the folder."
-)
-@click.option(
-    "--threads", type=_THREADS, default=1, show_default=True, help="Of the runtime, for one image."
-)
-@click.option(
-    "--jobs", type=click.IntRange(1), metavar="N", help="Images at a time (default: all cores)."
-)
-@click.option("--resume/--no-resume", default=True, help="Continue an interrupted evaluation.")
-@place
-@third_party
-@trusted
-@remote
-@limited
+@option("--limit N", "Score N images, spread over the folder.", COUNT)
+@option("--threads", "Of the runtime, for one image.", _THREADS, shown=1)
+@option("--jobs N", "Images at a time (default: all cores).", COUNT)
+@option("--resume/--no-resume", "Continue an interrupted evaluation.", default=True)
+@running
 @quiet
 @common
 def COMMAND(
-    artifacts: tuple[Path, ...],
-    images: Path,
-    on: str | None,
-    max_memory: float | None,
-    max_seconds: float | None,
-    quiet: bool,
-    as_json: bool,
-    debug: bool,
-    **options: Any,
+    artifacts: tuple[Path, ...], images: Path, quiet: bool, as_json: bool, **options: Any
 ) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
 
@@ -110,17 +75,21 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
-    refuse_remote_limits(on, max_memory, max_seconds)
-    options |= {"artifacts": artifacts, "images": images}
-    with _console.bar(not quiet, None, "Scoring images") as progress:
-        if on is not None:
-            from edgezoo.evaluation.accuracy import evaluate
+    from edgezoo.core.paths import cache_home
+    from edgezoo.evaluation.accuracy import evaluate
 
-            result = evaluate(**options, on=on)
+    reference = options["reference"]
+    files = (*artifacts, *([reference] if reference else []))
+    with _console.bar(not quiet, None, "Scoring images") as progress:
+        process = limited_process(files, options, [cache_home()], progress)
+        if options["on"] is not None:
+            result = evaluate(artifacts, images, **options)
         else:
-            result = _limited(options, max_memory, max_seconds, progress, debug)
+            with contextlib.suppress(OSError):
+                cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
+            result = process.call(evaluate, artifacts, images, **options)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(images, result)
         _console.ran_on(result.remote)
@@ -128,34 +97,6 @@ def COMMAND(
     if not as_json:
         _console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
     return 6 if result.failures else 0
-
-
-def _limited(
-    options: dict[str, Any],
-    max_memory: float | None,
-    max_seconds: float | None,
-    progress: Callable[[int], None],
-    debug: bool,
-) -> EvaluateResult:
-    """Evaluate in a process with limited resources."""
-    from edgezoo.core.paths import cache_home
-    from edgezoo.evaluation import accuracy
-    from edgezoo.system import sandbox
-
-    reference = options["reference"]
-    files = (*options["artifacts"], *([reference] if reference else []))
-    limits = sandbox.limits_for(
-        files,
-        memory_gb=max_memory,
-        seconds=max_seconds,
-        jobs=options["jobs"],
-        device=options["device"],
-        trust=options["trust"],
-    )
-    with contextlib.suppress(OSError):
-        cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
-    limited = sandbox.Sandbox(files, limits, (cache_home(),), progress, debug)
-    return limited.call(accuracy.evaluate, **options)
 
 
 def _note(images: Path, result: EvaluateResult) -> None:
@@ -177,21 +118,13 @@ def _note(images: Path, result: EvaluateResult) -> None:
 
 
 def _show(images: Path, result: EvaluateResult) -> None:
-    _console.table(
-        f"Accuracy on {images}",
-        ("file", "images", "top-1", "95 % interval", "top-5", "agrees"),
-        [
-            (
-                entry.artifact.name,
-                entry.images,
-                _console.percent(entry.top1),
-                "{:.1f} to {:.1f}".format(*(100 * end for end in entry.top1_ci95)),
-                _console.percent(entry.top5),
-                _console.percent(entry.agreement_top1),
-            )
-            for entry in result.results
-        ],
-    )
+    rows = []
+    for entry in result.results:
+        interval = "{:.1f} to {:.1f}".format(*(100 * end for end in entry.top1_ci95))
+        top1, top5, agrees = map(_console.percent, (entry.top1, entry.top5, entry.agreement_top1))
+        rows.append((entry.artifact.name, entry.images, top1, interval, top5, agrees))
+    columns = ("file", "images", "top-1", "95 % interval", "top-5", "agrees")
+    _console.table(f"Accuracy on {images}", columns, rows)
     _show_drops(result)
     _console.note_place(result.results[0].ran_on)
     if any(not entry.trained for entry in result.results):
@@ -203,15 +136,10 @@ def _show_drops(result: EvaluateResult) -> None:
     for entry in result.results:
         if entry.drop_points is None or entry.drop_points_ci95 is None:
             return
-        verdict = f"equal within {result.equal_within_points:g}"
-        rows.append(
-            (
-                entry.artifact.name,
-                f"{entry.drop_points:.2f}",
-                "{:.2f} to {:.2f}".format(*entry.drop_points_ci95),
-                verdict if entry.verdict == "equal" else entry.verdict,
-            )
-        )
+        equal = f"equal within {result.equal_within_points:g}"
+        verdict = equal if entry.verdict == "equal" else entry.verdict
+        interval = "{:.2f} to {:.2f}".format(*entry.drop_points_ci95)
+        rows.append((entry.artifact.name, f"{entry.drop_points:.2f}", interval, verdict))
         if entry.images_needed is not None:
             about = round(entry.images_needed, 2 - len(str(entry.images_needed)))
             hints.append(f"{entry.artifact.name}: about {about} images would give a verdict.")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, quiet
-from edgezoo.core import typed_json
+from edgezoo.cli._options import PATH, SEED, common, option, quiet
 
 if TYPE_CHECKING:
     from edgezoo.explanation.result import ExplainResult
@@ -26,48 +25,24 @@ _TIED = (
 
 @click.command("explain", short_help="Explain where an int8 file loses accuracy.")
 @click.argument("artifact", type=PATH)
-@click.option(
-    "--images",
-    default="synthetic",
-    metavar="DIR|NPZ",
-    help="Images to run. A folder per class also gives top-1.",
+@option(
+    "--images DIR|NPZ", "Images to run. A folder per class also gives top-1.", default="synthetic"
 )
-@click.option(
-    "--count", type=click.IntRange(2), default=64, show_default=True, help="Images to run."
+@option("--count", "Images to run.", click.IntRange(2), shown=64)
+@option(
+    "--float FILE",
+    "Compare with this float32 .tflite of the same network instead of Keras.",
+    PATH,
+    to="float_file",
 )
-@click.option(
-    "--float",
-    "float_file",
-    type=PATH,
-    metavar="FILE",
-    help="Compare with this float32 .tflite of the same network instead of Keras.",
-)
-@click.option(
-    "--weights",
-    metavar="FILE",
-    help="The weights file that the file was made from, if there was one.",
-)
-@click.option(
-    "--preprocessing",
-    metavar="MODE",
-    help="tf, caffe or torch, for a file without an EdgeZoo contract.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the choice of images.")
-@click.option("--html", type=PATH, metavar="FILE", help="Write a page with plots.")
+@option("--weights FILE", "The weights file that the file was made from, if there was one.")
+@option("--preprocessing MODE", "tf, caffe or torch, for a file without an EdgeZoo contract.")
+@option("--seed", "Of the choice of images.", SEED, default=0)
+@option("--html FILE", "Write a page with plots.", PATH)
 @quiet
 @common
 def COMMAND(
-    artifact: Path,
-    images: str,
-    count: int,
-    float_file: Path | None,
-    weights: str | None,
-    preprocessing: str | None,
-    seed: int,
-    html: Path | None,
-    quiet: bool,
-    as_json: bool,
-    debug: bool,
+    artifact: Path, html: Path | None, quiet: bool, as_json: bool, debug: bool, **options: Any
 ) -> None:
     """Explain where an int8 file loses accuracy: by cause, and by layer.
 
@@ -87,17 +62,7 @@ def COMMAND(
     if html is not None:
         page.require()
     with _console.status(not quiet and not debug) as progress:
-        result = explain_file(
-            artifact,
-            images=images,
-            count=count,
-            float_file=float_file,
-            weights=weights,
-            preprocessing=preprocessing,
-            seed=seed,
-            progress=progress,
-            debug=debug,
-        )
+        result = explain_file(artifact, **options, progress=progress, debug=debug)
     if result.overlap:
         _console.warn(
             f"{result.overlap} of {result.images} images calibrated {artifact}: it may lose "
@@ -107,7 +72,7 @@ def COMMAND(
         result = replace(result, page=html)
         page.write(result, html)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
         return
     _print(result)
     if html is not None and not quiet:
@@ -123,15 +88,10 @@ def _print(result: ExplainResult) -> None:
         where = f" ({finding.layer})" if finding.layer else ""
         click.echo(click.wrap_text(f"Also: {finding.fault}{where}: {finding.evidence}", 80))
     click.echo()
-    rows = [
-        (
-            cause.cause,
-            points(cause.lost_agreement),
-            points(cause.lost_top1),
-            f"{100 * cause.error_share + 0.0:z.0f} %",
-        )
-        for cause in result.causes
-    ]
+    rows = []
+    for cause in result.causes:
+        lost = (points(cause.lost_agreement), points(cause.lost_top1))
+        rows.append((cause.cause, *lost, f"{100 * cause.error_share + 0.0:z.0f} %"))
     _console.table(
         f"Lost top-1 in points; one of {result.images} images "
         f"({Path(result.image_source).name}) is {100 / result.images:.1f}",

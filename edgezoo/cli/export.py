@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, quiet, split, trusted
+from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 
@@ -20,128 +20,88 @@ if TYPE_CHECKING:
 
 @click.command("export", short_help="Export MODEL to files, and verify each of them.")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("--alpha", type=float, help="Width of a MobileNet: 0.25, 0.5, 0.75, 1.0, or any.")
-@click.option("--depth-multiplier", type=int, help="Depth multiplier of a MobileNet.")
-@click.option("--blocks", metavar="N,N,N,N", help="Layers in each block of a DenseNet.")
-@click.option("--dropout", type=float, metavar="RATE", help="Dropout of a MobileNet, for training.")
-@click.option("--input-size", type=int, metavar="PX", help="Height and width in pixels.")
-@click.option("--classes", type=int, metavar="N", help="Number of classes (default 1000).")
-@click.option("--no-top", is_flag=True, help="Export features, without the dense layers.")
-@click.option(
-    "--pooling",
+@option("--alpha", "Width of a MobileNet: 0.25, 0.5, 0.75, 1.0, or any.", float)
+@option("--depth-multiplier", "Depth multiplier of a MobileNet.", int)
+@option("--blocks N,N,N,N", "Layers in each block of a DenseNet.")
+@option("--dropout RATE", "Dropout of a MobileNet, for training.", float)
+@option("--input-size PX", "Height and width in pixels.", int)
+@option("--classes N", "Number of classes (default 1000).", int)
+@flag("--no-top", "Export features, without the dense layers.")
+@option(
+    "--pooling WORD",
+    "Pooling of features: none (default, a feature map), avg or max.",
     default="none",
-    metavar="WORD",
-    help="Pooling of features: none (default, a feature map), avg or max.",
 )
-@click.option("--output-layer", metavar="NAME", help="Export the features of this layer.")
-@click.option(
-    "--format",
-    "formats",
+@option("--output-layer NAME", "Export the features of this layer.")
+@option(
+    "--format NAME",
+    "tflite, onnx, … or all (default); separate several by commas.",
+    to="formats",
     multiple=True,
     default=("all",),
-    metavar="NAME",
-    help="tflite, onnx, … or all (default); separate several by commas.",
 )
-@click.option(
-    "--precision",
-    "precisions",
+@option(
+    "--precision NAME",
+    "float32 (default), float16, int8; separate several by commas.",
+    to="precisions",
     multiple=True,
-    metavar="NAME",
-    help="float32 (default), float16, int8; separate several by commas.",
 )
-@click.option("--int8", is_flag=True, help="Same as --precision int8.")
-@click.option(
-    "--weights",
+@flag("--int8", "Same as --precision int8.")
+@option(
+    "--weights WORD|FILE",
+    "imagenet (default), random (untrained, seeded) or an .h5 file.",
     default="imagenet",
-    metavar="WORD|FILE",
-    help="imagenet (default), random (untrained, seeded) or an .h5 file.",
 )
-@click.option(
-    "--preprocessing",
-    metavar="MODE",
-    help="tf, caffe, torch or none, if MODEL is a file that does not state it.",
+@option(
+    "--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file that does not state it."
 )
-@click.option(
-    "--labels", type=PATH, metavar="FILE", help="One class name per line, unless ImageNet's."
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, help="Seed of random weights and chosen images."
-)
-@click.option(
-    "--calibration",
-    default="synthetic",
-    metavar="DIR|NPZ",
-    help="Images for int8: a folder, an .npz of uint8 pixels, samples (see edgezoo samples), or "
+@option("--labels FILE", "One class name per line, unless ImageNet's.", PATH)
+@option("--seed", "Seed of random weights and chosen images.", SEED, default=0)
+@option(
+    "--calibration DIR|NPZ",
+    "Images for int8: a folder, an .npz of uint8 pixels, samples (see edgezoo samples), or "
     "synthetic (default).",
+    default="synthetic",
 )
-@click.option(
-    "--calibration-count", default=200, show_default=True, help="Number of calibration images."
-)
-@click.option(
-    "--effort",
+@option("--calibration-count", "Number of calibration images.", shown=200)
+@option(
+    "--effort WORD",
+    "Effort for int8: fast (ranges only), default, best (optimizes each rounding).",
     default="default",
-    metavar="WORD",
-    help="Effort for int8: fast (ranges only), default, best (optimizes each rounding).",
 )
-@click.option(
-    "--granularity",
+@option(
+    "--granularity WORD",
+    "Scales of int8 weights: per-channel (default), or per-tensor if a device needs it.",
     default="per-channel",
-    metavar="WORD",
-    help="Scales of int8 weights: per-channel (default), or per-tensor if a device needs it.",
 )
-@click.option(
-    "--input",
-    "input_kind",
+@option(
+    "--input KIND",
+    "pixels (default: RGB 0 to 255, normalized in the file) or normalized (as for Keras).",
+    to="input_kind",
     default="pixels",
-    metavar="KIND",
-    help="pixels (default: RGB 0 to 255, normalized in the file) or normalized (as for Keras).",
 )
-@click.option(
-    "--input-layout",
-    default="nhwc",
-    metavar="WORD",
-    help="nhwc (default), or nchw for ONNX and OpenVINO.",
+@option("--input-layout WORD", "nhwc (default), or nchw for ONNX and OpenVINO.", default="nhwc")
+@option(
+    "--target NAME",
+    "Device: coral, ethos-u55-128, tflite-micro, …; sets format, precision and --io.",
 )
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Device: coral, ethos-u55-128, tflite-micro, …; sets format, precision and --io.",
-)
-@click.option(
-    "--embed-resize",
-    is_flag=True,
-    help="ONNX: the file itself resizes and crops decoded images of any size.",
-)
-@click.option(
-    "--io", metavar="TYPE", help="Input/output type of int8 files: uint8 (default), int8, float32."
-)
-@click.option(
-    "-o", "--output", type=PATH, default=Path("exported"), show_default=True, metavar="DIR"
-)
-@click.option("--verify/--no-verify", default=True, help="Compare each file with Keras.")
-@click.option(
-    "--verify-images", "verify_count", type=click.IntRange(2), default=64, show_default=True
-)
-@click.option(
-    "--min-agreement",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Exit 6 if fewer images than this share keep their top-1.",
-)
-@click.option(
-    "--max-drop",
-    "max_drop_points",
-    type=float,
-    metavar="POINTS",
-    help="Keep the worst int8 layers in float until top-1 on --images provably drops by less; "
+@flag("--embed-resize", "ONNX: the file itself resizes and crops decoded images of any size.")
+@option("--io TYPE", "Input/output type of int8 files: uint8 (default), int8, float32.")
+@option("-o --output DIR", type=PATH, shown=Path("exported"))
+@option("--verify/--no-verify", "Compare each file with Keras.", default=True)
+@option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
+@option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
+@option(
+    "--max-drop POINTS",
+    "Keep the worst int8 layers in float until top-1 on --images provably drops by less; "
     "exit 6 if that is impossible.",
+    float,
+    to="max_drop_points",
 )
-@click.option("--images", type=PATH, metavar="DIR", help="Labelled images for --max-drop.")
-@click.option(
-    "--ground-truth", type=PATH, metavar="FILE", help="Classes of --images, if it is flat."
-)
-@click.option("--cache/--no-cache", default=True, help="Reuse the files of an equal request.")
-@click.option("--dry-run", is_flag=True, help="Print files, sizes and duration without exporting.")
+@option("--images DIR", "Labelled images for --max-drop.", PATH)
+@option("--ground-truth FILE", "Classes of --images, if it is flat.", PATH)
+@option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
+@flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
 @quiet
 @common
@@ -213,7 +173,7 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
             _show_result(plan, result)
     if as_json:
         merged = results[0] if len(results) == 1 else _merge(results)
-        _console.print_json(merged.to_json())
+        _console.print_json(merged)
     failures = [text for result in results for text in result.failures]
     for text in failures:
         _console.note(f"Failed: {text}")
@@ -241,7 +201,7 @@ def _show_plans(plans: list[ExportEstimate], as_json: bool) -> None:
     from edgezoo.pipeline.result import DryRun
 
     if as_json:
-        _console.print_json(DryRun(tuple(plans)).to_json())
+        _console.print_json(DryRun(tuple(plans)))
         return
     for plan in plans:
         width = "" if plan.alpha is None else f" {plan.alpha:g}"

@@ -2,78 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, quiet, trusted
-from edgezoo.core import typed_json
+from edgezoo.cli._options import PATH, SEED, common, option, quiet, trusted
 from edgezoo.core.errors import counted
-
-if TYPE_CHECKING:
-    from edgezoo.finetuning.result import FinetuneResult
+from edgezoo.finetuning.result import FinetuneResult
 
 
 @click.command("finetune", short_help="Train MODEL on the classes of a folder.")
 @click.argument("model", metavar="MODEL")
-@click.option(
-    "--data", required=True, type=PATH, metavar="DIR", help="Contains a folder per class."
-)
-@click.option("--alpha", type=float, help="Width of a MobileNet.")
-@click.option("--depth-multiplier", type=int, help="Of MobileNet's depthwise layers.")
-@click.option("--input-size", type=int, metavar="PX", help="Height and width in pixels.")
-@click.option(
-    "--weights",
+@option("--data DIR", "Contains a folder per class.", PATH, required=True)
+@option("--alpha", "Width of a MobileNet.", float)
+@option("--depth-multiplier", "Of MobileNet's depthwise layers.", int)
+@option("--input-size PX", "Height and width in pixels.", int)
+@option(
+    "--weights WORD|FILE",
+    "Initial weights: imagenet (default), random or an .h5 file.",
     default="imagenet",
-    metavar="WORD|FILE",
-    help="Initial weights: imagenet (default), random or an .h5 file.",
 )
-@click.option("--epochs", default=30, show_default=True, help="Maximum for each stage.")
-@click.option(
-    "--learning-rate",
-    default=1e-3,
-    show_default=True,
-    help="Of the top; the blocks use a hundredth of it.",
+@option("--epochs", "Maximum for each stage.", shown=30)
+@option("--learning-rate", "Of the top; the blocks use a hundredth of it.", shown=1e-3)
+@option("--unfreeze-blocks N", "Last blocks to train after the top; 0 for the top only.", shown=2)
+@option("--batch-size", shown=32)
+@option("--patience N", "Epochs without a smaller validation loss that end a stage.", shown=5)
+@option(
+    "--held-out SHARE|DIR",
+    "Images to score on: a share of each class, or another folder.",
+    shown="0.2",
 )
-@click.option(
-    "--unfreeze-blocks",
-    default=2,
-    show_default=True,
-    metavar="N",
-    help="Last blocks to train after the top; 0 for the top only.",
-)
-@click.option("--batch-size", default=32, show_default=True)
-@click.option(
-    "--patience",
-    default=5,
-    show_default=True,
-    metavar="N",
-    help="Epochs without a smaller validation loss that end a stage.",
-)
-@click.option(
-    "--held-out",
-    default="0.2",
-    show_default=True,
-    metavar="SHARE|DIR",
-    help="Images to score on: a share of each class, or another folder.",
-)
-@click.option(
-    "--mirror/--no-mirror", default=True, help="Train on mirrored images too (not for text)."
-)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the split and the training.")
-@click.option(
-    "--preprocessing",
-    metavar="MODE",
-    help="tf, caffe, torch or none, if MODEL is a file without a contract.",
-)
-@click.option(
-    "-o",
-    "--output",
-    type=PATH,
-    metavar="FILE",
-    help="The .keras file; by default a file in finetuned/.",
-)
+@option("--mirror/--no-mirror", "Train on mirrored images too (not for text).", default=True)
+@option("--seed", "Of the split and the training.", SEED, default=0)
+@option("--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file without a contract.")
+@option("-o --output FILE", "The .keras file; by default a file in finetuned/.", PATH)
 @trusted
 @quiet
 @common
@@ -99,7 +62,7 @@ def COMMAND(model: str, as_json: bool, debug: bool, quiet: bool, **options: Any)
     with _console.share(not quiet and not debug) as progress:
         result = execute(plan, progress, debug)
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(result)
     if result.interrupted:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, limited
+from edgezoo.cli._options import PATH, common, limited, limited_process, option
 from edgezoo.core import typed_json
 
 if TYPE_CHECKING:
@@ -23,27 +23,14 @@ _NO_CONTRACT = ("contract", "none: use --preprocessing with the other commands")
 
 @click.command("inspect", short_help="Show what a file contains, and what it needs.")
 @click.argument("artifact", type=PATH)
-@click.option(
-    "--target",
-    metavar="NAME",
-    help="Where each operation would run: coral, ethos-u55-128, tflite-micro, …",
-)
-@click.option(
-    "--runtime",
-    metavar="PACKAGE==RELEASE",
-    help="Whether it loads there, such as tflite-runtime==2.5; exit 6 where it does not.",
+@option("--target NAME", "Where each operation would run: coral, ethos-u55-128, tflite-micro, …")
+@option(
+    "--runtime PACKAGE==RELEASE",
+    "Whether it loads there, such as tflite-runtime==2.5; exit 6 where it does not.",
 )
 @limited
 @common
-def COMMAND(
-    artifact: Path,
-    target: str | None,
-    runtime: str | None,
-    max_memory: float | None,
-    max_seconds: float | None,
-    as_json: bool,
-    debug: bool,
-) -> int:
+def COMMAND(artifact: Path, as_json: bool, **options: Any) -> int:
     """Show what a file contains: operations, types, quantization, contract, what it needs.
 
     \b
@@ -53,14 +40,12 @@ def COMMAND(
       edgezoo inspect m.onnx --runtime onnxruntime==1.10
     """
     from edgezoo.inspection import inspect_file
-    from edgezoo.system import sandbox
 
-    limits = sandbox.limits_for([artifact], memory_gb=max_memory, seconds=max_seconds)
-    limited = sandbox.Sandbox((artifact,), limits, debug=debug)
-    result = limited.call(inspect_file.inspect, artifact, target=target, runtime=runtime)
+    process = limited_process([artifact], options)
+    result = process.call(inspect_file.inspect, artifact, **options)
     refused = result.runtime is not None and result.runtime.loads is False
     if as_json:
-        _console.print_json(typed_json.encode(result))
+        _console.print_json(result)
     else:
         _show(artifact, result)
         for_npu = result.compiled is not None and result.compiled.target == "ethos-u"
@@ -82,9 +67,8 @@ def _show(artifact: Path, result: InspectResult) -> None:
         *((f"needs {name}", value) for name, value in result.minimum_runtime.items()),
     ]
     if result.compiled:
-        compiled = ", ".join(
-            f"{key} {value}" for key, value in typed_json.encode(result.compiled).items()
-        )
+        facts = typed_json.encode(result.compiled).items()
+        compiled = ", ".join(f"{key} {value}" for key, value in facts)
         rows.append(("compiled", compiled.replace("_", " ")))
     rows += _contract_rows(result.contract) if result.contract else [_NO_CONTRACT]
     rows += _portability_rows(result.portability)
@@ -120,8 +104,7 @@ def _show_target(target: TargetPlacement) -> None:
 def _show_runtime(runtime: Loading) -> None:
     answer = {True: "loads", False: "does not load", None: "may load: not known"}[runtime.loads]
     title = f"{runtime.package} {runtime.version}: {answer} (needs {runtime.needs or 'unknown'})"
-    rows = [(need.what, need.since or "unknown") for need in runtime.lacking]
-    if rows:
+    if rows := [(need.what, need.since or "unknown") for need in runtime.lacking]:
         _console.table(title, ("lacks", "since"), rows)
     else:
         _console.say(title)
@@ -166,30 +149,21 @@ def _portability_rows(found: Portability | None) -> list[tuple[str, object]]:
     return [("x86 without VNNI", text)]
 
 
-def _cut(name: str) -> str:
-    """Shorten a name to fit the table: converters chain names without limit."""
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
-
-
 def _show_overflows(portability: Portability | None) -> None:
     """Show the layers that can overflow, worst first, and what to do."""
     found = [layer for layer in portability.layers if layer.can_overflow] if portability else []
     if portability is None or not found:
         return
     found.sort(key=lambda layer: -(layer.times_limit or 0))
-    _console.table(
-        "Layers that can overflow 16 bits on x86 without VNNI",
-        ("layer", "kind", "worst pair / limit", "channels"),
-        [
-            (
-                _cut(layer.name),
-                layer.kind,
-                f"{layer.times_limit:.2f}",
-                f"{layer.channels_above} of {layer.channels}",
-            )
-            for layer in found[:_MOST_LAYERS]
-        ],
-    )
+    rows = []
+    for layer in found[:_MOST_LAYERS]:
+        channels = f"{layer.channels_above} of {layer.channels}"
+        # Converters chain names without limit.
+        short = len(layer.name) <= _LONGEST_NAME
+        name = layer.name if short else f"{layer.name[: _LONGEST_NAME - 1]}…"
+        rows.append((name, layer.kind, f"{layer.times_limit:.2f}", channels))
+    title = "Layers that can overflow 16 bits on x86 without VNNI"
+    _console.table(title, ("layer", "kind", "worst pair / limit", "channels"), rows)
     if len(found) > _MOST_LAYERS:
         _console.note(f"… and {len(found) - _MOST_LAYERS} more: see --json.")
     for text in portability.remedies:

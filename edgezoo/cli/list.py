@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import common
-from edgezoo.core import typed_json
-from edgezoo.core.spec import PRECISIONS, Precision
+from edgezoo.cli._options import SHARE, common, flag, option
+from edgezoo.core.spec import PRECISIONS
 from edgezoo.networks import catalogue
 
 
 @click.command("list", short_help="List the models of the zoo.")
 @click.argument("pattern", required=False)
-@click.option(
+@option(
     "--sort",
-    type=click.Choice(catalogue.SORTS),
-    default="name",
-    show_default=True,
-    help="Best accuracy first, otherwise the smallest; a precision sorts by file size.",
+    "Best accuracy first, otherwise the smallest; a precision sorts by file size.",
+    click.Choice(catalogue.SORTS),
+    shown="name",
 )
-@click.option(
-    "--min-top1",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Published top-1, such as 0.75.",
-)
-@click.option("--max-parameters", type=float, metavar="MILLIONS")
-@click.option(
-    "--max-multiply-adds", type=float, metavar="MILLIONS", help="For one image of the default size."
-)
-@click.option("--max-size", type=float, metavar="MB", help="Estimated file size.")
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="int8",
-    show_default=True,
-    help="Of the file for --max-size.",
-)
-@click.option("--with-weights", is_flag=True, help="Only with ImageNet weights on this machine.")
+@option("--min-top1 SHARE", "Published top-1, such as 0.75.", SHARE)
+@option("--max-parameters MILLIONS", type=float)
+@option("--max-multiply-adds MILLIONS", "For one image of the default size.", float)
+@option("--max-size MB", "Estimated file size.", float, to="max_bytes")
+@option("--precision", "Of the file for --max-size.", click.Choice(PRECISIONS), shown="int8")
+@flag("--with-weights", "Only with ImageNet weights on this machine.")
 @common
-def COMMAND(
-    pattern: str | None,
-    sort: str,
-    min_top1: float | None,
-    max_parameters: float | None,
-    max_multiply_adds: float | None,
-    max_size: float | None,
-    precision: Precision,
-    with_weights: bool,
-    as_json: bool,
-    debug: bool,
-) -> None:
+def COMMAND(sort: str, as_json: bool, debug: bool, **criteria: Any) -> None:
     """List the zoo; PATTERN is part of a name, or a pattern such as 'dense*'.
 
     \b
@@ -60,18 +36,13 @@ def COMMAND(
       edgezoo list "dense*"
       edgezoo list --max-size 6 --min-top1 0.75 --sort top1
     """
-    criteria = catalogue.ModelFilter(
-        pattern,
-        min_top1,
-        _times(max_parameters),
-        _times(max_multiply_adds),
-        _times(max_size),
-        precision,
-        with_weights,
-    )
-    models = [catalogue.describe(spec.name) for spec in catalogue.select(criteria, sort)]
+    for name in ("max_parameters", "max_multiply_adds", "max_bytes"):
+        if criteria[name] is not None:
+            criteria[name] *= 1e6
+    found = catalogue.select(catalogue.ModelFilter(**criteria), sort)
+    models = [catalogue.describe(spec.name) for spec in found]
     if as_json:
-        _console.print_json(typed_json.encode(catalogue.ModelList(tuple(models))))
+        _console.print_json(catalogue.ModelList(tuple(models)))
         return
     rows = [
         (
@@ -92,7 +63,3 @@ def COMMAND(
         rows,
     )
     _console.next_command(f"edgezoo show {models[0].model}")
-
-
-def _times(millions: float | None) -> float | None:
-    return None if millions is None else millions * 1e6

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import common, quiet
-from edgezoo.core import typed_json
+from edgezoo.cli._options import common, flag, quiet
 
 if TYPE_CHECKING:
     from edgezoo.images.samples.fetch_samples import SamplesResult
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 @click.command("samples", short_help="Download public sample images for calibration.")
 @click.argument("action", type=click.Choice(["fetch", "info"]))
-@click.option("--accept-terms", is_flag=True, help="You have read the terms and accept them.")
+@flag("--accept-terms", "You have read the terms and accept them.")
 @quiet
 @common
-def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: bool) -> int:
+def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: bool) -> None:
     """Download public sample images, one for each ImageNet class, into the cache.
 
     ACTION is fetch, which resumes an interrupted download, or info, which reports what is
@@ -43,14 +42,12 @@ def COMMAND(action: str, accept_terms: bool, quiet: bool, as_json: bool, debug: 
         with _console.bar(not quiet, count, "Downloading images") as progress:
             found = samples.fetch(accepted, progress=progress)
     if as_json:
-        _console.print_json(typed_json.encode(found))
+        _console.print_json(found)
     else:
         _show(found)
-    if found.here < found.listed:
-        _console.next_command("edgezoo samples fetch")
-    else:
-        _console.next_command("edgezoo export mobilenet --int8 --calibration samples")
-    return 0
+    export = "export mobilenet --int8 --calibration samples"
+    follow = "samples fetch" if found.here < found.listed else export
+    _console.next_command(f"edgezoo {follow}")
 
 
 def _ask() -> bool:

@@ -6,7 +6,6 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
-from edgezoo.core import typed_json
 from edgezoo.core.spec import WeightsPackage
 from edgezoo.networks import catalogue
 
@@ -24,7 +23,7 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
     """
     found = catalogue.describe(model)
     if as_json:
-        _console.print_json(typed_json.encode(found))
+        _console.print_json(found)
         return
     sizes = [f"{name} {count / 1e6:.1f} MB" for name, count in found.file_bytes_about.items()]
     widths = [f"{width:g}" for width in found.alphas_with_imagenet_weights or ()]
@@ -37,10 +36,7 @@ def COMMAND(model: str, as_json: bool, debug: bool) -> None:
         ("depth", found.depth),
         ("float32 weights", f"{found.size_mb:g} MB"),
         ("files (estimated)", ", ".join(sizes)),
-        (
-            "top-1, top-5 (published)",
-            f"{_console.percent(found.top1)}, {_console.percent(found.top5)}",
-        ),
+        ("top-1, top-5 (published)", ", ".join(map(_console.percent, (found.top1, found.top5)))),
         ("input size", f"{found.default_input_size} px (at least {found.min_input_size})"),
         ("preprocessing", f"{found.preprocessing}; {found.resize.filter}"),
         ("ImageNet weights", "here" if found.weights_here else origin),

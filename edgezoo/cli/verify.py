@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, common, quiet, trusted
+from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, trusted
 from edgezoo.core.errors import UsageError
 from edgezoo.results.manifest import SUFFIX
 
@@ -18,28 +18,15 @@ if TYPE_CHECKING:
 
 @click.command("verify", short_help="Compare files with their Keras model.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT|MANIFEST...")
-@click.option(
-    "--reproduce",
-    is_flag=True,
-    help="Export the files of each MANIFEST again; exit 6 if their bytes differ.",
+@flag("--reproduce", "Export the files of each MANIFEST again; exit 6 if their bytes differ.")
+@option("--images DIR|NPZ", "Images to compare on.", default="synthetic")
+@option("--count", "Number of images.", click.IntRange(2), shown=64)
+@option("--weights FILE", "Weights file that the files were exported from.")
+@option(
+    "--calibration DIR|NPZ", "For --reproduce: calibration images outside of the current folder."
 )
-@click.option("--images", default="synthetic", metavar="DIR|NPZ", help="Images to compare on.")
-@click.option(
-    "--count", type=click.IntRange(2), default=64, show_default=True, help="Number of images."
-)
-@click.option("--weights", metavar="FILE", help="Weights file that the files were exported from.")
-@click.option(
-    "--calibration",
-    metavar="DIR|NPZ",
-    help="For --reproduce: calibration images outside of the current folder.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the choice of images.")
-@click.option(
-    "--min-agreement",
-    type=click.FloatRange(0, 1),
-    metavar="SHARE",
-    help="Exit 6 if fewer images than this share keep their top-1.",
-)
+@option("--seed", "Seed of the choice of images.", SEED, default=0)
+@option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @trusted
 @quiet
 @common
@@ -72,36 +59,20 @@ def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **optio
 def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> int:
     from edgezoo.pipeline.verify_files import verify_files
 
+    names = ("images", "count", "weights", "seed", "min_agreement", "debug")
     with _console.status(not options["quiet"] and not options["debug"]) as progress:
-        result = verify_files(
-            artifacts,
-            images=options["images"],
-            count=options["count"],
-            weights=options["weights"],
-            seed=options["seed"],
-            min_agreement=options["min_agreement"],
-            progress=progress,
-            debug=options["debug"],
-        )
+        result = verify_files(artifacts, **{n: options[n] for n in names}, progress=progress)
     if as_json:
-        _console.print_json(result.to_json())
+        _console.print_json(result)
     else:
-        rows = [
-            (
-                entry.artifact.name,
-                entry.verdict,
-                _console.agreement(entry),
-                _console.decibels(entry),
-                "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}",
-            )
-            for entry in result.results
-        ]
+        rows = []
+        for entry in result.results:
+            largest = "-" if entry.max_abs_diff is None else f"{entry.max_abs_diff:.1e}"
+            closeness = (_console.agreement(entry), _console.decibels(entry), largest)
+            rows.append((entry.artifact.name, entry.verdict, *closeness))
         agree = "same top-1" if result.results[0].cosine is None else "cosine"
-        _console.table(
-            f"Against Keras on {result.images} images ({result.image_source})",
-            ("file", "verdict", agree, "SQNR dB", "max diff"),
-            rows,
-        )
+        title = f"Against Keras on {result.images} images ({result.image_source})"
+        _console.table(title, ("file", "verdict", agree, "SQNR dB", "max diff"), rows)
         _console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
     for entry in result.results:
         for text in entry.failures:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
@@ -26,9 +27,6 @@ from edgezoo.images.shards import Member
 from edgezoo.inference.predict import require_classes, require_third_party
 from edgezoo.system import remote
 from edgezoo.system.remote import Remote
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]
@@ -139,8 +137,7 @@ def evaluate(
 
     Args:
         artifacts: files to score.
-        images: see `find_labelled`.
-        ground_truth: see `find_labelled`.
+        images, ground_truth: see `find_labelled`.
         reference: an artifact to compare the others with; it runs on the CPU in the usual runtime
             of its format.
         equal_within_points: the largest drop or gain of top-1 that does not matter; 1 by default.
@@ -156,9 +153,6 @@ def evaluate(
         trust: allow a Keras model to run the code that it contains.
         on: a device to run on, as ssh://user@host; see `remote.device.call`.
         progress: called with the number of images that are done; not from a device.
-
-    Returns:
-        One result for each file; `failures` names those whose drop may exceed `max_drop_points`.
 
     Raises:
         RefusedError: images calibrated a file, and `allow_overlap` is not set.
@@ -219,11 +213,7 @@ def evaluate(
 def _third_party(
     paths: Sequence[Path], preprocessing: str | None, labels: PathLike | None, trust: bool
 ) -> frozenset[Path]:
-    """Return the files without a contract, the only ones that preprocessing and labels apply to.
-
-    Raises:
-        UsageError: something is given, and every file has a contract.
-    """
+    """Return the files without a contract, the only ones that preprocessing and labels apply to."""
     if preprocessing is None and labels is None:
         return frozenset()  # no file needs to be read
     loaded = [registry.load_artifact(path, trust=trust) for path in paths]
@@ -337,11 +327,11 @@ def _compared(
 def _failures(results: Sequence[Accuracy], limit: float | None) -> tuple[str, ...]:
     if limit is None:
         return ()
+    ends = [(r.artifact, r.drop_points_ci95[1]) for r in results if r.drop_points_ci95 is not None]
     return tuple(
-        f"{result.artifact}: the drop may be {result.drop_points_ci95[1]:.2f} points, "
-        f"more than {limit:g}"
-        for result in results
-        if result.drop_points_ci95 is not None and result.drop_points_ci95[1] > limit
+        f"{artifact}: the drop may be {end:.2f} points, more than {limit:g}"
+        for artifact, end in ends
+        if end > limit
     )
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.spec import OutputKind, Precision
 from edgezoo.core.typed_json import Count, Share
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +89,8 @@ def _parts(
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield some rows of both at a time, flat, in double precision."""
     for i in range(0, len(reference), _ROWS):
-        wanted, found = (
-            array[i : i + _ROWS].astype(np.float64).reshape(len(array[i : i + _ROWS]), -1)
-            for array in (reference, got)
-        )
-        yield wanted, found
+        wanted, found = (array[i : i + _ROWS].astype(np.float64) for array in (reference, got))
+        yield wanted.reshape(len(wanted), -1), found.reshape(len(found), -1)
 
 
 def smallest_cosine(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:

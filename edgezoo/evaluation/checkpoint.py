@@ -14,18 +14,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import typed_json
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.paths import cache_home
 from edgezoo.core.versions import dependencies
 from edgezoo.images.shards import Member
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 EVERY_S = 5.0
 _EXPIRED_S = 30 * 86400

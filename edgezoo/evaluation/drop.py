@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 Verdict = Literal["equal", "worse", "better", "suspicious gain", "cannot tell"]
 EQUAL_WITHIN = 0.01
@@ -163,8 +162,7 @@ def judge(low: float, high: float, equal_within: float, same_network: bool) -> V
 def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) -> int | None:
     """Estimate how many images would give a verdict, at the same shares of lost and won.
 
-    Returns:
-        None where the present images suffice, or ten million would not.
+    None where the present images suffice, or ten million would not.
     """
 
     def decided(low: float, high: float) -> bool:
@@ -174,14 +172,11 @@ def images_needed(outcome: Drop, equal_within: float, confidence: float = 0.95) 
 
 
 def images_to_prove(outcome: Drop, limit: float, confidence: float) -> int | None:
-    """Estimate how many images would prove a drop below a limit, at the same shares.
+    """Estimate how many images would prove a drop below a limit, as `images_needed` does.
 
     Args:
         limit: of the one-sided upper bound, a share.
         confidence: of that bound.
-
-    Returns:
-        None where the present images suffice, or ten million would not.
     """
     if outcome.drop >= limit:
         return None
@@ -192,12 +187,12 @@ def _fewest(
     outcome: Drop, confidence: float, decided: Callable[[float, float], bool]
 ) -> int | None:
     """Return the least number of images whose interval decides, or None; see `images_needed`."""
-    shares = outcome.lost / outcome.images, outcome.won / outcome.images
+    lost, won = outcome.lost / outcome.images, outcome.won / outcome.images
 
     def enough(images: int) -> bool:
-        return decided(*paired_interval(shares[0] * images, shares[1] * images, images, confidence))
+        return decided(*paired_interval(lost * images, won * images, images, confidence))
 
-    few, many = outcome.images, outcome.images
+    few = many = outcome.images
     while not enough(many):
         few, many = many, 2 * many
         if many > _MOST_IMAGES:

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
@@ -31,8 +32,7 @@ from edgezoo.images.shards import Member
 from edgezoo.inference.predict import open_artifact, predict
 from edgezoo.system.machine import usable_cores
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Images = Sequence[Path | Member]
 
 BEST = 5
 # First column of an image that cannot be read, and of one that is not ranked yet.
@@ -65,7 +65,7 @@ class Ranks:
 
 def rank(
     path: Path | str,
-    find: Callable[[InputContract], Sequence[Path | Member]],
+    find: Callable[[InputContract], Images],
     *,
     device: str = "cpu",
     runtime: str | None = None,
@@ -87,15 +87,8 @@ def rank(
         resume: continue an interrupted run, and write a checkpoint.
         progress: called with the number of images that are done.
     """
-    artifact, first = open_artifact(
-        path,
-        device=device,
-        runtime=runtime,
-        threads=threads,
-        preprocessing=preprocessing,
-        labels=labels,
-        trust=trust,
-    )
+    opening = partial(open_artifact, preprocessing=preprocessing, labels=labels, trust=trust)
+    artifact, first = opening(path, device=device, runtime=runtime, threads=threads)
     opener = registry.runtime_for(artifact.path, runtime)
     version, ran_on = opener.version(), first.ran_on
     with ExitStack() as stack:
@@ -116,7 +109,7 @@ def rank(
 
 
 def _fill(
-    images: Sequence[Path | Member],
+    images: Images,
     contract: InputContract,
     sessions: list[Session],
     jobs: int,
@@ -129,15 +122,15 @@ def _fill(
         checkpoint.restore(top)
     resumed = int((top[:, 0] != OPEN).sum())
     progress(resumed)
-    spans = [
-        (start, min(start + _CHUNK, len(top)))
-        for start in range(0, len(top), _CHUNK)
-        if (top[start : start + _CHUNK, 0] == OPEN).any()
-    ]
+    starts = [i for i in range(0, len(top), _CHUNK) if (top[i : i + _CHUNK, 0] == OPEN).any()]
+    free: SimpleQueue[Session] = SimpleQueue()
+    for session in sessions:
+        free.put(session)
+    ranked = partial(_rank_chunk, contract=contract, free=free)
     # Where threads share one session, one infers while the others decode: one thread more.
     workers = jobs if len(sessions) == jobs else jobs + 1
     try:
-        for start, rows in _chunks(images, spans, contract, sessions, workers):
+        for start, rows in _chunks(ranked, images, starts, workers):
             top[start : start + len(rows)] = rows
             if checkpoint:
                 checkpoint.save(top)
@@ -150,21 +143,14 @@ def _fill(
 
 
 def _chunks(
-    images: Sequence[Path | Member],
-    spans: list[tuple[int, int]],
-    contract: InputContract,
-    sessions: list[Session],
-    workers: int,
+    ranked: Callable[[Images], NDArray[np.int32]], images: Images, starts: list[int], workers: int
 ) -> Iterator[tuple[int, NDArray[np.int32]]]:
-    """Rank each span, in order; no more spans are started than the threads need."""
-    free: SimpleQueue[Session] = SimpleQueue()
-    for session in sessions:
-        free.put(session)
+    """Rank the chunks of images, in order; no more are started than the threads need."""
     begun: deque[tuple[int, Future[NDArray[np.int32]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for start, stop in spans:
-                begun.append((start, pool.submit(_rank_chunk, images[start:stop], contract, free)))
+            for start in starts:
+                begun.append((start, pool.submit(ranked, images[start : start + _CHUNK])))
                 if len(begun) > 2 * workers:
                     first, future = begun.popleft()
                     yield first, future.result()
@@ -176,7 +162,7 @@ def _chunks(
 
 
 def _rank_chunk(
-    images: Sequence[Path | Member], contract: InputContract, free: SimpleQueue[Session]
+    images: Images, contract: InputContract, free: SimpleQueue[Session]
 ) -> NDArray[np.int32]:
     top = np.full((len(images), BEST), UNREADABLE, np.int32)
     pixels, places = [], []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
@@ -99,17 +102,8 @@ def classify(
             trust=trust,
         )
         return replace(result, remote=place)
-    import numpy as np
-
-    opened, session = open_artifact(
-        artifact,
-        preprocessing=preprocessing,
-        labels=labels,
-        trust=trust,
-        device=device,
-        runtime=runtime,
-        threads=threads,
-    )
+    opening = partial(open_artifact, preprocessing=preprocessing, labels=labels, trust=trust)
+    opened, session = opening(artifact, device=device, runtime=runtime, threads=threads)
     contract = opened.required_contract()
     results = []
     with session:

@@ -81,15 +81,9 @@ def compile_artifact(
             f"the {min_offload:.1%} of --min-offload.",
             f"{made.path} was written. On the CPU: {'; '.join(made.remarks[:3]) or 'unknown'}.",
         )
+    ops, size = (made.npu_ops, made.cpu_ops), made.path.stat().st_size
     return CompileResult(
-        artifact=Path(artifact),
-        target=chosen.name,
-        npu_ops=made.npu_ops,
-        cpu_ops=made.cpu_ops,
-        estimate=made.estimate,
-        path=made.path,
-        bytes=made.path.stat().st_size,
-        remarks=made.remarks,
+        Path(artifact), chosen.name, *ops, made.estimate, made.path, size, made.remarks
     )
 
 
@@ -97,7 +91,7 @@ def estimate(artifact: Path | str, target: str, timeout: float = TIMEOUT) -> Tar
     """Return the compiler's estimate for a file, without keeping the compiled file.
 
     Raises:
-        RefusedError: see `compile_artifact`; also where the compiler gives no estimate.
+        RefusedError: see `compile_artifact`; also where the compiler returns no estimate.
     """
     loaded = sandbox.load_artifact(artifact)
     chosen = registry.target_for(loaded, target)
@@ -106,12 +100,9 @@ def estimate(artifact: Path | str, target: str, timeout: float = TIMEOUT) -> Tar
     if made.estimate is None:
         raise RefusedError(f"The compiler of {chosen.name} gives no estimate.")
     figures = {field.name: getattr(made.estimate, field.name) for field in fields(Estimate)}
+    npu, cpu = made.npu_ops, made.cpu_ops
     return TargetEstimate(
-        **figures,
-        artifact=Path(artifact),
-        target=chosen.name,
-        npu_ops=made.npu_ops,
-        cpu_ops=made.cpu_ops,
+        **figures, artifact=Path(artifact), target=chosen.name, npu_ops=npu, cpu_ops=cpu
     )
 
 

@@ -18,8 +18,8 @@ from edgezoo.system.machine import Machine, describe_machine
 from edgezoo.system.remote import Remote
 
 # Packages that the clashes below are about.
-_TENSORFLOWS = ("tensorflow", "tensorflow-cpu")
-_PACKAGES = ("numpy", "tflite-runtime", "ai-edge-litert", *_TENSORFLOWS, "tf-keras")
+_LITE = ("ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu")
+_PACKAGES = ("numpy", "tf-keras", *_LITE)
 # libedgetpu 16.0 as Google built it, against TensorFlow 2.5; others carry tf2.x in their version.
 _OLD_EDGETPU = re.compile(r"(1[0-5]\.|16\.0(?!.*tf2))")
 _NEW_EDGETPU = "https://github.com/feranick/libedgetpu/releases"
@@ -100,33 +100,29 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> DoctorResult:
         InstalledExporter(e.name, tuple(p for p in e.packages if not registry.has_package(p)))
         for e in registry.exporters().values()
     )
-    corals = hardware.corals(host)
-    return DoctorResult(
-        machine=describe_machine(Path(root)),
-        keras_home=keras_home(),
-        runtimes=runtimes,
-        exporters=exporters,
-        coral=tuple(corals),
-        libraries=tuple(hardware.libraries(host)),
-        problems=tuple(_problems(host, corals, runtimes)),
-    )
+    corals, libraries = tuple(hardware.corals(host)), tuple(hardware.libraries(host))
+    machine, problems = describe_machine(Path(root)), tuple(_problems(host, corals, runtimes))
+    return DoctorResult(machine, keras_home(), runtimes, exporters, corals, libraries, problems)
 
 
 def _problems(
-    host: hardware.Host, corals: list[Coral], runtimes: Sequence[InstalledRuntime]
+    host: hardware.Host, corals: Sequence[Coral], runtimes: Sequence[InstalledRuntime]
 ) -> Iterator[Problem]:
     lacking = registry.lacking_for_files()
     versions = {name: version for name in _PACKAGES if (version := _version(name))}
     if lacking:
         error = registry.needed_error(lacking)
         yield Problem(error.message, f"{error.hint}.")
-    arm_32_bit = host.bits == 32 and host.machine.startswith(("arm", "aarch64"))
-    yield from package_clashes(versions, arm_32_bit)
+    yield from package_clashes(versions, _is_arm_32_bit(host))
     yield from python_clashes(host, versions, sys.version_info[:2])
     yield from coral_problems(host, corals, versions)
     if not lacking and not any(runtime.devices for runtime in runtimes):
         hint = 'Run: pip install "edgezoo[tflite]"'
         yield Problem("No runtime is installed: no file can be run.", hint)
+
+
+def _is_arm_32_bit(host: hardware.Host) -> bool:
+    return host.bits == 32 and host.machine.startswith(("arm", "aarch64"))
 
 
 def _version(name: str) -> str | None:
@@ -157,8 +153,8 @@ def python_clashes(
 ) -> Iterator[Problem]:
     """Versions of Python without wheels."""
     name = f"Python {python[0]}.{python[1]}"
-    lite = {"ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu"} & versions.keys()
-    if host.machine.startswith(("arm", "aarch64")) and host.bits == 32:
+    lite = versions.keys() & set(_LITE)
+    if _is_arm_32_bit(host):
         if python > (3, 11) and not lite:
             yield Problem(
                 f"No TFLite runtime supports {name} on 32-bit ARM.",

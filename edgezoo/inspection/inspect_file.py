@@ -163,15 +163,8 @@ def _loading(description: Description, asked: str, reader: Runtime) -> Loading:
         )
     lacking = [need for need in needs if not need.met_by(package, release)]
     unknown = bool(lacking) and all(package not in need.since for need in lacking)
-    oldest = max(
-        (need.since[package] for need in needs if package in need.since),
-        key=release_numbers,
-        default=None,
-    )
-    return Loading(
-        package,
-        release,
-        loads=None if unknown else not lacking,
-        needs=None if unknown else oldest,
-        lacking=tuple(Lacking(need.what, need.since.get(package)) for need in lacking),
-    )
+    releases = [need.since[package] for need in needs if package in need.since]
+    oldest = max(releases, key=release_numbers, default=None)
+    lacks = tuple(Lacking(need.what, need.since.get(package)) for need in lacking)
+    loads, least = (None, None) if unknown else (not lacking, oldest)
+    return Loading(package, release, loads, least, lacks)

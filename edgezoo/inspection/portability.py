@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.protocols import IntegerKernels, IntegerLayer, LayerKind
 from edgezoo.core.typed_json import Count, Positive, Range
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 LIMIT = 32767
 _HIGHEST = 255
@@ -71,11 +70,8 @@ class Portability:
 def pair_sums(layer: IntegerLayer) -> NDArray[np.int64]:
     """Return the largest |a1 * w1 + a2 * w2| over all uint8 activations, for every pair of weights.
 
-    Returns:
-        int64, shape (output channels, pairs); a weight without a partner is paired with 0.
+    The shape is (output channels, pairs); a weight without a partner is paired with 0.
     """
-    import numpy as np
-
     weights = layer.weights.astype(np.int64)
     if layer.pairs == "flat":
         weights = weights.reshape(len(weights), 1, -1)
@@ -88,11 +84,7 @@ def pair_sums(layer: IntegerLayer) -> NDArray[np.int64]:
 
 
 def check(path: Path) -> Portability | None:
-    """Look for layers that can overflow in the main file of an artifact.
-
-    Returns:
-        None for a file without integer layers.
-    """
+    """Look for layers that can overflow in an artifact's main file; None without integer layers."""
     kernels = registry.runtime_for(path).integer_kernels(path)
     return describe(kernels) if kernels.layers else None
 
