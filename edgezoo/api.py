@@ -23,15 +23,15 @@ from edgezoo.core.spec import BuildArguments
 from edgezoo.evaluation import accuracy
 from edgezoo.finetuning import finetune as finetuning
 from edgezoo.finetuning.finetune_request import FinetuneRequest
-from edgezoo.finetuning.result import FinetuneResult
+from edgezoo.finetuning.finetune_result import FinetuneResult
 from edgezoo.images import imagenet_utils
 from edgezoo.inference import classification, predict
 from edgezoo.inspection import compile_file, diagnosis, inspect_file
 from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments, building, catalogue
 from edgezoo.pipeline import explain_file, verify_files
+from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
-from edgezoo.pipeline.result import ExportResult
 from edgezoo.pipeline.run import require_passed, run
 from edgezoo.reporting import recommendation, report_files
 from edgezoo.reporting.recommendation import Budgets

@@ -6,12 +6,11 @@ import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import DataError, MissingError
 from edgezoo.core.protocols import IntegerKernels
-from edgezoo.core.typed_json import decode, parse_json
+from edgezoo.core.typed_json import Json, decode, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +76,13 @@ def first_installed(distributions: tuple[str, ...]) -> str | None:
     return None
 
 
-def parse_contract(text: str | bytes, path: Path) -> dict[str, Any]:
+def parse_contract(text: str | bytes, path: Path) -> Json:
     """Parse the contract inside a file.
 
     Raises:
         DataError: it is not a JSON object.
     """
     try:
-        return decode(dict[str, Any], parse_json(text))
+        return decode(Json, parse_json(text))
     except ValueError as error:
         raise DataError(f"The contract inside {path} is damaged.") from error

@@ -11,6 +11,7 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.protocols import Description, TensorInfo
 from edgezoo.core.spec import SAVED_MODEL_FILE
+from edgezoo.core.typed_json import Json
 from edgezoo.formats.keras_files import load_network, reading
 from edgezoo.runtimes._base import BaseRuntime
 from edgezoo.runtimes._session import BaseSession, quiet_native
@@ -39,7 +40,7 @@ class KerasRuntime(BaseRuntime):
             return (path,)
         return tuple(file for file in sorted(path.parent.rglob("*")) if file.is_file())
 
-    def read_contract(self, path: Path) -> dict[str, Any] | None:
+    def read_contract(self, path: Path) -> Json | None:
         """See `Runtime`."""
         return reading.read(_network_path(path)).contract
 

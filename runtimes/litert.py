@@ -18,6 +18,7 @@ from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import minimum_releases
+from edgezoo.core.typed_json import Json
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu, _tflite_versions
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
@@ -121,7 +122,7 @@ class LiteRtRuntime(BaseRuntime):
             return None  # looking for other devices takes time
         return BaseRuntime.refusal(self, artifact, device)
 
-    def read_contract(self, path: Path) -> dict[str, Any] | None:
+    def read_contract(self, path: Path) -> Json | None:
         """See `Runtime`."""
         with path.open("rb") as stream:
             head = stream.read(8)

@@ -15,6 +15,7 @@ from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
+from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
 from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._base import BaseRuntime, parse_contract
@@ -68,7 +69,7 @@ class OnnxRuntime(BaseRuntime):
         """See `Runtime`; including files with external tensors."""
         return (path, *external_files(path))
 
-    def read_contract(self, path: Path) -> dict[str, Any] | None:
+    def read_contract(self, path: Path) -> Json | None:
         """See `Runtime`."""
         text = session_of(str(path), path).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         return parse_contract(text, path) if text else None

@@ -14,6 +14,7 @@ from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
+from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
 from edgezoo.runtimes import _openvino_xml
 from edgezoo.runtimes._base import BaseRuntime, parse_contract
@@ -61,7 +62,7 @@ class OpenVinoRuntime(BaseRuntime):
         """See `Runtime`."""
         return (path, path.with_suffix(".bin"))
 
-    def read_contract(self, path: Path) -> dict[str, Any] | None:
+    def read_contract(self, path: Path) -> Json | None:
         """See `Runtime`."""
         model = read_model(path)
         if not model.has_rt_info([CONTRACT_KEY]):

@@ -6,11 +6,12 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 from edgezoo.core.files import file_sha256
+from edgezoo.core.typed_json import Json
 
 SCHEMA: Literal[1] = 1
 LIST = "bundle.json"
@@ -23,7 +24,7 @@ class BundleList:
     """The content of bundle.json: hashes of what selftest.py needs, and of the other files."""
 
     schema: Literal[1]
-    models: tuple[dict[str, Any], ...]
+    models: tuple[Json, ...]
     sha256: dict[str, str]
     others: dict[str, str]
 

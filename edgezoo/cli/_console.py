@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from edgezoo.core.protocols import RanOn
     from edgezoo.evaluation.agreement import Comparison
-    from edgezoo.pipeline.result import Verification
+    from edgezoo.pipeline.export_result import Verification
     from edgezoo.system.remote import Remote
 
 # Key of "quiet" or "verbose" in the click context's meta.

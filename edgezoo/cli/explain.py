@@ -12,7 +12,7 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, common, option, quiet
 
 if TYPE_CHECKING:
-    from edgezoo.explanation.result import ExplainResult
+    from edgezoo.explanation.explain_result import ExplainResult
 
 _WORST = 10
 # The table and the first line may differ by this share of images without a note.

@@ -14,8 +14,8 @@ from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgezoo.pipeline.export_result import ExportedFile, ExportResult
     from edgezoo.pipeline.plan import ExportEstimate, Plan
-    from edgezoo.pipeline.result import ExportedFile, ExportResult
 
 
 @click.command("export", short_help="Export MODEL to files, and verify each of them.")
@@ -198,7 +198,7 @@ def _merge(results: list[ExportResult]) -> ExportResult:
 
 
 def _show_plans(plans: list[ExportEstimate], as_json: bool) -> None:
-    from edgezoo.pipeline.result import DryRun
+    from edgezoo.pipeline.export_result import DryRun
 
     if as_json:
         _console.print_json(DryRun(tuple(plans)))

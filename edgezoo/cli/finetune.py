@@ -9,7 +9,7 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, common, option, quiet, trusted
 from edgezoo.core.errors import counted
-from edgezoo.finetuning.result import FinetuneResult
+from edgezoo.finetuning.finetune_result import FinetuneResult
 
 
 @click.command("finetune", short_help="Train MODEL on the classes of a folder.")

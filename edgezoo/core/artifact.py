@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from edgezoo.core import spec, typed_json
 from edgezoo.core.calibration_metadata import CalibrationMetadata, Quantization
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import file_sha256
-from edgezoo.core.typed_json import JsonObject, Length, OneOf, Positive, Range, optional
+from edgezoo.core.typed_json import Json, JsonObject, Length, OneOf, Positive, Range, optional
 
 SCHEMA: Literal[1] = 1
 CONTRACT_KEY = "edgezoo_contract"
@@ -171,7 +171,7 @@ class InputContract(JsonObject):
         )
 
     @classmethod
-    def from_json(cls, facts: dict[str, Any]) -> InputContract:
+    def from_json(cls, facts: Json) -> InputContract:
         """Read what `to_json` wrote, in a file that may be untrusted.
 
         Raises:
@@ -298,7 +298,7 @@ class Artifact:
             files=tuple(FileRecord(file, file.stat().st_size, sha) for file, sha in hashed),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """`record` as a JSON object."""
         return dict(typed_json.encode(self.record()))
 

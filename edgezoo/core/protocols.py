@@ -16,7 +16,7 @@ from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
-from edgezoo.core.typed_json import optional
+from edgezoo.core.typed_json import Json, optional
 
 if TYPE_CHECKING:
     import numpy as np
@@ -279,7 +279,7 @@ class Runtime(Protocol):
     def files(self, path: Path) -> tuple[Path, ...]:
         """All files that belong to the artifact at `path`."""
 
-    def read_contract(self, path: Path) -> dict[str, Any] | None:
+    def read_contract(self, path: Path) -> Json | None:
         """The contract's JSON inside the file; None where the file has no contract.
 
         Raises:

@@ -33,6 +33,7 @@ from typing import (
 )
 
 T = TypeVar("T")
+Json = dict[str, Any]  # a JSON object as it comes in, or as it goes out
 _SHOWN = 80  # characters of a wrong value in a message
 _DEEPEST = 100  # levels of nesting; a network's configuration has some 20
 _OMIT, _KEY = "omit", "key"
@@ -86,7 +87,7 @@ class JsonObject:
 
     __slots__ = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """The object that the command prints with --json."""
         return dict(encode(self))
 
@@ -151,7 +152,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _hints(described: Any) -> dict[str, Any]:
+def _hints(described: Any) -> Json:
     return get_type_hints(described, include_extras=True)
 
 
@@ -168,7 +169,7 @@ def encode(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def shared(value: object, described: type[Any]) -> dict[str, Any]:
+def shared(value: object, described: type[Any]) -> Json:
     """Return the attributes of a value by the names of another dataclass's fields."""
     return {f.name: getattr(value, f.name) for f in fields(described)}
 
@@ -189,7 +190,7 @@ def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] 
     return found
 
 
-def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
     """Read keyword arguments of a function by its annotations; InvalidValueError as of `decode`."""
     hints, reader = _hints(function), _Reader("refuse")
     return {
@@ -334,7 +335,7 @@ def _scalar(wanted: Any, value: Any, path: str) -> Any:
     raise _invalid(path, value)
 
 
-def schema(described: Any, title: str, name: str) -> dict[str, Any]:
+def schema(described: Any, title: str, name: str) -> Json:
     """The JSON Schema (draft 2020-12) of a dataclass.
 
     Args:
@@ -342,7 +343,7 @@ def schema(described: Any, title: str, name: str) -> dict[str, Any]:
         title: a line for readers.
         name: of the schema; its `$id` is "urn:edgezoo:schema:NAME:1".
     """
-    definitions: dict[str, Any] = {}
+    definitions: Json = {}
     of = _object_schema if is_dataclass(described) else _schema_of
     whole = of(described, definitions)
     facts = {
@@ -354,7 +355,7 @@ def schema(described: Any, title: str, name: str) -> dict[str, Any]:
     return {**facts, "$defs": dict(sorted(definitions.items()))} if definitions else facts
 
 
-def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _object_schema(described: Any, definitions: Json) -> Json:
     summary, texts = _described(described)
     hints = _hints(described)
     keys = {_key(f): _schema_of(hints[f.name], definitions) for f in fields(described)}
@@ -385,7 +386,7 @@ _PLAIN: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str:
 _PLAIN |= {Path: "string", type(None): "null", dict: "object", list: "array"}
 
 
-def _schema_of(wanted: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _schema_of(wanted: Any, definitions: Json) -> Json:
     """The schema of one field's type."""
     if wanted in (object, Any):
         return {}
@@ -416,7 +417,7 @@ def _schema_of(wanted: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _rule_schema(rule: Any, found: dict[str, Any]) -> dict[str, Any]:
+def _rule_schema(rule: Any, found: Json) -> Json:
     if isinstance(rule, Range):
         bounds = {"minimum": rule.minimum, "maximum": rule.maximum}
         return {name: bound for name, bound in bounds.items() if math.isfinite(bound)}
@@ -427,7 +428,7 @@ def _rule_schema(rule: Any, found: dict[str, Any]) -> dict[str, Any]:
     return {"enum": list(rule.words)} if isinstance(rule, OneOf) else {}
 
 
-def _union_schema(members: list[dict[str, Any]]) -> dict[str, Any]:
+def _union_schema(members: list[Json]) -> Json:
     """Members of one key each are joined: a type or none, a word or null."""
     if all(set(member) == {"type"} for member in members):
         return {"type": [member["type"] for member in members]}

@@ -7,7 +7,7 @@ from pathlib import Path
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import write_text_atomically
-from edgezoo.explanation.result import ExplainResult
+from edgezoo.explanation.explain_result import ExplainResult
 
 
 def require() -> None:

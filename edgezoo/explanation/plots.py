@@ -9,18 +9,17 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from edgezoo.core.typed_json import Json
 from edgezoo.explanation.causes import Cause, Stage
+from edgezoo.explanation.explain_result import ExplainResult
 from edgezoo.explanation.layers import LayerReport
-from edgezoo.explanation.result import ExplainResult
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#666666"
 _LONGEST = 22
 _ROW = 20
 _MARGIN = 70
 _HEALTHY, _SUSPICIOUS = 12**-0.5, 0.7
-Json = dict[str, Any]  # as plotly takes it
 Figures = Sequence[float | None]
 
 

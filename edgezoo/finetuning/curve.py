@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 
-from edgezoo.finetuning.result import Epoch
+from edgezoo.finetuning.finetune_result import Epoch
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 260, 48, 34
 _PLOT = (_WIDTH - _LEFT - 16, _HEIGHT - _TOP - 40)

@@ -19,7 +19,13 @@ from edgezoo.evaluation import drop
 from edgezoo.finetuning import curve, dataset
 from edgezoo.finetuning.dataset import Split, StoredPixels
 from edgezoo.finetuning.finetune_request import FinetuneRequest, Plan, resolve
-from edgezoo.finetuning.result import Epoch, FinetuneResult, HeldOutScore, ImageCounts, Stage
+from edgezoo.finetuning.finetune_result import (
+    Epoch,
+    FinetuneResult,
+    HeldOutScore,
+    ImageCounts,
+    Stage,
+)
 from edgezoo.finetuning.trainer import StepResult, Trainer, Work
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from edgezoo.core.typed_json import Json
+
 # A classification layer computes weighted sums of features.
 _SUMS = ("Dense", "Conv2D")
 _TRANSPARENT = ("Dropout",)
 
 
-def inputs_of(config: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+def inputs_of(config: Json) -> dict[str, tuple[str, ...]]:
     """Return the layers whose outputs each layer takes, in the order of the network.
 
     Args:
@@ -40,7 +42,7 @@ def _tensors(value: Any) -> Iterator[str]:
             yield from _tensors(item)
 
 
-def output_of(config: dict[str, Any]) -> str:
+def output_of(config: Json) -> str:
     """Return the layer that computes the output of a network with one output; see `inputs_of`."""
     ends = config.get("output_layers") or [config["layers"][-1]["config"]["name"]]
     name = ends[0][0] if isinstance(ends[0], (list, tuple)) else ends[0]

@@ -19,7 +19,7 @@ from edgezoo.core.errors import RefusedError
 from edgezoo.finetuning import surgery
 from edgezoo.finetuning.dataset import Split
 from edgezoo.finetuning.finetune_request import FinetuneRequest
-from edgezoo.finetuning.result import Epoch, Stage
+from edgezoo.finetuning.finetune_result import Epoch, Stage
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
 from edgezoo.networks.building import BuildJob, build_job

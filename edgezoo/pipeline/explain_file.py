@@ -19,9 +19,9 @@ from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.sequences import PathLike
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
+from edgezoo.explanation.explain_result import ExplainResult, Explanation, with_verdict
 from edgezoo.explanation.findings import find
 from edgezoo.explanation.reference import Reference, centred
-from edgezoo.explanation.result import ExplainResult, Explanation, with_verdict
 from edgezoo.explanation.verdict import conclude
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import open_artifact, require_classes
@@ -188,7 +188,9 @@ def _rebuild(
     wanted: tuple[Intermediate, ...] = tuple(sorted({"float.tflite", *intermediates}))
     network = source_network(contract, weights)
     asked = (children.Question(pixels, folder / _SOURCE_SCORES),)
-    made = launcher.call(children.make_source, folder, network, contract, wanted, asked).value
+    made = launcher.call(
+        children.make_source, folder, network, contract, wanted, questions=asked
+    ).value
     check_weights(contract, made.weights_sha256)
     progress("Exporting its float file")
     float_job = children.FileJob(job, "float-file")

@@ -21,7 +21,7 @@ from pathlib import Path
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError, EdgeZooError, UsageError, did_you_mean
 from edgezoo.core.paths import cache_home
-from edgezoo.pipeline.result import MadeFiles
+from edgezoo.pipeline.export_result import MadeFiles
 from edgezoo.system.staging import staging
 
 LIMIT = "EDGEZOO_CACHE_LIMIT"

@@ -9,7 +9,6 @@ import shlex
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from edgezoo.calibration import sources
 from edgezoo.core import registry, typed_json
@@ -17,6 +16,7 @@ from edgezoo.core.artifact import WeightsRecord
 from edgezoo.core.files import file_sha256
 from edgezoo.core.releases import own_version
 from edgezoo.core.spec import BuildArguments, ModelSpec, WeightsPackage
+from edgezoo.core.typed_json import Json
 from edgezoo.core.versions import dependencies
 from edgezoo.images import ground_truth_lists
 from edgezoo.images.labelled import wanted_files
@@ -27,7 +27,6 @@ from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system import hardware
 from edgezoo.system.machine import commit
 
-Facts = dict[str, Any]
 # Fields of a request that name files or folders of a machine.
 PATHS = ("model", "calibration", "weights", "images", "ground_truth", "labels")
 # Fields without effect on the files.
@@ -71,7 +70,7 @@ class Maker:
     platform: Platform
 
 
-def portable(request: ExportRequest) -> Facts:
+def portable(request: ExportRequest) -> Json:
     """Return a request as JSON for the manifest, without paths of this machine."""
     facts = asdict(request)
     for name in _WITHOUT_EFFECT:
@@ -192,6 +191,6 @@ def _labelled(request: ExportRequest) -> object:
     return [(path.name, file_sha256(path)) for path in lists], images
 
 
-def unknown_fields(facts: Facts) -> set[str]:
+def unknown_fields(facts: Json) -> set[str]:
     """Return the fields of a recorded request that this version of EdgeZoo does not know."""
     return {*facts} - {field.name for field in fields(ExportRequest)} - {*BuildArguments.__slots__}

@@ -7,23 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
-from edgezoo.core.typed_json import JsonObject
+from edgezoo.core.typed_json import Json, JsonObject
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
+from edgezoo.pipeline.export_result import ExportedFile
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
-from edgezoo.pipeline.result import ExportedFile
 from edgezoo.pipeline.run import execute
 from edgezoo.pipeline.verify_files import VerifyResult
 from edgezoo.results import manifest as manifests
 from edgezoo.results.manifest import ManifestCheck
 
-Facts = dict[str, Any]
 # Values of a request's fields that are not files or folders.
 _WORDS = {"calibration": ("synthetic",), "weights": ("imagenet", "random")}
 # Fields of a contract that identify inputs.
@@ -136,9 +134,9 @@ def reproduce(
     return Reproduction(all(file.same for file in found), tuple(found), tuple(differences))
 
 
-def _runs(entries: list[Facts], path: Path) -> list[tuple[Facts, list[Facts]]]:
+def _runs(entries: list[Json], path: Path) -> list[tuple[Json, list[Json]]]:
     """Group entries by their request."""
-    groups: dict[str, list[Facts]] = {}
+    groups: dict[str, list[Json]] = {}
     for entry in entries:
         contract = entry.get("contract")
         known = isinstance(contract, dict) and isinstance(contract.get("weights"), dict)
@@ -152,7 +150,7 @@ def _runs(entries: list[Facts], path: Path) -> list[tuple[Facts, list[Facts]]]:
 
 
 def _request(
-    recorded: Facts, folder: Path, given: dict[str, str | None], trust: bool
+    recorded: Json, folder: Path, given: dict[str, str | None], trust: bool
 ) -> ExportRequest:
     """Return the request that the manifest recorded, with the paths of its inputs."""
     if "max_drop" in recorded:  # as manifests before 0.2 call it
@@ -198,7 +196,7 @@ def _found(name: str, field: str, folder: Path, given: str | None) -> str:
     )
 
 
-def _check_weights(plan: Plan, entry: Facts) -> None:
+def _check_weights(plan: Plan, entry: Json) -> None:
     """Refuse weights other than those of the files: the comparison would prove nothing."""
     recorded = str(entry["contract"]["weights"].get("sha256"))
     if plan.weights.source != "random" and plan.weights.sha256 != recorded:
@@ -209,7 +207,7 @@ def _check_weights(plan: Plan, entry: Facts) -> None:
         )
 
 
-def _changes(facts: Facts) -> list[str]:
+def _changes(facts: Json) -> list[str]:
     """List what has changed in EdgeZoo, the packages and the platform since the export."""
     now = provenance.maker()
     found = []
@@ -231,7 +229,7 @@ def _short(word: str | None) -> str:
     return "unknown" if word is None else word[:12]
 
 
-def _changed_inputs(before: list[Facts], after: tuple[ExportedFile, ...]) -> list[str]:
+def _changed_inputs(before: list[Json], after: tuple[ExportedFile, ...]) -> list[str]:
     """List inputs that differ according to the contracts of the files."""
     now = {entry.path.name: entry.contract for entry in after}
     found = []

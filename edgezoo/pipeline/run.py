@@ -14,11 +14,7 @@ from edgezoo.core.errors import DataError, ThresholdError, counted
 from edgezoo.evaluation.agreement import Comparison, compare
 from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
 from edgezoo.pipeline import export_cache, provenance
-from edgezoo.pipeline.export_run import Progress, Work, answers_to
-from edgezoo.pipeline.guard import Guarded, keep_within
-from edgezoo.pipeline.plan import Plan, resolve
-from edgezoo.pipeline.request import ExportRequest
-from edgezoo.pipeline.result import (
+from edgezoo.pipeline.export_result import (
     ExportedFile,
     ExportResult,
     MadeFiles,
@@ -26,6 +22,10 @@ from edgezoo.pipeline.result import (
     OriginalWeights,
     Verification,
 )
+from edgezoo.pipeline.export_run import Progress, Work, answers_to
+from edgezoo.pipeline.guard import Guarded, keep_within
+from edgezoo.pipeline.plan import Plan, resolve
+from edgezoo.pipeline.request import ExportRequest
 from edgezoo.results.manifest import SUFFIX, publish_with_manifest
 from edgezoo.system.staging import staging
 

@@ -28,6 +28,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, CrashError, DataError, EdgeZooError
+from edgezoo.core.typed_json import Json
 from edgezoo.system.limits import Limits, confine
 
 _LOG_LINES = 6
@@ -80,7 +81,7 @@ class _Call:
     """A function, "edgezoo.module:name", and its keyword arguments as JSON."""
 
     function: ModuleFunction
-    arguments: dict[str, Any]
+    arguments: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def name_of(function: Callable[..., Any]) -> ModuleFunction:
 
 def bound_arguments(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Json:
     """Return the arguments of a call by name."""
     return dict(inspect.signature(function).bind(*args, **kwargs).arguments)
 
@@ -403,7 +404,7 @@ def invoke(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     return typed_json.encode(function(**typed_json.decode_arguments(function, arguments)))
 
 
-def _answered(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _answered(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
     """Return the result of a call as {"value": …}, or an error for the user as {"error": …}."""
     reported: EdgeZooError
     try:

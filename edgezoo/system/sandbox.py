@@ -23,6 +23,7 @@ from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, defect
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.paths import cache_home
+from edgezoo.core.typed_json import Json
 from edgezoo.system import process
 from edgezoo.system.limits import Limits, for_files
 from edgezoo.system.machine import usable_cores
@@ -98,7 +99,7 @@ class Sandbox:
         return cast("T", typed_json.decode(job.returns, answer.value))
 
 
-def call_with_default_limits(function: str, files: list[str], arguments: dict[str, Any]) -> Any:
+def call_with_default_limits(function: str, files: list[str], arguments: Json) -> Any:
     """Run a function within this machine's default limits, for a call from another machine.
 
     Args:
@@ -120,7 +121,7 @@ def load_artifact(path: Path | str) -> Artifact:
     return Sandbox((Path(path),), limits_for([Path(path)])).call(registry.load_artifact, path)
 
 
-def run(function: str, arguments: dict[str, Any], memory: int | None, note: Path | None) -> Any:
+def run(function: str, arguments: Json, memory: int | None, note: Path | None) -> Any:
     """Run "edgezoo.module:name" in the limited process, and return its result as JSON.
 
     A defect of EdgeZoo is reported as such, with its traceback in the log. `memory` is the limit

@@ -113,7 +113,7 @@ def test_export_and_manifest(exported: Exported) -> None:
 
 def test_export_of_two_models_without_verification(cli: Cli, tmp_path: Path) -> None:
     from edgezoo.cli.export import _merge
-    from edgezoo.pipeline.result import ExportResult
+    from edgezoo.pipeline.export_result import ExportResult
 
     arguments = (
         *("export", "mobilenet", "--alpha", "0.25", "--input-size", "32", "--weights", "random"),

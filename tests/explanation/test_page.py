@@ -14,7 +14,7 @@ import pytest
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.explanation import page, plots
-from edgezoo.explanation.result import ExplainResult
+from edgezoo.explanation.explain_result import ExplainResult
 
 pytest.importorskip("jinja2")
 pytest.importorskip("plotly")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from edgezoo.finetuning import curve
-from edgezoo.finetuning.result import Epoch, Stage
+from edgezoo.finetuning.finetune_result import Epoch, Stage
 
 SVG = "{http://www.w3.org/2000/svg}"
 STAGES: tuple[Stage, ...] = ("top", "top", "top", "blocks", "blocks")

@@ -19,7 +19,7 @@ from edgezoo.cli import _console
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.finetuning import curve
-from edgezoo.finetuning.result import Epoch
+from edgezoo.finetuning.finetune_result import Epoch
 from edgezoo.measurement.trust import Trust
 from edgezoo.reporting import text
 from edgezoo.reporting.rows import rows

@@ -14,9 +14,9 @@ from PIL import Image
 from edgezoo.core.spec import BuildArguments
 from edgezoo.images import samples
 from edgezoo.pipeline import provenance
+from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.plan import resolve
 from edgezoo.pipeline.request import ExportRequest
-from edgezoo.pipeline.result import ExportResult
 from edgezoo.pipeline.run import run
 from edgezoo.system import process
 from tests.support import fake_export

@@ -11,8 +11,8 @@ import pytest
 
 from edgezoo.core.errors import UsageError
 from edgezoo.pipeline import export_cache
+from edgezoo.pipeline.export_result import MadeFiles, ManifestHead, OriginalWeights
 from edgezoo.pipeline.provenance import Code, Platform
-from edgezoo.pipeline.result import MadeFiles, ManifestHead, OriginalWeights
 from edgezoo.system.process import Usage
 from tests.conftest import run_cli
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from edgezoo.core.typed_json import Json
+
 # Left out: Lambda, TorchModuleWrapper, JaxLayer, FlaxLayer and TFSMLayer, which contain code;
 # StringLookup, IntegerLookup and TextVectorization, which read the files that they name.
 _LAYERS = """
@@ -124,7 +126,7 @@ def _walk(value: Any, depth: int) -> Iterator[str]:
             yield from _walk(item, depth + 1)
 
 
-def _judge(named: dict[str, Any]) -> str | None:
+def _judge(named: Json) -> str | None:
     """Describe what is not allowed in an object that names a class; None if it is allowed."""
     name, module = named["class_name"], named.get("module")
     registered = named.get("registered_name")

@@ -6,15 +6,15 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core.artifact import CONTRACT_KEY
+from edgezoo.core.typed_json import Json
 
 _METADATA = "metadata.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date of a zip: equal networks give equal files
 
 
-def embed(source: Path, target: Path, contract: dict[str, Any]) -> None:
+def embed(source: Path, target: Path, contract: Json) -> None:
     """Write a copy of a `.keras` file with a contract, atomically.
 
     The date of saving is removed, so that equal networks give equal files.

@@ -20,7 +20,7 @@ from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.files import not_a_file
 from edgezoo.core.spec import SAVED_MODEL_FILE
-from edgezoo.core.typed_json import parse_json
+from edgezoo.core.typed_json import Json, parse_json
 from edgezoo.formats.keras_files import saved_model
 from edgezoo.formats.keras_files.allowed import third_party_code
 
@@ -69,7 +69,7 @@ class KerasFile:
     inputs: Shapes | None = None
     outputs: Shapes | None = None
     activation: str | None = None
-    contract: dict[str, Any] | None = None
+    contract: Json | None = None
     weights_only: bool = False
 
 
@@ -161,7 +161,7 @@ def _of_zip(path: Path) -> KerasFile:
     return KerasFile(path, "keras", code, *_interface(config), contract=contract)
 
 
-def _json(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
+def _json(archive: zipfile.ZipFile, name: str) -> Json:
     if archive.getinfo(name).file_size > _LARGEST_JSON:
         raise ValueError(f"its {name} claims more than {_LARGEST_JSON >> 20} MiB")
     with archive.open(name) as stream:
@@ -170,7 +170,7 @@ def _json(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
     return _parsed(text)
 
 
-def _parsed(text: Any) -> dict[str, Any]:
+def _parsed(text: Any) -> Json:
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     if not isinstance(text, str):
@@ -236,7 +236,7 @@ def _links_out(file: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _interface(config: dict[str, Any]) -> tuple[Shapes | None, Shapes | None, str | None]:
+def _interface(config: Json) -> tuple[Shapes | None, Shapes | None, str | None]:
     """Return input and output shapes and the last activation, as far as the JSON states them."""
     inner = config.get("config")
     layers = inner.get("layers") if isinstance(inner, dict) else None
@@ -267,13 +267,13 @@ def _names(ends: Any) -> list[str]:
     return [name for end in nested for name in _names(end)]
 
 
-def _input_shape(layer: dict[str, Any]) -> Shape | None:
+def _input_shape(layer: Json) -> Shape | None:
     facts = layer["config"]
     shape = facts.get("batch_shape") or facts.get("batch_input_shape")
     return tuple(shape) if shape else None
 
 
-def _activation(ends: list[str], by_name: dict[str, Any], last: dict[str, Any]) -> str | None:
+def _activation(ends: list[str], by_name: Json, last: Json) -> str | None:
     if len(ends) == 1 and by_name[ends[0]]["class_name"] == "Softmax":
         return "softmax"
     word = last.get("activation")
@@ -286,7 +286,7 @@ _PASSING = ("Activation", "Softmax", "Dropout", "ReLU", "Identity")
 _MOST_PASSED = 8
 
 
-def _output_shape(name: str, by_name: dict[str, Any], order: list[str]) -> Shape | None:
+def _output_shape(name: str, by_name: Json, order: list[str]) -> Shape | None:
     """Return (None, n) if the last layers are a dense layer and layers that keep its shape."""
     for _ in range(_MOST_PASSED):
         layer = by_name[name]
@@ -304,7 +304,7 @@ def _output_shape(name: str, by_name: dict[str, Any], order: list[str]) -> Shape
     return None
 
 
-def _before(layer: dict[str, Any]) -> str | None:
+def _before(layer: Json) -> str | None:
     """Return the layer whose output a layer takes; None for several."""
     nodes = layer.get("inbound_nodes") or []
     if len(nodes) != 1:

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, EdgeZooError, MissingError, UsageError
+from edgezoo.core.typed_json import Json
 from edgezoo.system import process
 from edgezoo.system.remote import agent
 from edgezoo.system.remote.copied_files import Copied, File, Names, Remote, package
@@ -140,7 +141,7 @@ def call_limited(
 
 
 def _call(
-    url: str, function: Callable[..., T], arguments: dict[str, Any], limited: list[str] | None
+    url: str, function: Callable[..., T], arguments: Json, limited: list[str] | None
 ) -> tuple[T, Remote]:
     device, names = parse(url), Names()
     if shutil.which("ssh") is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgezoo.core import registry
+from edgezoo.core.typed_json import Json
 from edgezoo.system import process, sandbox
 
 
@@ -17,7 +18,7 @@ class There:
     runtimes: dict[str, str]
 
 
-def run(function: str, arguments: dict[str, Any], limited: list[str] | None) -> There:
+def run(function: str, arguments: Json, limited: list[str] | None) -> There:
     """Call "edgezoo.module:name" with keyword arguments as JSON.
 
     `limited` names the arguments with paths of untrusted files; None is for no limits.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edgezoo.core.artifact import ArtifactRecord, WeightsRecord
-from edgezoo.core.typed_json import Count, JsonObject, Share, optional
+from edgezoo.core.typed_json import Count, Json, JsonObject, Share, optional
 from edgezoo.evaluation.agreement import Comparison
 from edgezoo.pipeline.guard import GuardRecord
 from edgezoo.pipeline.plan import ExportEstimate
@@ -65,10 +65,10 @@ class ExportedFile(ArtifactRecord):
         request: in a manifest, the options that made it
     """
 
-    contract: dict[str, Any]
+    contract: Json
     verification: Verification
     guard: GuardRecord | None = optional()
-    request: dict[str, Any] | None = optional()
+    request: Json | None = optional()
 
     def moved(self, folder: Path) -> ExportedFile:
         """The same file with its paths in a folder."""
@@ -142,7 +142,7 @@ class ManifestHead:
     model: str
     trained: bool
     weights: OriginalWeights
-    request: dict[str, Any]
+    request: Json
     command: str
     edgezoo: Code
     versions: dict[str, str]
