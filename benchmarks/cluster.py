@@ -53,7 +53,7 @@ def main() -> int:
     missed = [f"two workers are {ratio:.2f} times as fast as one"] if ratio < LEAST_RATIO else []
     missed += [] if same else ["the answers differ"]
     facts = {
-        "images": answers[0][0]["images"],
+        "images": answers[0][0].images,
         "ratio": round(ratio, 3),
         "seconds": {str(n): [round(s, 3) for s in values] for n, values in taken.items()},
         "same_answers": same,

@@ -49,7 +49,7 @@ def main() -> int:
         sys.exit("This needs chromium: apt-get install chromium")
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as play:
         store = write_store(Path(scratch, "store"), grid(VARIANTS))
-        path = Path(write([store], ("html",), store)["reports"][0])
+        path = Path(write([store], ("html",), store).reports[0])
         size = path.stat().st_size
         browser = play.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--disable-gpu"]

@@ -28,8 +28,9 @@ from typing import Any
 
 import _common as common
 
+from edgezoo.core import typed_json
 from edgezoo.measurement.child import Stopwatch
-from edgezoo.measurement.session import Subject, measure
+from edgezoo.measurement.session import Measurement, Subject, measure
 from edgezoo.measurement.statistics import ratio
 from edgezoo.system.process import Conversation
 
@@ -152,7 +153,7 @@ def compare(kind: str, path: Path, rounds: int) -> dict[str, Any]:
     other = Bare(kind, path)
     with Conversation(Stopwatch) as ours:
         ours.ask(Stopwatch.open, path, "cpu", 1, None)
-        once = statistics.median(ours.ask(Stopwatch.block, 50, 50)["wall_ns"]) / 1e9
+        once = statistics.median(ours.ask(Stopwatch.block, 50, 50).wall_ns) / 1e9
         runs = max(30, round(0.1 / once))
         other.block(runs)
         found: dict[str, list[float]] = {"edgezoo": [], "bare loop": []}
@@ -162,7 +163,7 @@ def compare(kind: str, path: Path, rounds: int) -> dict[str, Any]:
             if name in TOOLS.get(kind, ()):
                 found.setdefault(name, []).append(TOOLS[kind][1](path, runs))
                 return
-            facts = (ours.ask(Stopwatch.block, runs, 2) if name == "edgezoo"
+            facts = (typed_json.encode(ours.ask(Stopwatch.block, runs, 2)) if name == "edgezoo"
                      else other.block(runs))  # fmt: skip
             found[name].append(statistics.median(facts["wall_ns"]) / 1e6)
             cpu[name].append(facts["cpu_ns"] / runs / 1e6)
@@ -186,7 +187,9 @@ def compare(kind: str, path: Path, rounds: int) -> dict[str, Any]:
 
 def against(mine: list[float], theirs: list[float]) -> dict[str, Any]:
     """Ratio over rounds of two blocks each, as `edgezoo benchmark` finds it."""
-    return ratio([[v] for v in mine], [[v] for v in theirs]).to_json()
+    found = ratio([[v] for v in mine], [[v] for v in theirs]).reported()
+    facts: dict[str, Any] = typed_json.encode(found)
+    return facts
 
 
 def main() -> int:
@@ -222,8 +225,15 @@ def main() -> int:
     saved = {
         "threads": 1,
         "files": results,
-        "self_checks": [check.self_check.to_json() for check in checks if check.self_check],
-        "trust": [r["trust"] for check in checks for r in check.results if isinstance(r, dict)],
+        "self_checks": [
+            typed_json.encode(check.self_check.reported()) for check in checks if check.self_check
+        ],
+        "trust": [
+            typed_json.encode(r.trust)
+            for check in checks
+            for r in check.results
+            if isinstance(r, Measurement)
+        ],
         "missed": missed,
     }
     print(common.save("stopwatch", saved).relative_to(common.ROOT))

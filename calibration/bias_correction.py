@@ -19,9 +19,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.calibration.gptq import quantize_weights
+from edgezoo.core.arrays import Floats
 from edgezoo.core.recipe import Ranges, Recipe
 from edgezoo.core.rounding import fake_quantize, round_weights
 from edgezoo.formats import tflite_flatbuffer
@@ -34,13 +34,12 @@ Scales = dict[str, list[float]]
 
 
 def correct_layers(
-    path: Path, inputs: NDArray[np.float32], ranges: Ranges, recipe: Recipe
+    path: Path, inputs: Floats, ranges: Ranges, recipe: Recipe
 ) -> tuple[int, Scales]:
     """Correct the biases of a float TFLite network in place, for 8-bit weights and activations.
 
     Args:
-        path: the float network; rewritten.
-        inputs: what enters it, shape (n, size, size, 3).
+        path, inputs: the float network, and what enters it, shape (n, size, size, 3).
         ranges: of the activations of the float network.
         recipe: how the quantizer rounds weights, and which layers stay in float.
 
@@ -48,11 +47,8 @@ def correct_layers(
         How many layers were corrected, and the scales of weights that are on their grid already,
         by layer: they no longer follow from the largest weight.
     """
-    network = StepwiseNetwork(path)
-    exact: Values = {network.input: inputs}
-    rounded: Values = {network.input: inputs}
-    scales: Scales = {}
-    corrected = 0
+    network, scales, corrected = StepwiseNetwork(path), Scales(), 0
+    exact, rounded = {network.input: inputs}, {network.input: inputs}
     for step in network.steps:
         exact[step.output] = network.run(step, exact)  # step 1
         result = _run_quantized(network, step, exact[step.output], rounded, recipe, scales)
@@ -64,21 +60,16 @@ def correct_layers(
 
 
 def _run_quantized(
-    network: StepwiseNetwork,
-    step: Step,
-    exact: NDArray[np.float32],
-    values: Values,
-    recipe: Recipe,
-    scales: Scales,
-) -> NDArray[np.float32]:
+    network: StepwiseNetwork, step: Step, exact: Floats, got: Values, recipe: Recipe, scales: Scales
+) -> Floats:
     """Run one layer of the quantized network, its bias corrected first where it has one."""
     if step.weights is None:
-        return network.run(step, values)
-    weights = _quantized_weights(network, step, values, recipe, scales)
+        return network.run(step, got)
+    weights = _quantized_weights(network, step, got, recipe, scales)
     if step.bias is None:
-        return network.run(step, values, weights)
+        return network.run(step, got, weights)
     low, high = network.activation(step)
-    linear = network.run(step, values, weights, linear=True)  # step 2
+    linear = network.run(step, got, weights, linear=True)  # step 2
     shift = mean_shift(exact, linear, low, high)  # step 3
     network.set_constant(step.bias, network.constant(step.bias) + shift)
     linear += shift
@@ -87,10 +78,10 @@ def _run_quantized(
 
 def _quantized_weights(
     network: StepwiseNetwork, step: Step, values: Values, recipe: Recipe, scales: Scales
-) -> NDArray[np.float32]:
+) -> Floats:
     """Return a layer's weights as the quantizer will have them; write those that GPTQ chose."""
     assert step.weights is not None
-    weights: NDArray[np.float32] = network.constant(step.weights)
+    weights = network.constant(step.weights)
     name = network.name(step.output)
     if name in recipe.float_layers:
         return weights
@@ -102,9 +93,7 @@ def _quantized_weights(
     return chosen[0]
 
 
-def mean_shift(
-    exact: NDArray[np.float32], linear: NDArray[np.float32], low: float, high: float
-) -> NDArray[np.float32]:
+def mean_shift(exact: Floats, linear: Floats, low: float, high: float) -> Floats:
     """Mean of exact minus linear per channel (the last axis), where exact does not clip."""
     axes = tuple(range(exact.ndim - 1))
     free = (exact > low) & (exact < high)

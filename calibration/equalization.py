@@ -15,13 +15,12 @@ on everything that the calibration images showed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Feed, Floats, Pixels, along, other_axes
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, preserving_interpreter
 
@@ -31,18 +30,13 @@ _LARGEST = 1e3
 _TRANSPARENT = ("PAD",)
 
 
-def equalize(
-    path: Path, pixels: NDArray[np.uint8], feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-) -> int:
-    """Equalize the channels of a float TFLite network in place.
+def equalize(path: Path, pixels: Pixels, feed: Feed) -> int:
+    """Equalize the channels of a float TFLite network in place; return how many pairs of layers.
 
     Args:
         path: the float network; rewritten.
         pixels: calibration images, uint8, shape (n, size, size, 3).
         feed: turns pixels into what the network takes.
-
-    Returns:
-        How many pairs of layers were equalized.
     """
     network = StepwiseNetwork(path)
     pairs = _pairs(network)
@@ -63,8 +57,8 @@ def _pairs(network: StepwiseNetwork) -> list[tuple[Step, Step]]:
         for tensor in step.computed_inputs:
             readers.setdefault(tensor, []).append(step)
     found = []
-    for first in network.steps:
-        if first.weights is None or first.bias is None:
+    for first in network.layers:
+        if first.bias is None:
             continue
         after = readers.get(first.output, [])
         while len(after) == 1 and after[0].kind in _TRANSPARENT:
@@ -75,14 +69,11 @@ def _pairs(network: StepwiseNetwork) -> list[tuple[Step, Step]]:
 
 
 def _channel_highs(
-    network: StepwiseNetwork,
-    path: Path,
-    pixels: NDArray[np.uint8],
-    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-) -> dict[int, NDArray[np.float32]]:
+    network: StepwiseNetwork, path: Path, pixels: Pixels, feed: Feed
+) -> dict[int, Floats]:
     """Return the largest value of each channel of each layer with weights, by tensor."""
     interpreter = preserving_interpreter(path)
-    layers = [step.output for step in network.steps if step.weights is not None]
+    layers = [step.output for step in network.layers]
     highs: dict[int, Any] = dict.fromkeys(layers, -np.inf)
     for image in pixels:
         interpreter.set_tensor(network.input, feed(image)[None])
@@ -94,7 +85,7 @@ def _channel_highs(
 
 
 def _silence_dead_channels(
-    network: StepwiseNetwork, first: Step, second: Step, high: NDArray[np.float32]
+    network: StepwiseNetwork, first: Step, second: Step, high: Floats
 ) -> None:
     """Set the weights of channels to 0 that are 0 on all images.
 
@@ -106,14 +97,14 @@ def _silence_dead_channels(
     if network.activation(first)[0] != 0 or before.shape[first.channel_axis] != len(high):
         return
     alive = (high > 0).astype(before.dtype)
-    network.set_constant(first.weights, before * _along(alive, first.channel_axis, before.ndim))
+    network.set_constant(first.weights, before * along(alive, first.channel_axis, before.ndim))
     network.set_constant(first.bias, network.constant(first.bias) * alive)
     if after.shape[second.input_axis] == len(high):
-        network.set_constant(second.weights, after * _along(alive, second.input_axis, after.ndim))
+        network.set_constant(second.weights, after * along(alive, second.input_axis, after.ndim))
 
 
 def _equalize_pair(
-    network: StepwiseNetwork, first: Step, second: Step, highs: dict[int, NDArray[np.float32]]
+    network: StepwiseNetwork, first: Step, second: Step, highs: dict[int, Floats]
 ) -> None:
     """Divide the first layer's channels by s, multiply the second's inputs by it."""
     assert first.weights is not None and first.bias is not None and second.weights is not None
@@ -135,16 +126,10 @@ def _equalize_pair(
         scales = np.where(high >= ceiling, 1, np.maximum(scales, room))
     scales = np.clip(scales, 1 / _LARGEST, _LARGEST).astype(np.float32)
     highs[first.output] = np.asarray(high / scales)
-    network.set_constant(first.weights, before / _along(scales, out_axis, before.ndim))
+    network.set_constant(first.weights, before / along(scales, out_axis, before.ndim))
     network.set_constant(first.bias, network.constant(first.bias) / scales)
-    network.set_constant(second.weights, after * _along(scales, in_axis, after.ndim))
+    network.set_constant(second.weights, after * along(scales, in_axis, after.ndim))
 
 
-def _channel_widths(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    return np.asarray(np.abs(weights).max(tuple(i for i in range(weights.ndim) if i != axis)))
-
-
-def _along(values: NDArray[np.float32], axis: int, ndim: int) -> NDArray[np.float32]:
-    shape = [1] * ndim
-    shape[axis] = -1
-    return values.reshape(shape)
+def _channel_widths(weights: Floats, axis: int) -> Floats:
+    return np.asarray(np.abs(weights).max(other_axes(weights, axis)))

@@ -14,9 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, Fingerprints
 from edgezoo.core.errors import DataError, interpreting
 from edgezoo.core.files import file_sha256
@@ -32,7 +30,7 @@ def of_file(path: Path | Member) -> bytes:
     return bytes.fromhex(file_sha256(path))[:BYTES]
 
 
-def of_pixels(pixels: NDArray[np.uint8]) -> bytes:
+def of_pixels(pixels: Pixels) -> bytes:
     """Return the fingerprint of decoded pixels: uint8 RGB, shape (size, size, 3)."""
     return hashlib.sha256(pixels.tobytes()).digest()[:BYTES]
 
@@ -51,13 +49,12 @@ def overlapping(
 ) -> list[Path | Member] | None:
     """Return the image files that an artifact was calibrated on.
 
+    None where the metadata has no fingerprints, as in files of earlier versions.
+
     Args:
         metadata: of the artifact's contract.
         paths: image files, or members of tar files.
         size, resize: of the contract, for fingerprints of pixels.
-
-    Returns:
-        None where the metadata has no fingerprints, as in files of earlier versions.
     """
     found = metadata.fingerprints
     if metadata.source == "synthetic" or found is None:
@@ -66,9 +63,9 @@ def overlapping(
 
     def fingerprint(path: Path | Member) -> bytes | None:
         try:
-            if found.of == "pixels":
-                return of_pixels(load_pixels(path, size, resize))[: found.bytes]
-            return of_file(path)[: found.bytes]
+            by_pixels = found.of == "pixels"
+            whole = of_pixels(load_pixels(path, size, resize)) if by_pixels else of_file(path)
+            return whole[: found.bytes]
         except (OSError, DataError):
             return None  # reported by the code that goes on to use the image
 

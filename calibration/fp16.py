@@ -16,7 +16,6 @@ Post-Training Quantization, 2020, https://arxiv.org/abs/2004.10568, section 3, f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from numpy.typing import NDArray
 
 from edgezoo.calibration import gptq
 from edgezoo.calibration.bias_correction import mean_shift
-from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.core.arrays import Doubles, Feed, Floats, Pixels, from_rows, rows
+from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
 # More do not change the means of layers.
@@ -38,27 +38,16 @@ _CANDIDATES = 256
 _FEW_INPUTS, _POSITIONS = 160, 20_000
 
 
-def round_to_fp16(
-    base: Path,
-    path: Path,
-    pixels: NDArray[np.uint8],
-    feed: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-) -> int:
-    """Round the weights and biases of a float TFLite network to float16 numbers.
+def round_to_fp16(base: Path, path: Path, pixels: Pixels, feed: Feed) -> int:
+    """Round constants of a float TFLite network to float16; return how many biases it corrected.
 
     Args:
-        base: the network.
-        path: where the rounded one goes, its numbers in float32.
+        base, path: the network, and where the rounded one goes, its numbers in float32.
         pixels: RGB images like those that the network will see, shape (n, size, size, 3); at
             most 32 are used.
         feed: turns them into what the network takes.
-
-    Returns:
-        How many layers have a bias that was corrected.
     """
-    model = tflite_flatbuffer.read_model(base)
-    tflite_flatbuffer.own_constants(model, operators.TFLITE)
-    tflite_flatbuffer.write_model(model, path)
+    tflite_flatbuffer.own_constants(base, path)
     network = StepwiseNetwork(path)
     inputs = feed(np.asarray(pixels[: network.fitting_images(IMAGES, _BYTES)]))
     exact, rounded = {network.input: inputs}, {network.input: inputs}
@@ -76,9 +65,7 @@ def round_to_fp16(
     return corrected
 
 
-def _round_layer(
-    network: StepwiseNetwork, step: Step, exact: NDArray[np.float32], values: Values
-) -> None:
+def _round_layer(network: StepwiseNetwork, step: Step, exact: Floats, values: Values) -> None:
     """Give a layer its float16 constants, by what reaches it in the rounded network."""
     assert step.weights is not None
     weights = network.constant(step.weights)
@@ -99,7 +86,7 @@ def _round_layer(
 
 
 def _round_by_gptq(
-    network: StepwiseNetwork, step: Step, weights: NDArray[np.float32], inputs: NDArray[np.float32]
+    network: StepwiseNetwork, step: Step, weights: Floats, inputs: Floats
 ) -> NDArray[np.float16] | None:
     """Round the weights of a layer with few inputs by GPTQ; None for others.
 
@@ -115,9 +102,8 @@ def _round_by_gptq(
     def nearest(j: int, wanted: NDArray[Any], before: NDArray[Any]) -> NDArray[Any]:
         return wanted.astype(np.float16).astype(np.float64)
 
-    moved = np.moveaxis(weights, step.channel_axis, 0)
-    rounded = gptq.propagate_errors(moved.reshape(channels, -1), hessian, nearest)
-    return np.moveaxis(rounded.reshape(moved.shape), 0, step.channel_axis).astype(np.float16)
+    rounded = gptq.propagate_errors(rows(weights, step.channel_axis), hessian, nearest)
+    return from_rows(rounded, weights.shape, step.channel_axis).astype(np.float16)
 
 
 def _round_constants(network: StepwiseNetwork, step: Step) -> None:
@@ -130,9 +116,7 @@ def _round_constants(network: StepwiseNetwork, step: Step) -> None:
             network.set_constant(tensor, values.astype(np.float16).astype(np.float32))
 
 
-def _statistics(
-    inputs: NDArray[np.float32], weights: NDArray[np.float32], step: Step
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _statistics(inputs: Floats, weights: Floats, step: Step) -> tuple[Doubles, Doubles]:
     """Return mean and variance of the input of each weight, broadcasting to the weights."""
     if weights.ndim == 2:  # dense: a feature map may be flattened on the way in
         inputs = inputs.reshape(-1, weights.shape[1])
@@ -145,10 +129,10 @@ def _statistics(
 
 
 def _compensate(
-    weights: NDArray[np.float32],
+    weights: Floats,
     rounded: NDArray[np.float16],
-    rest: NDArray[np.float64],
-    statistics: tuple[NDArray[np.float64], NDArray[np.float64]],
+    rest: Doubles,
+    statistics: tuple[Doubles, Doubles],
     channel_axis: int,
 ) -> NDArray[np.float16]:
     """Let some weights take their other neighbour, so that each channel's mean gains `rest`.
@@ -163,18 +147,14 @@ def _compensate(
         statistics: mean and variance of the input of each weight.
         channel_axis: of the weights.
     """
-
-    def rows(values: NDArray[Any]) -> NDArray[Any]:
-        return np.moveaxis(values, channel_axis, 0).reshape(len(rest), -1)
-
     means, variances = statistics
     up = np.where(weights > rounded, np.inf, -np.inf)
     other = np.nextafter(rounded, up.astype(np.float16))
     near, far = (np.abs(x.astype(np.float64) - weights) for x in (rounded, other))
-    gains = rows((other.astype(np.float64) - rounded) * means)
-    noises = rows((far**2 - near**2) * variances)
+    gains = rows((other.astype(np.float64) - rounded) * means, channel_axis)
+    noises = rows((far**2 - near**2) * variances, channel_axis)
     # Greedily, the weights nearest to the middle first: they cost the least.
-    order = np.argsort(rows(far - near), axis=1, kind="stable")[:, :_CANDIDATES]
+    order = np.argsort(rows(far - near, channel_axis), axis=1, kind="stable")[:, :_CANDIDATES]
     taken = np.zeros(gains.shape, bool)
     rest, every = rest.copy(), np.arange(len(rest))
     for candidate in order.T:
@@ -182,5 +162,4 @@ def _compensate(
         better = (rest - gain) ** 2 + noises[every, candidate] < rest**2
         taken[every, candidate] = better
         rest -= np.where(better, gain, 0)
-    taken = taken.reshape(np.moveaxis(rounded, channel_axis, 0).shape)
-    return np.where(np.moveaxis(taken, 0, channel_axis), other, rounded)
+    return np.where(from_rows(taken, rounded.shape, channel_axis), other, rounded)

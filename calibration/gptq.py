@@ -25,11 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Doubles, Floats, from_rows, rows
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import PAIR_LIMIT, weight_scales
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
-Nearest = Callable[[int, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+Nearest = Callable[[int, Doubles, Doubles], Doubles]
 
 # More inputs than this make the Hessian too large (85 MB at 4608).
 _MOST_INPUTS = 4608
@@ -42,13 +43,12 @@ _DAMPING = 0.01
 
 
 def quantize_weights(
-    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], recipe: Recipe
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    network: StepwiseNetwork, step: Step, inputs: Floats, recipe: Recipe
+) -> tuple[Floats, Floats] | None:
     """Quantize the weights of a layer.
 
     Args:
-        network: holds the layer.
-        step: a convolution, depthwise convolution or dense layer.
+        network, step: a convolution, depthwise convolution or dense layer.
         inputs: what enters it in the quantized network, shape (n, ...).
         recipe: the grid and its granularity.
 
@@ -57,37 +57,28 @@ def quantize_weights(
         channel. None where rounding to the nearest is better: too many inputs, or an odd number
         of channels on the pair-safe grid, where it is not known which weights form a pair.
     """
-    assert step.weights is not None
-    weights = network.constant(step.weights)
+    weights = network.weights(step)
     scales = weight_scales(weights, step.channel_axis, recipe.grid, recipe.granularity).reshape(-1)
-    moved = np.moveaxis(weights, step.channel_axis, 0)
-    rows = moved.reshape(len(moved), -1)
+    exact = rows(weights, step.channel_axis)
     # Depthwise kernels multiply in 16 bits on x86: they need no pair-safe values.
     paired = recipe.grid == "pair-safe" and not step.depthwise
     if step.depthwise:
-        if len(rows) != inputs.shape[-1]:
+        if len(exact) != inputs.shape[-1]:
             return None
-    elif rows.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
+    elif exact.shape[1] > _MOST_INPUTS or (paired and weights.shape[-1] % 2):
         return None
     hessian = hessian_of(network, step, inputs, recipe.positions)
-    quantized = _quantize_rows(rows / scales[:, None], hessian, PAIR_LIMIT if paired else None)
-    rounded = (quantized * scales[:, None]).reshape(moved.shape)
-    return np.moveaxis(rounded, 0, step.channel_axis).astype(np.float32), scales
+    quantized = _quantize_rows(exact / scales[:, None], hessian, PAIR_LIMIT if paired else None)
+    rounded = from_rows(quantized * scales[:, None], weights.shape, step.channel_axis)
+    return rounded.astype(np.float32), scales
 
 
-def hessian_of(
-    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], positions: int
-) -> NDArray[np.float32]:
+def hessian_of(network: StepwiseNetwork, step: Step, inputs: Floats, positions: int) -> Floats:
     """Return X X^T of step 1, where X holds what each output of a layer is summed from.
 
-    Args:
-        network, step, inputs: as of `quantize_weights`.
-        positions: of a convolution's output, at the most.
-
-    Returns:
-        Shape (1, inputs, inputs); of a depthwise convolution (channels, taps, taps).
+    At most so many positions of a convolution's output count. The shape is (1, inputs, inputs); of
+    a depthwise convolution (channels, taps, taps).
     """
-    assert step.weights is not None
     shape = network.graph.tensors[step.weights].shape
     if len(shape) == 2:
         columns = inputs.reshape(-1, int(shape[1]))
@@ -101,8 +92,8 @@ def hessian_of(
 
 
 def _patches(
-    network: StepwiseNetwork, step: Step, inputs: NDArray[np.float32], kernel: Any, positions: int
-) -> NDArray[np.float32]:
+    network: StepwiseNetwork, step: Step, inputs: Floats, kernel: Any, positions: int
+) -> Floats:
     """Return the inputs of some output positions: shape (positions, taps, channels)."""
     options = network.graph.operators[step.index].builtinOptions
     stride = (options.strideH, options.strideW)
@@ -124,21 +115,14 @@ def _patches(
     return np.ascontiguousarray(taken.reshape(*taken.shape[:2], -1).transpose(0, 2, 1))
 
 
-def _quantize_rows(
-    rows: NDArray[Any], hessian: NDArray[np.float32], pair_limit: int | None
-) -> NDArray[np.float64]:
-    """Quantize rows in units of their scale.
+def _quantize_rows(rows: NDArray[Any], hessian: Floats, pair_limit: int | None) -> Doubles:
+    """Quantize rows, shape (channels, inputs), in units of their scale.
 
-    Args:
-        rows: shape (channels, inputs).
-        hessian: as of `propagate_errors`.
-        pair_limit: the most that two neighbouring quantized values of equal sign may add up to.
+    `pair_limit` is the most that two neighbouring quantized values of equal sign may add up to.
     """
     largest = np.abs(rows).argmax(1)
 
-    def nearest(
-        j: int, wanted: NDArray[np.float64], quantized: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def nearest(j: int, wanted: Doubles, quantized: Doubles) -> Doubles:
         low: Any = -127.0
         high: Any = 127.0
         if pair_limit is not None and j % 2:
@@ -150,19 +134,14 @@ def _quantize_rows(
     return propagate_errors(rows, hessian, nearest)
 
 
-def propagate_errors(
-    rows: NDArray[Any], hessian: NDArray[np.float32], nearest: Nearest
-) -> NDArray[np.float64]:
+def propagate_errors(rows: NDArray[Any], hessian: Floats, nearest: Nearest) -> Doubles:
     """Quantize rows input by input; the inputs still to come compensate for each error.
 
     Args:
-        rows: shape (channels, inputs).
+        rows: shape (channels, inputs), as the result.
         hessian: one matrix for all rows, or one for each, which is for kernels of few taps.
         nearest: quantizes input j of all channels, given what was quantized before it, shape
             (inputs, channels).
-
-    Returns:
-        Shape (channels, inputs).
     """
     # Inputs first: what is worked on at a time is contiguous in memory.
     work = np.ascontiguousarray(rows.astype(np.float64).T)
@@ -182,7 +161,7 @@ def propagate_errors(
     return quantized.T
 
 
-def _inverse_factor(hessian: NDArray[np.float32]) -> NDArray[Any]:
+def _inverse_factor(hessian: Floats) -> NDArray[Any]:
     """Return U of step 2.
 
     The inverse itself is not needed. With J, which reverses the order of rows: if J H J = L L^T,

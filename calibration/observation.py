@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgezoo.core import typed_json
+from edgezoo.core.arrays import Doubles, Floats, Pixels
 from edgezoo.core.calibration_metadata import RangesRecord, Stability
 from edgezoo.core.recipe import Ranges
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import InputKind, Normalization
+from edgezoo.core.typed_json import JsonFile
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpreter
 from edgezoo.images.preprocessing import normalize
 
@@ -24,7 +24,7 @@ UNSTABLE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(JsonFile):
     """The ranges of the plain float network on the calibration images.
 
     Attributes:
@@ -43,15 +43,6 @@ class Observation:
         text = json.dumps(self.ranges, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()
         return RangesRecord("min/max over all images", len(self.ranges), digest, self.stability)
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(typed_json.encode(self)))
-
-    @classmethod
-    def load(cls, path: Path) -> Observation:
-        """Read what `save` wrote."""
-        return typed_json.decode(cls, json.loads(path.read_text()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +64,18 @@ class NetworkInput:
         """Smallest and largest real input: all pixel values are possible."""
         if self.scale:
             return -PIXEL_ZERO * self.scale, (255 - PIXEL_ZERO) * self.scale
-        ends = [
-            pixel * scale + offset
-            for pixel in (0.0, 255.0)
-            for scale, offset in zip(self.how.scale, self.how.offset, strict=True)
-        ]
+        channels = list(zip(self.how.scale, self.how.offset, strict=True))
+        ends = [pixel * scale + offset for pixel in (0.0, 255.0) for scale, offset in channels]
         return min(ends), max(ends)
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def __call__(self, pixels: Pixels) -> Floats:
         """Convert pixels, uint8 RGB of shape (..., 3), to the network's input."""
         if not self.scale:
             return normalize(pixels, self.how)
         return (pixels.astype(np.float32) - PIXEL_ZERO) * np.float32(self.scale)
 
 
-def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observation:
+def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     """Note minimum and maximum of each activation of a float network, image by image.
 
     Args:
@@ -107,10 +95,8 @@ def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observ
             values = interpreter.get_tensor(tensor)
             lows[row, column], highs[row, column] = values.min(), values.max()
     names = [network.name(i) for i in computed]
-    ranges = {
-        name: (float(low), float(high))
-        for name, low, high in zip(names, lows.min(0), highs.max(0), strict=True)
-    }
+    ends = zip(lows.min(0).tolist(), highs.max(0).tolist(), strict=True)
+    ranges: Ranges = dict(zip(names, ends, strict=True))
     ranges[network.name(network.input)] = feed.range
     # The range of a softmax is 0 to 1, whatever the images.
     fixed = {step.output for step in network.steps if step.kind == "SOFTMAX"}
@@ -119,17 +105,10 @@ def observe(path: Path, pixels: NDArray[np.uint8], feed: NetworkInput) -> Observ
     return Observation(feed.scale, ranges, len(pixels), stability)
 
 
-def stability_of(
-    names: list[str], lows: NDArray[np.float64], highs: NDArray[np.float64]
-) -> Stability | None:
-    """How far the ranges depend on the choice of images, from two disjoint halves.
+def stability_of(names: list[str], lows: Doubles, highs: Doubles) -> Stability | None:
+    """How far the ranges depend on the images, from two disjoint halves; None for fewer than two.
 
-    Args:
-        names: of the tensors.
-        lows, highs: per image and tensor, shape (images, tensors).
-
-    Returns:
-        None with fewer than two images.
+    `names` are those of the tensors; lows and highs have the shape (images, tensors).
     """
     # The images are in random order (`sources.spread`): its halves are two independent samples of
     # half the size. If they agree on a tensor's range, other images would not change it much.

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgezoo.calibration.bias_correction import correct_layers
 from edgezoo.calibration.equalization import equalize
 from edgezoo.calibration.observation import NetworkInput, Observation, observe
 from edgezoo.calibration.tiny_weights import lift_tiny_weights
+from edgezoo.core.arrays import Pixels, other_axes
 from edgezoo.core.recipe import Preparation, Ranges, Recipe
 from edgezoo.core.rounding import PIXEL_ZERO
-from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
 _CORRECTION_BYTES = 512 * 2**20
@@ -29,12 +27,9 @@ def write_plain(base: Path, plain: Path, feed: NetworkInput) -> None:
     Args:
         base: float network; takes normalized input, or pixels where its first operation
             normalizes them.
-        plain: the same network for the other input.
-        feed: its input.
+        plain, feed: the same network for the other input, and that input.
     """
-    model = tflite_flatbuffer.read_model(base)
-    tflite_flatbuffer.own_constants(model, operators.TFLITE)
-    tflite_flatbuffer.write_model(model, plain)
+    tflite_flatbuffer.own_constants(base, plain)
     if feed.how.uniform:
         # pixel * scale + offset = (pixel - 128) * scale + (offset + 128 * scale). Where pixels are
         # mapped to -1...1 the last term is -1 + 128 / 127.5, half the value of a pixel.
@@ -56,68 +51,46 @@ def _shift_first_bias(path: Path, offset: float) -> None:
     first = next(step for step in network.steps if step.kind != "PAD")
     if first.weights is None or first.bias is None:
         raise ValueError("the network does not start with a convolution")
-    weights = network.constant(first.weights)
-    others = tuple(i for i in range(weights.ndim) if i != first.channel_axis)
-    network.set_constant(first.bias, network.constant(first.bias) + offset * weights.sum(others))
+    weights = network.weights(first)
+    sums = weights.sum(other_axes(weights, first.channel_axis))
+    network.set_constant(first.bias, network.constant(first.bias) + offset * sums)
     tflite_flatbuffer.write_model(network.model, path)
 
 
 def prepare(
-    plain: Path,
-    path: Path,
-    pixels: NDArray[np.uint8],
-    feed: NetworkInput,
-    observation: Observation,
-    recipe: Recipe,
+    plain: Path, path: Path, pixels: Pixels, feed: NetworkInput, seen: Observation, recipe: Recipe
 ) -> Preparation:
     """Write the network that a quantizer takes.
 
     Args:
-        plain: float network; takes what `feed` returns.
-        path: where the prepared network goes.
+        plain, path: the float network, which takes what `feed` returns, and the prepared one.
         pixels: calibration images, uint8, shape (n, size, size, 3).
         feed: as of `observe`.
-        observation: of the plain network on these images.
+        seen: observation of the plain network on these images.
         recipe: what to do.
     """
-    ranges, equalized = rescale(plain, path, pixels, feed, observation, recipe)
+    ranges, equalized = rescale(plain, path, pixels, feed, seen, recipe)
     methods = ["min/max ranges", *equalized]
-    corrected = 0
-    scales: dict[str, list[float]] = {}
+    corrected, scales = 0, dict[str, list[float]]()
     if recipe.effort != "fast":
         count = StepwiseNetwork(path).fitting_images(recipe.correction_images, _CORRECTION_BYTES)
         inputs = feed(pixels[:count])
         corrected, scales = correct_layers(path, inputs, ranges, recipe)
         methods += ["GPTQ rounding", "bias correction"]
-    return Preparation(
-        observation.input_scale,
-        ranges,
-        observation.images,
-        corrected,
-        tuple(methods),
-        scales,
-        recipe,
-    )
+    scale, images = seen.input_scale, seen.images
+    return Preparation(scale, ranges, images, corrected, tuple(methods), scales, recipe)
 
 
 def rescale(
-    plain: Path,
-    path: Path,
-    pixels: NDArray[np.uint8],
-    feed: NetworkInput,
-    observation: Observation,
-    recipe: Recipe,
+    plain: Path, path: Path, pixels: Pixels, feed: NetworkInput, seen: Observation, recipe: Recipe
 ) -> tuple[Ranges, list[str]]:
-    """Write the network whose weights are to be quantized; it computes the same function.
-
-    Args:
-        plain, path, pixels, feed, observation, recipe: see `prepare`.
+    """Write the network whose weights are to be quantized; arguments as of `prepare`.
 
     Returns:
         The ranges of its activations, and the methods used, in the terms of the literature.
     """
     path.write_bytes(plain.read_bytes())
-    ranges, methods = observation.ranges, []
+    ranges, methods = seen.ranges, []
     if recipe.granularity == "per-tensor":
         equalized = equalize(path, pixels, feed)
         # Equalization leaves the output of the last layer alone: keep its range, which
@@ -131,6 +104,5 @@ def rescale(
 def _after_last_layer(path: Path, ranges: Ranges) -> Ranges:
     """Return the ranges of the last layer with weights and of what follows it."""
     network = StepwiseNetwork(path)
-    last = max(step.index for step in network.steps if step.weights is not None)
-    outputs = [network.name(step.output) for step in network.steps if step.index >= last]
+    outputs = [network.name(step.output) for step in network.steps[network.layers[-1].index :]]
     return {name: ranges[name] for name in outputs}

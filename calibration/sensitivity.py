@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats
 from edgezoo.core.recipe import Ranges, Recipe
 from edgezoo.core.rounding import fake_quantize, round_weights
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
@@ -20,56 +20,43 @@ _BYTES = 2**30
 
 
 def rank_layers(
-    path: Path, inputs: NDArray[np.float32], ranges: Ranges, recipe: Recipe
+    path: Path, inputs: Floats, ranges: Ranges, recipe: Recipe
 ) -> list[tuple[str, float]]:
     """Return layers with weights, the most harmful first, with their noise to signal ratio.
 
     Args:
-        path: the float network.
+        path, ranges: the float network, and the ranges of its activations.
         inputs: what enters it, shape (n, size, size, 3); the first few are used.
-        ranges: of its activations.
         recipe: how weights are quantized.
     """
     network = StepwiseNetwork(path)
-    inputs = inputs[: _affordable(network)]
-    exact: Values = {network.input: inputs}
+    # All activations are kept in memory.
+    affordable = min(_IMAGES, max(1, _BYTES // network.bytes_per_image))
+    exact: Values = {network.input: inputs[:affordable]}
     for step in network.steps:
         exact[step.output] = network.run(step, exact)
     logits = _logits(network)
     signal = float(np.square(exact[logits], dtype=np.float64).sum()) or 1.0
     found = []
-    for step in network.steps:
-        if step.weights is None:
-            continue
-        weights = round_weights(
-            network.constant(step.weights), step.channel_axis, recipe.grid, recipe.granularity
-        )
-        rounded = fake_quantize(
-            network.run(step, exact, weights), *ranges[network.name(step.output)]
-        )
+    for step in network.layers:
+        name, weights = network.name(step.output), network.weights(step)
+        weights = round_weights(weights, step.channel_axis, recipe.grid, recipe.granularity)
+        rounded = fake_quantize(network.run(step, exact, weights), *ranges[name])
         result = _propagate(network, step, rounded, exact, logits)
         noise = float(np.square(result.astype(np.float64) - exact[logits]).sum())
-        found.append((network.name(step.output), noise / signal))
+        found.append((name, noise / signal))
     return sorted(found, key=lambda pair: -pair[1])
-
-
-def _affordable(network: StepwiseNetwork) -> int:
-    """Return how many images to run: all their activations are kept in memory."""
-    each = sum(int(np.prod(network.graph.tensors[s.output].shape)) for s in network.steps) * 4
-    return int(min(_IMAGES, max(1, _BYTES // each)))
 
 
 def _logits(network: StepwiseNetwork) -> int:
     """Return the tensor that enters the softmax; without a softmax, the last output."""
-    for step in network.steps:
-        if step.kind == "SOFTMAX":
-            return step.computed_inputs[0]
-    return network.steps[-1].output
+    entering = (step.computed_inputs[0] for step in network.steps if step.kind == "SOFTMAX")
+    return next(entering, network.steps[-1].output)
 
 
 def _propagate(
-    network: StepwiseNetwork, changed: Step, values: NDArray[np.float32], exact: Values, target: int
-) -> NDArray[np.float32]:
+    network: StepwiseNetwork, changed: Step, values: Floats, exact: Values, target: int
+) -> Floats:
     """Compute the target with another output of one layer: only what depends on it runs again."""
     new: Values = {changed.output: values}
     for step in network.steps[changed.index + 1 :]:

@@ -8,7 +8,6 @@ array that the steps read as a memory map, so that 500 images cost no more memor
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints, synthetic
-from edgezoo.core import typed_json
+from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import USUAL_RESIZE, Resize
@@ -47,7 +46,7 @@ class ImageSet:
         resize: how files became pixels.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     source: ImageSource
     names: tuple[str, ...]
     seed: int
@@ -72,18 +71,14 @@ class StoredImages:
 
     def annotate(self, ranges: RangesRecord) -> None:
         """Add to the stored metadata the ranges that the images led to."""
-        self.write(replace(self.metadata, ranges=ranges))
+        replace(self.metadata, ranges=ranges).save(self.path.with_suffix(".json"))
 
-    def write(self, metadata: CalibrationMetadata) -> None:
-        """Store metadata next to the pixels."""
-        self.path.with_suffix(".json").write_text(json.dumps(typed_json.encode(metadata)))
-
-    def array(self) -> NDArray[np.uint8]:
+    def array(self) -> Pixels:
         """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
-        pixels: NDArray[np.uint8] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        pixels: Pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return pixels
 
-    def pixels(self) -> Iterator[NDArray[np.uint8]]:
+    def pixels(self) -> Iterator[Pixels]:
         """Each image in turn: uint8 RGB, shape (size, size, 3)."""
         yield from self.array()
 
@@ -119,14 +114,13 @@ def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImag
     path = directory / f"{name}.npy"
     np.save(path, images.pixels)
     stored = StoredImages(path, metadata(images, size))
-    stored.write(stored.metadata)
+    stored.metadata.save(path.with_suffix(".json"))
     return stored
 
 
 def open_images(path: Path) -> StoredImages:
     """Open what `store` wrote."""
-    facts = json.loads(path.with_suffix(".json").read_text())
-    return StoredImages(path, typed_json.decode(CalibrationMetadata, facts))
+    return StoredImages(path, CalibrationMetadata.load(path.with_suffix(".json")))
 
 
 def choose(
@@ -147,38 +141,26 @@ def choose(
     """
     check_source(where)
     if where == "synthetic":
-        return _synthetic(size, count, seed), _synthetic(
-            size, verify_count, seed + _VERIFICATION_SEED
-        )
+        held_out = _synthetic(size, verify_count, seed + _VERIFICATION_SEED)
+        return _synthetic(size, count, seed), held_out
     path = place_of(where)
     if path.is_dir():
-        chosen, held_out = _from_folder(path, size, count, verify_count, seed, resize)
         source: ImageSource = "samples" if where == samples.WORD else "folder"
-        return replace(chosen, source=source), replace(held_out, source=source)
+        return _from_folder(source, path, size, count, verify_count, seed, resize)
     return _from_array(path, size, count, verify_count, seed)
 
 
 def place_of(where: str) -> Path:
-    """Return the path of a source that has one.
-
-    Raises:
-        DataError: the public samples have not been fetched.
-    """
+    """Return the path of a source; DataError if the public samples have not been fetched."""
     return samples.folder() if where == samples.WORD else Path(where).expanduser()
 
 
 def check_source(where: str) -> None:
-    """Check that a source exists, without reading it.
-
-    Raises:
-        DataError: it does not, or it is neither a folder nor an array file.
-    """
+    """Raise a DataError unless a source is a folder or an array file; do not read it."""
     if where == "synthetic":
         return
     path = place_of(where)
-    if path.is_dir():
-        return
-    if path.suffix in (".npz", ".npy") and path.is_file():
+    if path.is_dir() or (path.suffix in (".npz", ".npy") and path.is_file()):
         return
     if not path.exists():
         raise DataError(
@@ -220,55 +202,42 @@ def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
 
 
 def _from_folder(
-    folder: Path, size: int, count: int, verify_count: int, seed: int, resize: Resize
+    source: ImageSource, folder: Path, size: int, count: int, verify: int, seed: int, resize: Resize
 ) -> tuple[ImageSet, ImageSet]:
     paths = find_images(folder)
     if not paths:
         hint = "Endings such as .jpg and .png are looked for, nested too."
         raise DataError(f"{folder} holds no images.", hint)
-    good: dict[Path, NDArray[np.uint8]] = {}
+    good: dict[Path, Pixels] = {}
     tried = 0
     for path, decoded in load_many(spread(folder, paths, seed), size, resize):
         tried += 1
         if decoded is not None:
             good[path] = decoded
-        if len(good) == count + verify_count:
+        if len(good) == count + verify:
             break
     unreadable = tried - len(good)
     require_readable(unreadable, tried, folder)
     n = min(count, len(good))
-    held_out, note = _held_out(len(good), n, verify_count)
+    held_out, note = _held_out(len(good), n, verify)
     names = tuple(path.relative_to(folder).as_posix() for path in good)
     prints = tuple(fingerprints.of_file(path) for path in good)
     classes = {path.parent for path in list(good)[:n]}
+    seen = len(classes) if classes != {folder} else None
     stack = np.stack(list(good.values()))
-    chosen = ImageSet(
-        stack[:n],
-        "folder",
-        names[:n],
-        seed,
-        len(classes) if classes != {folder} else None,
-        unreadable,
-        note,
-        prints[:n],
-        resize,
-    )
-    return chosen, replace(
-        chosen,
-        pixels=stack[held_out],
-        names=tuple(names[i] for i in held_out),
-        prints=tuple(prints[i] for i in held_out),
+    facts = (seed, seen, unreadable, note)
+    held_names = tuple(names[i] for i in held_out)
+    held_prints = tuple(prints[i] for i in held_out)
+    return (
+        ImageSet(stack[:n], source, names[:n], *facts, prints[:n], resize),
+        ImageSet(stack[held_out], source, held_names, *facts, held_prints, resize),
     )
 
 
 def _held_out(total: int, calibrating: int, verify_count: int) -> tuple[list[int], str | None]:
     """Choose images to verify with: held-out ones, and others where there are too few of them.
 
-    Args:
-        total: how many images there are; the first `calibrating` of them calibrate.
-
-    Returns:
-        Indices, and the note for `ImageSet`.
+    The first `calibrating` of all images calibrate. Returns indices, and the note for `ImageSet`.
     """
     spare = list(range(calibrating, total))[:verify_count]
     if len(spare) == verify_count:
@@ -328,11 +297,7 @@ def _read_array(path: Path) -> NDArray[Any]:
 
 
 def check_pixels(pixels: NDArray[Any], size: int, what: str) -> None:
-    """Check that an array holds RGB pixels of the right size.
-
-    Raises:
-        DataError: it does not.
-    """
+    """Raise a DataError unless an array holds RGB pixels of the right size."""
     expected = f"expected uint8 RGB pixels 0 to 255, shape (n, {size}, {size}, 3)"
     got = f"got {pixels.dtype}, shape {pixels.shape}"
     if pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.shape[3] != 3:

@@ -20,7 +20,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from edgezoo.core.arrays import Doubles, Floats, Pixels
+
 Owners = NDArray[np.intp]
 
 # What one unit of luminance, red-green and blue-yellow adds to the logarithms of R, G and B.
@@ -41,7 +42,7 @@ class _Leaves:
     colour: Floats  # (n, 3), log R, G, B
 
 
-def images(count: int, size: int, seed: int) -> Iterator[NDArray[np.uint8]]:
+def images(count: int, size: int, seed: int) -> Iterator[Pixels]:
     """Yield `count` RGB images, each uint8 of shape (size, size, 3) with values 0..255.
 
     `size` is at least 16 pixels, `seed` at least 0. Image i depends on (size, seed, i) alone,
@@ -51,7 +52,7 @@ def images(count: int, size: int, seed: int) -> Iterator[NDArray[np.uint8]]:
         yield _image(np.random.default_rng(np.random.SeedSequence([seed, index])), size)
 
 
-def _image(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+def _image(rng: np.random.Generator, size: int) -> Pixels:
     """Draw one image, uint8 (size, size, 3): leaves, their surfaces, the lens, the exposure."""
     leaves = _scatter(rng, size)
     owner, y, x = _bend(rng, _paint(leaves, size))
@@ -87,7 +88,7 @@ def _fields(rng: np.random.Generator, size: int, slope: float) -> tuple[Floats, 
     return one / one.std(), two / two.std()
 
 
-def _places(rng: np.random.Generator, size: int, n: int) -> NDArray[np.float64]:
+def _places(rng: np.random.Generator, size: int, n: int) -> Doubles:
     """Return rows y, x (pixels) and angle (radians) of n leaves, float64 (3, n)."""
     y, x, angle = rng.random((3, n)) * [[size], [size], [np.pi]]
     if rng.random() < 0.4:  # plants, hair and buildings share a direction
@@ -225,7 +226,7 @@ def _focus(rng: np.random.Generator, light: Floats, owner: Owners, n: int) -> Fl
     return light
 
 
-def _expose(rng: np.random.Generator, light: Floats) -> NDArray[np.uint8]:
+def _expose(rng: np.random.Generator, light: Floats) -> Pixels:
     """Turn log light into bytes (size, size, 3): a curve, contrast and brightness per image."""
     curve = np.float32(rng.uniform(0.05, 0.5))  # between a logarithmic and a linear response
     light = np.expm1(curve * (light - light.mean()) / light.std())

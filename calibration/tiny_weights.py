@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgezoo.core.arrays import from_rows, rows
 from edgezoo.core.recipe import Ranges
 from edgezoo.core.rounding import activation_parameters
 from edgezoo.formats import tflite_flatbuffer
@@ -23,14 +24,9 @@ _MOST = 2**31 / _ROOM
 
 
 def lift_tiny_weights(path: Path, ranges: Ranges) -> int:
-    """Make room for biases in a float TFLite network, in place.
+    """Make room for biases in a float TFLite network with these ranges of activations.
 
-    Args:
-        path: the network; rewritten where a weight is raised.
-        ranges: of its activations.
-
-    Returns:
-        How many channels were changed.
+    Return how many channels were changed; the file is rewritten if there are any.
     """
     network = StepwiseNetwork(path)
     lifted = 0
@@ -39,17 +35,16 @@ def lift_tiny_weights(path: Path, ranges: Ranges) -> int:
             continue
         scale, _ = activation_parameters(*ranges[network.name(step.computed_inputs[0])])
         weights, bias = network.constant(step.weights), network.constant(step.bias)
-        rows = np.moveaxis(weights, step.channel_axis, 0).reshape(len(bias), -1)
+        kernels = rows(weights, step.channel_axis)
         # |bias| / (input scale * weight scale) <= _MOST, where weight scale = max|w| / 127
         floor = np.abs(bias) * 127 / (_MOST * scale)
-        largest = np.abs(rows).argmax(1)
-        channels = np.flatnonzero(np.abs(rows).max(1) < floor)
+        largest = np.abs(kernels).argmax(1)
+        channels = np.flatnonzero(np.abs(kernels).max(1) < floor)
         if not len(channels):
             continue
-        rows = rows.copy()
-        rows[channels, largest[channels]] = floor[channels]
-        moved = np.moveaxis(weights, step.channel_axis, 0).shape
-        network.set_constant(step.weights, np.moveaxis(rows.reshape(moved), 0, step.channel_axis))
+        kernels[channels, largest[channels]] = floor[channels]
+        changed = from_rows(kernels, weights.shape, step.channel_axis)
+        network.set_constant(step.weights, changed)
         lifted += len(channels)
     if lifted:
         tflite_flatbuffer.write_model(network.model, path)

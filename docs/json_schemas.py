@@ -11,14 +11,23 @@ import json
 
 from edgezoo.core import typed_json
 
-# name of the schema: module, class or several separated by "|", title
+# name of the schema: module, class or union of classes, title
 CLASSES: dict[str, tuple[str, str, str]] = {
+    "benchmark": ("edgezoo.sweep.entry", "Printed", "edgezoo benchmark --json"),
     "bundle": ("edgezoo.bundling.make", "BundleResult", "edgezoo bundle --json"),
     "classify": ("edgezoo.inference.classification", "ClassifyResult", "edgezoo classify --json"),
     "compile": ("edgezoo.inspection.compile_file", "CompileResult", "edgezoo compile --json"),
     "doctor": ("edgezoo.inspection.diagnosis", "DoctorResult", "edgezoo doctor --json"),
+    "environment": ("edgezoo.system.machine", "Environment", "where a figure was measured"),
     "evaluate": ("edgezoo.evaluation.accuracy", "EvaluateResult", "edgezoo evaluate --json"),
     "inspect": ("edgezoo.inspection.inspect_file", "InspectResult", "edgezoo inspect --json"),
+    "protocol": ("edgezoo.measurement.protocol", "Settings", "numbers of the measuring protocol"),
+    "recommend": (
+        "edgezoo.reporting.recommendation",
+        "RecommendResult",
+        "edgezoo recommend --json",
+    ),
+    "record": ("edgezoo.results.record", "Record", "a record of a results store"),
     "remote": ("edgezoo.system.remote", "Remote", "remote, in the result of a command with --on"),
     "completion": ("edgezoo.cli.completion", "CompletionScript", "edgezoo completion --json"),
     "explain": ("edgezoo.explanation.result", "ExplainResult", "edgezoo explain --json"),
@@ -27,10 +36,13 @@ CLASSES: dict[str, tuple[str, str, str]] = {
     "samples": ("edgezoo.images.samples.fetch_samples", "SamplesResult", "edgezoo samples --json"),
     "show": ("edgezoo.networks.catalogue", "ModelDescription", "edgezoo show --json"),
     "contract": ("edgezoo.core.artifact", "InputContract", "The contract of one file"),
-    "export": ("edgezoo.pipeline.result", "ExportResult|DryRun", "edgezoo export --json"),
+    "export": ("edgezoo.pipeline.result", "Printed", "edgezoo export --json"),
     "artifact": ("edgezoo.pipeline.result", "ExportedFile", "One exported file"),
     "manifest": ("edgezoo.pipeline.result", "Manifest", "The manifest"),
+    "verify": ("edgezoo.pipeline.reproduce", "Printed", "edgezoo verify --json"),
     "cache": ("edgezoo.pipeline.export_cache", "CacheResult", "edgezoo cache --json"),
+    "report": ("edgezoo.reporting.report_files", "Printed", "edgezoo report --json"),
+    "trust": ("edgezoo.measurement.trust", "Trust", "how far a latency can be trusted"),
 }
 
 
@@ -40,5 +52,5 @@ def schemas() -> dict[str, str]:
 
 
 def _text(name: str, module: str, described: str, title: str) -> str:
-    found = [getattr(importlib.import_module(module), one) for one in described.split("|")]
+    found = getattr(importlib.import_module(module), described)
     return json.dumps(typed_json.schema(found, title, name), indent=2) + "\n"

@@ -91,7 +91,7 @@ def _grid(result: dict[str, Any]) -> list[str]:
             row["threads"],
             f"{row['median_ms']:.2f}",
             f"{100 * row['top1']:.1f}",
-            f"{100 * row['drop']:.1f}" if row["drop"] is not None else "-",
+            f"{row['drop_points']:.1f}" if row["drop_points"] is not None else "-",
             round(row["bytes"] / 1000),
             row["trust"],
         ]

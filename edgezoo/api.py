@@ -11,7 +11,7 @@ import functools
 import inspect as python_inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from edgezoo.bundling import make
 from edgezoo.core import registry
@@ -83,31 +83,6 @@ def _public(function: Callable[P, T]) -> Callable[P, T]:
         return function(*args, **kwargs)
 
     return called
-
-
-def _network(
-    input_size: int | None,
-    input_shape: tuple[int, int, int] | None,
-    include_top: bool,
-    pooling: str | None,
-    classes: int | None,
-    alpha: float | None,
-    depth_multiplier: int | None,
-    dropout: float | None,
-    blocks: Sequence[int] | None,
-    output_layer: str | None,
-) -> BuildArguments:
-    return BuildArguments(
-        arguments.side(input_size, input_shape),
-        include_top,
-        pooling,
-        classes,
-        alpha,
-        depth_multiplier,
-        dropout,
-        None if blocks is None else tuple(blocks),
-        output_layer,
-    )
 
 
 verify = _public(verify_files.verify_files)
@@ -209,18 +184,12 @@ def export(
         UsageError, RefusedError, MissingError, DataError: nothing was written.
         ThresholdError: the files were written, but a bound does not hold.
     """
-    network = _network(
-        input_size,
-        input_shape,
-        include_top,
-        pooling,
-        classes,
-        alpha,
-        depth_multiplier,
-        dropout,
-        blocks,
-        output_layer,
+    size, layers = (
+        arguments.side(input_size, input_shape),
+        None if blocks is None else tuple(blocks),
     )
+    options = (pooling, classes, alpha, depth_multiplier, dropout, layers, output_layer)
+    network = BuildArguments(size, include_top, *options)
     request = ExportRequest(
         str(model),
         network,
@@ -291,18 +260,12 @@ def build(
     """
     if input_tensor is not None and input_shape is None and input_size is None:
         input_shape = tuple(input_tensor.shape[1:])
-    network = _network(
-        input_size,
-        input_shape,
-        include_top,
-        pooling,
-        classes,
-        alpha,
-        depth_multiplier,
-        dropout,
-        blocks,
-        output_layer,
+    size, layers = (
+        arguments.side(input_size, input_shape),
+        None if blocks is None else tuple(blocks),
     )
+    options = (pooling, classes, alpha, depth_multiplier, dropout, layers, output_layer)
+    network = BuildArguments(size, include_top, *options)
     return building.build(model, network, weights, seed, input_tensor)
 
 
@@ -351,9 +314,11 @@ def finetune(
     Raises:
         UsageError, RefusedError, MissingError, DataError: nothing was written.
     """
-    network = _network(
-        input_size, input_shape, True, None, None, alpha, depth_multiplier, None, blocks, None
+    size, layers = (
+        arguments.side(input_size, input_shape),
+        None if blocks is None else tuple(blocks),
     )
+    network = BuildArguments(size, alpha=alpha, depth_multiplier=depth_multiplier, blocks=layers)
     request = FinetuneRequest(
         str(model),
         data,
@@ -400,7 +365,7 @@ def benchmark(
     cluster: str | None = None,
     workers: int | None = None,
     measure_on: str | None = None,
-) -> dict[str, Any]:
+) -> entry.BenchmarkResult:
     """Measure files against one another, or sweep over models into a results store.
 
     Args:
@@ -415,10 +380,7 @@ def benchmark(
         images: labelled images; None measures latency alone.
         ground_truth: classes of `images`, where their folder is flat.
         limit: score only so many images.
-        weights: see `export`.
-        seed: see `export`.
-        calibration: see `export`.
-        calibration_count: see `export`.
+        weights, seed, calibration, calibration_count: see `export`.
         pin: keep each process on cores of its own.
         self_check: measure one file twice, the A/A check.
         output: the results store; needed for a sweep.
@@ -462,7 +424,7 @@ def benchmark(
 @_public
 def report(
     stores: OneOrMany[PathLike], *, kind: OneOrMany[str] = "html", output: PathLike | None = None
-) -> dict[str, Any]:
+) -> report_files.ReportResult:
     """Write reports of results stores.
 
     Args:
@@ -481,16 +443,16 @@ def report(
 def recommend(
     stores: OneOrMany[PathLike],
     *,
-    prefer: Literal["accuracy", "latency", "size"] = "accuracy",
+    prefer: recommendation.Preference = "accuracy",
     machine: str | None = None,
     max_latency_ms: float | None = None,
     max_bytes: int | None = None,
     max_memory_mb: float | None = None,
     min_top1: float | None = None,
     max_drop_points: float | None = None,
-    statistic: str = "median",
+    statistic: recommendation.Statistic = "median",
     sure: bool = False,
-) -> dict[str, Any]:
+) -> recommendation.RecommendResult:
     """The best variant under budgets.
 
     Args:

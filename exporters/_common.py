@@ -1,35 +1,42 @@
-"""Shared pieces of the exporters: refusals, and the contract of a file."""
+"""Shared pieces of the exporters: refusals, the contract of a file, and pair-safe scales."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.calibration_metadata import Quantization
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Preparation
+from edgezoo.core.rounding import weight_scales
 from edgezoo.core.spec import Precision
 
-_ONNX_INTERMEDIATES: dict[Precision, Intermediate] = {
-    "float32": "float.onnx",
-    "float16": "fp16.onnx",
-    "int8": "prepared.onnx",
-}
+
+@dataclass(frozen=True, slots=True)
+class BaseExporter:
+    """An exporter of all precisions; by default its files start from an ONNX intermediate."""
+
+    name: str
+    suffix: str
+    packages: tuple[str, ...]
+    extra: str = "export"
+    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
+
+    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
+        """See `Exporter`."""
+        return (onnx_intermediate(job),)
 
 
 def onnx_intermediate(job: ExportJob) -> Intermediate:
     """Return the intermediate that ONNX and OpenVINO files of a precision start from."""
-    return _ONNX_INTERMEDIATES[job.precision]
+    if job.precision == "int8":
+        return "prepared.onnx"
+    return "fp16.onnx" if job.precision == "float16" else "float.onnx"
 
 
 def io_refusal(job: ExportJob, allowed: tuple[str, ...], what: str) -> str | None:
-    """Why a file cannot have the input and output type of --io, or None where it can.
-
-    Args:
-        job: the file to be made.
-        allowed: types that an int8 file of the format can take.
-        what: the format's name in a sentence, such as "an ONNX int8 file".
-    """
+    """Why `what`, such as "an ONNX int8 file", cannot have the type of --io, or None."""
     if job.io is None:
         return None
     if job.precision != "int8":
@@ -63,13 +70,8 @@ def takes_float(job: ExportJob) -> bool:
 
 def contract_for(source: Source, job: ExportJob) -> InputContract:
     """Return the contract of a file with float32 input and output."""
-    return replace(
-        source.contract,
-        precision=job.precision,
-        input_kind=job.input_kind,
-        output_dtype="float32",
-        layout=job.layout,
-    )
+    given = replace(source.contract, precision=job.precision, input_kind=job.input_kind)
+    return replace(given, output_dtype="float32", layout=job.layout)
 
 
 def quantized_contract(
@@ -77,24 +79,25 @@ def quantized_contract(
     calibration: CalibrationSource | None,
     preparation: Preparation,
     quantizer: str,
-    activations: str,
+    activations: str = "uint8",
 ) -> InputContract:
-    """State in the contract of an int8 file how it was calibrated and quantized.
-
-    Args:
-        contract: of the file.
-        calibration: the images.
-        preparation: of the prepared intermediate.
-        quantizer: the library that quantized it.
-        activations: their type.
-    """
-    recipe = preparation.recipe
+    """State how an int8 file was calibrated, and by which library it was quantized."""
+    recipe, methods = preparation.recipe, preparation.methods
     grid = ", pair-safe" if recipe.grid == "pair-safe" else ""
     weights = f"int8, {recipe.granularity.replace('-', ' ')}{grid}"
-    return replace(
-        contract,
-        calibration=calibration.metadata if calibration else None,
-        quantization=Quantization(
-            quantizer, weights, activations, preparation.methods, recipe.effort, recipe.float_layers
-        ),
-    )
+    layers = recipe.float_layers
+    made = Quantization(quantizer, weights, activations, methods, recipe.effort, layers)
+    metadata = calibration.metadata if calibration else None
+    return replace(contract, calibration=metadata, quantization=made)
+
+
+def pair_safe_scales(kernel: Any, out: int, inner: int, given: list[float] | None) -> Any:
+    """Return scales of a kernel, shaped to broadcast against it; `given` ones where chosen."""
+    import numpy as np
+
+    if given is not None:
+        shape = [-1 if axis == out else 1 for axis in range(kernel.ndim)]
+        return np.asarray(given, np.float32).reshape(shape)
+    # Kernels walk through the input channels last, which makes the pairs.
+    ordered = np.ascontiguousarray(np.moveaxis(kernel, (out, inner), (0, -1)))
+    return np.moveaxis(weight_scales(ordered, 0, "pair-safe"), (0, -1), (out, inner))

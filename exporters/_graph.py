@@ -36,12 +36,10 @@ def write_tflite(
     """Trace a Keras network once and convert it to a float32 TFLite file of static shape.
 
     Args:
-        model: takes float32 NHWC, normalized as its family expects.
-        size: height and width in pixels.
+        model: takes float32 NHWC, normalized as its family expects; here (1, size, size, 3).
         how: a first operation that normalizes RGB pixels, for networks whose channels differ or
             are swapped; None for the network alone.
         output: name of the output in the signature.
-        path: where to write; input (1, size, size, 3).
     """
     kernels = _large_kernels(model)
     converted = _converted(model, size, how, kernels)
@@ -68,9 +66,8 @@ def _converted(
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
     # Given the concrete function alone, the converter freezes the graph itself. Given the object
     # that has the variables too, it writes a saved model, and loses the variables of placeholders.
-    return tflite_flatbuffer.parse(
-        tf.lite.TFLiteConverter.from_concrete_functions([traced]).convert()
-    )
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced])
+    return tflite_flatbuffer.parse(converter.convert())
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +144,7 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 @contextlib.contextmanager
 def _placeholders(kernels: list[_Kernel]) -> Iterator[None]:
-    """Replace kernels by placeholders while a graph is traced.
-
-    The graph computes them, from a few numbers each.
-    """
+    """Replace kernels by placeholders, computed from a few numbers, while a graph is traced."""
     import tensorflow as tf
 
     kept = [kernel.variable for kernel in kernels]
@@ -161,11 +155,9 @@ def _placeholders(kernels: list[_Kernel]) -> Iterator[None]:
             if kernel.huge:
                 placeholder = tf.fill((*space, inputs, outputs), mark)
             else:
-                parts = [
-                    tf.fill((*space, inputs - 1, outputs), ones),
-                    tf.fill((*space, 1, outputs), mark),
-                ]
-                placeholder = tf.concat(parts, len(space))
+                plain = tf.fill((*space, inputs - 1, outputs), ones)
+                marked = tf.fill((*space, 1, outputs), mark)
+                placeholder = tf.concat([plain, marked], len(space))
             # Not by setattr, which Keras would track as one of the layer's variables.
             vars(kernel.layer)[kernel.attribute] = placeholder
         yield
@@ -177,8 +169,7 @@ def _placeholders(kernels: list[_Kernel]) -> Iterator[None]:
 def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
     """Replace each placeholder by its kernel, times the factors of folded batch norms.
 
-    Returns:
-        Whether all were found: the converter may have changed one in another way.
+    Return whether all were found: the converter may have changed one in another way.
     """
     wanted = {(kernel.shape, kernel.mark): kernel for kernel in kernels}
     shapes = {kernel.shape for kernel in kernels}
@@ -226,8 +217,6 @@ def _normalizer(how: Normalization) -> Callable[[Any], Any]:
     kernel = np.diag(how.scale).astype(np.float32)
     if how.channel_order == "BGR":
         kernel = kernel[::-1]
-    kernel4d = kernel.reshape(1, 1, 3, 3)
-    bias = np.asarray(how.offset, np.float32)
-    return lambda x: tf.nn.bias_add(
-        tf.nn.conv2d(x, kernel4d, 1, "VALID"), bias, name="normalize/BiasAdd"
-    )
+    square, bias = kernel.reshape(1, 1, 3, 3), np.asarray(how.offset, np.float32)
+    name = "normalize/BiasAdd"
+    return lambda x: tf.nn.bias_add(tf.nn.conv2d(x, square, 1, "VALID"), bias, name=name)

@@ -25,13 +25,8 @@ _ONNX = {"float.onnx", *_FROM_BASE}
 def write(network: keras.Model, source: Source, intermediates: set[str]) -> None:
     """Convert a Keras network, and write the intermediates that need no calibration.
 
-    Needs TensorFlow.
-
-    Args:
-        network: float32 NHWC, normalized as its family expects.
-        source: where the intermediates go, with the contract.
-        intermediates: their names. For "fp16.…" and "prepared.…" their base is kept, for
-            `write_fp16` and `fill`.
+    Needs TensorFlow. The network takes float32 NHWC, normalized as its family expects. For "fp16.…"
+    and "prepared.…" the base is kept, for `write_fp16` and `fill`.
     """
     from edgezoo.exporters import _graph, _onnx_conversion
 
@@ -54,13 +49,7 @@ def write(network: keras.Model, source: Source, intermediates: set[str]) -> None
 
 
 def write_fp16(source: Source, corrected: Path, intermediates: set[str]) -> None:
-    """Write the intermediates of float16 files.
-
-    Args:
-        source: has the bases.
-        corrected: `base.tflite`, rounded to float16 numbers.
-        intermediates: "fp16.tflite", "fp16.onnx" or both.
-    """
+    """Write the intermediates of float16 files; `corrected` is `base.tflite` in such numbers."""
     if "fp16.tflite" in intermediates:
         _write_float_tflite(source, corrected, "fp16.tflite")
     if "fp16.onnx" in intermediates:
@@ -93,13 +82,7 @@ def _write_float_onnx(source: Source, model: onnx.ModelProto, intermediate: Inte
 
 
 def fill(source: Source, intermediate: Intermediate, prepared: Path) -> None:
-    """Write a prepared intermediate in its own format.
-
-    Args:
-        source: has the base.
-        intermediate: "prepared.tflite" or "prepared.onnx".
-        prepared: the prepared network as a TFLite file; moved or deleted.
-    """
+    """Write "prepared.tflite" or "prepared.onnx"; the prepared TFLite file is moved or deleted."""
     target = source.intermediate(intermediate)
     if intermediate == "prepared.tflite":
         prepared.replace(target)

@@ -62,12 +62,7 @@ def _converted_lean(source: Any, part: Path) -> onnx.ModelProto | None:
     copies of ResNet50's weights, 7 GB. Here a pass that fails ends the attempt, and the graph takes
     its kernels as inputs, which have a shape but no values, until they are put back.
 
-    Args:
-        source: the model; its kernels are taken out.
-        part: a temporary file.
-
-    Returns:
-        None where a pass failed, or a kernel no longer ends up unchanged in a layer.
+    Return None where a pass failed, or a kernel no longer ends up unchanged in a layer.
     """
     from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
 
@@ -88,11 +83,7 @@ def _converted_lean(source: Any, part: Path) -> onnx.ModelProto | None:
 
 
 def _make_inputs_of_kernels(model: Any) -> dict[str, NDArray[np.float32]]:
-    """Turn the large kernels of a TFLite graph into inputs.
-
-    Returns:
-        The kernels in TFLite's layout, by the name of their input.
-    """
+    """Turn the large kernels of a TFLite graph into inputs; return them by their input's name."""
     graph = model.subgraphs[0]
     kernels: dict[str, NDArray[np.float32]] = {}
     for op in graph.operators:
@@ -116,10 +107,8 @@ def _take_kernels(model: onnx.ModelProto, kernels: dict[str, NDArray[np.float32]
     """Turn inputs back into constants, in the layout of their layers.
 
     tf2onnx transposes and reshapes kernels by nodes, which it folds behind constants but not behind
-    inputs. Follow the nodes behind each input, apply them to the kernel and remove them.
-
-    Returns:
-        Whether each one is now the weights of a layer.
+    inputs. Follow the nodes behind each input, apply them to the kernel and remove them. Return
+    whether each one is now the weights of a layer.
     """
     import onnx
 
@@ -191,10 +180,7 @@ def _give_dense_layers_a_bias(model: Any, source: Any) -> None:
 
 
 def _dense_layers(model: Any, source: Any) -> list[tuple[Any, Any]]:
-    """Match each dense layer's ONNX node to its TFLite operation by order.
-
-    Empty where their numbers differ.
-    """
+    """Match dense layers' ONNX nodes to TFLite operations by order, if there are as many."""
     operators = source.subgraphs[0].operators
     ops = [op for op in operators if tflite_flatbuffer.op_name(source, op) == "FULLY_CONNECTED"]
     nodes = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
@@ -212,10 +198,7 @@ def _restore_dense_names(model: Any, source: Any) -> None:
 
 
 def _name_activations(model: Any, known: set[str]) -> None:
-    """Name an activation after the layer that it was fused into.
-
-    Where it has that name, as the network's output, rename the layer.
-    """
+    """Name activations after the layers they were fused into, or rename a layer named so."""
     readers = readers_of(model.graph.node)
     for node in list(model.graph.node):
         layer, after = node.output[0], readers.get(node.output[0], [])
@@ -238,7 +221,7 @@ def _name_constants(model: Any) -> None:
     tf2onnx merges equal constants, but not always the same ones.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    kept: dict[str, Any] = {}
+    kept: dict[str, onnx.TensorProto] = {}
     first: dict[bytes, str] = {}
     ordered = []
     for node in _ordered_nodes(model):
@@ -286,13 +269,10 @@ def _ordered_nodes(model: Any) -> list[Any]:
     stack = [producers[value.name] for value in reversed(model.graph.output)]
     while stack:
         node = stack[-1]
-        waiting = [
-            producers[name]
-            for name in node.input
-            if name in producers and id(producers[name]) not in placed
-        ]
-        if waiting:
-            stack.append(waiting[0])
+        before = (producers[name] for name in node.input if name in producers)
+        waiting = next((needed for needed in before if id(needed) not in placed), None)
+        if waiting is not None:
+            stack.append(waiting)
             continue
         stack.pop()
         if id(node) not in placed:

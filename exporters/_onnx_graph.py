@@ -49,23 +49,17 @@ def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
     name = graph.input[0].name
     rename_reads(graph.node, name, f"{name}/normalized")
     for role, number in (("scale", how.scale[0]), ("offset", how.offset[0])):
-        graph.initializer.append(
-            numpy_helper.from_array(np.asarray(number, np.float32), f"{name}/{role}")
-        )
-    scaled = f"{name}/scaled"
-    graph.node.insert(
-        0, helper.make_node("Add", [scaled, f"{name}/offset"], [f"{name}/normalized"])
-    )
-    graph.node.insert(0, helper.make_node("Mul", [name, f"{name}/scale"], [scaled]))
+        array = np.asarray(number, np.float32)
+        graph.initializer.append(numpy_helper.from_array(array, f"{name}/{role}"))
+    add = helper.make_node("Add", [f"{name}/scaled", f"{name}/offset"], [f"{name}/normalized"])
+    graph.node.insert(0, add)
+    graph.node.insert(0, helper.make_node("Mul", [name, f"{name}/scale"], [f"{name}/scaled"]))
 
 
 def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> None:
     """Let a quantized network take pixels: the quantization of its input normalizes them.
 
-    Args:
-        model: changed in place; takes (pixel - 128) * input_scale.
-        input_scale: see `model`.
-        in_float: take the pixels as float32, not uint8.
+    It takes (pixel - 128) * input_scale before, and the pixels as uint8, or float32 if `in_float`.
     """
     import numpy as np
     import onnx
@@ -77,9 +71,8 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
     for node in graph.node:  # in order, which follows a chain of transposes
         if node.op_type == "Transpose" and node.input[0] == entrance:
             entrance = node.output[0]
-    quantize = next(
-        (n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == entrance), None
-    )
+    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    quantize = next((node for node in quantizers if node.input[0] == entrance), None)
     if quantize is None:
         _normalize_pixels(graph, input_scale, in_float)  # the first layer stays in float
         return
@@ -89,11 +82,10 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
         value.type.tensor_type.elem_type = onnx.TensorProto.UINT8
         del graph.value_info[:]  # it still has the float types
         return
-    for place, (suffix, array) in enumerate(
-        (("pixel_scale", np.float32(1)), ("pixel_zero", np.uint8(0))), start=1
-    ):
-        graph.initializer.append(numpy_helper.from_array(np.asarray(array), f"image/{suffix}"))
-        quantize.input[place] = f"image/{suffix}"
+    for place, number in ((1, np.float32(1)), (2, np.uint8(0))):
+        name = "image/pixel_scale" if place == 1 else "image/pixel_zero"
+        graph.initializer.append(numpy_helper.from_array(np.asarray(number), name))
+        quantize.input[place] = name
 
 
 def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool) -> None:
@@ -113,10 +105,9 @@ def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool
     for role, number in (("zero", PIXEL_ZERO), ("scale", input_scale)):
         array = np.asarray(number, np.float32)
         graph.initializer.append(numpy_helper.from_array(array, f"{name}/{role}"))
-    nodes += [
-        helper.make_node("Sub", [pixels, f"{name}/zero"], [f"{name}/centred"]),
-        helper.make_node("Mul", [f"{name}/centred", f"{name}/scale"], [f"{name}/normalized"]),
-    ]
+    centred = f"{name}/centred"
+    nodes.append(helper.make_node("Sub", [pixels, f"{name}/zero"], [centred]))
+    nodes.append(helper.make_node("Mul", [centred, f"{name}/scale"], [f"{name}/normalized"]))
     for place, node in enumerate(nodes):
         graph.node.insert(place, node)
 
@@ -189,11 +180,8 @@ def take_constants(model: onnx.ModelProto, tflite: Path) -> None:
     import numpy as np
     from onnx import numpy_helper
 
-    nodes = {
-        node.output[0].removesuffix("/linear"): node
-        for node in model.graph.node
-        if node.op_type in operators.ONNX
-    }
+    weighted = [node for node in model.graph.node if node.op_type in operators.ONNX]
+    nodes = {node.output[0].removesuffix("/linear"): node for node in weighted}
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for layer, operator, constants in _layers(tflite):
         if layer not in nodes:

@@ -17,10 +17,8 @@ def join_norms(model: onnx.ModelProto) -> None:
 
     The norms of a DenseNet follow a concatenation, and the converter leaves them as Mul and Add.
     onnxruntime computes a BatchNormalization in the blocked layout of the convolutions around it,
-    together with its activation; for Mul and Add it converts to the plain layout and back.
-
-    Args:
-        model: float32, changed in place. The output takes the name of the sum.
+    together with its activation; for Mul and Add it converts to the plain layout and back. The
+    output takes the name of the sum.
     """
     import numpy as np
     from onnx import helper, numpy_helper
@@ -48,15 +46,11 @@ def join_norms(model: onnx.ModelProto) -> None:
         sums.append(after[0])
     for node in sums:
         graph.node.remove(node)
-    _drop_unread(graph)
-    graph.initializer.extend(numpy_helper.from_array(new[name], name) for name in sorted(new))
-
-
-def _drop_unread(graph: onnx.GraphProto) -> None:
     kept = {name for node in graph.node for name in node.input}
     for place in reversed(range(len(graph.initializer))):
         if graph.initializer[place].name not in kept:
             del graph.initializer[place]
+    graph.initializer.extend(numpy_helper.from_array(new[name], name) for name in sorted(new))
 
 
 def _of_channels(

@@ -49,11 +49,9 @@ class _Builder:
 
 
 def embed(model: onnx.ModelProto, contract: InputContract) -> None:
-    """Let a file take uint8 RGB images of any size, shape (1, height, width, 3).
+    """Let a file that takes the contract's pixels take uint8 RGB images of any size.
 
-    Args:
-        model: changed in place; its input is the pixels of `contract`, in any type.
-        contract: has the size and the filter.
+    Their shape is (1, height, width, 3).
     """
     import onnx
     from onnx import helper
@@ -77,10 +75,8 @@ def embed(model: onnx.ModelProto, contract: InputContract) -> None:
     square = build.add("Transpose", square, perm=[0, 2, 3, 1])
     kind = taken.type.tensor_type.elem_type
     build.nodes.append(helper.make_node("Cast", [square], [inner], name=inner, to=kind))
-    any_size = helper.make_tensor_value_info(
-        taken.name, onnx.TensorProto.UINT8, [contract.batch, "height", "width", 3]
-    )
-    taken.CopyFrom(any_size)
+    size: list[str | int | None] = [contract.batch, "height", "width", 3]
+    taken.CopyFrom(helper.make_tensor_value_info(taken.name, onnx.TensorProto.UINT8, size))
     kept = list(graph.node)
     del graph.node[:]
     graph.node.extend([*build.nodes, *kept])

@@ -10,13 +10,6 @@ from edgezoo.formats import tflite_flatbuffer
 
 # uint8 to int8 came with version 2 of QUANTIZE, int8 input with version 2 of DEQUANTIZE.
 _VERSIONS = {"QUANTIZE": 2, "DEQUANTIZE": 2}
-_OPTIONS = {
-    "QUANTIZE": "Quantize",
-    "DEQUANTIZE": "Dequantize",
-    "ADD": "Add",
-    "SUB": "Sub",
-    "MUL": "Mul",
-}
 
 
 def normalize_in_front(model: Any, how: Normalization) -> None:
@@ -102,8 +95,9 @@ def insert(model: Any, kind: str, inputs: list[int], output: int, place: int) ->
         codes.append(number)
     op = api.OperatorT()
     op.opcodeIndex, op.inputs, op.outputs = codes.index(number), inputs, [output]
-    op.builtinOptionsType = getattr(api.BuiltinOptions, f"{_OPTIONS[kind]}Options")
-    op.builtinOptions = getattr(api, f"{_OPTIONS[kind]}OptionsT")()
+    options = f"{kind.capitalize()}Options"  # the schema's names of one word
+    op.builtinOptionsType = getattr(api.BuiltinOptions, options)
+    op.builtinOptions = getattr(api, f"{options}T")()
     model.subgraphs[0].operators.insert(place, op)
 
 

@@ -8,7 +8,7 @@ See https://ai.google.dev/edge/litert/conversion/tensorflow/metadata.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgezoo.core.artifact import LABELS_FILE, InputContract
@@ -24,36 +24,22 @@ _TENSOR_AXIS_LABELS = 2  # AssociatedFileType
 
 
 def metadata(model: Any, contract: InputContract) -> bytes:
-    """Return the metadata of a finished model; the same bytes for the same model.
-
-    Args:
-        model: a `ModelT`; the quantization of its input defines the value of a pixel.
-        contract: of the file.
-    """
+    """Return the metadata of a finished `ModelT`; the same bytes for the same model."""
     import flatbuffers
 
     builder = flatbuffers.Builder(2048)
-    how = _normalization(model, contract)
-    subgraph = _table(
-        builder,
-        10,
-        {
-            2: _vector(builder, [_input(builder, contract, how)]),
-            3: _vector(builder, [_output(builder, contract)]),
-        },
-    )
-    name = f"{contract.model} {contract.precision}"
-    root = _table(
-        builder,
-        8,
-        {
-            0: builder.CreateString(name),
-            1: builder.CreateString("The contract is in the metadata edgezoo_contract."),
-            3: _vector(builder, [subgraph]),
-            4: builder.CreateString("EdgeZoo"),
-            7: builder.CreateString(_MIN_PARSER_VERSION),
-        },
-    )
+    text = builder.CreateString
+    tensors = [_input(builder, contract, _normalization(model, contract))]
+    graph = {2: _vector(builder, tensors), 3: _vector(builder, [_output(builder, contract)])}
+    subgraph = _table(builder, 10, graph)
+    fields = {
+        0: text(f"{contract.model} {contract.precision}"),
+        1: text("The contract is in the metadata edgezoo_contract."),
+        3: _vector(builder, [subgraph]),
+        4: text("EdgeZoo"),
+        7: text(_MIN_PARSER_VERSION),
+    }
+    root = _table(builder, 8, fields)
     builder.Finish(root, _IDENTIFIER)
     return bytes(builder.Output())
 
@@ -91,47 +77,24 @@ def _input(
         mean, deviation = (builder.CreateNumpyVector(_floats(values)) for values in how)
         options = _table(builder, 2, {0: mean, 1: deviation})
         units = [_table(builder, 2, {0: ("Uint8", _NORMALIZATION), 1: options})]
-    return _table(
-        builder,
-        7,
-        {
-            0: builder.CreateString("image"),
-            1: builder.CreateString(contract.summary),
-            3: _table(builder, 2, {0: ("Uint8", _IMAGE), 1: image}),
-            4: _vector(builder, units),
-        },
-    )
+    fields = {0: builder.CreateString("image"), 1: builder.CreateString(contract.summary)}
+    fields[3] = _table(builder, 2, {0: ("Uint8", _IMAGE), 1: image})
+    return _table(builder, 7, {**fields, 4: _vector(builder, units)})
 
 
 def _output(builder: Any, contract: InputContract) -> int:
-    files = []
+    text, files = builder.CreateString, []
     if contract.labels:
-        files = [
-            _table(
-                builder,
-                5,
-                {
-                    0: builder.CreateString(LABELS_FILE),
-                    1: builder.CreateString("A class name a line, in the order of the output."),
-                    2: ("Uint8", _TENSOR_AXIS_LABELS),
-                },
-            )
-        ]
+        what = "A class name a line, in the order of the output."
+        fields = {0: text(LABELS_FILE), 1: text(what), 2: ("Uint8", _TENSOR_AXIS_LABELS)}
+        files = [_table(builder, 5, fields)]
     content = _table(builder, 2, {0: ("Uint8", _FEATURES), 1: _table(builder, 0, {})})
     stats = None
     if contract.output_kind == "probabilities":
         low, high = (builder.CreateNumpyVector(_floats([bound])) for bound in (0.0, 1.0))
         stats = _table(builder, 2, {0: high, 1: low})
-    return _table(
-        builder,
-        7,
-        {
-            0: builder.CreateString(contract.output_kind),
-            3: content,
-            5: stats,
-            6: _vector(builder, files),
-        },
-    )
+    kind = text(contract.output_kind)
+    return _table(builder, 7, {0: kind, 3: content, 5: stats, 6: _vector(builder, files)})
 
 
 def _floats(values: Sequence[float]) -> Any:
@@ -140,7 +103,7 @@ def _floats(values: Sequence[float]) -> Any:
     return np.asarray(values, np.float32)
 
 
-def _table(builder: Any, slots: int, fields: dict[int, int | tuple[str, int] | None]) -> int:
+def _table(builder: Any, slots: int, fields: Mapping[int, int | tuple[str, int] | None]) -> int:
     """Write a table; a field is the offset of what was written before, or a typed scalar."""
     builder.StartObject(slots)
     for slot, value in fields.items():

@@ -13,13 +13,12 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
-from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Source
 from edgezoo.core.recipe import Preparation, Ranges
-from edgezoo.core.rounding import weight_scales
-from edgezoo.core.spec import ModelSpec, Precision
+from edgezoo.core.spec import ModelSpec
 from edgezoo.exporters import _common, _onnx_resize
 from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
 from edgezoo.exporters._onnx_norms import join_norms
@@ -35,14 +34,12 @@ _SAME_RANGE = ("Transpose", "Reshape", "Clip", "Relu", "MaxPool", "Squeeze", "Fl
 
 
 @dataclass(frozen=True, slots=True)
-class OnnxExporter:
+class OnnxExporter(_common.BaseExporter):
     """Exporter of `.onnx`."""
 
     name: str = "onnx"
     suffix: str = ".onnx"
-    extra: str = "export"
     packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
-    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
@@ -52,13 +49,9 @@ class OnnxExporter:
             return "a file that resizes (--embed-resize) takes images as decoded, NHWC"
         if job.embed_resize and job.io is not None:
             return "a file that resizes (--embed-resize) takes uint8 images (leave --io out)"
-        return _common.per_tensor_refusal(job) or _common.io_refusal(
-            job, ("uint8", "float32"), "an ONNX int8 file"
-        )
-
-    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
-        """See `Exporter`."""
-        return (_common.onnx_intermediate(job),)
+        types = ("uint8", "float32")
+        refusal = _common.io_refusal(job, types, "an ONNX int8 file")
+        return _common.per_tensor_refusal(job) or refusal
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
@@ -71,12 +64,12 @@ class OnnxExporter:
         if job.precision == "int8":
             preparation = Preparation.load(source.preparation("prepared.onnx"))
             model = _quantize(source, job, preparation)
+            dtype = "float32" if _common.takes_float(job) else "uint8"
             contract = _common.quantized_contract(
-                replace(contract, input_dtype="float32" if _common.takes_float(job) else "uint8"),
+                replace(contract, input_dtype=dtype),
                 calibration,
                 preparation,
                 "onnxruntime quantize_static",
-                "uint8",
             )
         else:
             model = onnx.load(str(source.intermediate(_common.onnx_intermediate(job))))
@@ -102,8 +95,7 @@ def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
 
     converted = ONNXModel(convert_float_to_float16(model, keep_io_types=True))
     converted.topological_sort()  # the casts of input and output were appended at the end
-    result: onnx.ModelProto = converted.model
-    return result
+    return cast("onnx.ModelProto", converted.model)
 
 
 def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.ModelProto:
@@ -121,6 +113,7 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
     output = source.directory / "onnx-quantized.onnx"
     logging.getLogger().setLevel(logging.ERROR)  # it recommends pre-processing, which is done
+    kept = preparation.recipe.float_layers
     quantize_static(
         model,
         output,
@@ -133,8 +126,7 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
         nodes_to_exclude=[
             node.name
             for node in model.graph.node
-            if node.op_type == "Softmax"
-            or node.output[0].removesuffix("/linear") in preparation.recipe.float_layers
+            if node.op_type == "Softmax" or node.output[0].removesuffix("/linear") in kept
         ],
     )
     quantized = onnx.load(str(output))
@@ -149,9 +141,8 @@ def _ranges(model: onnx.ModelProto, known: Ranges) -> dict[str, tuple[Any, Any]]
     import numpy as np
 
     found = {name: tuple(pair) for name, pair in known.items()}
-    links = [
-        (node.input[0], node.output[0]) for node in model.graph.node if node.op_type in _SAME_RANGE
-    ]
+    nodes = [node for node in model.graph.node if node.op_type in _SAME_RANGE]
+    links = [(node.input[0], node.output[0]) for node in nodes]
     for before, after in links:
         if before in found:
             found.setdefault(after, found[before])
@@ -159,10 +150,8 @@ def _ranges(model: onnx.ModelProto, known: Ranges) -> dict[str, tuple[Any, Any]]
         # Also before an activation: quantizing to the range behind it clips in its place.
         if after in found:
             found.setdefault(before, found[after])
-    return {
-        name: (np.asarray(low, np.float32), np.asarray(high, np.float32))
-        for name, (low, high) in found.items()
-    }
+    arrays = {name: np.asarray(pair, np.float32) for name, pair in found.items()}
+    return {name: (low, high) for name, (low, high) in arrays.items()}
 
 
 def _replace(tensor: onnx.TensorProto, values: Any) -> None:
@@ -193,10 +182,8 @@ def _make_pair_safe(
 ) -> None:
     """Round the weights of all but depthwise layers so that no pair of products saturates.
 
-    Args:
-        model: quantized, changed in place.
-        layers: of the float model, see `_layers`.
-        chosen: scales of layers whose weights are on their grid already, by layer.
+    `layers` are those of the float model; `chosen` has the scales of layers whose weights are on
+    their grid already.
     """
     import numpy as np
     from onnx import numpy_helper
@@ -215,7 +202,7 @@ def _make_pair_safe(
         if kernel.ndim == 4 and kernel.shape[1] == 1:
             continue  # depthwise kernels multiply in 16 bits, and keep their largest weight
         weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
-        scales = _pair_safe_scales(kernel, axis, given)
+        scales = _common.pair_safe_scales(kernel, axis, 1 - axis, given)
         _replace(tensors[weight.input[0]], _quantized(kernel, scales, 127).astype(np.int8))
         _replace(tensors[weight.input[1]], scales.reshape(value(weight.input[1]).shape))
         if constant is None or node.input[2] not in dequantizers:
@@ -225,20 +212,6 @@ def _make_pair_safe(
         step = (value(data.input[1]) * scales.reshape(-1)).astype(np.float32)
         _replace(tensors[bias.input[0]], _quantized(constant, step, 2**31 - 1).astype(np.int32))
         _replace(tensors[bias.input[1]], step.reshape(value(bias.input[1]).shape))
-
-
-def _pair_safe_scales(kernel: Any, out_axis: int, given: list[float] | None) -> Any:
-    """Return scales of a kernel, shaped to broadcast against it."""
-    import numpy as np
-
-    if given is not None:
-        shape = [1] * kernel.ndim
-        shape[out_axis] = -1
-        return np.asarray(given, np.float32).reshape(shape)
-    in_axis = 1 - out_axis  # kernels walk through the input channels last, which makes the pairs
-    ordered = np.ascontiguousarray(np.moveaxis(kernel, (out_axis, in_axis), (0, -1)))
-    scales = weight_scales(ordered, 0, "pair-safe")
-    return np.moveaxis(scales, (0, -1), (out_axis, in_axis))
 
 
 def _quantized(values: Any, scales: Any, most: int) -> Any:
@@ -259,14 +232,8 @@ def _finish(model: onnx.ModelProto, contract: InputContract) -> None:
     model.producer_name, model.producer_version = "edgezoo", ""
     model.graph.name = contract.model
     model.doc_string = model.graph.doc_string = contract.summary
-    onnx.helper.set_model_props(
-        model,
-        {
-            CONTRACT_KEY: json.dumps(contract.to_json()),
-            "labels": "\n".join(contract.labels),
-            "model": contract.model,
-        },
-    )
+    facts = {CONTRACT_KEY: json.dumps(contract.to_json()), "labels": "\n".join(contract.labels)}
+    onnx.helper.set_model_props(model, {**facts, "model": contract.model})
 
 
 EXPORTER = OnnxExporter()

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
-from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
+from edgezoo.core.protocols import CalibrationSource, ExportJob, Source
 from edgezoo.core.recipe import Preparation, Ranges
-from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters, weight_scales
-from edgezoo.core.spec import ModelSpec, Precision
+from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters
+from edgezoo.core.spec import ModelSpec
 from edgezoo.exporters import _common
 from edgezoo.formats import operators
 
@@ -28,26 +28,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenVinoExporter:
+class OpenVinoExporter(_common.BaseExporter):
     """Exporter of `.xml` with its `.bin`."""
 
     name: str = "openvino"
     suffix: str = ".xml"
-    extra: str = "export"
     packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "openvino", "nncf")
-    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
-        return (
-            _common.per_tensor_refusal(job)
-            or _common.resize_refusal(job)
-            or _common.io_refusal(job, ("uint8", "float32"), "an OpenVINO int8 file")
-        )
-
-    def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
-        """See `Exporter`."""
-        return (_common.onnx_intermediate(job),)
+        refusal = _common.per_tensor_refusal(job) or _common.resize_refusal(job)
+        types = ("uint8", "float32")
+        return refusal or _common.io_refusal(job, types, "an OpenVINO int8 file")
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
@@ -62,13 +54,9 @@ class OpenVinoExporter:
             model = _quantize(source, calibration, preparation)
             if job.input_kind == "pixels":
                 model = _take_pixels(model, preparation.input_scale, _common.takes_float(job))
-            contract = _common.quantized_contract(
-                replace(contract, input_dtype="float32" if _common.takes_float(job) else "uint8"),
-                calibration,
-                preparation,
-                "nncf placement",
-                "uint8",
-            )
+            dtype = "float32" if _common.takes_float(job) else "uint8"
+            typed = replace(contract, input_dtype=dtype)
+            contract = _common.quantized_contract(typed, calibration, preparation, "nncf placement")
         else:
             model = ov.convert_model(str(source.intermediate(_common.onnx_intermediate(job))))
         _name_output(model, contract.output_kind)
@@ -94,6 +82,8 @@ def _quantize(source: Source, calibration: CalibrationSource, preparation: Prepa
     # One image is enough: NNCF's own ranges are replaced.
     image = (next(iter(calibration.pixels())).astype(np.float32) - PIXEL_ZERO) * scale
     exact = {op.get_friendly_name(): op for op in ov.convert_model(intermediate).get_ops()}
+    off = OverflowFix.DISABLE
+    how = AdvancedQuantizationParameters(disable_bias_correction=True, overflow_fix=off)
     quantized = nncf.quantize(
         ov.convert_model(intermediate),
         nncf.Dataset([image[None]]),
@@ -101,9 +91,7 @@ def _quantize(source: Source, calibration: CalibrationSource, preparation: Prepa
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
         ignored_scope=_ignored(exact, preparation.recipe.float_layers),
-        advanced_parameters=AdvancedQuantizationParameters(
-            disable_bias_correction=True, overflow_fix=OverflowFix.DISABLE
-        ),
+        advanced_parameters=how,
     )
     for op in quantized.get_ordered_ops():
         kind = op.get_type_name()
@@ -119,11 +107,10 @@ def _ignored(operations: dict[str, ov.Node], layers: tuple[str, ...]) -> Any:
     """Return the operations of layers that stay in float, or None."""
     import nncf
 
-    names = [
-        name
-        for name, op in operations.items()
-        if op.get_type_name() in operators.OPENVINO and _layer_of(op) in layers
-    ]
+    known = {
+        name: op for name, op in operations.items() if op.get_type_name() in operators.OPENVINO
+    }
+    names = [name for name, op in known.items() if _layer_of(op) in layers]
     return nncf.IgnoredScope(names=names) if names else None
 
 
@@ -177,13 +164,7 @@ def _set_weights(op: ov.Node, exact: ov.Node, given: list[float] | None) -> None
     kernel = np.asarray(_constant_chain(exact)[-1].data, np.float32)
     if kernel.shape != tuple(stored.get_output_shape(0)):
         return
-    out, inner = _channel_axes(op, kernel)
-    last = np.ascontiguousarray(np.moveaxis(kernel, (out, inner), (0, -1)))
-    ones = (1,) * (last.ndim - 1)
-    found = np.asarray(given, np.float32).reshape(-1, *ones) if given else None
-    if found is None:
-        found = weight_scales(last, 0, "pair-safe")
-    scales = np.moveaxis(found, (0, -1), (out, inner))
+    scales = _common.pair_safe_scales(kernel, *_channel_axes(op, kernel), given or None)
     quantized = np.clip(np.rint(kernel / scales), -127, 127).astype(np.int8)
     convert.input(0).replace_source_output(opset13.constant(quantized).output(0))
     factors = opset13.constant(np.ascontiguousarray(scales, np.float32))

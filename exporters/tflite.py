@@ -18,65 +18,49 @@ from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact, InputCont
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Preparation
 from edgezoo.core.rounding import PIXEL_ZERO
-from edgezoo.core.spec import IO_TYPES, ModelSpec, Precision
-from edgezoo.exporters import _tflite_metadata
-from edgezoo.exporters._common import contract_for, io_refusal, quantized_contract, resize_refusal
-from edgezoo.exporters._tflite_graph import (
-    add_float_twin,
-    add_pixel_twin,
-    add_scalar,
-    add_unsigned_twin,
-    insert,
-    move_input,
-    move_output,
-)
+from edgezoo.core.spec import IO_TYPES, ModelSpec
+from edgezoo.exporters import _common, _tflite_metadata
+from edgezoo.exporters import _tflite_graph as edit
 from edgezoo.formats import tflite_flatbuffer
 
-_INTERMEDIATES: dict[Precision, Intermediate] = {
-    "float32": "float.tflite",
-    "float16": "fp16.tflite",
-    "int8": "prepared.tflite",
-}
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model becomes the same bytes
 
 
 @dataclass(frozen=True, slots=True)
-class TfliteExporter:
+class TfliteExporter(_common.BaseExporter):
     """Exporter of `.tflite`."""
 
     name: str = "tflite"
     suffix: str = ".tflite"
-    extra: str = "export"
     packages: tuple[str, ...] = ("tensorflow", "keras", "ai_edge_litert", "litert_quantizer")
-    precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
         if job.layout != "NHWC":
             return "TFLite's operations take NHWC alone (--input-layout nhwc)"
-        return resize_refusal(job) or io_refusal(job, IO_TYPES, "a TFLite int8 file")
+        refusal = _common.resize_refusal(job)
+        return refusal or _common.io_refusal(job, IO_TYPES, "a TFLite int8 file")
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
-        return (_INTERMEDIATES[job.precision],)
+        if job.precision == "int8":
+            return ("prepared.tflite",)
+        return ("fp16.tflite",) if job.precision == "float16" else ("float.tflite",)
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
     ) -> Artifact:
         """See `Exporter`."""
         path = stem.with_name(stem.name + self.suffix)
-        contract = contract_for(source, job)
+        contract = _common.contract_for(source, job)
         if job.precision == "int8":
             preparation = Preparation.load(source.preparation("prepared.tflite"))
             model = _quantize(source, preparation)
             dtype = "float32" if job.input_kind == "normalized" else job.io or "uint8"
             _set_io(model, dtype, job, preparation.input_scale)
-            contract = quantized_contract(
-                replace(contract, input_dtype=dtype, output_dtype=dtype),
-                calibration,
-                preparation,
-                "litert-quantizer",
-                "int8",
+            typed = replace(contract, input_dtype=dtype, output_dtype=dtype)
+            contract = _common.quantized_contract(
+                typed, calibration, preparation, "litert-quantizer", "int8"
             )
         elif job.precision == "float16":
             model = _to_float16(source)
@@ -91,14 +75,9 @@ def _to_float16(source: Source) -> Any:
     from litert_quantizer import qtyping, quantizer
     from litert_quantizer.algorithm_manager import AlgorithmName
 
-    intermediate = source.intermediate("fp16.tflite")
-    casting = quantizer.Quantizer(str(intermediate))
-    casting.add_weight_only_config(
-        ".*",
-        qtyping.TFLOperationName.ALL_SUPPORTED,
-        num_bits=16,
-        algorithm_key=AlgorithmName.FLOAT_CASTING,
-    )
+    casting = quantizer.Quantizer(str(source.intermediate("fp16.tflite")))
+    everything, cast = qtyping.TFLOperationName.ALL_SUPPORTED, AlgorithmName.FLOAT_CASTING
+    casting.add_weight_only_config(".*", everything, num_bits=16, algorithm_key=cast)
     return _result(casting.quantize(enable_progress_bar=False, enable_progress_report=False))
 
 
@@ -109,34 +88,28 @@ def _quantize(source: Source, preparation: Preparation) -> Any:
     from litert_quantizer.algorithm_manager import AlgorithmName
 
     intermediate = source.intermediate("prepared.tflite")
-    network = tflite_flatbuffer.read_model(intermediate)
-    ranks = {
-        tflite_flatbuffer.text(tensor.name): len(tensor.shape)
-        for tensor in network.subgraphs[0].tensors
-    }
-
-    def bound(value: float, rank: int) -> Any:
-        return np.full((1,) * rank, value, np.float32)
-
+    tensors = tflite_flatbuffer.read_model(intermediate).subgraphs[0].tensors
+    ones = {tflite_flatbuffer.text(tensor.name): (1,) * len(tensor.shape) for tensor in tensors}
     ranges = {
-        name: {"min": bound(low, ranks[name]), "max": bound(high, ranks[name])}
+        name: {
+            "min": np.full(ones[name], low, np.float32),
+            "max": np.full(ones[name], high, np.float32),
+        }
         for name, (low, high) in preparation.ranges.items()
     }
     static = quantizer.Quantizer(str(intermediate), recipe.static_wi8_ai8())
+    everything, no = qtyping.TFLOperationName.ALL_SUPPORTED, AlgorithmName.NO_QUANTIZE
     if preparation.recipe.granularity == "per-tensor":
         static.add_static_config(
             ".*",
-            qtyping.TFLOperationName.ALL_SUPPORTED,
+            everything,
             activation_num_bits=8,
             weight_num_bits=8,
             weight_granularity=qtyping.QuantGranularity.TENSORWISE,
         )
     for layer in preparation.recipe.float_layers:
-        static.update_quantization_recipe(
-            f"^{re.escape(layer)};",
-            qtyping.TFLOperationName.ALL_SUPPORTED,
-            algorithm_key=AlgorithmName.NO_QUANTIZE,
-        )
+        name = f"^{re.escape(layer)};"
+        static.update_quantization_recipe(name, everything, algorithm_key=no)
     return _result(static.quantize(ranges, enable_progress_bar=False, enable_progress_report=False))
 
 
@@ -155,44 +128,44 @@ def _set_io(model: Any, dtype: str, job: ExportJob, input_scale: float) -> None:
     first, last = inner, outer
     if dtype == "float32":
         first = _take_floats(model, inner, job, input_scale, in_float)
-        last = add_float_twin(graph, outer)
-        insert(model, "DEQUANTIZE", [outer], last, len(graph.operators))
+        last = edit.add_float_twin(graph, outer)
+        edit.insert(model, "DEQUANTIZE", [outer], last, len(graph.operators))
     elif in_float:
-        first = add_pixel_twin(graph, inner, dtype, input_scale)
-        insert(model, "DEQUANTIZE", [first], inner, 0)
+        first = edit.add_pixel_twin(graph, inner, dtype, input_scale)
+        edit.insert(model, "DEQUANTIZE", [first], inner, 0)
     elif dtype == "uint8":
-        first = add_unsigned_twin(graph, inner)
-        insert(model, "QUANTIZE", [first], inner, 0)
+        first = edit.add_unsigned_twin(graph, inner)
+        edit.insert(model, "QUANTIZE", [first], inner, 0)
     if dtype == "uint8":
-        last = add_unsigned_twin(graph, outer)
-        insert(model, "QUANTIZE", [outer], last, len(graph.operators))
+        last = edit.add_unsigned_twin(graph, outer)
+        edit.insert(model, "QUANTIZE", [outer], last, len(graph.operators))
     for old, new in ((inner, first), (outer, last)):
         if old != new:
             name = tflite_flatbuffer.text(graph.tensors[old].name)
             kind = tflite_flatbuffer.tensor_dtype(graph.tensors[old])
             graph.tensors[old].name, graph.tensors[new].name = f"{name}/{kind}", name
-    move_input(model, first)
-    move_output(model, last)
+    edit.move_input(model, first)
+    edit.move_output(model, last)
 
 
 def _take_floats(model: Any, inner: int, job: ExportJob, input_scale: float, in_float: bool) -> int:
     """Let a network take float32, pixels or normalized; return the new input tensor."""
     graph = model.subgraphs[0]
-    first = add_float_twin(graph, inner)
+    first = edit.add_float_twin(graph, inner)
     entry, place = first, 0
     if job.input_kind == "pixels":
-        centred = add_float_twin(graph, inner, "image/centred")
-        entry = inner if in_float else add_float_twin(graph, inner, "image/normalized")
-        zero = add_scalar(model, "image/zero", PIXEL_ZERO)
-        scale = add_scalar(model, "image/scale", input_scale)
-        insert(model, "SUB", [first, zero], centred, 0)
-        insert(model, "MUL", [centred, scale], entry, 1)
+        centred = edit.add_float_twin(graph, inner, "image/centred")
+        entry = inner if in_float else edit.add_float_twin(graph, inner, "image/normalized")
+        zero = edit.add_scalar(model, "image/zero", PIXEL_ZERO)
+        scale = edit.add_scalar(model, "image/scale", input_scale)
+        edit.insert(model, "SUB", [first, zero], centred, 0)
+        edit.insert(model, "MUL", [centred, scale], entry, 1)
         place = 2
     if entry == first and in_float:
         graph.tensors.pop()
         return inner
     if entry != inner:
-        insert(model, "QUANTIZE", [entry], inner, place)
+        edit.insert(model, "QUANTIZE", [entry], inner, place)
     return first
 
 
@@ -211,9 +184,8 @@ def _finish(model: Any, contract: InputContract, path: Path) -> None:
         tflite_flatbuffer.remove_metadata(model, "min_runtime_version")
     model.description = f"{contract.model} {contract.precision}, made by EdgeZoo"
     tflite_flatbuffer.add_metadata(model, CONTRACT_KEY, text.encode())
-    tflite_flatbuffer.add_metadata(
-        model, _tflite_metadata.NAME, _tflite_metadata.metadata(model, contract)
-    )
+    metadata = _tflite_metadata.metadata(model, contract)
+    tflite_flatbuffer.add_metadata(model, _tflite_metadata.NAME, metadata)
     tflite_flatbuffer.write_model(model, path)
     attached = {f"{CONTRACT_KEY}.json": text}
     if contract.labels:

@@ -11,7 +11,7 @@ from typing import Any
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import DataError, MissingError
 from edgezoo.core.protocols import IntegerKernels
-from edgezoo.core.typed_json import parse_json
+from edgezoo.core.typed_json import decode, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,6 @@ def parse_contract(text: str | bytes, path: Path) -> dict[str, Any]:
         DataError: it is not a JSON object.
     """
     try:
-        facts = parse_json(text)
+        return decode(dict[str, Any], parse_json(text))
     except ValueError as error:
         raise DataError(f"The contract inside {path} is damaged.") from error
-    if not isinstance(facts, dict):
-        raise DataError(f"The contract inside {path} is damaged.")
-    return facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,8 @@ def require_plain(path: Path) -> None:
     """
     reason = refusal(path)
     if reason:
-        raise RefusedError(
-            f"{path} cannot be opened: {reason}.", "Use the file that it was compiled from."
-        )
+        hint = "Use the file that it was compiled from."
+        raise RefusedError(f"{path} cannot be opened: {reason}.", hint)
 
 
 def refusal(path: Path) -> str | None:
@@ -65,27 +65,21 @@ def describe(path: Path) -> Description:
     needs = _tflite_versions.requirements(model)
     releases = minimum_releases(needs)
     if target == "coral":
-        package = _edgetpu.read_package(path)
-        release = str(package.minimum_runtime)
-        compiled = Compiled(
-            target, names[code], package.compiler, package.cached_bytes, package.streamed_bytes
-        )
+        found = _edgetpu.read_package(path)
+        release, sizes = str(found.minimum_runtime), (found.cached_bytes, found.streamed_bytes)
+        compiled = Compiled(target, names[code], found.compiler, *sizes)
         releases["edgetpu-runtime"] = release
         needs = (*needs, Requirement(f"Edge TPU runtime {release}", {"edgetpu-runtime": release}))
-    inputs, outputs = (
-        tuple(_info(graph.tensors[i]) for i in side) for side in (graph.inputs, graph.outputs)
-    )
+    inputs = tuple(_info(graph.tensors[i]) for i in graph.inputs)
+    outputs = tuple(_info(graph.tensors[i]) for i in graph.outputs)
     ops = dict(sorted(names.items()))
     return Description(ops, (), inputs, outputs, releases, True, needs, compiled)
 
 
 def _info(tensor: Any) -> TensorInfo:
-    quantization = tensor.quantization
-    scaled = quantization is not None and quantization.scale is not None
-    return TensorInfo(
-        tflite_flatbuffer.text(tensor.name),
-        tuple(int(n) for n in tensor.shape),
-        tflite_flatbuffer.tensor_dtype(tensor),
-        float(quantization.scale[0]) if scaled else None,
-        int(quantization.zeroPoint[0]) if scaled else None,
-    )
+    name, dtype = tflite_flatbuffer.text(tensor.name), tflite_flatbuffer.tensor_dtype(tensor)
+    info = TensorInfo(name, tuple(map(int, tensor.shape)), dtype)
+    grid = tensor.quantization
+    if grid is None or grid.scale is None:
+        return info
+    return replace(info, scale=float(grid.scale[0]), zero_point=int(grid.zeroPoint[0]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import os
+import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,18 +65,14 @@ def read_package(path: Path) -> CompiledPackage:
 
 def _package(data: bytes) -> CompiledPackage:
     package = _Table(data)
-    cached = streamed = 0
+    sizes = {True: 0, False: 0}
     for content in _Table(package.content(_PACKAGE["executables"])).strings(0):
         executable = _Table(content)
-        size = len(executable.content(_EXECUTABLE["parameters"]))
-        if executable.number(_EXECUTABLE["type"], "<h") == _CACHING:
-            cached += size
-        else:
-            streamed += size
+        cached = executable.number(_EXECUTABLE["type"], "<h") == _CACHING
+        sizes[cached] += len(executable.content(_EXECUTABLE["parameters"]))
     compiler = package.content(_PACKAGE["compiler"]).decode(errors="replace")
-    return CompiledPackage(
-        package.number(_PACKAGE["min_runtime"], "<i"), compiler, cached, streamed
-    )
+    runtime = package.number(_PACKAGE["min_runtime"], "<i")
+    return CompiledPackage(runtime, compiler, sizes[True], sizes[False])
 
 
 class _Table:
@@ -83,21 +80,22 @@ class _Table:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        (self._start,) = struct.unpack_from("<I", data)
+        self._start = self._read("<I", 0)
+
+    def _read(self, form: str, place: int) -> int:
+        return int(struct.unpack_from(form, self._data, place)[0])
 
     def _field(self, place: int) -> int | None:
-        (back,) = struct.unpack_from("<i", self._data, self._start)
-        layout = self._start - back
-        (size,) = struct.unpack_from("<H", self._data, layout)
-        if 4 + 2 * place >= size:
+        layout = self._start - self._read("<i", self._start)
+        if 4 + 2 * place >= self._read("<H", layout):
             return None
-        (offset,) = struct.unpack_from("<H", self._data, layout + 4 + 2 * place)
+        offset = self._read("<H", layout + 4 + 2 * place)
         return self._start + offset if offset else None
 
     def number(self, place: int, form: str) -> int:
         """Read a scalar; an absent field is 0, the default of the format."""
         field = self._field(place)
-        return int(struct.unpack_from(form, self._data, field)[0]) if field is not None else 0
+        return 0 if field is None else self._read(form, field)
 
     def content(self, place: int) -> bytes:
         """Read a string or a vector of bytes."""
@@ -109,17 +107,15 @@ class _Table:
         field = self._field(place)
         if field is None:
             return []
-        (offset,) = struct.unpack_from("<I", self._data, field)
-        (count,) = struct.unpack_from("<I", self._data, field + offset)
+        start = field + self._read("<I", field)
+        count, first = self._read("<I", start), start + 4
         if count > _MOST_EXECUTABLES:
             raise ValueError(f"{count} executables")
-        first = field + offset + 4
         return [self._vector(first + 4 * i) for i in range(count)]
 
     def _vector(self, place: int) -> bytes:
-        (offset,) = struct.unpack_from("<I", self._data, place)
-        (length,) = struct.unpack_from("<I", self._data, place + offset)
-        start = place + offset + 4
+        length_at = place + self._read("<I", place)
+        length, start = self._read("<I", length_at), length_at + 4
         if start + length > len(self._data):
             raise ValueError("a vector extends past the end")
         return self._data[start : start + length]
@@ -152,10 +148,8 @@ def check_opens(path: Path, name: str) -> None:
 
 def _guarded(name: str, job: process.Job[T]) -> T:
     if "/" in name and not Path(name).exists():
-        raise MissingError(
-            f"{LIBRARY_VARIABLE} is {name}, which does not exist.",
-            "Set it to the path of libedgetpu.so.1, or unset it.",
-        )
+        message = f"{LIBRARY_VARIABLE} is {name}, which does not exist."
+        raise MissingError(message, "Set it to the path of libedgetpu.so.1, or unset it.")
     try:
         return process.Launcher().run(job).value
     except CrashError as error:
@@ -207,76 +201,60 @@ def open_interpreter(path: Path, library: str, threads: int) -> Any:
 
     api = load_api()
     try:
-        delegate = api.load_delegate(library)
-        interpreter = api.Interpreter(
-            model_path=str(path), num_threads=threads, experimental_delegates=[delegate]
-        )
+        delegates = {"experimental_delegates": [api.load_delegate(library)]}
+        interpreter = api.Interpreter(model_path=str(path), num_threads=threads, **delegates)
         interpreter.allocate_tensors()
     except (OSError, ValueError, RuntimeError) as error:
         raise cause(str(error), str(path)) from error
     return interpreter
 
 
-# Fragments of a message of the runtimes, its meaning and what to do; the first match counts.
-_CAUSES: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (
-        ("libusb-1.0",),
+# Patterns in a message of the runtimes, its meaning and what to do; the first match counts.
+_CAUSES = {
+    "libusb-1.0": (
         "libedgetpu needs libusb, which is not installed.",
         "Install the package libusb-1.0-0.",
     ),
-    (
-        ("cannot open shared object file", "libedgetpu"),
+    "cannot open shared object file.*libedgetpu|libedgetpu.*cannot open shared object file": (
         "The Edge TPU's library libedgetpu.so.1 is not installed.",
         _INSTALL,
     ),
-    (
-        ("cannot open shared object file",),
+    "cannot open shared object file": (
         "The Edge TPU's library needs another one that is not installed: {message}.",
         "Install the package that contains it.",
     ),
-    (
-        ("invalid ELF header",),
+    "invalid ELF header|file too short": (
         "{where} is not a shared library.",
         f"Set {LIBRARY_VARIABLE} to the path of libedgetpu.so.1. {_INSTALL}",
     ),
-    (
-        ("wrong ELF class",),
+    "wrong ELF class": (
         "{where} was built for a different word size than this Python.",
         "Install the libedgetpu for this architecture.",
     ),
-    (
-        ("file too short",),
-        "{where} is not a shared library.",
-        f"Set {LIBRARY_VARIABLE} to the path of libedgetpu.so.1. {_INSTALL}",
-    ),
-    (
-        ("undefined symbol",),
+    "undefined symbol": (
         "libedgetpu is not compatible with this TFLite runtime: {message}.",
         "Install a libedgetpu that was built for it.",
     ),
-    (
-        ("Failed to load delegate",),
+    "Failed to load delegate": (
         "libedgetpu found no Edge TPU that it may use.",
         "Plug the device in (USB 3, id 1a6e:089a or 18d1:9302; PCIe: /dev/apex_0), check the group "
         "(plugdev, apex), and that no other process uses it.",
     ),
-    (
-        ("requires runtime version",),
+    "requires runtime version": (
         "The file was compiled for a newer Edge TPU runtime: {message}.",
         "Upgrade libedgetpu, or compile with edgetpu_compiler --min_runtime_version.",
     ),
-    (
-        ("unresolved custom op: edgetpu-custom-op",),
+    "unresolved custom op: edgetpu-custom-op": (
         "The file was compiled for the Edge TPU and runs nowhere else.",
         "Use --device coral on a machine with an Edge TPU, or the file it was compiled from.",
     ),
-)
+}
 
 
 def cause(message: str, where: str) -> EdgeZooError:
     """Return a clear error for a message of the loader or the runtime."""
     first = message.strip().splitlines()[0] if message.strip() else "no reason given"
-    for fragments, meaning, fix in _CAUSES:
-        if all(fragment in message for fragment in fragments):
+    for pattern, (meaning, fix) in _CAUSES.items():
+        if re.search(pattern, message, re.S):
             return MissingError(meaning.format(message=first, where=where), fix)
     return DataError(f"{where} cannot be run by the Edge TPU: {first}.", "Check the file.")

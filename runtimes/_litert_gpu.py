@@ -29,9 +29,8 @@ INSTALL = "Install the GPU's Vulkan driver and libvulkan1, or use --device cpu."
 
 def is_there() -> bool:
     """Return whether this LiteRT can use a GPU and one is present."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        return False
-    if importlib.util.find_spec("ai_edge_litert.compiled_model") is None:
+    names = ("ai_edge_litert", "ai_edge_litert.compiled_model")
+    if not all(importlib.util.find_spec(name) for name in names):
         return False
     return not sys.platform.startswith("linux") or bool(_vulkan.adapters())
 
@@ -45,38 +44,35 @@ class LiteRtGpuSession(BaseSession):
         import numpy as np
 
         self.inputs, self.outputs = inputs, outputs
-        self._model, log = _compile(path)
+        self._native, log = _compile(path)
         with quiet_native():
-            self._in = self._model.create_input_buffers(0)
-            self._out = self._model.create_output_buffers(0)
-            self._run_one(
-                np.zeros(inputs[0].shape, inputs[0].dtype)
-            )  # the first run prints messages
+            self._in = self._native.create_input_buffers(0)
+            self._out = self._native.create_output_buffers(0)
+            zeros = np.zeros(inputs[0].shape, inputs[0].dtype)
+            self._run_one(zeros)  # the first run prints messages
         atexit.register(_silence)
-        self.ran_on = _ran_on(log, self._model.is_fully_accelerated())
+        self.ran_on = _ran_on(log, self._native.is_fully_accelerated())
 
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def _run_one(self, batch: NDArray[Any]) -> Any:
         import numpy as np
 
         self._in[0].write(np.ascontiguousarray(batch))
-        self._model.run_by_index(0, self._in, self._out)
+        self._native.run_by_index(0, self._in, self._out)
         wanted = self.outputs[0]
-        count = int(np.prod(wanted.shape))
-        output: NDArray[Any] = self._out[0].read(count, np.dtype(wanted.dtype))
-        return output
+        return self._out[0].read(int(np.prod(wanted.shape)), np.dtype(wanted.dtype))
 
     def close(self) -> None:
         """Release the buffers and then the model."""
-        if self._model is None:
+        if self._native is None:
             return
         with quiet_native():  # buffers use the environment of the model, so they go first
             for buffer in (*self._in, *self._out):
                 buffer.destroy()
             self._in = self._out = ()
-            environment = self._model.environment
-            self._model.close()
+            environment = self._native.environment
+            self._native.close()
             environment.close()
-        self._model = None
+        self._native = None
 
 
 def _compile(path: Path) -> tuple[Any, str]:
@@ -88,8 +84,7 @@ def _compile(path: Path) -> tuple[Any, str]:
             model = CompiledModel.from_file(str(path), hardware_accel=HardwareAccelerator.GPU)
         except (RuntimeError, ValueError) as error:
             model, failure = None, error
-    text = log.read_text(errors="replace")
-    log.unlink()
+    text = "\n".join(log)
     if model is not None:
         return model, text
     if "No adapters found" in text:
@@ -100,11 +95,10 @@ def _compile(path: Path) -> tuple[Any, str]:
             "Convert it for a batch of 1, or use --device cpu.",
         ) from failure
     # The last error counts: earlier ones may be of plugins for devices that nobody asked for.
-    errors = [line for line in text.splitlines() if line.startswith("ERROR")]
+    errors = [line for line in log if line.startswith("ERROR")]
     reason = (errors or str(failure).splitlines())[-1].lstrip("└ ").rstrip(". ")
-    raise DataError(
-        f"{path} cannot be compiled for the GPU: {reason}.", "Use --device cpu."
-    ) from failure
+    what = f"{path} cannot be compiled for the GPU: {reason}."
+    raise DataError(what, "Use --device cpu.") from failure
 
 
 def _silence() -> None:

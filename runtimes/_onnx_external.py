@@ -9,6 +9,7 @@ Source: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,26 +54,22 @@ def external_files(path: Path) -> tuple[Path, ...]:
         try:
             names = sorted(set(_locations(data)))
         except (IndexError, ValueError) as error:
-            raise DataError(
-                f"{path} is not a complete ONNX file: {error}.", "Check where it came from."
-            ) from error
+            message = f"{path} is not a complete ONNX file: {error}."
+            raise DataError(message, "Check where it came from.") from error
     return tuple(_inside(path, name) for name in names)
 
 
 def _inside(path: Path, name: str) -> Path:
     """Return the file of a name, in or below the folder of the ONNX file after links."""
     folder = path.parent.resolve()
-    try:
+    with contextlib.suppress(OSError, ValueError):
         place = (folder / name).resolve()
-        allowed = place.is_relative_to(folder) and place.is_file()
-    except (OSError, ValueError):
-        allowed = False
-    if not allowed:
-        raise DataError(
-            f"{path} has external tensors in {name[:_SHOWN]!r}, which is not a file in its folder.",
-            "Use only files from sources that you trust.",
-        )
-    return path.parent / name
+        if place.is_relative_to(folder) and place.is_file():
+            return path.parent / name
+    raise DataError(
+        f"{path} has external tensors in {name[:_SHOWN]!r}, which is not a file in its folder.",
+        "Use only files from sources that you trust.",
+    )
 
 
 def _locations(data: mmap.mmap) -> Iterator[str]:

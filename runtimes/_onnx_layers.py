@@ -7,6 +7,7 @@ is that of MLAS, which stores pixels as NHWC and iterates over (height, width, c
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.protocols import IntegerLayer, LayerKind
@@ -131,40 +132,31 @@ def _describe(
 
     options = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
     kind: LayerKind = "conv" if "Conv" in node.op_type else "dense"
+    if weights.ndim != (4 if kind == "conv" else 2):
+        return None
     if kind == "conv":
-        if weights.ndim != 4:
-            return None
         group = options.get("group", 1)
         if group > 1 and weights.shape[1] == 1 and len(weights) == group:
             kind = "depthwise"
         ordered = np.moveaxis(weights, 1, -1).reshape(len(weights), -1, weights.shape[1])
-    elif weights.ndim == 2:
-        rows = weights if options.get("transB") else weights.T
-        ordered = rows[:, None, :]
     else:
-        return None
-    exact = None
+        ordered = (weights if options.get("transB") else weights.T)[:, None, :]
+    exact, dtype, shown = None, str(weights.dtype), _readable(name, node)
     if kind == "depthwise" or node.op_type == "ConvInteger":
         exact = _OTHER
     elif activations != "uint8":
         exact = _SIGNED
-    elif weights.dtype != np.int8:
+    elif dtype != "int8":
         exact = _UNSIGNED
-    return IntegerLayer(
-        _readable(name, node), kind, ordered, str(weights.dtype), activations, "flat", exact
-    )
+    return IntegerLayer(shown, kind, ordered, dtype, activations, "flat", exact)
 
 
 def _readable(weights: str, node: onnx.NodeProto) -> str:
     """Return the name of a layer: from the name of its weights if possible."""
-    name = weights
     for suffix in ("_quantized", "_QuantizeLinear_Output", "_Transposed"):
-        name = name.removesuffix(suffix)
-    otherwise: str = node.name or node.output[0]
-    for suffix in ("/weights", ".weight", "/kernel"):
-        if name.endswith(suffix):
-            return name.removesuffix(suffix)
-    return otherwise
+        weights = weights.removesuffix(suffix)
+    found = re.fullmatch(r"(.*)(/weights|\.weight|/kernel)", weights, re.S)
+    return str(found[1] if found else node.name or node.output[0])
 
 
 def _fuses(graph: _Graph, node: onnx.NodeProto) -> bool:

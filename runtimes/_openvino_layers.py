@@ -22,15 +22,9 @@ _DEPTHWISE = "its kernel adds in 32 bits"
 
 
 def integer_layers(model: Any) -> tuple[IntegerLayer, ...]:
-    """Return layers with integer weights after a FakeQuantize, in the order of computation.
-
-    Args:
-        model: an `openvino.Model`.
-    """
-    found = (
-        _layer(op) for op in model.get_ordered_ops() if op.get_type_name() in operators.OPENVINO
-    )
-    return tuple(layer for layer in found if layer is not None)
+    """Return an `openvino.Model`'s layers with integer weights after a FakeQuantize, in order."""
+    ops = [op for op in model.get_ordered_ops() if op.get_type_name() in operators.OPENVINO]
+    return tuple(layer for layer in map(_layer, ops) if layer is not None)
 
 
 def _layer(op: Any) -> IntegerLayer | None:
@@ -44,10 +38,8 @@ def _layer(op: Any) -> IntegerLayer | None:
     if ordered is None:
         return None
     exact = _DEPTHWISE if kind == "depthwise" else None
-    signed = _lowest(quantizer) < 0
-    return IntegerLayer(
-        _readable(op), kind, ordered, "int8", "int8" if signed else "uint8", pairs, exact
-    )
+    dtype = "int8" if _lowest(quantizer) < 0 else "uint8"
+    return IntegerLayer(_readable(op), kind, ordered, "int8", dtype, pairs, exact)
 
 
 def _readable(op: Any) -> str:

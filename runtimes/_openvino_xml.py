@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 from xml.parsers import expat
@@ -12,14 +11,6 @@ from edgezoo.core.errors import DataError
 
 _MOST_DEPTH = 200
 _BLOCK = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """IR version, and the newest operation set (opset1, opset2, …) of all layers."""
-
-    version: str
-    opset: int
 
 
 def read(path: Path) -> Head:
@@ -31,30 +22,29 @@ def read(path: Path) -> Head:
             without limit.
     """
     parser = expat.ParserCreate()
-    found = _Found(path)
-    parser.StartElementHandler = found.start
-    parser.EndElementHandler = found.end
-    parser.StartDoctypeDeclHandler = found.refuse
+    found = Head(path)
+    parser.StartElementHandler = found._start
+    parser.EndElementHandler = found._end
+    parser.StartDoctypeDeclHandler = found._refuse
     try:
         with path.open("rb") as stream:
             while block := stream.read(_BLOCK):
                 parser.Parse(block)
             parser.Parse(b"", True)
     except (expat.ExpatError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        raise DataError(
-            f"{path} is not a complete OpenVINO file: {error}.", "Check where it came from."
-        ) from error
-    return Head(found.version, found.opset)
+        message = f"{path} is not a complete OpenVINO file: {error}."
+        raise DataError(message, "Check where it came from.") from error
+    return found
 
 
-class _Found:
-    """Handlers of the parser."""
+class Head:
+    """IR version, and the newest operation set (opset1, opset2, …) of all layers."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._depth = path, 0
         self.version, self.opset = "", 1
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
         if self._depth == 0 and name != "net":
             raise DataError(f"{self._path} is not an OpenVINO file.", "Check where it came from.")
         self._depth += 1
@@ -66,11 +56,9 @@ class _Found:
         if name == "layer" and opset:
             self.opset = max(self.opset, int(opset[1]))
 
-    def end(self, name: str) -> None:
+    def _end(self, name: str) -> None:
         self._depth -= 1
 
-    def refuse(self, *declared: object) -> NoReturn:
-        raise DataError(
-            f"{self._path} declares a document type, which OpenVINO files never do.",
-            "Use only files from sources that you trust.",
-        )
+    def _refuse(self, *declared: object) -> NoReturn:
+        message = f"{self._path} declares a document type, which OpenVINO files never do."
+        raise DataError(message, "Use only files from sources that you trust.")

@@ -10,7 +10,6 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError
@@ -29,6 +28,7 @@ class BaseSession(ABC):
     ran_on = RanOn()
     backend: str | None = None
     copies = False
+    _native: Any = None  # the runtime's own session
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run n inputs, in batches of the size that the file takes.
@@ -54,10 +54,8 @@ class BaseSession(ABC):
         if not len(batch):
             return np.empty((0, self.outputs[0].shape[-1]), self.outputs[0].dtype)
         at_once = wanted.shape[0] if wanted.shape[0] > 0 else len(batch)
-        rows = [
-            self._run_filled(batch[i : i + at_once], at_once) for i in range(0, len(batch), at_once)
-        ]
-        return np.concatenate(rows)
+        parts = (batch[i : i + at_once] for i in range(0, len(batch), at_once))
+        return np.concatenate([self._run_filled(part, at_once) for part in parts])
 
     def _run_filled(self, part: NDArray[Any], at_once: int) -> NDArray[Any]:
         """Run a part of a batch, padded where the file takes larger batches."""
@@ -75,12 +73,12 @@ class BaseSession(ABC):
         return partial(self._run_one, one)
 
     @abstractmethod
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Run one batch of the size that the file takes, nearly always one input."""
+    def _run_one(self, batch: NDArray[Any]) -> Any:
+        """Return the output of a batch of the size that the file takes, nearly always one input."""
 
-    @abstractmethod
     def close(self) -> None:
         """Release the runtime's memory."""
+        self._native = None
 
     def __enter__(self) -> BaseSession:
         return self
@@ -91,9 +89,8 @@ class BaseSession(ABC):
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Return whether an array has the shape of a tensor, where -1 is any length."""
-    return len(shape) == len(wanted) and all(
-        length in (-1, given) for given, length in zip(shape, wanted, strict=True)
-    )
+    pairs = zip(shape, wanted, strict=False)
+    return len(shape) == len(wanted) and all(length in (-1, given) for given, length in pairs)
 
 
 @contextlib.contextmanager
@@ -107,17 +104,17 @@ def quiet_native() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def captured_native() -> Iterator[Path]:
-    """Capture native messages in a file; the caller deletes it.
+def captured_native() -> Iterator[list[str]]:
+    """Collect the lines of native messages, in a list that is filled when the block ends.
 
     Some runtimes report the chosen device or the required memory only there.
     """
-    number, name = tempfile.mkstemp(prefix="edgezoo-log-")
-    try:
-        with _native_output_to(number):
-            yield Path(name)
-    finally:
-        os.close(number)
+    lines: list[str] = []
+    with tempfile.TemporaryFile() as log:
+        with _native_output_to(log.fileno()):
+            yield lines
+        log.seek(0)
+        lines += log.read().decode(errors="replace").splitlines()
 
 
 @contextlib.contextmanager

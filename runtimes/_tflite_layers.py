@@ -6,7 +6,7 @@ CPU. The weights are still returned: they matter if the file is converted to ano
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 from edgezoo.core.protocols import IntegerLayer
 from edgezoo.formats import operators, tflite_flatbuffer
@@ -14,9 +14,8 @@ from edgezoo.formats import operators, tflite_flatbuffer
 EXACT = "TFLite's kernels and XNNPACK's add in 32 bits"
 
 
-def integer_layers(path: Path) -> tuple[IntegerLayer, ...]:
-    """Return the layers with 8-bit weights and activations, in the file's order."""
-    model = tflite_flatbuffer.read_model(path)
+def integer_layers(model: Any) -> tuple[IntegerLayer, ...]:
+    """Return the layers of a `ModelT` with 8-bit weights and activations, in the file's order."""
     tensors = model.subgraphs[0].tensors
     found = []
     for op in model.subgraphs[0].operators:

@@ -15,79 +15,32 @@ from edgezoo.formats import tflite_flatbuffer
 
 # Releases that introduced version 1, 2, 3, … of an operation of image networks. Operations that are
 # not in the table are reported as unknown.
-_SINCE = {
-    name: versions.split()
-    for name, versions in {
-        "ABS": "1.13 2.4 2.5 2.6 2.12",
-        "ADD": "1.5 1.14 2.4 2.6 2.13",
-        "ARG_MAX": "1.9 1.14 2.9",
-        "ARG_MIN": "1.9 1.14 2.9",
-        "AVERAGE_POOL_2D": "1.5 1.14 2.3",
-        "BATCH_MATMUL": "2.3 2.3 2.4 2.5",
-        "CAST": "1.5 2.7 2.8 2.9 2.12 2.15 2.17",
-        "CONCATENATION": "1.5 1.14 2.3 2.14",
-        "CONV_2D": "1.5 1.14 1.14 2.3 2.4 2.9 2.11 2.15",
-        "DEPTHWISE_CONV_2D": "1.5 1.12 1.14 2.2 2.3 2.3 2.11",
-        "DEPTH_TO_SPACE": "2.1 2.5",
-        "DEQUANTIZE": "1.13.1 1.14 1.15 2.2 2.7 2.18",
-        "DIV": "1.6 2.3",
-        "ELU": "1.14",
-        "EXP": "1.7 2.12",
-        "EXPAND_DIMS": "1.10",
-        "FULLY_CONNECTED": "1.5 1.10 1.14 1.14 2.0 2.1 2.3 2.3 2.3 2.11 2.15 2.17 2.18",
-        "GATHER": "1.6 1.14 1.15 2.4 2.5 2.13 2.15",
-        "GELU": "2.9 2.9",
-        "HARD_SWISH": "1.15",
-        "L2_NORMALIZATION": "1.5 1.14",
-        "LEAKY_RELU": "1.13.1 2.3",
-        "LOGISTIC": "1.14 1.14 2.3",
-        "LOG_SOFTMAX": "1.14 1.14",
-        "LSTM": "1.7 1.10 1.14 2.3",
-        "MAXIMUM": "1.14 1.14 2.3 2.3",
-        "MAX_POOL_2D": "1.5 1.14 2.3",
-        "MEAN": "1.6 1.14 2.4",
-        "MINIMUM": "1.14 1.14 2.3 2.3",
-        "MIRROR_PAD": "1.13.1 2.3 2.12",
-        "MUL": "1.5 1.14 1.15 2.3 2.6 2.11 2.13",
-        "NEG": "1.9",
-        "PACK": "1.11 1.14 2.3 2.13",
-        "PAD": "1.5 1.14 2.4 2.6",
-        "PADV2": "1.9 1.14 2.4 2.6",
-        "POW": "1.10",
-        "PRELU": "1.8",
-        "QUANTIZE": "1.14 1.15 2.7",
-        "REDUCE_MAX": "1.11 1.14 2.5",
-        "REDUCE_MIN": "1.11 1.14 2.5",
-        "RELU": "1.5 2.1 2.5",
-        "RELU6": "1.5 1.14 2.5",
-        "RELU_0_TO_1": "2.10",
-        "RELU_N1_TO_1": "1.5",
-        "RESHAPE": "1.5",
-        "RESIZE_BILINEAR": "1.7 1.14 2.2 2.5",
-        "RESIZE_NEAREST_NEIGHBOR": "1.13.1 1.14 2.3 2.4",
-        "RSQRT": "1.10 2.5 2.15",
-        "SHAPE": "1.10",
-        "SLICE": "1.14 1.14 1.14 2.4 2.5 2.14",
-        "SOFTMAX": "1.5 1.14 2.3",
-        "SPACE_TO_BATCH_ND": "1.6 1.14 2.3 2.12",
-        "BATCH_TO_SPACE_ND": "1.6 1.14 2.3 2.12",
-        "SPACE_TO_DEPTH": "1.5 1.14",
-        "SPLIT": "1.5 1.14 1.14 2.3",
-        "SPLIT_V": "1.13.1 2.3",
-        "SQRT": "1.10",
-        "SQUARE": "1.12",
-        "SQUARED_DIFFERENCE": "1.13.1 2.5",
-        "SQUEEZE": "1.6 2.5",
-        "STRIDED_SLICE": "1.6 1.14 2.1 2.2 2.5 2.6 2.14 2.14",
-        "SUB": "1.6 1.14 2.3 2.4 2.4",
-        "SUM": "1.10 1.15",
-        "TANH": "1.14 1.14 2.3",
-        "TRANSPOSE": "1.6 1.14 1.15 2.3 2.4 2.12 2.14.4",
-        "TRANSPOSE_CONV": "1.9 2.2 2.3 2.13 2.15",
-        "UNIDIRECTIONAL_SEQUENCE_LSTM": "1.13.1 1.14 2.3 2.12",
-        "UNPACK": "1.11 1.14 2.2 2.3",
-    }.items()
-}
+_RELEASES = """
+ABS 1.13 2.4 2.5 2.6 2.12, ADD 1.5 1.14 2.4 2.6 2.13, ARG_MAX 1.9 1.14 2.9,
+ARG_MIN 1.9 1.14 2.9, AVERAGE_POOL_2D 1.5 1.14 2.3, BATCH_MATMUL 2.3 2.3 2.4 2.5,
+CAST 1.5 2.7 2.8 2.9 2.12 2.15 2.17, CONCATENATION 1.5 1.14 2.3 2.14,
+CONV_2D 1.5 1.14 1.14 2.3 2.4 2.9 2.11 2.15, DEPTHWISE_CONV_2D 1.5 1.12 1.14 2.2 2.3 2.3 2.11,
+DEPTH_TO_SPACE 2.1 2.5, DEQUANTIZE 1.13.1 1.14 1.15 2.2 2.7 2.18, DIV 1.6 2.3, ELU 1.14,
+EXP 1.7 2.12, EXPAND_DIMS 1.10,
+FULLY_CONNECTED 1.5 1.10 1.14 1.14 2.0 2.1 2.3 2.3 2.3 2.11 2.15 2.17 2.18,
+GATHER 1.6 1.14 1.15 2.4 2.5 2.13 2.15, GELU 2.9 2.9, HARD_SWISH 1.15,
+L2_NORMALIZATION 1.5 1.14, LEAKY_RELU 1.13.1 2.3, LOGISTIC 1.14 1.14 2.3, LOG_SOFTMAX 1.14 1.14,
+LSTM 1.7 1.10 1.14 2.3, MAXIMUM 1.14 1.14 2.3 2.3, MAX_POOL_2D 1.5 1.14 2.3, MEAN 1.6 1.14 2.4,
+MINIMUM 1.14 1.14 2.3 2.3, MIRROR_PAD 1.13.1 2.3 2.12, MUL 1.5 1.14 1.15 2.3 2.6 2.11 2.13,
+NEG 1.9, PACK 1.11 1.14 2.3 2.13, PAD 1.5 1.14 2.4 2.6, PADV2 1.9 1.14 2.4 2.6, POW 1.10,
+PRELU 1.8, QUANTIZE 1.14 1.15 2.7, REDUCE_MAX 1.11 1.14 2.5, REDUCE_MIN 1.11 1.14 2.5,
+RELU 1.5 2.1 2.5, RELU6 1.5 1.14 2.5, RELU_0_TO_1 2.10, RELU_N1_TO_1 1.5, RESHAPE 1.5,
+RESIZE_BILINEAR 1.7 1.14 2.2 2.5, RESIZE_NEAREST_NEIGHBOR 1.13.1 1.14 2.3 2.4,
+RSQRT 1.10 2.5 2.15, SHAPE 1.10, SLICE 1.14 1.14 1.14 2.4 2.5 2.14, SOFTMAX 1.5 1.14 2.3,
+SPACE_TO_BATCH_ND 1.6 1.14 2.3 2.12, BATCH_TO_SPACE_ND 1.6 1.14 2.3 2.12,
+SPACE_TO_DEPTH 1.5 1.14, SPLIT 1.5 1.14 1.14 2.3, SPLIT_V 1.13.1 2.3, SQRT 1.10, SQUARE 1.12,
+SQUARED_DIFFERENCE 1.13.1 2.5, SQUEEZE 1.6 2.5,
+STRIDED_SLICE 1.6 1.14 2.1 2.2 2.5 2.6 2.14 2.14, SUB 1.6 1.14 2.3 2.4 2.4, SUM 1.10 1.15,
+TANH 1.14 1.14 2.3, TRANSPOSE 1.6 1.14 1.15 2.3 2.4 2.12 2.14.4,
+TRANSPOSE_CONV 1.9 2.2 2.3 2.13 2.15, UNIDIRECTIONAL_SEQUENCE_LSTM 1.13.1 1.14 2.3 2.12,
+UNPACK 1.11 1.14 2.2 2.3
+"""
+_SINCE = {name: releases for name, *releases in map(str.split, _RELEASES.split(","))}
 # The version that int8 inputs and outputs require; 2 (if there is one) for other operations.
 _INT8_VERSION = {
     **dict.fromkeys(["CAST", "DEPTH_TO_SPACE", "DIV", "RESHAPE", "SPLIT_V", "SQUEEZE"], 1),
@@ -130,11 +83,8 @@ def _requirement(name: str, version: int) -> Requirement:
 
 def _version_by_types(name: str, graph: Any, op: Any) -> int:
     """Return the version that TFLite assigns to an operation with int8 types."""
-    dtypes = [
-        tflite_flatbuffer.tensor_dtype(graph.tensors[i])
-        for i in (*op.inputs, *op.outputs)
-        if i >= 0
-    ]
+    tensors = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
+    dtypes = [tflite_flatbuffer.tensor_dtype(tensor) for tensor in tensors]
     if name == "QUANTIZE" or "int8" not in dtypes or "float32" in dtypes:
         return 1
     return min(_INT8_VERSION.get(name, 2), max(1, len(_SINCE.get(name, []))))

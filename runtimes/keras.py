@@ -47,10 +47,8 @@ class KerasRuntime(BaseRuntime):
         """See `Runtime`."""
         model = _load(path, trust=False)
         ops = Counter(type(layer).__name__ for layer in model.layers)
-        session = KerasSession(model)
-        return Description(
-            dict(sorted(ops.items())), (), session.inputs, session.outputs, {}, False
-        )
+        made = KerasSession(model)
+        return Description(dict(sorted(ops.items())), (), made.inputs, made.outputs, {}, False)
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> KerasSession:
         """See `Runtime`; the number of threads is that of Keras' backend."""
@@ -62,18 +60,13 @@ class KerasSession(BaseSession):
     """A model in inference mode."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        self._native = model
         size = tuple(n or -1 for n in model.input_shape[1:])
         self.inputs = (TensorInfo("input", (1, *size), "float32"),)
         self.outputs = (TensorInfo("output", (1, *model.output_shape[1:]), "float32"),)
 
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        output: NDArray[Any] = self._model.predict_on_batch(batch)
-        return output
-
-    def close(self) -> None:
-        """Release the model."""
-        self._model = None
+    def _run_one(self, batch: NDArray[Any]) -> Any:
+        return self._native.predict_on_batch(batch)
 
 
 def _network_path(path: Path) -> Path:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
-from edgezoo.core.releases import Requirement, minimum_releases
-from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu
+from edgezoo.core.releases import minimum_releases
+from edgezoo.formats import tflite_flatbuffer
+from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu, _tflite_versions
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
 from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._tflite_layers import integer_layers
@@ -37,10 +38,7 @@ _IO_OPS = {"QUANTIZE", "DEQUANTIZE"}
 
 
 def _find_package() -> tuple[str, str] | None:
-    for module, distribution in _PACKAGES:
-        if importlib.util.find_spec(module.split(".")[0]) is not None:
-            return module, distribution
-    return None
+    return next((p for p in _PACKAGES if importlib.util.find_spec(p[0].split(".")[0])), None)
 
 
 def load_api() -> Any:
@@ -51,10 +49,8 @@ def load_api() -> Any:
     """
     found = _find_package()
     if found is None:
-        raise MissingError(
-            "Opening a .tflite file needs a TFLite runtime, and none is installed.",
-            'Run: pip install "edgezoo[tflite]"',
-        )
+        message = "Opening a .tflite file needs a TFLite runtime, and none is installed."
+        raise MissingError(message, 'Run: pip install "edgezoo[tflite]"')
     module, distribution = found
     try:
         return importlib.import_module(module)
@@ -133,7 +129,10 @@ class LiteRtRuntime(BaseRuntime):
             raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
         name = f"{CONTRACT_KEY}.json"
         attached = _read_attached(path, (name, LABELS_FILE))
-        text = attached.get(name) or _read_embedded(path)
+        text = attached.get(name) or None
+        model = _parsed(path) if text is None else None
+        if model is not None:  # the zip was cut off: the flatbuffer has all but the labels
+            text = tflite_flatbuffer.read_metadata(model, CONTRACT_KEY)
         if text is None:
             return None
         try:
@@ -151,29 +150,22 @@ class LiteRtRuntime(BaseRuntime):
         # A delegate adds its own entry and leaves the operations that it replaced in the list.
         ops = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
         quantized = any(t["quantization"][0] for t in tensors.values())
+        floats = {i for i in tensors if _dtype(tensors[i]) == "float32"} if quantized else set()
         floating = [
             op["op_name"]
             for op in ops
-            if quantized
-            and op["op_name"] not in _IO_OPS
-            and any(_dtype(tensors[i]) == "float32" for i in op["outputs"] if i in tensors)
+            if op["op_name"] not in _IO_OPS and floats.intersection(op["outputs"])
         ]
-        needs = _requirements(path)
-        return Description(
-            dict(sorted(Counter(op["op_name"] for op in ops).items())),
-            tuple(sorted(floating)),
-            _infos(interpreter.get_input_details()),
-            _infos(interpreter.get_output_details()),
-            minimum_releases(needs),
-            quantized,
-            needs,
-        )
+        model, counted = _parsed(path), Counter(op["op_name"] for op in ops)
+        needs = () if model is None else _tflite_versions.requirements(model)
+        releases, (inputs, outputs) = minimum_releases(needs), _infos(interpreter)
+        counts, kept = dict(sorted(counted.items())), tuple(sorted(floating))
+        return Description(counts, kept, inputs, outputs, releases, quantized, needs)
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """See `Runtime`; no layers without ai-edge-litert, whose schema reads the file."""
-        if importlib.util.find_spec("ai_edge_litert") is None:
-            return IntegerKernels("litert")
-        return IntegerKernels("litert", integer_layers(path))
+        model = _parsed(path)
+        return IntegerKernels("litert", () if model is None else integer_layers(model))
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> BaseSession:
         """See `Runtime`."""
@@ -197,36 +189,26 @@ class LiteRtSession(BaseSession):
     """An interpreter with its tensors allocated."""
 
     def __init__(self, interpreter: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
-        self._interpreter = interpreter
-        self.ran_on = ran_on
-        self.copies = ran_on.device == "cpu"
-        self.inputs = _infos(interpreter.get_input_details())
-        self.outputs = _infos(interpreter.get_output_details())
+        self._native, self.ran_on, self.copies = interpreter, ran_on, ran_on.device == "cpu"
+        self.inputs, self.outputs = _infos(interpreter)
         self._in = interpreter.get_input_details()[0]["index"]
         self._out = interpreter.get_output_details()[0]["index"]
         ops = (op["op_name"] for op in interpreter._get_ops_details())
         self.backend = "XNNPACK" if "DELEGATE" in ops else "built-in kernels"
 
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        self._interpreter.set_tensor(self._in, batch)
-        self._interpreter.invoke()
-        output: NDArray[Any] = self._interpreter.get_tensor(self._out)
-        return output
+    def _run_one(self, batch: NDArray[Any]) -> Any:
+        self._native.set_tensor(self._in, batch)
+        self._native.invoke()
+        return self._native.get_tensor(self._out)
 
-    def tensor(self, index: int) -> NDArray[Any]:
+    def tensor(self, index: int) -> Any:
         """Return an output of the last run by its index in the file, including the batch axis."""
-        values: NDArray[Any] = self._interpreter.get_tensor(index)
-        return values
-
-    def close(self) -> None:
-        """Release the interpreter and its memory."""
-        self._interpreter = None
+        return self._native.get_tensor(index)
 
 
-def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], ...]:
     """Return inputs and outputs of a file, for runtimes that report less about them."""
-    interpreter = _interpreter(path)
-    return _infos(interpreter.get_input_details()), _infos(interpreter.get_output_details())
+    return _infos(_interpreter(path))
 
 
 def _dtype(detail: Any) -> str:
@@ -235,20 +217,22 @@ def _dtype(detail: Any) -> str:
     return str(np.dtype(detail["dtype"]))
 
 
-def _infos(details: Any) -> tuple[TensorInfo, ...]:
-    infos = []
-    for detail in details:
-        scale, zero = detail["quantization"]
-        infos.append(
-            TensorInfo(
-                detail["name"],
-                tuple(int(n) for n in detail["shape"]),
-                _dtype(detail),
-                float(scale) or None,
-                int(zero) if scale else None,
-            )
-        )
-    return tuple(infos)
+def _infos(interpreter: Any) -> tuple[tuple[TensorInfo, ...], ...]:
+    sides = interpreter.get_input_details(), interpreter.get_output_details()
+    return tuple(tuple(map(_info, details)) for details in sides)
+
+
+def _info(detail: Any) -> TensorInfo:
+    scale, zero = detail["quantization"]
+    grid = float(scale) or None, int(zero) if scale else None
+    return TensorInfo(detail["name"], tuple(map(int, detail["shape"])), _dtype(detail), *grid)
+
+
+def _parsed(path: Path) -> Any:
+    """Return the file as a `ModelT`; None without ai-edge-litert, which has the schema."""
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        return None
+    return tflite_flatbuffer.read_model(path)
 
 
 def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -271,25 +255,6 @@ def _read_attached(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     return found
 
 
-def _read_embedded(path: Path) -> bytes | None:
-    """Read the contract in the flatbuffer itself, without labels, in case the zip was cut off."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        return None
-    from edgezoo.formats import tflite_flatbuffer
-
-    return tflite_flatbuffer.read_metadata(tflite_flatbuffer.read_model(path), CONTRACT_KEY)
-
-
-def _requirements(path: Path) -> tuple[Requirement, ...]:
-    """Return what the file requires of a runtime; nothing without ai-edge-litert to read it."""
-    if importlib.util.find_spec("ai_edge_litert") is None:
-        return ()
-    from edgezoo.formats import tflite_flatbuffer
-    from edgezoo.runtimes import _tflite_versions
-
-    return _tflite_versions.requirements(tflite_flatbuffer.read_model(path))
-
-
 def _edge_tpus() -> int:
     """Count the Edge TPUs; 0 if their library does not load."""
     name = _edgetpu.library()
@@ -302,9 +267,8 @@ def _edge_tpus() -> int:
 def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     """Open a session on an Edge TPU, after a trial run in a child process, which may crash."""
     if _compiled.operation(path) != _compiled.EDGE_TPU:
-        raise RefusedError(
-            f"{path} was not compiled for the Edge TPU.", "Compile it with --target coral first."
-        )
+        message = f"{path} was not compiled for the Edge TPU."
+        raise RefusedError(message, "Compile it with --target coral first.")
     name = _edgetpu.library()
     if name is None:
         raise _edgetpu.cause("libedgetpu.so.1: cannot open shared object file", str(path))
@@ -313,10 +277,8 @@ def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     _edgetpu.check_opens(path, name)
     with quiet_native():
         interpreter = _edgetpu.open_interpreter(path, name, threads)
-    on_chip = all(
-        op["op_name"] in ("EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU)
-        for op in interpreter._get_ops_details()
-    )
+    names = {op["op_name"] for op in interpreter._get_ops_details()}
+    on_chip = names <= {"EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU}
     return LiteRtSession(interpreter, RanOn("coral", "hardware", "Edge TPU", on_chip))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from collections import Counter
@@ -84,27 +85,19 @@ class OnnxRuntime(BaseRuntime):
             _requirement(f"IR version {model.ir_version}", _FIRST_IR.get(model.ir_version)),
             _requirement(f"opset {opset}", _FIRST_OPSET.get(opset)),
         )
-        return Description(
-            dict(sorted(ops.items())),
-            floating,
-            session.inputs,
-            session.outputs,
-            {**minimum_releases(needs), "opset": str(opset), "ir_version": str(model.ir_version)},
-            quantized,
-            needs,
-        )
+        releases = minimum_releases(needs)
+        releases |= {"opset": str(opset), "ir_version": str(model.ir_version)}
+        ins, outs, counts = session.inputs, session.outputs, dict(sorted(ops.items()))
+        return Description(counts, floating, ins, outs, releases, quantized, needs)
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """See `Runtime`."""
-        return IntegerKernels(
-            "onnxruntime",
-            integer_layers(load_model(path)),
-            (
-                "Export with EdgeZoo: its ONNX files are rounded so that no pair overflows.",
-                "Or set session.x64quantprecision to 1 in the session options.",
-                "Or quantize with uint8 weights (U8U8), or with reduce_range (7 bits).",
-            ),
+        ways = (
+            "Export with EdgeZoo: its ONNX files are rounded so that no pair overflows.",
+            "Or set session.x64quantprecision to 1 in the session options.",
+            "Or quantize with uint8 weights (U8U8), or with reduce_range (7 bits).",
         )
+        return IntegerKernels("onnxruntime", integer_layers(load_model(path)), ways)
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OnnxSession:
         """See `Runtime`."""
@@ -118,20 +111,13 @@ class OnnxSession(BaseSession):
     """An InferenceSession, on the provider that it was created with."""
 
     def __init__(self, session: Any, ran_on: RanOn = BaseSession.ran_on) -> None:
-        self._session = session
-        self.ran_on = ran_on
-        self.copies = ran_on.device == "cpu"
+        self._native, self.ran_on, self.copies = session, ran_on, ran_on.device == "cpu"
         self.inputs = tuple(_info(value) for value in session.get_inputs())
         self.outputs = tuple(_info(value) for value in session.get_outputs())
         self.backend = ", ".join(session.get_providers())
 
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        output: NDArray[Any] = self._session.run(None, {self.inputs[0].name: batch})[0]
-        return output
-
-    def close(self) -> None:
-        """Release the session and its memory."""
-        self._session = None
+    def _run_one(self, batch: NDArray[Any]) -> Any:
+        return self._native.run(None, {self.inputs[0].name: batch})[0]
 
 
 def load_model(path: Path) -> Any:
@@ -141,10 +127,8 @@ def load_model(path: Path) -> Any:
         MissingError: onnx is not installed.
     """
     if importlib.util.find_spec("onnx") is None:
-        raise MissingError(
-            "Looking into an .onnx file needs onnx, which is not installed.",
-            "Run: pip install onnx",
-        )
+        message = "Looking into an .onnx file needs onnx, which is not installed."
+        raise MissingError(message, "Run: pip install onnx")
     import onnx
 
     external_files(path)
@@ -162,10 +146,7 @@ def session_of(
     """Create a session on one provider.
 
     Args:
-        model: a file name, or the bytes of a model.
-        path: the file, for error messages.
-        threads: of one run.
-        provider: to run on.
+        model: a file name, or the bytes of a model; `path` is for error messages.
         whole: fail where an operation would run on the CPU instead.
 
     Raises:
@@ -186,10 +167,8 @@ def session_of(
         # Without enable_fallback=0, the CPU silently replaces a provider that fails.
         return onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # onnxruntime's own error classes have no common base
-        raise DataError(
-            f"{path} cannot be opened by onnxruntime: {words_of(error)}.",
-            "Check that the file is complete.",
-        ) from error
+        message = f"{path} cannot be opened by onnxruntime: {words_of(error)}."
+        raise DataError(message, "Check that the file is complete.") from error
 
 
 def _gpu_provider() -> str | None:
@@ -197,13 +176,10 @@ def _gpu_provider() -> str | None:
     onnxruntime = load("onnxruntime")
 
     present = set(onnxruntime.get_available_providers())
-    for provider in _GPU_PROVIDERS:
-        if provider not in present:
-            continue
-        if provider == "WebGpuExecutionProvider":
-            return provider if _vulkan.adapters() or sys.platform == "darwin" else None
-        return provider if Path("/dev/nvidiactl").exists() else None
-    return None
+    provider = next((name for name in _GPU_PROVIDERS if name in present), None)
+    if provider == "WebGpuExecutionProvider":
+        return provider if _vulkan.adapters() or sys.platform == "darwin" else None
+    return provider if Path("/dev/nvidiactl").exists() else None
 
 
 def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
@@ -213,22 +189,19 @@ def _gpu_session(path: Path, threads: int) -> tuple[Any, RanOn]:
         MissingError: the provider fell back to the CPU, or failed.
     """
     provider = _gpu_provider() or ""
-    fully = True  # the first attempt allows no operation on the CPU
+    session, fully = None, True  # the first attempt allows no operation on the CPU
     with quiet_native():
-        try:
+        with contextlib.suppress(DataError):
             session = session_of(str(path), path, threads, provider, whole=True)
-        except DataError:
-            fully = False  # some operations have no kernel on the GPU
-            session = None
         if session is None:
+            fully = False  # some operations have no kernel on the GPU
             try:
                 session = session_of(str(path), path, threads, provider)
             except DataError as error:
                 raise MissingError(error.message, _GPU_HINT) from error
-    if session.get_providers()[0] != provider:
-        raise MissingError(
-            f"onnxruntime used {session.get_providers()[0]} instead of {provider}.", _GPU_HINT
-        )
+    used = session.get_providers()[0]
+    if used != provider:
+        raise MissingError(f"onnxruntime used {used} instead of {provider}.", _GPU_HINT)
     details = {"provider": provider}
     if provider != "WebGpuExecutionProvider":
         return session, RanOn("gpu", "hardware", None, fully, details)
@@ -258,13 +231,8 @@ def _float_ops(model: Any) -> tuple[str, ...]:
             factors = [*factors[:2], *(name for name in factors[2:] if name not in stored)]
         return all(name in dequantized for name in factors)
 
-    return tuple(
-        sorted(
-            node.op_type
-            for node in model.graph.node
-            if node.op_type in _FLOAT_ARITHMETIC and not in_integers(node)
-        )
-    )
+    nodes = [node for node in model.graph.node if node.op_type in _FLOAT_ARITHMETIC]
+    return tuple(sorted(node.op_type for node in nodes if not in_integers(node)))
 
 
 RUNTIME = OnnxRuntime()

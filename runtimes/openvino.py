@@ -70,33 +70,23 @@ class OpenVinoRuntime(BaseRuntime):
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
-        model = read_model(path)
-        structural = {"Constant", "Parameter", "Result"}
-        ops = Counter(
-            op.get_type_name() for op in model.get_ops() if op.get_type_name() not in structural
-        )
+        model, needs = read_model(path), _requirements(path)
+        ops = Counter(op.get_type_name() for op in model.get_ops())
+        for structural in ("Constant", "Parameter", "Result"):
+            del ops[structural]
         floating = _float_ops(model) if "FakeQuantize" in ops else ()
-        needs = _requirements(path)
-        return Description(
-            dict(sorted(ops.items())),
-            floating,
-            tuple(_info(port) for port in model.inputs),
-            tuple(_info(port) for port in model.outputs),
-            minimum_releases(needs),
-            "FakeQuantize" in ops,
-            needs,
-        )
+        inputs, outputs = _infos(model)
+        counts, releases = dict(sorted(ops.items())), minimum_releases(needs)
+        quantized = "FakeQuantize" in ops
+        return Description(counts, floating, inputs, outputs, releases, quantized, needs)
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """See `Runtime`."""
-        return IntegerKernels(
-            "openvino, CPU plugin",
-            integer_layers(read_model(path)),
-            (
-                "Export with EdgeZoo: its OpenVINO files are rounded so that no pair overflows.",
-                "Or quantize with NNCF's OverflowFix.ENABLE (7 bits for every weight).",
-            ),
+        ways = (
+            "Export with EdgeZoo: its OpenVINO files are rounded so that no pair overflows.",
+            "Or quantize with NNCF's OverflowFix.ENABLE (7 bits for every weight).",
         )
+        return IntegerKernels("openvino, CPU plugin", integer_layers(read_model(path)), ways)
 
     def open(self, artifact: Artifact, device: str = "cpu", threads: int = 1) -> OpenVinoSession:
         """See `Runtime`."""
@@ -114,11 +104,10 @@ class OpenVinoSession(BaseSession):
 
     def __init__(self, compiled: Any, ran_on: RanOn) -> None:
         self.ran_on = ran_on
-        self._request = compiled.create_infer_request()
+        self._native = compiled.create_infer_request()
         self._shape: tuple[int, ...] = ()
-        self._input: NDArray[Any]
-        self.inputs = tuple(_info(port) for port in compiled.inputs)
-        self.outputs = tuple(_info(port) for port in compiled.outputs)
+        self._input: Any = None
+        self.inputs, self.outputs = _infos(compiled)
         self.backend = ", ".join(compiled.get_property("EXECUTION_DEVICES"))
 
     def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
@@ -126,7 +115,7 @@ class OpenVinoSession(BaseSession):
         self._set_input(one)
         return self._infer
 
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def _run_one(self, batch: NDArray[Any]) -> Any:
         self._set_input(batch)
         return self._infer()
 
@@ -134,19 +123,18 @@ class OpenVinoSession(BaseSession):
         # `infer([batch])` wraps, checks and copies for 0.2 ms, as long as a small network runs, and
         # `start_async` runs in another thread, which costs a small network as much.
         if batch.shape != self._shape:
-            tensor = self._request.get_input_tensor()
+            tensor = self._native.get_input_tensor()
             tensor.shape = self._shape = batch.shape
             self._input = tensor.data  # valid until the shape changes
         self._input[...] = batch
 
-    def _infer(self) -> NDArray[Any]:
-        self._request.infer(share_outputs=True)
-        output: NDArray[Any] = self._request.get_output_tensor().data
-        return output
+    def _infer(self) -> Any:
+        self._native.infer(share_outputs=True)
+        return self._native.get_output_tensor().data
 
     def close(self) -> None:
         """Release the request and its memory."""
-        self._request = self._input = None  # type: ignore[assignment]
+        self._native = self._input = None
 
 
 def read_model(path: Path) -> Any:
@@ -158,56 +146,45 @@ def read_model(path: Path) -> Any:
     """
     registry.require_packages(("openvino",), "openvino", "Opening an OpenVINO file")
     openvino = load("openvino")
-
-    if not path.with_suffix(".bin").is_file():
-        raise DataError(
-            f"{path} has no weights file {path.with_suffix('.bin').name} next to it.",
-            "Copy both files.",
-        )
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        missing = f"{path} has no weights file {weights.name} next to it."
+        raise DataError(missing, "Copy both files.")
     _openvino_xml.read(path)
     try:
         with quiet_native():
             return openvino.Core().read_model(str(path))
     except RuntimeError as error:
-        raise DataError(
-            f"{path} cannot be read by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are complete.",
-        ) from error
+        message = f"{path} cannot be read by OpenVINO: {words_of(error, -1)}."
+        raise DataError(message, "Check that both files are complete.") from error
 
 
 def _has_gpu() -> bool:
-    openvino = load("openvino")
-
+    core = load("openvino").Core
     with quiet_native():
-        return any(name.startswith("GPU") for name in openvino.Core().available_devices)
+        return any(name.startswith("GPU") for name in core().available_devices)
 
 
 def compile_model(
     model: Any, path: Path, device: str = "cpu", threads: int = 1
 ) -> tuple[Any, RanOn]:
     """Compile a model; return it with the device that it reports. `path` is for errors."""
-    openvino = load("openvino")
-
-    core = openvino.Core()
+    core = load("openvino").Core()
     settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "cpu":
-        settings["INFERENCE_NUM_THREADS"] = threads
         # On CPUs with bfloat16 instructions (AMX, avx512_bf16) the plugin would silently compute
         # float32 files in bfloat16: 8 bits of mantissa, and different results.
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
+        settings |= {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     try:
         compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:
-        raise DataError(
-            f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}.",
-            "Check that both files are complete.",
-        ) from error
+        message = f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}."
+        raise DataError(message, "Check that both files are complete.") from error
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
     if not all(place.startswith(device.upper()) for place in places):
-        raise MissingError(
-            f"OpenVINO used {', '.join(places)} instead of {device.upper()}.",
-            _GPU_HINT if device == "gpu" else "",
-        )
+        hint = _GPU_HINT if device == "gpu" else ""
+        used = f"OpenVINO used {', '.join(places)} instead of {device.upper()}."
+        raise MissingError(used, hint)
     name = str(core.get_property(places[0], "FULL_DEVICE_NAME"))
     return compiled, RanOn(device, "hardware", name, True)
 
@@ -218,6 +195,10 @@ def _requirements(path: Path) -> tuple[Requirement, ...]:
     needs = [(f"IR version {head.version}", _FIRST_IR.get(head.version))]
     needs.append((f"opset{head.opset}", _FIRST_OPSET.get(head.opset)))
     return tuple(Requirement(what, {"openvino": since} if since else {}) for what, since in needs)
+
+
+def _infos(model: Any) -> tuple[tuple[TensorInfo, ...], ...]:
+    return tuple(tuple(map(_info, ports)) for ports in (model.inputs, model.outputs))
 
 
 def _info(port: Any) -> TensorInfo:

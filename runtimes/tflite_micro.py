@@ -40,13 +40,8 @@ class TfliteMicroRuntime(LiteRtRuntime):
     packages: tuple[str, ...] = ("tflite_micro",)
     distributions: tuple[str, ...] = ("tflite-micro",)
 
-    def version(self) -> str | None:
-        """See `Runtime`."""
-        return BaseRuntime.version(self)
-
-    def devices(self) -> tuple[str, ...]:
-        """See `Runtime`."""
-        return BaseRuntime.devices(self)
+    version = BaseRuntime.version
+    devices = BaseRuntime.devices
 
     def refusal(self, artifact: Artifact, device: str) -> str | None:
         """See `Runtime`."""
@@ -67,17 +62,12 @@ class TfliteMicroSession(BaseSession):
         found = _probe_in_child(path)
         self.ran_on = RanOn("cpu", "software", "TFLite Micro kernels", None, asdict(found))
         self.inputs, self.outputs = tensor_infos(path)
-        self._interpreter = _load(path, found.arena_bytes)
+        self._native = _load(path, found.arena_bytes)
 
-    def _run_one(self, batch: NDArray[Any]) -> NDArray[Any]:
-        self._interpreter.set_input(batch, 0)
-        self._interpreter.invoke()
-        output: NDArray[Any] = self._interpreter.get_output(0)
-        return output
-
-    def close(self) -> None:
-        """Release the interpreter and its arena."""
-        self._interpreter = None
+    def _run_one(self, batch: NDArray[Any]) -> Any:
+        self._native.set_input(batch, 0)
+        self._native.invoke()
+        return self._native.get_output(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +116,7 @@ def _arena(path: Path, interpreter: Any) -> int:
     """
     with captured_native() as log:
         interpreter.print_allocations()
-    found = _TOTAL.search(log.read_text(errors="replace"))
-    log.unlink()
+    found = _TOTAL.search("\n".join(log))
     if found is None:
         raise DataError(f"TFLite Micro does not report the arena of {path}.")
     # Double until the file opens, then bisect; sizes are in units of the alignment.
@@ -152,19 +141,17 @@ def _opens(path: Path, arena: int) -> bool:
     return True
 
 
-def _reference(path: Path, values: NDArray[Any]) -> NDArray[Any] | None:
+def _reference(path: Path, values: NDArray[Any]) -> Any:
     """Run TFLite's reference kernels; None if the package cannot select them."""
     api = load_api()
     if not hasattr(api, "OpResolverType"):
         return None
-    interpreter = api.Interpreter(
-        model_path=str(path), experimental_op_resolver_type=api.OpResolverType.BUILTIN_REF
-    )
+    kernels = {"experimental_op_resolver_type": api.OpResolverType.BUILTIN_REF}
+    interpreter = api.Interpreter(model_path=str(path), **kernels)
     interpreter.allocate_tensors()
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
     interpreter.invoke()
-    output: NDArray[Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return output
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
 def _load(path: Path, arena: int | None) -> Any:
@@ -175,12 +162,11 @@ def _load(path: Path, arena: int | None) -> Any:
             made, failure = runtime.Interpreter.from_file(str(path), arena_size=arena), None
         except (RuntimeError, ValueError) as error:
             made, failure = None, error
-    printed = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    log.unlink()
     if failure is None:
         return made
+    reason = next((line.strip() for line in log if line.strip()), failure)
     raise DataError(
-        f"TFLite Micro cannot open {path}: {printed[0].strip() if printed else failure}",
+        f"TFLite Micro cannot open {path}: {reason}",
         "It takes int8 files, quantized per channel: export with --target tflite-micro.",
     ) from failure
 

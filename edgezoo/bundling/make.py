@@ -23,7 +23,7 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.protocols import Session, TensorInfo
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
-from edgezoo.core.typed_json import Length
+from edgezoo.core.typed_json import JsonObject, Length
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, require_classes, to_input
 from edgezoo.system.staging import publish, staging
@@ -59,7 +59,7 @@ class BundledFile:
 
 
 @dataclass(frozen=True, slots=True)
-class BundleResult:
+class BundleResult(JsonObject):
     """A bundle that was written.
 
     Attributes:

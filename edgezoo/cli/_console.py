@@ -1,6 +1,6 @@
 """Output for people: tables, progress and notes. Results go to stdout, the rest to stderr.
 
-rich renders tables and progress; without rich the output is plain lines.
+rich draws progress, where it is installed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
 import textwrap
 import time
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # Key of "quiet" or "verbose" in the click context's meta.
 VERBOSITY = "edgezoo.verbosity"
-_WIDTH = 80
+_WIDTH, _NARROWEST = 80, 8
 # C0 and C1 without \t and \n; marks, embeddings, overrides and isolates of direction (UAX #9);
 # surrogates, which no terminal's encoding can represent.
 _UNSEEN = re.compile(
@@ -127,44 +128,28 @@ def note_place(ran_on: RanOn) -> None:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table, at most as wide as the terminal (80 columns in a pipe).
 
-    Columns of numbers are aligned to the right.
+    Columns of numbers are aligned to the right; the widest column is folded until all fits.
     """
-    columns = [printable(name) for name in columns]
-    cells = [[_text(value) for value in row] for row in rows]
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        say(title)
-        for line in _plain([columns, *cells] if any(columns) else cells):
-            print(line)
-        return
     say(title)
-    drawn = Table(box=None, pad_edge=False, show_header=any(columns))
-    for place, name in enumerate(columns):
-        numeric = all(_is_number(row[place]) for row in cells)
-        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
-    for row in cells:
-        drawn.add_row(*row)
-    width = None if sys.stdout.isatty() else _WIDTH
-    # Names are not markup: [red] and :smile: are printed as they are.
-    Console(width=width, highlight=False, markup=False, emoji=False).print(drawn)
-
-
-def _plain(rows: list[list[str]]) -> Iterator[str]:
-    """Yield the lines of a table without rich; the widest column is folded to fit."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    over = sum(widths) + 2 * (len(widths) - 1) - _WIDTH
-    if over > 0:
-        widest = widths.index(max(widths))
-        widths[widest] = max(8, widths[widest] - over)
-    for row in rows:
+    cells = [[_text(value) for value in row] for row in rows]
+    lines = [[printable(name) for name in columns], *cells] if any(columns) else cells
+    parts = [(column, column[len(lines) - len(cells) :]) for column in zip(*lines, strict=True)]
+    right = [all(map(_is_number, body)) for _, body in parts]
+    widths = [max(map(len, column)) for column, _ in parts]
+    most = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    while sum(widths) + 2 * (len(widths) - 1) > most and max(widths) > _NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    for line in lines:
         folded = [
-            textwrap.wrap(text, width) or [""] for text, width in zip(row, widths, strict=True)
+            textwrap.wrap(text, width) or [""] for text, width in zip(line, widths, strict=True)
         ]
-        for cells in itertools.zip_longest(*folded, fillvalue=""):
-            padded = (text.ljust(width) for text, width in zip(cells, widths, strict=True))
-            yield "  ".join(padded).rstrip()
+        for texts in itertools.zip_longest(*folded, fillvalue=""):
+            padded = map(_padded, texts, widths, right)
+            print("  ".join(padded).rstrip())
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    return text.rjust(width) if right else text.ljust(width)
 
 
 def _text(value: object) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,7 +12,11 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
 from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError, counted
-from edgezoo.system.remote import Remote
+
+if TYPE_CHECKING:
+    from edgezoo.inspection.compile_file import TargetEstimate
+    from edgezoo.sweep.entry import BenchmarkResult, FileResult
+    from edgezoo.sweep.grid import SweepRequest
 
 _LISTS = {
     "alpha": float,
@@ -47,10 +52,10 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @click.option("--seed", type=click.IntRange(0), help="As in edgezoo export.")
 @click.option("--calibration", metavar="DIR|NPZ", help="As in edgezoo export.")
 @click.option("--calibration-count", type=click.IntRange(1), help="As in edgezoo export.")
-@click.option("-o", "--output", type=PATH, metavar="DIR", help="Results store, gone on with.")
-@click.option("--pin", is_flag=True, help="Keep each process on cores of its own choice.")
+@click.option("-o", "--output", type=PATH, metavar="DIR", help="Results store; a sweep resumes.")
+@click.option("--pin", is_flag=True, help="Pin each process to cores of its own.")
 @click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
-@click.option("--retry-failed", is_flag=True, help="Try variants again that failed before.")
+@click.option("--retry-failed", is_flag=True, help="Try failed variants again.")
 @click.option(
     "--cluster", metavar="URL", help="Export and score on a Dask cluster: tcp://host:port."
 )
@@ -58,7 +63,9 @@ def _list(name: str, help: str) -> Callable[[F], F]:
     "--workers", type=click.IntRange(1), help="The same with N processes on this machine."
 )
 @click.option("--measure-on", metavar="here|NAME", help="Device under test: a worker's resource.")
-@click.option("--dry-run", is_flag=True, help="Say what would be measured, and how long it takes.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print what would be measured, and how long it takes."
+)
 @remote
 @quiet
 @common
@@ -66,7 +73,7 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
     """Measure latency and memory, and accuracy with --images.
 
     Files are measured against one another, in turns, each in a process of its own. A grid of
-    models is exported first; its results go to a store, where an interrupted sweep goes on.
+    models is exported first; its results go to a store, from which an interrupted sweep resumes.
 
     \b
     Examples:
@@ -92,7 +99,7 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
     _check_place(request, **place)
     if retry and request.output is None:
         raise UsageError(
-            "--retry-failed is about a sweep's records, and nothing is kept here.",
+            "--retry-failed needs the records of a sweep, and nothing is kept here.",
             "Give --output DIR (or -o DIR), or leave --retry-failed out.",
         )
     if dry_run:
@@ -101,21 +108,21 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
         return _measure_files(request, as_json, debug, silent, on)
     if on is not None:
         raise UsageError(
-            "--on measures files, and keeps nothing.",
+            "--on measures files and keeps nothing.",
             "Leave --output out; for a sweep, start a worker there and give --cluster.",
         )
     return _sweep(request, as_json, silent, retry, place)
 
 
 def _check_place(
-    request: Any, cluster: str | None, workers: int | None, measure_on: str | None
+    request: SweepRequest, cluster: str | None, workers: int | None, measure_on: str | None
 ) -> None:
     if cluster is not None and workers is not None:
-        raise UsageError("--cluster and --workers are two clusters.", "Give one of them.")
+        raise UsageError("--cluster and --workers exclude each other.", "Give one of them.")
     if measure_on is not None and cluster is None and workers is None:
         raise UsageError("--measure-on needs --cluster.", "Without it, latency is measured here.")
     if request.output is None and (cluster or workers):
-        raise UsageError("A cluster works on sweeps.", "Give --output DIR (or -o DIR).")
+        raise UsageError("A cluster runs sweeps only.", "Give --output DIR (or -o DIR).")
 
 
 def _values(name: str, value: Any) -> Any:
@@ -130,11 +137,11 @@ def _value(name: str, word: str) -> Any:
     except ValueError as error:
         option, example = _EXAMPLES[name]
         raise UsageError(
-            f"{option} takes numbers, and {word!r} is none.", f"Give some as in {option} {example}."
+            f"{option} takes numbers, and {word!r} is not one.", f"Write {option} {example}."
         ) from error
 
 
-def _show_plan(request: Any, as_json: bool) -> int:
+def _show_plan(request: SweepRequest, as_json: bool) -> int:
     from edgezoo.sweep.estimate import estimate
     from edgezoo.sweep.grid import expand
     from edgezoo.sweep.runner import require_possible
@@ -143,15 +150,15 @@ def _show_plan(request: Any, as_json: bool) -> int:
     require_possible(networks)
     plan = estimate(request, networks)
     if as_json:
-        _console.print_json({"dry_run": True, **plan})
+        _console.print_json(typed_json.encode(plan))
         return 0
     _console.table(
-        f"{counted(len(plan['variants']), 'variant')}, about {_duration(plan['seconds_about'])}",
+        f"{counted(len(plan.variants), 'variant')}, about {_duration(plan.seconds_about)}",
         ("variant",),
-        [(entry["name"],) for entry in plan["variants"]],
+        [(entry.name,) for entry in plan.variants],
     )
-    for entry in plan["failing"]:
-        _console.warn(f"{entry['name']}: {entry['reason']}")
+    for entry in plan.failing:
+        _console.warn(f"{entry.name}: {entry.reason}")
     return 0
 
 
@@ -161,33 +168,34 @@ def _duration(seconds: int) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _measure_files(request: Any, as_json: bool, debug: bool, silent: bool, on: str | None) -> int:
+def _measure_files(
+    request: SweepRequest, as_json: bool, debug: bool, silent: bool, on: str | None
+) -> int:
     from edgezoo.sweep.entry import measure_files
 
     with _console.share(not silent and not debug) as progress:
-        facts = measure_files(request, progress, debug, on)
+        result = measure_files(request, progress, debug, on)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return 0
-    _show_results(facts["results"])
-    _show_verdicts(facts)
-    _show_accuracies(facts["results"])
-    _show_estimates(facts)
-    if "remote" in facts:
-        _console.ran_on(typed_json.decode(Remote, facts["remote"]))
-    _console.next_command(f"edgezoo inspect {facts['results'][0]['artifact']}")
+    _show_results(result.results)
+    _show_verdicts(result)
+    _show_accuracies(result.results)
+    _show_estimates(result)
+    _console.ran_on(result.remote)
+    _console.next_command(f"edgezoo inspect {result.results[0].artifact}")
     return 0
 
 
-def _names(entries: list[dict[str, Any]]) -> dict[str, str]:
-    """What each artifact of a table is called."""
+def _names(entries: Sequence[FileResult | TargetEstimate]) -> dict[str, str]:
+    """Return the name of each artifact in a table."""
     from edgezoo.measurement.comparisons import short_names
 
-    return short_names([entry["artifact"] for entry in entries])
+    return short_names([str(entry.artifact) for entry in entries])
 
 
-def _show_accuracies(results: list[dict[str, Any]]) -> None:
-    scored = {result["artifact"]: result["accuracy"] for result in results if result["accuracy"]}
+def _show_accuracies(results: Sequence[FileResult]) -> None:
+    scored = {result.artifact: result.accuracy for result in results if result.accuracy}
     names = _names(results)
     if scored:
         _console.table(
@@ -196,135 +204,130 @@ def _show_accuracies(results: list[dict[str, Any]]) -> None:
             [
                 (
                     names[artifact],
-                    entry["images"],
-                    _console.percent(entry["top1"]),
-                    "{:.1f} to {:.1f}".format(*(100 * end for end in entry["top1_ci95"])),
+                    accuracy.images,
+                    _console.percent(accuracy.top1),
+                    "{:.1f} to {:.1f}".format(*(100 * end for end in accuracy.top1_ci95)),
                 )
-                for artifact, entry in scored.items()
+                for artifact, accuracy in scored.items()
             ],
         )
 
 
-def _show_estimates(facts: dict[str, Any]) -> None:
-    """Apart from what was measured."""
-    names = _names([*facts["results"], *facts.get("estimates", ())])
-    if facts.get("estimates"):
+def _show_estimates(result: BenchmarkResult) -> None:
+    estimates = result.estimates or ()
+    names = _names([*result.results, *estimates])
+    if estimates:
         _console.table(
             "Vela estimates: computed by a model of the hardware, not measured",
             ("file", "target", "ms", "on NPU", "on CPU"),
             [
-                (
-                    names[entry["artifact"]],
-                    entry["target"],
-                    f"{entry['inference_ms']:.3f}",
-                    entry["npu_ops"],
-                    entry["cpu_ops"],
-                )
-                for entry in facts["estimates"]
+                (names[str(e.artifact)], e.target, f"{e.inference_ms:.3f}", e.npu_ops, e.cpu_ops)
+                for e in estimates
             ],
         )
-    for entry in facts.get("not_estimated", ()):
-        _console.warn(f"{entry['artifact']}: no estimate for {entry['target']}. {entry['reason']}")
+    for entry in result.not_estimated or ():
+        _console.warn(f"{entry.artifact}: no estimate for {entry.target}. {entry.reason}")
 
 
-def _show_results(results: list[dict[str, Any]]) -> None:
-    rows, names = [], _names(results)
-    for result in results:
-        latency = result["latency_ms"]
-        low, high = latency["ci95"]
-        rows.append(
-            (
-                names[result["artifact"]],
-                result["threads"],
-                f"{latency['median']:.3f}",
-                f"{low:.2f}-{high:.2f}",
-                f"{latency['p95']:.2f}",
-                f"{result['cold_start_ms']:.0f}",
-                f"{result['peak_rss_mb']:.0f}",
-                result["trust"]["level"],
-            )
+def _show_results(results: Sequence[FileResult]) -> None:
+    names = _names(results)
+    rows = [
+        (
+            names[result.artifact],
+            result.threads,
+            f"{result.latency_ms.median:.3f}",
+            "{:.2f}-{:.2f}".format(*result.latency_ms.ci95),
+            f"{result.latency_ms.p95:.2f}",
+            f"{result.cold_start_ms:.0f}",
+            f"{result.peak_rss_mb:.0f}",
+            result.trust.level,
         )
+        for result in results
+    ]
     columns = ("file", "thr", "median ms", "95 %", "p95", "cold", "MB", "trust")
     _console.table("Latency", columns, rows)
 
 
-def _show_verdicts(facts: dict[str, Any]) -> None:
-    for entry in facts["comparisons"]:
-        print(f"{entry['text']}.")
-    if facts["self_check"] is not None:
-        percent = 100 * (facts["self_check"]["estimate"] - 1)
-        floor = 100 * facts["noise_floor"]
-        print(
-            f"A/A: one file in two processes differed by {percent:+.1f} %; "
-            f"noise floor {floor:.1f} %."
-        )
-    _show_trust(facts["results"])
+def _show_verdicts(result: BenchmarkResult) -> None:
+    from edgezoo.measurement.verdicts import self_check_text
+
+    for entry in result.comparisons or ():
+        print(f"{entry.text}.")
+    check = result.self_check
+    if check and check.estimate is not None and result.noise_floor is not None:
+        print(f"{self_check_text(check.estimate, result.noise_floor)}.")
+    _show_trust(result.results)
 
 
-def _show_trust(results: list[dict[str, Any]]) -> None:
-    """What speaks against all figures once, what speaks against one with its name."""
+def _show_trust(results: Sequence[FileResult]) -> None:
+    """Print reasons against all figures once, against one figure with its name."""
     names = _names(results)
-    reasons = [dict.fromkeys(result["trust"]["reasons"]) for result in results]
+    reasons = [dict.fromkeys(result.trust.reasons) for result in results]
     common = [text for text in (reasons[0] if reasons else ()) if all(text in r for r in reasons)]
     for text in common:
         _console.warn(text)
     for result, own in zip(results, reasons, strict=True):
-        name = f"{names[result['artifact']]}, threads {result['threads']}"
         for text in own:
             if text not in common:
-                _console.warn(f"{name}: {text}")
+                _console.warn(f"{names[result.artifact]}, threads {result.threads}: {text}")
 
 
-def _sweep(request: Any, as_json: bool, silent: bool, retry: bool, place: dict[str, Any]) -> int:
+def _sweep(
+    request: SweepRequest, as_json: bool, silent: bool, retry: bool, place: dict[str, Any]
+) -> int:
     from edgezoo.sweep.entry import sweep
 
     with _console.share(not silent) as progress:
-        facts = sweep(request, progress, retry_failed=retry, **place)
-    first = None if facts["results"] or facts["estimates"] else next(iter(facts["failed"]), None)
-    code = first["error"]["exit_code"] if first else 0
+        result = sweep(request, progress, retry_failed=retry, **place)
+    failed = result.failed or ()
+    first = None if result.results or result.estimates or not failed else failed[0]
+    code = first.error.exit_code if first else 0
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return code
-    if facts["done_before"]:
-        _console.note(f"Done before: {counted(facts['done_before'], 'variant')}.")
-    if facts["results"]:
-        _show_records(facts["results"])
-    _show_estimates(facts)
-    for entry in facts["failed"]:
-        _console.warn(f"{entry['name']} failed: {entry['error']['message']}")
-    for level in ("poor", "caution"):
-        count = sum(result["trust"]["level"] == level for result in facts["results"])
-        if count:
-            _console.warn(
-                f"Trust in {count} of {len(facts['results'])} latencies: {level}. "
-                "The report says why."
-            )
-    if facts["report"]:
-        print(facts["report"])
-    else:
-        _console.note('No page was made. For one: pip install "edgezoo[report]"')
+    _show_sweep(result)
     if first:
-        _console.warn(f"Nothing was measured. {first['error']['hint']}".strip())
-        _console.next_command("mend that, and run the same command again with --retry-failed.")
+        _console.warn(f"Nothing was measured. {first.error.hint}".strip())
+        _console.next_command("fix that, and run the same command again with --retry-failed.")
     else:
-        scored = any(result["accuracy"] for result in facts["results"])
-        _console.next_command(recommendation(request.output, scored))
+        scored = any(entry.accuracy for entry in result.results)
+        _console.next_command(recommendation(Path(result.store or ""), scored))
     return code
 
 
-def _show_records(results: list[dict[str, Any]]) -> None:
-    rows, names = [], _names(results)
-    for result in sorted(results, key=lambda r: r["latency_ms"]["median"]):
-        accuracy = result["accuracy"]
-        rows.append(
-            (
-                names[result["artifact"]],
-                result["threads"],
-                f"{result['latency_ms']['median']:.2f}",
-                _console.percent(accuracy["top1"] if accuracy else None),
-                _console.size(result["bytes"]),
-                result["trust"]["level"],
+def _show_sweep(result: BenchmarkResult) -> None:
+    if result.done_before:
+        _console.note(f"Done before: {counted(result.done_before, 'variant')}.")
+    if result.results:
+        _show_records(result.results)
+    _show_estimates(result)
+    for entry in result.failed or ():
+        _console.warn(f"{entry.name} failed: {entry.error.message}")
+    for level in ("poor", "caution"):
+        count = sum(entry.trust.level == level for entry in result.results)
+        if count:
+            _console.warn(
+                f"Trust in {count} of {len(result.results)} latencies: {level}. "
+                "The report says why."
             )
+    if result.report:
+        print(result.report)
+    else:
+        _console.note('No page was made. For one: pip install "edgezoo[report]"')
+
+
+def _show_records(results: Sequence[FileResult]) -> None:
+    names = _names(results)
+    rows = [
+        (
+            names[result.artifact],
+            result.threads,
+            f"{result.latency_ms.median:.2f}",
+            _console.percent(result.accuracy.top1 if result.accuracy else None),
+            _console.size(result.bytes),
+            result.trust.level,
         )
+        for result in sorted(results, key=lambda r: r.latency_ms.median)
+    ]
     columns = ("file", "thr", "median ms", "top-1", "size", "trust")
     _console.table("Variants, fastest first", columns, rows)

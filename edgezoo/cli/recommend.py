@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common
+from edgezoo.core import typed_json
+
+if TYPE_CHECKING:
+    from edgezoo.reporting.recommendation import Preference, RecommendResult
+    from edgezoo.reporting.rows import Candidate
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
@@ -20,7 +25,9 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]i?|)B?", text)
     if found is None:
-        raise click.BadParameter(f"{text!r} is no size; write 300k, 2M or 1.5Mi.", context, option)
+        raise click.BadParameter(
+            f"{text!r} is not a size; write 300k, 2M or 1.5Mi.", context, option
+        )
     return int(float(found[1]) * _UNITS[found[2]])
 
 
@@ -31,17 +38,21 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), metavar="MB")
 @click.option("--min-top1", type=click.FloatRange(0, 1), metavar="SHARE", help="0.6 is 60 %.")
 @click.option(
-    "--max-drop", type=click.FloatRange(0, 1), metavar="SHARE", help="Of top-1 against float32."
+    "--max-drop",
+    "max_drop_points",
+    type=click.FloatRange(0, 100),
+    metavar="POINTS",
+    help="Of top-1 against float32: 1 is one percentage point.",
 )
 @click.option(
     "--statistic",
     type=click.Choice(("median", "p90", "p95")),
     default="median",
     show_default=True,
-    help="Which latency must keep to its bound.",
+    help="The latency that --max-latency-ms bounds.",
 )
 @click.option(
-    "--sure", is_flag=True, help="Whole 95 % intervals must keep to the bounds; p90, p95 have none."
+    "--sure", is_flag=True, help="Whole 95 % intervals must keep the bounds; p90, p95 have none."
 )
 @click.option(
     "--prefer",
@@ -58,7 +69,7 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
 @common
 def COMMAND(
     stores: tuple[Path, ...],
-    prefer: str,
+    prefer: Preference,
     machine: str | None,
     image_list: str | None,
     as_json: bool,
@@ -67,7 +78,7 @@ def COMMAND(
 ) -> int:
     """Choose the best variant of a results store under budgets, and say why.
 
-    Exits with 6 where nothing fits, and tells which bound to loosen.
+    Exits with 6 where nothing fits, and prints which bound to loosen.
 
     \b
     Example:
@@ -81,47 +92,57 @@ def COMMAND(
     for text in damaged:
         _console.warn(text)
     records = [record for records in parts for record in records]
-    facts = recommend(rows(records), Budgets(**budgets), prefer, machine, image_list)
+    result = recommend(rows(records), Budgets(**budgets), prefer, machine, image_list)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
+    elif result.choice is None:
+        _show_misses(result)
     else:
-        _show(facts)
-    return 0 if facts["choice"] else 6
+        _show(result, result.choice)
+    return 0 if result.choice else 6
 
 
-def _ms(value: float | None) -> str:
+def _latency(result: RecommendResult, variant: Candidate) -> str:
+    values = {"median": variant.median_ms, "p90": variant.p90_ms, "p95": variant.p95_ms}
+    value = values[result.statistic]
     return "-" if value is None else f"{value:.2f}"
 
 
-def _show(facts: dict[str, Any]) -> None:
-    figure = f"{facts['statistic']}_ms"
-    heading = "ms" if facts["statistic"] == "median" else f"{facts['statistic']} ms"
-    if facts["choice"] is None:
-        _console.note(f"None of {facts['considered']} variants keeps to all bounds.")
-        for name, count in facts["misses"].items():
-            _console.note(f"  --{name.replace('_', '-')}: {count} break it")
-        for entry in facts["alternatives"]:
-            variant = entry["variant"]
-            _console.note(
-                f"Without --{entry['without'].replace('_', '-')}: {variant['name']}, "
-                f"{_ms(variant[figure])} {heading}, {_console.size(variant['bytes'])}, "
-                f"top-1 {_console.percent(variant['top1'])}"
-            )
-        return
-    entries = [("choice", facts["choice"]), ("runner-up", facts["runner_up"])]
+def _unit(result: RecommendResult) -> str:
+    return "ms" if result.statistic == "median" else f"{result.statistic} ms"
+
+
+def _option(bound: str) -> str:
+    return f"--{bound.removesuffix('_points').replace('_', '-')}"
+
+
+def _show_misses(result: RecommendResult) -> None:
+    _console.note(f"None of {result.considered} variants keeps all bounds.")
+    for name, count in result.misses.items():
+        _console.note(f"  {_option(name)}: {count} break it")
+    for entry in result.alternatives:
+        variant = entry.variant
+        _console.note(
+            f"Without {_option(entry.without)}: {variant.name}, "
+            f"{_latency(result, variant)} {_unit(result)}, {_console.size(variant.bytes)}, "
+            f"top-1 {_console.percent(variant.top1)}"
+        )
+
+
+def _show(result: RecommendResult, choice: Candidate) -> None:
     rows = [
         (
             word,
-            entry["name"],
-            entry["threads"],
-            _ms(entry[figure]),
-            _console.percent(entry["top1"]),
-            _console.size(entry["bytes"]),
+            variant.name,
+            variant.threads,
+            _latency(result, variant),
+            _console.percent(variant.top1),
+            _console.size(variant.bytes),
         )
-        for word, entry in entries
-        if entry
+        for word, variant in (("choice", choice), ("runner-up", result.runner_up))
+        if variant
     ]
-    _console.table(entries[0][1]["machine"], ("", "variant", "thr", heading, "top-1", "size"), rows)
-    for text in facts["why"]:
+    _console.table(choice.machine, ("", "variant", "thr", _unit(result), "top-1", "size"), rows)
+    for text in result.why:
         click.echo(click.wrap_text(text, 80))
     _console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, recommendation, split
+from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError, counted, did_you_mean
 from edgezoo.results.manifest import SUFFIX
+
+if TYPE_CHECKING:
+    from edgezoo.reporting.report_files import ManifestReport, ReportResult
 
 KINDS = ("html", "csv", "md", "json")
 MANIFEST_KINDS = ("card", "sbom")
@@ -30,7 +34,7 @@ MANIFEST_KINDS = ("card", "sbom")
     "--output",
     type=PATH,
     metavar="DIR",
-    help="Where to write; default: the last store, or beside each manifest.",
+    help="Where to write; default: the last store, or next to each manifest.",
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit 6 where the second store is worse.")
 @common
@@ -66,41 +70,41 @@ def COMMAND(
     if of_manifests:
         _show_paths(write_of_manifests(stores, wanted, output), as_json, stores)
         return 0
-    facts = write(stores, wanted, output or stores[-1])
-    for text in facts["damaged"]:
+    result = write(stores, wanted, output or stores[-1])
+    for text in result.damaged:
         _console.warn(text)
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
     else:
-        _show(facts, stores[-1])
-    worse = facts["comparison"] is not None and facts["comparison"]["regressions"]
+        _show(result, stores[-1])
+    worse = result.comparison is not None and result.comparison.regressions
     return 6 if fail_on_regression and worse else 0
 
 
-def _show_paths(facts: dict[str, Any], as_json: bool, manifests: tuple[Path, ...]) -> None:
+def _show_paths(result: ManifestReport, as_json: bool, manifests: tuple[Path, ...]) -> None:
     if as_json:
-        _console.print_json(facts)
+        _console.print_json(typed_json.encode(result))
         return
-    for path in facts["reports"]:
+    for path in result.reports:
         print(path)
     _console.next_command(f"edgezoo verify {manifests[0]}")
 
 
-def _show(facts: dict[str, Any], store: Path) -> None:
-    variants = counted(facts["variants"], "variant")
-    machines = counted(len(facts["machines"]), "machine")
-    print(f"{variants} on {machines}, {facts['failed']} failed.")
-    if facts["comparison"] is not None:
-        for word, heading in (
-            ("regressions", "Regressions"),
-            ("improvements", "Improvements"),
-            ("warnings", "Cannot tell, the trust is poor"),
-            ("not_compared", "Not compared"),
+def _show(result: ReportResult, store: Path) -> None:
+    variants = counted(result.variants, "variant")
+    machines = counted(len(result.machines), "machine")
+    print(f"{variants} on {machines}, {result.failed} failed.")
+    comparison = result.comparison
+    if comparison is not None:
+        for heading, texts in (
+            ("Regressions", comparison.regressions),
+            ("Improvements", comparison.improvements),
+            ("Cannot tell, the trust is poor", comparison.warnings),
+            ("Not compared", comparison.not_compared),
         ):
-            texts = facts["comparison"][word]
             print(f"{heading}: {len(texts)}")
             for text in texts:
                 print(f"  {text}")
-    for path in facts["reports"]:
+    for path in result.reports:
         print(path)
-    _console.next_command(recommendation(store, facts["with_accuracy"] > 0))
+    _console.next_command(recommendation(store, result.with_accuracy > 0))

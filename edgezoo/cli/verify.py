@@ -9,12 +9,11 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, trusted
-from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 from edgezoo.results.manifest import SUFFIX
 
 if TYPE_CHECKING:
-    from edgezoo.pipeline.reproduce import Reproduction
+    from edgezoo.pipeline.reproduce import CheckedManifest, Reproduction
 
 
 @click.command("verify", short_help="Compare files with their Keras model.")
@@ -85,19 +84,19 @@ def _verify_manifests(
     paths: list[Path], reproduce: bool, as_json: bool, options: dict[str, Any]
 ) -> int:
     """Check hashes, and with --reproduce export again; 5 for a damaged file, 6 for other bytes."""
+    from edgezoo.pipeline.reproduce import CheckedManifest, CheckedManifests
     from edgezoo.results import manifest
 
     checked = [manifest.check(path) for path in paths]
-    whole = all(entry["passed"] for entry in checked)
+    whole = all(entry.passed for entry in checked)
     again = [_reproduced(path, options) if reproduce and whole else None for path in paths]
     same = all(found.reproduced for found in again if found)
-    both = list(zip(checked, again, strict=True))
+    entries = tuple(map(CheckedManifest.of, checked, again))
     if as_json:
-        entries = [{**entry, "reproduction": typed_json.encode(found)} for entry, found in both]
-        _console.print_json({"passed": whole and same, "manifests": entries})
+        _console.print_json(CheckedManifests(whole and same, entries).to_json())
     else:
-        for entry, found in both:
-            _show_manifest(entry, found)
+        for entry in entries:
+            _show_manifest(entry)
     return 5 if not whole else 0 if same else 6
 
 
@@ -113,27 +112,28 @@ def _reproduced(path: Path, options: dict[str, Any]) -> Reproduction:
         )
 
 
-def _show_manifest(facts: dict[str, Any], again: Reproduction | None) -> None:
+def _show_manifest(checked: CheckedManifest) -> None:
+    again = checked.reproduction
     same = {} if again is None else {file.path: file.same for file in again.files}
     columns: tuple[str, ...] = ("file", "SHA-256", "state")
     rows: list[tuple[str, ...]] = [
-        (file["path"], file["sha256"][:16], file["state"]) for file in facts["files"]
+        (file.path, file.sha256[:16], file.state) for file in checked.files
     ]
     if again is not None:
         columns = (*columns, "exported again")
         rows = [(*row, "same" if same[row[0]] else "differs") for row in rows]
-    _console.table(facts["manifest"], columns, rows)
-    if facts["pending"]:
+    _console.table(checked.manifest, columns, rows)
+    if checked.pending:
         _console.warn("An export into this folder was interrupted. Run it again.")
-    for file in facts["files"]:
-        if file["state"] != "whole":
-            _console.note(f"Failed: {file['path']} is {file['state']}. Export it again.")
-        elif not same.get(file["path"], True):
-            _console.note(f"Failed: {file['path']}: the bytes differ when exported again.")
+    for file in checked.files:
+        if file.state != "whole":
+            _console.note(f"Failed: {file.path} is {file.state}. Export it again.")
+        elif not same.get(file.path, True):
+            _console.note(f"Failed: {file.path}: the bytes differ when exported again.")
     if again is None:
-        _console.next_command(f"edgezoo verify --reproduce {facts['manifest']}")
+        _console.next_command(f"edgezoo verify --reproduce {checked.manifest}")
         return
     if not again.reproduced:
         for text in again.differences or ["No recorded version or input has changed."]:
             _console.note(f"  {text}")
-    _console.next_command(f"edgezoo report {facts['manifest']} --as card")
+    _console.next_command(f"edgezoo report {checked.manifest} --as card")

@@ -12,12 +12,12 @@ from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from edgezoo.core.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Grid:
         low, high: the lowest and the highest quantized value.
     """
 
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.float32]
+    scale: Floats
+    zero_point: Floats
     low: int
     high: int
 
-    def round(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def round(self, values: Floats) -> Floats:
         """Quantize and dequantize values: float32 of the same shape."""
         # In place: an activation of a large network takes hundreds of MB.
         rounded = values / self.scale
@@ -58,10 +58,10 @@ class LayerConstants:
         bias: float32, shape (out,); None for a layer without one.
     """
 
-    weights: NDArray[np.float32]
-    scales: NDArray[np.float32] | None
+    weights: Floats
+    scales: Floats | None
     limit: int
-    bias: NDArray[np.float32] | None
+    bias: Floats | None
 
     @property
     def per_channel(self) -> bool:
@@ -98,8 +98,8 @@ class Trace:
     """
 
     scores: NDArray[Any]
-    entered: NDArray[np.float32]
-    values: dict[str, NDArray[np.float32]]
+    entered: Floats
+    values: dict[str, Floats]
 
 
 class Tracer(Protocol):
@@ -127,7 +127,7 @@ class AnatomyReader(Protocol):
         """
 
 
-def channels_last(values: NDArray[Any]) -> NDArray[np.float32]:
+def channels_last(values: NDArray[Any]) -> Floats:
     """Return an NCHW activation as NHWC, other arrays unchanged."""
     moved = np.moveaxis(values, 1, -1) if values.ndim == 4 else values
     return np.ascontiguousarray(moved, np.float32)

@@ -11,23 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from edgezoo.core import typed_json
+from edgezoo.core import spec, typed_json
 from edgezoo.core.calibration_metadata import CalibrationMetadata, Quantization
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import file_sha256
-from edgezoo.core.spec import (
-    NORMALIZATIONS,
-    RESIZE_FILTERS,
-    USUAL_RESIZE,
-    BuildArguments,
-    InputKind,
-    Layout,
-    Normalization,
-    OutputKind,
-    Precision,
-    Resize,
-)
-from edgezoo.core.typed_json import InvalidValueError, Length, OneOf, Positive, Range, optional
+from edgezoo.core.typed_json import JsonObject, Length, OneOf, Positive, Range, optional
 
 SCHEMA: Literal[1] = 1
 CONTRACT_KEY = "edgezoo_contract"
@@ -78,7 +66,7 @@ class ResizeRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class InputContract:
+class InputContract(JsonObject):
     """What a file takes and returns, embedded in it; a manifest repeats it without labels.
 
     Attributes:
@@ -112,9 +100,9 @@ class InputContract:
 
     schema: Literal[1] = field(init=False, default=SCHEMA)
     model: str
-    precision: Precision
+    precision: spec.Precision
     input_size: Annotated[int, Range(1, LARGEST_SIDE)]
-    preprocessing: Annotated[str, OneOf(tuple(NORMALIZATIONS))]
+    preprocessing: Annotated[str, OneOf(tuple(spec.NORMALIZATIONS))]
     weights: WeightsRecord
     classes: Annotated[int, Range(0, MOST_CLASSES)]
     alpha: Annotated[float, Range(0, 1000)] | None = None
@@ -124,47 +112,45 @@ class InputContract:
     dropout: Annotated[float, Range(0, 1)] | None = None
     blocks: Annotated[tuple[_Small, ...], Length(_MOST_AXES)] | None = None
     output_layer: str | None = None
-    input_kind: InputKind = "pixels"
+    input_kind: spec.InputKind = "pixels"
     input_dtype: str = "float32"
     output_dtype: str = "float32"
-    output_kind: OutputKind = "probabilities"
+    output_kind: spec.OutputKind = "probabilities"
     output_shape: Annotated[tuple[Annotated[int, Range(0, 2**31)], ...], Length(_MOST_AXES)] = ()
-    layout: Layout = "NHWC"
+    layout: spec.Layout = "NHWC"
     color_order: str = "RGB"
     batch: Annotated[int, Range(1, 2**16)] = 1
     resizes: bool = False
-    crop_fraction: Annotated[float, Range(0.1, 1)] = USUAL_RESIZE.crop_fraction
-    resize_filter: Annotated[str, OneOf(RESIZE_FILTERS)] = USUAL_RESIZE.filter
+    crop_fraction: Annotated[float, Range(0.1, 1)] = spec.USUAL_RESIZE.crop_fraction
+    resize_filter: Annotated[str, OneOf(spec.RESIZE_FILTERS)] = spec.USUAL_RESIZE.filter
     labels: Annotated[tuple[str, ...], Length(MOST_CLASSES)] = optional(())
     calibration: CalibrationMetadata | None = None
     quantization: Quantization | None = None
     versions: dict[str, str] = field(default_factory=dict)
-    normalization: Normalization = field(init=False)
+    normalization: spec.Normalization = field(init=False)
     resize_record: ResizeRecord = field(init=False, metadata=typed_json.key("resize"))
 
     def __post_init__(self) -> None:
         side = self.resize.shorter_side(self.input_size)
-        object.__setattr__(self, "normalization", NORMALIZATIONS[self.preprocessing])
+        object.__setattr__(self, "normalization", spec.NORMALIZATIONS[self.preprocessing])
         object.__setattr__(self, "resize_record", ResizeRecord(side, self.resize_filter))
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the input tensor in its layout; -1 for any length."""
-        size = -1 if self.resizes else self.input_size
-        if self.layout == "NCHW":
-            return (self.batch, 3, size, size)
-        return (self.batch, size, size, 3)
+        n, size = self.batch, -1 if self.resizes else self.input_size
+        return (n, 3, size, size) if self.layout == "NCHW" else (n, size, size, 3)
 
     @property
-    def arguments(self) -> BuildArguments:
+    def arguments(self) -> spec.BuildArguments:
         """Which network of the model it is."""
-        facts = {name: getattr(self, name) for name in BuildArguments.__slots__}
-        return BuildArguments.from_json({**facts, "classes": self.classes or None})
+        facts = typed_json.shared(self, spec.BuildArguments)
+        return spec.BuildArguments.from_json({**facts, "classes": self.classes or None})
 
     @property
-    def resize(self) -> Resize:
+    def resize(self) -> spec.Resize:
         """How an image becomes `input_size` square."""
-        return Resize(self.crop_fraction, self.resize_filter)
+        return spec.Resize(self.crop_fraction, self.resize_filter)
 
     @property
     def summary(self) -> str:
@@ -172,11 +158,9 @@ class InputContract:
         width = "" if self.alpha is None else f" {self.alpha:g}"
         size = self.input_size
         side = f"{self.resize.shorter_side(size)} ({self.resize_filter})"
-        takes = (
-            f"{self.color_order} pixels 0 to 255"
-            if self.input_kind == "pixels"
-            else f"RGB normalised as {self.preprocessing}"
-        )
+        takes = f"{self.color_order} pixels 0 to 255"
+        if self.input_kind != "pixels":
+            takes = f"RGB normalised as {self.preprocessing}"
         itself = " of a picture of any size" if self.resizes else ""
         of = f" of {self.classes} classes" if self.classes else ""
         return (
@@ -185,10 +169,6 @@ class InputContract:
             f"then {size} x {size} cut out of the centre. Gives {self.output_kind}{of} as "
             f"{self.output_dtype}."
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object; `from_json` reads it."""
-        return dict(typed_json.encode(self))
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> InputContract:
@@ -207,7 +187,7 @@ class InputContract:
             )
         try:
             return typed_json.decode(cls, facts, unknown="ignore")
-        except InvalidValueError as error:
+        except typed_json.InvalidValueError as error:
             problem = _PROBLEMS.get(error.problem, "has an invalid {0}: {1}")
             raise DataError(
                 f"The contract inside the file {problem.format(error.path, error.reason)}.",
@@ -234,8 +214,8 @@ class InputRecord:
 
     shape: tuple[int, int, int, int]
     dtype: str
-    layout: Layout
-    kind: InputKind
+    layout: spec.Layout
+    kind: spec.InputKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +231,7 @@ class ArtifactRecord:
 
     path: Path
     format: str
-    precision: Precision
+    precision: spec.Precision
     bytes: Positive
     sha256: str
     model: str
@@ -293,7 +273,7 @@ class Artifact:
         if self.contract is None:
             raise DataError(
                 f"{self.path} carries no EdgeZoo contract, so its preprocessing is unknown.",
-                f"Say it with --preprocessing {'|'.join(NORMALIZATIONS)} "
+                f"Say it with --preprocessing {'|'.join(spec.NORMALIZATIONS)} "
                 "(and --labels FILE for names).",
             )
         return self.contract
@@ -302,6 +282,8 @@ class Artifact:
         """What `export --json` and the manifest state about this artifact."""
         contract = self.required_contract()
         hashes = [file_sha256(file) for file in self.files]
+        hashed = zip(self.files, hashes, strict=True)
+        form = (contract.layout, contract.input_kind)
         return ArtifactRecord(
             path=self.path,
             format=self.format,
@@ -312,13 +294,8 @@ class Artifact:
             alpha=contract.alpha,
             input_size=contract.input_size,
             trained=contract.weights.trained,
-            input=InputRecord(
-                contract.shape, contract.input_dtype, contract.layout, contract.input_kind
-            ),
-            files=tuple(
-                FileRecord(file, file.stat().st_size, digest)
-                for file, digest in zip(self.files, hashes, strict=True)
-            ),
+            input=InputRecord(contract.shape, contract.input_dtype, *form),
+            files=tuple(FileRecord(file, file.stat().st_size, sha) for file, sha in hashed),
         )
 
     def to_json(self) -> dict[str, Any]:

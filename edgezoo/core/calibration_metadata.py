@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from edgezoo.core.recipe import Effort
-from edgezoo.core.typed_json import Count, Positive, Range, optional
+from edgezoo.core.typed_json import Count, JsonFile, Positive, Range, optional
 
 ImageSource = Literal["folder", "npz", "samples", "synthetic"]
 
@@ -60,7 +60,7 @@ class RangesRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationMetadata:
+class CalibrationMetadata(JsonFile):
     """The images that an int8 file was calibrated on, or that a .keras file was fine-tuned on.
 
     Attributes:

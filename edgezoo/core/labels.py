@@ -11,25 +11,16 @@ _LARGEST_LABELS = 16 << 20
 
 
 def preprocessing_mode(word: str | None) -> str | None:
-    """Return the name in `NORMALIZATIONS` for a value of --preprocessing.
-
-    Raises:
-        UsageError: the value is unknown.
-    """
+    """Return the name in `NORMALIZATIONS` for a value of --preprocessing; UsageError if unknown."""
     mode = "raw" if word == "none" else word
     if mode is not None and mode not in NORMALIZATIONS:
-        raise UsageError(
-            f"--preprocessing {word} is unknown.", did_you_mean(mode, [*NORMALIZATIONS, "none"])
-        )
+        hint = did_you_mean(mode, [*NORMALIZATIONS, "none"])
+        raise UsageError(f"--preprocessing {word} is unknown.", hint)
     return mode
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read class names, one per line.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """Read class names, one per line; DataError if that fails."""
     try:
         with path.open("rb") as stream:
             data = stream.read(_LARGEST_LABELS + 1)

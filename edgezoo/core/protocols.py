@@ -144,7 +144,7 @@ class RanOn:
     kind: Literal["hardware", "software", "unknown"] = "hardware"
     name: str | None = None
     fully_accelerated: bool | None = True
-    details: Mapping[str, int | str | None] = field(default_factory=dict)
+    details: Mapping[str, bool | int | str | None] = field(default_factory=dict)
 
 
 class Session(Protocol):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-from edgezoo.core import typed_json
 from edgezoo.core.rounding import Granularity, Grid
+from edgezoo.core.typed_json import JsonFile
 
 Effort = Literal["fast", "default", "best"]
 Ranges = dict[str, tuple[float, float]]  # minimum and maximum of each activation, by tensor name
@@ -46,7 +44,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Preparation:
+class Preparation(JsonFile):
     """What a quantizer needs to know about a prepared network.
 
     Attributes:
@@ -66,12 +64,3 @@ class Preparation:
     methods: tuple[str, ...] = ()
     scales: dict[str, list[float]] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
-
-    def save(self, path: Path) -> None:
-        """Write as JSON."""
-        path.write_text(json.dumps(typed_json.encode(self)))
-
-    @classmethod
-    def load(cls, path: Path) -> Preparation:
-        """Read what `save` wrote."""
-        return typed_json.decode(cls, json.loads(path.read_text()))

@@ -6,11 +6,11 @@ import importlib
 import importlib.util
 import os
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
@@ -21,7 +21,7 @@ from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 if TYPE_CHECKING:
     from edgezoo.core.anatomy import AnatomyReader
 
-
+T = TypeVar("T")
 _ANATOMY = "edgezoo.runtimes._anatomy."
 
 
@@ -65,16 +65,18 @@ def targets() -> dict[str, Target]:
     return {target.name: target for target in found}
 
 
-def target(name: str) -> Target:
-    """Return a target by its name, upper or lower case.
-
-    Raises:
-        UsageError: the name is unknown.
-    """
-    known = targets()
+def _named(
+    kind: str, name: str, known: dict[str, T], hint: Callable[[str, list[str]], str] = did_you_mean
+) -> T:
+    """Return what has a name, upper or lower case."""
     if name.lower() not in known:
-        raise UsageError(f"There is no target {name!r}.", did_you_mean(name, list(known)))
+        raise UsageError(f"There is no {kind} {name!r}.", hint(name, list(known)))
     return known[name.lower()]
+
+
+def target(name: str) -> Target:
+    """Return a target by its name, upper or lower case; UsageError if that is unknown."""
+    return _named("target", name, targets())
 
 
 def target_for(artifact: Artifact, name: str) -> Target:
@@ -95,16 +97,8 @@ def target_for(artifact: Artifact, name: str) -> Target:
 
 
 def model(name: str) -> ModelSpec:
-    """Return a model by its name, upper or lower case.
-
-    Raises:
-        UsageError: the name is unknown.
-    """
-    known = models()
-    spec = known.get(name.lower())
-    if spec is None:
-        raise UsageError(f"There is no model {name!r}.", _hint(name, list(known)))
-    return spec
+    """Return a model by its name, upper or lower case; UsageError if that is unknown."""
+    return _named("model", name, models(), _hint)
 
 
 def _hint(name: str, known: list[str]) -> str:
@@ -117,15 +111,10 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def exporter(name: str) -> Exporter:
-    """Return an exporter by the name of its format.
-
-    Raises:
-        UsageError: the name is unknown.
-    """
-    known = exporters()
-    if name.lower() not in known:
-        raise UsageError(f"There is no format {name!r}.", did_you_mean(name, [*known, "all"]))
-    return known[name.lower()]
+    """Return an exporter by the name of its format; UsageError if that is unknown."""
+    return _named(
+        "format", name, exporters(), lambda word, known: did_you_mean(word, [*known, "all"])
+    )
 
 
 def runtime_for(path: Path, name: str | None = None) -> Runtime:
@@ -134,15 +123,21 @@ def runtime_for(path: Path, name: str | None = None) -> Runtime:
     Raises:
         UsageError: no runtime knows that ending, or the named one has another format.
     """
-    if name is not None:
-        return _named_runtime(path, name)
-    for runtime in runtimes().values():
-        if path.suffix.lower() in runtime.suffixes:
-            return runtime
-    endings = sorted({suffix for runtime in runtimes().values() for suffix in runtime.suffixes})
-    raise UsageError(
-        f"{path} is not an artifact that EdgeZoo can open.", f"Known endings: {', '.join(endings)}."
-    )
+    known = runtimes()
+    if name is not None and name not in known:
+        raise UsageError(f"There is no runtime {name!r}.", did_you_mean(name, list(known)))
+    by_suffix = {suffix: runtime for runtime in known.values() for suffix in runtime.suffixes}
+    usual = by_suffix.get(path.suffix.lower())
+    if usual is None:
+        hint = f"Known endings: {', '.join(sorted(by_suffix))}."
+        raise UsageError(f"{path} is not an artifact that EdgeZoo can open.", hint)
+    found = usual if name is None else known[name]
+    if found.format != usual.format:
+        raise UsageError(
+            f"The runtime {name} does not open {usual.format} files such as {path}.",
+            f"Leave it out for {usual.name}.",
+        )
+    return found
 
 
 def anatomy_reader(path: Path) -> AnatomyReader:
@@ -165,29 +160,11 @@ def anatomy_reader(path: Path) -> AnatomyReader:
 
 
 def require_device(word: str) -> None:
-    """Check a word of `--device`; each runtime reports whether such a device is present.
-
-    Raises:
-        UsageError: no runtime supports devices of that name.
-    """
-    known = {
-        device: None for runtime in runtimes().values() for device in runtime.supported_devices
-    }
+    """Raise a UsageError for a word of `--device` that no runtime supports, present or not."""
+    devices = [device for runtime in runtimes().values() for device in runtime.supported_devices]
+    known = list(dict.fromkeys(devices))
     if word not in known:
-        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, list(known)))
-
-
-def _named_runtime(path: Path, name: str) -> Runtime:
-    known = runtimes()
-    if name not in known:
-        raise UsageError(f"There is no runtime {name!r}.", did_you_mean(name, list(known)))
-    usual, named = runtime_for(path), known[name]
-    if named.format != usual.format:
-        raise UsageError(
-            f"The runtime {name} does not open {usual.format} files such as {path}.",
-            f"Leave it out for {usual.name}.",
-        )
-    return named
+        raise UsageError(f"There is no device {word!r}.", did_you_mean(word, known))
 
 
 def load_artifact(
@@ -218,11 +195,7 @@ def load_artifact(
 
 
 def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:
-    """Check that packages can be imported, without importing them.
-
-    Raises:
-        MissingError: with the pip command that installs what is missing.
-    """
+    """Raise a MissingError, with the pip command, for packages that cannot be imported."""
     missing = [name for name in packages if not has_package(name)]
     if missing:
         raise MissingError(

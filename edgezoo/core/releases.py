@@ -38,10 +38,7 @@ def release_numbers(release: str) -> tuple[int, ...]:
 
 
 def minimum_releases(requirements: Sequence[Requirement]) -> dict[str, str]:
-    """Return the oldest release that meets all requirements, by package.
-
-    Packages that are not known to meet one of them are left out.
-    """
+    """Return the oldest release that meets all requirements, by package, where that is known."""
     packages = set.intersection(*(set(need.since) for need in requirements)) if requirements else ()
     return {
         package: max((need.since[package] for need in requirements), key=release_numbers)

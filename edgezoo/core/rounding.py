@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from edgezoo.core.arrays import Floats
 
 Grid = Literal["full", "pair-safe"]
 Granularity = Literal["per-channel", "per-tensor"]
@@ -23,12 +22,11 @@ PAIR_LIMIT = int(_PAIR_BOUND)
 
 
 def weight_scales(
-    weights: NDArray[np.float32],
-    axis: int,
-    grid: Grid = "full",
-    granularity: Granularity = "per-channel",
-) -> NDArray[np.float32]:
+    weights: Floats, axis: int, grid: Grid = "full", granularity: Granularity = "per-channel"
+) -> Floats:
     """Symmetric scales of 8-bit weights, one for each channel along `axis`; 1 for a dead channel.
+
+    They are float32 and broadcast against the weights.
 
     Args:
         weights: a kernel in TFLite's layout; where `axis` is 0, the last axis counts inputs.
@@ -36,9 +34,6 @@ def weight_scales(
         grid: "full" is max|w| / 127. "pair-safe" widens a channel's scale just so far that the sum
             of two neighbouring products never leaves 16 bits (see `pair_excess`).
         granularity: "per-tensor": all channels take the largest of their scales.
-
-    Returns:
-        float32 that broadcasts against the weights.
     """
     import numpy as np
 
@@ -53,17 +48,14 @@ def weight_scales(
     return np.asarray(scales, np.float32)
 
 
-def pair_excess(quantized: NDArray[np.float32]) -> NDArray[np.float32]:
+def pair_excess(quantized: Floats) -> Floats:
     """How far each output channel's worst pair sum is above what 16 bits hold.
 
     x86 without VNNI adds the products of two neighbouring input channels (uint8 x int8) in 16
     bits (vpmaddubsw), so |w0 + w1| of equal sign must stay below 32767 / 255 = 128.49.
 
-    Args:
-        quantized: weights in units of their scale, shape (out, ..., in).
-
-    Returns:
-        Ratio of the worst sum to the bound, shape (out, 1, ..., 1); above 1 can saturate.
+    `quantized` are weights in units of their scale, shape (out, ..., in). The ratio of the worst
+    sum to the bound has the shape (out, 1, ..., 1); above 1 can saturate.
     """
     import numpy as np
 
@@ -83,11 +75,8 @@ def pair_excess(quantized: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def round_weights(
-    weights: NDArray[np.float32],
-    axis: int,
-    grid: Grid = "full",
-    granularity: Granularity = "per-channel",
-) -> NDArray[np.float32]:
+    weights: Floats, axis: int, grid: Grid = "full", granularity: Granularity = "per-channel"
+) -> Floats:
     """Quantize and dequantize weights; arguments as of `weight_scales`."""
     import numpy as np
 
@@ -102,7 +91,7 @@ def activation_parameters(low: float, high: float) -> tuple[float, int]:
     return scale, int(max(-128, min(127, round(-128 - low / scale))))
 
 
-def fake_quantize(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+def fake_quantize(values: Floats, low: float, high: float) -> Floats:
     """Quantize and dequantize activations to an int8 tensor of that range."""
     import numpy as np
 

@@ -4,6 +4,7 @@ A dataclass describes a JSON object: its fields are the keys, their types say wh
 and `Annotated[int, Range(1, 8192)]` adds bounds. `encode` writes, `decode` reads and checks
 untrusted values, `schema` returns the JSON Schema, with descriptions from the docstring's
 `Attributes:`. A field with `init=False` is computed: it is written and documented, and not read.
+A key that Python reserves takes an underscore at the end of its field's name: `class_`.
 
 Why no library does it: docs/decisions/0074-typed-json.md.
 """
@@ -23,9 +24,9 @@ from typing import (
     Annotated,
     Any,
     Literal,
+    Self,
     TypeVar,
     Union,
-    cast,
     get_args,
     get_origin,
     get_type_hints,
@@ -90,6 +91,21 @@ class JsonObject:
         return dict(encode(self))
 
 
+class JsonFile:
+    """Data that one process leaves on disk for another."""
+
+    __slots__ = ()
+
+    def save(self, path: Path) -> None:
+        """Write as JSON."""
+        path.write_text(json.dumps(encode(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote."""
+        return decode(cls, json.loads(path.read_text()))
+
+
 def optional(default: Any = None) -> Any:
     """A field whose key may be missing from the JSON, and is left out while it holds None."""
     return field(default=default, metadata={_OMIT: True})
@@ -101,7 +117,7 @@ def key(name: str) -> dict[str, str]:
 
 
 def _key(described: Field[Any]) -> str:
-    return str(described.metadata.get(_KEY, described.name))
+    return str(described.metadata.get(_KEY, described.name.rstrip("_")))
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -143,16 +159,18 @@ def encode(value: Any) -> Any:
     """Convert a value for `json.dumps`: dataclasses become objects, paths become strings."""
     if is_dataclass(value) and not isinstance(value, type):
         items = [(f, getattr(value, f.name)) for f in fields(value)]
-        return {
-            _key(f): encode(item)
-            for f, item in items
-            if item is not None or not f.metadata.get(_OMIT)
-        }
+        kept = [(f, item) for f, item in items if item is not None or not f.metadata.get(_OMIT)]
+        return {_key(f): encode(item) for f, item in kept}
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [encode(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def shared(value: object, described: type[Any]) -> dict[str, Any]:
+    """Return the attributes of a value by the names of another dataclass's fields."""
+    return {f.name: getattr(value, f.name) for f in fields(described)}
 
 
 def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
@@ -167,15 +185,12 @@ def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] 
         InvalidValueError: a key is missing or unknown, or a value has another type or is out of
             bounds.
     """
-    return cast("T", _Reader(unknown).read(wanted, value, ""))
+    found: T = _Reader(unknown).read(wanted, value, "")
+    return found
 
 
 def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Read keyword arguments of a function by its annotations.
-
-    Raises:
-        InvalidValueError: as of `decode`.
-    """
+    """Read keyword arguments of a function by its annotations; InvalidValueError as of `decode`."""
     hints, reader = _hints(function), _Reader("refuse")
     return {
         name: reader.read(hints[name], value, name) if name in hints else value
@@ -188,11 +203,11 @@ def returned(function: Callable[..., Any]) -> Any:
     return _hints(function).get("return", Any)
 
 
+@dataclass(frozen=True, slots=True)
 class _Reader:
     """Reads values by their types."""
 
-    def __init__(self, unknown: Literal["refuse", "ignore"]) -> None:
-        self._unknown = unknown
+    unknown: Literal["refuse", "ignore"]
 
     def read(self, wanted: Any, value: Any, path: str) -> Any:
         if wanted is Any:
@@ -234,19 +249,19 @@ class _Reader:
                     deepest = error
         raise deepest or _invalid(path, value)
 
-    def _sequence(
-        self, origin: Any, arguments: tuple[Any, ...], value: Any, path: str
-    ) -> list[Any] | tuple[Any, ...]:
+    def _sequence(self, origin: Any, arguments: tuple[Any, ...], value: Any, path: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise _invalid(path, value)
-        fixed = origin is tuple and not (len(arguments) == 2 and arguments[1] is Ellipsis)
-        if fixed and len(value) != len(arguments):
+        fixed = origin is tuple and arguments[1:] != (Ellipsis,)
+        kinds = arguments if fixed else arguments[:1] * len(value)
+        if len(kinds) != len(value):
             raise _invalid(path, value)
-        kinds = arguments if fixed else [arguments[0]] * len(value)
-        items = [
-            self.read(kind, item, f"{path}[{i}]")
-            for i, (kind, item) in enumerate(zip(kinds, value, strict=True))
-        ]
+        bounds = None if fixed else _bounds(arguments[0])
+        # Thousands of measured times in a record: one by one as below takes seconds for a store.
+        if bounds and all(type(v) is bounds[0] and bounds[1] <= v <= bounds[2] for v in value):
+            return list(value) if origin is list else tuple(value)
+        places = [f"{path}[{i}]" for i in range(len(value))]
+        items = list(map(self.read, kinds, value, places))
         return tuple(items) if origin is tuple else items
 
     def _object(self, wanted: Any, value: Any, path: str) -> Any:
@@ -257,20 +272,31 @@ class _Reader:
         known = {_key(f): f for f in fields(wanted)}
         prefix = f"{path}." if path else ""
         for name in value:
-            if name not in known and self._unknown == "refuse":
+            if name not in known and self.unknown == "refuse":
                 raise InvalidValueError(f"{prefix}{name}", "unknown", "no such field")
         found, hints = {}, _hints(wanted)
         for name, described in known.items():
             if not described.init:
                 continue
             if name in value:
-                found[name] = self.read(hints[name], value[name], f"{prefix}{name}")
+                kind = hints[described.name]
+                found[described.name] = self.read(kind, value[name], f"{prefix}{name}")
             elif _required(described):
                 raise InvalidValueError(f"{prefix}{name}", "missing", "it is not there")
         try:
             return wanted(**found)
         except ValueError as error:  # what a class's own check of several fields finds
             raise InvalidValueError(path, "invalid", str(error)) from error
+
+
+@lru_cache(maxsize=64)
+def _bounds(wanted: Any) -> tuple[type[Any], float, float] | None:
+    """A number's type and its bounds, those of a `Range` if there is one; None for other types."""
+    base, *rules = get_args(wanted) if get_origin(wanted) is Annotated else (wanted,)
+    ranges = [rule for rule in rules if isinstance(rule, Range)] or [Range()]
+    if base not in (int, float) or len(rules) > len(ranges):
+        return None
+    return base, ranges[0].minimum, ranges[0].maximum
 
 
 def _required(described: Field[Any]) -> bool:
@@ -282,16 +308,13 @@ def _invalid(path: str, value: Any) -> InvalidValueError:
 
 
 def _check(rule: Any, value: Any, path: str) -> None:
-    if value is None:
-        return
-    if isinstance(rule, Range):
+    fits = True
+    if isinstance(rule, Range) and value is not None:
         fits = rule.minimum <= value <= rule.maximum
-    elif isinstance(rule, Length):
+    elif isinstance(rule, Length) and value is not None:
         fits = rule.minimum <= len(value) <= rule.maximum
-    elif isinstance(rule, OneOf):
+    elif isinstance(rule, OneOf) and value is not None:
         fits = value in rule.words
-    else:
-        return
     if not fits:
         raise _invalid(path, value)
 
@@ -311,19 +334,17 @@ def _scalar(wanted: Any, value: Any, path: str) -> Any:
     raise _invalid(path, value)
 
 
-def schema(described: Sequence[type[Any]], title: str, name: str) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a dataclass, or of one of several.
+def schema(described: Any, title: str, name: str) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a dataclass.
 
     Args:
-        described: the dataclasses.
+        described: the dataclass of the whole, or a union of dataclasses.
         title: a line for readers.
         name: of the schema; its `$id` is "urn:edgezoo:schema:NAME:1".
     """
     definitions: dict[str, Any] = {}
-    if len(described) == 1:
-        whole = _object_schema(described[0], definitions)
-    else:
-        whole = {"oneOf": [_schema_of(one, definitions) for one in described]}
+    of = _object_schema if is_dataclass(described) else _schema_of
+    whole = of(described, definitions)
     facts = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:edgezoo:schema:{name}:1",
@@ -336,20 +357,12 @@ def schema(described: Sequence[type[Any]], title: str, name: str) -> dict[str, A
 def _object_schema(described: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     summary, texts = _described(described)
     hints = _hints(described)
-    properties = {
-        _key(f): {
-            **_schema_of(hints[f.name], definitions),
-            **({"description": texts[f.name]} if f.name in texts else {}),
-        }
-        for f in fields(described)
-    }
+    keys = {_key(f): _schema_of(hints[f.name], definitions) for f in fields(described)}
+    for f in fields(described):
+        if f.name in texts:
+            keys[_key(f)]["description"] = texts[f.name]
     required = [_key(f) for f in fields(described) if not f.metadata.get(_OMIT)]
-    return {
-        "description": summary,
-        "type": "object",
-        "required": required,
-        "properties": properties,
-    }
+    return {"description": summary, "type": "object", "required": required, "properties": keys}
 
 
 def _described(described: Any) -> tuple[str, dict[str, str]]:
@@ -368,24 +381,16 @@ def _described(described: Any) -> tuple[str, dict[str, str]]:
     return summary, found
 
 
-_PLAIN: dict[Any, dict[str, Any]] = {
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    str: {"type": "string"},
-    Path: {"type": "string"},
-    type(None): {"type": "null"},
-    dict: {"type": "object"},
-    list: {"type": "array"},
-    object: {},
-    Any: {},
-}
+_PLAIN: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+_PLAIN |= {Path: "string", type(None): "null", dict: "object", list: "array"}
 
 
 def _schema_of(wanted: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     """The schema of one field's type."""
+    if wanted in (object, Any):
+        return {}
     if wanted in _PLAIN:
-        return dict(_PLAIN[wanted])
+        return {"type": _PLAIN[wanted]}
     origin, arguments = get_origin(wanted), get_args(wanted)
     if origin is Annotated:
         found = _schema_of(arguments[0], definitions)

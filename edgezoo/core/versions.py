@@ -42,10 +42,7 @@ def dependencies(*plugins: Exporter | Runtime) -> Dependencies:
 
 
 def artifact_versions() -> dict[str, str]:
-    """Return the versions of what shapes artifacts, by distribution, as contracts record them.
-
-    These are the packages of all exporters, numpy, Pillow and EdgeZoo.
-    """
+    """Return the versions of all exporters' packages, numpy, Pillow and EdgeZoo, for contracts."""
     # Contracts keep the order: packages of the exporter that needs the fewest come first.
     exporters = sorted(registry.exporters().values(), key=lambda e: len(e.packages))
     modules = (*(name for exporter in exporters for name in exporter.packages), *_ALWAYS)

@@ -17,7 +17,7 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.protocols import RanOn
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
-from edgezoo.core.typed_json import Count, Positive, Range, Share, optional
+from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
 from edgezoo.evaluation import drop, ranks
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images import labelled
@@ -80,7 +80,7 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluateResult:
+class EvaluateResult(JsonObject):
     """The accuracy of files on the same images.
 
     Attributes:

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgezoo.core.anatomy import Anatomy, Grid
+from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants
+from edgezoo.core.arrays import Floats, along, rows
 from edgezoo.evaluation.agreement import sqnr_db
 from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
 
@@ -29,7 +29,7 @@ _SAME_CHANNEL = 0.1
 _EQUALIZED = 0.2
 # Rounds of the alternating least squares; float weights are fitted to 100 dB in a few.
 _ROUNDS = 30
-# The axis of the weights that counts input channels.
+Factors = dict[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ class Alignment:
 
     reversed: bool = False
     gain: float = 1.0
-    factors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    factors: Factors = field(default_factory=dict)
 
-    def entered(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def entered(self, values: Floats) -> Floats:
         """Convert the input of the file's first layer for the float network: (n, h, w, 3)."""
         ordered = values[..., ::-1] if self.reversed else values
         return np.ascontiguousarray(ordered * np.float32(self.gain))
 
-    def real(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def real(self, name: str, values: Floats) -> Floats:
         """Convert values of a tensor of the file to the float network's scale."""
         return values / self.factors[name] if name in self.factors else values
 
@@ -62,55 +62,39 @@ class Alignment:
             return grid
         return replace(grid, scale=grid.scale / self.factors[name])
 
-    def expected(
-        self, network: StepwiseNetwork, names: list[str], step: Step
-    ) -> NDArray[np.float32]:
+    def expected(self, network: StepwiseNetwork, step: Step) -> Floats:
         """Return the float weights of a layer as the file would have them without rounding."""
-        assert step.weights is not None
-        exact: NDArray[np.float32] = network.constant(step.weights)
-        exact *= self._ratio(names, step, network)
+        exact = network.weights(step)
+        exact *= self._ratio(network, step)
         return exact
 
-    def as_float(
-        self, network: StepwiseNetwork, names: list[str], step: Step, weights: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def as_float(self, network: StepwiseNetwork, step: Step, weights: Floats) -> Floats:
         """Convert a layer's weights of the file to the float network's scale."""
-        return np.asarray(weights / self._ratio(names, step, network), np.float32)
+        return np.asarray(weights / self._ratio(network, step), np.float32)
 
-    def _ratio(
-        self, names: list[str], step: Step, network: StepwiseNetwork
-    ) -> NDArray[np.float32] | float:
+    def _ratio(self, network: StepwiseNetwork, step: Step) -> Floats | float:
         """Return the file's weights over the float ones, in a shape that broadcasts."""
-        assert step.weights is not None
         rank = len(network.graph.tensors[step.weights].shape)
-        ratio: NDArray[np.float32] | float = 1.0
-        if names[step.output] in self.factors:
-            ratio = along(self.factors[names[step.output]], step.channel_axis, rank)
-        before = names[step.computed_inputs[0]]
+        ratio: Floats | float = 1.0
+        after, before = network.name(step.output), network.name(step.computed_inputs[0])
+        if after in self.factors:
+            ratio = along(self.factors[after], step.channel_axis, rank)
         if before in self.factors:
             ratio = np.asarray(ratio / along(self.factors[before], step.input_axis, rank))
         return ratio
 
 
-def align(
-    network: StepwiseNetwork, names: list[str], anatomy: Anatomy
-) -> tuple[Anatomy, Alignment]:
-    """Find equivalent transformations between a file and the float network.
-
-    Args:
-        network: the float network.
-        names: of its tensors.
-        anatomy: of the file.
+def align(network: StepwiseNetwork, anatomy: Anatomy) -> tuple[Anatomy, Alignment]:
+    """Find equivalent transformations between a file, of this anatomy, and the float network.
 
     Returns:
         The anatomy with channel order and gain of the first layer undone, and the alignment.
     """
-    first = next(step for step in network.steps if step.weights is not None)
-    name = names[first.output]
-    layer = anatomy.layers.get(name)
-    exact = network.constant(first.weights) if first.weights is not None else None
-    if layer is None or exact is None or layer.weights.shape != exact.shape:
-        return anatomy, Alignment(factors=_factors(network, names, anatomy))
+    first = network.layers[0]
+    layer = counterpart(network, first, anatomy)
+    if layer is None:
+        return anatomy, Alignment(factors=_factors(network, anatomy))
+    exact = network.weights(first)
     straight, flipped = layer.weights, np.ascontiguousarray(layer.weights[..., ::-1])
     swapped = _fit(exact, flipped)[1] > _fit(exact, straight)[1] + _CLEARLY_DB
     weights = flipped if swapped else straight
@@ -121,72 +105,61 @@ def align(
         size = np.float32(gain)
         scales = None if layer.scales is None else layer.scales / size
         layer = replace(layer, weights=weights / size, scales=scales)
-        anatomy = replace(anatomy, layers={**anatomy.layers, name: layer})
-    return anatomy, Alignment(swapped, gain, _factors(network, names, anatomy))
+        layers = {**anatomy.layers, network.name(first.output): layer}
+        anatomy = replace(anatomy, layers=layers)
+    return anatomy, Alignment(swapped, gain, _factors(network, anatomy))
 
 
-def _factors(
-    network: StepwiseNetwork, names: list[str], anatomy: Anatomy
-) -> dict[str, NDArray[np.float32]]:
+def counterpart(network: StepwiseNetwork, step: Step, anatomy: Anatomy) -> LayerConstants | None:
+    """Return the file's constants of a layer; None if it has none, or in another shape."""
+    layer = anatomy.layers.get(network.name(step.output))
+    shape = tuple(network.graph.tensors[step.weights].shape)
+    return layer if layer is not None and layer.weights.shape == shape else None
+
+
+def _factors(network: StepwiseNetwork, anatomy: Anatomy) -> Factors:
     """Return the factors of all tensors that have any.
 
     In three passes: rounded weights give factors with an error that grows from layer to layer;
     float layers give exact ones for the tensors around them; with these, the other layers again.
     """
-    found = _forward(network, names, anatomy, {})
-    exact = _of_float_layers(network, names, anatomy, found) if found else {}
-    return _forward(network, names, anatomy, exact) if exact else found
+    found = _forward(network, anatomy, {})
+    exact = _of_float_layers(network, anatomy, found) if found else {}
+    return _forward(network, anatomy, exact) if exact else found
 
 
-def _forward(
-    network: StepwiseNetwork,
-    names: list[str],
-    anatomy: Anatomy,
-    known: dict[str, NDArray[np.float32]],
-) -> dict[str, NDArray[np.float32]]:
+def _forward(network: StepwiseNetwork, anatomy: Anatomy, known: Factors) -> Factors:
     """Estimate factors layer by layer; operations that move or pool values pass them on."""
-    found: dict[str, NDArray[np.float32]] = {}
+    found: Factors = {}
     for step in network.steps:
-        name, before = names[step.output], names[step.computed_inputs[0]]
+        name, before = network.name(step.output), network.name(step.computed_inputs[0])
         if name in known:
             found[name] = known[name]
-            continue
-        if step.weights is None:
-            shape = network.graph.tensors[step.output].shape
+        elif step.weights is None:
             passes = len(step.computed_inputs) == 1 and before in found
-            if passes and int(shape[-1]) == len(found[before]):
+            if passes and network.shape(step.output)[-1] == len(found[before]):
                 found[name] = found[before]
-            continue
-        layer = anatomy.layers.get(name)
-        exact = network.constant(step.weights)
-        if layer is None or layer.weights.shape != exact.shape:
-            continue
-        expected = Alignment(factors=found).expected(network, names, step)
-        axis = step.channel_axis
-        steps = 0.0 if layer.scales is None else layer.scales
-        factors = _channel_factors(_rows(expected, axis), _rows(layer.weights, axis), steps)
-        if (factors != 1).any():
-            found[name] = factors
+        elif (layer := counterpart(network, step, anatomy)) is not None:
+            expected = Alignment(factors=found).expected(network, step)
+            axis = step.channel_axis
+            steps = 0.0 if layer.scales is None else layer.scales
+            factors = _channel_factors(rows(expected, axis), rows(layer.weights, axis), steps)
+            if (factors != 1).any():
+                found[name] = factors
     return found
 
 
-def _of_float_layers(
-    network: StepwiseNetwork,
-    names: list[str],
-    anatomy: Anatomy,
-    found: dict[str, NDArray[np.float32]],
-) -> dict[str, NDArray[np.float32]]:
+def _of_float_layers(network: StepwiseNetwork, anatomy: Anatomy, found: Factors) -> Factors:
     """Improve the factors around float layers, whose weights are not rounded."""
-    exact: dict[str, NDArray[np.float32]] = {}
-    for step in reversed(network.steps):
-        name, layer = names[step.output], anatomy.layers.get(names[step.output])
-        before = _producer(network, step)
-        if step.weights is None or layer is None or layer.scales is not None or before is None:
+    exact: Factors = {}
+    for step in reversed(network.layers):
+        layer, before = counterpart(network, step, anatomy), _producer(network, step)
+        if layer is None or layer.scales is not None or before is None:
             continue
-        wanted, source = network.constant(step.weights), names[before.output]
-        axes = step.channel_axis, step.input_axis
-        width = int(network.graph.tensors[before.output].shape[-1])
-        if layer.weights.shape != wanted.shape or wanted.shape[axes[1]] != width:
+        wanted, axes = network.weights(step), (step.channel_axis, step.input_axis)
+        name, source = network.name(step.output), network.name(before.output)
+        width = network.shape(before.output)[-1]
+        if wanted.shape[axes[1]] != width:
             continue
         start = exact.get(name, found.get(name, np.ones(wanted.shape[axes[0]], np.float32)))
         taken = found.get(source, np.ones(width, np.float32))
@@ -206,13 +179,8 @@ def _producer(network: StepwiseNetwork, step: Step) -> Step | None:
 
 
 def _two_sided(
-    wanted: NDArray[np.float32],
-    got: NDArray[np.float32],
-    axes: tuple[int, int],
-    outer: NDArray[np.float32],
-    before: NDArray[np.float32],
-    fixed: bool,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    wanted: Floats, got: Floats, axes: tuple[int, int], outer: Floats, before: Floats, fixed: bool
+) -> tuple[Floats, Floats] | None:
     """Fit got = wanted * outer / before by alternating least squares; None if the fit is poor.
 
     Args:
@@ -236,21 +204,17 @@ def _two_sided(
     return outer, before
 
 
-def _sizes(
-    many: NDArray[np.float32], one: NDArray[np.float32], axis: int, otherwise: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _sizes(many: Floats, one: Floats, axis: int, otherwise: Floats) -> Floats:
     """Fit many = factor * one per channel of an axis; `otherwise` if that is not determined."""
-    rows, units = _rows(many, axis), _rows(one, axis)
+    units = rows(one, axis)
     power = np.square(units, dtype=np.float64).sum(1)
-    product = (rows * units).sum(1, dtype=np.float64)
+    product = (rows(many, axis) * units).sum(1, dtype=np.float64)
     clear = (power > 0) & (product > 0)
     found = np.where(clear, product, otherwise) / np.where(clear, power, 1)
     return found.astype(np.float32)
 
 
-def _channel_factors(
-    wanted: NDArray[np.float32], found: NDArray[np.float32], steps: NDArray[np.float32] | float
-) -> NDArray[np.float32]:
+def _channel_factors(wanted: Floats, found: Floats, steps: Floats | float) -> Floats:
     """Fit found = factor * wanted per output channel; 1 for all unless many have another factor.
 
     Both have one row per output channel. A factor that rounding by half of `steps` per weight may
@@ -267,18 +231,7 @@ def _channel_factors(
     return np.where(clear, sizes, 1).astype(np.float32)
 
 
-def _rows(weights: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    return np.moveaxis(weights, axis, 0).reshape(weights.shape[axis], -1)
-
-
-def along(values: NDArray[np.float32], axis: int, rank: int) -> NDArray[np.float32]:
-    """Reshape a vector so that it broadcasts along one axis of `rank`."""
-    shape = [1] * rank
-    shape[axis] = -1
-    return values.reshape(shape)
-
-
-def _fit(exact: NDArray[np.float32], got: NDArray[np.float32]) -> tuple[float, float]:
+def _fit(exact: Floats, got: Floats) -> tuple[float, float]:
     """Fit got = gain * exact; return the gain and the SQNR of the fit in decibels."""
     power = float(np.square(exact, dtype=np.float64).sum())
     gain = float((got * exact).sum(dtype=np.float64)) / power if power else 1.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core import registry
+from edgezoo.core.arrays import Floats, Labels, Pixels
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.typed_json import Length, Positive, Range, Share
 from edgezoo.explanation.causes import Answers, Cause, Stage, StageName, decompose, logits_of, stage
@@ -61,10 +61,10 @@ class Analysis:
 def analyse(
     artifact: Artifact,
     reference: Reference,
-    pixels: NDArray[np.uint8],
-    source: NDArray[np.float32] | None,
-    float_file: NDArray[np.float32] | None,
-    labels: NDArray[np.int64] | None,
+    pixels: Pixels,
+    source: Floats | None,
+    float_file: Floats | None,
+    labels: Labels | None,
 ) -> Analysis:
     """Run all stages and compare them.
 
@@ -84,18 +84,13 @@ def analyse(
         for part in _parts(simulation, len(pixels)):
             simulation.plain(right[part], "source")
     answers = _answers(simulation, scores)
-    if source is not None:
-        answers["source"] = Answers(source, logits_of(source))
-    if float_file is not None:
-        answers["float file"] = Answers(float_file, logits_of(float_file))
+    given: dict[StageName, Floats | None] = {"source": source, "float file": float_file}
+    answers |= {name: Answers(x, logits_of(x)) for name, x in given.items() if x is not None}
     order: tuple[StageName, ...] = ("source", "float file", *STREAMS, "file")
-    stages = {
-        name: stage(name, answers["source"], answers[name], labels)
-        for name in order
-        if name in answers
-    }
+    present = [name for name in order if name in answers]
+    stages = {n: stage(n, answers["source"], answers[n], labels) for n in present}
     kept = int(np.sum(answers["source"].scores.argmax(1) == scores.argmax(1)))
-    view = compare_inputs(reference, right, np.concatenate(entered), simulation.alignment.reversed)
+    view = compare_inputs(reference, right, entered, simulation.alignment.reversed)
     before, after = stages["source"].top1, stages["file"].top1
     return Analysis(
         images=len(pixels),
@@ -113,14 +108,14 @@ def analyse(
 
 def _parts(simulation: Simulation, count: int) -> Iterator[slice]:
     """Yield slices of the images that fit into the memory for activations."""
-    size = max(1, min(_MOST_IMAGES, _BYTES // simulation.bytes_per_image))
+    size = max(1, min(_MOST_IMAGES, _BYTES // simulation.exact.bytes_per_image))
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))
 
 
 def _run(
-    artifact: Artifact, simulation: Simulation, pixels: NDArray[np.uint8]
-) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], float]:
+    artifact: Artifact, simulation: Simulation, pixels: Pixels
+) -> tuple[Floats, Floats, float]:
     """Return the file's scores, the input of its first layer, and the trace difference.
 
     All streams of the simulation run on the same batches.
@@ -145,13 +140,13 @@ def _run(
             names = traces[0].values
             traced = {n: np.concatenate([trace.values[n] for trace in traces]) for n in names}
             simulation.run(entered[-1], traced)
-    return np.concatenate(scores), entered, difference
+    return np.concatenate(scores), np.concatenate(entered), difference
 
 
-def _answers(simulation: Simulation, scores: NDArray[np.float32]) -> dict[StageName, Answers]:
+def _answers(simulation: Simulation, scores: Floats) -> dict[StageName, Answers]:
     """Return scores and logits by stage, without a background class before the others."""
 
-    def joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def joined(parts: list[Floats]) -> Floats:
         return np.concatenate([part.reshape(len(part), -1) for part in parts])[:, -classes:]
 
     classes = scores.shape[1]

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats, Labels
 from edgezoo.core.typed_json import Range, Share
 from edgezoo.evaluation.agreement import sqnr_db
 
@@ -63,18 +63,16 @@ class Cause:
 class Answers:
     """Scores and logits of all images at one stage, both (n, classes)."""
 
-    scores: NDArray[np.float32]
-    logits: NDArray[np.float32]
+    scores: Floats
+    logits: Floats
 
 
-def logits_of(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def logits_of(probabilities: Floats) -> Floats:
     """Return the logits of probabilities (n, classes), up to a constant per image."""
     return np.log(np.maximum(probabilities, np.float32(_TINY)))
 
 
-def stage(
-    name: StageName, source: Answers, got: Answers, labels: NDArray[np.int64] | None
-) -> Stage:
+def stage(name: StageName, source: Answers, got: Answers, labels: Labels | None) -> Stage:
     """Compare one stage with the source.
 
     Logits are compared without their mean, since softmax does not depend on it.
@@ -82,16 +80,12 @@ def stage(
     wanted = source.logits - source.logits.mean(1, keepdims=True)
     found = got.logits - got.logits.mean(1, keepdims=True)
     ratio = sqnr_db(wanted, found)
-    return Stage(
-        name,
-        _hits(got.scores, source.scores.argmax(1)),
-        ratio if math.isfinite(ratio) else None,
-        None if labels is None else _hits(got.scores, labels),
-        10 ** (-ratio / 10),
-    )
+    kept = _hits(got.scores, source.scores.argmax(1))
+    top1 = None if labels is None else _hits(got.scores, labels)
+    return Stage(name, kept, ratio if math.isfinite(ratio) else None, top1, 10 ** (-ratio / 10))
 
 
-def _hits(scores: NDArray[np.float32], classes: NDArray[np.int64]) -> float:
+def _hits(scores: Floats, classes: Labels) -> float:
     """Return the share of rows whose best class is the given one; equal best classes share it."""
     best = scores == scores.max(1, keepdims=True)
     return float(np.mean(best[np.arange(len(scores)), classes] / best.sum(1)))
@@ -118,22 +112,13 @@ def decompose(stages: Mapping[StageName, Stage]) -> tuple[Cause, ...]:
     Conversion, preprocessing and kernel are the differences of two consecutive stages. Weights and
     activations act together: each gets the mean of its loss alone and its loss in addition to the
     other. These are their Shapley values (L. S. Shapley, A Value for n-Person Games, 1953): the
-    marginal contribution, averaged over both orders of the two.
-
-    Args:
-        stages: by name; "float file" may be missing.
+    marginal contribution, averaged over both orders of the two. The "float file" may be missing.
     """
     total = stages["file"].error - stages["source"].error
     agreement = _split({name: -stage.agreement_top1 for name, stage in stages.items()})
     error = _split({name: stage.error for name, stage in stages.items()})
     labelled = stages["file"].top1 is not None
     accuracy = _split({name: -(stage.top1 or 0) for name, stage in stages.items()})
-    return tuple(
-        Cause(
-            cause,
-            agreement[cause],
-            accuracy[cause] if labelled else None,
-            error[cause] / total if total > 0 else 0.0,
-        )
-        for cause in CAUSES
-    )
+    shares = {cause: error[cause] / total if total > 0 else 0.0 for cause in CAUSES}
+    top1 = {cause: accuracy[cause] if labelled else None for cause in CAUSES}
+    return tuple(Cause(cause, agreement[cause], top1[cause], shares[cause]) for cause in CAUSES)

@@ -107,18 +107,14 @@ def _preprocessing(
     kept = 100 * (base.agreement_top1 if base else 0)
     effect = f"The float network keeps {kept:.1f} % of the top-1 on that input."
     if view.reversed or contract.color_order != "RGB":
-        yield _finding(
-            "channel order",
-            f"the file gets red where the network was trained on blue. {effect}",
-            "Swap the channels (RGB and BGR) before the file, or export it again.",
-        )
+        evidence = f"the file gets red where the network was trained on blue. {effect}"
+        advice = "Swap the channels (RGB and BGR) before the file, or export it again."
+        yield _finding("channel order", evidence, advice)
     if view.other_range:
         right, got = ("{:.3g} … {:.3g}".format(*pair) for pair in (view.right, view.got))
-        yield _finding(
-            "input range",
-            f"pixels 0 … 255 become {got} where the network was trained on {right}. {effect}",
-            "Correct the scale of the input tensor in the file, or of the values that are fed.",
-        )
+        evidence = f"pixels 0 … 255 become {got} where the network was trained on {right}. {effect}"
+        advice = "Correct the scale of the input tensor in the file, or of the values that are fed."
+        yield _finding("input range", evidence, advice)
     if spec is not None and contract.preprocessing != spec.preprocessing:
         wrong, right = contract.preprocessing, spec.preprocessing
         evidence = f"it names {wrong}, and {spec.name} was trained with {right}."
@@ -172,9 +168,8 @@ def _weights(analysis: Analysis, equalized: bool) -> Iterator[Finding]:
 
 
 def _is_changed(weights: WeightsReport) -> bool:
-    if weights.granularity == "float" and (weights.sqnr_db or 0) >= _FLOAT_WEIGHTS_DB:
-        return False
-    return weights.far > 0
+    sound = weights.granularity == "float" and (weights.sqnr_db or 0) >= _FLOAT_WEIGHTS_DB
+    return weights.far > 0 and not sound
 
 
 def _is_coarse(weights: WeightsReport) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats
 from edgezoo.core.typed_json import Range
 from edgezoo.explanation.reference import Reference
 
@@ -39,10 +39,7 @@ class InputView:
 
 
 def compare_inputs(
-    reference: Reference,
-    right: NDArray[np.float32],
-    got: NDArray[np.float32],
-    reversed_weights: bool,
+    reference: Reference, right: Floats, got: Floats, reversed_weights: bool
 ) -> InputView:
     """Fit got = right * scale + offset, with the channels in the same or in reversed order.
 
@@ -63,7 +60,7 @@ def compare_inputs(
     )
 
 
-def _fit(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[float, float, float]:
+def _fit(x: Floats, y: Floats) -> tuple[float, float, float]:
     """Fit y = scale * x + offset by least squares; also return the residual variance."""
     a, b = x.ravel().astype(np.float64), y.ravel().astype(np.float64)
     a_mean, b_mean = a.mean(), b.mean()

@@ -8,12 +8,11 @@ from statistics import median
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Grid, LayerConstants
+from edgezoo.core.arrays import Floats, along, other_axes
 from edgezoo.core.rounding import round_weights
 from edgezoo.core.typed_json import Count, Range, Share
-from edgezoo.explanation.alignment import along
 from edgezoo.explanation.simulation import Simulation
 from edgezoo.explanation.sums import LayerSums
 
@@ -93,21 +92,18 @@ class LayerReport:
 def report(simulation: Simulation) -> tuple[LayerReport, ...]:
     """Report all layers, lowest local SQNR first."""
     layers = simulation.outcome.layers
-    ratios = {name: _ratio(sums.signal, sums.local_noise) for name, sums in layers.items()}
-    finite = [ratio for ratio in ratios.values() if ratio is not None]
+    ratios = [_ratio(sums.signal, sums.local_noise) for sums in layers.values()]
+    finite = [ratio for ratio in ratios if ratio is not None]
     middle = median(finite) if finite else 0.0
-    reports = [
-        _report(simulation, place, name, ratios[name], middle) for place, name in enumerate(layers)
-    ]
+    reports = [_report(simulation, i, name, middle) for i, name in enumerate(layers)]
     return tuple(sorted(reports, key=_worst_first))
 
 
-def _report(
-    simulation: Simulation, place: int, name: str, ratio: float | None, middle: float
-) -> LayerReport:
+def _report(simulation: Simulation, place: int, name: str, middle: float) -> LayerReport:
     sums = simulation.outcome.layers[name]
-    grid = sums.grid
-    seen, kernel = sums.real_values > 0, sums.kernel_values > 0 and grid is not None
+    ratio = _ratio(sums.signal, sums.local_noise)
+    grid, seen, corrected = sums.grid, sums.real_values > 0, sums.source_bias_noise != 0
+    kernel = sums.kernel_values > 0 and grid is not None
     return LayerReport(
         name=name,
         place=place,
@@ -119,18 +115,14 @@ def _report(
         saturated_low=sums.below / sums.values if grid else None,
         saturated_high=sums.above / sums.values if grid else None,
         range_use=_range_use(grid, sums) if grid else None,
-        bias_gain_db=_ratio(sums.source_bias_noise, sums.real_noise)
-        if sums.source_bias_noise
-        else None,
+        bias_gain_db=_ratio(sums.source_bias_noise, sums.real_noise) if corrected else None,
         kernel_steps=math.sqrt(sums.kernel_steps / sums.kernel_values) if kernel else None,
         weights=_weights(simulation, name),
     )
 
 
 def _ratio(signal: float, noise: float) -> float | None:
-    if noise == 0:
-        return None
-    return 10 * math.log10(max(signal, _TINY) / noise)
+    return None if noise == 0 else 10 * math.log10(max(signal, _TINY) / noise)
 
 
 def _worst_first(layer: LayerReport) -> float:
@@ -147,7 +139,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     found = simulation.anatomy.layers.get(name)
     if step.weights is None or found is None or name in simulation.unmatched:
         return None
-    exact = simulation.alignment.expected(simulation.exact, simulation.names, step)
+    exact = simulation.alignment.expected(simulation.exact, step)
     alive = simulation.alive(step)
     if simulation.alignment.factors:
         alive *= _used(found.weights, (step.channel_axis, step.input_axis))
@@ -156,7 +148,7 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     ratio = _channel_sqnr(exact, found.weights, axis)
     best = _channel_sqnr(exact, round_weights(exact, axis), axis)
     if found.scales is None:
-        reach = np.abs(exact).max(tuple(i for i in range(exact.ndim) if i != axis))
+        reach = np.abs(exact).max(other_axes(exact, axis))
         found = replace(found, limit=127)
         _, far = _levels(exact, found, np.maximum(reach / 127, _TINY), axis)
         return WeightsReport(ratio, best, "float", 0.0, far)
@@ -165,39 +157,33 @@ def _weights(simulation: Simulation, name: str) -> WeightsReport | None:
     return WeightsReport(ratio, best, granularity, coarse, far)
 
 
-def _used(weights: NDArray[np.float32], axes: tuple[int, int]) -> NDArray[np.float32]:
+def _used(weights: Floats, axes: tuple[int, int]) -> Floats:
     """Return 1 for weights of channels that are not all zero, else 0; in the weights' shape.
 
     Equalization sets the weights of channels to zero that no calibration image used.
     """
     used = np.ones_like(weights)
     for axis in axes:
-        others = tuple(i for i in range(weights.ndim) if i != axis)
-        used *= along(np.any(weights, others).astype(np.float32), axis, weights.ndim)
+        live = np.any(weights, other_axes(weights, axis))
+        used *= along(live.astype(np.float32), axis, weights.ndim)
     return used
 
 
-def _channel_sqnr(exact: NDArray[np.float32], got: NDArray[np.float32], axis: int) -> float | None:
+def _channel_sqnr(exact: Floats, got: Floats, axis: int) -> float | None:
     """Return signal over noise of the channels along an axis, each scaled to the same power."""
-    others = tuple(i for i in range(exact.ndim) if i != axis)
+    others = other_axes(exact, axis)
     power = np.square(exact, dtype=np.float64).sum(others)
     noise = np.square(got.astype(np.float64) - exact).sum(others)
     ratios = noise[power > 0] / power[power > 0]
     return _ratio(1.0, float(ratios.mean())) if len(ratios) else None
 
 
-def _levels(
-    exact: NDArray[np.float32], found: LayerConstants, scales: NDArray[np.float32], axis: int
-) -> tuple[float, int]:
+def _levels(exact: Floats, found: LayerConstants, scales: Floats, axis: int) -> tuple[float, int]:
     """Return the share of coarse channels, and the number of weights far from their value."""
-    shape = [1] * exact.ndim
-    if len(scales) > 1:
-        shape[axis] = -1
-    steps = scales.reshape(shape)
+    steps = along(scales, axis, exact.ndim)  # one scale of a whole tensor broadcasts too
     # Weights that clip at the largest quantized value are not far from where they should be.
     held = np.clip(exact / steps, -found.limit, found.limit)
     far = np.abs(found.weights / steps - held) > _FAR_STEPS + _FAR_SHARE * np.abs(held)
-    others = tuple(i for i in range(exact.ndim) if i != axis)
-    reach = np.abs(exact / steps).max(others)
+    reach = np.abs(exact / steps).max(other_axes(exact, axis))
     coarse = (reach > 0) & (reach < _FEW_LEVELS)
     return float(coarse.sum() / max(1, (reach > 0).sum())), int(far.sum())

@@ -11,20 +11,12 @@ from edgezoo.explanation.result import ExplainResult
 
 
 def require() -> None:
-    """Check that a page can be rendered.
-
-    Raises:
-        MissingError: jinja2 or plotly is not installed.
-    """
+    """Raise a MissingError if jinja2 or plotly, which render pages, is not installed."""
     registry.require_packages(("jinja2", "plotly"), "report", "A page with plots (--html)")
 
 
 def write(result: ExplainResult, path: Path) -> None:
-    """Write the page of an explanation.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """Write the page of an explanation; DataError if that fails."""
     text = render(result)
     try:
         write_text_atomically(path, text)

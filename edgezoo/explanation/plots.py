@@ -21,6 +21,7 @@ _ROW = 20
 _MARGIN = 70
 _HEALTHY, _SUSPICIOUS = 12**-0.5, 0.7
 Json = dict[str, Any]  # as plotly takes it
+Figures = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,8 @@ def _steps(layers: Sequence[LayerReport]) -> Plot:
     labels = _labels(layer.name for layer in shown)
     steps = [layer.error_over_step for layer in shown]
     figure = _figure([_marks("error", steps, labels, _BLUE, "circle")], labels, "error / step")
-    figure["layout"]["xaxis"]["type"] = "log"
-    lines = _line(_HEALTHY, _GREY, "dot"), _line(_SUSPICIOUS, _ORANGE, "dash")
-    figure["layout"]["shapes"] = list(lines)
+    lines = [_line(_HEALTHY, _GREY, "dot"), _line(_SUSPICIOUS, _ORANGE, "dash")]
+    figure["layout"]["xaxis"]["type"], figure["layout"]["shapes"] = "log", lines
     return Plot(
         "Error over step",
         "Root mean square of a layer's own error, in steps of its quantized values. Rounding alone "
@@ -125,24 +125,21 @@ def _figure(traces: list[Json], labels: list[str], x_title: str) -> Json:
 
 def _labels(names: Iterable[str]) -> list[str]:
     """Shorten and escape names for an axis: plotly interprets some HTML in labels."""
-    return [
-        html.escape(name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}") for name in names
-    ]
+    short = (name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in names)
+    return [html.escape(name) for name in short]
 
 
-def _bars(name: str, values: Sequence[float | None], labels: list[str], color: str) -> Json:
+def _bars(name: str, values: Figures, labels: list[str], color: str) -> Json:
     shape = {"type": "bar", "orientation": "h", "marker": {"color": color}}
     return shape | _values(name, values, labels)
 
 
-def _marks(
-    name: str, values: Sequence[float | None], labels: list[str], color: str, symbol: str
-) -> Json:
+def _marks(name: str, values: Figures, labels: list[str], color: str, symbol: str) -> Json:
     marker = {"color": color, "symbol": symbol, "size": 9}
     return {"type": "scatter", "mode": "markers", "marker": marker} | _values(name, values, labels)
 
 
-def _values(name: str, values: Sequence[float | None], labels: list[str]) -> Json:
+def _values(name: str, values: Figures, labels: list[str]) -> Json:
     shown = "%{y}: %{x:.3g}<extra></extra>"
     return {"name": name, "x": list(values), "y": labels, "hovertemplate": shown}
 

@@ -6,20 +6,17 @@ normalisation is in its bias (see `calibration.preparation`). The float network 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgezoo.calibration.observation import NetworkInput
 from edgezoo.calibration.preparation import write_plain
+from edgezoo.core.arrays import Feed
 from edgezoo.core.errors import RefusedError
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import InputKind, Normalization
 from edgezoo.formats import tflite_flatbuffer
-from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
 _HINT = "Give a float32 .tflite that EdgeZoo exported from the same network."
 
@@ -35,7 +32,7 @@ class Reference:
     """
 
     path: Path
-    inputs: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    inputs: Feed
     offset: float = 0.0
 
 
@@ -43,37 +40,31 @@ def centred(source: Path, target: Path, kind: InputKind, how: Normalization) -> 
     """Write a float network that takes the input of an int8 file's first layer.
 
     Args:
-        source: a float32 .tflite of EdgeZoo.
-        target: path to write to.
-        kind: input of the source and the int8 file.
-        how: normalisation of their model.
+        source, target: a float32 .tflite of EdgeZoo, and the path to write to.
+        kind, how: input of the source and the int8 file, and the normalisation of their model.
 
     Raises:
         RefusedError: the network does not start with a normalisation and a convolution.
     """
     network = StepwiseNetwork(source)
-    head: list[Step] = []
-    for step in network.steps:
-        if step.weights is not None:
-            break
+    head = next((step.index for step in network.layers), len(network.steps))
+    for step in network.steps[:head]:
         if step.kind not in ("MUL", "ADD", "SUB"):
             raise RefusedError(
                 f"{source} starts with an operation {step.kind}, which is not part of EdgeZoo's "
                 "normalisation.",
                 _HINT,
             )
-        head.append(step)
-    first = network.graph.operators[len(head)]
+    first = network.graph.operators[head]
     first.inputs = [network.input, *first.inputs[1:]]
-    network.graph.operators = network.graph.operators[len(head) :]
+    network.graph.operators = network.graph.operators[head:]
     base = target.with_suffix(".base.tflite")
     tflite_flatbuffer.write_model(network.model, base)
     feed = NetworkInput(how, kind)
     try:
         write_plain(base, target, feed)
     except ValueError as error:
-        raise RefusedError(
-            f"{source} cannot serve as the float network: {error}.", _HINT
-        ) from error
+        message = f"{source} cannot serve as the float network: {error}."
+        raise RefusedError(message, _HINT) from error
     offset = how.offset[0] + PIXEL_ZERO * how.scale[0] if how.uniform else PIXEL_ZERO * feed.scale
     return Reference(target, feed, offset)

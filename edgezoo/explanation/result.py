@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgezoo.core.typed_json import Count
+from edgezoo.core.typed_json import Count, shared
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.findings import Finding
 from edgezoo.explanation.verdict import Verdict
@@ -47,5 +47,5 @@ class ExplainResult(Explanation):
 
 def with_verdict(analysis: Analysis, findings: list[Finding], verdict: Verdict) -> Explanation:
     """Add findings and verdict to an analysis."""
-    figures = {field.name: getattr(analysis, field.name) for field in fields(analysis)}
+    figures = shared(analysis, Analysis)
     return Explanation(**figures, verdict=verdict, findings=tuple(findings))

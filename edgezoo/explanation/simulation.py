@@ -13,22 +13,20 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy
-from edgezoo.explanation.alignment import align, along
+from edgezoo.core.arrays import Floats, along, other_axes
+from edgezoo.explanation.alignment import align, counterpart
 from edgezoo.explanation.causes import StageName
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.sums import LayerSums, power
-from edgezoo.formats import tflite_flatbuffer
-from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork
+from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
 STREAMS: tuple[StageName, ...] = ("base", "weights", "activations", "both")
 # Operations that move values without rounding.
 _MOVING = {"RESHAPE", "PAD", "TRANSPOSE", "SQUEEZE"}
 
-Values = dict[int, NDArray[np.float32]]
-Outputs = dict[StageName, list[NDArray[np.float32]]]
+Outputs = dict[StageName, list[Floats]]
 
 # Weights whose output is below this share of their bias have no effect.
 _NEGLIGIBLE = 3e-5
@@ -66,30 +64,26 @@ class Simulation:
         self.exact = StepwiseNetwork(reference.path)
         self.rounded = StepwiseNetwork(reference.path)
         self.uncorrected = StepwiseNetwork(reference.path)
-        self.names = [tflite_flatbuffer.text(t.name) for t in self.exact.graph.tensors]
-        self.anatomy, self.alignment = align(self.exact, self.names, anatomy)
-        self.grids = {name: self.alignment.grid(name, grid) for name, grid in anatomy.grids.items()}
-        self.readings = {
-            names: self.alignment.grid(names[1], grid) for names, grid in anatomy.readings.items()
-        }
-        self.unmatched = [
-            self.names[step.output]
-            for step in self.rounded.steps
-            if step.weights is not None and not self._exchange(step, step.weights)
-        ]
+        self.names = [self.exact.name(i) for i in range(len(self.exact.graph.tensors))]
+        self.anatomy, self.alignment = align(self.exact, anatomy)
+        scaled = self.alignment.grid
+        self.grids = {name: scaled(name, grid) for name, grid in anatomy.grids.items()}
+        self.readings = {key: scaled(key[1], grid) for key, grid in anatomy.readings.items()}
+        missing = [step for step in self.rounded.layers if not self._exchange(step)]
+        self.unmatched = [self.names[step.output] for step in missing]
         self.outcome = Outcome()
         self.peaks: Values = {}
         last = self.exact.steps[-1]
         self.logits = last.computed_inputs[0] if last.kind == "SOFTMAX" else last.output
 
-    def _exchange(self, step: Step, weights: int) -> bool:
+    def _exchange(self, step: Step) -> bool:
         """Replace the constants of one layer by the file's; False if the file has none that fit."""
-        layer = self.anatomy.layers.get(self.names[step.output])
-        if layer is None or layer.weights.shape != self.rounded.constant(weights).shape:
+        layer = counterpart(self.exact, step, self.anatomy)
+        if layer is None or step.weights is None:
             return False
-        values = self.alignment.as_float(self.exact, self.names, step, layer.weights)
-        self.rounded.set_constant(weights, values)
-        self.uncorrected.set_constant(weights, values)
+        values = self.alignment.as_float(self.exact, step, layer.weights)
+        self.rounded.set_constant(step.weights, values)
+        self.uncorrected.set_constant(step.weights, values)
         if step.bias is not None and layer.bias is not None:
             bias = self.alignment.real(self.names[step.output], layer.bias)
             self.rounded.set_constant(step.bias, bias)
@@ -99,52 +93,40 @@ class Simulation:
         """Return the operation that computes a tensor."""
         return next(step for step in self.exact.steps if self.names[step.output] == name)
 
-    def alive(self, step: Step) -> NDArray[np.float32]:
+    def alive(self, step: Step) -> Floats:
         """Return 1 for weights that any image used, 0 for others; in the weights' shape.
 
         The weights of a channel that is always 0 have no effect and may have any value. So may
         those that are negligible compared with their bias (see `calibration.tiny_weights`).
         """
-        assert step.weights is not None
-        weights = self.exact.constant(step.weights)
+        weights, out = self.exact.weights(step), step.channel_axis
         used = np.ones_like(weights)
         if step.bias is not None:
-            others = tuple(i for i in range(weights.ndim) if i != step.channel_axis)
             least = _NEGLIGIBLE * np.abs(self.exact.constant(step.bias))
-            large = np.abs(weights).max(others) >= least
-            used *= along(large.astype(weights.dtype), step.channel_axis, weights.ndim)
-        for tensor, axis in (
-            (step.output, step.channel_axis),
-            (step.computed_inputs[0], step.input_axis),
-        ):
+            large = np.abs(weights).max(other_axes(weights, out)) >= least
+            used *= along(large.astype(weights.dtype), out, weights.ndim)
+        for tensor, axis in ((step.output, out), (step.computed_inputs[0], step.input_axis)):
             peaks = self.peaks.get(tensor)
             if peaks is not None and len(peaks) == weights.shape[axis]:
                 used *= along((peaks > 0).astype(weights.dtype), axis, weights.ndim)
         return used
 
-    @property
-    def bytes_per_image(self) -> int:
-        """Bytes of all activations of the network in float32."""
-        tensors = self.exact.graph.tensors
-        return sum(4 * math.prod(map(int, tensors[s.output].shape)) for s in self.exact.steps)
-
-    def plain(self, inputs: NDArray[np.float32], stream: StageName) -> None:
+    def plain(self, inputs: Floats, stream: StageName) -> None:
         """Run the float network only, and store its outputs under the name of a stream."""
         self._forward({stream: {self.exact.input: inputs}}, {})
 
-    def run(self, entered: NDArray[np.float32], traced: dict[str, NDArray[np.float32]]) -> None:
+    def run(self, entered: Floats, traced: dict[str, Floats]) -> None:
         """Run all streams on some images, and add to the sums of each layer.
 
-        Args:
-            entered: input of the file's first layer, (n, size, size, 3).
-            traced: tensors of the real file by name, (n, ...), channels last.
+        `entered` is the input of the file's first layer, (n, size, size, 3); `traced` are tensors
+        of the real file by name, (n, ...), channels last.
         """
         start: dict[StageName, Values] = {name: {self.exact.input: entered} for name in STREAMS}
         real: Values = {self.exact.input: entered}
         for step in self.exact.steps:
             values = traced.get(self.names[step.output])
             if values is not None:
-                shape = [int(n) for n in self.exact.graph.tensors[step.output].shape]
+                shape = self.exact.shape(step.output)
                 if values[0].size * shape[0] == math.prod(shape):
                     values = values.reshape(len(values), *shape[1:])
                     real[step.output] = self.alignment.real(self.names[step.output], values)
@@ -168,7 +150,7 @@ class Simulation:
                     self.outcome.scores[stream].append(values[step.output])
             self.exact.forget(step, *streams.values())
 
-    def _value(self, stream: StageName, step: Step, values: Values) -> NDArray[np.float32]:
+    def _value(self, stream: StageName, step: Step, values: Values) -> Floats:
         if stream in ("activations", "both"):
             values = self._read(step, values)
         if stream in ("weights", "both"):
@@ -184,7 +166,7 @@ class Simulation:
         rounded = {i: grid.round(values[i]) for i, grid in found.items() if grid is not None}
         return {**values, **rounded} if rounded else values
 
-    def _run(self, network: StepwiseNetwork, step: Step, values: Values) -> NDArray[np.float32]:
+    def _run(self, network: StepwiseNetwork, step: Step, values: Values) -> Floats:
         """Run a layer; the activation function of an equalized one clips at the file's scale.
 
         Clipping does not commute with a factor: relu6(f x) / f is a clip of x at 6 / f.
@@ -196,17 +178,16 @@ class Simulation:
         linear = network.run(step, values, linear=True)
         return np.clip(linear, low / factors, high / factors, out=linear)
 
-    def _note_peaks(self, tensor: int, values: NDArray[np.float32]) -> None:
+    def _note_peaks(self, tensor: int, values: Floats) -> None:
         peaks = np.abs(values).max(tuple(range(values.ndim - 1)))
         self.peaks[tensor] = np.maximum(self.peaks.get(tensor, peaks), peaks)
 
     def _has_levels(self, step: Step) -> bool:
         """Whether the file quantizes the layer, and the layer computes anything."""
         name = self.names[step.output]
-        quantized = name in self.grids or name in self.anatomy.layers
-        return quantized and step.kind not in _MOVING
+        return step.kind not in _MOVING and (name in self.grids or name in self.anatomy.layers)
 
-    def _round(self, tensor: int, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _round(self, tensor: int, values: Floats) -> Floats:
         grid = self.grids.get(self.names[tensor])
         return values if grid is None else grid.round(values)
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Grid
+from edgezoo.core.arrays import Floats
 
 
 @dataclass
@@ -36,13 +36,8 @@ class LayerSums:
     kernel_steps: float = 0.0
     kernel_noise: float = 0.0
 
-    def add(self, base: NDArray[np.float32], local: NDArray[np.float32]) -> None:
-        """Add some images.
-
-        Args:
-            base: output of the float layer.
-            local: output of the quantized layer on the same inputs.
-        """
+    def add(self, base: Floats, local: Floats) -> None:
+        """Add outputs of the float layer, and of the quantized one on the same inputs."""
         self.values += base.size
         self.signal += power(base)
         error = local - base
@@ -57,13 +52,13 @@ class LayerSums:
             self.least = min(self.least, float(scaled.min()))
             self.greatest = max(self.greatest, float(scaled.max()))
 
-    def add_real(self, base: NDArray[np.float32], real: NDArray[np.float32]) -> None:
+    def add_real(self, base: Floats, real: Floats) -> None:
         """Add the layer's output in the real file."""
         self.real_values += base.size
         self.real_signal += power(base)
         self.real_noise += power(real - base)
 
-    def add_kernel(self, real: NDArray[np.float32], simulated: NDArray[np.float32]) -> None:
+    def add_kernel(self, real: Floats, simulated: Floats) -> None:
         """Add a layer's real output and its simulation on the real file's inputs."""
         error = real - simulated
         self.kernel_values += error.size
@@ -73,6 +68,6 @@ class LayerSums:
             self.kernel_steps += power(error)
 
 
-def power(values: NDArray[np.float32]) -> float:
+def power(values: Floats) -> float:
     """Return the sum of squares; images are added in float64."""
     return sum(float(np.dot(row, row)) for row in values.reshape(len(values), -1))

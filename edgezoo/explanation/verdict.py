@@ -47,10 +47,8 @@ def conclude(analysis: Analysis, findings: list[Finding]) -> Verdict:
     worst = next((layer for layer in analysis.layers if layer.weights is not None), None)
     source = _NOUNS.get(largest.cause, largest.cause)
     rest = f"{100 * largest.error_share:.0f} % of the logits' error comes from {source}"
-    if worst is not None and worst.below_median_db is not None:
-        rest += (
-            f"; the worst layer is {worst.name}, {worst.below_median_db:.1f} dB below the median"
-        )
+    if worst is not None and (below := worst.below_median_db) is not None:
+        rest += f"; the worst layer is {worst.name}, {below:.1f} dB below the median"
     if kept / images >= LOW_AGREEMENT:
         few = f"No fault was found, but {images} images are too few to be sure"
         found = "Nothing is wrong" if low >= LOW_AGREEMENT else few

@@ -15,15 +15,7 @@ _STYLE = "text{font:12px sans-serif;fill:#333}.t{font-weight:bold}line{stroke:#c
 
 
 def draw(epochs: Sequence[Epoch], title: str) -> str:
-    """Draw loss and accuracy by epoch, one plot below the other, with the best epoch marked.
-
-    Args:
-        epochs: of both stages.
-        title: plain text.
-
-    Returns:
-        An SVG document.
-    """
+    """Draw an SVG with loss and accuracy by epoch of both stages, and the best epoch marked."""
     losses = [e.loss for e in epochs], [e.validation_loss for e in epochs]
     accuracies = [e.accuracy for e in epochs], [e.validation_accuracy for e in epochs]
     top = max(*losses[0], *losses[1], 1e-6)

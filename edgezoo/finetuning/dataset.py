@@ -88,11 +88,10 @@ def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
     if not root.is_dir():
         raise not_a_folder(root, "Give a folder with a folder per class.")
     paths = find_images(root)
-    loose = [path for path in paths if path.parent == root]
-    if loose:
-        raise DataError(
-            f"{loose[0]} is not in a class folder.", "Sort all images into a folder per class."
-        )
+    for path in paths:
+        if path.parent == root:
+            hint = "Sort all images into a folder per class."
+            raise DataError(f"{path} is not in a class folder.", hint)
     names = [path.relative_to(root).parts[0] for path in paths]
     labels = tuple(sorted(set(names)))
     if len(labels) < classes:
@@ -172,17 +171,11 @@ def store(
             "Give other images with --held-out.",
         )
     pixels.flush()
-    seen = [*parts["train"], *parts["validation"]]
-    return StoredPixels(
-        path,
-        margin,
-        {name: tuple(rows) for name, rows in parts.items()},
-        tuple(gathered.classes),
-        tuple(gathered.files),
-        tuple(gathered.prints[row] for row in seen),
-        gathered.unreadable,
-        gathered.repeated,
-    )
+    prints = tuple(gathered.prints[row] for row in [*parts["train"], *parts["validation"]])
+    rows = {name: tuple(rows) for name, rows in parts.items()}
+    classes, files = tuple(gathered.classes), tuple(gathered.files)
+    left_out = gathered.unreadable, gathered.repeated
+    return StoredPixels(path, margin, rows, classes, files, prints, *left_out)
 
 
 class _Gathered:

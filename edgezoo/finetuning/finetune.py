@@ -23,6 +23,7 @@ from edgezoo.finetuning.result import Epoch, FinetuneResult, HeldOutScore, Image
 from edgezoo.finetuning.trainer import StepResult, Trainer, Work
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
+from edgezoo.networks import arguments
 from edgezoo.system.process import Conversation
 from edgezoo.system.staging import publish, staging
 
@@ -45,15 +46,13 @@ def finetune(
 def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResult:
     """Carry out a plan of `resolve`."""
     with staging(plan.output.parent, plan.output.name) as stage:
+
+        def decoded(done: int, total: int) -> None:
+            progress("Decoding images", done / total)
+
+        place, size, seed = stage / "pixels.npy", plan.job.size, plan.request.seed
         pixels = dataset.store(
-            plan.data,
-            plan.apart,
-            plan.share,
-            plan.job.size,
-            plan.job.spec.resize,
-            plan.request.seed,
-            stage / "pixels.npy",
-            lambda done, total: progress("Decoding images", done / total),
+            plan.data, plan.apart, plan.share, size, plan.job.spec.resize, seed, place, decoded
         )
         with Conversation(Trainer, debug) as child:
             run = _Training(plan, child, progress)
@@ -201,10 +200,7 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
         preprocessing=spec.preprocessing,
         weights=WeightsRecord("network", weights_sha256, plan.output.name),
         classes=classes,
-        alpha=chosen.alpha,
-        depth_multiplier=chosen.depth_multiplier,
-        dropout=chosen.dropout,
-        blocks=chosen.blocks,
+        **{name: getattr(chosen, name) for name in arguments.FAMILY},
         input_kind="normalized",
         output_shape=(classes,),
         crop_fraction=spec.resize.crop_fraction,

@@ -106,12 +106,9 @@ def _job(request: FinetuneRequest) -> BuildJob:
     if is_user_model(request.model):
         # Its top is replaced, so its outputs need not be probabilities.
         headless = BuildArguments(request.arguments.input_size, include_top=False)
+        weights, how, trust = request.weights, request.preprocessing, request.trust
         found = user_models.choose(
-            request.model,
-            headless,
-            weights=request.weights,
-            preprocessing=request.preprocessing,
-            trust=request.trust,
+            request.model, headless, weights=weights, preprocessing=how, trust=trust
         )
         if found.user_model.path.is_dir():
             raise RefusedError(
@@ -139,18 +136,18 @@ def _check_values(request: FinetuneRequest) -> None:
     ):
         if value < least:
             raise UsageError(f"--{option} {value} is invalid.", f"Give {least} or more.")
-    if not 0 < request.learning_rate < 1:
-        raise UsageError(
-            f"--learning-rate {request.learning_rate:g} is invalid.", "Give one above 0, below 1."
-        )
+    rate = request.learning_rate
+    if not 0 < rate < 1:
+        raise UsageError(f"--learning-rate {rate:g} is invalid.", "Give one above 0, below 1.")
 
 
 def _check_output(output: Path | None) -> None:
-    if output is not None and output.suffix != _SUFFIX:
-        raise UsageError(
-            f"--output {output} does not end in {_SUFFIX}.", f"Give {output.name}{_SUFFIX}."
-        )
-    if output is not None and output.is_dir():
+    if output is None:
+        return
+    if output.suffix != _SUFFIX:
+        hint = f"Give {output.name}{_SUFFIX}."
+        raise UsageError(f"--output {output} does not end in {_SUFFIX}.", hint)
+    if output.is_dir():
         raise UsageError(f"--output {output} is a folder.", "Give a file in it, or another file.")
 
 

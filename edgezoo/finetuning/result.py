@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from edgezoo.core.typed_json import Count, Positive, Range, Share
+from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share
 
 Stage = Literal["top", "blocks"]
 
@@ -60,7 +60,7 @@ class HeldOutScore:
 
 
 @dataclass(frozen=True, slots=True)
-class FinetuneResult:
+class FinetuneResult(JsonObject):
     """A fine-tuned network, and its accuracy.
 
     Attributes:

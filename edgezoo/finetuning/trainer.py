@@ -115,10 +115,9 @@ class Trainer:
         if len(x.shape) == 4:
             small = x.shape[1:3] == (1, 1)
             x = (keras.layers.Flatten() if small else keras.layers.GlobalAveragePooling2D())(x)
+        classes = int(self._classes.max()) + 1
         dropout = keras.layers.Dropout(_DROPOUT, name="edgezoo_dropout")
-        dense = keras.layers.Dense(
-            int(self._classes.max()) + 1, activation="softmax", name="edgezoo_top"
-        )
+        dense = keras.layers.Dense(classes, activation="softmax", name="edgezoo_top")
         self._body = keras.Model(base.inputs, x)
         self._network = keras.Model(base.inputs, dense(dropout(x)))
         # The same two layers on stored features: training the top alone then needs no convolution.
@@ -178,12 +177,8 @@ class Trainer:
     def _compile(self, network: keras.Model, rate: float) -> None:
         import keras
 
-        network.compile(
-            keras.optimizers.Adam(rate),
-            "sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-            jit_compile=False,
-        )
+        adam, loss = keras.optimizers.Adam(rate), "sparse_categorical_crossentropy"
+        network.compile(adam, loss, metrics=["accuracy"], jit_compile=False)
 
     def _rows(self, part: str) -> NDArray[np.int64]:
         return np.asarray(self._images.parts[part], np.int64)
@@ -219,18 +214,16 @@ class Trainer:
             for view in range(views)
             for rows in self._batches(self._rows(part))
         ]
-        width = self._body.output_shape[-1]
-        counts = {
-            "train": len(self._rows("train")) * views,
-            "validation": len(self._rows("validation")),
-        }
+        width, folder = self._body.output_shape[-1], self._images.path.parent
+        classes = {part: self._classes[self._rows(part)] for part in ("train", "validation")}
+        classes["train"] = np.tile(classes["train"], views)
         found = {
-            name: new_array(self._images.path.with_name(f"{name}.npy"), np.float32, (count, width))
-            for name, count in counts.items()
+            part: new_array(folder / f"{part}.npy", np.float32, (len(rows), width))
+            for part, rows in classes.items()
         }
 
         def work() -> Iterator[StepResult]:
-            done = dict.fromkeys(counts, 0)
+            done = dict.fromkeys(classes, 0)
             for number, (part, view, rows) in enumerate(plan, 1):
                 batch = self._centre(rows)
                 output = self._body.predict_on_batch(batch[:, :, ::-1] if view else batch)
@@ -238,11 +231,7 @@ class Trainer:
                 done[part] += len(rows)
                 yield StepResult(done=number == len(plan))
 
-        self._stored = found
-        self._stored_classes = {
-            "train": np.tile(self._classes[self._rows("train")], views),
-            "validation": self._classes[self._rows("validation")],
-        }
+        self._stored, self._stored_classes = found, classes
         return len(plan), work()
 
     def _top_epoch(self) -> _Steps:
@@ -270,15 +259,13 @@ class Trainer:
         def work() -> Iterator[StepResult]:
             training, validation = _Mean(), _Mean()
             for rows in order:
-                figures = self._network.train_on_batch(
-                    self._varied(rows), self._classes[rows], return_dict=True
-                )
+                pixels, classes = self._varied(rows), self._classes[rows]
+                figures = self._network.train_on_batch(pixels, classes, return_dict=True)
                 training.add(figures, len(rows))
                 yield _MORE
             for number, rows in enumerate(tests, 1):
-                figures = self._network.test_on_batch(
-                    self._centre(rows), self._classes[rows], return_dict=True
-                )
+                pixels, classes = self._centre(rows), self._classes[rows]
+                figures = self._network.test_on_batch(pixels, classes, return_dict=True)
                 validation.add(figures, len(rows))
                 last = number == len(tests)
                 yield self._end_of_epoch("blocks", training, validation) if last else _MORE
@@ -289,17 +276,13 @@ class Trainer:
         """Return the figures of an epoch, and keep the state if it is the best so far."""
         loss = validation["loss"]
         if not math.isfinite(loss + training["loss"]):
-            raise RefusedError(
-                "The loss is not finite: the network has diverged.",
-                "Give a smaller --learning-rate.",
-            )
+            reason = "The loss is not finite: the network has diverged."
+            raise RefusedError(reason, "Give a smaller --learning-rate.")
         best = self._best is None or loss < self._best[0]
         if best:
             self._best = (loss, self._weights())
-        accuracies = training["accuracy"], validation["accuracy"]
-        return StepResult(
-            True, Epoch(stage, training["loss"], accuracies[0], loss, accuracies[1], best)
-        )
+        trained = training["loss"], training["accuracy"]
+        return StepResult(True, Epoch(stage, *trained, loss, validation["accuracy"], best))
 
     def _weights(self) -> list[NDArray[np.float32]]:
         return [np.array(weight) for weight in self._network.trainable_weights]

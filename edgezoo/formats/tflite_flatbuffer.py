@@ -7,28 +7,19 @@ Nothing is imported before it is used: a device may run a .tflite without this m
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError, MissingError
+from edgezoo.formats import operators
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_NUMPY = {
-    0: "float32",
-    1: "float16",
-    2: "int32",
-    3: "uint8",
-    4: "int64",
-    6: "bool",
-    7: "int16",
-    9: "int8",
-    10: "float64",
-}
-
+# numpy names by the number of a TensorType.
+_NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16"}
+_NUMPY |= {9: "int8", 10: "float64"}
 _LEAST_PART = 4  # bytes: of the offset to a part
 
 # Scopes that a Keras layer opens for a part of its own work.
@@ -168,12 +159,12 @@ def add_metadata(model: Any, name: str, data: bytes) -> None:
     """Attach named bytes, or replace those of that name."""
     import numpy as np
 
-    for entry in model.metadata or []:
-        if text(entry.name) == name:
-            model.buffers[entry.buffer].data = np.frombuffer(data, np.uint8)
-            return
     buffer = schema().BufferT()
     buffer.data = np.frombuffer(data, np.uint8)
+    for entry in model.metadata or []:
+        if text(entry.name) == name:
+            model.buffers[entry.buffer] = buffer
+            return
     model.buffers.append(buffer)
     entry = schema().MetadataT()
     entry.name, entry.buffer = name, len(model.buffers) - 1
@@ -198,14 +189,11 @@ def add_signature(model: Any, input_name: str, output_name: str) -> None:
     graph = model.subgraphs[0]
     signature = schema().SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = "serving_default", 0
+    signature.inputs, signature.outputs = [schema().TensorMapT()], [schema().TensorMapT()]
     pairs = ((input_name, graph.inputs[0]), (output_name, graph.outputs[0]))
-    maps = []
-    for name, index in pairs:
-        entry = schema().TensorMapT()
+    for (name, index), entry in zip(pairs, signature.inputs + signature.outputs, strict=True):
         entry.name, entry.tensorIndex = name, int(index)
         graph.tensors[index].name = name
-        maps.append(entry)
-    signature.inputs, signature.outputs = [maps[0]], [maps[1]]
     model.signatureDefs = [signature]
 
 
@@ -222,8 +210,8 @@ def rename_layers(model: Any) -> None:
     ONNX and OpenVINO files inherit the names, so that a layer has the same name everywhere.
     """
     graph = model.subgraphs[0]
-    taken: set[str] = {text(graph.tensors[i].name) for i in (*graph.inputs, *graph.outputs)}
     kept = {int(i) for i in (*graph.inputs, *graph.outputs)}
+    taken = {text(graph.tensors[i].name) for i in kept}
 
     def assign(index: int, wanted: str) -> None:
         if index < 0 or index in kept:
@@ -251,19 +239,16 @@ def is_constant(model: Any, index: int) -> bool:
     return data is not None and len(data) > 0
 
 
-def own_constants(model: Any, kinds: Iterable[str]) -> int:
-    """Copy constants that several layers of some kinds share, so that each can be changed alone.
+def own_constants(source: Path, path: Path) -> None:
+    """Write a copy of a file in which no layers with weights share constants.
 
     TensorFlow's converter stores equal constants once: all layers without a bias share zeros, and
     correcting the bias of one layer would change all of them.
-
-    Returns:
-        How many constants were copied.
     """
-    graph = model.subgraphs[0]
-    kinds, read, copied = set(kinds), set[int](), 0
+    model = read_model(source)
+    graph, read = model.subgraphs[0], set[int]()
     for op in graph.operators:
-        if op_name(model, op) not in kinds:
+        if op_name(model, op) not in operators.TFLITE:
             continue
         layer = text(graph.tensors[op.outputs[0]].name)
         for place, role in ((1, "weights"), (2, "bias")):
@@ -277,6 +262,5 @@ def own_constants(model: Any, kinds: Iterable[str]) -> int:
                 tensor.name, tensor.buffer = f"{layer}/{role}", len(model.buffers) - 1
                 graph.tensors.append(tensor)
                 op.inputs[place] = len(graph.tensors) - 1
-                copied += 1
             read.add(buffer)
-    return copied
+    write_model(model, path)

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgezoo.core.arrays import Floats
 from edgezoo.formats import operators, tflite_flatbuffer
 
-Values = dict[int, NDArray[np.float32]]  # of computed tensors, each of shape (n, ...)
+Values = dict[int, Floats]  # of computed tensors, each of shape (n, ...)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,8 @@ class StepwiseNetwork:
     def _step(self, index: int, op: Any) -> Step:
         kind = tflite_flatbuffer.op_name(self.model, op)
         inputs = [int(i) for i in op.inputs if i >= 0]
-        computed = tuple(
-            dict.fromkeys(i for i in inputs if not tflite_flatbuffer.is_constant(self.model, i))
-        )
+        changing = (i for i in inputs if not tflite_flatbuffer.is_constant(self.model, i))
+        computed = tuple(dict.fromkeys(changing))
         weights = bias = None
         if kind in operators.TFLITE and len(inputs) > 1 and inputs[1] not in computed:
             weights = inputs[1]
@@ -84,6 +84,25 @@ class StepwiseNetwork:
     def name(self, tensor: int) -> str:
         """Name of a tensor."""
         return tflite_flatbuffer.text(self.graph.tensors[tensor].name)
+
+    def shape(self, tensor: int) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return tuple(map(int, self.graph.tensors[tensor].shape))
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Bytes of all activations in float32."""
+        return sum(4 * math.prod(self.shape(step.output)) for step in self.steps)
+
+    @property
+    def layers(self) -> list[Step]:
+        """The operations with weights."""
+        return [step for step in self.steps if step.weights is not None]
+
+    def weights(self, step: Step) -> NDArray[Any]:
+        """Weights of a layer."""
+        assert step.weights is not None
+        return self.constant(step.weights)
 
     def constant(self, tensor: int) -> NDArray[Any]:
         """Values of a constant tensor."""
@@ -100,12 +119,10 @@ class StepwiseNetwork:
         """The bounds of the activation that is fused into an operation."""
         options = self.graph.operators[step.index].builtinOptions
         kinds = tflite_flatbuffer.schema().ActivationFunctionType
-        infinity = float("inf")
-        return {
-            kinds.RELU: (0.0, infinity),
-            kinds.RELU6: (0.0, 6.0),
-            kinds.RELU_N1_TO_1: (-1.0, 1.0),
-        }.get(getattr(options, "fusedActivationFunction", 0), (-infinity, infinity))
+        found = getattr(options, "fusedActivationFunction", 0)
+        bounds = {kinds.RELU: (0.0, math.inf), kinds.RELU6: (0.0, 6.0)}
+        bounds[kinds.RELU_N1_TO_1] = (-1.0, 1.0)
+        return bounds.get(found, (-math.inf, math.inf))
 
     def forget(self, step: Step, *values: Values) -> None:
         """Drop the tensors that no operation behind `step` reads, so that memory stays bounded."""
@@ -116,26 +133,22 @@ class StepwiseNetwork:
 
     def fitting_images(self, most: int, bytes_: int) -> int:
         """How many images to run at once: at least 4, all of the largest tensor in `bytes_`."""
-        largest = max(math.prod(map(int, self.graph.tensors[s.output].shape)) for s in self.steps)
+        largest = max(math.prod(self.shape(step.output)) for step in self.steps)
         return min(most, max(4, bytes_ // (4 * largest)))
 
     def run(
         self, step: Step, values: Values, weights: NDArray[Any] | None = None, linear: bool = False
-    ) -> NDArray[np.float32]:
-        """Run one operation on every image.
+    ) -> Floats:
+        """Run one operation on every image: shape (n, ...) without the batch axis of one.
 
         Args:
-            step: the operation.
-            values: of the tensors that it reads.
+            step, values: the operation, and the tensors that it reads.
             weights: in place of the operation's own.
             linear: leave its activation out.
-
-        Returns:
-            float32, shape (n, ...) without the batch axis of one.
         """
         interpreter, inputs, output = self._interpreter(step, weights, linear)
         count = len(values[step.computed_inputs[0]])
-        results: NDArray[np.float32] | None = None
+        results: Any = None
         for i in range(count):
             for tensor, detail in inputs:
                 value = values[tensor][i].reshape(detail["shape"])
@@ -147,17 +160,15 @@ class StepwiseNetwork:
                 shape = result.shape[1:] if result.shape[0] == 1 else result.shape
                 results = np.empty((count, *shape), np.float32)
             results[i] = result.reshape(results.shape[1:])
-        assert results is not None
-        return results
+        return np.asarray(results)
 
     def _interpreter(
         self, step: Step, weights: NDArray[Any] | None, linear: bool
     ) -> tuple[Any, list[tuple[int, dict[str, Any]]], int]:
+        import flatbuffers
         from ai_edge_litert.interpreter import Interpreter
 
         model = self._single(step, weights, linear)
-        import flatbuffers
-
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(model.Pack(builder), b"TFL3")
         interpreter = Interpreter(model_content=bytes(builder.Output()), num_threads=1)
@@ -182,12 +193,11 @@ class StepwiseNetwork:
         places: dict[int, int] = {}
         for index in dict.fromkeys(int(i) for i in (*source.inputs, *source.outputs) if i >= 0):
             tensor = copy.copy(self.graph.tensors[index])
-            places[index] = len(graph.tensors)
-            buffer = self.model.buffers[tensor.buffer]
-            tensor.buffer = 0
-            if buffer.data is not None and len(buffer.data):
+            places[index], tensor.buffer = len(graph.tensors), 0
+            if tflite_flatbuffer.is_constant(self.model, index):
+                buffer = self.model.buffers[self.graph.tensors[index].buffer]
+                tensor.buffer = len(model.buffers)
                 model.buffers.append(copy.copy(buffer))
-                tensor.buffer = len(model.buffers) - 1
             graph.tensors.append(tensor)
         op.opcodeIndex = 0
         op.inputs = [places.get(int(i), -1) for i in source.inputs]

@@ -25,20 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
-_STORAGES = {
-    "DoubleStorage": "<f8",
-    "FloatStorage": "<f4",
-    "HalfStorage": "<f2",
-    "LongStorage": "<i8",
-    "IntStorage": "<i4",
-}
+_STORAGES = {"DoubleStorage": "<f8", "FloatStorage": "<f4", "HalfStorage": "<f2"}
+_STORAGES |= {"LongStorage": "<i8", "IntStorage": "<i4"}
 
 
 def read(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the tensors of a state dictionary.
-
-    Args:
-        path: a file that `torch.save(model.state_dict(), path)` wrote before PyTorch 1.6.
+    """Read what `torch.save(model.state_dict(), path)` wrote before PyTorch 1.6.
 
     Returns:
         Read-only arrays by name, in the file's order, with the stored dtypes and shapes.
@@ -51,9 +43,8 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         stream = io.BytesIO(path.read_bytes())
         storages: dict[str, NDArray[Any]] = {}
-        magic, version, machine, tensors, keys = (
-            _Unpickler(stream, storages).load() for _ in range(5)
-        )
+        pickles = (_Unpickler(stream, storages).load() for _ in range(5))
+        magic, version, machine, tensors, keys = pickles
         if (magic, version, machine["little_endian"]) != (_MAGIC, _VERSION, True):
             raise pickle.UnpicklingError("it does not start as a little-endian legacy file")
         if not all(isinstance(tensor, np.ndarray) for tensor in tensors.values()):

@@ -13,12 +13,8 @@ from edgezoo.core.errors import DataError, interpreting, words_of
 from edgezoo.images import imagenet_classes
 from edgezoo.images.shards import Member
 
-_NAMES = (
-    "ILSVRC2012_validation_ground_truth.txt",
-    "LOC_val_solution.csv",
-    "val.txt",
-    "ground_truth.txt",
-)
+_KIT = "ILSVRC2012_validation_ground_truth.txt"
+_NAMES = (_KIT, "LOC_val_solution.csv", "val.txt", "ground_truth.txt")
 _NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
 _ORDER = "meta.mat"
 # Longer numbers are not indices, and Python refuses to parse the longest.
@@ -53,11 +49,7 @@ def files(ground_truth: Path) -> tuple[Path, ...]:
 
 
 def _rows(ground_truth: Path) -> dict[int, str]:
-    """Return the lines of a list that are not empty, by line number.
-
-    Raises:
-        DataError: it cannot be read, or is empty.
-    """
+    """Return the lines of a list that are not empty, by line number."""
     try:
         lines = ground_truth.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -178,11 +170,8 @@ def _devkit_order(ground_truth: Path) -> dict[int, int]:
     index = {wnid: i for i, (wnid, _) in enumerate(imagenet_classes.classes())}
     with interpreting(meta):
         synsets = loadmat(str(meta), squeeze_me=True)["synsets"]
-        order = {
-            int(entry["ILSVRC2012_ID"]): index[str(entry["WNID"])]
-            for entry in synsets
-            if str(entry["WNID"]) in index
-        }
+        numbers = {str(entry["WNID"]): int(entry["ILSVRC2012_ID"]) for entry in synsets}
+        order = {numbers[wnid]: place for wnid, place in index.items() if wnid in numbers}
     if not order:
         raise DataError(f"{meta} has no class of ImageNet.", "Use the development kit's own.")
     return order

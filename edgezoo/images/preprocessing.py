@@ -149,11 +149,8 @@ def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float
 
 def find_images(folder: Path) -> list[Path]:
     """Return all image files below a folder, by their suffix, sorted, without hidden files."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
+    seen = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
+    return [path for path in seen if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def load_many(
@@ -169,12 +166,6 @@ def load_many(
 
 def recipe_hash(size: int, resize: Resize = USUAL_RESIZE) -> str:
     """Return a short hash of the resize-and-crop protocol, which results depend on."""
-    facts = {
-        "size": size,
-        "resize": resize.shorter_side(size),
-        "filter": resize.filter,
-        "crop": "centre",
-        "library": "Pillow",
-        "exif": "applied",
-    }
+    facts = {"size": size, "resize": resize.shorter_side(size), "filter": resize.filter}
+    facts |= {"crop": "centre", "library": "Pillow", "exif": "applied"}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

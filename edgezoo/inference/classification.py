@@ -12,7 +12,7 @@ from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import RanOn
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
-from edgezoo.core.typed_json import Count, optional
+from edgezoo.core.typed_json import Count, JsonObject, optional
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, predict, require_classes
 from edgezoo.system import remote
@@ -41,7 +41,7 @@ class ImageClasses:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassifyResult:
+class ClassifyResult(JsonObject):
     """The classes of images by one file.
 
     Attributes:

@@ -10,14 +10,14 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import RefusedError, ThresholdError
 from edgezoo.core.protocols import Compilation, Estimate, Target
-from edgezoo.core.typed_json import Count, Positive
+from edgezoo.core.typed_json import Count, JsonObject, Positive
 from edgezoo.system import sandbox
 
 TIMEOUT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class CompileResult:
+class CompileResult(JsonObject):
     """A compiled file.
 
     Attributes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgezoo.core import registry
-from edgezoo.core.typed_json import optional
+from edgezoo.core.typed_json import JsonObject, optional
 from edgezoo.networks.weights import keras_home
 from edgezoo.system import hardware, remote
 from edgezoo.system.hardware import Coral, Library
@@ -61,7 +61,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class DoctorResult:
+class DoctorResult(JsonObject):
     """What a machine has, and what does not work together.
 
     Attributes:

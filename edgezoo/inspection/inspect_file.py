@@ -11,7 +11,7 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import UsageError, interpreting
 from edgezoo.core.protocols import Compiled, Description, Placement, Runtime, TensorInfo
 from edgezoo.core.releases import release_numbers
-from edgezoo.core.typed_json import Positive, optional
+from edgezoo.core.typed_json import JsonObject, Positive, optional
 from edgezoo.inspection import portability
 from edgezoo.inspection.portability import Portability
 
@@ -55,7 +55,7 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
-class InspectResult:
+class InspectResult(JsonObject):
     """What a file contains.
 
     Attributes:

@@ -1,7 +1,7 @@
 """The process that measures: one artifact, one runtime, one device, one number of threads.
 
-It opens the file, makes an input before any clock starts, and then runs blocks when it is told to
-(see `edgezoo.system.process.Conversation`). The blocks of several such processes take turns.
+It opens the file, makes an input before any clock starts, and then runs blocks on request (see
+`edgezoo.system.process.Conversation`). The blocks of several such processes take turns.
 """
 
 from __future__ import annotations
@@ -12,31 +12,98 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import EdgeZooError
-from edgezoo.core.protocols import Session, TensorInfo
+from edgezoo.core.protocols import RanOn, Runtime, Session, TensorInfo
+from edgezoo.core.typed_json import Count, Range
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import dequantize, to_input
+from edgezoo.measurement.protocol import Block
+from edgezoo.measurement.statistics import Figure
 from edgezoo.system import process
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_APART_RUNS = 50
-_PHOTOGRAPH = (500, 375)  # a usual size of ImageNet's pictures
-_ANY_LENGTH = 256  # of a picture, for files that take any
+_AROUND_RUNS = 50
+_PHOTOGRAPH = (500, 375)  # a usual size of ImageNet's images
+_ANY_LENGTH = 256  # of an image, for files that take any
 _MS = 1e6
+Pixels = Annotated[int, Range(1, 2**20)]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An opened file.
+
+    Attributes:
+        import_ms: of the runtime.
+        open_ms, first_inference_ms: parts of the cold start.
+        backend: what the runtime reports that runs the file, such as XNNPACK.
+        ran_on: the device that really runs it.
+        cpu_s: CPU seconds of the process so far.
+    """
+
+    import_ms: float
+    open_ms: float
+    first_inference_ms: float
+    backend: str | None
+    ran_on: RanOn
+    cpu_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file and the network in it; null where the file does not state it."""
+
+    sha256: str
+    bytes: Count
+    format: str
+    model: str | None
+    alpha: Figure | None
+    input_size: Pixels | None
+    precision: str | None
+    trained: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """Median milliseconds of the steps around an inference, which its latency excludes."""
+
+    decode: float
+    to_input: float
+    dequantize: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The process after its last block.
+
+    Attributes:
+        peak_rss_mb: peak resident memory.
+        runtime_rss_mb: the peak with the runtime loaded and no file opened.
+        cpu_s: CPU seconds of the process so far.
+        around: None for a file without a contract.
+    """
+
+    peak_rss_mb: float
+    runtime_rss_mb: float
+    cpu_s: float
+    file: File
+    around: Around | None
 
 
 class Stopwatch:
-    """An opened artifact and its input; the methods are what the parent asks for."""
+    """An opened artifact and its input; the parent calls the methods."""
 
     def __init__(self) -> None:
         self._path = Path()
@@ -45,14 +112,8 @@ class Stopwatch:
         self._infer: Callable[[], NDArray[Any]]
         self._runtime_rss = 0.0
 
-    def open(self, path: Path, device: str, threads: int, cpus: list[int] | None) -> dict[str, Any]:
-        """Load the runtime, then the file, and run it once.
-
-        Returns:
-            {"import_ms", "open_ms", "first_inference_ms", "backend", "ran_on", "cpu_s"}: the
-            runtime's import, what cold start consists of, what runs it and on which device (see
-            `edgezoo.core.protocols.RanOn`), and CPU seconds so far.
-        """
+    def open(self, path: Path, device: str, threads: int, cpus: list[int] | None) -> Opened:
+        """Load the runtime, then the file, and run it once."""
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
         self._path = path
@@ -71,20 +132,23 @@ class Stopwatch:
         self._infer = self._session.prepared(self._input)
         self._infer()
         after = time.perf_counter_ns()
+        # A collection within a block would be counted as inference.
         gc.collect()
         gc.disable()
-        return {
-            "import_ms": (imported - begun) / _MS,
-            "open_ms": (opened - start) / _MS,
-            "first_inference_ms": (after - before) / _MS,
-            "backend": self._session.backend,
-            "ran_on": asdict(self._session.ran_on),
-            "cpu_s": time.process_time(),
-        }
+        return Opened(
+            import_ms=(imported - begun) / _MS,
+            open_ms=(opened - start) / _MS,
+            first_inference_ms=(after - before) / _MS,
+            backend=self._session.backend,
+            ran_on=self._session.ran_on,
+            cpu_s=time.process_time(),
+        )
 
-    def block(self, runs: int, lead_in: int) -> dict[str, Any]:
-        """Run; wall nanoseconds of each recorded run, CPU nanoseconds of all of them."""
+    def block(self, runs: int, lead_in: int) -> Block:
+        """Run `lead_in` times unrecorded, then `runs` times."""
         infer, clock = self._infer, time.perf_counter_ns
+        # One mark ends a run and begins the next: the clock is read once per run, and the loop
+        # allocates nothing.
         marks = [0] * (runs + 1)
         for _ in range(lead_in):
             infer()
@@ -94,58 +158,48 @@ class Stopwatch:
             infer()
             marks[i] = clock()
         cpu = time.process_time_ns() - cpu
-        return {"wall_ns": [marks[i + 1] - marks[i] for i in range(runs)], "cpu_ns": cpu}
+        return Block([marks[i + 1] - marks[i] for i in range(runs)], cpu)
 
-    def finish(self) -> dict[str, Any]:
-        """Memory, and the cost of what stands around an inference.
-
-        Returns:
-            {"peak_rss_mb", "runtime_rss_mb", "cpu_s", "file", "apart_ms"}: `runtime_rss_mb` is the
-            peak with the runtime loaded and no file opened; `apart_ms` holds the medians
-            {"decode", "to_input", "dequantize"}, None for a file without a contract.
-        """
-        facts: dict[str, Any] = {
-            "peak_rss_mb": process.peak_rss_mb(),
-            "runtime_rss_mb": self._runtime_rss,
-            "cpu_s": time.process_time(),
-        }
+    def finish(self) -> Finished:
+        """Return the memory used so far, and the cost of the steps around an inference."""
+        peak, cpu = process.peak_rss_mb(), time.process_time()
         artifact = registry.load_artifact(self._path)
         contract = artifact.contract
-        facts["file"] = _describe(artifact)
-        return {**facts, "apart_ms": self._apart(contract) if contract else None}
+        around = self._around(contract) if contract else None
+        return Finished(peak, self._runtime_rss, cpu, describe(artifact), around)
 
-    def _apart(self, contract: InputContract) -> dict[str, float]:
+    def _around(self, contract: InputContract) -> Around:
         photograph = _photograph()
-        pixels = load_pixels(BytesIO(photograph), contract.input_size, contract.resize)
-        raw = self._session.run(self._input)
-        return {
-            "decode": _median_ms(
-                lambda: load_pixels(BytesIO(photograph), contract.input_size, contract.resize)
-            ),
-            "to_input": _median_ms(
-                lambda: to_input(pixels[None], contract, self._session.inputs[0])
-            ),
-            "dequantize": _median_ms(lambda: dequantize(raw, self._session.outputs[0])),
-        }
+
+        def decode() -> NDArray[Any]:
+            return load_pixels(BytesIO(photograph), contract.input_size, contract.resize)
+
+        pixels, raw = decode(), self._session.run(self._input)
+        taken, given = self._session.inputs[0], self._session.outputs[0]
+        return Around(
+            _median_ms(decode),
+            _median_ms(lambda: to_input(pixels[None], contract, taken)),
+            _median_ms(lambda: dequantize(raw, given)),
+        )
 
 
-def _describe(artifact: Artifact) -> dict[str, Any]:
-    """Which network a file is, as far as it says so itself."""
+def describe(artifact: Artifact) -> File:
+    """Return which network a file holds, as far as its contract states it."""
     contract = artifact.contract
-    return {
-        "sha256": artifact.sha256(),
-        "bytes": artifact.bytes,
-        "format": artifact.format,
-        "model": contract.model if contract else None,
-        "alpha": contract.alpha if contract else None,
-        "input_size": contract.input_size if contract else None,
-        "precision": contract.precision if contract else None,
-        "trained": contract.weights.trained if contract else None,
-    }
+    return File(
+        sha256=artifact.sha256(),
+        bytes=artifact.bytes,
+        format=artifact.format,
+        model=contract.model if contract else None,
+        alpha=contract.alpha if contract else None,
+        input_size=contract.input_size if contract else None,
+        precision=contract.precision if contract else None,
+        trained=contract.weights.trained if contract else None,
+    )
 
 
-def _load_runtime(runtime: Any, device: str, threads: int) -> None:
-    """Let the runtime load all of itself, by opening a file that holds nothing."""
+def _load_runtime(runtime: Runtime, device: str, threads: int) -> None:
+    """Have the runtime load all of its libraries, by opening an empty file."""
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder, f"empty{runtime.suffixes[0]}")
         for path in runtime.files(empty):
@@ -155,17 +209,14 @@ def _load_runtime(runtime: Any, device: str, threads: int) -> None:
 
 
 def _an_input(wanted: TensorInfo) -> NDArray[Any]:
-    """Seeded noise in the range of pixels: no kernel's time depends on the values."""
-    import numpy as np
-
+    """Return seeded noise in the range of pixels: no kernel's time depends on the values."""
     shape = [_ANY_LENGTH if length < 0 else length for length in wanted.shape]
     noise = np.random.default_rng(0).integers(0, 256, shape)
     return (noise - 128 if wanted.dtype == "int8" else noise).astype(wanted.dtype)
 
 
 def _photograph() -> bytes:
-    """A JPEG with the detail of a photograph, more or less."""
-    import numpy as np
+    """Return a JPEG with about the detail of a photograph."""
     from PIL import Image
 
     coarse = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
@@ -176,8 +227,8 @@ def _photograph() -> bytes:
 
 def _median_ms(work: Callable[[], object]) -> float:
     taken = []
-    for _ in range(_APART_RUNS):
+    for _ in range(_AROUND_RUNS):
         start = time.perf_counter_ns()
         work()
         taken.append((time.perf_counter_ns() - start) / _MS)
-    return median(taken)
+    return round(median(taken), 4)

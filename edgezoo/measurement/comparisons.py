@@ -3,78 +3,131 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core.errors import EdgeZooError
-from edgezoo.measurement import protocol, statistics, verdicts
-from edgezoo.measurement.session import Session
+from edgezoo.core.typed_json import optional
+from edgezoo.measurement import statistics, verdicts
+from edgezoo.measurement.protocol import Settings
+from edgezoo.measurement.session import Measurement, Session, Threads
+from edgezoo.measurement.statistics import Figure, ReportedRatio
+from edgezoo.system.machine import Environment
 
 
-def compare(session: Session) -> list[dict[str, Any]]:
-    """Verdicts on what was measured together.
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A measured file against another one of its session.
+
+    Attributes:
+        artifact, base: paths
+        threads: of the file and of the base
+        verdict: of the file against the base
+    """
+
+    artifact: str
+    base: str
+    threads: tuple[Threads, Threads]
+    ratio: ReportedRatio
+    verdict: verdicts.Word
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResult:
+    """What all files that were measured together share.
+
+    Attributes:
+        self_check: one file in two processes (A/A)
+        noise_floor: the smallest difference that counts, as a share
+        id: of a session of a sweep
+    """
+
+    comparisons: tuple[Comparison, ...]
+    self_check: ReportedRatio | None
+    noise_floor: Figure
+    protocol: Settings
+    environment: Environment
+    id: str | None = optional()
+
+
+def result(session: Session, id: str | None = None) -> SessionResult:
+    """Return the session without its measurements."""
+    check = session.self_check
+    return SessionResult(
+        tuple(compare(session)),
+        check.reported() if check else None,
+        round(session.noise_floor, 4),
+        session.settings,
+        session.environment,
+        id,
+    )
+
+
+def compare(session: Session) -> list[Comparison]:
+    """Judge what was measured together.
 
     Each file against the first one with the same threads, each number of threads against the
     first one of the same file, and int8 against float32 of the same network and format.
     """
     good = [(i, r) for i, r in enumerate(session.results) if not isinstance(r, EdgeZooError)]
-    every = [result for _, result in good]
-    pairs: dict[tuple[int, int], None] = {}
-    for i, result in good:
+    every = [measured for _, measured in good]
+    pairs: dict[tuple[int, int], tuple[Measurement, Measurement]] = {}
+    for i, measured in good:
         for j, base in good:
-            if i != j and (j, i) not in pairs and _is_base(result, base, every):
-                pairs[i, j] = None
-    return [_compare(session, i, j) for i, j in pairs]
+            if i != j and (j, i) not in pairs and _is_base(measured, base, every):
+                pairs[i, j] = measured, base
+    short = short_names([measured.artifact for measured in every])
+    return [_compare(session, short, i, j, *pair) for (i, j), pair in pairs.items()]
 
 
-def _is_base(result: dict[str, Any], base: dict[str, Any], every: list[dict[str, Any]]) -> bool:
-    same_threads = base["threads"] == result["threads"]
-    if same_threads and base is next(r for r in every if r["threads"] == result["threads"]):
+def _is_base(measured: Measurement, base: Measurement, every: list[Measurement]) -> bool:
+    same_threads = base.threads == measured.threads
+    if same_threads and base is next(m for m in every if m.threads == measured.threads):
         return True
-    if base is next(r for r in every if r["artifact"] == result["artifact"]):
+    if base is next(m for m in every if m.artifact == measured.artifact):
         return True
-    return same_threads and _is_twin(result, base)
+    return same_threads and _is_twin(measured, base)
 
 
-def _is_twin(result: dict[str, Any], base: dict[str, Any]) -> bool:
-    """Whether these are int8 and float32 of one network in one format."""
-    network = ("model", "alpha", "input_size", "format", "device")
+def _is_twin(measured: Measurement, base: Measurement) -> bool:
+    """Return whether these are int8 and float32 of one network in one format."""
     return (
-        result["model"] is not None
-        and (result["precision"], base["precision"]) == ("int8", "float32")
-        and all(result[name] == base[name] for name in network)
+        measured.model is not None
+        and (measured.precision, base.precision) == ("int8", "float32")
+        and _place(measured) == _place(base)
     )
 
 
-def _compare(session: Session, i: int, j: int) -> dict[str, Any]:
-    result, base = session.results[i], session.results[j]
-    mine, theirs = session.blocks[i], session.blocks[j]
-    assert isinstance(result, dict) and isinstance(base, dict) and mine and theirs
-    ratio = statistics.ratio(mine, theirs)
-    threads = result["threads"] != base["threads"]
-    short = short_names([r["artifact"] for r in session.results if isinstance(r, dict)])
+def _place(m: Measurement) -> tuple[object, ...]:
+    return m.model, m.alpha, m.input_size, m.format, m.device
+
+
+def _compare(
+    session: Session, short: dict[str, str], i: int, j: int, own: Measurement, base: Measurement
+) -> Comparison:
+    ratio = statistics.ratio(session.blocks[i] or [], session.blocks[j] or [])
+    threads = own.threads != base.threads
     names = [
-        short[r["artifact"]] + (f" (threads {r['threads']})" if threads else "")
-        for r in (result, base)
+        short[m.artifact] + (f" (threads {m.threads})" if threads else "") for m in (own, base)
     ]
     verdict = verdicts.judge(names[0], names[1], ratio, session.noise_floor)
-    machine = session.environment["machine"]
+    machine = session.environment.machine
     why = None
-    if _is_twin(result, base) and not threads:
-        why = verdicts.int8_remark(verdict.word, machine["features"], machine["architecture"])
-    return {
-        "artifact": result["artifact"],
-        "base": base["artifact"],
-        "threads": [result["threads"], base["threads"]],
-        "ratio": ratio.to_json(),
-        "verdict": verdict.word,
-        "text": verdict.text + (f"; {why}" if why else ""),
-    }
+    if _is_twin(own, base) and not threads:
+        why = verdicts.int8_remark(verdict.word, machine.features, machine.architecture)
+    return Comparison(
+        own.artifact,
+        base.artifact,
+        (own.threads, base.threads),
+        ratio.reported(),
+        verdict.word,
+        verdict.text + (f"; {why}" if why else ""),
+    )
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:
-    """The end of each path that no other one has: mostly the file's name, else with folders."""
+    """Return the shortest end of each path that no other one has: its name, else with folders."""
     parts = {path: Path(path).parts for path in paths}
     names = {}
     for path, own in parts.items():
@@ -84,15 +137,3 @@ def short_names(paths: Sequence[str]) -> dict[str, str]:
             count += 1
         names[path] = str(Path(*own[-count:]))
     return names
-
-
-def to_json(session: Session) -> dict[str, Any]:
-    """The session but for its results: what stands beside them in JSON."""
-    check = session.self_check
-    return {
-        "comparisons": compare(session),
-        "self_check": check.to_json() if check else None,
-        "noise_floor": round(session.noise_floor, 4),
-        "protocol": {"version": protocol.VERSION, **asdict(session.settings)},
-        "environment": session.environment,
-    }

@@ -1,6 +1,6 @@
-"""How the machine is: load, clock, heat, swap.
+"""The state of the machine: load, clock, heat, swap.
 
-Everything is read from /proc and /sys, so that it works on a device without any package.
+Everything is read from /proc and /sys: a device needs no package for it.
 """
 
 from __future__ import annotations
@@ -11,64 +11,68 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgezoo.system.machine import ROOT, read
+from edgezoo.core.typed_json import shared
+from edgezoo.system.hardware import read
+from edgezoo.system.machine import ROOT
 
 _THROTTLED_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """State of the machine at one moment; None where it does not tell.
+class HostState:
+    """State of the machine that is kept next to a figure; null where it is unknown.
+
+    Attributes:
+        load: average of the last minute
+        throttled: bits of a Raspberry Pi's firmware, in hex
+            (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled)
+    """
+
+    load: float | None
+    governors: tuple[str, ...]
+    frequency_mhz: float | None
+    temperature_c: float | None
+    throttled: str | None
+    on_battery: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Health(HostState):
+    """State of the machine at one moment.
 
     Attributes:
         at_s: monotonic clock.
         busy_s, stolen_s: CPU seconds since boot that all programs used, and that the hypervisor
-            gave to others.
+            gave to other guests.
         swapped_pages: since boot, in and out.
-        throttled: bits of a Raspberry Pi's firmware
-            (https://www.raspberrypi.com/documentation/computers/os.html#get_throttled).
     """
 
     at_s: float
     busy_s: float | None
     stolen_s: float | None
-    load: float | None
-    governors: tuple[str, ...]
-    frequency_mhz: float | None
-    temperature_c: float | None
-    throttled: int | None
     swapped_pages: int | None
-    on_battery: bool | None
 
-    def to_json(self) -> dict[str, Any]:
-        """What is worth keeping beside a figure."""
-        return {
-            "load": self.load,
-            "governors": list(self.governors),
-            "frequency_mhz": self.frequency_mhz,
-            "temperature_c": self.temperature_c,
-            "throttled": None if self.throttled is None else hex(self.throttled),
-            "on_battery": self.on_battery,
-        }
+    def kept(self) -> HostState:
+        """Return what is kept next to a figure."""
+        return HostState(**shared(self, HostState))
 
 
 def look(root: Path = ROOT) -> Health:
-    """The machine's state now."""
+    """Return the current state of the machine."""
     busy, stolen = _cpu_seconds(root)
     load = read(root / "proc/loadavg")
     return Health(
-        time.monotonic(),
-        busy,
-        stolen,
         float(load.split()[0]) if load else None,
         tuple(sorted(set(_words(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")))),
         _highest(root, "sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq", 1000),
         _highest(root, "sys/class/thermal/thermal_zone*/temp", 1000),
         _throttled(root),
-        _swapped(root),
         _on_battery(root),
+        time.monotonic(),
+        busy,
+        stolen,
+        _swapped(root),
     )
 
 
@@ -82,7 +86,7 @@ def _highest(root: Path, pattern: str, unit: int) -> float | None:
 
 
 def _cpu_seconds(root: Path) -> tuple[float | None, float | None]:
-    """Busy and stolen seconds of all CPUs: proc(5), the first line of /proc/stat."""
+    """Return busy and stolen seconds of all CPUs: proc(5), the first line of /proc/stat."""
     words = (read(root / "proc/stat") or "").partition("\n")[0].split()
     if len(words) < 9:
         return None, None
@@ -97,18 +101,18 @@ def _swapped(root: Path) -> int | None:
     return sum(counts) if counts else None
 
 
-def _throttled(root: Path) -> int | None:
+def _throttled(root: Path) -> str | None:
     text = read(root / _THROTTLED_FILE)
     if text is None and root == ROOT and shutil.which("vcgencmd"):
         try:
-            told = subprocess.run(
+            found = subprocess.run(
                 ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True
             )
         except (OSError, subprocess.SubprocessError):
             return None
-        text = told.stdout.strip().rpartition("=")[2]
+        text = found.stdout.strip().rpartition("=")[2]
     try:
-        return int(text, 16) if text else None
+        return hex(int(text, 16)) if text else None
     except ValueError:
         return None
 

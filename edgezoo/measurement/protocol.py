@@ -1,7 +1,7 @@
-"""The stopwatch's protocol: warm up until stable, then rounds of mirrored blocks.
+"""The protocol of measuring: warm up until stable, then rounds of mirrored blocks.
 
-It knows neither clocks nor processes: a `Runner` runs and says how long each run took. So the
-protocol itself is tested with runners whose truth is known.
+It uses neither clocks nor processes: a `Runner` runs and reports how long each run took, so tests
+use runners whose true times are known.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from edgezoo.core.errors import EdgeZooError
+from edgezoo.core.typed_json import Count, Positive, Range
 
 VERSION = 1
 _NS = 1e9
 _WINDOW_SECONDS, _WINDOW_RUNS = 0.1, 3
+
+
+Seconds = Annotated[float, Range(0, 1e15)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,31 +33,32 @@ class Settings:
 
     Attributes:
         min_rounds: each gives every variant two blocks. Six are the least that allow a 95 %
-            interval, twelve that one disturbed round leaves alone.
-        block_runs, block_seconds: a block is at least that long. Short ones let many rounds fit
-            into the time, and a disturbance hit few of them.
-        lead_in: runs at the head of each block that are not recorded: another variant has just
-            emptied the caches.
+            interval, twelve the least that one disturbed round does not affect.
+        block_runs, block_seconds: a block is at least that long. With short ones many rounds fit
+            into the time, and a disturbance affects few of them.
+        lead_in: unrecorded runs at the head of each block: another variant has just emptied the
+            caches.
         stable: two windows of the warm-up whose medians differ by less end it.
         seed: of the order of the variants.
     """
 
-    min_rounds: int = 12
-    block_runs: int = 10
-    block_seconds: float = 0.02
-    min_runs: int = 50
-    min_seconds: float = 1.0
-    cap_seconds: float = 150.0
-    lead_in: int = 2
-    warm_up_seconds: float = 0.5
-    warm_up_cap_seconds: float = 10.0
-    stable: float = 0.05
-    seed: int = 0
+    min_rounds: Positive = 12
+    block_runs: Positive = 10
+    block_seconds: Seconds = 0.02
+    min_runs: Positive = 50
+    min_seconds: Seconds = 1.0
+    cap_seconds: Seconds = 150.0
+    lead_in: Count = 2
+    warm_up_seconds: Seconds = 0.5
+    warm_up_cap_seconds: Seconds = 10.0
+    stable: Seconds = 0.05
+    seed: Count = 0
+    version: Positive = VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Runs that followed one another: wall nanoseconds of each, CPU nanoseconds of all."""
+    """Consecutive runs: wall nanoseconds of each, CPU nanoseconds of all."""
 
     wall_ns: Sequence[int]
     cpu_ns: int
@@ -66,7 +71,7 @@ class Runner(Protocol):
         """Run `lead_in` times unrecorded, then `runs` times.
 
         Raises:
-            EdgeZooError: it cannot go on.
+            EdgeZooError: it cannot continue.
         """
 
 
@@ -85,12 +90,12 @@ class Series:
 
     @property
     def wall_ms(self) -> list[list[float]]:
-        """Milliseconds of each run, a list a block."""
+        """Milliseconds of each run, a list per block."""
         return [[ns / 1e6 for ns in block.wall_ns] for block in self.blocks]
 
     @property
     def cpu_ms(self) -> float:
-        """CPU milliseconds of one run, of all threads together, on average."""
+        """Mean CPU milliseconds of one run, of all threads together."""
         runs = sum(len(block.wall_ns) for block in self.blocks)
         return sum(block.cpu_ns for block in self.blocks) / runs / 1e6
 
@@ -122,24 +127,41 @@ def measure(
 
     Args:
         runners: by name; the order in which they take turns is random, seeded.
-        settings: see there.
+        settings: of the protocol.
         progress: called with the share that is done.
 
     Returns:
-        For each name its series, or the error that ended it; the others go on.
+        For each name its series, or the error that ended it; the others continue.
     """
-    failed: dict[str, Series | EdgeZooError] = {}
+    failed: dict[str, EdgeZooError] = {}
     turns: dict[str, _Turn] = {}
     for name, runner in runners.items():
         try:
             turns[name] = _warm_up(runner, settings)
         except EdgeZooError as error:
             failed[name] = error
+    capped = _take_rounds(turns, failed, settings, progress)
+    series = {
+        name: Series(tuple(turn.blocks), turn.warm_up_runs, turn.stable, capped)
+        for name, turn in turns.items()
+    }
+    return {name: failed.get(name) or series[name] for name in runners}
+
+
+def _take_rounds(
+    turns: dict[str, _Turn],
+    failed: dict[str, EdgeZooError],
+    settings: Settings,
+    progress: Callable[[float], None],
+) -> bool:
+    """Let variants take turns; return whether the time limit ended it before all rounds."""
     rng = random.Random(settings.seed)
-    done = 0
+    # All take part in as many rounds as the one that needs most: a ratio is taken within a round.
     rounds = max((turn.rounds for turn in turns.values()), default=0)
     for done in range(1, rounds + 1):
-        order = list(turns)
+        # A random order, so that no variant always follows the same one; then its mirror image, so
+        # that the two blocks of each lie around the same moment and a linear drift cancels.
+        order = [name for name in turns if name not in failed]
         rng.shuffle(order)
         for name in (*order, *reversed(order)):
             if name not in failed:
@@ -147,16 +169,12 @@ def measure(
                     turns[name].take(settings.lead_in)
                 except EdgeZooError as error:
                     failed[name] = error
-        turns = {name: turn for name, turn in turns.items() if name not in failed}
         progress(done / rounds)
-        if any(turn.spent_ns > settings.cap_seconds * _NS for turn in turns.values()):
-            break
-    capped = done < rounds
-    series = {
-        name: Series(tuple(turn.blocks), turn.warm_up_runs, turn.stable, capped)
-        for name, turn in turns.items()
-    }
-    return {name: failed.get(name) or series[name] for name in runners}
+        alive = [turn for name, turn in turns.items() if name not in failed]
+        # Checked between rounds only: half a round has no mirror image.
+        if any(turn.spent_ns > settings.cap_seconds * _NS for turn in alive):
+            return done < rounds
+    return False
 
 
 def _warm_up(runner: Runner, settings: Settings) -> _Turn:
@@ -172,7 +190,7 @@ def _warm_up(runner: Runner, settings: Settings) -> _Turn:
         levels.append(median(window))
         spent += sum(window)
         runs += count
-        # The first run alone is no window: it carries what a runtime puts off until then.
+        # The first run alone is not a window: it includes what a runtime defers until then.
         stable = len(levels) > 2 and abs(levels[-1] / levels[-2] - 1) < settings.stable
     block = max(settings.block_runs, math.ceil(settings.block_seconds * _NS / levels[-1]))
     wanted = max(settings.min_runs, settings.min_seconds * _NS / levels[-1])

@@ -1,4 +1,4 @@
-"""Measures artifacts against one another: a living process each, which take turns."""
+"""Measures artifacts against one another: one process each, which take turns."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from edgezoo.core import registry
 from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
+from edgezoo.core.protocols import RanOn
+from edgezoo.core.typed_json import Positive, Range, optional, shared
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
-from edgezoo.measurement.child import Stopwatch
+from edgezoo.measurement.child import Around, File, Finished, Opened, Stopwatch
 from edgezoo.measurement.protocol import Block, Series, Settings
-from edgezoo.measurement.statistics import Ratio
-from edgezoo.system.machine import emulator, environment, physical_cores
+from edgezoo.measurement.statistics import Figure, LatencyStatistics, Ratio
+from edgezoo.measurement.trust import Trust
+from edgezoo.system.machine import Environment, emulator, environment, physical_cores
 from edgezoo.system.process import Conversation
 
 _CHECK = "A/A"
 # A block takes some seconds on the slowest device; more is a hang.
 _TIMEOUT_S = 600.0
+Threads = Annotated[int, Range(1, 2**20)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +37,84 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Milliseconds until a process that starts has its first result.
+
+    Attributes:
+        import_ms: of the runtime; not part of cold_start_ms
+    """
+
+    import_ms: Figure
+    open_ms: Figure
+    first_inference_ms: Figure
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """Runs before those that are recorded, and whether two windows of them agreed."""
+
+    runs: Positive
+    stable: bool
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: `Measurement` extends two classes
+class Figures:
+    """Latency and memory.
+
+    Attributes:
+        latency_ms: wall time of one inference
+        cpu_ms: CPU time of one inference, of all threads
+        cold_start_ms: opening the file and its first inference
+        apart_ms: steps around an inference, which its latency excludes; null for a file without a
+            contract
+        memory_over_runtime_mb: above the runtime with no file opened
+        backend: what the runtime reports that runs the file, such as XNNPACK
+        ran_on: the device that really ran it; not in older records
+    """
+
+    latency_ms: LatencyStatistics
+    cpu_ms: Figure
+    cold_start_ms: Figure
+    cold_start: ColdStart
+    apart_ms: Around | None
+    peak_rss_mb: Figure
+    memory_over_runtime_mb: Figure
+    warm_up: WarmUp
+    backend: str | None = None
+    ran_on: RanOn | None = optional()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement(File, Figures):
+    """A file that was measured on a device with a number of threads.
+
+    Attributes:
+        artifact: path of the file
+        runtime: package and version
+    """
+
+    artifact: str
+    runtime: str | None
+    device: str
+    threads: Threads
+    trust: Trust
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """Subjects that were measured together.
 
     Attributes:
-        results: in the order of the subjects: the objects of `edgezoo benchmark --json`, or the
-            error that ended one.
-        blocks: of each subject in turn, milliseconds of each run, a list a block; None after an
-            error.
+        results: in the order of the subjects; the error that ended one in its place.
+        blocks: of each subject, milliseconds of each run, a list per block; None after an error.
         self_check: the first subject against itself in another process; None without the check.
         environment, settings: where, and by which numbers.
     """
 
-    results: tuple[dict[str, Any] | EdgeZooError, ...]
+    results: tuple[Measurement | EdgeZooError, ...]
     blocks: tuple[list[list[float]] | None, ...]
     self_check: Ratio | None
-    environment: dict[str, Any]
+    environment: Environment
     settings: Settings
 
     @property
@@ -60,24 +126,23 @@ class Session:
 class _Child:
     """One subject's process, as the protocol's `Runner`."""
 
+    finished: Finished
+
     def __init__(self, subject: Subject, cpus: list[int] | None, debug: bool) -> None:
         self.subject = subject
         self.talk = Conversation(Stopwatch, debug, _TIMEOUT_S)
         self.opened = self._open(cpus)
-        self.finished: dict[str, Any] = {}
 
-    def _open(self, cpus: list[int] | None) -> dict[str, Any]:
+    def _open(self, cpus: list[int] | None) -> Opened:
+        path, device, threads = self.subject.path, self.subject.device, self.subject.threads
         try:
-            subject = self.subject
-            return self.talk.ask(
-                Stopwatch.open, subject.path, subject.device, subject.threads, cpus
-            )
+            return self.talk.ask(Stopwatch.open, path, device, threads, cpus)
         except BaseException:
             self.talk.close()
             raise
 
     def block(self, runs: int, lead_in: int) -> Block:
-        return Block(**self.talk.ask(Stopwatch.block, runs, lead_in))
+        return self.talk.ask(Stopwatch.block, runs, lead_in)
 
     def finish(self) -> None:
         self.finished = self.talk.ask(Stopwatch.finish)
@@ -95,63 +160,72 @@ def measure(
     """Measure subjects in turns.
 
     Args:
-        subjects: all of them are held open at once.
+        subjects: all of them stay open at once.
         settings: of the protocol.
         pin: keep each process on as many physical cores as it has threads.
-        self_check: measure the first subject in a second process too.
+        self_check: measure the first subject in a second process too (A/A).
         progress: called with the share that is done.
         debug: let the processes write to this terminal.
 
     Raises:
-        RefusedError: this CPU is emulated: times would say nothing of the device.
+        RefusedError: this CPU is emulated: its times would say nothing about a device.
     """
-    emulated_by = emulator()
-    if emulated_by is not None:
-        raise RefusedError(
-            f"Nothing is measured here: the CPU is emulated by {emulated_by}, and its times say "
-            "nothing of a device.",
-            "Measure on the device itself; classify and evaluate compute the same here.",
-        )
+    _require_real_cpu()
     settings = settings or Settings()
+    named = {str(i): subject for i, subject in enumerate(subjects)}
+    if self_check and subjects:
+        named[_CHECK] = subjects[0]
     with contextlib.ExitStack() as stack:
-        children: dict[str, _Child] = {}
-        errors: dict[str, EdgeZooError] = {}
-        named = {str(i): subject for i, subject in enumerate(subjects)}
-        if self_check and subjects:
-            named[_CHECK] = subjects[0]
-        for name, subject in named.items():
-            try:
-                child = _Child(subject, _cpus(subject.threads) if pin else None, debug)
-            except EdgeZooError as error:
-                errors[name] = error
-                continue
-            stack.callback(child.talk.close)
-            children[name] = child
+        children, errors = _open_all(named, pin, debug, stack)
         before, own = host.look(), time.process_time()
         found = protocol.measure(children, settings, progress)
         after, own = host.look(), time.process_time() - own
+        errors |= {name: error for name, error in found.items() if isinstance(error, EdgeZooError)}
         for name, child in children.items():
-            # One that failed has been told of already: to ask it again would only find it dead.
-            if isinstance(found[name], EdgeZooError):
-                continue
-            try:
-                child.finish()
-            except EdgeZooError as error:
-                found[name] = error
-    errors |= {name: error for name, error in found.items() if isinstance(error, EdgeZooError)}
+            # One that failed has been reported: asking it again would only find it dead.
+            if name not in errors:
+                try:
+                    child.finish()
+                except EdgeZooError as error:
+                    errors[name] = error
+    own += sum(c.finished.cpu_s - c.opened.cpu_s for n, c in children.items() if n not in errors)
     series = {name: s for name, s in found.items() if isinstance(s, Series) and name not in errors}
-    own += sum(children[n].finished["cpu_s"] - children[n].opened["cpu_s"] for n in series)
     check = None
     if _CHECK in series and "0" in series:
         check = statistics.ratio(series[_CHECK].wall_ms, series["0"].wall_ms)
     remarks = [*trust.of_host(before, after, own), *trust.of_check(check, errors.get(_CHECK))]
+    named.pop(_CHECK, None)
     results = tuple(
         errors.get(name) or _result(children[name], series[name], remarks, before, after)
         for name in named
-        if name != _CHECK
     )
-    blocks = tuple(series[n].wall_ms if n in series else None for n in named if n != _CHECK)
+    blocks = tuple(series[name].wall_ms if name in series else None for name in named)
     return Session(results, blocks, check, environment(), settings)
+
+
+def _require_real_cpu() -> None:
+    emulated_by = emulator()
+    if emulated_by is not None:
+        raise RefusedError(
+            f"Nothing is measured here: the CPU is emulated by {emulated_by}, and its times say "
+            "nothing about a device.",
+            "Measure on the device itself; classify and evaluate compute the same here.",
+        )
+
+
+def _open_all(
+    named: dict[str, Subject], pin: bool, debug: bool, stack: contextlib.ExitStack
+) -> tuple[dict[str, _Child], dict[str, EdgeZooError]]:
+    """Start the processes of all subjects; return those that opened, and the errors of others."""
+    children: dict[str, _Child] = {}
+    errors: dict[str, EdgeZooError] = {}
+    for name, subject in named.items():
+        try:
+            children[name] = _Child(subject, _cpus(subject.threads) if pin else None, debug)
+            stack.callback(children[name].talk.close)
+        except EdgeZooError as error:
+            errors[name] = error
+    return children, errors
 
 
 def _cpus(threads: int) -> list[int]:
@@ -170,42 +244,32 @@ def _result(
     remarks: list[trust.Remark],
     before: host.Health,
     after: host.Health,
-) -> dict[str, Any]:
-    """One object of `edgezoo benchmark --json`."""
+) -> Measurement:
+    subject, opened, finished = child.subject, child.opened, child.finished
     latency = statistics.summary(series.wall_ms)
-    opened, finished = child.opened, child.finished
-    own = trust.of_series(series, latency, child.subject.device, child.subject.threads)
-    own += trust.of_place(opened["ran_on"])
-    file = finished["file"]
-    return {
-        "artifact": str(child.subject.path),
-        **file,
-        "runtime": registry.runtime_for(child.subject.path).version(),
-        "backend": opened["backend"],
-        "device": child.subject.device,
-        "ran_on": opened["ran_on"],
-        "threads": child.subject.threads,
-        "latency_ms": _rounded(latency),
-        "cpu_ms": round(series.cpu_ms, 4),
-        "cold_start_ms": round(opened["open_ms"] + opened["first_inference_ms"], 2),
-        "cold_start": {
-            name: round(opened[name], 2) for name in ("import_ms", "open_ms", "first_inference_ms")
-        },
-        "apart_ms": _rounded(finished["apart_ms"]) if finished["apart_ms"] else None,
-        "peak_rss_mb": round(finished["peak_rss_mb"], 1),
-        "memory_over_runtime_mb": round(finished["peak_rss_mb"] - finished["runtime_rss_mb"], 1),
-        "warm_up": {"runs": series.warm_up_runs, "stable": series.warm_up_stable},
-        "trust": trust.stamp([*remarks, *own], before, after),
-    }
-
-
-def _rounded(facts: dict[str, Any]) -> dict[str, Any]:
-    """Milliseconds to a tenth of a microsecond."""
-    return {
-        key: [round(v, 4) for v in value]
-        if isinstance(value, list)
-        else round(value, 4)
-        if isinstance(value, float)
-        else value
-        for key, value in facts.items()
-    }
+    own = [
+        *trust.of_series(series, latency, subject.device, subject.threads),
+        *trust.of_place(opened.ran_on),
+    ]
+    return Measurement(
+        artifact=str(subject.path),
+        **shared(finished.file, File),
+        runtime=registry.runtime_for(subject.path).version(),
+        backend=opened.backend,
+        device=subject.device,
+        ran_on=opened.ran_on,
+        threads=subject.threads,
+        latency_ms=latency.rounded(),
+        cpu_ms=round(series.cpu_ms, 4),
+        cold_start_ms=round(opened.open_ms + opened.first_inference_ms, 2),
+        cold_start=ColdStart(
+            round(opened.import_ms, 2),
+            round(opened.open_ms, 2),
+            round(opened.first_inference_ms, 2),
+        ),
+        apart_ms=finished.around,
+        peak_rss_mb=round(finished.peak_rss_mb, 1),
+        memory_over_runtime_mb=round(finished.peak_rss_mb - finished.runtime_rss_mb, 1),
+        warm_up=WarmUp(series.warm_up_runs, series.warm_up_stable),
+        trust=trust.stamp([*remarks, *own], before, after),
+    )

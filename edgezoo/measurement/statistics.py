@@ -1,20 +1,23 @@
-"""What samples of latency allow one to say, with numpy alone: a device has no scipy.
+"""Statistics of latency samples, with numpy alone: a device has no scipy.
 
 Samples come in rounds. In each round every variant has two blocks of runs, in an order and its
-mirror image, so that a slow drift of the machine falls on all variants alike. A ratio of two
-variants is found within each round, where the drift cancels, and then judged over the rounds.
+mirror image, so that a slow drift of the machine affects all variants alike. A ratio of two
+variants is taken within each round, where the drift cancels, and then judged over the rounds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+
+from edgezoo.core.typed_json import Count, Positive, Range
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 RESAMPLES = 1000
@@ -24,13 +27,16 @@ P99_FROM = 1000
 _CHUNK = 1 << 20
 
 Blocks = Sequence[Sequence[float]]
+Figure = Annotated[float, Range(-1e15, 1e15)]
+# A duration of zero cannot be compared by ratios and logarithms.
+Duration = Annotated[float, Range(1e-9, 1e15)]
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
     """How many times as long one variant takes as another, with its 95 % interval.
 
-    `estimate` is None, and the interval unbounded, where there are no rounds at all.
+    Too few rounds leave the interval unbounded: `low` is 0 and `high` infinite.
     """
 
     estimate: float
@@ -38,60 +44,99 @@ class Ratio:
     high: float
     rounds: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Infinite bounds, of too few rounds, become null."""
-        facts = asdict(self)
-        return {k: None if isinstance(v, float) and math.isinf(v) else v for k, v in facts.items()}
+    def reported(self) -> ReportedRatio:
+        """Return it with None for the bounds that too few rounds leave open."""
+        bounded = math.isfinite(self.high)
+        return ReportedRatio(self.estimate, self.low, self.high if bounded else None, self.rounds)
 
 
-def summary(blocks: Blocks, seed: int = 0) -> dict[str, Any]:
-    """Median, its interval and the tails.
+@dataclass(frozen=True, slots=True)
+class ReportedRatio:
+    """How many times as long one variant takes as another, with its 95 % interval.
+
+    Attributes:
+        estimate: time over that of the base
+        low, high: null where too few rounds bound it
+    """
+
+    estimate: Figure | None
+    low: Figure | None
+    high: Figure | None
+    rounds: Count
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyStatistics:
+    """Milliseconds of one inference: median, its interval and the tails; no run is left out.
+
+    Attributes:
+        ci95: of the median
+        p99: from 1000 runs on
+        mad: median absolute deviation
+        n: runs
+        outliers: runs farther than 3 MAD from the median; they are counted, not left out
+        drift: median of the second half over that of the first, minus 1
+    """
+
+    median: Duration
+    ci95: tuple[Duration, Duration]
+    min: Figure
+    p5: Figure
+    p90: Figure
+    p95: Figure
+    p99: Figure | None
+    mad: Figure
+    n: Positive
+    outliers: Count
+    drift: Figure
+
+    def rounded(self) -> LatencyStatistics:
+        """Return it to a tenth of a microsecond, as it is reported."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        floats: dict[str, Any] = {k: round(v, 4) for k, v in own.items() if isinstance(v, float)}
+        return replace(self, ci95=(round(self.ci95[0], 4), round(self.ci95[1], 4)), **floats)
+
+
+def summary(blocks: Blocks, seed: int = 0) -> LatencyStatistics:
+    """Return median, its interval and the tails.
 
     Args:
-        blocks: milliseconds of each run, a sequence a block.
+        blocks: milliseconds of each run, a sequence per block.
         seed: of the bootstrap.
-
-    Returns:
-        {"median", "ci95": [low, high], "min", "p5", "p90", "p95", "p99", "mad", "n",
-        "outliers", "drift"}; p99 is None below 1000 runs. Nothing is left out: runs farther than
-        three MADs from the median are counted in "outliers".
     """
-    import numpy as np
-
     values = np.concatenate([np.asarray(block, float) for block in blocks])
     median = float(np.median(values))
     distance = np.abs(values - median)
     mad = float(np.median(distance))
     p5, p90, p95, p99 = (float(v) for v in np.percentile(values, (5, 90, 95, 99)))
-    return {
-        "median": median,
-        "ci95": list(median_interval(blocks, seed)),
-        "min": float(values.min()),
-        "p5": p5,
-        "p90": p90,
-        "p95": p95,
-        "p99": p99 if len(values) >= P99_FROM else None,
-        "mad": mad,
-        "n": len(values),
-        "outliers": int((distance > OUTLIER_MADS * mad).sum()),
-        "drift": drift(blocks),
-    }
+    return LatencyStatistics(
+        median=median,
+        ci95=median_interval(blocks, seed),
+        min=float(values.min()),
+        p5=p5,
+        p90=p90,
+        p95=p95,
+        p99=p99 if len(values) >= P99_FROM else None,
+        mad=mad,
+        n=len(values),
+        outliers=int((distance > OUTLIER_MADS * mad).sum()),
+        drift=drift(blocks),
+    )
 
 
 def median_interval(blocks: Blocks, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the median, by a bootstrap over whole blocks.
+    """Return the 95 % percentile interval of the median, by a bootstrap over whole blocks.
 
-    Runs of one block resemble one another, so blocks are drawn, not runs (the cluster bootstrap of
-    Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
+    Runs of one block resemble one another, so blocks are resampled, not runs (the cluster bootstrap
+    of Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
     """
-    import numpy as np
-
     length = max(len(block) for block in blocks)
+    # Blocks of one matrix, so that a resample is an index; shorter ones end in NaN.
     padded = np.full((len(blocks), length), np.nan)
     for row, block in zip(padded, blocks, strict=True):
         row[: len(block)] = block
     whole = not np.isnan(padded).any()
-    middle = np.median if whole else np.nanmedian
+    middle = np.median if whole else np.nanmedian  # nanmedian is ten times slower
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // padded.size)
     medians: list[NDArray[np.float64]] = []
@@ -104,9 +149,7 @@ def median_interval(blocks: Blocks, seed: int = 0) -> tuple[float, float]:
 
 
 def drift(blocks: Blocks) -> float:
-    """Median of the second half of the blocks over that of the first, minus 1."""
-    import numpy as np
-
+    """Return the median of the second half of the blocks over that of the first, minus 1."""
     half = len(blocks) // 2
     if half == 0:
         return 0.0
@@ -117,20 +160,21 @@ def drift(blocks: Blocks) -> float:
 
 
 def ratio(blocks: Blocks, base: Blocks) -> Ratio:
-    """Time of a variant over that of another that was measured in the same rounds.
+    """Return the time of a variant over that of another that was measured in the same rounds.
 
     The estimate over rounds is that of Hodges and Lehmann, its interval that of Wilcoxon's signed
     rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 2014, section 3.2):
-    exact for few rounds. From twelve rounds on, one that was disturbed does no harm. Fewer than six
+    exact for few rounds. From twelve rounds on, one disturbed round does no harm. Fewer than six
     rounds give no 95 %.
 
     Args:
         blocks, base: milliseconds of each run; blocks 2r and 2r + 1 are those of round r.
     """
-    import numpy as np
-
+    # Logarithms turn a ratio into a difference, and a slowdown and its inverse weigh the same.
     differences = _round_levels(blocks) - _round_levels(base)
     n = len(differences)
+    # Walsh averages: the mean of every pair of rounds, each with itself included. Their median is
+    # Hodges and Lehmann's estimate; their order statistics are the ends of Wilcoxon's interval.
     pairs = np.add.outer(differences, differences)[np.triu_indices(n)] / 2
     pairs.sort()
     cut = _signed_rank_cut(n)
@@ -139,21 +183,22 @@ def ratio(blocks: Blocks, base: Blocks) -> Ratio:
 
 
 def _round_levels(blocks: Blocks) -> NDArray[np.float64]:
-    """Logarithm of the level of each round: the mean over its two mirrored blocks."""
-    import numpy as np
+    """Return the logarithm of each round's level: the mean over its two mirrored blocks.
 
+    The two blocks lie at equal distances before and after the middle of the round, so a drift that
+    is linear within the round cancels in their mean.
+    """
     levels = np.log([np.median(block) for block in blocks])
     return np.asarray(levels[: len(levels) // 2 * 2].reshape(-1, 2).mean(1))
 
 
 @lru_cache(maxsize=64)
 def _signed_rank_cut(n: int) -> int:
-    """Rank, from 1, of the pairwise mean that bounds a 95 % interval; 0 where none does.
+    """Return the rank, from 1, of the Walsh average that bounds a 95 % interval; 0 if none does.
 
     From the exact distribution of the sum of signed ranks of n differences.
     """
-    import numpy as np
-
+    # ways[s]: probability that signs drawn at random give the ranks so far a positive sum of s.
     ways = np.ones(1)
     for rank in range(1, n + 1):
         longer = np.zeros(len(ways) + rank)
@@ -166,10 +211,10 @@ def _signed_rank_cut(n: int) -> int:
 def apart(
     median: float, interval: Sequence[float], base: float, base_interval: Sequence[float]
 ) -> Ratio:
-    """Ratio of two medians that were not measured together.
+    """Return the ratio of two medians that were not measured together.
 
-    The logarithms of both are taken as normal with the widths of their bootstrap intervals. It
-    knows nothing of what changed on the machine in between.
+    The logarithms of both are taken as normal with the widths of their bootstrap intervals, so
+    their half widths add in quadrature. Changes of the machine in between are not covered.
     """
     half = math.hypot(*(math.log(b[1] / b[0]) / 2 for b in (interval, base_interval)))
     middle = math.log(median / base)

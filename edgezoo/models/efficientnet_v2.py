@@ -5,9 +5,10 @@ M. Tan and Q. V. Le, ICML 2021. The network normalizes inside and takes raw pixe
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, Resize, WeightsFile
+from edgezoo.core.spec import ModelSpec, Resize
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/efficientnet_v2/"
+_FILE = "efficientnet_v2/efficientnetv2-b0.h5"
 
 SPECS = (
     ModelSpec(
@@ -25,15 +26,8 @@ SPECS = (
         top1=0.787,
         top5=0.943,
         paper="https://arxiv.org/abs/2104.00298",
-        weights=WeightsFile(
-            name="efficientnetv2-b0.h5",
-            url=_BASE + "efficientnetv2-b0.h5",
-            md5="21ecbf6da12460d5c40bb2f29ceb2188",
-            no_top=WeightsFile(
-                name="efficientnetv2-b0_notop.h5",
-                url=_BASE + "efficientnetv2-b0_notop.h5",
-                md5="893217f2bb855e2983157299931e43ff",
-            ),
+        weights=published(
+            _FILE, "21ecbf6da12460d5c40bb2f29ceb2188", "893217f2bb855e2983157299931e43ff"
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -5,9 +5,10 @@ C. Szegedy, S. Ioffe, V. Vanhoucke and A. Alemi, AAAI 2017.
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/inception_resnet_v2/"
+_FILE = "inception_resnet_v2/inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5"
 
 SPECS = (
     ModelSpec(
@@ -24,15 +25,8 @@ SPECS = (
         top1=0.803,
         top5=0.953,
         paper="https://arxiv.org/abs/1602.07261",
-        weights=WeightsFile(
-            name="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
-            url=_BASE + "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels.h5",
-            md5="e693bd0210a403b3192acc6073ad2e96",
-            no_top=WeightsFile(
-                name="inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                url=_BASE + "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="d19885ff4a710c122648d3b5c3b684e4",
-            ),
+        weights=published(
+            _FILE, "e693bd0210a403b3192acc6073ad2e96", "d19885ff4a710c122648d3b5c3b684e4"
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

@@ -5,9 +5,10 @@ C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens and Z. Wojna, CVPR 2016.
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/"
+_FILE = "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels.h5"
 
 SPECS = (
     ModelSpec(
@@ -24,15 +25,8 @@ SPECS = (
         top1=0.779,
         top5=0.937,
         paper="https://arxiv.org/abs/1512.00567",
-        weights=WeightsFile(
-            name="inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
-            url=_BASE + "inception_v3_weights_tf_dim_ordering_tf_kernels.h5",
-            md5="9a0d58056eeedaa3f26cb7ebd46da564",
-            no_top=WeightsFile(
-                name="inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                url=_BASE + "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="bcbd6486424b2319ff4ef7d526e38f63",
-            ),
+        weights=published(
+            _FILE, "9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"
         ),
         weights_licence="Apache-2.0 (TensorFlow)",
     ),

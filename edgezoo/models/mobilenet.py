@@ -7,9 +7,10 @@ publishes weights for four widths at four sizes, without hashes. At any other in
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile, WidthOptions
+from edgezoo.core.spec import ModelSpec, WidthOptions
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
+_FILE = "mobilenet/mobilenet_{alpha}_{size}_tf.h5"
 
 SPECS = (
     ModelSpec(
@@ -26,16 +27,7 @@ SPECS = (
         top1=0.704,
         top5=0.895,
         paper="https://arxiv.org/abs/1704.04861",
-        weights=WeightsFile(
-            name="mobilenet_{alpha}_{size}_tf.h5",
-            url=_BASE + "mobilenet_{alpha}_{size}_tf.h5",
-            md5=None,
-            no_top=WeightsFile(
-                name="mobilenet_{alpha}_{size}_tf_no_top.h5",
-                url=_BASE + "mobilenet_{alpha}_{size}_tf_no_top.h5",
-                md5=None,
-            ),
-        ),
+        weights=published(_FILE, None, None, no_top="_no_top"),
         weights_licence="Apache-2.0 (TensorFlow)",
         width=WidthOptions(
             alpha_codes={1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"},

@@ -7,11 +7,12 @@ the weights of `fallback_size` are used.
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile, WidthOptions
+from edgezoo.core.spec import ModelSpec, WidthOptions
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet_v2/"
-_FILE = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}.h5"
-_NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}_no_top.h5"
+_FILE = "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{alpha}_{size}.h5"
+_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+_PARAMETERS = (1_691_208, 1_987_224, 2_663_064, 3_538_984, 5_431_048, 6_156_712)
 
 SPECS = (
     ModelSpec(
@@ -28,32 +29,13 @@ SPECS = (
         top1=0.713,
         top5=0.901,
         paper="https://arxiv.org/abs/1801.04381",
-        weights=WeightsFile(
-            name=_FILE,
-            url=_BASE + _FILE,
-            md5=None,
-            no_top=WeightsFile(name=_NO_TOP, url=_BASE + _NO_TOP, md5=None),
-        ),
+        weights=published(_FILE, None, None, no_top="_no_top"),
         weights_licence="Apache-2.0 (TensorFlow)",
         width=WidthOptions(
-            alpha_codes={
-                1.4: "1.4",
-                1.3: "1.3",
-                1.0: "1.0",
-                0.75: "0.75",
-                0.5: "0.5",
-                0.35: "0.35",
-            },
+            alpha_codes={alpha: str(alpha) for alpha in _WIDTHS},
             imagenet_sizes=(96, 128, 160, 192, 224),
             fallback_size=224,
-            parameters={
-                0.35: 1_691_208,
-                0.5: 1_987_224,
-                0.75: 2_663_064,
-                1.0: 3_538_984,
-                1.3: 5_431_048,
-                1.4: 6_156_712,
-            },
+            parameters=dict(zip(_WIDTHS, _PARAMETERS, strict=True)),
             least_alpha=1 / 16,
         ),
         arguments={"alpha": "alpha"},

@@ -8,59 +8,37 @@ from __future__ import annotations
 
 from edgezoo.core.spec import ModelSpec, WeightsFile
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/nasnet/"
+_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/nasnet/NASNet-"
 
-SPECS = (
+
+def _weights(size: str, md5: str, no_top_md5: str) -> WeightsFile:
+    no_top = WeightsFile(f"nasnet_{size}_no_top.h5", f"{_BASE}{size}-no-top.h5", no_top_md5)
+    return WeightsFile(f"nasnet_{size}.h5", f"{_BASE}{size}.h5", md5, no_top)
+
+
+_MOBILE = _weights("mobile", "020fb642bf7360b370c678b08e0adf61", "1ed92395b5b598bdda52abe5c0dbfd63")
+_LARGE = _weights("large", "11577c9a518f0070763c2b964a382f17", "d81d89dc07e6e56530c4e77faddd61b5")
+
+SPECS = tuple(
     ModelSpec(
-        name="nasnetmobile",
+        name=f"nasnet{size.lower()}",
         family="nasnet",
-        keras_name="NASNetMobile",
+        keras_name=f"NASNet{size}",
         preprocessing="tf",
-        default_input_size=224,
+        default_input_size=pixels,
         min_input_size=32,
-        parameters=5_326_716,
-        multiply_adds=563_638_816,
-        depth=389,
-        size_mb=23.0,
-        top1=0.744,
-        top5=0.919,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        depth=depth,
+        size_mb=size_mb,
+        top1=top1,
+        top5=top5,
         paper="https://arxiv.org/abs/1707.07012",
-        weights=WeightsFile(
-            name="nasnet_mobile.h5",
-            url=_BASE + "NASNet-mobile.h5",
-            md5="020fb642bf7360b370c678b08e0adf61",
-            no_top=WeightsFile(
-                name="nasnet_mobile_no_top.h5",
-                url=_BASE + "NASNet-mobile-no-top.h5",
-                md5="1ed92395b5b598bdda52abe5c0dbfd63",
-            ),
-        ),
+        weights=weights,
         weights_licence="Apache-2.0 (TensorFlow)",
-    ),
-    ModelSpec(
-        name="nasnetlarge",
-        family="nasnet",
-        keras_name="NASNetLarge",
-        preprocessing="tf",
-        default_input_size=331,
-        min_input_size=32,
-        parameters=88_949_818,
-        multiply_adds=23_783_414_658,
-        depth=533,
-        size_mb=343.0,
-        top1=0.825,
-        top5=0.960,
-        paper="https://arxiv.org/abs/1707.07012",
-        weights=WeightsFile(
-            name="nasnet_large.h5",
-            url=_BASE + "NASNet-large.h5",
-            md5="11577c9a518f0070763c2b964a382f17",
-            no_top=WeightsFile(
-                name="nasnet_large_no_top.h5",
-                url=_BASE + "NASNet-large-no-top.h5",
-                md5="d81d89dc07e6e56530c4e77faddd61b5",
-            ),
-        ),
-        weights_licence="Apache-2.0 (TensorFlow)",
-    ),
+    )
+    for size, pixels, parameters, multiply_adds, depth, size_mb, top1, top5, weights in (
+        ("Mobile", 224, 5_326_716, 563_638_816, 389, 23.0, 0.744, 0.919, _MOBILE),
+        ("Large", 331, 88_949_818, 23_783_414_658, 533, 343.0, 0.825, 0.960, _LARGE),
+    )
 )

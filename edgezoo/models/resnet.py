@@ -5,9 +5,10 @@ K. He, X. Zhang, S. Ren and J. Sun, CVPR 2016.
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
+_FILE = "resnet/resnet50_weights_tf_dim_ordering_tf_kernels.h5"
 
 SPECS = (
     ModelSpec(
@@ -24,15 +25,8 @@ SPECS = (
         top1=0.749,
         top5=0.921,
         paper="https://arxiv.org/abs/1512.03385",
-        weights=WeightsFile(
-            name="resnet50_weights_tf_dim_ordering_tf_kernels.h5",
-            url=_BASE + "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
-            md5="2cb95161c43110f7111970584f804107",
-            no_top=WeightsFile(
-                name="resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                url=_BASE + "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="4d473c1dd8becc155b73f8504c6f6626",
-            ),
+        weights=published(
+            _FILE, "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"
         ),
         weights_licence="MIT (Kaiming He)",
     ),

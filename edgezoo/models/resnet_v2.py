@@ -5,9 +5,10 @@ K. He, X. Zhang, S. Ren and J. Sun, ECCV 2016.
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec
+from edgezoo.models._published import published
 
-_FILE = "resnet50v2_weights_tf_dim_ordering_tf_kernels.h5"
+_FILE = "resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels.h5"
 
 SPECS = (
     ModelSpec(
@@ -24,15 +25,8 @@ SPECS = (
         top1=0.760,
         top5=0.930,
         paper="https://arxiv.org/abs/1603.05027",
-        weights=WeightsFile(
-            name=_FILE,
-            url=f"https://storage.googleapis.com/tensorflow/keras-applications/resnet/{_FILE}",
-            md5="3ef43a0b657b3be2300d5770ece849e0",
-            no_top=WeightsFile(
-                name="resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                url="https://storage.googleapis.com/tensorflow/keras-applications/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="fac2f116257151a9d068a22e544a4917",
-            ),
+        weights=published(
+            _FILE, "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917"
         ),
         weights_licence="MIT (Kaiming He)",
     ),

@@ -6,63 +6,37 @@ so ImageNet weights fit only the default input size.
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/"
+_MD5S = {
+    16: ("64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"),
+    19: ("cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"),
+}
 
-SPECS = (
+SPECS = tuple(
     ModelSpec(
-        name="vgg16",
-        family="vgg16",
-        keras_name="VGG16",
+        name=f"vgg{depth}",
+        family=f"vgg{depth}",
+        keras_name=f"VGG{depth}",
         preprocessing="caffe",
         default_input_size=224,
         min_input_size=32,
-        parameters=138_357_544,
-        multiply_adds=15_470_264_320,
-        depth=16,
-        size_mb=528.0,
+        parameters=parameters,
+        multiply_adds=multiply_adds,
+        depth=depth,
+        size_mb=size_mb,
         top1=0.713,
-        top5=0.901,
+        top5=top5,
         paper="https://arxiv.org/abs/1409.1556",
-        weights=WeightsFile(
-            name="vgg16_weights_tf_dim_ordering_tf_kernels.h5",
-            url=_BASE + "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5",
-            md5="64373286793e3c8b2b4e3219cbf3544b",
-            no_top=WeightsFile(
-                name="vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                url=_BASE + "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="6d6bbae143d832006294945121d1f1fc",
-            ),
+        weights=published(
+            f"vgg{depth}/vgg{depth}_weights_tf_dim_ordering_tf_kernels.h5", *_MD5S[depth]
         ),
         weights_licence="CC BY 4.0 (VGG, University of Oxford)",
         fixed_size_weights=True,
-    ),
-    ModelSpec(
-        name="vgg19",
-        family="vgg19",
-        keras_name="VGG19",
-        preprocessing="caffe",
-        default_input_size=224,
-        min_input_size=32,
-        parameters=143_667_240,
-        multiply_adds=19_632_062_464,
-        depth=19,
-        size_mb=549.0,
-        top1=0.713,
-        top5=0.900,
-        paper="https://arxiv.org/abs/1409.1556",
-        weights=WeightsFile(
-            name="vgg19_weights_tf_dim_ordering_tf_kernels.h5",
-            url=_BASE + "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels.h5",
-            md5="cbe5617147190e668d6c5d5026f83318",
-            no_top=WeightsFile(
-                name="vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                url=_BASE + "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="253f8cb515780f3b799900260a226db6",
-            ),
-        ),
-        weights_licence="CC BY 4.0 (VGG, University of Oxford)",
-        fixed_size_weights=True,
-    ),
+    )
+    for depth, parameters, multiply_adds, size_mb, top5 in (
+        (16, 138_357_544, 15_470_264_320, 528.0, 0.901),
+        (19, 143_667_240, 19_632_062_464, 549.0, 0.900),
+    )
 )

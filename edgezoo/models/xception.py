@@ -5,9 +5,10 @@ F. Chollet, CVPR 2017. The only architecture here whose weights Keras' author tr
 
 from __future__ import annotations
 
-from edgezoo.core.spec import ModelSpec, WeightsFile
+from edgezoo.core.spec import ModelSpec
+from edgezoo.models._published import published
 
-_BASE = "https://storage.googleapis.com/tensorflow/keras-applications/xception/"
+_FILE = "xception/xception_weights_tf_dim_ordering_tf_kernels.h5"
 
 SPECS = (
     ModelSpec(
@@ -24,15 +25,8 @@ SPECS = (
         top1=0.790,
         top5=0.945,
         paper="https://arxiv.org/abs/1610.02357",
-        weights=WeightsFile(
-            name="xception_weights_tf_dim_ordering_tf_kernels.h5",
-            url=_BASE + "xception_weights_tf_dim_ordering_tf_kernels.h5",
-            md5="0a58e3b7378bc2990ea3b43d5981f1f6",
-            no_top=WeightsFile(
-                name="xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                url=_BASE + "xception_weights_tf_dim_ordering_tf_kernels_notop.h5",
-                md5="b0042744bf5b25fce3cb969f33bebb97",
-            ),
+        weights=published(
+            _FILE, "0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"
         ),
         weights_licence="MIT (Keras)",
     ),

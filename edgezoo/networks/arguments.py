@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError, did_you_mean
 from edgezoo.core.spec import IMAGENET_CLASSES, POOLINGS, BuildArguments, ModelSpec
 
+FAMILY = ("alpha", "depth_multiplier", "dropout", "blocks")  # that only some families have
 _BLOCKS = 4
-# Keras' defaults for arguments that only some families have.
-_DEFAULTS: dict[str, Any] = {"alpha": 1.0, "depth_multiplier": 1}
 
 
 def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
-    """Fill in defaults, and refuse arguments that the family does not support.
-
-    Returns:
-        The arguments with input size and, where applicable, alpha, depth multiplier and classes.
+    """Fill in input size, alpha, depth multiplier and classes, where the family has them.
 
     Raises:
         UsageError: an argument that the family does not have, an invalid value, or two that
             contradict each other.
     """
-    for name in ("alpha", "depth_multiplier", "dropout", "blocks"):
+    for name in FAMILY:
         if getattr(given, name) is not None and name not in spec.arguments:
             raise UsageError(f"{spec.name} has no {_option(name)}.", _having(name))
     size = spec.default_input_size if given.input_size is None else given.input_size
@@ -35,12 +31,12 @@ def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
             f"{spec.name} cannot take {size} px images.",
             f"Its smallest input size is {spec.min_input_size} px.",
         )
-    defaults = {
-        name: value
-        for name, value in _DEFAULTS.items()
-        if name in spec.arguments and getattr(given, name) is None
-    }
-    filled = replace(given, input_size=size, **defaults)
+    alpha, multiplier = given.alpha, given.depth_multiplier
+    if alpha is None and "alpha" in spec.arguments:
+        alpha = 1.0
+    if multiplier is None and "depth_multiplier" in spec.arguments:
+        multiplier = 1
+    filled = replace(given, input_size=size, alpha=alpha, depth_multiplier=multiplier)
     _check_values(spec, filled)
     return _with_output(filled)
 
@@ -98,18 +94,15 @@ def _with_output(filled: BuildArguments) -> BuildArguments:
         raise UsageError(
             f"--classes {filled.classes} is not enough to classify.", "Give 2 or more."
         )
-    classes = (
-        (filled.classes or IMAGENET_CLASSES) if filled.output_kind == "probabilities" else None
-    )
-    return replace(filled, pooling=pooling, classes=classes)
+    classes = filled.classes or IMAGENET_CLASSES
+    classified = filled.output_kind == "probabilities"
+    return replace(filled, pooling=pooling, classes=classes if classified else None)
 
 
-def taken_from(options: dict[str, Any]) -> BuildArguments:
+def taken_from(options: dict[str, object]) -> BuildArguments:
     """Take the fields of `BuildArguments` out of the options of a command."""
-    names = {field.name for field in fields(BuildArguments)}
-    return BuildArguments.from_json(
-        {name: options.pop(name) for name in sorted(names & options.keys())}
-    )
+    names = sorted({*BuildArguments.__slots__} & options.keys())
+    return BuildArguments.from_json({name: options.pop(name) for name in names})
 
 
 def side(input_size: int | None, input_shape: Sequence[Any] | None) -> int | None:

@@ -6,7 +6,7 @@ import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
@@ -98,7 +98,7 @@ def _untrained(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> 
     keras.config.set_floatx("float32")
     keras.utils.set_random_seed(job.seed)
     spec, chosen = job.spec, job.arguments
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "input_shape": (job.size, job.size, 3),
         "weights": None,
         "include_top": chosen.include_top,
@@ -135,12 +135,7 @@ def _copy_weights(
 
 
 def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
-    """Return the network up to the output of one layer.
-
-    Raises:
-        UsageError: there is no such layer.
-        RefusedError: it is the last layer, or no layer before it has weights.
-    """
+    """Return the network up to the output of one layer, which is not the last."""
     import keras
 
     layers = {layer.name: layer for layer in network.layers}
@@ -160,11 +155,7 @@ def _cut(network: keras.Model, name: str, spec: ModelSpec) -> keras.Model:
 
 
 def check_output_layer(job: BuildJob) -> None:
-    """Look up the output layer in the network without weights; runs in a child process.
-
-    Raises:
-        UsageError, RefusedError: see `_cut`.
-    """
+    """Refuse an output layer that the network cannot end with; runs in a child process."""
     assert job.arguments.output_layer is not None
     _cut(_untrained(job), job.arguments.output_layer, job.spec)
 

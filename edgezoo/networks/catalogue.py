@@ -17,7 +17,7 @@ from edgezoo.core.spec import (
     WeightsFile,
     WeightsPackage,
 )
-from edgezoo.core.typed_json import Count, OneOf, Positive, Share
+from edgezoo.core.typed_json import Count, JsonObject, OneOf, Positive, Share
 from edgezoo.networks import weights
 
 SORTS: tuple[str, ...] = ("name", "top1", "parameters", "multiply-adds", *PRECISIONS)
@@ -45,7 +45,7 @@ class ModelFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelDescription:
+class ModelDescription(JsonObject):
     """A model of the zoo, at width (alpha) 1.
 
     Attributes:
@@ -109,12 +109,11 @@ def describe(name: str) -> ModelDescription:
     """
     spec, exporters = registry.model(name), registry.exporters()
     precisions = [precision for e in exporters.values() for precision in e.precisions]
+    widths = tuple(sorted(spec.width.alpha_codes)) if spec.width else None
     differing: dict[str, Any] = {
         "model": spec.name,
         "arguments": tuple(sorted(spec.arguments)),
-        "alphas_with_imagenet_weights": tuple(sorted(spec.width.alpha_codes))
-        if spec.width
-        else None,
+        "alphas_with_imagenet_weights": widths,
         "file_bytes_about": {precision: spec.bytes_about(precision) for precision in PRECISIONS},
         "formats": tuple(exporters),
         "precisions": tuple(dict.fromkeys(precisions)),
@@ -131,22 +130,15 @@ def select(criteria: ModelFilter, sort: str = "name") -> list[ModelSpec]:
         UsageError: no model does.
     """
     known = registry.models()
-    named = [spec for spec in known.values() if _is_called(spec, criteria.pattern)]
+    pattern = (criteria.pattern or "").lower()
+    named = [s for s in known.values() if pattern in s.name or fnmatch(s.name, pattern)]
     if not named:
-        raise UsageError(
-            f"No model matches {criteria.pattern!r}.",
-            did_you_mean(str(criteria.pattern), list(known)),
-        )
+        hint = did_you_mean(str(criteria.pattern), list(known))
+        raise UsageError(f"No model matches {criteria.pattern!r}.", hint)
     chosen = [spec for spec in named if _fulfils(spec, criteria)]
     if not chosen:
         raise UsageError("No model meets all criteria.", "Relax one of them.")
     return sorted(chosen, key=lambda spec: (_rank(spec, sort), spec.name))
-
-
-def _is_called(spec: ModelSpec, pattern: str | None) -> bool:
-    if pattern is None:
-        return True
-    return fnmatch(spec.name, pattern.lower()) or pattern.lower() in spec.name
 
 
 def _fulfils(spec: ModelSpec, criteria: ModelFilter) -> bool:

@@ -40,10 +40,11 @@ def load_weights(network: keras.Model, path: Path, what: str, headless: bool) ->
                     _assign(network, _stored(group), headless)
                     return
         _load_by_name(network, path)
-    except _MisfitError as error:
-        raise _refused(path, what, str(error)) from error
     except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError, …
-        raise _refused(path, what, f"it cannot be read ({type(error).__name__})") from error
+        known, name = isinstance(error, _MisfitError), type(error).__name__
+        why = str(error) if known else f"it cannot be read ({name})"
+        message = f"{path} does not contain the weights of this {what}: {why}."
+        raise DataError(message, _HINT) from error
 
 
 def _load_by_name(network: keras.Model, path: Path) -> None:
@@ -53,17 +54,11 @@ def _load_by_name(network: keras.Model, path: Path) -> None:
     except ValueError as error:
         message = " ".join(str(error).split())
         shown = message if len(message) <= _SHOWN else f"{message[:_SHOWN]} …"
-        raise _MisfitError(f"Keras reports: {shown}") from error
+        raise _MisfitError(f"Keras reports: {shown.removesuffix('.')}") from error
 
 
 class _MisfitError(Exception):
     """What does not fit, as a clause."""
-
-
-def _refused(path: Path, what: str, why: str) -> DataError:
-    return DataError(
-        f"{path} does not contain the weights of this {what}: {why.removesuffix('.')}.", _HINT
-    )
 
 
 def _stored(group: h5py.Group) -> Layers:

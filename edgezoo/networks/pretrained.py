@@ -58,7 +58,7 @@ def as_keras_file(spec: ModelSpec, package: WeightsPackage) -> Path:
             "(its SHA-256 differs).",
             again,
         )
-    provenance = {
+    provenance: dict[str, object] = {
         "edgezoo_package": f"{package.package} {package.version}",
         "edgezoo_checkpoint": checkpoint.name,
         "edgezoo_checkpoint_sha256": package.sha256,
@@ -81,7 +81,7 @@ def _layers(
         raise DataError(f"{checkpoint} has no tensor {error} of {spec.name}.") from error
 
 
-def _provenance(path: Path) -> dict[str, Any] | None:
+def _provenance(path: Path) -> dict[str, object] | None:
     """Read the origin of a converted file; None if the file is missing or damaged."""
     import h5py
 
@@ -94,7 +94,7 @@ def _provenance(path: Path) -> dict[str, Any] | None:
 
 
 def _write(
-    path: Path, layers: Iterable[tuple[str, list[NDArray[Any]]]], provenance: dict[str, Any]
+    path: Path, layers: Iterable[tuple[str, list[NDArray[Any]]]], provenance: dict[str, object]
 ) -> None:
     """Write a weights file in the layout of Keras' own .h5 files, atomically."""
     import h5py

@@ -125,10 +125,8 @@ def choose(
     path = Path(path).expanduser()
     found = reading.usable(path, trust)
     if weights != "imagenet":
-        raise UsageError(
-            f"{path} contains its own weights, so --weights {weights} does not apply.",
-            "Omit --weights.",
-        )
+        message = f"{path} contains its own weights, so --weights {weights} does not apply."
+        raise UsageError(message, "Omit --weights.")
     inside = InputContract.from_json(found.contract) if found.contract else None
     size = _size(found, given.input_size, inside)
     arguments = BuildArguments(size, given.include_top, output_layer=given.output_layer)
@@ -136,17 +134,12 @@ def choose(
     classified = arguments.output_kind == "probabilities"
     names = _labels(path, inside, labels) if classified else ()
     recorded = inside.weights.sha256 if inside and inside.weights.source == SOURCE else None
-    user_model = UserModel(
-        path.resolve(),
-        _preprocessing(path, inside, preprocessing),
-        inside.resize if inside else USUAL_RESIZE,
-        trust,
-        recorded,
-    )
+    how, place = _preprocessing(path, inside, preprocessing), path.resolve()
+    resize = inside.resize if inside else USUAL_RESIZE
     if classified:
         arguments = replace(arguments, classes=_classes(found, names, labels))
-    located = LocatedWeights(SOURCE, path.resolve(), recorded or content_hash(path), path.name)
-    return Chosen(user_model, arguments, located, names)
+    located = LocatedWeights(SOURCE, place, recorded or content_hash(path), path.name)
+    return Chosen(UserModel(place, how, resize, trust, recorded), arguments, located, names)
 
 
 def _check_third_party(path: Path, given: BuildArguments, taken: BuildArguments) -> None:
@@ -161,12 +154,7 @@ def _check_third_party(path: Path, given: BuildArguments, taken: BuildArguments)
 
 
 def _size(found: KerasFile, wanted: int | None, inside: InputContract | None) -> int:
-    """Return height and width in pixels.
-
-    Raises:
-        RefusedError: the network does not take a square of RGB pixels.
-        UsageError: it takes another size, or any size, and none was given.
-    """
+    """Return height and width in pixels, where the network takes a square of RGB pixels."""
     shape = found.inputs[0] if found.inputs else None
     if shape is not None and (len(shape) != 4 or shape[3] not in (3, None)):
         raise RefusedError(
@@ -219,12 +207,7 @@ def _labels(path: Path, inside: InputContract | None, file: Path | None) -> tupl
 
 
 def _classes(found: KerasFile, labels: tuple[str, ...], file: Path | None) -> int | None:
-    """Return the number of classes; None if it is only known after building the network.
-
-    Raises:
-        DataError: there are more or fewer labels.
-        RefusedError: the outputs are not probabilities of classes.
-    """
+    """Return the number of classes; None if it is only known after building the network."""
     if found.activation not in (None, _PROBABILITIES):
         raise _not_probabilities(found.path, f"end in {found.activation}")
     shape = found.outputs[0] if found.outputs else None
@@ -279,8 +262,7 @@ def load(user_model: UserModel, arguments: BuildArguments) -> keras.Model:
             f"The weights in {path} are not those that the contract in the file names.",
             "Save the network again without the contract, or fine-tune again.",
         )
-    size = arguments.input_size
-    shape = tuple(network.input_shape)
+    size, shape = arguments.input_size, tuple(network.input_shape)
     if len(shape) != 4 or shape[1] not in (size, None) or shape[2] not in (size, None):
         raise RefusedError(f"{path} takes {_text(shape)}, not {size} px images.")
     if arguments.output_kind == "probabilities":

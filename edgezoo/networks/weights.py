@@ -229,13 +229,7 @@ def _download(url: str, path: Path, md5: str | None, model: str) -> None:
         reason = _why_not_hdf5(staged)
         return f"it is {reason}" if reason else None
 
-    downloads.fetch(
-        downloads.Wanted(
-            f"The ImageNet weights of {model} are not cached and",
-            url,
-            path,
-            digest=f"md5:{md5}" if md5 else None,
-            check=check,
-            ways_out=_WAYS_OUT,
-        )
-    )
+    title = f"The ImageNet weights of {model} are not cached and"
+    digest = f"md5:{md5}" if md5 else None
+    wanted = downloads.Wanted(title, url, path, digest=digest, check=check, ways_out=_WAYS_OUT)
+    downloads.fetch(wanted)

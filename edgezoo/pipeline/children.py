@@ -8,6 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from edgezoo.calibration import fp16, observation, preparation, sensitivity, sources
+from edgezoo.calibration.observation import NetworkInput
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.calibration_metadata import Stability
@@ -15,6 +20,7 @@ from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.spec import ModelSpec
+from edgezoo.exporters import _intermediates
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import predict
@@ -23,10 +29,6 @@ from edgezoo.system.staging import new_array
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from edgezoo.calibration.observation import NetworkInput
 
 _PLAIN = "plain.tflite"
 _OBSERVATION = "observation.json"
@@ -78,8 +80,6 @@ def make_source(
     for question in questions:
         _note_answers(built, network.spec, question.pixels, question.answers)
     digest = values_hash(built)
-    from edgezoo.exporters import _intermediates
-
     _intermediates.write(built, Source(directory, contract), set(intermediates))
     return BuiltSource(digest, tuple(built.output_shape[1:]))
 
@@ -87,22 +87,16 @@ def make_source(
 def correct_fp16(
     directory: Path, contract: InputContract, images: Path, intermediates: tuple[Intermediate, ...]
 ) -> int:
-    """Write the intermediates whose values are float16 ones that keep each layer's mean.
+    """Write intermediates with float16 values that keep each layer's mean.
 
     Args:
-        directory: of the source.
-        contract: of the source.
+        directory, contract: of the source.
         images: an array of pixels, like those that the file will see.
         intermediates: "fp16.tflite", "fp16.onnx" or both.
 
     Returns:
-        how many layers were corrected.
+        The number of corrected layers.
     """
-    import numpy as np
-
-    from edgezoo.calibration import fp16
-    from edgezoo.exporters import _intermediates
-
     source = Source(directory, contract)
     how = contract.normalization
     takes_pixels = contract.input_kind == "pixels" and not how.uniform
@@ -123,11 +117,8 @@ def observe_network(
 ) -> Stability | None:
     """Turn the base into the plain network that takes pixel - 128, and note its ranges.
 
-    Returns:
-        stability of the ranges.
+    Return the stability of the ranges.
     """
-    from edgezoo.calibration import observation, preparation, sources
-
     images = sources.open_images(calibration)
     feed = _network_input(contract)
     plain = directory / _PLAIN
@@ -148,19 +139,11 @@ def prepare_intermediate(
     recipe: Recipe,
 ) -> None:
     """Make one intermediate ready for the quantizer that starts from it."""
-    from edgezoo.calibration import observation, preparation, sources
-    from edgezoo.exporters import _intermediates
-
     source = Source(directory, contract)
-    prepared = directory / f"{intermediate}.part"
-    made = preparation.prepare(
-        directory / _PLAIN,
-        prepared,
-        sources.open_images(calibration).array(),
-        _network_input(contract),
-        observation.Observation.load(directory / _OBSERVATION),
-        recipe,
-    )
+    plain, prepared = directory / _PLAIN, directory / f"{intermediate}.part"
+    pixels, feed = sources.open_images(calibration).array(), _network_input(contract)
+    seen = observation.Observation.load(directory / _OBSERVATION)
+    made = preparation.prepare(plain, prepared, pixels, feed, seen, recipe)
     _intermediates.fill(source, intermediate, prepared)
     made.save(source.preparation(intermediate))
 
@@ -169,8 +152,6 @@ def rank_layers(
     directory: Path, contract: InputContract, calibration: Path, recipe: Recipe
 ) -> tuple[str, ...]:
     """Names of the layers that lose most in 8 bits, the most harmful first."""
-    from edgezoo.calibration import observation, preparation, sensitivity, sources
-
     pixels = sources.open_images(calibration).array()
     seen = observation.Observation.load(directory / _OBSERVATION)
     feed = _network_input(contract)
@@ -183,41 +164,26 @@ def rank_layers(
 
 
 def _network_input(contract: InputContract) -> NetworkInput:
-    from edgezoo.calibration.observation import NetworkInput
-
     return NetworkInput(contract.normalization, contract.input_kind)
 
 
 def predict_source(network: BuildJob, question: Question) -> str:
-    """Note the answers of the Keras network itself, for `verify` of a file made earlier.
-
-    Returns:
-        hash of its weights' values.
-    """
+    """Note the answers of the Keras network itself, and return the hash of its weights' values."""
     built = build_job(network)
     _note_answers(built, network.spec, question.pixels, question.answers)
     return values_hash(built)
 
 
 def _note_answers(network: keras.Model, spec: ModelSpec, pixels: Path, answers: Path) -> None:
-    """Write what the Keras network gives for stored images."""
-    import numpy as np
-
-    images = np.load(pixels, mmap_mode="r")
-    _write_rows(
-        answers,
-        len(images),
-        (
-            network.predict_on_batch(normalize(images[i : i + _CHUNK], spec.normalization))
-            for i in range(0, len(images), _CHUNK)
-        ),
-    )
+    """Write the outputs of the Keras network for stored images."""
+    images, how = np.load(pixels, mmap_mode="r"), spec.normalization
+    parts = (images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK))
+    rows = (network.predict_on_batch(normalize(part, how)) for part in parts)
+    _write_rows(answers, len(images), rows)
 
 
 def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) -> None:
     """Write parts of an array of `count` rows as they come: feature maps may be large together."""
-    import numpy as np
-
     rows, done = None, 0
     for part in parts:
         if rows is None:
@@ -229,19 +195,14 @@ def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) ->
 def export_files(
     directory: Path, contract: InputContract, jobs: tuple[FileJob, ...], calibration: Path | None
 ) -> tuple[Path, ...]:
-    """Write the files of one format.
+    """Write the files of one format, and return the main file of each job.
 
     Args:
         directory: where the source's intermediates are, and where the files go.
         contract: of the source.
         jobs: the files.
         calibration: the stored calibration images.
-
-    Returns:
-        the main file of each job.
     """
-    from edgezoo.calibration import sources
-
     source = Source(directory, contract)
     images = sources.open_images(calibration) if calibration else None
     paths = []
@@ -260,8 +221,6 @@ def export_files(
 
 def predict_files(paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]) -> None:
     """Open written files in their own runtime and note their answers on some images."""
-    import numpy as np
-
     images = np.load(pixels, mmap_mode="r")
     count = len(images)
     for path, output in zip(paths, outputs, strict=True):

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.calibration import sources
 from edgezoo.core import registry
@@ -27,10 +29,6 @@ from edgezoo.inspection import portability
 from edgezoo.pipeline import children, explain_images
 from edgezoo.pipeline.verify_files import check_weights, common_contract, source_network
 from edgezoo.system import process, sandbox
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _SOURCE_SCORES, _FLOAT_SCORES = "source.npy", "float-file.npy"
 
@@ -93,8 +91,7 @@ def explain_file(
         )
     path, images = Path(artifact), str(images)
     explain_images.require(images)
-    files = [path, *([float_file] if float_file is not None else [])]
-    paths = tuple(map(Path, files))
+    paths = (path,) if float_file is None else (path, Path(float_file))
     limited = sandbox.Sandbox(paths, sandbox.limits_for(paths), debug=debug)
     explained = limited.call(identify, path, float_file, preprocessing)
     contract = explained.contract
@@ -103,32 +100,18 @@ def explain_file(
         chosen = explain_images.choose(images, contract, count, seed)
         labels, why_not = explain_images.labels_of(chosen, images, contract)
         pixels = sources.store(chosen, contract.input_size, folder, "images").path
+        launcher = process.Launcher(debug)
         if explained.float_file is None:
-            _rebuild(
-                explained,
-                None if weights is None else str(weights),
-                folder,
-                pixels,
-                progress,
-                debug,
-            )
+            given = None if weights is None else str(weights)
+            _rebuild(explained, given, folder, pixels, progress, launcher)
         progress("Running the file layer by layer")
-        found = (
-            process.Launcher(debug)
-            .call(
-                analyse_file,
-                Path(path),
-                contract,
-                explained.float_file or folder / "float.tflite",
-                explained.float_kind,
-                folder,
-                pixels,
-                labels,
-            )
-            .value
-        )
+        network = explained.float_file or folder / "float.tflite"
+        kind = explained.float_kind
+        found = launcher.call(
+            analyse_file, path, contract, network, kind, folder, pixels, labels
+        ).value
     return ExplainResult(
-        artifact=Path(path),
+        artifact=path,
         format=explained.artifact.format,
         model=contract.model,
         reference=str(float_file) if float_file is not None else "keras",
@@ -142,10 +125,7 @@ def explain_file(
 def identify(
     path: Path | str, float_file: Path | str | None, preprocessing: str | None
 ) -> Explained:
-    """Check that the file can be explained, and find its float network.
-
-    It runs in a limited process, since the files are untrusted.
-    """
+    """Check that a file can be explained, and find its float network; in a limited process."""
     artifact = registry.load_artifact(path)
     require_classes(artifact)
     reader = registry.anatomy_reader(artifact.path)
@@ -181,8 +161,7 @@ def identify(
         )
     if beside.contract is not None and preprocessing is None:
         common_contract([artifact, beside])
-    kind = beside.contract.input_kind if beside.contract is not None else None
-    return Explained(artifact, beside.path, kind)
+    return Explained(artifact, beside.path, beside.contract.input_kind if beside.contract else None)
 
 
 def _rebuild(
@@ -191,7 +170,7 @@ def _rebuild(
     folder: Path,
     pixels: Path,
     progress: Callable[[str], None],
-    debug: bool,
+    launcher: process.Launcher,
 ) -> None:
     """Build the Keras network again, store its outputs, and export and run its float file."""
     contract = replace(
@@ -206,16 +185,10 @@ def _rebuild(
     job = ExportJob(explained.artifact.format, "float32", contract.input_kind)
     intermediates = registry.exporter(job.format).intermediates(contract, job)
     progress("Building the Keras network")
-    launcher = process.Launcher(debug)
-    wanted: set[Intermediate] = {"float.tflite", *intermediates}
-    made = launcher.call(
-        children.make_source,
-        folder,
-        source_network(contract, weights),
-        contract,
-        tuple(sorted(wanted)),
-        (children.Question(pixels, folder / _SOURCE_SCORES),),
-    ).value
+    wanted: tuple[Intermediate, ...] = tuple(sorted({"float.tflite", *intermediates}))
+    network = source_network(contract, weights)
+    asked = (children.Question(pixels, folder / _SOURCE_SCORES),)
+    made = launcher.call(children.make_source, folder, network, contract, wanted, asked).value
     check_weights(contract, made.weights_sha256)
     progress("Exporting its float file")
     float_job = children.FileJob(job, "float-file")
@@ -238,26 +211,17 @@ def analyse_file(
         path: the quantized file.
         contract: of it.
         float_file, float_kind: see `Explained`.
-        scratch: a folder, with the answers of the Keras network and its float file where these
-            were made.
-        pixels: the stored images.
-        labels: their classes, where they are known.
+        scratch: a folder; has the answers of the Keras network and its float file if these exist.
+        pixels, labels: the stored images, and their classes where they are known.
     """
-    import numpy as np
-
     artifact = registry.load_artifact(path, contract)
     reference = Reference(float_file, partial(normalize, how=contract.normalization))
     if float_kind is not None:
         target = scratch / "centred.tflite"
         reference = centred(float_file, target, float_kind, contract.normalization)
-    analysis = analyse(
-        artifact,
-        reference,
-        np.load(pixels, mmap_mode="r"),
-        _scores(scratch / _SOURCE_SCORES),
-        _scores(scratch / _FLOAT_SCORES),
-        np.asarray(labels) if labels is not None else None,
-    )
+    images, classes = np.load(pixels, mmap_mode="r"), None if labels is None else np.asarray(labels)
+    scores = _scores(scratch / _SOURCE_SCORES), _scores(scratch / _FLOAT_SCORES)
+    analysis = analyse(artifact, reference, images, *scores, classes)
     overflows = portability.check(artifact.path)
     layers = () if overflows is None else overflows.layers
     can_overflow = {layer.name: layer.can_overflow for layer in layers}
@@ -267,6 +231,4 @@ def analyse_file(
 
 
 def _scores(path: Path) -> NDArray[np.float32] | None:
-    import numpy as np
-
     return np.load(path) if path.exists() else None

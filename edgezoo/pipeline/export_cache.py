@@ -92,11 +92,7 @@ def limit() -> int:
 
 
 def fetch(key: str, place: Path) -> MadeFiles | None:
-    """Copy the files of an entry into a folder.
-
-    Returns:
-        What `keep` was given; None if there is no undamaged entry.
-    """
+    """Copy the files of an entry into a folder; return None if there is no undamaged entry."""
     folder = _exports() / key
     if not folder.exists():
         return None

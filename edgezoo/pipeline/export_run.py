@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.core.artifact import InputContract, WeightsRecord
@@ -62,25 +64,18 @@ class Work:
         if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
             return  # making or decoding them costs a CPU second
         self.progress("Choosing images")
-        chosen, held_out = sources.choose(
-            request.calibration,
-            self.plan.size,
-            self.plan.chosen_images,
-            request.verify_count,
-            request.seed,
-            self.plan.spec.resize,
-        )
+        size, resize = self.plan.size, self.plan.spec.resize
+        counts = self.plan.chosen_images, request.verify_count
+        chosen, held_out = sources.choose(request.calibration, size, *counts, request.seed, resize)
         self.unreadable = chosen.unreadable
         if self.plan.needs_calibration:
-            self.calibration = sources.store(chosen, self.plan.size, self.stage, "calibration")
+            self.calibration = sources.store(chosen, size, self.stage, "calibration")
             self._warn_about(chosen)
             self.means = self.calibration.path
         elif self.plan.needs_means:
-            self.means = sources.store(chosen, self.plan.size, self.stage, "means").path
+            self.means = sources.store(chosen, size, self.stage, "means").path
         if request.verify:
-            self.verification = sources.store(
-                held_out, self.plan.size, self.stage, "verification"
-            ).path
+            self.verification = sources.store(held_out, size, self.stage, "verification").path
         if request.images is not None:
             self.labelled = self._decode_labelled(request.images)
 
@@ -102,8 +97,6 @@ class Work:
 
     def _decode_labelled(self, folder: Path) -> LabelledPixels:
         """The images that the accuracy guard measures on; none is a calibration image."""
-        import numpy as np
-
         size = self.plan.size
         found = find_labelled(folder, self.contract, self.plan.request.ground_truth)
         if self.calibration is not None:
@@ -137,20 +130,15 @@ class Work:
         self.progress("Building, tracing and freezing the network")
         plan = self.plan
         stored = (self.verification, self.labelled and self.labelled.pixels)
+        asked = tuple(children.Question(pixels, answers_to(pixels)) for pixels in stored if pixels)
+        wanted = tuple(sorted(self._intermediates()))
         made = self._call(
-            children.make_source,
-            self.stage,
-            plan.network,
-            self.contract,
-            tuple(sorted(self._intermediates())),
-            tuple(children.Question(pixels, answers_to(pixels)) for pixels in stored if pixels),
+            children.make_source, self.stage, plan.network, self.contract, wanted, asked
         )
-        self.contract = replace(self.contract, output_shape=made.output_shape)
+        record = self.contract.weights
         if plan.weights.source == "random":
-            record = WeightsRecord(
-                "random", made.weights_sha256, seed=plan.request.seed, trained=False
-            )
-            self.contract = replace(self.contract, weights=record)
+            record = replace(record, sha256=made.weights_sha256)
+        self.contract = replace(self.contract, output_shape=made.output_shape, weights=record)
 
     def _intermediates(self) -> set[Intermediate]:
         """The float intermediates that the jobs start from."""
@@ -172,16 +160,10 @@ class Work:
         images = self._calibration_images()
         self._judge(self._call(children.observe_network, self.stage, self.contract, images))
         wanted = sorted(x for x in self._intermediates() if x.startswith("prepared."))
+        work = children.prepare_intermediate
         jobs = [
-            process.job(
-                children.prepare_intermediate,
-                self.stage,
-                self.contract,
-                images,
-                intermediate,
-                self._recipe(intermediate),
-            )
-            for intermediate in wanted
+            process.job(work, self.stage, self.contract, images, name, self._recipe(name))
+            for name in wanted
         ]
         self._call_many(jobs, [*wanted], "prepare")
 
@@ -238,23 +220,14 @@ class Work:
         self.paths |= self._call_many(jobs, list(groups), "export")
 
     def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
-        """Run files in their own runtimes; where the answers of each are.
-
-        Args:
-            paths: files by format; each format in a process of its own.
-            pixels: the stored images.
-        """
-        outputs = {
-            path: path.with_name(f"{path.name}.{pixels.stem}.npy")
-            for group in paths.values()
-            for path in group
-        }
-        jobs = [
-            process.job(
-                children.predict_files, tuple(group), pixels, tuple(outputs[p] for p in group)
-            )
-            for group in paths.values()
-        ]
+        """Run files on stored images, each format in an own process; where the answers are."""
+        outputs: dict[Path, Path] = {}
+        jobs = []
+        for group in paths.values():
+            places = {path: path.with_name(f"{path.name}.{pixels.stem}.npy") for path in group}
+            answers = tuple(places.values())
+            jobs.append(process.job(children.predict_files, tuple(places), pixels, answers))
+            outputs |= places
         self._call_many(jobs, list(paths), "verify")
         return outputs
 
@@ -279,24 +252,18 @@ def answers_to(pixels: Path) -> Path:
 
 
 def _contract(plan: Plan) -> InputContract:
-    weights = plan.weights
-    kind = plan.jobs[0][1].input_kind
+    weights, trained = plan.weights, plan.weights.source != "random"
     chosen = plan.network.arguments
+    seed = None if trained else plan.request.seed
+    licence = plan.spec.weights_licence if weights.source == "imagenet" else None
+    file = weights.sha256 or "", weights.file
     return InputContract(
         model=plan.spec.name,
         precision="float32",
         preprocessing=plan.spec.preprocessing,
-        weights=WeightsRecord(
-            weights.source,
-            weights.sha256 or "",
-            weights.file,
-            plan.request.seed if weights.source == "random" else None,
-            weights.source != "random",
-            plan.spec.weights_licence if weights.source == "imagenet" else None,
-            weights.note,
-        ),
+        weights=WeightsRecord(weights.source, *file, seed, trained, licence, weights.note),
         output_kind=chosen.output_kind,
-        input_kind=kind,
+        input_kind=plan.jobs[0][1].input_kind,
         crop_fraction=plan.spec.resize.crop_fraction,
         resize_filter=plan.spec.resize.filter,
         labels=plan.network.labels,

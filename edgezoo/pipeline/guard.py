@@ -102,15 +102,10 @@ class GuardRecord:
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """What the guard did for one file.
+    """What the guard did for one file; see `GuardRecord` for the other fields.
 
     Attributes:
-        max_drop_points: the limit, in percentage points.
         kept: the file that was kept.
-        float_layers: what the kept file computes in float.
-        layers: layers that could stay in float; None where none had to be looked for.
-        tries: every file that was measured.
-        reference_top1: accuracy of the float network on the same images, a share.
         only_int8: the option that rules out float layers, so that none was tried.
     """
 
@@ -202,9 +197,7 @@ def keep_within(
     attempt: Attempt,
     only_int8: str | None = None,
 ) -> Guarded:
-    """Keep the worst layers in float, as few as needed.
-
-    Their number is doubled until the bound holds, then halved into the gap.
+    """Keep the worst layers in float, as few as needed: doubled until the bound holds, then halved.
 
     Args:
         name: of the file.
@@ -232,15 +225,8 @@ def keep_within(
         best = min(tries, key=lambda n: (tries[n].outcome.at(confidence).high, n))
     if best != made:
         attempt(tuple(order[:best]))
-    return Guarded(
-        name,
-        max_drop_points,
-        tries[best],
-        tuple(order[:best]),
-        len(order) or None,
-        tuple(tries.values()),
-        reference_top1,
-    )
+    facts = tries[best], tuple(order[:best]), len(order) or None, tuple(tries.values())
+    return Guarded(name, max_drop_points, *facts, reference_top1)
 
 
 def most_tries(layers: int) -> int:

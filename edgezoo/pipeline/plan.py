@@ -133,11 +133,7 @@ def resolve(request: ExportRequest) -> Plan:
 
 
 def _check_labelled(request: ExportRequest) -> None:
-    """Check that the images of the accuracy guard and their list exist, without reading them.
-
-    Raises:
-        DataError: they do not.
-    """
+    """Check that the images of the accuracy guard and their list exist, without reading them."""
     if request.images is not None and not image_files(request.images):
         raise DataError(
             f"{request.images} contains no images.", "Images end in .jpg, .png and so on."
@@ -216,29 +212,17 @@ def _jobs(
     A refusal of a named format stops the export; "all" means all formats that do not refuse.
     """
     every = "all" in request.formats
-    exporters = (
-        list(registry.exporters().values())
-        if every
-        else [registry.exporter(name) for name in dict.fromkeys(request.formats)]
-    )
-    jobs, refused = [], []  # check_words has seen that the words below are known ones
-    for exporter, precision in itertools.product(
-        exporters, dict.fromkeys(request.precisions or ())
-    ):
-        checked: Precision = precision
-        kind: InputKind = request.input_kind  # type: ignore[assignment]
-        granularity = request.granularity if checked == "int8" else "per-channel"
-        layout: Layout = request.input_layout.upper()  # type: ignore[assignment]
-        job = ExportJob(
-            exporter.name,
-            checked,
-            kind,
-            request.io,
-            granularity,
-            request.seed,
-            layout,
-            request.embed_resize,
-        )
+    names = registry.exporters() if every else dict.fromkeys(request.formats)
+    exporters = [registry.exporter(name) for name in names]
+    # check_words has checked the words below.
+    precisions: dict[Precision, None] = dict.fromkeys(request.precisions or ())  # type: ignore[arg-type]
+    kind: InputKind = request.input_kind  # type: ignore[assignment]
+    layout: Layout = request.input_layout.upper()  # type: ignore[assignment]
+    common = request.seed, layout, request.embed_resize
+    jobs, refused = [], []
+    for exporter, precision in itertools.product(exporters, precisions):
+        granularity = request.granularity if precision == "int8" else "per-channel"
+        job = ExportJob(exporter.name, precision, kind, request.io, granularity, *common)
         reason = exporter.refusal(spec, job)
         if reason:
             refused.append(
@@ -298,13 +282,8 @@ def estimate(plan: Plan) -> ExportEstimate:
     """Estimate sizes and CPU time of an export without doing it."""
     chosen = plan.network.arguments
     parameters = plan.spec.parameter_count(chosen.alpha)
-    plain = BuildArguments(
-        chosen.input_size,
-        classes=IMAGENET_CLASSES,
-        alpha=chosen.alpha,
-        depth_multiplier=chosen.depth_multiplier and 1,
-        dropout=chosen.dropout,
-    )
+    family = chosen.alpha, chosen.depth_multiplier and 1, chosen.dropout
+    plain = BuildArguments(chosen.input_size, True, None, IMAGENET_CLASSES, *family)
     known = chosen == plain and plan.network.user_model is None
     files = tuple(
         PlannedFile(

@@ -12,20 +12,22 @@ from typing import Any
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
+from edgezoo.core.typed_json import JsonObject
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
 from edgezoo.pipeline.result import ExportedFile
 from edgezoo.pipeline.run import execute
+from edgezoo.pipeline.verify_files import VerifyResult
 from edgezoo.results import manifest as manifests
+from edgezoo.results.manifest import ManifestCheck
 
 Facts = dict[str, Any]
 # Values of a request's fields that are not files or folders.
 _WORDS = {"calibration": ("synthetic",), "weights": ("imagenet", "random")}
 # Fields of a contract that identify inputs.
-_CALIBRATION = (("calibration", "list_sha256"), ("calibration", "fingerprints"))
-_INPUTS = (("weights", "sha256"), *_CALIBRATION)
+_INPUTS = (("weights", "sha256"), ("calibration", "list_sha256"), ("calibration", "fingerprints"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,38 @@ class Reproduction:
     reproduced: bool
     files: tuple[ReproducedFile, ...]
     differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedManifest(ManifestCheck):
+    """The files of a manifest.
+
+    Attributes:
+        reproduction: with --reproduce, the result of exporting them again
+    """
+
+    reproduction: Reproduction | None
+
+    @classmethod
+    def of(cls, checked: ManifestCheck, again: Reproduction | None) -> CheckedManifest:
+        """A check of hashes, and an export of the same files."""
+        return cls(checked.manifest, checked.passed, checked.pending, checked.files, again)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedManifests(JsonObject):
+    """The files of several manifests.
+
+    Attributes:
+        passed: every file has its hash, and with --reproduce has the same bytes again
+    """
+
+    passed: bool
+    manifests: tuple[CheckedManifest, ...]
+
+
+# What `edgezoo verify --json` prints, of files and of manifests.
+Printed = VerifyResult | CheckedManifests
 
 
 def reproduce(
@@ -120,11 +154,7 @@ def _runs(entries: list[Facts], path: Path) -> list[tuple[Facts, list[Facts]]]:
 def _request(
     recorded: Facts, folder: Path, given: dict[str, str | None], trust: bool
 ) -> ExportRequest:
-    """Return the request that the manifest recorded, with the paths of its inputs.
-
-    Raises:
-        DataError: an input is missing, or the request is invalid.
-    """
+    """Return the request that the manifest recorded, with the paths of its inputs."""
     if "max_drop" in recorded:  # as manifests before 0.2 call it
         recorded = {**recorded, "max_drop_points": recorded["max_drop"]}
         del recorded["max_drop"]
@@ -160,21 +190,16 @@ def _found(name: str, field: str, folder: Path, given: str | None) -> str:
         if place.exists():
             return str(place)
     option = f"--{field.replace('_', '-')}"
+    has_option = field in ("weights", "calibration", "images")
     raise DataError(
         f"The manifest's files were exported with {option} {name}, which is neither in the current "
         "folder nor next to the manifest.",
-        f"Give its path with {option}."
-        if field in ("weights", "calibration", "images")
-        else "Copy it there.",
+        f"Give its path with {option}." if has_option else "Copy it there.",
     )
 
 
 def _check_weights(plan: Plan, entry: Facts) -> None:
-    """Compare the weights with those that the files were exported from.
-
-    Raises:
-        DataError: they differ, so that the comparison would prove nothing.
-    """
+    """Refuse weights other than those of the files: the comparison would prove nothing."""
     recorded = str(entry["contract"]["weights"].get("sha256"))
     if plan.weights.source != "random" and plan.weights.sha256 != recorded:
         raise DataError(

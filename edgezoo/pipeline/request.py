@@ -93,29 +93,15 @@ def check_words(request: ExportRequest) -> None:
         UsageError: an unknown word, an illegal value, or an option without effect.
     """
     for precision in request.precisions or ():
-        if precision not in PRECISIONS:
-            raise UsageError(
-                f"There is no precision {precision!r}.", did_you_mean(precision, PRECISIONS)
-            )
-    for option, value, known in (
-        ("effort", request.effort, EFFORTS),
-        ("granularity", request.granularity, GRANULARITIES),
-    ):
-        if value not in known:
-            raise UsageError(f"There is no --{option} {value!r}.", did_you_mean(value, known))
-    if request.input_kind not in INPUT_KINDS:
-        raise UsageError(
-            f"There is no input kind {request.input_kind!r}.",
-            did_you_mean(request.input_kind, INPUT_KINDS),
-        )
-    layouts = tuple(layout.lower() for layout in LAYOUTS)
-    if request.input_layout.lower() not in layouts:
-        raise UsageError(
-            f"There is no --input-layout {request.input_layout!r}.",
-            did_you_mean(request.input_layout, layouts),
-        )
-    if request.io is not None and request.io not in IO_TYPES:
-        raise UsageError(f"There is no --io {request.io!r}.", did_you_mean(request.io, IO_TYPES))
+        _check_word("precision", precision, PRECISIONS)
+    _check_word("--effort", request.effort, EFFORTS)
+    _check_word("--granularity", request.granularity, GRANULARITIES)
+    _check_word("input kind", request.input_kind, INPUT_KINDS)
+    if request.input_layout.upper() not in LAYOUTS:
+        layouts = tuple(layout.lower() for layout in LAYOUTS)
+        _check_word("--input-layout", request.input_layout, layouts)
+    if request.io is not None:
+        _check_word("--io", request.io, IO_TYPES)
     if request.io is not None and request.input_kind == "normalized":
         raise UsageError(
             "--io and --input normalized contradict each other: normalized input is float32.",
@@ -137,6 +123,11 @@ def check_words(request: ExportRequest) -> None:
         raise UsageError(
             f"--min-agreement {request.min_agreement:g} is not a share.", "Give 0 to 1."
         )
+
+
+def _check_word(title: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UsageError(f"There is no {title} {value!r}.", did_you_mean(value, known))
 
 
 def _check_used(request: ExportRequest) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,19 +50,8 @@ class Verification:
     @classmethod
     def of(cls, found: Comparison, source: str) -> Verification:
         """From a comparison with the Keras network on images of a source."""
-        return cls(
-            found.verdict,
-            found.images,
-            found.sqnr_db,
-            found.max_abs_diff,
-            found.agreement_top1,
-            found.reference_in_top5,
-            found.cosine,
-            found.failures,
-            found.warnings,
-            "keras",
-            source,
-        )
+        values = {field.name: getattr(found, field.name) for field in fields(found)}
+        return cls(**values, reference="keras", source=source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +105,10 @@ class DryRun(JsonObject):
 
     plans: tuple[ExportEstimate, ...]
     dry_run: Literal[True] = True
+
+
+# What `edgezoo export --json` prints.
+Printed = ExportResult | DryRun
 
 
 @dataclass(frozen=True, slots=True)

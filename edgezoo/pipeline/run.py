@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import DataError, ThresholdError, counted
@@ -26,10 +28,6 @@ from edgezoo.pipeline.result import (
 )
 from edgezoo.results.manifest import SUFFIX, publish_with_manifest
 from edgezoo.system.staging import staging
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 def run(
@@ -84,8 +82,6 @@ def _make(work: Work) -> MadeFiles:
 
 def _verify(work: Work) -> dict[Path, Comparison]:
     """Open every file in its own runtime, and compare with the Keras network."""
-    import numpy as np
-
     assert work.verification is not None
     work.progress("Verifying every file in its runtime")
     reference = np.load(answers_to(work.verification), mmap_mode="r")
@@ -101,8 +97,6 @@ def _verify(work: Work) -> dict[Path, Comparison]:
 
 def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
     """Keep the top-1 drop of each int8 file under a limit, on labelled images."""
-    import numpy as np
-
     assert work.labelled is not None
     labelled = work.labelled
     classes = np.asarray(labelled.classes)
@@ -129,12 +123,9 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
             return measure(name, path)
 
         work.progress(f"{name}: measuring the drop on {len(right)} images")
-        first, top1 = measure(name, path), float(right.mean())
-        found.append(
-            keep_within(
-                path.name, max_drop_points, top1, first, ranking, attempt, _only_int8(work.plan)
-            )
-        )
+        first, top1, only = measure(name, path), float(right.mean()), _only_int8(work.plan)
+        kept = keep_within(path.name, max_drop_points, top1, first, ranking, attempt, only)
+        found.append(kept)
     return found
 
 
@@ -160,12 +151,7 @@ def _require_knowledge(answers: NDArray[np.int64], classes: NDArray[np.int64], w
     Chance is the agreement of predictions and classes that are independent, with the same shares
     (J. Cohen, Educational and Psychological Measurement 20, 1960), and at least 1 / classes.
     Images of a single class always agree by that measure: of those, half must be right.
-
-    Raises:
-        DataError: the predictions are not better than chance.
     """
-    import numpy as np
-
     images, count = len(classes), max(2, work.contract.classes)
     right = int((answers == classes).sum())
     shares = np.bincount(answers, minlength=count) * np.bincount(classes, minlength=count)

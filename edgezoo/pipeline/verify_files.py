@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
 from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
@@ -101,8 +103,6 @@ def verify_files(
         UsageError: files of different networks.
         DataError: a damaged file, or weights that are not here.
     """
-    import numpy as np
-
     loaded = [sandbox.load_artifact(path) for path in paths(artifacts)]
     images = str(images)
     contract = common_contract(loaded)
@@ -130,37 +130,20 @@ def verify_files(
         check_weights(contract, answers[0].value)
         reference = np.load(reference_path, mmap_mode="r")
         scores = [np.load(output, mmap_mode="r") for output in outputs]
-    results = tuple(
-        _verified(
-            artifact,
-            compare(
-                reference,
-                got,
-                artifact.required_contract().precision,
-                min_agreement,
-                contract.output_kind,
-            ),
-        )
-        for artifact, got in zip(loaded, scores, strict=True)
-    )
-    classes = contract.output_kind == "probabilities"
-    pairs = tuple(
-        Pair(
-            loaded[i].path,
-            loaded[j].path,
-            agreement_top1(scores[i], scores[j]) if classes else None,
-            None if classes else smallest_cosine(scores[i], scores[j]),
-        )
-        for i, j in itertools.combinations(range(len(loaded)), 2)
-    )
+    results, kind = [], contract.output_kind
+    for artifact, got in zip(loaded, scores, strict=True):
+        precision = artifact.required_contract().precision
+        found = compare(reference, got, precision, min_agreement, kind)
+        values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
+        results.append(VerifiedFile(artifact=artifact.path, **values))
+    pairs = []
+    for i, j in itertools.combinations(range(len(loaded)), 2):
+        agreement = agreement_top1(scores[i], scores[j]) if kind == "probabilities" else None
+        cosine = smallest_cosine(scores[i], scores[j]) if kind == "features" else None
+        pairs.append(Pair(loaded[i].path, loaded[j].path, agreement, cosine))
     source = SourceNetwork(contract.model, contract.weights)
     passed = all(result.passed for result in results)
-    return VerifyResult(passed, len(reference), images, source, results, pairs)
-
-
-def _verified(artifact: Artifact, found: Comparison) -> VerifiedFile:
-    values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
-    return VerifiedFile(artifact=artifact.path, **values)
+    return VerifyResult(passed, len(reference), images, source, tuple(results), tuple(pairs))
 
 
 def common_contract(loaded: list[Artifact]) -> InputContract:

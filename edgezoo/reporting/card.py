@@ -1,7 +1,7 @@
-"""A model card out of a manifest: what the files are, take and give, and what proves it.
+"""A model card of a manifest: what the files are, their inputs and outputs, and the evidence.
 
-After Mitchell et al., Model Cards for Model Reporting (https://arxiv.org/abs/1810.03993); what the
-manifest does not know is not on the card.
+After Mitchell et al., Model Cards for Model Reporting (https://arxiv.org/abs/1810.03993); the card
+states only what the manifest records.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from edgezoo.reporting.text import plain
+from edgezoo.reporting.text import markdown_table, plain
 
 Facts = dict[str, Any]
 
 
 def to_markdown(manifest: Facts) -> str:
-    """The card of a manifest as `edgezoo.results.manifest.read` gives it."""
+    """Return the card of a manifest of `edgezoo.results.manifest.read`."""
     entries: list[Facts] = manifest["artifacts"]
     sections = [
         f"# {_title(manifest, entries[0])}\n",
         _summary(manifest, entries[0]),
         _section("Files", _files(entries)),
-        _section("What they take and give", _borders(entries)),
+        _section("Inputs and outputs", _tensors(entries)),
         _section("Evidence", _evidence(entries)),
         _section("Weights", _weights(manifest["weights"])),
         _section("Calibration", _calibration(entries)),
@@ -39,7 +39,7 @@ def _title(manifest: Facts, entry: Facts) -> str:
 def _summary(manifest: Facts, entry: Facts) -> str:
     contract = entry["contract"]
     if contract["output_kind"] == "features":
-        return "An image network without its classifier: it gives features.\n"
+        return "An image network without its classifier: its output is features.\n"
     kind = "An image classifier" if manifest["trained"] else "An untrained image classifier"
     return f"{kind} of {contract['classes']} classes, exported by EdgeZoo for devices.\n"
 
@@ -49,8 +49,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [columns, ["---"] * len(columns), *([plain(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown_table(columns, ([plain(cell) for cell in row] for row in rows))
 
 
 def _files(entries: list[Facts]) -> str:
@@ -62,7 +61,7 @@ def _files(entries: list[Facts]) -> str:
     return _table(("file", "format", "precision", "bytes", "SHA-256"), rows)
 
 
-def _borders(entries: list[Facts]) -> str:
+def _tensors(entries: list[Facts]) -> str:
     rows = []
     for entry in entries:
         taken, contract = entry["input"], entry["contract"]
@@ -81,7 +80,7 @@ def _borders(entries: list[Facts]) -> str:
 
 
 def _evidence(entries: list[Facts]) -> str:
-    """Each file against the network that it came from, and what the accuracy guard proved."""
+    """Return each file against its source network, and what the accuracy guard proved."""
     rows = []
     for entry in entries:
         check = entry["verification"]
@@ -100,12 +99,18 @@ def _evidence(entries: list[Facts]) -> str:
     columns = ("file", "verdict", "images", "from", "same top-1 as the source", "SQNR dB")
     guards = [(e["path"], e["guard"]) for e in entries if "guard" in e]
     words = [
-        f"- {plain(path)}: top-1 drops by {100 * guard['drop']:.2f} points on {guard['images']} "
-        f"labelled images, by at most {100 * guard['drop_bound']:.2f} with "
+        f"- {plain(path)}: top-1 drops by {_points(guard, 'drop'):.2f} points on "
+        f"{guard['images']} labelled images, by at most {_points(guard, 'drop_bound'):.2f} with "
         f"{guard['confidence']:.0%} confidence; {len(guard['float_layers'])} layers are in float."
         for path, guard in guards
     ]
     return "\n\n".join(part for part in (_table(columns, rows), "\n".join(words)) if part)
+
+
+def _points(guard: Facts, name: str) -> float:
+    """Return a drop in percentage points; older manifests have a share."""
+    points: float | None = guard.get(f"{name}_points")
+    return 100 * guard[name] if points is None else points
 
 
 def _weights(weights: Facts) -> str:
@@ -138,9 +143,9 @@ def _limits(manifest: Facts, entries: list[Facts]) -> str:
     if not manifest["trained"]:
         found.append("The weights are random: size and speed are right, answers mean nothing.")
     if any((e["contract"]["calibration"] or {}).get("source") == "synthetic" for e in entries):
-        found.append("Calibrated on drawn pictures: real ones keep more accuracy.")
+        found.append("Calibrated on synthetic images: real ones keep more accuracy.")
     found.append(
-        "Agreement with the source is no accuracy. Measure that on labelled images of the task, "
+        "Agreement with the source is not accuracy. Measure that on labelled images of the task, "
         "with `edgezoo evaluate`."
     )
     found += [plain(text) for text in manifest.get("reproducible_within", [])]

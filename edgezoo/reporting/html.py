@@ -1,24 +1,30 @@
-"""One self-contained page: it works offline, from a file, and asks nobody for anything."""
+"""The report as one self-contained page: it works offline and requests nothing."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
 from edgezoo.core.registry import require_packages
-from edgezoo.reporting.rows import Row, failed_name, image_list, machine_name, noise_floors
+from edgezoo.measurement.protocol import Settings
+from edgezoo.reporting.comparison import StoreComparison
+from edgezoo.reporting.rows import Row, machine_name, noise_floors
 from edgezoo.reporting.text import MOST_SESSIONS, shortened
-from edgezoo.results.store import Record
+from edgezoo.results.record import Failed, Measured, Record
+from edgezoo.system.machine import Environment
 
 MOST_REASONS = 20
 PACKAGES = ("jinja2", "plotly")
 
 
 def require() -> None:
-    """See whether the page can be made.
+    """Check that the page can be made.
 
     Raises:
         MissingError: jinja2 or plotly is not installed.
@@ -29,14 +35,14 @@ def require() -> None:
 def to_html(
     records: Sequence[Record],
     found: Sequence[Row],
-    comparison: dict[str, Any] | None = None,
+    comparison: StoreComparison | None = None,
     heading: str = "EdgeZoo report",
 ) -> str:
-    """The page.
+    """Return the page.
 
     Args:
         records: all that were read, failed ones too.
-        found: the rows of those that hold figures.
+        found: the rows of those that have figures.
         comparison: of two stores, see `edgezoo.reporting.comparison`.
         heading: of the page.
 
@@ -57,63 +63,64 @@ def to_html(
         style=(here / "page.css").read_text(),
         script=(here / "page.js").read_text(),
         plotly=get_plotlyjs(),
-        data=_for_script({"rows": list(found)}),
+        data=_for_script({"rows": typed_json.encode(found)}),
         machines=_machines(records, found),
         most_reasons=MOST_REASONS,
         protocols=_protocols(records),
         failed=_failed(records),
         comparison=comparison,
-        images=sorted({name for name in map(image_list, found) if name}),
-        untrained=any(row["trained"] is False for row in found),
-        estimates=any(row["kind"] == "estimate" for row in found),
+        images=sorted({row.image_list for row in found if row.image_list}),
+        untrained=any(row.trained is False for row in found),
+        estimates=any(row.kind == "estimate" for row in found),
     )
     return page
 
 
 def _for_script(value: dict[str, Any]) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end the script element that contains it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def _machines(records: Sequence[Record], found: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Environments by the name of the machine, with what spoke against its figures."""
-    machines: dict[str, dict[str, Any]] = {}
+@dataclass(slots=True)
+class _MachineSummary:
+    """A machine, with how often each level of trust, reason and runtime occurs on it."""
+
+    environment: Environment
+    levels: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    runtimes: Counter[str | None] = field(default_factory=Counter)
+    floors: str = ""
+
+
+def _machines(records: Sequence[Record], found: Sequence[Row]) -> dict[str, _MachineSummary]:
+    """Return the machines by name."""
+    machines: dict[str, _MachineSummary] = {}
     for record in records:
-        if record["status"] != "measured":
+        if isinstance(record, Failed):
             continue
-        entry = machines.setdefault(
-            machine_name(record["environment"]),
-            {"environment": record["environment"], "levels": {}, "reasons": {}, "runtimes": {}},
-        )
-        level = record["trust"]["level"]
-        entry["levels"][level] = entry["levels"].get(level, 0) + 1
-        entry["runtimes"][record["variant"]["runtime"]] = None
-        for reason in record["trust"]["reasons"]:
-            entry["reasons"][reason] = entry["reasons"].get(reason, 0) + 1
+        name = machine_name(record.environment)
+        entry = machines.setdefault(name, _MachineSummary(record.environment))
+        entry.levels[record.trust.level] += 1
+        entry.runtimes[record.variant.runtime] += 1
+        entry.reasons.update(record.trust.reasons)
     for name, entry in machines.items():
-        entry["reasons"] = sorted(entry["reasons"].items(), key=lambda item: -item[1])
-        floors = noise_floors(row for row in found if row["machine"] == name)
-        entry["floors"] = shortened(floors, MOST_SESSIONS)
+        floors = noise_floors(row for row in found if row.machine == name)
+        entry.floors = shortened(floors, MOST_SESSIONS)
     return machines
 
 
 def _failed(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Names of the variants that failed, by the reason."""
+    """Return the names of the variants that failed, by the reason."""
     found: dict[str, list[str]] = {}
     for record in records:
-        if record["status"] == "failed":
-            variant, error = record["variant"], record["error"]
-            reason = f"{error['step'].capitalize()}: {error['message']}"
-            name = f"{failed_name(record)} on {variant['device']}, threads {variant['threads']}"
-            found.setdefault(reason, []).append(name)
+        if isinstance(record, Failed):
+            variant, error = record.variant, record.error
+            name = f"{record.name} on {variant.device}, threads {variant.threads}"
+            found.setdefault(f"{error.step.capitalize()}: {error.message}", []).append(name)
     return found
 
 
-def _protocols(records: Sequence[Record]) -> list[dict[str, Any]]:
-    different = {
-        json.dumps(record["protocol"], sort_keys=True): record["protocol"]
-        for record in records
-        if record.get("protocol")
-    }
-    return list(different.values())
+def _protocols(records: Sequence[Record]) -> list[Settings]:
+    used = (record.protocol for record in records if isinstance(record, Measured))
+    return list(dict.fromkeys(settings for settings in used if settings))

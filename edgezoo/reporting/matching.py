@@ -1,22 +1,19 @@
-"""Which records of two stores are of one variant, and what is left alone."""
+"""Matches the records of two stores by variant."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from edgezoo.reporting.rows import Row, failed_name, file_of, rows
-from edgezoo.results.store import Record
+from edgezoo.reporting.rows import Row, rows
+from edgezoo.results.record import Failed, Kind, Record, RecordedVariant
 
-_GRID = ("model", "alpha", "input_size", "precision", "format", "device", "threads", "kind")
-_FILE = ("file", "device", "threads", "kind")
-Identity = tuple[Any, ...]
+Identity = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What of two stores belongs together.
+    """Variants of two stores.
 
     Attributes:
         pairs: rows of one variant before and after.
@@ -25,7 +22,7 @@ class Matches:
     """
 
     pairs: list[tuple[Row, Row]]
-    broken: list[Record]
+    broken: list[Failed]
     alone: list[str]
 
 
@@ -34,14 +31,14 @@ class _Side:
     """The newest records of a store: rows by machine, and failures newer than all of them."""
 
     measured: dict[Identity, dict[str, Row]]
-    failed: dict[Identity, Record]
+    failed: dict[Identity, Failed]
     older: list[str]
 
 
 def match(before: Sequence[Record], after: Sequence[Record]) -> Matches:
     """Match variants by their place in the grid, files by their names, on one machine if possible.
 
-    Where a store holds several records of a variant, such as of two sweeps with another `--limit`,
+    Where a store has several records of a variant, such as of two sweeps with different `--limit`,
     the newest counts.
     """
     old, new = _side(before), _side(after)
@@ -65,36 +62,38 @@ def match(before: Sequence[Record], after: Sequence[Record]) -> Matches:
 
 
 def label(row: Row) -> str:
-    """Name, device and threads of a row, and its file where somebody gave one."""
-    file = row["file"]
-    own = f"{row['name']} ({file})" if file and file not in row["name"] else row["name"]
-    return f"{own} {row['device']} threads {row['threads']}"
+    """Return name, device and threads of a row, and the file if one was given."""
+    own = f"{row.name} ({row.file})" if row.file and row.file not in row.name else row.name
+    return f"{own} {row.device} threads {row.threads}"
 
 
-def failed_label(record: Record) -> str:
-    """The same of a record without figures."""
-    variant = record["variant"]
-    return f"{failed_name(record)} {variant['device']} threads {variant['threads']}"
+def failed_label(record: Failed) -> str:
+    """Return the same of a record without figures."""
+    return f"{record.name} {record.variant.device} threads {record.variant.threads}"
 
 
-def _identity(facts: dict[str, Any]) -> Identity:
-    return tuple(facts[name] for name in (_FILE if facts["file"] else _GRID))
+def _identity(variant: Row | RecordedVariant, file: str | None, kind: Kind) -> Identity:
+    place = (variant.device, variant.threads, kind)
+    if file:
+        return file, *place
+    network = (variant.model, variant.alpha, variant.input_size)
+    return *network, variant.precision, variant.format, *place
 
 
 def _side(records: Sequence[Record]) -> _Side:
     measured: dict[Identity, dict[str, Row]] = {}
-    failed: dict[Identity, Record] = {}
+    failed: dict[Identity, Failed] = {}
     older = []
-    for row in sorted(rows(records), key=lambda row: row["created"]):
-        place = measured.setdefault(_identity(row), {})
-        if row["machine"] in place:
-            older.append(label(place[row["machine"]]))
-        place[row["machine"]] = row
-    for record in sorted(_failures_of(records), key=lambda record: record.get("created", "")):
-        facts = {**record["variant"], "kind": record["kind"], "file": file_of(record)}
-        identity = _identity(facts)
+    for row in sorted(rows(records), key=lambda row: row.created):
+        place = measured.setdefault(_identity(row, row.file, row.kind), {})
+        if row.machine in place:
+            older.append(label(place[row.machine]))
+        place[row.machine] = row
+    failures = [record for record in records if isinstance(record, Failed)]
+    for record in sorted(failures, key=lambda record: record.created):
+        identity = _identity(record.variant, record.file, record.kind)
         known = measured.get(identity, {}).values()
-        if any(row["created"] >= record.get("created", "") for row in known):
+        if any(row.created >= record.created for row in known):
             continue  # it works by now
         older += [label(row) for row in known]
         measured.pop(identity, None)
@@ -102,12 +101,8 @@ def _side(records: Sequence[Record]) -> _Side:
     return _Side(measured, failed, [f"{name}: the store holds a newer record" for name in older])
 
 
-def _failures_of(records: Sequence[Record]) -> list[Record]:
-    return [record for record in records if record["status"] == "failed"]
-
-
 def _newest(found: dict[str, Row]) -> Row:
-    return max(found.values(), key=lambda row: str(row["created"]))
+    return max(found.values(), key=lambda row: row.created)
 
 
 def _elsewhere(found: dict[str, Row], common: list[str], side: str) -> list[str]:

@@ -7,6 +7,7 @@
     ["kind", "Kind"], ["trust", "Trust"]];
   const estimateOf = (r) => r.estimated_by ? r.estimated_by.split(" (")[0] : "";
   const ms = (v) => v.toFixed(v < 10 ? 3 : 2);
+  const points = (v) => v.toFixed(1);
   const percent = (v) => (100 * v).toFixed(1);
   const range = (pair, f) => f(pair[0]) + " to " + f(pair[1]);
   // [key, heading, text of a cell]; null cells are shown as a dash and sorted last.
@@ -18,14 +19,15 @@
     ["p95_ms", "p95 ms", (r) => ms(r.p95_ms), 1],
     ["top1", "Top-1 %", (r) => percent(r.top1), 1],
     ["top1_ci95", "95 % interval", (r) => range(r.top1_ci95, percent), 1],
-    ["drop", "Drop, points", (r) => percent(r.drop) + " (" + range(r.drop_ci95, percent) + ")", 1],
+    ["drop_points", "Drop, points", (r) => points(r.drop_points) + " (" +
+      range(r.drop_points_ci95, points) + ")", 1],
     ["agreement_top1", "Same top-1 %", (r) => percent(r.agreement_top1), 1],
     ["bytes", "Size kB", (r) => (r.bytes / 1000).toFixed(0), 1],
     ["peak_rss_mb", "Peak MB", (r) => r.peak_rss_mb.toFixed(0), 1],
     ["cold_start_ms", "Cold start ms", (r) => r.cold_start_ms.toFixed(0), 1],
     ["trust", "Trust", (r) => r.trust], ["runtime", "Runtime", (r) => r.runtime]];
   const TRUST = {good: 0, caution: 1, poor: 2};
-  // Okabe and Ito's colours, told apart by shape too.
+  // Okabe and Ito's colours, distinguished by shape too.
   const STYLES = {float32: ["#0072b2", "circle"], float16: ["#e69f00", "square"],
     int8: ["#009e73", "diamond"]};
   const OTHER = ["#cc79a7", "triangle-up"];
@@ -119,7 +121,7 @@
     "<br>" + ms(r.median_ms) + " ms (" + range(r.median_ci95, ms) + ")" +
     (r.top1 === null ? "" : "<br>top-1 " + percent(r.top1) + " % (" +
       range(r.top1_ci95, percent) + ")") + "<br>" + (r.bytes / 1000).toFixed(0) + " kB, trust: " +
-    r.trust + (r.kind === "estimate" ? "<br>" + r.estimated_by + ": no measurement" : "");
+    r.trust + (r.kind === "estimate" ? "<br>" + r.estimated_by + ": not a measurement" : "");
   const FAINT = "40";  // of 255, appended to a colour
   const trace = (name, list, place, accuracy, largest) => {
     const estimate = list[0].kind === "estimate";

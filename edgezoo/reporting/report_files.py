@@ -4,28 +4,77 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import write_text_atomically
+from edgezoo.core.typed_json import Count
 from edgezoo.reporting import card, html, sbom, text
-from edgezoo.reporting.comparison import compare
-from edgezoo.reporting.rows import failed_name, file_of, rows
+from edgezoo.reporting.comparison import StoreComparison, compare
+from edgezoo.reporting.rows import rows
 from edgezoo.results import manifest
-from edgezoo.results.store import Record, read_stores
+from edgezoo.results.record import Failed, Kind, Step
+from edgezoo.results.store import read_stores
 
 
-def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class FailedVariant:
+    """A variant without figures.
+
+    Attributes:
+        name: its place in the grid, or the file that was given
+    """
+
+    name: str
+    file: str | None
+    kind: Kind
+    device: str
+    threads: int
+    store: str | None
+    step: Step
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportResult:
+    """Reports of results stores, by their paths, and what the stores hold.
+
+    Attributes:
+        variants: how many have figures
+        with_accuracy: variants whose accuracy was measured
+        damaged: records that could not be read
+        comparison: null unless there are exactly two stores
+    """
+
+    reports: tuple[str, ...]
+    variants: Count
+    failed: Count
+    failures: tuple[FailedVariant, ...]
+    with_accuracy: Count
+    machines: tuple[str, ...]
+    damaged: tuple[str, ...]
+    comparison: StoreComparison | None
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestReport:
+    """Reports of manifests, by their paths."""
+
+    reports: tuple[str, ...]
+    manifests: tuple[str, ...]
+
+
+Printed = ReportResult | ManifestReport
+
+
+def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportResult:
     """Read stores and write report.html, .csv, .md and .json, as `kinds` says.
-
-    Returns:
-        {"reports", "variants", "failed", "failures", "with_accuracy", "machines", "damaged",
-        "comparison"}; the comparison is None unless there are exactly two stores.
 
     Raises:
         UsageError: one store is named twice.
-        DataError: no store, an empty one, or one of a newer schema.
+        DataError: not a store, an empty one, or one of a newer schema.
         MissingError: an HTML report without jinja2 and plotly.
     """
     if "html" in kinds:
@@ -36,16 +85,17 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
     comparison = compare(*parts) if len(parts) == 2 else None
     found = rows(every)
-    failed = [record for record in every if record["status"] == "failed"]
-    facts = {
-        "variants": len(found),
-        "failed": len(failed),
-        "failures": [_failure(record) for record in failed],
-        "with_accuracy": sum(row["top1"] is not None for row in found),
-        "machines": list(dict.fromkeys(row["machine"] for row in found)),
-        "damaged": damaged,
-        "comparison": comparison,
-    }
+    failed = [record for record in every if isinstance(record, Failed)]
+    result = ReportResult(
+        reports=(),
+        variants=len(found),
+        failed=len(failed),
+        failures=tuple(map(_failure, failed)),
+        with_accuracy=sum(row.top1 is not None for row in found),
+        machines=tuple(dict.fromkeys(row.machine for row in found)),
+        damaged=tuple(damaged),
+        comparison=comparison,
+    )
     paths = []
     for kind in kinds:
         if kind == "html":
@@ -55,45 +105,43 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> dict[st
         elif kind == "md":
             content = text.to_markdown(found, failed)
         else:
-            content = json.dumps({**facts, "rows": found}, indent=1, allow_nan=False) + "\n"
+            facts = {**typed_json.encode(result), "rows": typed_json.encode(found)}
+            del facts["reports"]
+            content = json.dumps(facts, indent=1, allow_nan=False) + "\n"
         paths.append(_write(folder / f"report.{kind}", content))
-    return {"reports": paths, **facts}
+    return replace(result, reports=tuple(paths))
 
 
-def _failure(record: Record) -> dict[str, Any]:
-    """A variant without figures: what it is, and why."""
-    variant, error = record["variant"], record["error"]
-    return {
-        "name": failed_name(record),
-        "file": file_of(record),
-        "kind": record["kind"],
-        "device": variant["device"],
-        "threads": variant["threads"],
-        "store": record.get("store"),
-        "step": error["step"],
-        "message": error["message"],
-    }
+def _failure(record: Failed) -> FailedVariant:
+    variant, error = record.variant, record.error
+    return FailedVariant(
+        record.name,
+        record.file,
+        record.kind,
+        variant.device,
+        variant.threads,
+        record.store,
+        error.step,
+        error.message,
+    )
 
 
 def write_of_manifests(
     paths: Sequence[Path], kinds: Sequence[str], folder: Path | None
-) -> dict[str, Any]:
+) -> ManifestReport:
     """Write NAME.card.md and NAME.cdx.json of manifests, as `kinds` says, once all files are whole.
 
     Args:
         kinds: "card" for a model card, "sbom" for a bill of materials.
-        folder: where to; None for beside each manifest.
-
-    Returns:
-        {"reports", "manifests"}: paths.
+        folder: where to write; None for next to each manifest.
 
     Raises:
-        DataError: a manifest, or a file that it names, is damaged or not there.
+        DataError: a manifest, or a file that it names, is damaged or missing.
     """
     reports = []
     for path in paths:
         checked = manifest.check(path)
-        broken = [file["path"] for file in checked["files"] if file["state"] != "whole"]
+        broken = [file.path for file in checked.files if file.state != "whole"]
         if broken:
             raise DataError(
                 f"{path} does not describe what is there: {', '.join(broken)}.",
@@ -111,7 +159,7 @@ def write_of_manifests(
                 f"{path} lacks what a report needs: {error}.", "Export again."
             ) from error
         reports += [_write(place / contents[kind][0], contents[kind][1]) for kind in kinds]
-    return {"reports": reports, "manifests": [str(path) for path in paths]}
+    return ManifestReport(tuple(reports), tuple(map(str, paths)))
 
 
 def _write(path: Path, content: str) -> str:
@@ -119,7 +167,7 @@ def _write(path: Path, content: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{path.parent} cannot be made: {error.strerror}.", "Choose another --output."
+            f"{path.parent} cannot be created: {error.strerror}.", "Choose another --output."
         ) from error
     write_text_atomically(path, content)
     return str(path)

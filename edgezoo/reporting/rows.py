@@ -1,215 +1,272 @@
-"""From records to the rows of a report: one flat dict a variant, and how variants stand to others.
+"""From records to the rows of a report: one per variant, and how variants compare with others.
 
-Records of different machines never meet in one ratio or on one front, nor accuracies on different
-images.
+Records of different machines are never compared in one ratio or on one front, nor accuracies on
+different images.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
+
+import numpy as np
 
 from edgezoo.core.errors import counted
 from edgezoo.measurement import statistics, verdicts
-from edgezoo.results.store import Record
+from edgezoo.measurement.trust import Level
+from edgezoo.results.record import Estimated, Failed, Kind, Measured, Record
+from edgezoo.system.machine import Environment
 
-Row = dict[str, Any]
 _QUANTILES = 41
-_IDENTITY = ("model", "alpha", "input_size", "precision", "format", "device", "threads")
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A variant with its figures.
+
+    Attributes:
+        name: no longer than needed to distinguish variants: the file, its hash, the images
+        runtime: package and version
+        store: folder of the results store
+        drop_points: top-1 of float32 on the same images minus its own, in percentage points
+        drop_points_ci95: the paired interval of the evaluation where there is one
+        images: how many the accuracy was found on
+        images_hash: of the list of images
+        reasons: what speaks against the latency
+    """
+
+    name: str
+    model: str | None
+    alpha: float | None
+    input_size: int | None
+    precision: str | None
+    format: str
+    runtime: str | None
+    device: str
+    threads: int
+    machine: str
+    store: str | None
+    sha256: str
+    bytes: int
+    median_ms: float
+    median_ci95: Interval
+    p90_ms: float | None
+    p95_ms: float | None
+    peak_rss_mb: float | None
+    top1: float | None
+    top1_ci95: Interval | None
+    drop_points: float | None
+    drop_points_ci95: Interval | None
+    images: int | None
+    images_hash: str | None
+    trust: Level
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row(Candidate):
+    """A line of a report.
+
+    Attributes:
+        file: name of the file that was given; None for a variant of a grid.
+        quantiles_ms: of all runs, evenly spaced from the least to the greatest.
+        beaten_by, clearly_beaten_by: bit masks of row ids, in hex: rows that are as fast and as
+            accurate and better in one, and those for which noise does not explain it.
+    """
+
+    id: int
+    kind: Kind
+    estimated_by: str | None
+    file: str | None
+    created: str
+    trained: bool | None
+    min_ms: float | None
+    p5_ms: float | None
+    p99_ms: float | None
+    runs: int | None
+    outliers: int | None
+    cpu_ms: float | None
+    cold_start_ms: float | None
+    memory_over_runtime_mb: float | None
+    quantiles_ms: tuple[float, ...] | None
+    top5: float | None
+    agreement_top1: float | None
+    session: str
+    noise_floor: float
+    self_checked: bool
+    beaten_by: str = "0"
+    clearly_beaten_by: str = "0"
+
+    @property
+    def mark(self) -> str:
+        """What follows the name of an estimate, such as "Vela estimate"; "" for others."""
+        return (self.estimated_by or "").partition(" (")[0]
+
+    @property
+    def image_list(self) -> str | None:
+        """Images of the accuracy: "650 images, list 0f3a52"; None without an accuracy."""
+        if self.top1 is None:
+            return None
+        return f"{self.images} images, list {(self.images_hash or 'unknown')[:6]}"
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
-    """A row for each record that holds figures, in the order given.
-
-    `drop` is the top-1 of the float32 twin on the same images minus the own one, `drop_ci95` its
-    interval: the paired one of the evaluation where it was found there. `beaten_by` and
-    `clearly_beaten_by` are bit masks of row numbers: those that are as fast and as accurate and
-    better in one, and those for which that is no accident. `name` says no more than is needed to
-    tell files, and then the rows of one store, apart: the file, its hash, the images.
-    """
-    found = [_row(i, r) for i, r in enumerate(r for r in records if r["status"] == "measured")]
-    place = ("machine", "device", "threads", "kind")
-    _tell_apart(found, place, _FILES)
-    _tell_apart(found, (*place, "store"), _APART)
-    _find_drops(found)
-    by_place: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    """Return a row for each record that has figures, in the order given."""
+    measured = (record for record in records if not isinstance(record, Failed))
+    found = [_row(number, record) for number, record in enumerate(measured)]
+    found = _with_names(found, lambda r: (r.machine, r.device, r.threads, r.kind), _FILES)
+    found = _with_names(found, lambda r: (r.machine, r.device, r.threads, r.kind, r.store), _APART)
+    found = _with_drops(found)
+    by_place: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in found:
-        by_place[row["machine"], row["device"], row["kind"], row["images_hash"]].append(row)
-    for group in by_place.values():
-        _find_order(group)
-    return found
-
-
-def mark(row: Row) -> str:
-    """What stands behind the name of an estimate, such as "Vela estimate"; "" for others."""
-    return str(row["estimated_by"] or "").partition(" (")[0]
-
-
-def title(variant: dict[str, Any]) -> str:
-    """What a variant is called in tables: "mobilenet 0.25 128 int8 tflite"."""
-    words = (variant[name] for name in ("model", "alpha", "input_size", "precision", "format"))
-    return " ".join(f"{w:g}" if isinstance(w, float) else str(w) for w in words if w is not None)
-
-
-def file_of(record: Record) -> str | None:
-    """Name of the file that somebody gave; None for a variant of a grid."""
-    if "file" in record:
-        return record["file"]  # type: ignore[no-any-return]
-    path = (record.get("artifact") or {}).get("path")  # of a version that did not write "file"
-    if path is None or path.startswith("artifacts/"):
-        return None
-    return PurePosixPath(path).name
-
-
-def failed_name(record: Record) -> str:
-    """What a variant without figures is called: its file, or else its place in the grid."""
-    return file_of(record) or title(record["variant"])
-
-
-def _row(number: int, record: Record) -> Row:
-    variant, latency = record["variant"], record["latency"]
-    accuracy, figures = record.get("accuracy") or {}, latency["latency_ms"]
-    return {
-        "id": number,
-        "kind": record["kind"],
-        "estimated_by": record["estimate"]["source"] if record["kind"] == "estimate" else None,
-        "name": title(variant) if variant["model"] else record["artifact"]["path"],
-        "file": file_of(record),
-        **{name: variant[name] for name in (*_IDENTITY, "runtime")},
-        "machine": machine_name(record["environment"]),
-        "store": record.get("store"),
-        "created": record["created"],
-        "bytes": record["artifact"]["bytes"],
-        "sha256": record["artifact"]["sha256"],
-        "trained": record["artifact"]["trained"],
-        "median_ms": figures["median"],
-        "median_ci95": figures["ci95"],
-        **{f"{name}_ms": figures.get(name) for name in ("min", "p5", "p90", "p95", "p99")},
-        "runs": figures.get("n"),
-        "outliers": figures.get("outliers"),
-        "cpu_ms": latency.get("cpu_ms"),
-        "cold_start_ms": latency.get("cold_start_ms"),
-        "peak_rss_mb": latency.get("peak_rss_mb"),
-        "memory_over_runtime_mb": latency.get("memory_over_runtime_mb"),
-        "quantiles_ms": _quantiles(latency.get("blocks_ms")),
-        "top1": accuracy.get("top1"),
-        "top1_ci95": accuracy.get("top1_ci95"),
-        "top5": accuracy.get("top5"),
-        "agreement_top1": accuracy.get("agreement_top1"),
-        "images": accuracy.get("images"),
-        "images_hash": accuracy.get("images_hash"),
-        "drop": accuracy.get("drop"),
-        "drop_ci95": accuracy.get("drop_ci95"),
-        "trust": record["trust"]["level"],
-        "reasons": record["trust"]["reasons"],
-        "session": record["session"]["id"],
-        "noise_floor": record["session"]["noise_floor"],
-        "self_checked": record["session"].get("self_check") is not None,
-        "beaten_by": "0",
-        "clearly_beaten_by": "0",
-    }
-
-
-_Says = tuple[tuple[str, Any], ...]
-_FILES: _Says = (("file", lambda row: row["file"] or "of a sweep"),)
-_APART: _Says = (
-    ("sha256", lambda row: f"file {row['sha256'][:6]}"),
-    ("images_hash", lambda row: f"{row['images'] or 'no'} images"),
-    ("created", lambda row: row["created"]),
-)
-
-
-def _tell_apart(found: list[Row], place: Sequence[str], apart: _Says) -> None:
-    """Give rows that would be called the same what they differ in.
-
-    Args:
-        place: what alike rows share beside their names.
-        apart: names of what they may differ in, and how it is said; the first that suffice.
-    """
-    alike: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in found:
-        alike[tuple(row[name] for name in ("name", *place))].append(row)
-    for group in alike.values():
-        words: list[list[str]] = [[] for _ in group]
-        for name, say in apart:
-            if len({row[name] for row in group}) > 1 and len({*map(tuple, words)}) < len(group):
-                for own, row in zip(words, group, strict=True):
-                    own.append(str(say(row)))
-        for own, row in zip(words, group, strict=True):
-            row["name"] += f" ({', '.join(own)})" if own else ""
-
-
-def noise_floors(found: Iterable[Row]) -> list[str]:
-    """The noise floor of each session and what it is from, the highest first, in words."""
-    sessions: dict[str, list[Row]] = defaultdict(list)
-    for row in found:
-        if row["kind"] == "measurement":
-            sessions[row["session"]].append(row)
+        by_place[row.machine, row.device, row.kind, row.images_hash].append(row)
     return [
-        f"{100 * own[0]['noise_floor']:.1f} % "
-        f"({'A/A' if own[0]['self_checked'] else 'assumed, no A/A check'}; session {name}, "
-        f"{counted(len(own), 'variant')})"
-        for name, own in sorted(sessions.items(), key=lambda item: -item[1][0]["noise_floor"])
+        _ordered(row, by_place[row.machine, row.device, row.kind, row.images_hash]) for row in found
     ]
 
 
-def image_list(row: Row) -> str | None:
-    """The images of an accuracy, such as "650 images, list 0f3a52"; None without an accuracy."""
-    if row["top1"] is None:
-        return None
-    return f"{row['images']} images, list {(row['images_hash'] or 'unknown')[:6]}"
+def _row(number: int, record: Measured | Estimated) -> Row:
+    median = record.latency.latency_ms
+    full = record.latency if isinstance(record, Measured) else None
+    runs = full.latency_ms if full else None
+    variant, artifact = record.variant, record.artifact
+    return Row(
+        id=number,
+        kind=record.kind,
+        estimated_by=record.estimate.source if isinstance(record, Estimated) else None,
+        name=variant.title if variant.model else artifact.path,
+        **_of(record, "file", "store", "created"),
+        **_of(variant, *(f.name for f in fields(variant))),
+        machine=machine_name(record.environment),
+        **_of(artifact, "bytes", "sha256", "trained"),
+        median_ms=median.median,
+        median_ci95=median.ci95,
+        **{f"{k}_ms": v for k, v in _of(runs, "min", "p5", "p90", "p95", "p99").items()},
+        runs=runs.n if runs else None,
+        outliers=runs.outliers if runs else None,
+        **_of(full, "cpu_ms", "cold_start_ms", "peak_rss_mb", "memory_over_runtime_mb"),
+        quantiles_ms=_quantiles(full.blocks_ms) if full else None,
+        **_of(record.accuracy, "top1", "top1_ci95", "top5", "agreement_top1", "images"),
+        **_of(record.accuracy, "images_hash", "drop_points", "drop_points_ci95"),
+        trust=record.trust.level,
+        reasons=record.trust.reasons,
+        session=record.session.id,
+        noise_floor=record.session.noise_floor,
+        self_checked=record.session.self_check is not None,
+    )
 
 
-def machine_name(environment: dict[str, Any]) -> str:
-    """CPU and a short hash, so that two boxes of one kind stay apart."""
-    return f"{environment['machine']['cpu']} ({environment['machine_id'][:6]})"
+def _of(part: object | None, *names: str) -> dict[str, Any]:
+    """Return attributes of a part of a record by name; None for each where it has no such part."""
+    return {name: None if part is None else getattr(part, name) for name in names}
 
 
-def _quantiles(blocks: list[list[float]] | None) -> list[float] | None:
-    """The distribution of all runs, as evenly spaced quantiles from the least to the greatest."""
-    import numpy as np
+_Label = tuple[Callable[[Row], object], Callable[[Row], str]]
+_FILES: tuple[_Label, ...] = ((lambda row: row.file, lambda row: row.file or "of a sweep"),)
+_APART: tuple[_Label, ...] = (
+    (lambda row: row.sha256, lambda row: f"file {row.sha256[:6]}"),
+    (lambda row: row.images_hash, lambda row: f"{row.images or 'no'} images"),
+    (lambda row: row.created, lambda row: row.created),
+)
 
-    if not blocks:
-        return None
-    values = np.concatenate([np.asarray(block) for block in blocks])
-    return [round(float(v), 4) for v in np.quantile(values, np.linspace(0, 1, _QUANTILES))]
 
+def _with_names(
+    found: list[Row], place: Callable[[Row], tuple[object, ...]], labels: tuple[_Label, ...]
+) -> list[Row]:
+    """Return the rows with what distinguishes those of one name added to it.
 
-def _find_drops(found: list[Row]) -> None:
-    """Compare with float32 of the same network and images, where the evaluation did not.
-
-    The same format comes first.
+    Args:
+        place: what rows that must differ share apart from their names.
+        labels: values that may differ, and their text; the first that suffice are added.
     """
-    twins: dict[tuple[Any, ...], Row] = {}
+    alike: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in found:
-        if row["precision"] == "float32" and row["top1"] is not None:
+        alike[row.name, *place(row)].append(row)
+    names = {}
+    for group in alike.values():
+        texts: list[list[str]] = [[] for _ in group]
+        for value, text in labels:
+            if len({value(row) for row in group}) > 1 and len({*map(tuple, texts)}) < len(group):
+                for own, row in zip(texts, group, strict=True):
+                    own.append(text(row))
+        for own, row in zip(texts, group, strict=True):
+            names[row.id] = row.name + (f" ({', '.join(own)})" if own else "")
+    return [replace(row, name=names[row.id]) for row in found]
+
+
+def noise_floors(found: Iterable[Row]) -> list[str]:
+    """Return a text for each session with its noise floor and its origin, the highest first."""
+    sessions: dict[str, list[Row]] = defaultdict(list)
+    for row in found:
+        if row.kind == "measurement":
+            sessions[row.session].append(row)
+    return [
+        f"{100 * own[0].noise_floor:.1f} % "
+        f"({'A/A' if own[0].self_checked else 'assumed, no A/A check'}; session {name}, "
+        f"{counted(len(own), 'variant')})"
+        for name, own in sorted(sessions.items(), key=lambda item: -item[1][0].noise_floor)
+    ]
+
+
+def machine_name(environment: Environment) -> str:
+    """Return the CPU and a short hash, which distinguishes two boxes of one kind."""
+    return f"{environment.machine.cpu} ({environment.machine_id[:6]})"
+
+
+def _quantiles(blocks: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
+    """Return the distribution of all runs; None without runs."""
+    values = np.concatenate([np.asarray(block) for block in blocks]) if blocks else np.empty(0)
+    if not len(values):
+        return None
+    return tuple(round(float(v), 4) for v in np.quantile(values, np.linspace(0, 1, _QUANTILES)))
+
+
+def _with_drops(found: list[Row]) -> list[Row]:
+    """Return the rows, compared with float32 of the same network and images.
+
+    A paired drop of the evaluation stays. The same format comes first.
+    """
+    twins: dict[tuple[object, ...], Row] = {}
+    for row in found:
+        if row.precision == "float32" and row.top1 is not None:
             twins.setdefault(_network(row), row)
-            twins.setdefault((*_network(row), row["format"]), row)
-    for row in found:
-        twin = twins.get((*_network(row), row["format"])) or twins.get(_network(row))
-        known = row["top1"] is None or row["drop"] is not None or row["precision"] == "float32"
-        if twin is None or known:
-            continue
-        row["drop"] = twin["top1"] - row["top1"]
-        row["drop_ci95"] = list(
-            difference95(twin["top1"], twin["top1_ci95"], row["top1"], row["top1_ci95"])
-        )
+            twins.setdefault((*_network(row), row.format), row)
+    return [
+        _with_drop(row, twins.get((*_network(row), row.format)) or twins.get(_network(row)))
+        for row in found
+    ]
 
 
-def _network(row: Row) -> tuple[Any, ...]:
-    return (row["model"], row["alpha"], row["input_size"], row["images_hash"], row["store"])
+def _with_drop(row: Row, twin: Row | None) -> Row:
+    gap = None if twin is None else gap_points(twin, row)
+    if gap is None or row.drop_points is not None or row.precision == "float32":
+        return row
+    return replace(row, drop_points=gap[0], drop_points_ci95=(gap[1], gap[2]))
+
+
+def _network(row: Row) -> tuple[object, ...]:
+    return (row.model, row.alpha, row.input_size, row.images_hash, row.store)
+
+
+def gap_points(row: Candidate, other: Candidate) -> tuple[float, float, float] | None:
+    """Return the difference of two accuracies and its 95 % interval in points; None without."""
+    if row.top1 is None or other.top1 is None or not row.top1_ci95 or not other.top1_ci95:
+        return None
+    low, high = difference95(row.top1, row.top1_ci95, other.top1, other.top1_ci95)
+    return 100 * (row.top1 - other.top1), 100 * low, 100 * high
 
 
 def difference95(
     share: float, interval: Sequence[float], other: float, other_interval: Sequence[float]
-) -> tuple[float, float]:
-    """95 % interval of a difference of two shares from their Wilson intervals.
+) -> Interval:
+    """Return the 95 % interval of a difference of two shares from their Wilson intervals.
 
-    Method 10 of R. G. Newcombe (Statistics in Medicine 17, 1998). Two files scored on the same
-    images differ by less than it allows for: it is wide rather than narrow.
+    Method 10 of R. G. Newcombe (Statistics in Medicine 17, 1998), for independent samples. Two
+    files scored on the same images differ by less than it allows for: it is wide, not narrow.
     """
     (low, high), (other_low, other_high) = interval, other_interval
     gap = share - other
@@ -219,47 +276,43 @@ def difference95(
     )
 
 
-def _find_order(group: list[Row]) -> None:
-    """Who beats whom among variants of one machine and device."""
-    for row in group:
-        if row["top1"] is None:
-            continue
-        beaten = clearly = 0
-        for other in group:
-            if other is not row and other["top1"] is not None and _beats(other, row):
-                beaten |= 1 << other["id"]
-                if _clearly(other, row):
-                    clearly |= 1 << other["id"]
-        row["beaten_by"], row["clearly_beaten_by"] = f"{beaten:x}", f"{clearly:x}"
+def _ordered(row: Row, group: list[Row]) -> Row:
+    """Return the row with the rows of its group that beat it."""
+    beaten = clearly = 0
+    for other in group:
+        if _beats(other, row):
+            beaten |= 1 << other.id
+            clearly |= _clearly(other, row) << other.id
+    return replace(row, beaten_by=f"{beaten:x}", clearly_beaten_by=f"{clearly:x}")
 
 
 def _beats(row: Row, other: Row) -> bool:
-    faster, better = row["median_ms"] - other["median_ms"], row["top1"] - other["top1"]
-    return bool(faster <= 0 and better >= 0 and (faster < 0 or better > 0))
+    if row.top1 is None or other.top1 is None:
+        return False
+    faster, better = row.median_ms - other.median_ms, row.top1 - other.top1
+    return faster <= 0 and better >= 0 and (faster < 0 or better > 0)
 
 
 def _clearly(row: Row, other: Row) -> bool:
-    """Whether one that beats another does so beyond noise in at least one of the two."""
-    gap = difference95(row["top1"], row["top1_ci95"], other["top1"], other["top1_ci95"])
-    return gap[0] > 0 or is_faster(row, other)
+    """Return whether one that beats another does so beyond noise in latency or accuracy."""
+    gap = gap_points(row, other)
+    return (gap is not None and gap[1] > 0) or is_faster(row, other)
 
 
 def is_faster(row: Row, other: Row) -> bool:
-    """Whether medians that were taken on one machine differ beyond their intervals and noise."""
-    ratio = statistics.apart(
-        row["median_ms"], row["median_ci95"], other["median_ms"], other["median_ci95"]
-    )
-    floor = max(row["noise_floor"], other["noise_floor"])
+    """Return whether medians of one machine differ beyond their intervals and noise."""
+    ratio = statistics.apart(row.median_ms, row.median_ci95, other.median_ms, other.median_ci95)
+    floor = max(row.noise_floor, other.noise_floor)
     return verdicts.judge("", "", ratio, floor).word == "faster"
 
 
 def on_front(row: Row, visible: int) -> str:
-    """Where a row stands: "front", "maybe" where noise alone keeps it off, or "behind".
+    """Return "front", "maybe" where only noise keeps the row off the front, or "behind".
 
     Args:
-        row: one that has an accuracy.
+        row: with an accuracy.
         visible: bit mask of the rows that count.
     """
-    if not int(row["beaten_by"], 16) & visible:
+    if not int(row.beaten_by, 16) & visible:
         return "front"
-    return "behind" if int(row["clearly_beaten_by"], 16) & visible else "maybe"
+    return "behind" if int(row.clearly_beaten_by, 16) & visible else "maybe"

@@ -1,6 +1,6 @@
-"""A bill of materials out of a manifest, as CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json).
+"""The bill of materials of a manifest, as CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json).
 
-No date and no random number: the same manifest gives the same bytes.
+It has neither a date nor a random number: the same manifest results in the same bytes.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ _MODEL, _WEIGHTS = "model", "weights"
 
 
 def to_cyclonedx(manifest: Facts, name: str) -> str:
-    """The bill of materials of a manifest as `edgezoo.results.manifest.read` gives it.
-
-    `name` is what the names of its files start with.
+    """Return the bill of materials of a manifest of `edgezoo.results.manifest.read`.
 
     The files and the weights are components that are shipped; the packages that made them have
-    the scope "excluded", which CycloneDX has for what is not needed at run time.
+    the scope "excluded", CycloneDX's word for what is not needed at run time.
+
+    Args:
+        manifest: JSON.
+        name: of the model: what the names of its files start with.
     """
     files = [_file(entry, file) for entry in manifest["artifacts"] for file in entry["files"]]
     packages = [_package(*item) for item in sorted(manifest["versions"].items())]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from typing import Any
 
 from edgezoo.reporting.matching import failed_label
-from edgezoo.reporting.rows import Row, image_list, mark, noise_floors, on_front
-from edgezoo.results.store import Record
+from edgezoo.reporting.rows import Row, noise_floors, on_front
+from edgezoo.results.record import Failed
 
-_LEFT_OUT = (
+_LEFT_OUT = {
     "id",
     "quantiles_ms",
     "beaten_by",
@@ -20,63 +21,66 @@ _LEFT_OUT = (
     "reasons",
     "session",
     "self_checked",
-)
-
-
+}
 MOST_SESSIONS = 10
 
 
 def shortened(texts: Sequence[str], most: int) -> str:
-    """A list in words that says how much of it is left out."""
+    """Join texts; say how many are left out."""
     more = len(texts) - most
     return "; ".join(texts[:most]) + (f"; and {more} more" if more > 0 else "")
 
 
 def plain(value: object) -> str:
-    """Text that is neither HTML nor Markdown, whatever a name holds."""
+    """Return text that is neither HTML nor Markdown, whatever a name contains."""
     if value is None:
         return "-"
     text = html.escape(" ".join(str(value).split()))
     return "".join(f"\\{char}" if char in r"\`*[]|#" else char for char in text)
 
 
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; its cells are Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def to_csv(found: Sequence[Row]) -> str:
-    """A line a variant; intervals take two columns, `_low` and `_high`."""
+    """Return a line per variant; intervals take two columns, `_low` and `_high`."""
     stream = io.StringIO()
-    writer: Any = None
-    for row in found:
-        flat = _flat(row)
-        if writer is None:
-            writer = csv.DictWriter(stream, list(flat), lineterminator="\n")
-            writer.writeheader()
-        writer.writerow(flat)
+    lines = [_flat(row) for row in found]
+    if lines:
+        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
     return stream.getvalue()
 
 
 def _flat(row: Row) -> dict[str, Any]:
     flat: dict[str, Any] = {}
-    for name, value in row.items():
+    for name in (f.name for f in fields(row) if f.name not in _LEFT_OUT):
+        value = getattr(row, name)
         if name.endswith("_ci95"):
             low, high = value or (None, None)
             flat |= {f"{name[:-5]}_low": low, f"{name[:-5]}_high": high}
-        elif name not in _LEFT_OUT:
+        else:
             flat[name] = value
     return flat
 
 
-def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
-    """A table for each machine, fastest first, the front in bold."""
+def to_markdown(found: Sequence[Row], failed: Sequence[Failed]) -> str:
+    """Return a table per machine, fastest first, the front in bold."""
     parts = ["# EdgeZoo report\n"]
-    several = len({row["images_hash"] for row in found if row["top1"] is not None}) > 1
-    for machine in dict.fromkeys(row["machine"] for row in found):
-        own = sorted((r for r in found if r["machine"] == machine), key=lambda r: r["median_ms"])
+    several = len({row.images_hash for row in found if row.top1 is not None}) > 1
+    for machine in dict.fromkeys(row.machine for row in found):
+        own = sorted((r for r in found if r.machine == machine), key=lambda r: r.median_ms)
         parts += [f"## {plain(machine)}\n", _table(own, several)]
         if floors := noise_floors(own):
             parts.append(f"Noise floor: {plain(shortened(floors, MOST_SESSIONS))}.\n")
     if failed:
-        told = (f"- {plain(failed_label(r))}: {plain(r['error']['message'])}" for r in failed)
-        parts += ["## Failed\n", *told, ""]
-    if any(row["top1"] is not None for row in found):
+        texts = (f"- {plain(failed_label(r))}: {plain(r.error.message)}" for r in failed)
+        parts += ["## Failed\n", *texts, ""]
+    if any(row.top1 is not None for row in found):
         parts.append(
             "Bold: no variant here is both faster and more accurate. *Italic*: one is, but within "
             "the noise.\n"
@@ -84,7 +88,7 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
         )
         if several:
             parts.append(
-                "Accuracies were found on several lists of images; "
+                "Accuracies were measured on several lists of images; "
                 "those of different lists are not compared.\n"
             )
     else:
@@ -92,45 +96,35 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Record]) -> str:
     return "\n".join(parts)
 
 
+_COLUMNS = ("variant", "device", "threads", "median ms", "95 %", "p95 ms", "top-1 %", "drop")
+
+
 def _table(own: list[Row], images: bool) -> str:
-    columns = (
-        "variant",
-        "device",
-        "threads",
-        "median ms",
-        "95 %",
-        "p95 ms",
-        "top-1 %",
-        "drop",
-        "size kB",
-        "trust",
-        *(("images",) if images else ()),
-    )
-    visible = sum(1 << row["id"] for row in own)
-    cells = ((*_cells(row, visible), *((image_list(row) or "-",) if images else ())) for row in own)
-    lines = [columns, ("---",) * len(columns), *cells]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    columns = (*_COLUMNS, "size kB", "trust", *(("images",) if images else ()))
+    visible = sum(1 << row.id for row in own)
+    rows = ((*_cells(row, visible), *((row.image_list or "-",) if images else ())) for row in own)
+    return markdown_table(columns, rows) + "\n"
 
 
 def _cells(row: Row, visible: int) -> tuple[str, ...]:
     stars = ""
-    if row["top1"] is not None:
+    if row.top1 is not None:
         stars = {"front": "**", "maybe": "*", "behind": ""}[on_front(row, visible)]
-    kind = f" ({mark(row)})" if mark(row) else ""
-    low, high = row["median_ci95"]
+    kind = f" ({row.mark})" if row.mark else ""
+    low, high = row.median_ci95
     drop = "-"
-    if row["drop"] is not None:
-        ends = row["drop_ci95"]
-        drop = f"{100 * row['drop']:.1f} ({100 * ends[0]:.1f} to {100 * ends[1]:.1f})"
+    if row.drop_points is not None and row.drop_points_ci95 is not None:
+        ends = row.drop_points_ci95
+        drop = f"{row.drop_points:.1f} ({ends[0]:.1f} to {ends[1]:.1f})"
     return (
-        f"{stars}{plain(row['name'])}{stars}{kind}",
-        str(row["device"]),
-        str(row["threads"]),
-        f"{row['median_ms']:.3f}",
+        f"{stars}{plain(row.name)}{stars}{kind}",
+        row.device,
+        str(row.threads),
+        f"{row.median_ms:.3f}",
         f"{low:.3f} to {high:.3f}",
-        "-" if row["p95_ms"] is None else f"{row['p95_ms']:.3f}",
-        "-" if row["top1"] is None else f"{100 * row['top1']:.1f}",
+        "-" if row.p95_ms is None else f"{row.p95_ms:.3f}",
+        "-" if row.top1 is None else f"{100 * row.top1:.1f}",
         drop,
-        f"{row['bytes'] / 1000:.0f}",
-        row["trust"],
+        f"{row.bytes / 1000:.0f}",
+        row.trust,
     )

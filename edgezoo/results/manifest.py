@@ -1,15 +1,14 @@
-"""The manifest: what stands beside exported files and says what each of them is.
+"""The manifest: a JSON file next to exported files that describes each of them.
 
-A file that has its place is named by the manifest, with its hash. While files get or lose their
-names the manifest is marked `pending`.
+It names every file with its hash. While files are moved or removed, it is marked `pending`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgezoo.core.artifact import SCHEMA
 from edgezoo.core.errors import DataError
@@ -18,17 +17,37 @@ from edgezoo.system.staging import publish
 
 SUFFIX = ".manifest.json"
 Facts = dict[str, Any]
+State = Literal["whole", "altered", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFile:
+    """A file that a manifest names, and its state."""
+
+    path: str
+    sha256: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestCheck:
+    """The files of a manifest; `pending` where an export was interrupted."""
+
+    manifest: str
+    passed: bool
+    pending: bool
+    files: tuple[CheckedFile, ...]
 
 
 def publish_with_manifest(stage: Path, manifest: Path, entries: list[Facts], facts: Facts) -> None:
-    """Move files from a stage to their place beside the manifest, which names them.
+    """Move files from a stage next to the manifest, which names them.
 
-    At every moment each of them is absent or the one that the manifest has the hash of, and none
-    that it names is absent unless it says `pending`.
+    At every moment each of them is absent or has the hash in the manifest, and none that it names
+    is absent unless it is `pending`.
 
     Args:
         entries: of the files, whose paths are relative to the stage.
-        facts: what the manifest says of the whole run.
+        facts: of the whole run.
 
     Raises:
         OSError: the disk is full or the folder read-only.
@@ -55,7 +74,7 @@ def _write(stage: Path, name: str, manifest: Facts, pending: bool) -> Path:
 
 
 def _entries(path: Path) -> list[Facts]:
-    """What a manifest lists; nothing where it is damaged or not there."""
+    """Return the entries of a manifest; none where it is damaged or missing."""
     try:
         entries: list[Facts] = read(path)["artifacts"]
     except DataError:
@@ -64,7 +83,7 @@ def _entries(path: Path) -> list[Facts]:
 
 
 def merge(path: Path, entries: list[Facts], facts: Facts) -> Facts:
-    """A manifest with new entries; those of earlier runs stay while their files do."""
+    """Return a manifest with new entries; those of earlier runs stay while their files do."""
     new = {entry["path"] for entry in entries}
     kept = [
         entry
@@ -76,10 +95,10 @@ def merge(path: Path, entries: list[Facts], facts: Facts) -> Facts:
 
 
 def read(path: Path) -> Facts:
-    """A manifest.
+    """Return the JSON of a manifest.
 
     Raises:
-        DataError: it is not there, damaged, of a newer schema, or names files elsewhere.
+        DataError: it is missing, damaged, of a newer schema, or names files elsewhere.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -91,7 +110,7 @@ def read(path: Path) -> Facts:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged or no manifest.", "Export again.") from error
+        raise DataError(f"{path} is damaged or not a manifest.", "Export again.") from error
     if schema != SCHEMA:
         raise DataError(
             f"{path} has schema {schema!r}; this EdgeZoo reads schema {SCHEMA}.", "Upgrade EdgeZoo."
@@ -102,35 +121,25 @@ def read(path: Path) -> Facts:
     return found
 
 
-def state(folder: Path, file: Facts) -> str:
-    """What became of a file that a manifest names: "whole", "altered" or "missing"."""
+def state(folder: Path, file: Facts) -> State:
+    """Return the state of a file that a manifest names."""
     path = folder / file["path"]
     if not path.is_file():
         return "missing"
     return "whole" if file_sha256(path) == file["sha256"] else "altered"
 
 
-def check(path: Path) -> Facts:
-    """Compare every file with the hash that the manifest has of it.
-
-    Returns:
-        {"manifest", "passed", "pending", "files": [{"path", "sha256", "state"}]}.
+def check(path: Path) -> ManifestCheck:
+    """Compare every file with its hash in the manifest.
 
     Raises:
-        DataError: see `read`.
+        DataError: as of `read`.
     """
     facts = read(path)
-    files = [
-        {"path": file["path"], "sha256": file["sha256"], "state": state(path.parent, file)}
-        for file in _files(facts["artifacts"])
-    ]
-    return {
-        "manifest": str(path),
-        "passed": all(file["state"] == "whole" for file in files),
-        "pending": bool(facts.get("pending")),
-        "files": files,
-    }
-
-
-def _files(entries: Iterable[Facts]) -> Iterable[Facts]:
-    return (file for entry in entries for file in entry["files"])
+    files = tuple(
+        CheckedFile(file["path"], file["sha256"], state(path.parent, file))
+        for entry in facts["artifacts"]
+        for file in entry["files"]
+    )
+    whole = all(file.state == "whole" for file in files)
+    return ManifestCheck(str(path), whole, bool(facts.get("pending")), files)

@@ -1,9 +1,9 @@
-"""A results store: a folder with one JSON record a variant, each written whole or not at all.
+"""A results store: a folder with one JSON record per variant, each written whole or not at all.
 
     store.json         schema of the store
-    records/           a record a variant, named by what it measures and a hash of it
+    records/           a record per variant, named by what it measures and a hash of it
     artifacts/         files that a sweep exported
-    notes/             what a sweep found out on the way, by content hash
+    notes/             intermediate results of a sweep, by content hash
 
 The schema of a record is docs/schemas/record.json.
 """
@@ -16,28 +16,37 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError, UsageError, words_of
 from edgezoo.core.files import write_text_atomically
-from edgezoo.core.typed_json import parse_json
-from edgezoo.results import record_fields
+from edgezoo.core.typed_json import InvalidValueError, parse_json
+from edgezoo.results.record import (
+    SCHEMA,
+    Estimated,
+    Failed,
+    Kind,
+    Measured,
+    Record,
+    current,
+    in_points,
+)
 
-SCHEMA = 1
-KINDS = ("measurement", "estimate")
-STATUSES = ("measured", "failed")
 _SCRATCH = re.compile(r"\..+\.(\d+)")
-Record = dict[str, Any]
+
+
+T = TypeVar("T")
 
 
 class SchemaError(DataError):
-    """A record or a store that another EdgeZoo wrote: it is neither read nor overwritten."""
+    """A record or a store of a newer EdgeZoo: it is neither read nor overwritten."""
 
 
 def content_key(facts: dict[str, Any]) -> str:
-    """A hash of what can be written as JSON, the order of keys left aside."""
+    """Return a hash of a JSON object that does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -49,45 +58,45 @@ class Store:
 
     @property
     def artifacts(self) -> Path:
-        """Where exported files go."""
+        """Folder of exported files."""
         return self.folder / "artifacts"
 
     def record_path(self, name: str, key: str) -> Path:
-        """Where the record of a variant stands."""
+        """Return the path of a variant's record."""
         return self.folder / "records" / f"{name}-{key}.json"
 
-    def write(self, name: str, key: str, facts: Record) -> None:
+    def write(self, name: str, record: Record) -> None:
         """Write a record, all of it or nothing.
 
         Raises:
             DataError: the disk is full or the folder read-only.
         """
-        _write(self.record_path(name, key), {"schema": SCHEMA, "key": key, **facts})
+        _write(self.record_path(name, record.key), typed_json.encode(record))
 
     def find(self, name: str, key: str) -> Record | None:
-        """A whole record of that variant, None where there is none.
+        """Return a whole record of a variant, None where it is missing or damaged.
 
         Raises:
-            SchemaError: another EdgeZoo wrote it.
+            SchemaError: a newer EdgeZoo wrote it.
         """
         try:
             return read_record(self.record_path(name, key))
         except SchemaError:
             raise
         except DataError:
-            return None  # a damaged record is made anew
+            return None  # a damaged record is made again
 
-    def note(self, name: str) -> dict[str, Any] | None:
-        """What `keep` wrote, None where nothing whole is there."""
+    def note(self, kind: type[T], name: str) -> T | None:
+        """Return what `keep` wrote, None where it is missing or damaged."""
         try:
             facts = parse_json((self.folder / "notes" / f"{name}.json").read_text())
+            return typed_json.decode(kind, in_points(facts), unknown="ignore")
         except (OSError, ValueError):
             return None
-        return facts if isinstance(facts, dict) else None
 
-    def keep(self, name: str, facts: dict[str, Any]) -> None:
-        """Keep something that would cost time to find out again."""
-        _write(self.folder / "notes" / f"{name}.json", facts)
+    def keep(self, name: str, note: object) -> None:
+        """Keep a result that would cost time to compute again."""
+        _write(self.folder / "notes" / f"{name}.json", typed_json.encode(note))
 
 
 def _write(path: Path, facts: dict[str, Any]) -> None:
@@ -95,14 +104,14 @@ def _write(path: Path, facts: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{path.parent} cannot be made: {error.strerror}.", "Choose another --output."
+            f"{path.parent} cannot be created: {error.strerror}.", "Choose another --output."
         ) from error
     write_text_atomically(path, json.dumps(facts, allow_nan=False) + "\n")
 
 
 @contextlib.contextmanager
 def open_store(folder: Path) -> Iterator[Store]:
-    """Open a store to write to, and make it where there is none; one process at a time.
+    """Open a store to write to, and create it if needed; one process at a time.
 
     Raises:
         DataError: the store is of a newer schema, or the folder cannot be written.
@@ -135,10 +144,10 @@ def _unwritable(folder: Path, error: OSError | DataError) -> DataError:
 
 
 def check_schema(folder: Path) -> None:
-    """Look whether a store may be read; a folder without one may.
+    """Check that a store can be read; a folder without one can.
 
     Raises:
-        DataError: it was made by a newer EdgeZoo, or is something else.
+        DataError: a newer EdgeZoo made it, or it is something else.
     """
     path = folder / "store.json"
     if not path.exists():
@@ -148,23 +157,23 @@ def check_schema(folder: Path) -> None:
         schema = int(facts["schema"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f"{path} is damaged or no results store's.", "Name another folder."
+            f"{path} is damaged or not of a results store.", "Name another folder."
         ) from error
     _check_version(schema, path)
 
 
 def _check_version(schema: object, path: Path) -> None:
-    if schema != SCHEMA:
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
         newer = isinstance(schema, int) and schema > SCHEMA
-        # What is no number was never written as one: that is damage.
+        # Only an integer can be another EdgeZoo's schema: anything else is damage.
         raise (SchemaError if type(schema) is int else DataError)(
-            f"{path} has schema {schema!r}; this EdgeZoo reads schema {SCHEMA}.",
+            f"{path} has schema {schema!r}; this EdgeZoo reads schemas 1 to {SCHEMA}.",
             "Upgrade EdgeZoo." if newer else "",
         )
 
 
 def _remove_scratch(folder: Path) -> None:
-    """Files that killed processes were writing; nobody else writes here now."""
+    """Remove what killed processes were writing; the lock keeps others from writing now."""
     for place in (folder, folder / "records", folder / "notes"):
         for path in place.glob(".*"):
             if _SCRATCH.fullmatch(path.name):
@@ -172,38 +181,40 @@ def _remove_scratch(folder: Path) -> None:
 
 
 def read_record(path: Path) -> Record:
-    """One record.
+    """Return one record.
 
     Raises:
         DataError: it is damaged.
-        SchemaError: it is of a newer schema.
+        SchemaError: it has a newer schema.
     """
+    again = "Delete it; the next sweep makes it again."
     try:
         facts = parse_json(path.read_text(encoding="utf-8"))
-        kind, status = facts["kind"], facts["status"]
-        known = kind in KINDS and status in STATUSES and isinstance(facts["variant"], dict)
+        kind, status, _ = facts["kind"], facts["status"], facts["variant"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} is damaged.", "Delete it; the next sweep makes it anew."
-        ) from error
+        raise DataError(f"{path} is damaged.", again) from error
     _check_version(facts.get("schema"), path)
-    if not known:
-        raise DataError(f"{path} is no record of EdgeZoo's.", "Delete it.")
-    wrong = record_fields.fault(facts)
-    if wrong:
-        raise DataError(f"{path} is damaged: {wrong}.", "Delete it; the next sweep makes it anew.")
-    return {**facts, "store": str(path.parent.parent)}
+    if kind not in get_args(Kind) or status not in ("measured", "failed"):
+        raise DataError(f"{path} is not a record of EdgeZoo.", "Delete it.")
+    figures = Estimated if kind == "estimate" else Measured
+    wanted: Any = Failed if status == "failed" else figures
+    try:
+        record: Record = typed_json.decode(wanted, current(facts), unknown="ignore")
+    except InvalidValueError as error:
+        wrong = f"{error.path} is missing" if error.problem == "missing" else str(error)
+        raise DataError(f"{path} is damaged: its {wrong}.", again) from error
+    return replace(record, schema=SCHEMA, store=str(path.parent.parent))
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[str]]:
-    """All records of a store, sorted by file name, and what could not be read, in words.
+    """Return all records of a store, sorted by file name, and a message for each damaged one.
 
     Raises:
-        DataError: no store, or one of a newer schema.
+        DataError: not a store, or one of a newer schema.
     """
     if not (folder / "records").is_dir():
         raise DataError(
-            f"{folder} is no results store.", "Make one with edgezoo benchmark and --output DIR."
+            f"{folder} is not a results store.", "Make one with edgezoo benchmark and --output DIR."
         )
     check_schema(folder)
     records, damaged = [], []
@@ -218,11 +229,11 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
 
 
 def read_stores(folders: Sequence[Path]) -> tuple[list[list[Record]], list[str]]:
-    """The records of several stores, a list each, and what could not be read, in words.
+    """Return the records of several stores, a list each, and a message for each damaged one.
 
     Raises:
         UsageError: one store is named twice; its records would count twice.
-        DataError: as `read_records` raises it.
+        DataError: as of `read_records`.
     """
     known: set[Path] = set()
     for folder in folders:

@@ -1,7 +1,7 @@
-"""A sweep's steps on a Dask cluster: exports and shards of accuracy where there is room.
+"""A sweep's steps on a Dask cluster: exports and shards of accuracy run on any worker.
 
-Latency is measured in one place, one thing at a time, when all else is done. Records are written by
-the client alone, so a worker that dies takes nothing with it: Dask gives its tasks to others.
+Latency is measured in one place, one session at a time, after everything else. Only the client
+writes records, so a worker that dies loses nothing: Dask gives its tasks to others.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry, typed_json
+import numpy as np
+
+from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError, UsageError
 from edgezoo.evaluation import accuracy
+from edgezoo.evaluation.accuracy import Accuracy
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images.labelled import finder
 from edgezoo.images.shards import Member
@@ -28,10 +31,10 @@ from edgezoo.measurement.session import Session, Subject
 from edgezoo.sweep import steps as local
 from edgezoo.sweep import worker
 from edgezoo.sweep.grid import SweepRequest, Variant
-from edgezoo.sweep.steps import Steps
+from edgezoo.sweep.steps import ExportedFile, Steps
 
 HERE = "here"
-# Images of one task: workers end together, and a task costs little beside what is in it.
+# Images per task: small enough that workers finish together, large enough to hide Dask's overhead.
 _SHARD = 50
 _CONNECT_S, _WORKERS_S = 10, 30
 _EXPORTS_AT_ONCE = 64
@@ -41,19 +44,19 @@ _EXPORTS_AT_ONCE = 64
 def connected(
     request: SweepRequest, address: str | None, workers: int | None, measure_on: str | None
 ) -> Iterator[Steps]:
-    """Steps that run on a cluster.
+    """Yield steps that run on a cluster.
 
     Args:
-        request: says which folders the workers must see.
+        request: names the folders that the workers must see.
         address: of a scheduler, such as tcp://10.0.0.1:8786; None starts workers on this machine.
         workers: how many to start.
         measure_on: where latency is measured: "here", or a resource that one worker was started
             with.
 
     Raises:
-        UsageError: nothing says where latency is to be measured.
-        MissingError: Dask is not installed, no scheduler answers, there are no workers, none has
-            the resource, or they are not alike; also when the scheduler goes away later.
+        UsageError: where to measure latency is not given.
+        MissingError: Dask is not installed, no scheduler answers, it has no workers, none has the
+            resource, or they differ; also when the scheduler goes away later.
     """
     registry.require_packages(("distributed",), "cluster", "A cluster")
     if measure_on is None:
@@ -75,7 +78,7 @@ def connected(
     with contextlib.ExitStack() as stack:
         stack.enter_context(config.set(quiet))
         stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # Dask's own check of versions says less than ours
+        warnings.simplefilter("ignore")  # Dask's own check of versions reports less than ours
         if address is None:
             address = stack.enter_context(
                 distributed.LocalCluster(
@@ -93,12 +96,12 @@ def connected(
         except _lost() as error:
             raise MissingError(
                 f"The scheduler at {address} went away ({type(error).__name__}).",
-                "Run the same command again: it goes on with what is done.",
+                "Run the same command again: it resumes.",
             ) from error
 
 
 def _lost() -> tuple[type[BaseException], ...]:
-    """What Dask raises where the scheduler is gone."""
+    """Return what Dask raises where the scheduler is gone."""
     from distributed.client import FutureCancelledError
     from distributed.comm import CommClosedError
 
@@ -115,7 +118,7 @@ def _client(address: str) -> Iterator[Any]:
         get_backend(parse_address(address)[0])
     except ValueError as error:
         raise UsageError(
-            f"{address!r} is no address of a Dask scheduler: {error}.",
+            f"{address!r} is not an address of a Dask scheduler: {error}.",
             "Write tcp://host:8786, or tls:// as Dask is configured.",
         ) from error
     try:
@@ -133,7 +136,7 @@ def _require_workers(client: Any, address: str, device: str | None) -> None:
     begun = time.monotonic()
     with contextlib.suppress(TimeoutError):
         client.wait_for_workers(1, timeout=_WORKERS_S)
-    while True:  # the device's worker may be the last to come
+    while True:  # the device's worker may be the last to join
         known = client.scheduler_info(n_workers=-1)["workers"].values()
         named = [entry for entry in known if device in entry["resources"]]
         if named or device is None or time.monotonic() - begun > _WORKERS_S:
@@ -153,7 +156,7 @@ def _require_workers(client: Any, address: str, device: str | None) -> None:
 
 @contextlib.contextmanager
 def _alike(client: Any, request: SweepRequest, measure_on: str) -> Iterator[None]:
-    """Only workers with our software and our data, as long as the block lasts."""
+    """Admit only workers with our software and our data, as long as the block lasts."""
     from distributed.diagnostics.plugin import WorkerPlugin
 
     places = [request.images, request.ground_truth, request.calibration, request.weights]
@@ -165,7 +168,7 @@ def _alike(client: Any, request: SweepRequest, measure_on: str) -> Iterator[None
         frozenset(client.scheduler_info(n_workers=-1)["workers"]),
     )
     name = f"edgezoo-{uuid.uuid4().hex}"
-    # Dask's class must be the base, and EdgeZoo is imported without it.
+    # Dask's class must be the base, and EdgeZoo must be importable without it.
     plugin = type("Alike", (WorkerPlugin,), {"name": name, "setup": wanted.setup})()
     try:
         client.register_plugin(plugin, name=name)
@@ -187,7 +190,7 @@ class _Cluster:
         self._hosts = self._other_hosts()
 
     def steps(self) -> Steps:
-        """The steps of a sweep."""
+        """Return the steps of a sweep."""
         if self._device is None:
             measure, who = local.measure, local.REAL.machine_id
         else:
@@ -202,7 +205,7 @@ class _Cluster:
         )
 
     def _other_hosts(self) -> list[str] | None:
-        """Machines that do other work than measuring; None where that cannot be told apart."""
+        """Return the machines that do not measure; None where all or none would."""
         known = self._client.scheduler_info(n_workers=-1)["workers"].values()
         device = {entry["host"] for entry in known if self._device in entry["resources"]}
         others = {entry["host"] for entry in known} - device
@@ -212,10 +215,10 @@ class _Cluster:
         return self._client.submit(function, *arguments, pure=False, workers=self._hosts)
 
     def _result(self, future: Any) -> Any:
-        """What a task returned.
+        """Return a task's result.
 
         Raises:
-            CrashError: workers died of it, again and again.
+            CrashError: it killed several workers.
         """
         from distributed.scheduler import KilledWorker
 
@@ -234,22 +237,20 @@ class _Cluster:
 
     def _export(
         self, request: SweepRequest, files: Sequence[Variant]
-    ) -> dict[Variant, dict[str, Any]]:
+    ) -> dict[Variant, ExportedFile]:
         assert request.output is not None
         made, contents = self._result(self._submit(worker.export, _absolute(request), list(files)))
         folder = request.output / "artifacts"
         _write(folder, contents)
-        return {
-            file: {**facts, "path": str(folder / facts["path"])} for file, facts in made.items()
-        }
+        return {file: replace(own, path=folder / own.path) for file, own in made.items()}
 
     def _evaluate(
         self, request: SweepRequest, files: Sequence[Path], reference: Path | None
-    ) -> list[dict[str, Any]]:
+    ) -> Sequence[Accuracy]:
         images = _absolute(request).images
         assert images is not None
         find = finder(images, request.ground_truth, request.limit)
-        # All shards are handed over before the first answer is waited for.
+        # All shards are submitted before the first result is awaited.
         begun = {
             path: self._shards(path, find(registry.load_artifact(path).required_contract()).paths)
             for path in dict.fromkeys((*files, reference) if reference else files)
@@ -264,11 +265,10 @@ class _Cluster:
         try:
             result = accuracy.assess(files, find, ranker, reference, ranker)
         except BaseException:
-            # What is left of a file that kills workers would take the next file's tasks along.
+            # The rest of a file that kills workers would take the next file's tasks along.
             self._client.cancel([future for shards in begun.values() for future in shards])
             raise
-        entries: list[dict[str, Any]] = typed_json.encode(result.results)
-        return entries
+        return result.results
 
     def _shards(self, path: Path, images: Sequence[Path | Member]) -> list[Any]:
         contents = self._submit(worker.same, worker.read(path))
@@ -279,22 +279,20 @@ class _Cluster:
 
     @staticmethod
     def _joined(parts: list[Ranks]) -> Ranks:
-        import numpy as np
-
         return replace(parts[0], top=np.concatenate([part.top for part in parts]))
 
     def _measure(self, request: SweepRequest, subjects: Sequence[Subject]) -> Session:
         sent = [(worker.read(s.path), s.path.name, s.device, s.threads) for s in subjects]
         measured: Session = self._on_device(worker.measure, _absolute(request), sent)
         results = tuple(
-            found if isinstance(found, EdgeZooError) else {**found, "artifact": str(subject.path)}
+            found if isinstance(found, EdgeZooError) else replace(found, artifact=str(subject.path))
             for subject, found in zip(subjects, measured.results, strict=True)
         )
         return replace(measured, results=results)
 
 
 def _absolute(request: SweepRequest) -> SweepRequest:
-    """Places as workers must have them: they run in another folder."""
+    """Return the request with absolute paths: workers run in another folder."""
     changes: dict[str, Any] = {
         name: Path(getattr(request, name)).absolute()
         for name in ("images", "ground_truth")
@@ -307,7 +305,7 @@ def _absolute(request: SweepRequest) -> SweepRequest:
 
 
 def _write(folder: Path, contents: worker.Contents) -> None:
-    """Each file whole or not at all.
+    """Write each file whole or not at all.
 
     Raises:
         DataError: the disk is full or the folder read-only.

@@ -1,41 +1,121 @@
-"""`edgezoo benchmark` for the command line and for Python: words in, the object of --json out."""
+"""`edgezoo benchmark`, for the command line and for Python."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry, typed_json
+from edgezoo.core import registry
 from edgezoo.core.errors import EdgeZooError, UsageError
 from edgezoo.core.files import not_a_file
+from edgezoo.core.typed_json import Count, optional, shared
 from edgezoo.images import labelled
 from edgezoo.inspection import compile_file
+from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement import comparisons, session
+from edgezoo.measurement.comparisons import Comparison, SessionResult
 from edgezoo.measurement.protocol import Settings
+from edgezoo.measurement.session import Figures, Measurement
+from edgezoo.measurement.statistics import ReportedRatio
 from edgezoo.reporting import html, report_files
-from edgezoo.results.store import Record
+from edgezoo.results.record import (
+    Accuracy,
+    CompilerEstimate,
+    Estimated,
+    Failed,
+    Failure,
+    Measured,
+    Record,
+    RecordedVariant,
+)
 from edgezoo.sweep import cluster as clusters
 from edgezoo.sweep import records, steps
+from edgezoo.sweep.estimate import SweepPlan
 from edgezoo.sweep.grid import SweepRequest, expand
 from edgezoo.sweep.keys import images_hash
 from edgezoo.sweep.runner import Outcome, run
 from edgezoo.sweep.state import Progress
 from edgezoo.sweep.steps import REAL
-from edgezoo.sweep.sweep_file import read_toml, strange_to_files
+from edgezoo.sweep.sweep_file import not_for_files, read_toml
 from edgezoo.system import remote
+from edgezoo.system.machine import Environment
+from edgezoo.system.remote import Remote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileResult(Measurement):
+    """A measured file.
+
+    Attributes:
+        accuracy: null without images
+    """
+
+    accuracy: Accuracy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotEstimated:
+    """A file that a target's compiler could not estimate."""
+
+    artifact: str
+    target: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedResult:
+    """A variant of a sweep without figures."""
+
+    name: str
+    variant: RecordedVariant
+    error: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkResult:
+    """What was measured. Files have comparisons; a sweep has sessions with comparisons.
+
+    Attributes:
+        report: path of the page of a sweep
+        self_check: one file in two processes (A/A); null for a sweep
+        noise_floor: the smallest difference that counts, as a share
+        estimates: of --target
+        done_before: variants that an earlier run had done
+        store: folder of the results of a sweep
+        remote: the device that measured
+    """
+
+    results: tuple[FileResult, ...]
+    report: str | None = None
+    comparisons: tuple[Comparison, ...] | None = optional()
+    self_check: ReportedRatio | None = None
+    noise_floor: float | None = optional()
+    protocol: Settings | None = optional()
+    environment: Environment | None = optional()
+    estimates: tuple[TargetEstimate, ...] | None = optional()
+    not_estimated: tuple[NotEstimated, ...] | None = optional()
+    failed: tuple[FailedResult, ...] | None = optional()
+    done_before: Count | None = optional()
+    sessions: tuple[SessionResult, ...] | None = optional()
+    store: str | None = optional()
+    remote: Remote | None = optional()
+
+
+Printed = BenchmarkResult | SweepPlan
 
 
 def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepRequest:
-    """What a user named: files, models of the zoo, or one TOML file.
+    """Return the request for files, models of the zoo, or one TOML file.
 
     Args:
         what: one kind only.
-        given: fields of `SweepRequest`; they overrule a TOML file.
+        given: fields of `SweepRequest`; they override a TOML file.
 
     Raises:
-        UsageError: kinds are mixed, or an option does not go with files.
+        UsageError: kinds are mixed, or an option does not apply to files.
     """
     words = [str(word) for word in what]
     suffixes = {s for runtime in registry.runtimes().values() for s in runtime.suffixes}
@@ -54,10 +134,10 @@ def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepReque
     (kind,) = kinds
     asked = read_toml(Path(words[0])) if kind == "toml" else {}
     if kind == "files" or "files" in asked:
-        strange = strange_to_files(given)
-        if strange:
+        extra = not_for_files(given)
+        if extra:
             raise UsageError(
-                f"--{strange.replace('_', '-')} says how files are made; these exist already.",
+                f"--{extra.replace('_', '-')} says how files are made; these exist already.",
                 "Leave it out, or name a model.",
             )
     if kind == "toml":
@@ -72,7 +152,7 @@ def measure_files(
     progress: Progress = lambda text, share: None,
     debug: bool = False,
     on: str | None = None,
-) -> dict[str, Any]:
+) -> BenchmarkResult:
     """Measure files against one another, and keep nothing.
 
     Args:
@@ -82,16 +162,24 @@ def measure_files(
         on: a device to measure on, as ssh://user@host; see `remote.device.call`.
 
     Raises:
-        UsageError: what needs a place for its results.
-        EdgeZooError: the first thing that stands in the way of a file.
+        UsageError: models, whose results need a folder.
+        EdgeZooError: the first error of a file.
     """
     for name in request.models:
         registry.model(name)
     if request.models:
         raise UsageError("A sweep needs a place for its results.", "Give --output DIR (or -o DIR).")
-    estimates = _estimates(request)  # first: where none can be made, nothing is measured in vain
-    if on is not None:
-        return {**_measure_there(request, on), **estimates}
+    # First: where no estimate can be made, nothing needs to be measured.
+    estimates, not_estimated = _estimates(request) if request.target else (None, None)
+    measured = _measure(request, progress, debug) if on is None else _measure_there(request, on)
+    return replace(
+        measured,
+        estimates=None if estimates is None else tuple(estimates),
+        not_estimated=None if not_estimated is None else tuple(not_estimated),
+    )
+
+
+def _measure(request: SweepRequest, progress: Progress, debug: bool) -> BenchmarkResult:
     (network,) = expand(request)
     subjects = [
         session.Subject(v.path, v.device, v.threads)
@@ -111,21 +199,27 @@ def measure_files(
     for result in measured.results:
         if isinstance(result, EdgeZooError):
             raise result
-        results.append({**result, "accuracy": accuracies.get(result["artifact"])})
-    return {"results": results, **comparisons.to_json(measured), "report": None, **estimates}
+        accuracy = accuracies.get(result.artifact)
+        results.append(FileResult(**shared(result, Measurement), accuracy=accuracy))
+    common = shared(comparisons.result(measured), SessionResult)
+    del common["id"]
+    return BenchmarkResult(results=tuple(results), **common)
 
 
-def _accuracies(request: SweepRequest, progress: Progress) -> dict[str, dict[str, Any]]:
-    """Accuracy of each file by its name, if images are given."""
+def _accuracies(request: SweepRequest, progress: Progress) -> dict[str, Accuracy]:
+    """Return the accuracy of each file by its path, if there are images."""
     if request.images is None:
         return {}
     progress("Scoring", 0.0)
-    images = images_hash(request)
-    entries = steps.evaluate(request, list(dict.fromkeys(request.files)), None)
-    return {entry["artifact"]: records.accuracy(entry, images) for entry in entries}
+    images, paths = images_hash(request), list(dict.fromkeys(request.files))
+    entries = steps.evaluate(request, paths, None)
+    return {
+        str(path): records.accuracy(entry, images)
+        for path, entry in zip(paths, entries, strict=True)
+    }
 
 
-def _measure_there(request: SweepRequest, on: str) -> dict[str, Any]:
+def _measure_there(request: SweepRequest, on: str) -> BenchmarkResult:
     images, truth = None, request.ground_truth
     if request.images is not None:
         paths, truth = labelled.wanted_files(request.images, truth, request.limit)
@@ -133,73 +227,34 @@ def _measure_there(request: SweepRequest, on: str) -> dict[str, Any]:
     for path in request.files:
         if not path.is_file():
             raise not_a_file(path)
-    facts, place = remote.call(
-        on,
-        measure_here,
-        files=request.files,
-        images=images,
-        ground_truth=truth,
-        limit=request.limit,
-        threads=request.threads,
-        device=request.device,
-        pin=request.pin,
-        self_check=request.self_check,
-        settings=request.settings,
-    )
-    return {**facts, "remote": typed_json.encode(place)}
+    bare = replace(request, files=(), images=None, ground_truth=None)
+    result, place = remote.call(on, measure_here, bare, request.files, images, truth)
+    return replace(result, remote=place)
 
 
 def measure_here(
-    files: tuple[Path, ...],
-    images: Path | None,
-    ground_truth: Path | None,
-    limit: int | None,
-    threads: tuple[str, ...],
-    device: tuple[str, ...],
-    pin: bool,
-    self_check: bool,
-    settings: Settings,
-) -> dict[str, Any]:
-    """`measure_files` on a device."""
-    return measure_files(
-        SweepRequest(
-            files=files,
-            images=images,
-            ground_truth=ground_truth,
-            limit=limit,
-            threads=threads,
-            device=device,
-            pin=pin,
-            self_check=self_check,
-            settings=settings,
-        )
-    )
+    request: SweepRequest, files: tuple[Path, ...], images: Path | None, ground_truth: Path | None
+) -> BenchmarkResult:
+    """Run `measure_files` on a device, which has paths of its own."""
+    return measure_files(replace(request, files=files, images=images, ground_truth=ground_truth))
 
 
-def _estimates(request: SweepRequest) -> dict[str, Any]:
-    """What the compilers of `request.target` expect of the files; nothing without a target.
+def _estimates(request: SweepRequest) -> tuple[list[TargetEstimate], list[NotEstimated]]:
+    """Ask the compilers of `request.target` about the files.
 
     Raises:
         EdgeZooError: no file can be estimated.
     """
-    if not request.target:
-        return {}
     found, errors = [], []
     for path in dict.fromkeys(request.files):
         for target in dict.fromkeys(request.target):
             try:
-                found.append(typed_json.encode(compile_file.estimate(path, target)))
+                found.append(compile_file.estimate(path, target))
             except EdgeZooError as error:
                 errors.append((path, target, error))
     if not found and errors:
         raise errors[0][2]
-    return {
-        "estimates": found,
-        "not_estimated": [
-            {"artifact": str(path), "target": target, "reason": str(error)}
-            for path, target, error in errors
-        ],
-    }
+    return found, [NotEstimated(str(path), target, str(error)) for path, target, error in errors]
 
 
 def sweep(
@@ -210,14 +265,14 @@ def sweep(
     cluster: str | None = None,
     workers: int | None = None,
     measure_on: str | None = None,
-) -> dict[str, Any]:
-    """Run a sweep, or go on with one, and make its page where jinja2 and plotly are there.
+) -> BenchmarkResult:
+    """Run or resume a sweep, and make its page where jinja2 and plotly are installed.
 
     Args:
         request: with an `output`.
         progress: see `run`.
         retry_failed: see `run`.
-        cluster, workers, measure_on: see `cluster.connected`; without them all runs here.
+        cluster, workers, measure_on: see `cluster.connected`; without them everything runs here.
     """
     output = request.output
     assert output is not None
@@ -228,52 +283,56 @@ def sweep(
         outcome = run(request, progress, steps=own, retry_failed=retry_failed)
     page = None
     if all(map(registry.has_package, html.PACKAGES)):
-        page = report_files.write([output], ("html",), output)["reports"][0]
-    return {**_to_json(outcome, output), "report": page}
+        page = report_files.write([output], ("html",), output).reports[0]
+    return _result(outcome, output, page)
 
 
-def _to_json(outcome: Outcome, output: Path) -> dict[str, Any]:
-    good = [record for record in outcome.records if record["status"] == "measured"]
-    return {
-        "results": [_result(r, output) for r in good if r["kind"] == "measurement"],
-        "estimates": [
-            {"artifact": _place(r, output), "target": r["variant"]["device"], **r["estimate"]}
-            for r in good
-            if r["kind"] == "estimate"
-        ],
-        "failed": [
-            {"name": _name(record), "variant": record["variant"], "error": record["error"]}
-            for record in outcome.records
-            if record["status"] == "failed"
-        ],
-        "done_before": outcome.done_before,
-        "sessions": list(outcome.sessions),
-        "store": str(output),
-    }
+def _result(outcome: Outcome, output: Path, page: str | None) -> BenchmarkResult:
+    every = outcome.records
+    return BenchmarkResult(
+        results=tuple(_file_result(r, output) for r in every if isinstance(r, Measured)),
+        report=page,
+        estimates=tuple(
+            TargetEstimate(
+                artifact=Path(_place(r, output)),
+                target=r.variant.device,
+                **shared(r.estimate, CompilerEstimate),
+            )
+            for r in every
+            if isinstance(r, Estimated)
+        ),
+        failed=tuple(
+            FailedResult(_name(r), r.variant, r.error) for r in every if isinstance(r, Failed)
+        ),
+        done_before=outcome.done_before,
+        sessions=outcome.sessions,
+        store=str(output),
+    )
 
 
-def _result(record: Record, output: Path) -> dict[str, Any]:
-    artifact, variant = record["artifact"], record["variant"]
-    latency = {name: value for name, value in record["latency"].items() if name != "blocks_ms"}
-    return {
-        "artifact": _place(record, output),
-        **{name: artifact[name] for name in ("sha256", "bytes", "trained")},
-        **variant,
-        **latency,
-        "accuracy": record["accuracy"],
-        "trust": record["trust"],
-    }
+def _file_result(record: Measured, output: Path) -> FileResult:
+    artifact = record.artifact
+    return FileResult(
+        artifact=_place(record, output),
+        sha256=artifact.sha256,
+        bytes=artifact.bytes,
+        trained=artifact.trained,
+        **shared(record.variant, RecordedVariant),
+        **shared(record.latency, Figures),
+        accuracy=record.accuracy,
+        trust=record.trust,
+    )
 
 
-def _place(record: Record, output: Path) -> str:
-    inside = output / record["artifact"]["path"]
-    return str(inside) if inside.is_file() else record["artifact"]["path"]
+def _place(record: Measured | Estimated, output: Path) -> str:
+    inside = output / record.artifact.path
+    return str(inside) if inside.is_file() else record.artifact.path
 
 
 def _name(record: Record) -> str:
-    variant, file = record["variant"], record["file"]
-    words = ("model", "alpha", "input_size", "precision", "format", "device")
-    told = [str(variant[word]) for word in words if variant[word] is not None]
-    if file is not None:  # somebody's own: it may say nothing of its network
-        told = [file, variant["device"]]
-    return "_".join((*told, f"t{variant['threads']}"))
+    variant = record.variant
+    network = (variant.model, variant.alpha, variant.input_size, variant.precision, variant.format)
+    words = (record.file,) if record.file is not None else network
+    return "_".join(
+        (*(str(w) for w in words if w is not None), variant.device, f"t{variant.threads}")
+    )

@@ -1,26 +1,56 @@
-"""What a sweep would do and about how long it would take."""
+"""The plan of a sweep, and about how long it takes."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal
 
 from edgezoo.core import registry
+from edgezoo.core.typed_json import Count
 from edgezoo.images.labelled import count_images
+from edgezoo.measurement.session import Threads
 from edgezoo.pipeline import plan as plans
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
-# Of one x86-64 machine: a picture decoded, and a million parameters at the default input size.
+# On one x86-64 machine: decoding an image, and a million parameters at the default input size.
 _DECODE_S, _INFERENCE_S = 0.003, 0.002
 _OPENING_S = 2.0
 
 
-def estimate(request: SweepRequest, networks: list[Network]) -> dict[str, Any]:
-    """The plan of a sweep.
+@dataclass(frozen=True, slots=True)
+class PlannedVariant:
+    """A variant that would be measured."""
 
-    Returns:
-        {"variants": [...], "failing": [...], "seconds_about", "images"}; the time is that of a
-        sweep from nothing, a rough fit to one machine.
+    name: str
+    device: str
+    threads: Threads
+
+
+@dataclass(frozen=True, slots=True)
+class FailingVariant(PlannedVariant):
+    """A variant that cannot be made, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """What a sweep would do.
+
+    Attributes:
+        images: that each file would be scored on
+        seconds_about: of a sweep that starts with an empty store, a rough fit to one machine
     """
+
+    variants: tuple[PlannedVariant, ...]
+    failing: tuple[FailingVariant, ...]
+    images: Count
+    seconds_about: Count
+    dry_run: Literal[True] = True
+
+
+def estimate(request: SweepRequest, networks: list[Network]) -> SweepPlan:
+    """Return the plan of a sweep."""
     images = count_images(request.images) if request.images is not None else 0
     if request.limit is not None:
         images = min(images, request.limit)
@@ -31,23 +61,25 @@ def estimate(request: SweepRequest, networks: list[Network]) -> dict[str, Any]:
         for file in network.files:
             seconds += images * (_DECODE_S + _inference_s(file))
         seconds += sum(_stopwatch_s(request, v) for v in network.variants if not v.estimated)
-    return {
-        "variants": [_name(v) for n in networks if n.error is None for v in n.variants],
-        "failing": [
-            {**_name(variant), "reason": reason}
+    failing = [
+        pair
+        for network in networks
+        for pair in (
+            *network.refused,
+            *((v, network.error.message) for v in network.variants if network.error),
+        )
+    ]
+    return SweepPlan(
+        tuple(
+            PlannedVariant(v.name, v.device, v.threads)
             for network in networks
-            for variant, reason in (
-                *network.refused,
-                *((v, network.error.message) for v in network.variants if network.error),
-            )
-        ],
-        "images": images,
-        "seconds_about": round(seconds),
-    }
-
-
-def _name(variant: Variant) -> dict[str, Any]:
-    return {"name": variant.name, "device": variant.device, "threads": variant.threads}
+            if network.error is None
+            for v in network.variants
+        ),
+        tuple(FailingVariant(v.name, v.device, v.threads, reason) for v, reason in failing),
+        images,
+        round(seconds),
+    )
 
 
 def _inference_s(variant: Variant) -> float:

@@ -1,4 +1,4 @@
-"""What a sweep is asked for, and the variants that it comes to."""
+"""The request of a sweep, and the variants that it expands to."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
 from edgezoo.system.machine import usable_cores
 
-# What compilers that estimate take, of int8 precision.
+# Compilers that estimate take this format, with int8 precision.
 _ESTIMATED_FORMAT = "tflite"
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """What a user asks for, in the words of `edgezoo benchmark`.
+    """What a user requests, as of `edgezoo benchmark`.
 
     Attributes:
         models: names of the zoo; empty where `files` are given.
         files: artifacts that exist already.
         threads: numbers, or "all" for every usable physical core.
         target: devices whose compiler estimates the time of int8 .tflite files.
-        images: labelled images for accuracy; None measures latency alone.
+        images: labelled images for accuracy; None measures latency only.
         output: the results store.
     """
 
@@ -58,10 +58,11 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One record to be: a file on a device with a number of threads.
+    """A variant to be recorded: a file on a device with a number of threads.
 
-    `path` is set for a file that exists already; its other facts are then what the file says.
-    `estimated` stands for a target that is asked of its compiler: `device` is its name.
+    Attributes:
+        path: of a file that exists already; the file states the network then.
+        estimated: by the compiler of the target that `device` names.
     """
 
     model: str | None
@@ -76,7 +77,7 @@ class Variant:
 
     @property
     def file(self) -> Variant:
-        """What all variants of one file have in common."""
+        """The variant without what the variants of one file differ in."""
         return replace(self, device="", threads=0, estimated=False)
 
     @property
@@ -92,10 +93,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What one export makes: all formats and precisions of one network.
+    """All formats and precisions of one network, which one export makes.
 
     Attributes:
-        plan: None where `error` says why it cannot be made, or where the files exist already.
+        plan: None where `error` says why there is none, or where the files exist already.
         refused: variants that an exporter refuses, with its reason.
     """
 
@@ -106,20 +107,20 @@ class Network:
 
     @property
     def files(self) -> tuple[Variant, ...]:
-        """A variant a file."""
+        """One variant per file."""
         return tuple(dict.fromkeys(variant.file for variant in self.variants))
 
     @property
     def every(self) -> tuple[Variant, ...]:
-        """All variants, those that cannot be among them."""
+        """All variants, also those that are refused."""
         return (*self.variants, *(variant for variant, _ in self.refused))
 
 
 def expand(request: SweepRequest) -> list[Network]:
-    """All networks of a grid, with their variants.
+    """Return all networks of a grid, with their variants.
 
     Raises:
-        UsageError: unknown names, illegal values; nothing is started then.
+        UsageError: unknown names, invalid values.
     """
     for name in ("format", "precision", "threads", "device"):
         if not getattr(request, name):
@@ -128,10 +129,7 @@ def expand(request: SweepRequest) -> list[Network]:
     _check_targets(request)
     if request.images is None and (request.limit or request.ground_truth):
         option = "--limit" if request.limit else "--ground-truth"
-        raise UsageError(
-            f"{option} is about --images, and there are none.",
-            f"Add --images, or leave {option} out.",
-        )
+        raise UsageError(f"{option} needs --images.", f"Add --images, or leave {option} out.")
     for device in request.device:
         registry.require_device(device)
     if request.files:
@@ -155,7 +153,7 @@ def _check_targets(request: SweepRequest) -> None:
     for name in request.target:
         if registry.target(name).compile is None:
             raise RefusedError(
-                f"Nothing estimates the time of a file on {name}.", "Name an ethos-u target."
+                f"No compiler estimates the time of a file on {name}.", "Name an ethos-u target."
             )
     made = "int8" in request.precision and {"all", _ESTIMATED_FORMAT} & set(request.format)
     if request.target and request.models and not made:
@@ -166,7 +164,7 @@ def _check_targets(request: SweepRequest) -> None:
 
 
 def thread_counts(words: Iterable[str]) -> tuple[int, ...]:
-    """Numbers of threads; "all" is every usable physical core.
+    """Return numbers of threads; "all" is every usable physical core.
 
     Raises:
         UsageError: neither a number of 1 or more nor "all".
@@ -264,7 +262,7 @@ def _variants(
 
 
 def export_request(request: SweepRequest, variants: Iterable[Variant]) -> ExportRequest:
-    """The export that makes the files of some variants of one network."""
+    """Return the export that makes the files of some variants of one network."""
     variants = list(variants)
     first = variants[0]
     assert first.model is not None

@@ -1,28 +1,43 @@
-"""Content hashes: what a record depends on, so that nothing is done twice or left undone."""
+"""Content hashes: what a record depends on, so that nothing is done twice or is out of date."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.files import file_sha256
-from edgezoo.core.typed_json import encode
+from edgezoo.core.typed_json import encode, optional
 from edgezoo.core.versions import dependencies
 from edgezoo.images import samples
 from edgezoo.images.labelled import image_files, lists_behind
-from edgezoo.measurement import protocol
 from edgezoo.results.store import content_key
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 
 
+@dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """What an exported file depends on; `weights` and `calibration` are hashes."""
+
+    model: str | None
+    alpha: float | None
+    input_size: int | None
+    precision: str | None
+    format: str
+    weights: str | None
+    seed: int
+    edgezoo: str
+    calibration: str | None = optional()
+    calibration_count: int | None = optional()
+
+
 def folder_hash(folder: Path) -> str:
-    """Names and sizes of all images below a folder, or of its tar files.
+    """Return a hash of names and sizes of all images below a folder, or of its tar files.
 
     Raises:
-        DataError: no such folder.
+        DataError: the folder does not exist.
     """
     state = hashlib.sha256()
     for path in image_files(folder):
@@ -31,11 +46,11 @@ def folder_hash(folder: Path) -> str:
 
 
 def images_hash(request: SweepRequest) -> str | None:
-    """The images that accuracy is found on; None where none are."""
+    """Return a hash of the images that accuracy is measured on; None without images."""
     if request.images is None:
         return None
     facts: dict[str, Any] = {"folder": folder_hash(request.images), "limit": request.limit}
-    # A list that lies beside the images tells their classes as one that is named does.
+    # A list next to the images gives their classes as one that is named does.
     hashes = [file_sha256(path) for path in lists_behind(request.images, request.ground_truth)]
     facts["truth"] = hashes[0] if hashes else None
     if hashes[1:]:
@@ -44,32 +59,31 @@ def images_hash(request: SweepRequest) -> str | None:
 
 
 def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
-    """What an exported file depends on; for a file that exists, its content."""
+    """Return a hash of what an exported file depends on; of a file that exists, its content."""
     if variant.path is not None:
         return artifact_sha256(variant.path)[:16]
-    return content_key(file_facts(request, network, variant))
+    return content_key(typed_json.encode(made_from(request, network, variant)))
 
 
-def file_facts(request: SweepRequest, network: Network, variant: Variant) -> dict[str, Any]:
-    """What is behind the key of a file that a sweep exports."""
-    facts: dict[str, Any] = {
-        "model": variant.model,
-        "alpha": variant.alpha,
-        "input_size": variant.input_size,
-        "precision": variant.precision,
-        "format": variant.format,
-        "weights": request.weights if network.plan is None else network.plan.weights.sha256,
-        "seed": request.seed,
-        "edgezoo": content_key(encode(dependencies(registry.exporter(variant.format)))),
-    }
-    if variant.precision == "int8":
-        facts["calibration"] = _calibration_hash(request.calibration)
-        facts["calibration_count"] = request.calibration_count
-    return facts
+def made_from(request: SweepRequest, network: Network, variant: Variant) -> MadeFrom:
+    """Return what a file that a sweep exports depends on."""
+    calibrated = variant.precision == "int8"
+    return MadeFrom(
+        variant.model,
+        variant.alpha,
+        variant.input_size,
+        variant.precision,
+        variant.format,
+        request.weights if network.plan is None else network.plan.weights.sha256,
+        request.seed,
+        content_key(encode(dependencies(registry.exporter(variant.format)))),
+        _calibration_hash(request.calibration) if calibrated else None,
+        request.calibration_count if calibrated else None,
+    )
 
 
 def artifact_sha256(path: Path) -> str:
-    """Hash of a file and of those that belong to it, as `Artifact.sha256` has it."""
+    """Return the hash of a file and of those that belong to it, as `Artifact.sha256` does."""
     hashes = [file_sha256(file) for file in registry.runtime_for(path).files(path)]
     if len(hashes) == 1:
         return hashes[0]
@@ -77,7 +91,7 @@ def artifact_sha256(path: Path) -> str:
 
 
 def file_bytes(path: Path) -> int:
-    """Size of a file and of those that belong to it."""
+    """Return the size of a file and of those that belong to it."""
     return sum(file.stat().st_size for file in registry.runtime_for(path).files(path))
 
 
@@ -93,7 +107,8 @@ def _calibration_hash(calibration: str) -> str:
 def record_key(
     request: SweepRequest, file: str, variant: Variant, images: str | None, machine: str
 ) -> str:
-    """What a record depends on: the file, the images, the runtime, the machine, the protocol."""
+    """Return a hash of file, images, runtime, machine and protocol."""
+    settings = asdict(request.settings)
     runtime = next((r for r in registry.runtimes().values() if r.format == variant.format), None)
     return content_key(
         {
@@ -103,6 +118,6 @@ def record_key(
             "images": images,
             "runtime": [runtime.version(), encode(dependencies(runtime))] if runtime else None,
             "machine": machine,
-            "protocol": [protocol.VERSION, asdict(request.settings), request.pin],
+            "protocol": [settings.pop("version"), settings, request.pin],
         }
     )

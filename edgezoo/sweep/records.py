@@ -1,168 +1,160 @@
-"""What stands in a record (docs/schemas/record.json)."""
+"""Makes the records (docs/schemas/record.json) of a sweep's variants."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import EdgeZooError
-from edgezoo.results.store import Record
+from edgezoo.core.typed_json import shared
+from edgezoo.inspection.compile_file import TargetEstimate
+from edgezoo.measurement.child import File
+from edgezoo.measurement.comparisons import SessionResult
+from edgezoo.measurement.session import Figures, Measurement
+from edgezoo.measurement.trust import Trust
+from edgezoo.results.record import (
+    Accuracy,
+    CompilerEstimate,
+    Estimated,
+    EstimatedFigures,
+    EstimatedTime,
+    Failed,
+    Failure,
+    Measured,
+    RecordedFigures,
+    RecordedFile,
+    RecordedSession,
+    RecordedVariant,
+    Step,
+    in_points,
+)
 from edgezoo.sweep.grid import Variant
+from edgezoo.system.machine import Environment
 
-_LATENCY = (
-    "latency_ms",
-    "cpu_ms",
-    "cold_start_ms",
-    "cold_start",
-    "apart_ms",
-    "peak_rss_mb",
-    "memory_over_runtime_mb",
-    "warm_up",
-    "backend",
-    "ran_on",
-)
-_ACCURACY = (
-    "images",
-    "unreadable",
-    "top1",
-    "top5",
-    "top1_ci95",
-    "top5_ci95",
-    "agreement_top1",
-    "drop",
-    "drop_ci95",
-    "verdict",
-    "preprocessing",
-)
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a variant's file apart from its latency.
+
+    Attributes:
+        path: of the file, as the record names it.
+        verification: JSON of the export's; None for a file that existed.
+    """
+
+    path: str
+    verification: dict[str, Any] | None
+    accuracy: Accuracy | None
 
 
 def measured(
     variant: Variant,
-    result: dict[str, Any],
+    result: Measurement,
     blocks: list[list[float]],
-    session: dict[str, Any],
-    evidence: dict[str, Any],
-) -> Record:
-    """A variant that was measured.
+    session: SessionResult,
+    evidence: Evidence,
+) -> Measured:
+    """Return the record of a variant that was measured.
 
     Args:
-        variant: what was asked for; what it leaves open is filled in from `result`.
-        result: of the session, see `edgezoo.measurement.session.Session.results`.
-        blocks: milliseconds of every run, a list a block.
-        session: what all variants of the session share, with an "id".
-        evidence: "verification" of the export and "accuracy", or None.
+        variant: as requested; `result` fills in what it leaves open.
+        result: of the session.
+        blocks: milliseconds of every run, a list per block.
+        session: with an id.
+        evidence: of its file.
     """
-    asked = _variant(variant)
-    told = {name: result[name] for name in asked if asked[name] is None}
-    return {
-        "kind": "measurement",
-        "status": "measured",
-        "created": _now(),
-        "file": _file(variant),
-        "variant": {**asked, **told, "runtime": result["runtime"]},
-        "artifact": {
-            "path": result["artifact"],
-            "sha256": result["sha256"],
-            "bytes": result["bytes"],
-            "trained": result["trained"],
-            "verification": evidence["verification"],
-        },
-        "accuracy": evidence["accuracy"],
-        "latency": {
-            **{name: result[name] for name in _LATENCY},
-            "blocks_ms": [[round(ms, 4) for ms in block] for block in blocks],
-        },
-        "trust": result["trust"],
-        "session": {name: session[name] for name in ("id", "self_check", "noise_floor")},
-        "protocol": session["protocol"],
-        "environment": session["environment"],
-        "error": None,
-    }
+    runs = tuple(tuple(round(ms, 4) for ms in block) for block in blocks)
+    return Measured(
+        created=_now(),
+        file=_file(variant),
+        variant=_variant(variant, result.runtime, result),
+        artifact=_artifact(evidence, result),
+        accuracy=evidence.accuracy,
+        latency=RecordedFigures(**shared(result, Figures), blocks_ms=runs),
+        trust=result.trust,
+        session=RecordedSession(session.id or "", session.self_check, session.noise_floor),
+        protocol=session.protocol,
+        environment=session.environment,
+    )
 
 
 def estimated(
     variant: Variant,
-    facts: dict[str, Any],
-    artifact: dict[str, Any],
-    evidence: dict[str, Any],
-    environment: dict[str, Any],
-) -> Record:
-    """What a compiler expects of a file: it has no spread, and no trust stamp but this one.
+    estimate: TargetEstimate,
+    file: File,
+    evidence: Evidence,
+    environment: Environment,
+) -> Estimated:
+    """Return the record of what a compiler expects of a file.
 
     Args:
         variant: with the target as its device.
-        facts: of `compilation.estimate`.
-        artifact: "path", "sha256", "bytes" and "trained".
-        evidence: see `measured`.
+        estimate: of the compiler.
+        file: what the file states of itself.
+        evidence: of the file.
         environment: of the machine that the compiler ran on; the figures do not depend on it.
     """
-    own = {name: value for name, value in facts.items() if name not in ("artifact", "target")}
-    reason = f"{facts['source']}: computed by a model of the hardware, not measured."
-    median = facts["inference_ms"]
-    return {
-        "kind": "estimate",
-        "status": "measured",
-        "created": _now(),
-        "file": _file(variant),
-        "variant": {**_variant(variant), "runtime": facts["source"]},
-        "artifact": {**artifact, "verification": evidence["verification"]},
-        "accuracy": evidence["accuracy"],
-        "latency": {"latency_ms": {"median": median, "ci95": [median, median]}},
-        "estimate": own,
-        "trust": {"level": "caution", "reasons": [reason], "host": None},
-        "session": {"id": "estimate", "self_check": None, "noise_floor": 0.0},
-        "environment": environment,
-        "error": None,
-    }
+    reason = f"{estimate.source}: computed by a model of the hardware, not measured."
+    median = estimate.inference_ms
+    return Estimated(
+        created=_now(),
+        file=_file(variant),
+        variant=_variant(variant, estimate.source, file),
+        artifact=_artifact(evidence, file),
+        accuracy=evidence.accuracy,
+        latency=EstimatedFigures(EstimatedTime(median, (median, median))),
+        estimate=CompilerEstimate(**shared(estimate, CompilerEstimate)),
+        trust=Trust("caution", (reason,)),
+        session=RecordedSession("estimate", None, 0.0),
+        environment=environment,
+    )
 
 
-def failed(variant: Variant, error: EdgeZooError, step: str) -> Record:
-    """A variant that could not be made, scored, measured or estimated.
-
-    What a broken file holds is unknown; its name says which variant failed.
-    """
-    return {
-        "kind": "estimate" if variant.estimated else "measurement",
-        "status": "failed",
-        "created": _now(),
-        "file": _file(variant),
-        "variant": {**_variant(variant), "runtime": None},
-        "error": {
-            "class": type(error).__name__,
-            "message": error.message,
-            "hint": error.hint,
-            "exit_code": error.exit_code,
-            "step": step,
-        },
-    }
+def failed(variant: Variant, error: EdgeZooError, step: Step) -> Failed:
+    """Return the record of a variant that could not be made, scored, measured or estimated."""
+    return Failed(
+        kind="estimate" if variant.estimated else "measurement",
+        created=_now(),
+        file=_file(variant),
+        variant=_variant(variant, None),
+        error=Failure(type(error).__name__, error.message, error.hint, error.exit_code, step),
+    )
 
 
-def accuracy(entry: dict[str, Any], images: str | None) -> dict[str, Any]:
-    """What is kept of an entry of `edgezoo evaluate --json`."""
-    return {
-        **{name: entry[name] for name in _ACCURACY},
-        "reference": Path(entry["reference"]).name if entry["reference"] else None,
-        "images_hash": images,
-        "outcomes_sha256": entry.get("outcomes_sha256"),
-    }
+def accuracy(entry: Any, images: str | None) -> Accuracy:
+    """Return what is kept of a result of `edgezoo evaluate`."""
+    facts = in_points(typed_json.encode(entry))
+    reference = Path(facts["reference"]).name if facts["reference"] else None
+    facts |= {"reference": reference, "images_hash": images}
+    return typed_json.decode(Accuracy, facts, unknown="ignore")
 
 
 def _file(variant: Variant) -> str | None:
-    """Its name alone: a store tells nothing of the folders of a machine."""
+    """Return the name alone: a store keeps no folders of a machine."""
     return None if variant.path is None else variant.path.name
 
 
-def _variant(variant: Variant) -> dict[str, Any]:
-    return {
-        "model": variant.model,
-        "alpha": variant.alpha,
-        "input_size": variant.input_size,
-        "precision": variant.precision,
-        "format": variant.format,
-        "device": variant.device,
-        "threads": variant.threads,
-    }
+def _artifact(evidence: Evidence, file: File | Measurement) -> RecordedFile:
+    return RecordedFile(evidence.path, file.sha256, file.bytes, file.trained, evidence.verification)
+
+
+def _variant(
+    variant: Variant, runtime: str | None, file: File | Measurement | None = None
+) -> RecordedVariant:
+    """Return the variant, where it leaves the network open that of the file."""
+    network = variant if variant.model is not None or file is None else file
+    return RecordedVariant(
+        network.model,
+        network.alpha,
+        network.input_size,
+        network.precision,
+        variant.format,
+        variant.device,
+        variant.threads,
+        runtime,
+    )
 
 
 def _now() -> str:

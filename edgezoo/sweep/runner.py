@@ -1,4 +1,4 @@
-"""Runs a sweep: files, accuracy, latency, a record a variant; what is done already is kept."""
+"""Runs a sweep: files, accuracy, latency, a record per variant; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -7,29 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from edgezoo.core.errors import EdgeZooError
-from edgezoo.measurement.comparisons import to_json as session_json
+from edgezoo.measurement import comparisons
+from edgezoo.measurement.comparisons import SessionResult
 from edgezoo.measurement.session import Subject
-from edgezoo.results.store import Record, open_store
+from edgezoo.results.record import Failed, Record
+from edgezoo.results.store import open_store
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, SweepRequest, Variant, expand
 from edgezoo.sweep.prepare import prepare, require_same_files
-from edgezoo.sweep.state import (
-    Item,
-    Progress,
-    Sweep,
-    fail,
-    open_items,
-    portable,
-    share,
-    title,
-    write,
-)
+from edgezoo.sweep.state import Item, Progress, Sweep, fail, open_items, share, title, write
 from edgezoo.sweep.steps import REAL, Steps
 
-# More processes, or more bytes of files, are not held open side by side.
+# More processes, or more bytes of files, do not stay open at once.
 _TOGETHER, _TOGETHER_BYTES = 8, 400_000_000
 
 
@@ -39,7 +30,7 @@ class Outcome:
 
     records: tuple[Record, ...]
     done_before: int
-    sessions: tuple[dict[str, Any], ...]
+    sessions: tuple[SessionResult, ...]
 
 
 def run(
@@ -50,18 +41,18 @@ def run(
     retry_failed: bool = False,
     networks: list[Network] | None = None,
 ) -> Outcome:
-    """Run a sweep into `request.output`, or go on with one that was interrupted.
+    """Run a sweep into `request.output`, or resume one that was interrupted.
 
     Args:
         request: what to sweep over; `output` must be set.
-        progress: called with what is being done, and the share of it all that is done.
+        progress: called with the current step, and the share of the sweep that is done.
         steps: how files are made, scored and measured.
         retry_failed: try variants again whose record says that they failed.
-        networks: what `expand` made of the request, where that has been done.
+        networks: of `expand(request)`, if that has been called.
 
     Raises:
         UsageError, DataError, MissingError: the sweep as a whole cannot be done. A variant that
-            fails ends in its record instead.
+            fails has a record that says why.
     """
     networks = expand(request) if networks is None else networks
     require_possible(networks)
@@ -82,9 +73,9 @@ def run(
 def _prepared(
     sweep: Sweep, networks: list[Network], every: list[list[Item]]
 ) -> Iterator[list[Item]]:
-    """The items of each network, in order, with all but the latency found out.
+    """Yield the items of each network, in order, with files and accuracies.
 
-    One after the other as they are asked for; or all at once, before the first is given.
+    They are prepared one by one on demand, or all at once before the first is yielded.
     """
     counts = range(len(networks)), [len(networks)] * len(networks)
     prepared = partial(prepare, sweep)
@@ -112,7 +103,7 @@ def _item(sweep: Sweep, network: Network, variant: Variant, retry_failed: bool) 
     file = keys.file_key(sweep.request, network, variant.file)
     item = Item(variant, keys.record_key(sweep.request, file, variant, sweep.images, sweep.machine))
     record = sweep.store.find(variant.name, item.key)
-    if record and (record["status"] == "measured" or not retry_failed):
+    if record and not (retry_failed and isinstance(record, Failed)):
         item.record = record
     item.path = variant.path
     return item
@@ -127,7 +118,7 @@ def _measure_open(sweep: Sweep, items: list[Item], at: tuple[int, int]) -> None:
 
 
 def _sessions(items: Iterable[Item]) -> Iterator[list[Item]]:
-    """Variants to be held open side by side: those of one device, as many as memory allows."""
+    """Yield variants to measure together: those of one device, as many as memory allows."""
     group: list[Item] = []
     weight = 0
     for item in sorted(items, key=lambda item: item.variant.device):
@@ -149,13 +140,12 @@ def _measure(sweep: Sweep, items: Sequence[Item]) -> None:
         if item.path is not None
     ]
     measured = sweep.steps.measure(sweep.request, subjects)
-    facts = {"id": uuid.uuid4().hex[:12], **session_json(measured)}
-    sweep.sessions.append(facts)
+    session = comparisons.result(measured, uuid.uuid4().hex[:12])
+    sweep.sessions.append(session)
     for item, result, blocks in zip(items, measured.results, measured.blocks, strict=True):
         if isinstance(result, EdgeZooError):
             fail(sweep, item, result, "measure")
         else:
-            evidence = {"verification": item.verification, "accuracy": item.accuracy}
-            made = records.measured(item.variant, result, blocks or [], facts, evidence)
-            made["artifact"]["path"] = portable(item.path, sweep.store.folder)
+            evidence = item.evidence(sweep.store.folder)
+            made = records.measured(item.variant, result, blocks or [], session, evidence)
             write(sweep, item, made)

@@ -1,14 +1,16 @@
-"""A sweep under way: what all of its parts share."""
+"""A running sweep: what all of its parts share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgezoo.core.errors import EdgeZooError
-from edgezoo.results.store import Record, Store
+from edgezoo.measurement.comparisons import SessionResult
+from edgezoo.results.record import Accuracy, Record, Step
+from edgezoo.results.store import Store
 from edgezoo.sweep import records
 from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.steps import Steps
@@ -25,7 +27,15 @@ class Item:
     record: Record | None = None
     path: Path | None = None
     verification: dict[str, Any] | None = None
-    accuracy: dict[str, Any] | None = None
+    accuracy: Accuracy | None = None
+
+    def evidence(self, folder: Path) -> records.Evidence:
+        """What its record in the store of that folder says of its file."""
+        assert self.path is not None
+        # Relative to the store where the file is in it, so that the store can be moved.
+        inside = self.path.is_relative_to(folder)
+        path = self.path.relative_to(folder).as_posix() if inside else self.path.name
+        return records.Evidence(path, self.verification, self.accuracy)
 
 
 @dataclass(slots=True)
@@ -38,16 +48,16 @@ class Sweep:
     progress: Progress
     images: str | None
     machine: str
-    sessions: list[dict[str, Any]] = field(default_factory=list)
+    sessions: list[SessionResult] = field(default_factory=list)
 
 
 def open_items(items: Iterable[Item]) -> Iterator[Item]:
-    """Those without a record."""
+    """Return those without a record."""
     return (item for item in items if item.record is None)
 
 
 def title(items: list[Item]) -> str:
-    """What the progress calls the items of a network."""
+    """Return the name of a network's items for the progress."""
     variant = items[0].variant
     return "files" if variant.path else variant.name.rsplit("_", 4)[0]
 
@@ -55,7 +65,7 @@ def title(items: list[Item]) -> str:
 def share(
     sweep: Sweep, place: int, count: int, prepared: float, measured: float | None = None
 ) -> float:
-    """Part of the whole sweep that is done; measuring takes about two fifths of it.
+    """Return the share of the sweep that is done; measuring takes about two fifths of it.
 
     Args:
         place, count: which network of how many.
@@ -68,18 +78,13 @@ def share(
     return 0.6 + 0.4 * (place + measured) / count
 
 
-def portable(path: Path | None, folder: Path) -> str:
-    """Relative to the store where the file lies in it, so that the store can be moved."""
-    assert path is not None
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
-
-
-def fail(sweep: Sweep, item: Item, error: EdgeZooError, step: str) -> None:
-    """Record why there is no figure."""
+def fail(sweep: Sweep, item: Item, error: EdgeZooError, step: Step) -> None:
+    """Record why a variant has no figures."""
     write(sweep, item, records.failed(item.variant, error, step))
 
 
-def write(sweep: Sweep, item: Item, facts: Record) -> None:
+def write(sweep: Sweep, item: Item, record: Record) -> None:
     """Write an item's record."""
-    sweep.store.write(item.variant.name, item.key, facts)
-    item.record = sweep.store.find(item.variant.name, item.key)
+    name, key = item.variant.name, item.key
+    sweep.store.write(name, replace(record, key=key))
+    item.record = sweep.store.find(name, key)

@@ -1,4 +1,4 @@
-"""A sweep's TOML file: the fields of a `SweepRequest`, held to what the command line allows."""
+"""A sweep's TOML file: the fields of a `SweepRequest`, within what the command line allows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LISTS = {
 _LEAST = {"limit": 1, "seed": 0, "calibration_count": 1}
 _SWITCHES = ("pin", "self_check")
 _PATHS = ("images", "ground_truth", "output")
-# A path or one of these words; a folder of images may well be called imagenet.
+# A path or one of these words; a folder of images may be called imagenet.
 _WORDS = {"calibration": ("synthetic", samples.WORD), "weights": ("imagenet", "random")}
-# What says how files are made, in the order of docs/cli.md.
+# Options of how files are made, in the order of docs/cli.md.
 _OF_MODELS = (
     "models",
     "alpha",
@@ -42,12 +42,12 @@ _OF_MODELS = (
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The fields of a `SweepRequest` that a TOML file sets; paths are relative to the file.
+    """Return the fields of a `SweepRequest` that a TOML file sets; paths are relative to the file.
 
     Raises:
-        DataError: no such file, or no TOML.
+        DataError: the file is missing or not TOML.
         UsageError: an unknown key, a value of the wrong type or out of its range, or files with
-            what says how files are made.
+            options of how files are made.
     """
     try:
         facts = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -60,17 +60,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         if key not in known:
             raise UsageError(f"{path} has an unknown key {key!r}.", did_you_mean(key, list(known)))
     values = {known[key]: _value(path, known[key], value) for key, value in facts.items()}
-    strange = strange_to_files(values) if "files" in values else None
-    if strange:
+    extra = not_for_files(values) if "files" in values else None
+    if extra:
         raise UsageError(
-            f"{path}: {_key(strange)} says how files are made, and those of files exist already.",
-            f"Leave {_key(strange)} or files out.",
+            f"{path}: {_key(extra)} says how files are made, and those of files exist already.",
+            f"Leave {_key(extra)} or files out.",
         )
     return values
 
 
-def strange_to_files(given: dict[str, Any]) -> str | None:
-    """The first field among those given that is of no use to files that exist already."""
+def not_for_files(given: dict[str, Any]) -> str | None:
+    """Return the first field that does not apply to files that exist already."""
     return next((name for name in _OF_MODELS if name in given), None)
 
 
@@ -79,7 +79,7 @@ def _key(name: str) -> str:
 
 
 def _value(path: Path, name: str, value: Any) -> Any:
-    """One field; what a command line would not take is refused."""
+    """Return one field; what the command line does not take is refused."""
     if name in _LISTS:
         entries: list[Any] = value if isinstance(value, list) else [value]
         if not entries:
@@ -102,7 +102,7 @@ def _value(path: Path, name: str, value: Any) -> Any:
 
 
 def _entry(path: Path, name: str, entry: Any) -> Any:
-    """One entry of a list. Python counts true as 1 and cuts 160.7 to 160; a user means neither."""
+    """Return one entry of a list; Python would take true as 1 and cut 160.7 to 160."""
     kind = _LISTS[name]
     if kind is str:
         if isinstance(entry, str) and entry:
@@ -126,5 +126,5 @@ def _entry(path: Path, name: str, entry: Any) -> Any:
 
 
 def _wrong(path: Path, name: str, value: Any, wanted: str) -> UsageError:
-    told = str(value).lower() if isinstance(value, bool) else repr(value)
-    return UsageError(f"{path}: {_key(name)} cannot be {told}.", f"Give {wanted}.")
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    return UsageError(f"{path}: {_key(name)} cannot be {shown}.", f"Give {wanted}.")

@@ -1,7 +1,7 @@
 """What runs on the workers of a cluster.
 
-Artifacts travel as bytes. Images, photographs to calibrate on and weights are read where the
-request says, so every worker must see them there: `Alike` looks before a worker gets work.
+Artifacts are sent as bytes. Images, calibration images and weights are read from the paths of the
+request, so every worker must see them there: `Alike` checks that before a worker gets work.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from edgezoo.measurement import session
 from edgezoo.results.store import content_key
 from edgezoo.sweep import keys, steps
 from edgezoo.sweep.grid import SweepRequest, Variant
+from edgezoo.sweep.steps import ExportedFile
 from edgezoo.system.machine import machine_id
 from edgezoo.system.remote.copied_files import package
 
@@ -33,20 +34,20 @@ _ALSO = ("pillow", "dask", "distributed", "cloudpickle")
 Contents = dict[str, bytes]
 
 
-# Whether this process is a worker that came late and is not alike; it closes as soon as it can.
+# Whether this process is a worker that joined late and is not alike; it closes as soon as it can.
 _refused = False
 
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Which software and which data a worker must have: the methods of a plugin of Dask's.
+    """Which software and which data a worker must have: the methods of a Dask plugin.
 
     Attributes:
         software: of `software()` at the client.
         places: folders and files with their hash, see `place_hash`.
         device: resource of a worker that only measures: what it lacks does not count.
-        known: addresses of the workers that were there at the beginning. Dask lets one that comes
-            later work although its plugin fails, so that one is closed.
+        known: addresses of the workers at the beginning. Dask gives work to one that joins later
+            although its plugin fails, so that one is closed.
     """
 
     software: dict[str, str]
@@ -55,7 +56,7 @@ class Alike:
     known: frozenset[str]
 
     def setup(self, worker: Any) -> None:
-        """Refuse a worker that is another one.
+        """Refuse a worker that differs.
 
         Raises:
             MissingError: with what is different.
@@ -91,7 +92,7 @@ class Alike:
 
 
 def software() -> dict[str, str]:
-    """What shapes results, by name: Python, EdgeZoo with a hash of its files, packages."""
+    """Return versions by name: Python, EdgeZoo with a hash of its files, packages."""
     own = content_key({file.remote: file.sha256 for file in package()})
     found = artifact_versions()
     found["edgezoo"] = f"{found['edgezoo']} ({own[:8]})"
@@ -106,7 +107,7 @@ def software() -> dict[str, str]:
 
 
 def place_hash(place: str) -> str:
-    """What is in a file, or the names and sizes of the images in a folder; "" where neither is."""
+    """Return a hash of a file, or of names and sizes of a folder's images; "" if neither exists."""
     path = Path(place)
     try:
         return file_sha256(path) if path.is_file() else keys.folder_hash(path)
@@ -115,7 +116,7 @@ def place_hash(place: str) -> str:
 
 
 def _require_alike() -> None:
-    """Give a task that came before the worker was closed to another one."""
+    """Hand a task that arrived before the worker closed to another one."""
     if _refused:
         from distributed import Reschedule
 
@@ -123,28 +124,28 @@ def _require_alike() -> None:
 
 
 def who() -> str:
-    """The machine that this runs on."""
+    """Return the identifier of the worker's machine."""
     return machine_id()
 
 
 def read(path: Path) -> Contents:
-    """A file and those that belong to it."""
+    """Return the bytes of a file and of those that belong to it."""
     return {file.name: file.read_bytes() for file in registry.runtime_for(path).files(path)}
 
 
 def same(contents: Contents) -> Contents:
-    """What a task hands on to others; Dask can do it again where a worker dies with the result."""
+    """Return the argument; as a task, Dask can repeat it where a worker dies with the result."""
     return contents
 
 
 def export(
     request: SweepRequest, files: Sequence[Variant]
-) -> tuple[dict[Variant, dict[str, Any]], Contents]:
-    """`steps.export`, with the names of files in place of paths, and all that was written."""
+) -> tuple[dict[Variant, ExportedFile], Contents]:
+    """Run `steps.export`; return names of files in place of paths, and all that was written."""
     _require_alike()
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
         made = steps.export(replace(request, output=Path(folder)), files)
-        named = {file: {**facts, "path": Path(facts["path"]).name} for file, facts in made.items()}
+        named = {file: replace(own, path=Path(own.path.name)) for file, own in made.items()}
         places = sorted(Path(folder, "artifacts").iterdir())
         return named, {path.name: path.read_bytes() for path in places if path.is_file()}
 
@@ -165,7 +166,7 @@ def _unpacked(contents: Contents, name: str, folder: Path) -> Path:
 def measure(
     request: SweepRequest, subjects: Sequence[tuple[Contents, str, str, int]]
 ) -> session.Session:
-    """`steps.measure` of files that come as (contents, name, device, threads)."""
+    """Run `steps.measure` on files that are sent as (contents, name, device, threads)."""
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as scratch:
         found = []
         for number, (contents, name, device, threads) in enumerate(subjects):

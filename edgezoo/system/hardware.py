@@ -26,18 +26,7 @@ _LIBRARIES = {
 EDGETPU, EDGETPU_VARIABLE = "libedgetpu.so.1", "EDGEZOO_EDGETPU_LIBRARY"
 _FOLDERS = ("usr/lib", "usr/local/lib", "lib", "opt/vc/lib")
 # CPU features that decide how fast and how exactly int8 runs.
-_FEATURES = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "amx_int8",
-    "neon",
-    "asimd",
-    "asimddp",
-    "i8mm",
-    "sve",
-)
+_FEATURES = "avx2 avx512f avx512_vnni avx_vnni amx_int8 neon asimd asimddp i8mm sve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +87,13 @@ class Library:
 
 def this_host(root: Path = Path("/")) -> Host:
     """Return this machine, with the files below `root`."""
-    names = {
-        line.split(":")[2]: line.split(":")[0]
-        for line in _lines(root / "etc/group")
-        if line.count(":") >= 3
-    }
+    rows = [line.split(":") for line in _lines(root / "etc/group") if line.count(":") >= 3]
+    names = {row[2]: row[0] for row in rows}
     groups = {names.get(str(number), str(number)) for number in os.getgroups()}
-    return Host(
-        root,
-        platform.machine(),
-        64 if sys.maxsize > 1 << 32 else 32,
-        os.sysconf("SC_PAGE_SIZE"),
-        frozenset(groups | ({"root"} if os.geteuid() == 0 else set())),
-    )
+    if os.geteuid() == 0:
+        groups.add("root")
+    bits = 64 if sys.maxsize > 1 << 32 else 32
+    return Host(root, platform.machine(), bits, os.sysconf("SC_PAGE_SIZE"), frozenset(groups))
 
 
 def processor(host: Host) -> Processor:
@@ -121,11 +104,8 @@ def processor(host: Host) -> Processor:
         facts.setdefault(key.strip().lower(), value.strip())
     flags = set((facts.get("flags") or facts.get("features") or "").split())
     board = _text(host.root / "proc/device-tree/model") or None
-    return Processor(
-        facts.get("model name") or board or host.machine,
-        board,
-        tuple(name for name in _FEATURES if name in flags),
-    )
+    features = tuple(name for name in _FEATURES.split() if name in flags)
+    return Processor(facts.get("model name") or board or host.machine, board, features)
 
 
 def corals(host: Host) -> list[Coral]:
@@ -143,12 +123,9 @@ def _usb_corals(host: Host) -> Iterator[Coral]:
 
 
 def _pci_corals(host: Host) -> Iterator[Coral]:
-    found = [
-        folder
-        for folder in _folders(host.root / "sys/bus/pci/devices")
-        if (_text(folder / "vendor"), _text(folder / "device")) == _PCI_CORAL
-    ]
-    for number, _ in enumerate(found):
+    devices = _folders(host.root / "sys/bus/pci/devices")
+    found = [(_text(folder / "vendor"), _text(folder / "device")) for folder in devices]
+    for number in range(found.count(_PCI_CORAL)):
         node = host.root / f"dev/apex_{number}"
         state = "ready" if node.exists() else "no driver"
         yield _coral(host, "pcie", "1ac1:089a", state, node, "apex")
@@ -158,9 +135,8 @@ def _coral(host: Host, bus: str, identity: str, state: str, node: Path, group: s
     there = node.exists()
     everyone = there and node.stat().st_mode & 0o006 == 0o006
     allowed = there and (everyone or bool({group, "root"} & host.groups))
-    return Coral(
-        bus, identity, state, f"/{node.relative_to(host.root)}" if there else None, allowed
-    )
+    name = f"/{node.relative_to(host.root)}" if there else None
+    return Coral(bus, identity, state, name, allowed)
 
 
 def named_edgetpu() -> str | None:
@@ -209,8 +185,12 @@ def _lines(path: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
-    """Return a small file's text; empty where it does not exist."""
+    return read(path) or ""
+
+
+def read(path: Path) -> str | None:
+    """Return a small system file without surrounding blanks, None where it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
     except OSError:
-        return ""
+        return None

@@ -44,12 +44,9 @@ class Limits:
 
 
 def for_files(paths: Iterable[Path], *, sessions: int = 1, device: str = "cpu") -> Limits:
-    """Return the default limits for opening and running files.
+    """Return the default limits for opening and running files; missing files count as empty.
 
-    Args:
-        paths: the files; missing files count as empty.
-        sessions: how many copies of each file may be open.
-        device: devices other than the CPU get a longer timeout.
+    `sessions` copies of each file may be open. Devices other than the CPU get a longer timeout.
     """
     size = sum(_size(path) for path in paths)
     memory = _MIN_MEMORY + _MEMORY_PER_BYTE * size * sessions
@@ -70,11 +67,9 @@ def _size(path: Path) -> int:
 
 
 def confine(limits: Limits, writable: Iterable[Path]) -> None:
-    """Limit this process irrevocably. Call it before the process starts another thread.
+    """Limit this process irrevocably, except for writes to the folders in `writable`.
 
-    Args:
-        limits: what the process may use.
-        writable: folders that the process may still write to.
+    Call it before the process starts another thread.
     """
     # A core dump would hold the file's content.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -6,31 +6,23 @@ of their files.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import platform
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from edgezoo.core import typed_json
 from edgezoo.core.paths import PACKAGE
 from edgezoo.core.releases import own_version
 from edgezoo.system import hardware
+from edgezoo.system.hardware import read
 
 ROOT = Path("/")
 # CPU features that multiply and add four pairs of 8 bits in one instruction.
 INT8_DOT = ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-
-
-def read(path: Path) -> str | None:
-    """Return a small system file without surrounding blanks, None where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").strip("\0 \n")
-    except OSError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +47,40 @@ class Machine:
     page_size: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a figure was measured.
+
+    Attributes:
+        machine_id: a hash that distinguishes machines and identifies none.
+        usable_cores: physical, within affinity and cgroup quota.
+        edgezoo: version.
+        commit: of a checkout; null for an installed package.
+    """
+
+    machine_id: str
+    machine: Machine
+    usable_cores: int
+    libc: str | None
+    edgezoo: str
+    commit: str | None
+
+
 def describe_machine(root: Path = ROOT) -> Machine:
     """Return the CPU and its features, cores, memory, system and Python."""
     host = hardware.this_host(root)
     chip = hardware.processor(host)
-    return Machine(
-        cpu=chip.cpu,
-        architecture=host.machine,
-        features=chip.features,
-        cores=len(affinity()),
-        memory_gb=_memory_gb(),
-        system=f"{platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        board=chip.board,
-        bits=host.bits,
-        page_size=host.page_size,
-    )
+    cores, memory, python = len(affinity()), _memory_gb(), platform.python_version()
+    system = f"{platform.system()} {platform.release()}"
+    made = Machine(chip.cpu, host.machine, chip.features, cores, memory, system, python)
+    return replace(made, board=chip.board, bits=host.bits, page_size=host.page_size)
 
 
-def environment(root: Path = ROOT) -> dict[str, Any]:
+def environment(root: Path = ROOT) -> Environment:
     """Return what must be known of a machine next to a figure that was measured on it."""
-    return {
-        "machine_id": machine_id(root),
-        "machine": typed_json.encode(describe_machine(root)),
-        "usable_cores": usable_cores(root),
-        "libc": " ".join(platform.libc_ver()).strip() or None,
-        "edgezoo": own_version(),
-        "commit": commit(),
-    }
+    libc = " ".join(platform.libc_ver()).strip() or None
+    machine, cores = describe_machine(root), usable_cores(root)
+    return Environment(machine_id(root), machine, cores, libc, own_version(), commit())
 
 
 def emulator() -> str | None:
@@ -90,11 +88,10 @@ def emulator() -> str | None:
 
     QEMU's user mode shows a program itself as /proc/self/exe, but leaves the thread's link alone.
     """
-    try:
+    with contextlib.suppress(OSError):
         name = Path(os.readlink("/proc/thread-self/exe")).name
-    except OSError:
-        return None
-    return name if name.startswith("qemu-") else None
+        return name if name.startswith("qemu-") else None
+    return None
 
 
 def affinity() -> list[int]:
@@ -124,17 +121,14 @@ def usable_cores(root: Path = ROOT) -> int:
 def _quota(root: Path) -> float | None:
     """Return the CPUs that the control group allows (cgroup v2, then v1); None without a limit."""
     group = (read(root / "proc/self/cgroup") or "").rpartition("::")[2].splitlines()
-    folders = [root / "sys/fs/cgroup"]
-    if group:
-        folders += [
-            folders[0] / part.lstrip("/") for part in (group[0], *map(str, Path(group[0]).parents))
-        ]
+    top = root / "sys/fs/cgroup"
+    own = [group[0], *map(str, Path(group[0]).parents)] if group else []
     limits = []
-    for folder in folders:
+    for folder in (top, *(top / part.lstrip("/") for part in own)):
         words = (read(folder / "cpu.max") or "max").split()
         if len(words) == 2 and words[0] != "max":
             limits.append(int(words[0]) / int(words[1]))
-    old = root / "sys/fs/cgroup/cpu"
+    old = top / "cpu"
     quota, period = read(old / "cpu.cfs_quota_us"), read(old / "cpu.cfs_period_us")
     if quota and period and int(quota) > 0:
         limits.append(int(quota) / int(period))
@@ -157,17 +151,12 @@ def commit() -> str | None:
     tree = PACKAGE.resolve().parent
     if not (tree / ".git").exists():
         return None
+    command = ["git", "-C", str(tree), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(
-            ["git", "-C", str(tree), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        found = subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return found.strip()
 
 
 def _memory_gb() -> float | None:

@@ -76,17 +76,17 @@ class Answer(Generic[T_co]):
 
 
 @dataclass(frozen=True, slots=True)
-class Job(Generic[T_co]):
-    """A call for a child process; create it with `job`.
-
-    Attributes:
-        function: "edgezoo.module:name".
-        arguments: keyword arguments as JSON.
-        returns: type of the result.
-    """
+class _Call:
+    """A function, "edgezoo.module:name", and its keyword arguments as JSON."""
 
     function: ModuleFunction
     arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Job(_Call, Generic[T_co]):
+    """A call for a child process, with the type of its result; create it with `job`."""
+
     returns: Any = Any
 
 
@@ -95,15 +95,14 @@ def job(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Job[T
 
     The function's annotations define the JSON of arguments and result (`edgezoo.core.typed_json`).
     """
-    return Job(name_of(function), _bound(function, args, kwargs), typed_json.returned(function))
+    arguments = typed_json.encode(bound_arguments(function, args, kwargs))
+    return Job(name_of(function), arguments, typed_json.returned(function))
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """The JSON that a child process reads; see `Job` and `Launcher`."""
+class _Request(_Call):
+    """The JSON that a child process reads; see `Launcher`."""
 
-    function: ModuleFunction
-    arguments: dict[str, Any]
     limits: Limits | None = None
     writable: tuple[str, ...] = ()
 
@@ -111,12 +110,6 @@ class _Request:
 def name_of(function: Callable[..., Any]) -> ModuleFunction:
     """Return the name of a function or class as "edgezoo.module:name"."""
     return f"{function.__module__}:{function.__qualname__}"
-
-
-def _bound(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    return {k: typed_json.encode(v) for k, v in bound_arguments(function, args, kwargs).items()}
 
 
 def bound_arguments(
@@ -133,7 +126,7 @@ class Launcher:
     Attributes:
         debug: the child writes to this terminal.
         limits: limits of the child; None for no limits.
-        writable: folders that a limited child may write to, besides its own temporary folder.
+        writable: folders that a limited child may write to in addition to its temporary folder.
         scratch: folder of temporary files; None for the system's folder.
     """
 
@@ -157,19 +150,14 @@ class Launcher:
             request, answer, log = (Path(folder, n) for n in ("request.json", "answer.json", "log"))
             asked = _Request(job.function, job.arguments, self.limits, (folder, *self.writable))
             request.write_text(json.dumps(typed_json.encode(asked)))
-            command = [*_interpreter(), "-m", "edgezoo.system.process", str(request), str(answer)]
             with log.open("wb") as stream:
-                child = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=sys.stderr if self.debug else stream,
-                    stderr=None if self.debug else stream,
-                    env={**os.environ, **_QUIET, "TMPDIR": folder},
-                    start_new_session=True,
-                )
+                streams = (sys.stderr, None) if self.debug else (stream, stream)
+                child = _start([str(request), str(answer)], folder, *streams)
                 with _killed_on_exit(child):
                     code = child.wait()
-            facts = _read_answer(job.function, code, answer, log)
+            if not answer.exists():
+                raise _death(job.function, code, log)
+            facts = _checked(answer.read_text())
         value = typed_json.decode(job.returns, facts["value"])
         return Answer(value, typed_json.decode(Usage, facts["usage"]))
 
@@ -211,6 +199,21 @@ def _interpreter() -> list[str]:
     return [sys.executable, "-P"]
 
 
+def _start(
+    words: list[str], folder: str, stdout: Any, stderr: Any, pipes: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
+    """Start a child that runs this module, with its temporary files in a folder."""
+    return subprocess.Popen(
+        [*_interpreter(), "-m", "edgezoo.system.process", *words],
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
+        env={**os.environ, **_QUIET, "TMPDIR": folder},
+        start_new_session=True,
+        pass_fds=pipes,
+    )
+
+
 def _kill(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
@@ -231,14 +234,9 @@ def _killed_on_exit(child: subprocess.Popen[bytes]) -> Iterator[None]:
             child.stdin.close()
 
 
-def _read_answer(function: str, code: int, answer: Path, log: Path) -> dict[str, Any]:
-    if not answer.exists():
-        raise _death(function, code, log)
-    return _checked(json.loads(answer.read_text()))
-
-
-def _checked(facts: dict[str, Any]) -> dict[str, Any]:
-    """Raise the error that a child reports, if any."""
+def _checked(text: str | bytes) -> Any:
+    """Parse the answer of a child, and raise the error that it reports, if any."""
+    facts = json.loads(text)
     if error := facts.get("error"):
         raise BY_NAME.get(error["class"], EdgeZooError)(error["message"], error["hint"])
     return facts
@@ -250,19 +248,17 @@ def _death(function: str, code: int, log: Path) -> EdgeZooError:
     if code == os.EX_IOERR:
         return DataError(f"The step '{step}' could not write its result.", "Free some space.")
     if code == -signal.SIGKILL:
-        error = CrashError(
-            f"The process for the step '{step}' was killed, most likely because memory ran out.",
-            "Close other programs, or try a smaller model or fewer calibration images.",
+        message = (
+            f"The process for the step '{step}' was killed, most likely because memory ran out."
         )
+        hint = "Close other programs, or try a smaller model or fewer calibration images."
     else:
         lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        tail = "\n".join(lines[-_LOG_LINES:])
         died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        error = CrashError(
-            f"The process for the step '{step}' died ({died}).",
-            "Run again with --debug to see all of its output."
-            + (f" Its last lines:\n{tail}" if tail else ""),
-        )
+        message = f"The process for the step '{step}' died ({died})."
+        tail = "\n".join([" Its last lines:", *lines[-_LOG_LINES:]]) if lines else ""
+        hint = f"Run again with --debug to see all of its output.{tail}"
+    error = CrashError(message, hint)
     error.returncode = code
     return error
 
@@ -277,12 +273,10 @@ class Conversation(Generic[C]):
     def __init__(
         self, partner: type[C], debug: bool = False, timeout_s: float | None = None
     ) -> None:
-        """Start a child.
+        """Start a child that calls `partner` without arguments.
 
-        Args:
-            partner: the class; it is called without arguments.
-            debug: the child writes to this terminal.
-            timeout_s: seconds until a call without a response kills the child; None for never.
+        With `debug` it writes to this terminal; a call without a response for `timeout_s` seconds
+        kills it.
         """
         self.timeout_s = timeout_s
         self._name = name_of(partner)
@@ -290,17 +284,10 @@ class Conversation(Generic[C]):
         self._log = Path(self._scratch.name, "log")
         self._lifeline: int | None
         lifeline, self._lifeline = os.pipe()
-        own = [*_interpreter(), "-m", "edgezoo.system.process", "--converse"]
+        words, folder = ["--converse", self._name, str(lifeline)], self._scratch.name
         with self._log.open("wb") as stream:
-            self._child = subprocess.Popen(
-                [*own, self._name, str(lifeline)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=None if debug else stream,
-                env={**os.environ, **_QUIET, "TMPDIR": self._scratch.name},
-                start_new_session=True,
-                pass_fds=(lifeline,),
-            )
+            errors = None if debug else stream
+            self._child = _start(words, folder, subprocess.PIPE, errors, (lifeline,))
         os.close(lifeline)
         _children.add(self._child)
 
@@ -313,14 +300,14 @@ class Conversation(Generic[C]):
             EdgeZooError: the error that the child raised, of the same class.
             CrashError: the child died, or did not respond in time and was killed.
         """
-        arguments = _bound(method, (None, *args), kwargs)
+        arguments = bound_arguments(method, (None, *args), kwargs)
         del arguments[next(iter(arguments))]  # self
-        answer = self._exchange(method.__name__, arguments)
+        asked = {"method": method.__name__, "arguments": typed_json.encode(arguments)}
+        answer = self._exchange(method.__name__, json.dumps(asked) + "\n")
         return cast("T", typed_json.decode(typed_json.returned(method), answer))
 
-    def _exchange(self, method: str, arguments: dict[str, Any]) -> Any:
+    def _exchange(self, method: str, request: str) -> Any:
         assert self._child.stdin is not None and self._child.stdout is not None
-        request = json.dumps({"method": method, "arguments": arguments}) + "\n"
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(request.encode())
             self._child.stdin.flush()
@@ -340,7 +327,7 @@ class Conversation(Generic[C]):
             )
         if not line.endswith(b"\n"):
             raise _death(f"{self._name}:{method}", self._child.wait(), self._log)
-        return _checked(json.loads(line))["value"]
+        return _checked(line)["value"]
 
     def close(self) -> None:
         """Kill the child if it still runs, and release its resources."""
@@ -399,10 +386,6 @@ def peak_rss_mb() -> float:
     return own.ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
-def _error_facts(error: EdgeZooError) -> dict[str, Any]:
-    return {"error": {"class": type(error).__name__, "message": error.message, "hint": error.hint}}
-
-
 def find(name: str) -> Any:
     """Import the function or class "edgezoo.module:name".
 
@@ -420,21 +403,20 @@ def invoke(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     return typed_json.encode(function(**typed_json.decode_arguments(function, arguments)))
 
 
-def _answered(work: Callable[[], Any]) -> dict[str, Any]:
-    """Return the result of the work as {"value": …}, or an error for the user as {"error": …}."""
+def _answered(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the result of a call as {"value": …}, or an error for the user as {"error": …}."""
+    reported: EdgeZooError
     try:
-        return {"value": work()}
+        return {"value": invoke(function, arguments)}
     except EdgeZooError as error:
-        return _error_facts(error)
+        reported = error
     except OSError as error:
         if error.errno not in _STORAGE:
             raise
-        return _error_facts(
-            DataError(
-                f"{error.filename or 'A file'} could not be written: {error.strerror}.",
-                "Free some space or choose another folder with --output.",
-            )
-        )
+        what = f"{error.filename or 'A file'} could not be written: {error.strerror}."
+        reported = DataError(what, "Free some space or choose another folder with --output.")
+    kind, message = type(reported).__name__, reported.message
+    return {"error": {"class": kind, "message": message, "hint": reported.hint}}
 
 
 def _converse(name: str) -> int:
@@ -444,8 +426,7 @@ def _converse(name: str) -> int:
     partner = find(name)()
     for line in sys.stdin:
         request = json.loads(line)
-        method = getattr(partner, request["method"])
-        facts = _answered(lambda: invoke(method, request["arguments"]))  # noqa: B023 - called at once
+        facts = _answered(getattr(partner, request["method"]), request["arguments"])
         answers.write(json.dumps(facts) + "\n")
         answers.flush()
     return 0
@@ -456,7 +437,7 @@ def _main(request: Path, answer: Path) -> int:
     if asked.limits:
         confine(asked.limits, map(Path, asked.writable))
     _exit_with_parent()
-    facts = _answered(lambda: invoke(find(asked.function), asked.arguments))
+    facts = _answered(find(asked.function), asked.arguments)
     facts["usage"] = typed_json.encode(usage())
     part = answer.with_suffix(".part")
     try:

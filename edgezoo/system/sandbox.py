@@ -42,20 +42,18 @@ def limits_for(
     device: str = "cpu",
     trust: bool = False,
 ) -> Limits:
-    """Return the limits for work on files.
+    """Return the limits for work on files on a device.
 
     Args:
-        paths: the files.
         memory_gb: the user's limit instead of the default; 0 for no limit.
         seconds: the user's timeout between two heartbeats instead of the default.
         jobs: images at a time, each with its own session; None for one per core.
-        device: see `limits.for_files`.
         trust: code in the file may run, so writing is allowed, too.
     """
     sessions = usable_cores() if jobs is None else jobs
-    usual = for_files(paths, sessions=sessions, device=device)
-    memory = usual.memory if memory_gb is None else int(memory_gb * 1e9) or None
-    return Limits(memory, usual.timeout if seconds is None else seconds, trust)
+    default = for_files(paths, sessions=sessions, device=device)
+    memory = default.memory if memory_gb is None else int(memory_gb * 1e9) or None
+    return Limits(memory, default.timeout if seconds is None else seconds, trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +89,16 @@ class Sandbox:
         with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
             note = Path(folder, "progress")
             launcher = process.Launcher(self.debug, self.limits, (*open_to, folder))
-            counted = note if self.progress else None
+            settings = self.limits.memory, note if self.progress else None
             try:
                 with _relayed(note, self.progress):
-                    answer = launcher.call(
-                        run, job.function, job.arguments, self.limits.memory, counted
-                    )
+                    answer = launcher.call(run, job.function, job.arguments, *settings)
             except CrashError as error:
                 raise _blamed(error, self.paths, self.limits) from error
         return cast("T", typed_json.decode(job.returns, answer.value))
 
 
-def call_with_usual_limits(function: str, files: list[str], arguments: dict[str, Any]) -> Any:
+def call_with_default_limits(function: str, files: list[str], arguments: dict[str, Any]) -> Any:
     """Run a function within this machine's default limits, for a call from another machine.
 
     Args:
@@ -111,14 +107,11 @@ def call_with_usual_limits(function: str, files: list[str], arguments: dict[str,
         arguments: keyword arguments as JSON.
     """
     given = [arguments[name] for name in files]
-    paths = [p for value in given if value for p in (value if isinstance(value, list) else [value])]
-    limits = limits_for(
-        [Path(path) for path in paths],
-        jobs=arguments.get("jobs", 1),
-        device=arguments["device"],
-        trust=arguments["trust"],
-    )
-    sandbox = Sandbox(tuple(map(Path, paths)), limits, (cache_home(),))
+    lists = [value if isinstance(value, list) else [value] for value in given if value]
+    paths = tuple(Path(path) for each in lists for path in each)
+    jobs, device, trust = arguments.get("jobs", 1), arguments["device"], arguments["trust"]
+    limits = limits_for(paths, jobs=jobs, device=device, trust=trust)
+    sandbox = Sandbox(paths, limits, (cache_home(),))
     return sandbox.call(run, function, arguments, limits.memory, None)
 
 
@@ -128,15 +121,10 @@ def load_artifact(path: Path | str) -> Artifact:
 
 
 def run(function: str, arguments: dict[str, Any], memory: int | None, note: Path | None) -> Any:
-    """Run a function in the limited process, and return its result as JSON.
+    """Run "edgezoo.module:name" in the limited process, and return its result as JSON.
 
-    A defect of EdgeZoo is reported as such, with its traceback in the log.
-
-    Args:
-        function: "edgezoo.module:name".
-        arguments: keyword arguments as JSON.
-        memory: the limit in bytes, for messages.
-        note: file that counts progress.
+    A defect of EdgeZoo is reported as such, with its traceback in the log. `memory` is the limit
+    in bytes, for messages; `note` the file that counts progress.
     """
     called = process.find(function)
     given = typed_json.decode_arguments(called, arguments)
@@ -147,19 +135,16 @@ def run(function: str, arguments: dict[str, Any], memory: int | None, note: Path
     except EdgeZooError:
         raise
     except MemoryError as error:
-        raise DataError(
-            _TOO_MUCH.format(what="This work", gib=_gib(memory)), _MORE_MEMORY
-        ) from error
+        what = _TOO_MUCH.format(what="This work", gib=_gib(memory))
+        raise DataError(what, _MORE_MEMORY) from error
     except Exception as error:
         traceback.print_exc()
         raise defect(error) from error
     try:
         json.dumps(facts, allow_nan=False)
     except ValueError as error:
-        raise DataError(
-            "The file contains or produces values that are not numbers (NaN, or infinite).",
-            "Check where it came from.",
-        ) from error
+        message = "The file contains or produces values that are not numbers (NaN, or infinite)."
+        raise DataError(message, "Check where it came from.") from error
     return facts
 
 
@@ -191,10 +176,8 @@ def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> E
     if code is None or code >= 0:
         return error  # the process exited by itself: a defect, not the file's fault
     if code == -signal.SIGALRM:
-        return DataError(
-            f"Working on {names} made no progress for {limits.timeout:.0f} s and was killed.",
-            "If you trust the file, allow more time with --max-seconds.",
-        )
+        message = f"Working on {names} made no progress for {limits.timeout:.0f} s and was killed."
+        return DataError(message, "If you trust the file, allow more time with --max-seconds.")
     if code == -signal.SIGKILL:
         return DataError(
             f"The process that worked on {names} was killed, most likely because memory ran out.",

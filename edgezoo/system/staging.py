@@ -36,9 +36,7 @@ _TRIES, _PAUSE_S = 10, 0.02
 def staging(output: Path, name: str) -> Iterator[Path]:
     """Create a temporary folder inside `output`, and remove it in any case.
 
-    Args:
-        output: folder of the finished files; created if missing.
-        name: what is written; one process at a time writes it there.
+    The output folder is created if missing. One process at a time writes `name` there.
 
     Raises:
         DataError: the output folder cannot be created or written, or the disk is full.
@@ -51,15 +49,11 @@ def staging(output: Path, name: str) -> Iterator[Path]:
         _remove_orphans(output)
         lock = _claimed(place)
     except OSError as error:
-        raise DataError(
-            f"The output folder {output} cannot be written: {error.strerror}.",
-            "Choose another folder with --output.",
-        ) from error
+        message = f"The output folder {output} cannot be written: {error.strerror}."
+        raise DataError(message, "Choose another folder with --output.") from error
     if lock is None:
-        raise UsageError(
-            f"Another process is writing {name} into {output}.",
-            "Wait for it, or name another folder with --output.",
-        )
+        message = f"Another process is writing {name} into {output}."
+        raise UsageError(message, "Wait for it, or name another folder with --output.")
     try:
         yield Path(tempfile.mkdtemp(dir=place))
     except OSError as error:
@@ -76,18 +70,12 @@ def _cannot_write(target: Path, error: OSError) -> DataError:
     # On a full disk numpy states only how many items it has written: "5 requested and 3 written".
     short = "requested and" in str(error)
     reason = os.strerror(errno.ENOSPC) if short else error.strerror or str(error)
-    return DataError(
-        f"{error.filename or target} cannot be read or written: {reason}.",
-        "Free some space or choose another folder with --output.",
-    )
+    message = f"{error.filename or target} cannot be read or written: {reason}."
+    return DataError(message, "Free some space or choose another folder with --output.")
 
 
 def _claimed(place: Path) -> int | None:
-    """Create and lock a folder; return None if another process holds it.
-
-    Raises:
-        OSError: the folder cannot be created.
-    """
+    """Create and lock a folder; return None if another process holds it."""
     gone = None
     for _ in range(_TRIES):
         try:
@@ -114,10 +102,8 @@ def _lock(folder: int) -> bool:
     """
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)
     return True
 
 

@@ -82,10 +82,9 @@ class Verdict:
 
 def read_log(text: str) -> Verdict:
     """Parse the operator counts and the table of statuses, from stdout or from the log file."""
-    rows = dict.fromkeys(
-        (row["op"], int(row["count"]), row["status"].strip()) for row in _ROW.finditer(text)
-    )
-    counts = {found["place"]: int(found["n"]) for found in _COUNT.finditer(text)}
+    found = _ROW.finditer(text)
+    rows = dict.fromkeys((row["op"], int(row["count"]), row["status"].strip()) for row in found)
+    counts = {match["place"]: int(match["n"]) for match in _COUNT.finditer(text)}
     total = _TOTAL.search(text)
     cpu = counts.get("CPU", sum(n for _, n, status in rows if status != _MAPPED))
     npu = counts.get("Edge TPU")
@@ -127,9 +126,7 @@ def _failure(path: Path, code: int, text: str) -> RefusedError:
     for message, cause, fix in _FAILURES:
         if message in text:
             return RefusedError(f"{path} cannot be compiled for the Edge TPU: {cause}.", fix)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = lines[-1] if lines else "it printed nothing"
     return RefusedError(
-        f"{_PROGRAM} failed on {path} with exit code {code}: {said}",
+        f"{_PROGRAM} failed on {path} with exit code {code}: {_tool.last_line(text)}",
         "Run it directly to see its whole output.",
     )

@@ -21,16 +21,14 @@ def _any(op: Operation) -> str | None:
 
 
 def _no_activation(op: Operation) -> str | None:
-    if op.option("fusedActivationFunction"):
-        return "has a fused activation function"
-    return None
+    fused = op.option("fusedActivationFunction")
+    return "has a fused activation function" if fused else None
 
 
 def _concatenation(op: Operation) -> str | None:
     constants = op.constants
-    if constants and (
-        len(op.inputs) != 2 or (constants[0].values != constants[0].zero_point).any()
-    ):
+    zeros = not constants or (constants[0].values == constants[0].zero_point).all()
+    if constants and (len(op.inputs) != 2 or not zeros):
         return (
             "concatenates a constant that is not all zeros, or more than two inputs with a constant"
         )
@@ -59,12 +57,9 @@ def _fully_connected(op: Operation) -> str | None:
 
 def _mean(op: Operation) -> str | None:
     rank = len(_first(op).shape)
-    axes = (
-        {int(axis) % rank for axis in op.constants[0].values.reshape(-1)} if op.constants else {0}
-    )
-    if not axes <= {rank - 3, rank - 2}:
-        return "reduces dimensions other than x and y"
-    return None
+    given = op.constants[0].values.reshape(-1) if op.constants else [0]
+    spatial = {int(axis) % rank for axis in given} <= {rank - 3, rank - 2}
+    return None if spatial else "reduces dimensions other than x and y"
 
 
 def _pad(op: Operation) -> str | None:
@@ -95,12 +90,7 @@ def _strided_slice(op: Operation) -> str | None:
 
 def _split(op: Operation) -> str | None:
     rank = len(op.outputs[0].shape)
-    axes = [
-        int(axis) % rank
-        for t in op.constants
-        if t.values.size == 1
-        for axis in t.values.reshape(-1)
-    ]
+    axes = [int(t.values.reshape(-1)[0]) % rank for t in op.constants if t.values.size == 1]
     return "splits the batch" if 0 in axes and rank > 1 else None
 
 
@@ -120,16 +110,14 @@ def _resize(op: Operation) -> str | None:
 _UNCONDITIONAL = """
 ADD SUB MUL MAXIMUM MINIMUM SQUARED_DIFFERENCE RELU RELU6 RELU_N1_TO_1 PRELU LOGISTIC TANH RSQRT
 L2_NORMALIZATION QUANTIZE RESHAPE EXPAND_DIMS SLICE SPACE_TO_DEPTH TRANSPOSE PACK REDUCE_MAX
-REDUCE_MIN SUM LSTM UNIDIRECTIONAL_SEQUENCE_LSTM
+REDUCE_MIN SUM LSTM TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM
 """
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_UNCONDITIONAL.split(), _any),
-    "AVERAGE_POOL_2D": _no_activation,
-    "MAX_POOL_2D": _no_activation,
+    **dict.fromkeys(("AVERAGE_POOL_2D", "MAX_POOL_2D"), _no_activation),
+    **dict.fromkeys(("CONV_2D", "DEPTHWISE_CONV_2D"), _convolution),
+    **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
     "CONCATENATION": _concatenation,
-    "CONV_2D": _convolution,
-    "DEPTHWISE_CONV_2D": _convolution,
-    "TRANSPOSE_CONV": _any,
     "FULLY_CONNECTED": _fully_connected,
     "MEAN": _mean,
     "PAD": _pad,
@@ -137,8 +125,6 @@ RULES: dict[str, Rule] = {
     "STRIDED_SLICE": _strided_slice,
     "SPLIT": _split,
     "SQUEEZE": _squeeze,
-    "RESIZE_BILINEAR": _resize,
-    "RESIZE_NEAREST_NEIGHBOR": _resize,
 }
 
 

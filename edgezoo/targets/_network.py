@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,7 @@ class Tensor:
     def bytes(self) -> int:
         """Memory of the tensor for a batch of one."""
         size = {"int64": 8, "float64": 8, "float32": 4, "int32": 4, "float16": 2, "int16": 2}
-        count = size.get(self.dtype, 1)
-        for length in self.shape:
-            count *= max(1, length)
-        return count
+        return size.get(self.dtype, 1) * math.prod(max(1, length) for length in self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +98,7 @@ def _tensor(model: Any, graph: Any, index: int) -> Tensor:
     if tensor.shapeSignature is not None and len(tensor.shapeSignature):
         lengths = tensor.shapeSignature
     points = tensor.quantization.zeroPoint if tensor.quantization else None
-    return Tensor(
-        index,
-        tflite_flatbuffer.text(tensor.name),
-        tflite_flatbuffer.tensor_dtype(tensor),
-        tuple(int(n) for n in lengths),
-        values,
-        bool(tensor.isVariable),
-        int(points[0]) if points is not None and len(points) else 0,
-    )
+    zero = int(points[0]) if points is not None and len(points) else 0
+    name, dtype = tflite_flatbuffer.text(tensor.name), tflite_flatbuffer.tensor_dtype(tensor)
+    shape = tuple(int(n) for n in lengths)
+    return Tensor(index, name, dtype, shape, values, bool(tensor.isVariable), zero)

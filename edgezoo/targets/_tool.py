@@ -51,6 +51,11 @@ def run(command: Sequence[str], timeout: float, name: str) -> tuple[int, str]:
     return child.returncode, printed
 
 
+def last_line(printed: str) -> str:
+    """Return the last line that a compiler printed."""
+    return (["it printed nothing"] + [x.strip() for x in printed.splitlines() if x.strip()])[-1]
+
+
 def copy_contract(source: Path, compiled: Path) -> None:
     """Copy the zip at the end of a file, with the contract, to the file compiled from it."""
     try:

@@ -18,6 +18,7 @@ _ON_CHIP_BYTES = 8 << 20
 _BYTES_PER_CHANNEL = 26
 # Position of a tensor relative to the one subgraph.
 _BEFORE, _INSIDE, _AFTER = range(3)
+_LATE = "follows an operation on the CPU; the compiler makes only one Edge TPU subgraph"
 _LAYERS = (*operators.TFLITE, "TRANSPOSE_CONV")
 
 
@@ -37,9 +38,7 @@ def place(path: Path) -> Placement:
         before = max((state.get(t.index, _BEFORE) for t in op.inputs if t), default=_BEFORE)
         reason = refusal(op)
         if reason is None and before == _AFTER:
-            reason = (
-                "follows an operation on the CPU; the compiler makes only one Edge TPU subgraph"
-            )
+            reason = _LATE
         if reason is None:
             mapped.append(op)
             after = _INSIDE
@@ -50,9 +49,8 @@ def place(path: Path) -> Placement:
         state.update(dict.fromkeys((tensor.index for tensor in op.outputs), after))
     parameters = sum(_parameter_bytes(op) for op in mapped)
     room = max(0, _ON_CHIP_BYTES - max(map(_activation_bytes, mapped), default=0))
-    return Placement(
-        len(mapped), tuple(cpu_ops), int(bool(mapped)), parameters, max(0, parameters - room)
-    )
+    streamed = max(0, parameters - room)
+    return Placement(len(mapped), tuple(cpu_ops), int(bool(mapped)), parameters, streamed)
 
 
 def _parameter_bytes(op: Operation) -> int:

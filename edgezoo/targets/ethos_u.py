@@ -72,13 +72,9 @@ def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     cpu_ops = _cpu_ops(log, path)
     npu, _ = _counts(log, count)
     streamed = ("off_chip_flash_weight_read_bytes", "dram_weight_read_bytes")
-    return Placement(
-        npu,
-        cpu_ops,
-        names.count("ethos-u"),
-        int(float(facts["total_npu_encoded_weights"])),
-        sum(int(float(facts[name])) for name in streamed),
-    )
+    weights = int(float(facts["total_npu_encoded_weights"]))
+    sent = sum(int(float(facts[name])) for name in streamed)
+    return Placement(npu, cpu_ops, names.count("ethos-u"), weights, sent)
 
 
 def _vela(
@@ -96,8 +92,7 @@ def _vela(
     code, printed = _tool.run(command, timeout, "Vela")
     summary = folder / f"{path.stem}_summary_{system}.csv"
     if code or not summary.is_file():
-        lines = [line.strip() for line in printed.splitlines() if line.strip()]
-        said = lines[-1] if lines else "it printed nothing"
+        said = _tool.last_line(printed)
         raise RefusedError(f"Vela cannot compile {path} for {accelerator}: {said}")
     with summary.open(newline="") as stream:
         return printed, next(csv.DictReader(stream))

@@ -35,13 +35,9 @@ def place(path: Path) -> Placement:
     operations = _network.read(path)
     refused = [(op, reason) for op in operations if (reason := _refusal(op))]
     parameters = {t.index: t.bytes for op in operations for t in op.constants}
-    return Placement(
-        len(operations) - len(refused),
-        tuple(CpuOp(op.name, op.index, reason) for op, reason in refused),
-        int(len(refused) < len(operations)),
-        sum(parameters.values()),
-        0,
-    )
+    cpu_ops = tuple(CpuOp(op.name, op.index, reason) for op, reason in refused)
+    mapped = len(operations) - len(refused)
+    return Placement(mapped, cpu_ops, int(mapped > 0), sum(parameters.values()), 0)
 
 
 def _refusal(op: Operation) -> str | None:

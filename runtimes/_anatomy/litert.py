@@ -7,23 +7,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace
 from edgezoo.formats import operators, tflite_flatbuffer
 from edgezoo.runtimes import litert
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 # Operations that may precede the first layer: conversion of the input type, normalization.
 _ENTRY = {"QUANTIZE", "SUB", "MUL", "ADD"}
 _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 
 
-@dataclass(frozen=True, slots=True)
 class LiteRtAnatomy:
     """Reader of `.tflite`."""
 
@@ -81,9 +78,8 @@ class LiteRtTracer:
         """See `Tracer`."""
         scores = self.session.run(batch)
         values = {i: self._real(i, self.session.tensor(i)) for i in self.names}
-        if self.entrance in values:
-            entered = values[self.entrance]
-        else:  # the first layer reads the file's own input
+        entered = values.get(self.entrance)
+        if entered is None:  # the first layer reads the file's own input
             entered = self._real(self.entrance, batch)
         return Trace(scores, entered, {self.names[i]: values[i] for i in self.names})
 
@@ -121,9 +117,8 @@ def _entrance(model: Any) -> int:
     graph = model.subgraphs[0]
     for op in graph.operators:
         if tflite_flatbuffer.op_name(model, op) not in _ENTRY:
-            return next(
-                int(i) for i in op.inputs if not tflite_flatbuffer.is_constant(model, int(i))
-            )
+            given = map(int, op.inputs)
+            return next(i for i in given if not tflite_flatbuffer.is_constant(model, i))
     return int(graph.inputs[0])
 
 

@@ -6,23 +6,20 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
-from edgezoo.core.errors import MissingError, RefusedError
+from edgezoo.core.errors import RefusedError
 from edgezoo.formats import operators
 from edgezoo.runtimes import onnxruntime as runtime
 from edgezoo.runtimes._onnx_layers import INTEGER
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _MOVING = {"Transpose", "Reshape"}
 
 
-@dataclass(frozen=True, slots=True)
 class OnnxAnatomy:
     """Reader of `.onnx`."""
 
@@ -32,16 +29,11 @@ class OnnxAnatomy:
         graph.require_qdq(path)
         layers = {}
         for node in graph.nodes:
-            if node.op_type not in operators.ONNX:
-                continue
-            constants = _constants(graph, node)
+            constants = _constants(graph, node) if node.op_type in operators.ONNX else None
             if constants is not None:
                 layers[node.output[0].removesuffix("/linear")] = constants
-        grids = {
-            node.input[0]: graph.grid(node)
-            for node in graph.nodes
-            if node.op_type == "QuantizeLinear"
-        }
+        quantizers = [node for node in graph.nodes if node.op_type == "QuantizeLinear"]
+        grids = {node.input[0]: graph.grid(node) for node in quantizers}
         entrance = graph.entrance()
         return Anatomy(layers, grids, graph.grid(entrance) if entrance is not None else None)
 
@@ -88,11 +80,8 @@ class OnnxTracer:
         entered = _real(found[self.entry[0]], self.entry[1])
         if entered.shape[-1] != 3:
             entered = channels_last(entered)
-        values = {
-            name: channels_last(_real(found[tensor], grid))
-            for name, (tensor, grid) in self.shown.items()
-        }
-        return Trace(scores, entered, values)
+        real = {name: _real(found[tensor], grid) for name, (tensor, grid) in self.shown.items()}
+        return Trace(scores, entered, {name: channels_last(real[name]) for name in real})
 
 
 def _real(raw: NDArray[Any], grid: Grid | None) -> NDArray[np.float32]:
@@ -104,14 +93,7 @@ class _Graph:
     """The nodes of a file, with their constants and producers."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise MissingError(
-                "Looking into an .onnx file needs onnx, which is not installed.",
-                "Run: pip install onnx",
-            ) from error
-        self.model = onnx.load(str(path))
+        self.model = runtime.load_model(path)
         self.nodes = list(self.model.graph.node)
         self._constants = {tensor.name: tensor for tensor in self.model.graph.initializer}
         self.producers = {name: node for node in self.nodes for name in node.output}
@@ -125,11 +107,10 @@ class _Graph:
         kinds = {node.op_type for node in self.nodes}
         integer = sorted(kinds & set(INTEGER))
         if integer or not kinds & set(operators.ONNX):
+            why = f"it computes with {', '.join(integer)}" if integer else "it has no layer"
             raise RefusedError(
-                f"{path} cannot be explained: "
-                + (f"it computes with {', '.join(integer)}" if integer else "it has no layer")
-                + ", and only float layers between QuantizeLinear and DequantizeLinear can be "
-                "compared with the float network.",
+                f"{path} cannot be explained: {why}, and only float layers between QuantizeLinear "
+                "and DequantizeLinear can be compared with the float network.",
                 "Explain a QDQ file, as quantize_static and EdgeZoo write it.",
             )
 
@@ -145,10 +126,8 @@ class _Graph:
         plain = self.constant(name)
         if plain is not None:
             return plain.astype(np.float32), None
-        node = self.producers.get(name)
-        stored = None
-        if node is not None and node.op_type == "DequantizeLinear":
-            stored = self.constant(node.input[0])
+        node = self._dequantizer(name)
+        stored = None if node is None else self.constant(node.input[0])
         if node is None or stored is None:
             return None, None
         scales, zeros = self._parameters(node)
@@ -187,7 +166,10 @@ class _Graph:
 
     def entrance(self) -> Any | None:
         """Return the DequantizeLinear before the first weighted layer."""
-        node = self.producers.get(self.first_input())
+        return self._dequantizer(self.first_input())
+
+    def _dequantizer(self, name: str) -> Any | None:
+        node = self.producers.get(name)
         return node if node is not None and node.op_type == "DequantizeLinear" else None
 
 

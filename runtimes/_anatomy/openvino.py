@@ -6,21 +6,18 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
 from edgezoo.formats import operators
 from edgezoo.runtimes import openvino as runtime
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _MOVING = {"Transpose", "Reshape"}
 
 
-@dataclass(frozen=True, slots=True)
 class OpenVinoAnatomy:
     """Reader of `.xml` with its `.bin`."""
 
@@ -33,12 +30,8 @@ class OpenVinoAnatomy:
             if constants is not None:
                 for name in _layer_names(op):
                     layers[name] = constants
-        grids = {
-            name: _grid(op)
-            for op in ops
-            if op.get_type_name() == "FakeQuantize"
-            for name in op.input_value(0).get_names()
-        }
+        quantizers = [op for op in ops if op.get_type_name() == "FakeQuantize"]
+        grids = {name: _grid(op) for op in quantizers for name in op.input_value(0).get_names()}
         entrance = _entrance(ops)
         quantized = entrance.get_node().get_type_name() == "FakeQuantize"
         return Anatomy(layers, grids, _grid(entrance.get_node()) if quantized else None)
@@ -101,10 +94,15 @@ def _entrance(ops: list[Any]) -> Any:
 def _layer_names(op: Any) -> list[str]:
     """Return the tensor names of a layer: its own, and those of the addition of its bias."""
     names = set(op.output(0).get_names())
-    for target in op.output(0).get_target_inputs():
-        if target.get_node().get_type_name() == "Add":
-            names |= target.get_node().output(0).get_names()
+    for target in _additions(op):
+        names |= target.get_node().output(0).get_names()
     return sorted({name.removesuffix("/linear") for name in names})
+
+
+def _additions(op: Any) -> list[Any]:
+    """Return the inputs of additions that read an operation."""
+    targets = op.output(0).get_target_inputs()
+    return [target for target in targets if target.get_node().get_type_name() == "Add"]
 
 
 def _value(port: Any) -> NDArray[Any] | None:
@@ -112,8 +110,7 @@ def _value(port: Any) -> NDArray[Any] | None:
     node = port.get_node()
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
-    data: NDArray[Any] | None = node.data if node.get_type_name() == "Constant" else None
-    return data
+    return cast("NDArray[Any]", node.data) if node.get_type_name() == "Constant" else None
 
 
 def _grid(op: Any) -> Grid:
@@ -150,11 +147,9 @@ def _constants(op: Any) -> LayerConstants | None:
 
 
 def _bias(op: Any) -> NDArray[np.float32] | None:
-    for target in op.output(0).get_target_inputs():
-        node = target.get_node()
-        if node.get_type_name() == "Add":
-            values = _value(node.input_value(1 - target.get_index()))
-            return None if values is None else np.asarray(values, np.float32).reshape(-1)
+    for target in _additions(op):
+        values = _value(target.get_node().input_value(1 - target.get_index()))
+        return None if values is None else np.asarray(values, np.float32).reshape(-1)
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import RefusedError
 from edgezoo.measurement import session
 from edgezoo.sweep import entry
@@ -267,14 +268,14 @@ def test_a_store_named_twice(cli: Cli, tmp_path: Path) -> None:
 )
 def test_what_is_no_number(cli: Cli, tmp_path: Path, option: str, value: str, wrong: str) -> None:
     message = cli("benchmark", "mobilenet", option, value, "-o", tmp_path / "store").error(2)
-    assert f"{option} takes numbers, and {wrong} is none. Give some as in {option} " in message
+    assert f"{option} takes numbers, and {wrong} is not one. Write {option} " in message
     assert not (tmp_path / "store").exists()
 
 
 def test_what_is_no_store(cli: Cli, tmp_path: Path) -> None:
-    assert "no results store" in cli("report", tmp_path / "x").error(5)
+    assert "not a results store" in cli("report", tmp_path / "x").error(5)
     empty = write_store(tmp_path / "empty", [])
-    assert "no results store" in cli("recommend", empty).error(5)
+    assert "not a results store" in cli("recommend", empty).error(5)
     newer = write_store(tmp_path / "newer", [record()])
     (newer / "store.json").write_text('{"schema": 9}')
     assert "schema 9" in cli("report", newer).error(5)
@@ -297,17 +298,17 @@ def test_recommend(cli: Cli, tmp_path: Path) -> None:
     entry = cli(*asked, "--json").json["alternatives"][0]["variant"]
     assert f"{entry['p95_ms']:.2f} p95 ms" in cli(*asked).stderr
     assert "--sure" in cli(*asked, "--sure").error(2)
-    assert "no size" in cli("recommend", store, "--max-bytes", "2 buckets").error(2)
+    assert "not a size" in cli("recommend", store, "--max-bytes", "2 buckets").error(2)
 
 
 def test_records_of_tests_are_real_ones() -> None:
-    """What other tests build by hand has the shape of what a sweep writes."""
-    for facts in (record(), record(hits=None), failed(), failed(file="a.tflite")):
-        facts = {"schema": 1, "key": "0" * 16, **facts}
-        if "trust" in facts:
-            health = {"load": 0.1, "governors": [], "frequency_mhz": None, "temperature_c": None,
-                      "throttled": None, "on_battery": None}  # fmt: skip
-            facts["trust"]["host"] = {"before": health, "after": health}
-            facts["protocol"] |= {"block_seconds": 0.02, "lead_in": 2, "warm_up_cap_seconds": 10.0,
-                                  "stable": 0.05, "seed": 0}  # fmt: skip
-        check("record", facts)
+    """What other tests build has the shape of what a sweep writes."""
+    every = (
+        record(),
+        record(hits=None),
+        record(kind="estimate"),
+        failed(),
+        failed(file="a.tflite"),
+    )
+    for made in every:
+        check("record", typed_json.encode(made))

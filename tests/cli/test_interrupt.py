@@ -88,6 +88,7 @@ def test_children_end_when_the_parent_is_killed(
         process.wait()
     assert until(lambda: not any(map(alive, children))), "also within a library's long call"
     assert _stage(output)
+    assert not [p for p in _stage(output) if p.suffix == ".tflite"], "ended before their work did"
     assert list(scratch.iterdir()) == [], "what the children leave is on the stage"
     again = run_cli("export", *trained.options, "-o", output, "--format", "tflite")
     assert again.code == 0, again.stderr

@@ -121,7 +121,7 @@ def test_arguments_are_read_as_annotated() -> None:
 
 def test_schema_accepts_what_is_read_and_nothing_else() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    schema = typed_json.schema([Contract], "A contract", "contract")
+    schema = typed_json.schema(Contract, "A contract", "contract")
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     written = typed_json.encode(typed_json.decode(Contract, GOOD))
@@ -136,3 +136,53 @@ def test_schema_accepts_what_is_read_and_nothing_else() -> None:
                     "description": "of random ones."}  # fmt: skip
     source = schema["$defs"]["Weights"]["properties"]["source"]
     assert source["description"] == "who trained them, in one word."
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What all have.
+
+    Attributes:
+        seed: of all.
+    """
+
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault(Base):
+    """A fault.
+
+    Attributes:
+        class_: its name.
+    """
+
+    class_: str
+
+
+def test_a_key_that_python_reserves() -> None:
+    facts = {"seed": 1, "class": "DataError"}
+    assert typed_json.encode(typed_json.decode(Fault, facts)) == facts
+    properties = typed_json.schema(Fault, "A fault", "fault")["properties"]
+    assert properties["class"]["description"] == "its name."
+    assert properties["seed"]["description"] == "of all.", "of the class that it extends"
+
+
+def test_schema_of_a_union() -> None:
+    schema = typed_json.schema(Weights | Fault, "One of two", "union")
+    assert schema["anyOf"] == [{"$ref": "#/$defs/Weights"}, {"$ref": "#/$defs/Fault"}]
+    assert set(schema["$defs"]) == {"Weights", "Fault"}
+
+
+@pytest.mark.parametrize("wrong", [-1.0, 3, float("nan"), "2", None, True])
+def test_every_number_of_a_long_list_is_checked(wrong: object) -> None:
+    """Read at once where all are right; then one by one, which names the wrong one."""
+    kind = tuple[Annotated[float, Range(0, 2)], ...]
+    assert typed_json.decode(kind, [0.5] * 9) == (0.5,) * 9
+    with pytest.raises(InvalidValueError, match=r"\[8\]"):
+        typed_json.decode(kind, [0.5] * 8 + [wrong])
+    assert typed_json.decode(kind, [0.5, 1]) == (0.5, 1)
+
+
+def test_attributes_by_the_fields_of_another_class() -> None:
+    assert typed_json.shared(Fault(1, "x"), Base) == {"seed": 1}

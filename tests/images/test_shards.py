@@ -115,7 +115,7 @@ def test_images_are_counted_in_their_tar_files(tmp_path: Path) -> None:
     (images / "1.png").write_bytes(b"x")
     assert count_images(images) == 1
     request = SweepRequest(models=("mobilenet",), weights="random", images=tmp_path / "0.tar")
-    assert estimate(request, expand(request))["images"] == 2
+    assert estimate(request, expand(request)).images == 2
 
 
 def test_hostile_members(tmp_path: Path) -> None:

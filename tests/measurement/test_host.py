@@ -14,7 +14,7 @@ from edgezoo.measurement.statistics import Ratio, summary
 from edgezoo.measurement.trust import of_check, of_host, of_series, stamp
 from edgezoo.system.machine import describe_machine, environment, usable_cores
 
-QUIET = Health(0.0, 100.0, 0.0, 0.1, ("performance",), 1800.0, 50.0, 0, 7, False)
+QUIET = Health(0.1, ("performance",), 1800.0, 50.0, "0x0", False, 0.0, 100.0, 0.0, 7)
 LATER = replace(QUIET, at_s=10.0, busy_s=110.0)
 
 
@@ -47,7 +47,7 @@ def test_a_raspberry_pi(tmp_path: Path) -> None:
     assert health.busy_s == pytest.approx(1320 / tick) and health.stolen_s == 40 / tick
     assert health.governors == ("ondemand",) and health.frequency_mhz == 2400
     assert health.temperature_c == 61.7 and health.swapped_pages == 7
-    assert health.throttled == 0x50005 and health.load == 0.52
+    assert health.throttled == "0x50005" and health.load == 0.52
     machine = describe_machine(root)
     assert machine.cpu.startswith("Raspberry Pi 5")
     assert machine.features == ("asimd", "asimddp")
@@ -59,12 +59,12 @@ def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     health = look(tmp_path)
     assert (health.busy_s, health.temperature_c, health.throttled) == (None, None, None)
     assert of_host(health, health, 1.0) == []
-    assert stamp([], health, health)["level"] == "good"
+    assert stamp([], health, health).level == "good"
 
 
 def test_this_machine() -> None:
     facts = environment()
-    assert facts["usable_cores"] >= 1 and len(facts["machine_id"]) == 12
+    assert facts.usable_cores >= 1 and len(facts.machine_id) == 12
     assert facts == environment()
     health = look()
     assert health.busy_s is not None and health.busy_s > 0
@@ -94,7 +94,8 @@ def test_threads_of_one_core_count_once(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_quiet_machine_is_trusted() -> None:
     assert of_host(QUIET, LATER, own_cpu_s=9.9) == []
     facts = stamp([], QUIET, LATER)
-    assert facts["level"] == "good" and facts["host"]["after"]["throttled"] == "0x0"
+    assert facts.level == "good"
+    assert facts.host and facts.host.after and facts.host.after.throttled == "0x0"
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_a_quiet_machine_is_trusted() -> None:
         ({"governors": ("powersave",)}, "caution", "powersave"),
         ({"frequency_mhz": 900.0}, "poor", "1800 to 900"),
         ({"temperature_c": 84.0}, "caution", "84 degrees"),
-        ({"throttled": 0x4}, "poor", "throttles"),
-        ({"throttled": 0x40000}, "caution", "since boot"),
+        ({"throttled": "0x4"}, "poor", "throttles"),
+        ({"throttled": "0x40000"}, "caution", "since boot"),
         ({"swapped_pages": 9}, "poor", "swapped"),
         ({"on_battery": True}, "caution", "battery"),
     ],
@@ -117,12 +118,12 @@ def test_what_spoils_trust(change: dict[str, object], level: str, word: str) -> 
     after = replace(LATER, **change)  # type: ignore[arg-type]
     (remark,) = of_host(QUIET, after, own_cpu_s=10.0)
     assert remark.level == level and word in remark.text
-    assert stamp([remark], QUIET, after)["level"] == level
+    assert stamp([remark], QUIET, after).level == level
 
 
 def test_the_worst_remark_decides() -> None:
-    after = replace(LATER, throttled=4, temperature_c=90.0)
-    assert stamp(of_host(QUIET, after, 10.0), QUIET, after)["level"] == "poor"
+    after = replace(LATER, throttled="0x4", temperature_c=90.0)
+    assert stamp(of_host(QUIET, after, 10.0), QUIET, after).level == "poor"
 
 
 def _series(wall_ms: float = 5.0, cpu_ms: float = 5.0, **changes: object) -> Series:

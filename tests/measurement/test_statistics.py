@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 
+from edgezoo.core import typed_json
 from edgezoo.measurement.statistics import (
     Ratio,
+    ReportedRatio,
     _signed_rank_cut,
     apart,
     drift,
@@ -22,23 +24,23 @@ from edgezoo.measurement.statistics import (
 def test_summary_of_known_numbers() -> None:
     blocks = [list(range(1, 11)), list(range(11, 21))]
     facts = summary(blocks)
-    assert facts["median"] == 10.5 and facts["min"] == 1 and facts["n"] == 20
-    assert facts["mad"] == 5 and facts["outliers"] == 0
-    assert facts["drift"] == pytest.approx(15.5 / 5.5 - 1)
-    assert facts["p5"] < facts["ci95"][0] <= 10.5 <= facts["ci95"][1] < facts["p95"]
-    assert facts["p99"] is None
+    assert facts.median == 10.5 and facts.min == 1 and facts.n == 20
+    assert facts.mad == 5 and facts.outliers == 0
+    assert facts.drift == pytest.approx(15.5 / 5.5 - 1)
+    assert facts.p5 < facts.ci95[0] <= 10.5 <= facts.ci95[1] < facts.p95
+    assert facts.p99 is None
 
 
 def test_p99_needs_a_thousand_runs() -> None:
     values = np.random.default_rng(0).normal(10, 1, (100, 10))
-    assert summary(values.tolist())["p99"] == pytest.approx(np.percentile(values, 99))
-    assert summary(values[:99].tolist())["p99"] is None
+    assert summary(values.tolist()).p99 == pytest.approx(np.percentile(values, 99))
+    assert summary(values[:99].tolist()).p99 is None
 
 
 def test_outliers_are_counted_and_kept() -> None:
     blocks = [[10.0, 10.1, 9.9, 10.0, 10.05, 50.0]] * 4
     facts = summary(blocks)
-    assert facts["outliers"] == 4 and facts["n"] == 24 and facts["p95"] > 20
+    assert facts.outliers == 4 and facts.n == 24 and facts.p95 > 20
 
 
 def test_median_interval_covers() -> None:
@@ -81,8 +83,8 @@ def test_fewer_than_six_rounds_bound_nothing() -> None:
     blocks = [[1.0, 1.1]] * 8
     found = ratio(blocks, blocks)
     assert (found.estimate, found.low, found.high) == (1.0, 0.0, math.inf)
-    assert found.to_json()["high"] is None
-    json.dumps(found.to_json(), allow_nan=False)
+    assert found.reported().high is None
+    json.dumps(typed_json.encode(found.reported()), allow_nan=False)
 
 
 def test_ratio_covers_and_one_bad_round_does_no_harm() -> None:
@@ -116,5 +118,4 @@ def test_apart_is_symmetric_and_widens() -> None:
     assert there.estimate == pytest.approx(2) and there.low == pytest.approx(1 / back.high)
     alone = apart(2.0, (1.9, 2.1), 1.0, (1.0, 1.0))
     assert there.high - there.low > alone.high - alone.low
-    assert Ratio(1.0, 0.9, 1.1, 3).to_json() == {
-        "estimate": 1.0, "low": 0.9, "high": 1.1, "rounds": 3}  # fmt: skip
+    assert Ratio(1.0, 0.9, 1.1, 3).reported() == ReportedRatio(1.0, 0.9, 1.1, 3)

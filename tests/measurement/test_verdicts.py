@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from edgezoo.measurement.comparisons import compare, short_names
 from edgezoo.measurement.protocol import Settings
-from edgezoo.measurement.session import Session
+from edgezoo.measurement.session import Session, Subject
 from edgezoo.measurement.statistics import Ratio
 from edgezoo.measurement.verdicts import int8_remark, judge, noise_floor
+from edgezoo.system.machine import environment
+from tests.support.fake_sweep import measured_file
 
 
 @pytest.mark.parametrize(
@@ -25,7 +30,7 @@ from edgezoo.measurement.verdicts import int8_remark, judge, noise_floor
         (Ratio(1.5, 0.9, 1.9, 12), "same",
          "a against b: no difference can be seen; noise floor 3.0 %"),
         (Ratio(2.0, 0.0, float("inf"), 5), "unknown",
-         "a against b: 5 rounds are too few to tell them apart"),
+         "a against b: 5 rounds are too few to distinguish them"),
     ],
 )  # fmt: skip
 def test_judge(ratio: Ratio, word: str, text: str) -> None:
@@ -46,13 +51,11 @@ def test_files_of_one_name_are_told_apart() -> None:
 
 
 def test_verdict_on_files_of_one_name() -> None:
-    results = tuple(
-        {"artifact": f"{folder}/m.tflite", "threads": 1, "model": None} for folder in ("v1", "v2")
-    )
-    where = {"machine": {"features": [], "architecture": "x86_64"}}
+    made = measured_file(Subject(Path("m.tflite")))
+    results = tuple(replace(made, artifact=f"{folder}/m.tflite") for folder in ("v1", "v2"))
     blocks = ([[2.0] * 10] * 24, [[1.0] * 10] * 24)
-    (told,) = compare(Session(results, blocks, None, where, Settings()))
-    assert told["text"].startswith("v2/m.tflite is 2.00 times faster than v1/m.tflite")
+    (found,) = compare(Session(results, blocks, None, environment(), Settings()))
+    assert found.text.startswith("v2/m.tflite is 2.00 times faster than v1/m.tflite")
 
 
 def test_noise_floor() -> None:
@@ -62,9 +65,9 @@ def test_noise_floor() -> None:
     assert noise_floor(Ratio(1.0, 0.5, 1.5, 3)) == 0.02, "three rounds say nothing"
 
 
-def test_why_int8_is_no_faster() -> None:
+def test_why_int8_is_not_faster() -> None:
     text = int8_remark("same", ["avx2"], "x86_64")
-    assert text == "int8 is no faster than float32 on this CPU: it has no VNNI"
+    assert text == "int8 is not faster than float32 on this CPU: it has no VNNI"
     assert "dot product" in str(int8_remark("slower", ["asimd"], "aarch64"))
     assert "although" in str(int8_remark("same", ["avx2", "avx512_vnni"], "x86_64"))
     assert int8_remark("faster", [], "x86_64") is None

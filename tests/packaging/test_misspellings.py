@@ -17,7 +17,7 @@ NAMES = {
     "a field of a preparation": ("exporters/*.py", r"\bpreparation\.(input_scale)\b"),
     "a field of a row": ("edgezoo/reporting/*.py", r"\brow\.(noise_floor)\b"),
     "a keyword of a child's function": (
-        "edgezoo/pipeline/*.py", r"\bcall\(\s*children\.make_source,\s*(?:[\w.]+,\s*)*(\w+)=",
+        "edgezoo/pipeline/*.py", r"\bchildren\.make_source,[^=]*\b(questions)=",
     ),
 }  # fmt: skip
 

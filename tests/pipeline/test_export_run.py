@@ -31,9 +31,9 @@ def _pictures(folder: Path, count: int) -> str:
     return str(folder / "pixels.npy")
 
 
-def test_few_drawn_pictures_are_few_too(tmp_path: Path) -> None:
+def test_few_synthetic_images_are_few_too(tmp_path: Path) -> None:
     warnings = _chosen(tmp_path, calibration_count=1).warnings
-    assert any("procedural" in text for text in warnings)
+    assert any("synthetic images" in text for text in warnings)
     assert any(text.startswith("Only 1 calibration image: ") for text in warnings)
     assert not any("Only" in text for text in _chosen(tmp_path, calibration_count=100).warnings)
 

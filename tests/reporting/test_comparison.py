@@ -5,16 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgezoo.reporting.comparison import compare
-from tests.support.fake_records import failed, record
+from edgezoo.measurement.trust import Level
+from edgezoo.reporting.comparison import LatencyChange, StoreComparison, compare
+from tests.support.fake_records import changed, failed, record
 
 FORMATS = ("tflite", "onnx", "openvino")
 
 
+def _latency(found: StoreComparison) -> LatencyChange:
+    change = found.variants[0].latency
+    assert change is not None
+    return change
+
+
 def test_nothing_changed() -> None:
     facts = compare([record()], [record(median=2.01)])
-    assert facts["regressions"] == facts["improvements"] == facts["not_compared"] == []
-    assert facts["variants"][0]["latency"]["verdict"] == "same"
+    assert facts.regressions == facts.improvements == facts.not_compared == ()
+    assert _latency(facts).verdict == "same"
 
 
 def test_slower_and_faster() -> None:
@@ -22,45 +29,44 @@ def test_slower_and_faster() -> None:
     after = [record(median=2.3, format="tflite"), record(format="onnx"),
              record(median=1.5, format="openvino")]  # fmt: skip
     facts = compare(before, after)
-    assert len(facts["regressions"]) == len(facts["improvements"]) == 1
-    assert "tflite" in facts["regressions"][0] and "1.15 times" in facts["regressions"][0]
-    assert "openvino" in facts["improvements"][0]
+    assert len(facts.regressions) == len(facts.improvements) == 1
+    assert "tflite" in facts.regressions[0] and "1.15 times" in facts.regressions[0]
+    assert "openvino" in facts.improvements[0]
 
 
 def test_a_change_within_the_noise_floor_is_none() -> None:
-    assert compare([record()], [record(median=2.3, floor=0.2)])["regressions"] == []
+    assert compare([record()], [record(median=2.3, floor=0.2)]).regressions == ()
 
 
 def test_accuracy() -> None:
     facts = compare([record(hits=400)], [record(hits=300)])
-    assert "top-1 changed by -15.4 points" in facts["regressions"][0]
-    assert compare([record(hits=400)], [record(hits=392)])["regressions"] == []
+    assert "top-1 changed by -15.4 points" in facts.regressions[0]
+    assert compare([record(hits=400)], [record(hits=392)]).regressions == ()
 
 
 def test_other_images_are_not_compared() -> None:
-    other = record(hits=300)
-    other["accuracy"]["images_hash"] = "0" * 16
+    other = record(hits=300, images_hash="0" * 16)
     facts = compare([record(hits=400)], [other])
-    assert facts["regressions"] == [] and facts["variants"][0]["accuracy"] is None
-    assert "other images" in facts["variants"][0]["reasons"][0]
+    assert facts.regressions == () and facts.variants[0].accuracy is None
+    assert "other images" in facts.variants[0].reasons[0]
 
 
 def test_machines_are_not_mixed() -> None:
     facts = compare([record(median=1.0)], [record(median=9.0, machine="b" * 12)])
-    (entry,) = facts["variants"]
-    assert entry["latency"] is None and facts["regressions"] == []
-    assert "Box 1 (aaaaaa)" in entry["reasons"][0] and "Box 1 (bbbbbb)" in entry["reasons"][0]
-    assert entry["accuracy"] is not None, "accuracy does not depend on the machine"
+    (entry,) = facts.variants
+    assert entry.latency is None and facts.regressions == ()
+    assert "Box 1 (aaaaaa)" in entry.reasons[0] and "Box 1 (bbbbbb)" in entry.reasons[0]
+    assert entry.accuracy is not None, "accuracy does not depend on the machine"
 
 
 def test_a_variant_that_fails_now_is_a_regression() -> None:
     facts = compare([record()], [failed()])
-    assert "It cannot be" in facts["regressions"][0] and facts["not_compared"] == []
+    assert "It cannot be" in facts.regressions[0] and facts.not_compared == ()
 
 
 def test_what_is_only_on_one_side_is_told() -> None:
     facts = compare([record(), record(format="onnx")], [record(), record(format="openvino")])
-    assert [text.rsplit(": ")[1] for text in facts["not_compared"]] == ["only before", "only after"]
+    assert [text.rsplit(": ")[1] for text in facts.not_compared] == ["only before", "only after"]
 
 
 def test_many_variants_do_not_make_false_alarms() -> None:
@@ -81,47 +87,46 @@ def test_many_variants_do_not_make_false_alarms() -> None:
             ]
             for side in medians
         ]
-        alarms += bool(compare(*sides)["regressions"])
+        alarms += bool(compare(*sides).regressions)
     assert alarms <= 5
 
 
 @pytest.mark.parametrize(("before", "after"), [("poor", "good"), ("good", "poor")])
-def test_poor_trust_makes_no_regression(before: str, after: str) -> None:
+def test_poor_trust_makes_no_regression(before: Level, after: Level) -> None:
     for median in (2.2, 1.8):
         facts = compare([record(trust=before)], [record(median=median, trust=after)])
-        assert facts["regressions"] == facts["improvements"] == []
-        (text,) = facts["warnings"]
+        assert facts.regressions == facts.improvements == ()
+        (text,) = facts.warnings
         assert f"{median / 2:.2f} times the latency" in text
         assert f"trust {before} before, {after} after: cannot tell" in text
-        assert facts["variants"][0]["latency"]["verdict"] == "cannot tell"
-        assert facts["variants"][0]["latency"]["trust"] == [before, after]
-    assert compare([record(trust=before)], [record(trust=after)])["warnings"] == []
+        assert _latency(facts).verdict == "cannot tell"
+        assert _latency(facts).trust == (before, after)
+    assert compare([record(trust=before)], [record(trust=after)]).warnings == ()
 
 
 def test_poor_trust_says_nothing_against_an_accuracy() -> None:
     facts = compare([record(hits=400, trust="poor")], [record(hits=300, trust="poor")])
-    assert len(facts["regressions"]) == 1 and facts["warnings"] == []
+    assert len(facts.regressions) == 1 and facts.warnings == ()
 
 
 def test_sessions_differ() -> None:
     """Within 5 % two sessions of one file are equal; a store's own repeats may say more."""
-    assert compare([record()], [record(median=2.09)])["regressions"] == []
-    assert len(compare([record()], [record(median=2.15)])["regressions"]) == 1
-    again = record(median=2.2)
-    again["session"] = {**again["session"], "id": "b" * 12}
+    assert compare([record()], [record(median=2.09)]).regressions == ()
+    assert len(compare([record()], [record(median=2.15)]).regressions) == 1
+    again = changed(record(median=2.2), "session.id", "b" * 12)
     facts = compare([record(), again], [record(median=2.4)])
-    assert facts["regressions"] == []
-    assert facts["variants"][0]["latency"]["floor"] == pytest.approx(0.1)
+    assert facts.regressions == ()
+    assert _latency(facts).floor == pytest.approx(0.1)
 
 
 def test_estimates_are_compared_with_estimates() -> None:
     facts = compare([record()], [record(kind="estimate", median=9.0)])
-    assert facts["variants"] == [] and len(facts["not_compared"]) == 2
+    assert facts.variants == () and len(facts.not_compared) == 2
 
 
 def test_sizes_of_files() -> None:
-    (text,) = compare([record()], [record(size=1_800_000)])["regressions"]
+    (text,) = compare([record()], [record(size=1_800_000)]).regressions
     assert text.endswith("the file has 1800000 bytes after 600000")
-    assert len(compare([record(size=1_800_000)], [record()])["improvements"]) == 1
+    assert len(compare([record(size=1_800_000)], [record()]).improvements) == 1
     facts = compare([record()], [record(size=606_000)])
-    assert facts["regressions"] == facts["improvements"] == []
+    assert facts.regressions == facts.improvements == ()

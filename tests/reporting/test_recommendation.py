@@ -1,15 +1,16 @@
-"""The best variant under budgets, with honest reasons, or which bound stands in the way."""
+"""The best variant under budgets, with honest reasons, or which bound excludes all."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edgezoo.core.errors import DataError, UsageError
-from edgezoo.reporting.recommendation import Budgets, recommend
-from edgezoo.reporting.rows import rows
-from tests.support.fake_records import record
+from edgezoo.reporting.recommendation import Budgets, Preference, recommend
+from edgezoo.reporting.rows import Candidate, rows
+from tests.support.fake_records import changed, record
 
 SMALL = record(alpha=0.25, median=2.0, hits=380, size=600_000)
 FLOAT = record(alpha=0.25, precision="float32", median=4.0, hits=390, size=1_900_000)
@@ -18,9 +19,14 @@ HUGE = record(alpha=1.0, median=40.0, hits=500, size=4_300_000)
 EVERY = rows([SMALL, FLOAT, LARGE, HUGE])
 
 
-def _choice(prefer: str = "accuracy", **budgets: Any) -> float | None:
-    chosen = recommend(EVERY, Budgets(**budgets), prefer)["choice"]
-    return None if chosen is None else chosen["bytes"]
+def _choice(prefer: Preference = "accuracy", **budgets: Any) -> float | None:
+    chosen = recommend(EVERY, Budgets(**budgets), prefer).choice
+    return None if chosen is None else chosen.bytes
+
+
+def _best(variant: Candidate | None) -> Candidate:
+    assert variant is not None
+    return variant
 
 
 def test_budgets() -> None:
@@ -33,29 +39,29 @@ def test_budgets() -> None:
     assert _choice(max_latency_ms=2.0) == 600_000
     assert _choice(max_latency_ms=2.0, sure=True) is None, "its interval goes beyond 2 ms"
     assert _choice(max_latency_ms=9.05, statistic="p95") == 1_900_000
-    assert _choice(max_drop=0.0, max_latency_ms=5) == 1_900_000
+    assert _choice(max_drop_points=0.0, max_latency_ms=5) == 1_900_000
     assert _choice(max_memory_mb=50) is None
 
 
 def test_why() -> None:
     facts = recommend(EVERY, Budgets(max_latency_ms=20))
-    assert facts["runner_up"]["bytes"] == 1_900_000
-    assert (facts["fitting"], facts["considered"]) == (3, 4)
-    assert facts["misses"] == {"max_latency_ms": 1}
-    words = " ".join(facts["why"])
+    assert _best(facts.runner_up).bytes == 1_900_000
+    assert (facts.fitting, facts.considered) == (3, 4)
+    assert facts.misses == {"max_latency_ms": 1}
+    words = " ".join(facts.why)
     assert "most accurate of 3 variants" in words
     assert "the runner-up is 2.25 times faster than it (95 %" in words
     assert "+12.3 points" in words and "0.79 times the size" in words
     assert "cannot tell" not in words
     near = recommend(EVERY, Budgets(max_latency_ms=5))
-    assert "cannot tell the two apart" in " ".join(near["why"])
+    assert "cannot distinguish the two" in " ".join(near.why)
 
 
 def test_nothing_fits() -> None:
     facts = recommend(EVERY, Budgets(max_latency_ms=5, min_top1=0.7))
-    assert facts["choice"] is None and facts["why"] == []
-    assert facts["misses"] == {"max_latency_ms": 2, "min_top1": 2}
-    nearest = {entry["without"]: entry["variant"]["bytes"] for entry in facts["alternatives"]}
+    assert facts.choice is None and facts.why == ()
+    assert facts.misses == {"max_latency_ms": 2, "min_top1": 2}
+    nearest = {entry.without: entry.variant.bytes for entry in facts.alternatives}
     assert nearest == {"max_latency_ms": 1_500_000, "min_top1": 1_900_000}
 
 
@@ -65,7 +71,7 @@ def test_machines_are_not_mixed() -> None:
     with pytest.raises(UsageError, match="2 machines") as caught:
         recommend(every, Budgets())
     assert "Box 1 (aaaaaa)" in caught.value.hint
-    assert recommend(every, Budgets(), machine="AAAA")["choice"]["median_ms"] == 2.0
+    assert _best(recommend(every, Budgets(), machine="AAAA").choice).median_ms == 2.0
     with pytest.raises(UsageError, match="No machine in the results matches 'zz'"):
         recommend(every, Budgets(), machine="zz")
 
@@ -74,27 +80,28 @@ def test_lists_of_images_are_not_mixed() -> None:
     """An accuracy on 40 images that happen to be easy wins over none on 650."""
     easy = record(alpha=0.5, median=1.0, hits=40, images=40, images_hash="5" * 16)
     every = rows([SMALL, easy, record(alpha=1.0, hits=None, median=0.5)])
-    for prefer, budgets in (
+    asked: tuple[tuple[Preference, Budgets], ...] = (
         ("accuracy", Budgets()),
         ("latency", Budgets(min_top1=0.5)),
-        ("size", Budgets(max_drop=0.1)),
-    ):
+        ("size", Budgets(max_drop_points=10)),
+    )
+    for prefer, budgets in asked:
         with pytest.raises(UsageError, match="2 lists of images are in the results") as caught:
             recommend(every, budgets, prefer)
         assert "5555555555555555 (40 images, list 555555)" in caught.value.hint
     facts = recommend(every, Budgets(), images="55")
-    assert facts["choice"]["images_hash"] == "5" * 16 and facts["considered"] == 2
-    assert recommend(every, Budgets(), images="E")["choice"]["median_ms"] == 2.0
+    assert _best(facts.choice).images_hash == "5" * 16 and facts.considered == 2
+    assert _best(recommend(every, Budgets(), images="E").choice).median_ms == 2.0
     with pytest.raises(UsageError, match="No list of images in the results begins with '77'"):
         recommend(every, Budgets(), images="77")
-    assert recommend(every, Budgets(), "latency")["choice"]["median_ms"] == 0.5
-    words = " ".join(recommend(rows([SMALL, easy]), Budgets(), "latency")["why"])
-    assert "found on different images" in words and "Its top-1 is" not in words
+    assert _best(recommend(every, Budgets(), "latency").choice).median_ms == 0.5
+    words = " ".join(recommend(rows([SMALL, easy]), Budgets(), "latency").why)
+    assert "measured on different images" in words and "Its top-1 is" not in words
 
 
 def test_estimates_are_left_aside() -> None:
     estimate = record(alpha=1.0, median=0.1, hits=600, kind="estimate")
-    assert recommend(rows([SMALL, estimate]), Budgets())["considered"] == 1
+    assert recommend(rows([SMALL, estimate]), Budgets()).considered == 1
     with pytest.raises(DataError, match="no measurements"):
         recommend(rows([estimate]), Budgets())
 
@@ -103,37 +110,48 @@ def test_without_accuracies() -> None:
     found = rows([record(hits=None), record(hits=None, median=1.0)])
     with pytest.raises(DataError, match="accuracy"):
         recommend(found, Budgets())
-    assert recommend(found, Budgets(), "latency")["choice"]["median_ms"] == 1.0
+    assert _best(recommend(found, Budgets(), "latency").choice).median_ms == 1.0
 
 
 def test_little_trust_is_told() -> None:
     poor = rows([record(trust="poor")])
-    assert "Trust in its latency: poor. Others were busy." in recommend(poor, Budgets())["why"]
+    assert "Trust in its latency: poor. Others were busy." in recommend(poor, Budgets()).why
 
 
 def test_a_better_variant_that_was_not_chosen_is_explained() -> None:
     small, better = record(median=5.0, size=500_000), record(median=2.0, hits=450, size=900_000)
-    why = recommend(rows([small, better]), Budgets(), "size")["why"]
+    why = recommend(rows([small, better]), Budgets(), "size").why
     assert "Another variant is at least as fast and as accurate, but its file is larger." in why
-    why = recommend(rows([small, better]), Budgets(max_bytes=600_000), "size")["why"]
+    why = recommend(rows([small, better]), Budgets(max_bytes=600_000), "size").why
     assert "Another variant is at least as fast and as accurate, but breaks a bound." in why
-    why = recommend(rows([small, better]), Budgets())["why"]
+    why = recommend(rows([small, better]), Budgets()).why
     assert [text for text in why if "Another" in text] == []
 
 
 def test_the_statistic_that_was_asked_for() -> None:
     """The one of 3 ms at the median has the longer tail."""
-    steady, jumpy = record(alpha=0.5, median=4.0), record(median=3.0)
-    steady["latency"]["latency_ms"]["p95"], jumpy["latency"]["latency_ms"]["p95"] = 4.5, 30.0
+    steady = changed(record(alpha=0.5, median=4.0), "latency.latency_ms.p95", 4.5)
+    jumpy = changed(record(median=3.0), "latency.latency_ms.p95", 30.0)
     facts = recommend(rows([steady, jumpy]), Budgets(max_latency_ms=1, statistic="p95"))
-    assert facts["statistic"] == "p95"
-    assert facts["alternatives"][0]["variant"]["p95_ms"] == 4.5
+    assert facts.statistic == "p95"
+    assert facts.alternatives[0].variant.p95_ms == 4.5
     with pytest.raises(UsageError, match="the p95 has none"):
         recommend(rows([steady]), Budgets(statistic="p95", sure=True))
 
 
 def test_memory_that_is_unknown_comes_last() -> None:
-    unknown, known = record(size=1), record(alpha=0.5)
-    unknown["latency"]["peak_rss_mb"] = None
-    facts = recommend(rows([unknown, known]), Budgets(max_memory_mb=1))
-    assert facts["alternatives"][0]["variant"]["peak_rss_mb"] == 52.0
+    unknown, known = rows([record(size=1), record(alpha=0.5)])
+    found = [replace(unknown, peak_rss_mb=None), known]
+    facts = recommend(found, Budgets(max_memory_mb=1))
+    assert facts.alternatives[0].variant.peak_rss_mb == 52.0
+
+
+def test_drops_are_bounded_in_points() -> None:
+    """1 is one percentage point, not the whole of the accuracy."""
+    found = rows(
+        [record(precision="float32", hits=650, size=9), record(hits=643), record(hits=646)]
+    )
+    drops = [row.drop_points for row in found[1:]]
+    assert drops == pytest.approx([100 * 7 / 650, 100 * 4 / 650])
+    assert recommend(found, Budgets(max_drop_points=1), "size").misses == {"max_drop_points": 1}
+    assert recommend(found, Budgets(max_drop_points=0.5), "size").misses == {"max_drop_points": 2}

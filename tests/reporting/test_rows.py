@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
 from edgezoo.evaluation.drop import share_interval
+from edgezoo.measurement.statistics import ReportedRatio
 from edgezoo.reporting.rows import difference95, on_front, rows
 from edgezoo.reporting.text import to_csv, to_markdown
-from tests.support.fake_records import failed, record
+from edgezoo.results.record import Record
+from tests.support.fake_records import changed, failed, measured, record
 
 
-def _place(*records: object) -> list[str]:
-    found = rows(records)  # type: ignore[arg-type]
-    every = sum(1 << row["id"] for row in found)
+def _place(*records: Record) -> list[str]:
+    found = rows(records)
+    every = sum(1 << row.id for row in found)
     return [on_front(row, every) for row in found]
 
 
@@ -71,31 +74,34 @@ def test_drop_is_against_float32_of_the_same_network() -> None:
     own = record(precision="float32", hits=430)
     int8 = record(hits=400)
     found = rows([other_size, onnx, own, int8, record(input_size=160)])
-    assert found[3]["drop"] == pytest.approx(30 / 650), "float32 of the same format comes first"
-    low, high = found[3]["drop_ci95"]
-    assert low < 30 / 650 < high
-    assert found[2]["drop"] is None and found[4]["drop"] is None
-    assert rows([onnx, int8])[1]["drop"] == pytest.approx(20 / 650)
+    assert found[3].drop_points == pytest.approx(3000 / 650), "the same format comes first"
+    low, high = found[3].drop_points_ci95 or (0, 0)
+    assert low < 3000 / 650 < high
+    assert found[2].drop_points is None and found[4].drop_points is None
+    assert rows([onnx, int8])[1].drop_points == pytest.approx(2000 / 650)
 
 
 def test_paired_drop_of_the_evaluation_comes_first() -> None:
-    paired = record(hits=400)
-    paired["accuracy"] |= {"drop": 0.01, "drop_ci95": [-0.002, 0.022]}
+    made = measured(hits=400)
+    assert made.accuracy
+    drop = replace(made.accuracy, drop_points=1.0, drop_points_ci95=(-0.2, 2.2))
+    paired = replace(made, accuracy=drop)
     found = rows([record(precision="float32", hits=430), paired])
-    assert (found[1]["drop"], found[1]["drop_ci95"]) == (0.01, [-0.002, 0.022])
+    assert (found[1].drop_points, found[1].drop_points_ci95) == (1.0, (-0.2, 2.2))
 
 
 def test_records_without_accuracy_or_figures() -> None:
     found = rows([record(hits=None), failed()])
-    assert len(found) == 1 and found[0]["top1"] is None
+    assert len(found) == 1 and found[0].top1 is None
 
 
 def test_quantiles_span_all_runs() -> None:
-    facts = record()
-    runs = [ms for block in facts["latency"]["blocks_ms"] for ms in block]
-    (row,) = rows([facts])
-    assert row["quantiles_ms"][0] == min(runs) and row["quantiles_ms"][-1] == max(runs)
-    assert row["quantiles_ms"] == sorted(row["quantiles_ms"])
+    made = measured()
+    runs = [ms for block in made.latency.blocks_ms for ms in block]
+    (row,) = rows([made])
+    assert row.quantiles_ms
+    assert row.quantiles_ms[0] == min(runs) and row.quantiles_ms[-1] == max(runs)
+    assert list(row.quantiles_ms) == sorted(row.quantiles_ms)
 
 
 def test_csv() -> None:
@@ -125,15 +131,14 @@ def test_markdown_of_hostile_names() -> None:
 
 
 def test_noise_floors_are_told() -> None:
-    checked = record(floor=0.071)
-    checked["session"] |= {"id": "c" * 12, "self_check": {"estimate": 1.06}}
+    check = ReportedRatio(1.06, 1.0, 1.1, 12)
+    checked = changed(record(floor=0.071), "session.self_check", check)
+    checked = changed(checked, "session.id", "c" * 12)
     every = [record(), record(alpha=0.5), checked, record(kind="estimate")]
     text = to_markdown(rows(every), [])
     assert (
         "Noise floor: 7.1 % (A/A; session cccccccccccc, 1 variant); "
         "2.0 % (assumed, no A/A check; session 0123456789ab, 2 variants).\n"
     ) in text
-    sessions = [record() for _ in range(12)]
-    for i, facts in enumerate(sessions):
-        facts["session"] |= {"id": f"{i:012}"}
+    sessions = [changed(record(), "session.id", f"{i:012}") for i in range(12)]
     assert "; and 2 more.\n" in to_markdown(rows(sessions), [])

@@ -38,7 +38,7 @@ def test_keeps_earlier_files(tmp_path: Path) -> None:
     _publish(tmp_path, a="1", b="1")
     path = _publish(tmp_path, b="2")
     assert _listed(path) == {"a.onnx": "1", "b.onnx": "2"}
-    assert manifest.check(path)["passed"] and not manifest.check(path)["pending"]
+    assert manifest.check(path).passed and not manifest.check(path).pending
     (tmp_path / "a.onnx").unlink()
     assert _listed(_publish(tmp_path, c="3")) == {"b.onnx": "2", "c.onnx": "3"}
 
@@ -46,7 +46,7 @@ def test_keeps_earlier_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("before", ["", "{", "[]", '{"artifacts": 3}', '{"artifacts": [1]}'])
 def test_damaged_one_is_replaced(tmp_path: Path, before: str) -> None:
     (tmp_path / "m.manifest.json").write_text(before)
-    with pytest.raises(DataError, match="no manifest"):
+    with pytest.raises(DataError, match="not a manifest"):
         manifest.read(tmp_path / "m.manifest.json")
     assert _listed(_publish(tmp_path, a="1")) == {"a.onnx": "1"}
 
@@ -56,8 +56,8 @@ def test_finds_what_is_altered_or_gone(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_text("0")
     (tmp_path / "b.onnx").unlink()
     found = manifest.check(path)
-    assert not found["passed"]
-    assert [file["state"] for file in found["files"]] == ["altered", "missing", "whole"]
+    assert not found.passed
+    assert [file.state for file in found.files] == ["altered", "missing", "whole"]
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/file", "", ".."])

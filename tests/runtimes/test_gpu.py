@@ -125,8 +125,8 @@ def test_a_latency_of_software_is_told_as_such(
     (result,) = ended.json["results"]
     assert (result["ran_on"]["kind"], result["ran_on"]["fully_accelerated"]) == ("software", True)
     assert result["trust"]["level"] == "poor"
-    (reason,) = [text for text in result["trust"]["reasons"] if "played" in text]
-    assert "A CPU played the gpu (SwiftShader" in reason
+    (reason,) = [text for text in result["trust"]["reasons"] if "emulated" in text]
+    assert "A CPU emulated the gpu (SwiftShader" in reason
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_old_uint8_files_are_refused_in_words() -> None:
     with pytest.raises(DataError, match="Hybrid models are not supported"):
         registry.runtimes()["tflite_micro"].open(registry.load_artifact(path))
     reasons = {op.reason for op in registry.target("tflite-micro").place(path).cpu_ops}
-    assert reasons == {"has uint8 weights of the old scheme; microcontroller kernels take int8"}
+    assert reasons == {"has uint8 weights of the older scheme; microcontroller kernels take int8"}
 
 
 def test_float16_files_are_foreseen_to_fail(exported: Exported, cli: Callable[..., Ended]) -> None:

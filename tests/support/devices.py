@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Ended, environment, made_once
+from tests.conftest import ROOT, SUPPORT, Ended, environment, made_once
 from tests.support import needs
 from tests.support.processes import PATIENCE, until
 
@@ -118,7 +118,8 @@ def ssh_machine(folder: Path) -> Iterator[Machine]:
     (folder / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host'}\n"
         f"AuthorizedKeysFile {folder / 'key.pub'}\nPidFile {folder / 'pid'}\nUsePAM no\n"
-        f"StrictModes no\nSetEnv XDG_CACHE_HOME={folder / 'cache'}\nPermitRootLogin yes\n"
+        f"StrictModes no\nSetEnv XDG_CACHE_HOME={folder / 'cache'} PYTHONPATH={SUPPORT / 'site'}\n"
+        "PermitRootLogin yes\n"
     )
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root insists on it

@@ -16,11 +16,12 @@ from typing import Any
 from edgezoo.evaluation import ranks
 from edgezoo.sweep import steps, worker
 from edgezoo.sweep.grid import SweepRequest, Variant
+from edgezoo.sweep.steps import ExportedFile
 
 _real_rank = ranks.rank
 
 
-def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dict[str, Any]]:
+def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, ExportedFile]:
     """Copies of files that were made earlier: those of 0.5 are other ones of 0.25."""
     _accident("export", request.output)
     assert request.output is not None
@@ -38,7 +39,7 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dic
         name = f"mobilenet_{file.alpha}_32_{file.precision}"
         for end in {suffix, ".bin"} if suffix == ".xml" else {suffix}:
             shutil.copy(source.with_suffix(end), folder / f"{name}{end}")
-        made[file] = {"path": str(folder / f"{name}{suffix}"), "verification": None}
+        made[file] = ExportedFile(folder / f"{name}{suffix}", None)
     return made
 
 

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgezoo.evaluation.drop import share_interval
-from edgezoo.results.store import Record, open_store
+from edgezoo.measurement.host import HostState
+from edgezoo.measurement.protocol import Settings
+from edgezoo.measurement.session import ColdStart, WarmUp
+from edgezoo.measurement.statistics import LatencyStatistics
+from edgezoo.measurement.trust import HostStates, Level, Trust
+from edgezoo.results.record import (
+    Accuracy,
+    CompilerEstimate,
+    Estimated,
+    EstimatedFigures,
+    EstimatedTime,
+    Failed,
+    Failure,
+    Kind,
+    Measured,
+    Record,
+    RecordedFigures,
+    RecordedFile,
+    RecordedSession,
+    RecordedVariant,
+)
+from edgezoo.results.store import open_store
+from edgezoo.system.machine import Environment, Machine
 
-BOX = {"cpu": "Box 1", "architecture": "x86_64", "cores": 4, "features": ["avx2"],
-       "board": None, "bits": 64, "page_size": 4096, "memory_gb": 8.0, "system": "Linux 6",
-       "python": "3.11.0"}  # fmt: skip
+BOX = Machine("Box 1", "x86_64", ("avx2",), 4, 8.0, "Linux 6", "3.11.0", None, 64, 4096)
+_HOST = HostState(0.1, (), None, None, None, None)
 
 
 def record(
@@ -30,8 +52,8 @@ def record(
     images: int = 650,
     size: int = 600_000,
     machine: str = "a" * 12,
-    kind: str = "measurement",
-    trust: str = "good",
+    kind: Kind = "measurement",
+    trust: Level = "good",
     floor: float = 0.02,
     runtime: str = "ai-edge-litert 2.3.0",
     seed: int = 0,
@@ -45,51 +67,71 @@ def record(
     blocks = (median * np.exp(rng.normal(0, spread, (24, 10)))).tolist()
     half = median * spread / 10
     p5, p90, p95 = (float(v) for v in np.percentile(blocks, (5, 90, 95)))
-    facts = {"median": median, "ci95": [median - half, median + half], "min": p5, "p5": p5,
-             "p90": p90, "p95": p95, "p99": None, "mad": half, "n": 240, "outliers": 0,
-             "drift": 0.0}  # fmt: skip
-    return {
-        "kind": kind,
-        "status": "measured",
+    runs = LatencyStatistics(
+        median=median, ci95=(median - half, median + half), min=p5, p5=p5, p90=p90, p95=p95,
+        p99=None, mad=half, n=240, outliers=0, drift=0.0,
+    )  # fmt: skip
+    own_file = file or f"artifacts/{model}_{alpha}_{input_size}_{precision}.{format}"
+    facts: dict[str, Any] = {
         "created": created,
         "file": file,
-        "variant": {"model": model, "alpha": alpha, "input_size": input_size,
-                    "precision": precision, "format": format, "device": "cpu",
-                    "threads": threads, "runtime": runtime},
-        "artifact": {"path": file or f"artifacts/{model}_{alpha}_{input_size}_{precision}.{format}",
-                     "sha256": sha256, "bytes": size, "trained": True,
-                     "verification": {"verdict": "passed"}},
-        "accuracy": None if hits is None else {
-            "images": images, "unreadable": 0, "top1": hits / images, "top5": 0.9,
-            "top1_ci95": list(share_interval(hits, images)), "top5_ci95": [0.88, 0.92],
-            "agreement_top1": 0.95, "preprocessing": "f" * 16, "reference": "x.tflite",
-            "images_hash": images_hash, "outcomes_sha256": None, "drop": None,
-            "drop_ci95": None, "verdict": None},
-        "latency": {"latency_ms": facts, "cpu_ms": median, "cold_start_ms": 12.0,
-                    "cold_start": {"import_ms": 90.0, "open_ms": 10.0, "first_inference_ms": 2.0},
-                    "apart_ms": None, "peak_rss_mb": 52.0, "memory_over_runtime_mb": 9.0,
-                    "warm_up": {"runs": 99, "stable": True}, "backend": None,
-                    "blocks_ms": [[round(v, 4) for v in block] for block in blocks]},
-        "trust": {"level": trust, "reasons": [] if trust == "good" else ["Others were busy."],
-                  "host": {"before": None, "after": None}},
-        "session": {"id": "0123456789ab", "self_check": None, "noise_floor": floor},
-        "protocol": {"version": 1, "min_rounds": 12, "block_runs": 10, "min_runs": 50,
-                     "min_seconds": 1.0, "warm_up_seconds": 0.5, "cap_seconds": 150.0},
-        "environment": {"machine_id": machine, "machine": BOX, "usable_cores": 4,
-                        "libc": "glibc 2.36", "edgezoo": "0.1.0", "commit": None},
-        **({"estimate": {"source": "Vela estimate (5.2.0, board)"}} if kind == "estimate" else {}),
-        "error": None,
+        "variant": RecordedVariant(
+            model, alpha, input_size, precision, format, "cpu", threads, runtime
+        ),
+        "artifact": RecordedFile(own_file, sha256, size, True, {"verdict": "passed"}),
+        "accuracy": None if hits is None else Accuracy(
+            images=images, top1=hits / images, top5=0.9, top1_ci95=share_interval(hits, images),
+            top5_ci95=(0.88, 0.92), agreement_top1=0.95, preprocessing="f" * 16,
+            reference="x.tflite", images_hash=images_hash, drop_points=None, drop_points_ci95=None,
+        ),
+        "trust": Trust(trust, () if trust == "good" else ("Others were busy.",),
+                       HostStates(_HOST, _HOST)),
+        "session": RecordedSession("0123456789ab", None, floor),
+        "environment": Environment(machine, BOX, 4, "glibc 2.36", "0.1.0", None),
     }  # fmt: skip
+    if kind == "estimate":
+        estimate = CompilerEstimate(
+            inference_ms=median, cycles=9, clock_mhz=9.0, sram_kib=1.0, dram_kib=1.0, flash_kib=1.0,
+            source="Vela estimate (5.2.0, board)", npu_ops=9, cpu_ops=0,
+        )  # fmt: skip
+        time = EstimatedFigures(EstimatedTime(median, runs.ci95))
+        return Estimated(**facts, latency=time, estimate=estimate)
+    return Measured(
+        **facts,
+        latency=RecordedFigures(
+            latency_ms=runs, cpu_ms=median, cold_start_ms=12.0,
+            cold_start=ColdStart(90.0, 10.0, 2.0), apart_ms=None, peak_rss_mb=52.0,
+            memory_over_runtime_mb=9.0, warm_up=WarmUp(99, True),
+            blocks_ms=tuple(tuple(round(v, 4) for v in block) for block in blocks),
+        ),
+        protocol=Settings(),
+    )  # fmt: skip
 
 
-def failed(**variant: Any) -> Record:
+def measured(**variant: Any) -> Measured:
+    """A variant that was measured, not estimated."""
+    made = record(**variant)
+    assert isinstance(made, Measured)
+    return made
+
+
+def failed(**variant: Any) -> Failed:
     """A variant that could not be made, or a file that could not be read."""
-    facts = record(**variant)
-    error = {"class": "RefusedError", "message": "It cannot be <made>.", "hint": "",
-             "exit_code": 3, "step": "plan"}  # fmt: skip
-    unknown = ("runtime", *(("model", "alpha", "input_size", "precision") if facts["file"] else ()))
-    return {**{k: facts[k] for k in ("kind", "created", "file")}, "status": "failed",
-            "variant": {**facts["variant"], **dict.fromkeys(unknown)}, "error": error}  # fmt: skip
+    made = record(**variant)
+    empty: dict[str, Any] = {"runtime": None}
+    if made.file:
+        empty |= dict.fromkeys(("model", "alpha", "input_size", "precision"))
+    return Failed(
+        kind=made.kind, created=made.created, file=made.file,
+        variant=replace(made.variant, **empty),
+        error=Failure("RefusedError", "It cannot be <made>.", "", 3, "plan"),
+    )  # fmt: skip
+
+
+def changed(made: Any, path: str, value: Any) -> Any:
+    """A dataclass with another value of a field, such as "session.id"."""
+    name, _, rest = path.partition(".")
+    return replace(made, **{name: changed(getattr(made, name), rest, value) if rest else value})
 
 
 def grid(count: int) -> list[Record]:
@@ -129,6 +171,6 @@ def grid(count: int) -> list[Record]:
 def write_store(folder: Path, records: list[Record]) -> Path:
     """A store that holds these records."""
     with open_store(folder) as store:
-        for i, facts in enumerate(records):
-            store.write(f"variant{i:04}", f"{i:016x}", facts)
+        for i, made in enumerate(records):
+            store.write(f"variant{i:04}", replace(made, key=f"{i:016x}"))
     return folder

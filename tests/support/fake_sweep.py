@@ -9,14 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core.errors import CrashError
+from edgezoo.core.protocols import RanOn
+from edgezoo.evaluation.accuracy import Accuracy
 from edgezoo.measurement.protocol import Settings
-from edgezoo.measurement.session import Session, Subject
+from edgezoo.measurement.session import ColdStart, Measurement, Session, Subject, WarmUp
+from edgezoo.measurement.statistics import LatencyStatistics
+from edgezoo.measurement.trust import Trust
 from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.runner import run
-from edgezoo.sweep.steps import Steps
+from edgezoo.sweep.steps import ExportedFile, Steps
 from edgezoo.system.machine import environment
 
 NAP = 0.004
@@ -29,7 +32,7 @@ def _note(request: SweepRequest, step: str, names: Sequence[str]) -> None:
     time.sleep(NAP)
 
 
-def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dict[str, Any]]:
+def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, ExportedFile]:
     """Writes files slowly; 0.5 at 64 px in onnx int8 cannot be made."""
     assert request.output is not None
     _note(request, "export", [file.name for file in files])
@@ -44,20 +47,23 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, dic
         path.write_bytes(b"\x12" + bytes([len(file.name)]) + file.name.encode())
         path.with_suffix(".bin").write_text(file.name)
         time.sleep(NAP / 4)
-        made[file] = {"path": str(path), "verification": {"verdict": "passed"}}
+        made[file] = ExportedFile(path, {"verdict": "passed"})
     return made
 
 
 def evaluate(
     request: SweepRequest, files: Sequence[Path], reference: Path | None
-) -> list[dict[str, Any]]:
+) -> list[Accuracy]:
     """Accuracy by the length of the name."""
     _note(request, "evaluate", [path.stem for path in files])
     return [
-        {"images": 10, "unreadable": 0, "top1": len(path.name) / 100, "top5": 0.9,
-         "top1_ci95": [0.1, 0.9], "top5_ci95": [0.1, 1.0], "agreement_top1": 0.9,
-         "drop": 0.0, "drop_ci95": [-0.1, 0.1], "verdict": "equal", "preprocessing": "x",
-         "reference": str(reference) if reference else None}
+        Accuracy(
+            artifact=path, runtime="fake 1", device="cpu", ran_on=RanOn(), images=10, unreadable=0,
+            resumed=0, top1=len(path.name) / 100, top5=0.9, top1_ci95=(0.1, 0.9),
+            top5_ci95=(0.1, 1.0), trained=False, preprocessing="x", overlap=None,
+            reference=reference, agreement_top1=0.9, drop_points=0.0,
+            drop_points_ci95=(-10.0, 10.0), verdict="equal",
+        )
         for path in files
     ]  # fmt: skip
 
@@ -68,30 +74,30 @@ def measure(request: SweepRequest, subjects: Sequence[Subject]) -> Session:
     results = tuple(
         CrashError("The process for the step 'block' died (SIGSEGV).", "")
         if "0.25_64_float32_openvino" in subject.path.name
-        else _result(subject)
+        else measured_file(subject)
         for subject in subjects
     )
-    blocks = tuple([[1.0, 2.0]] * 2 if isinstance(result, dict) else None for result in results)
+    blocks = tuple(
+        [[1.0, 2.0]] * 2 if isinstance(result, Measurement) else None for result in results
+    )
     return Session(results, blocks, None, environment(), Settings())
 
 
-def _result(subject: Subject) -> dict[str, Any]:
+def measured_file(subject: Subject) -> Measurement:
+    """A file whose latency follows from the length of its name."""
     median = float(len(subject.path.name))
-    return {
-        "artifact": str(subject.path), "sha256": "0" * 64, "bytes": 9, "format": "x",
-        "model": "mobilenet", "alpha": None, "input_size": 32, "precision": "int8",
-        "trained": False, "runtime": "fake 1", "device": "cpu", "threads": 1,
-        "latency_ms": {"median": median, "ci95": [median, median], "min": median, "p5": median,
-                       "p90": median, "p95": median, "p99": None, "mad": 0.0, "n": 2,
-                       "outliers": 0, "drift": 0.0},
-        "cpu_ms": median, "cold_start_ms": 1.0,
-        "cold_start": {"import_ms": 1.0, "open_ms": 1.0, "first_inference_ms": 1.0},
-        "apart_ms": None, "peak_rss_mb": 1.0, "memory_over_runtime_mb": 1.0,
-        "warm_up": {"runs": 1, "stable": True}, "backend": None,
-        "ran_on": {"device": "cpu", "kind": "hardware", "name": None, "fully_accelerated": True,
-                   "details": {}},
-        "trust": {"level": "good", "reasons": [], "host": {}},
-    }  # fmt: skip
+    return Measurement(
+        artifact=str(subject.path), sha256="0" * 64, bytes=9, format="x", model="mobilenet",
+        alpha=None, input_size=32, precision="int8", trained=False, runtime="fake 1", device="cpu",
+        threads=1,
+        latency_ms=LatencyStatistics(
+            median=median, ci95=(median, median), min=median, p5=median, p90=median, p95=median,
+            p99=None, mad=0.0, n=2, outliers=0, drift=0.0,
+        ),
+        cpu_ms=median, cold_start_ms=1.0, cold_start=ColdStart(1.0, 1.0, 1.0), apart_ms=None,
+        peak_rss_mb=1.0, memory_over_runtime_mb=1.0, warm_up=WarmUp(1, True), ran_on=RanOn(),
+        trust=Trust("good", ()),
+    )  # fmt: skip
 
 
 def request(store: Path, images: Path | None = None) -> SweepRequest:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from edgezoo.core import registry
+from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.results.store import open_store, read_records
 from edgezoo.sweep.keys import images_hash
@@ -60,10 +60,11 @@ def _records(store: Path) -> dict[str, Any]:
     """All records but for what differs from run to run."""
     records, damaged = read_records(store)
     assert damaged == []
-    for record in records:
+    found = [typed_json.encode(record) for record in records]
+    for record in found:
         del record["created"], record["store"]
         record.get("session", {}).pop("id", None)
-    return {f"{record['key']} {record['variant']}": record for record in records}
+    return {f"{record['key']} {record['variant']}": record for record in found}
 
 
 def _sweep(store: Path, **options: Any) -> Any:
@@ -139,7 +140,7 @@ def _hashes(store: Path) -> dict[str, str]:
     [
         ({"calibration_count": 32}, "--calibration-count was 200 and is 32"),
         ({"seed": 7}, "--seed was 0 and is 7"),
-        ({"calibration": "images"}, "--calibration was another"),
+        ({"calibration": "images"}, "--calibration was different"),
     ],
 )
 def test_files_that_records_tell_of_are_not_overwritten(
@@ -164,7 +165,7 @@ def test_trained_and_untrained_files_lie_side_by_side(store: Path, trained: Trai
                       input_size=(32,))  # fmt: skip
     run(request, steps=FAKE)
     both = replace(request, weights=str(trained.weights))
-    assert {record["status"] for record in run(both, steps=FAKE).records} == {"measured"}
+    assert {record.status for record in run(both, steps=FAKE).records} == {"measured"}
     with pytest.raises(UsageError, match="--seed was 0 and is 1"):
         run(replace(both, seed=1), steps=FAKE)
     assert run(request, steps=FAKE).done_before == 6
@@ -183,7 +184,7 @@ def test_other_sweeps_of_an_older_store(store: Path) -> None:
         run(request, steps=FAKE)
     floats = replace(fake_sweep.request(store, store.parent / "images"), calibration_count=9,
                      precision=("float32",), threads=("2",))  # fmt: skip
-    assert {r["status"] for r in run(floats, steps=FAKE).records} == {"measured", "failed"}
+    assert {r.status for r in run(floats, steps=FAKE).records} == {"measured", "failed"}
 
 
 def test_a_lost_file_of_weights_is_made_anew(store: Path) -> None:
@@ -228,15 +229,15 @@ def test_another_list_of_classes_is_noticed(store: Path) -> None:
     hashes |= {images_hash(request)}
     write_kit(folder, "1\n", (80, 70))
     assert len(hashes | {images_hash(request)}) == 5
-    assert len({record["accuracy"]["images_hash"] for record in _scored(store)}) == 1
+    assert len({record.accuracy.images_hash for record in _scored(store)}) == 1
     beside.write_text("a 6\n")
     (folder / "ILSVRC2012_validation_ground_truth.txt").unlink()
-    assert len({record["accuracy"]["images_hash"] for record in _scored(store)}) == 2
+    assert len({record.accuracy.images_hash for record in _scored(store)}) == 2
 
 
 def _scored(store: Path) -> list[Any]:
     _sweep(store)
-    return [record for record in read_records(store)[0] if record["status"] == "measured"]
+    return [record for record in read_records(store)[0] if record.status == "measured"]
 
 
 def test_missing_images_stop_a_resumed_sweep(store: Path) -> None:
@@ -249,8 +250,8 @@ def test_missing_images_stop_a_resumed_sweep(store: Path) -> None:
 
 def test_newer_store_is_refused(store: Path) -> None:
     store.mkdir()
-    (store / "store.json").write_text(json.dumps({"kind": "edgezoo-results", "schema": 2}))
-    with pytest.raises(DataError, match="schema 2") as caught:
+    (store / "store.json").write_text(json.dumps({"kind": "edgezoo-results", "schema": 3}))
+    with pytest.raises(DataError, match="schema 3") as caught:
         _sweep(store)
     assert "Upgrade" in caught.value.hint
     assert not (store / "records").exists()
@@ -259,9 +260,9 @@ def test_newer_store_is_refused(store: Path) -> None:
 def test_newer_record_is_not_overwritten(store: Path) -> None:
     _sweep(store)
     victim = sorted((store / "records").iterdir())[3]
-    text = json.dumps({**json.loads(victim.read_text()), "schema": 2})
+    text = json.dumps({**json.loads(victim.read_text()), "schema": 3})
     victim.write_text(text)
-    with pytest.raises(DataError, match="schema 2") as caught:
+    with pytest.raises(DataError, match="schema 3") as caught:
         _sweep(store)
     assert "Upgrade" in caught.value.hint and victim.name in caught.value.message
     assert victim.read_text() == text

@@ -131,7 +131,7 @@ def test_all_mapped(compile_as: Compile, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["model_edgetpu.tflite"]
 
 
-def test_partly_mapped_tells_causes_and_mends(compile_as: Compile) -> None:
+def test_partly_mapped_reports_causes_and_fixes(compile_as: Compile) -> None:
     ended = compile_as("part")
     assert ended.code == 0
     assert "64 operations" in ended.stdout and "8 operations" in ended.stdout

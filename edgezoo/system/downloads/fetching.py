@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.system.downloads import seen
 from edgezoo.system.downloads.http import OutOfReachError, Progress, Timeouts, bring, session
-from edgezoo.system.downloads.part import LOG, Part, staged
+from edgezoo.system.downloads.part import LOG, staged
 
 if TYPE_CHECKING:
     import requests
@@ -66,9 +66,7 @@ def fetch(
     in a hidden file next to the destination, and the next call resumes it.
 
     Args:
-        wanted: the file.
         timeout: timeouts and number of attempts; by default from the environment.
-        web: the session to use.
         progress: called with the bytes received and the total, if known; logs them by default.
 
     Raises:
@@ -85,7 +83,11 @@ def fetch(
             LOG.info("Fetching %s from %s", wanted.place.name, url)
         for tries_left in reversed(range(_TRIES)):
             try:
-                _bring_checked(wanted, url, part, timeout, connections, progress)
+                report = progress or _log_progress(wanted.place.name)
+                promised = bring(connections, url, part, timeout, wanted.limit, report)
+                part.flush()
+                _check(wanted, part.path, promised)
+                part.settle(wanted.place)
                 return
             except _DamageError as damage:
                 part.restart(None, None)
@@ -116,32 +118,14 @@ def mirrored(url: str) -> str:
     if not mirror:
         return url
     if not mirror.startswith(("http://", "https://")):
-        raise UsageError(
-            f"EDGEZOO_MIRROR={mirror} is not an address.", "Set it to https://host/path."
-        )
+        message = f"EDGEZOO_MIRROR={mirror} is not an address."
+        raise UsageError(message, "Set it to https://host/path.")
     parts = urlsplit(url)
     return f"{mirror.rstrip('/')}/{parts.netloc}{parts.path}"
 
 
-def _bring_checked(
-    wanted: Wanted,
-    url: str,
-    part: Part,
-    timeout: Timeouts,
-    web: requests.Session,
-    progress: Progress | None,
-) -> None:
-    report = progress or _log_progress(wanted.place.name)
-    promised = bring(web, url, part, timeout, wanted.limit, report)
-    part.flush()
-    sha256 = _check(wanted, part.path, promised)
-    if wanted.digest is None and seen.remember(wanted.url, sha256) != sha256:
-        raise _DamageError(seen.differs(wanted.url))
-    part.settle(wanted.place)
-
-
-def _check(wanted: Wanted, path: Path, promised: dict[str, str]) -> str:
-    """Check a staged file, the most telling check first, and return its SHA-256."""
+def _check(wanted: Wanted, path: Path, promised: dict[str, str]) -> None:
+    """Check a staged file, the most telling check first, and remember its SHA-256."""
     with path.open("rb") as stream:
         start = stream.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
@@ -156,7 +140,9 @@ def _check(wanted: Wanted, path: Path, promised: dict[str, str]) -> str:
     reason = wanted.check(path)
     if reason is not None:
         raise _DamageError(reason)
-    return _digest(path, "sha256")
+    sha256 = _digest(path, "sha256")
+    if wanted.digest is None and seen.remember(wanted.url, sha256) != sha256:
+        raise _DamageError(seen.differs(wanted.url))
 
 
 def _digest(path: Path, algorithm: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,14 +57,12 @@ class Timeouts:
         given = os.environ.get("EDGEZOO_TIMEOUT")
         if not given:
             return cls()
-        try:
+        seconds = 0.0
+        with contextlib.suppress(ValueError):
             seconds = float(given)
-        except ValueError:
-            seconds = 0.0
         if not 0 < seconds < 86_400:
-            raise UsageError(
-                f"EDGEZOO_TIMEOUT={given} is not a number of seconds.", "Set it to 60 or unset it."
-            )
+            message = f"EDGEZOO_TIMEOUT={given} is not a number of seconds."
+            raise UsageError(message, "Set it to 60 or unset it.")
         return cls(timeout_s=seconds)
 
 
@@ -89,10 +87,8 @@ def session() -> requests.Session:
     try:
         import requests
     except ImportError as error:
-        raise MissingError(
-            "Fetching files needs the package requests, which is not installed.",
-            'Run: pip install "edgezoo[export]"',
-        ) from error
+        message = "Fetching files needs the package requests, which is not installed."
+        raise MissingError(message, 'Run: pip install "edgezoo[export]"') from error
     made = requests.Session()
     made.headers["Accept-Encoding"] = "identity"  # ranges count bytes of the file itself
     return made
@@ -101,15 +97,7 @@ def session() -> requests.Session:
 def bring(
     web: requests.Session, url: str, part: Part, timeout: Timeouts, limit: int, progress: Progress
 ) -> dict[str, str]:
-    """Fill a part, with retries.
-
-    Args:
-        web: see `session`.
-        url: the address.
-        part: the bytes received so far.
-        timeout: timeouts and number of attempts.
-        limit: maximum size of the file in bytes.
-        progress: called with the bytes received and the total, if known.
+    """Fill a part with a file of at most `limit` bytes, with retries.
 
     Returns:
         Hex digests of the whole file that the server sent, by hashlib name.
@@ -141,16 +129,16 @@ def _attempt(
         return {}
     resume = {"Range": f"bytes={part.size}-", "If-Range": str(part.validator)}
     headers = resume if part.resumable else {}
+    seconds = timeout.timeout_s
     with (
         _translated(timeout),
-        web.get(url, headers=headers, stream=True, timeout=timeout.timeout_s) as answer,
+        web.get(url, headers=headers, stream=True, timeout=seconds) as answer,
     ):
         _check_status(answer, url)
         _start(answer, part)
         if max(part.total or 0, part.size) > limit:
-            raise OutOfReachError(
-                f"it has {part.total} bytes, more than the {limit} expected at most"
-            )
+            size = f"{part.total} bytes"
+            raise OutOfReachError(f"it has {size}, more than the {limit} expected at most")
         for data in answer.raw.stream(_CHUNK, decode_content=False):
             part.add(data)
             if part.size > limit:
@@ -161,7 +149,7 @@ def _attempt(
         return _promised(answer.headers)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _translated(timeout: Timeouts) -> Iterator[None]:
     """Translate exceptions of requests and urllib3 into temporary and permanent errors."""
     import requests
@@ -220,9 +208,7 @@ def _start(answer: requests.Response, part: Part) -> None:
 def _validator(headers: Mapping[str, str]) -> str | None:
     """Return a validator for If-Range: a strong ETag, else the date."""
     tag = headers.get("ETag", "")
-    if tag.startswith('"'):
-        return tag
-    return headers.get("Last-Modified")
+    return tag if tag.startswith('"') else headers.get("Last-Modified")
 
 
 def _promised(headers: Mapping[str, str]) -> dict[str, str]:
@@ -241,8 +227,6 @@ def _promised(headers: Mapping[str, str]) -> dict[str, str]:
         fields.setdefault("md5", headers.get("Content-MD5", ""))
     found = {}
     for name, algorithm in _DIGESTS.items():
-        try:
+        with contextlib.suppress(binascii.Error):
             found[algorithm] = base64.b64decode(fields.get(name, ""), validate=True).hex()
-        except binascii.Error:
-            continue
     return {algorithm: digest for algorithm, digest in found.items() if digest}

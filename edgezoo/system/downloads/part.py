@@ -146,7 +146,5 @@ def _storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            "Free some space, or make the folder writable.",
-        ) from error
+        message = f"{path} cannot be written: {error.strerror or error}."
+        raise DataError(message, "Free some space, or make the folder writable.") from error

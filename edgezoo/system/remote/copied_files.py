@@ -1,4 +1,4 @@
-"""The files that a call needs on the device, and their names there."""
+"""The files that a call needs on the device, their names there, and the device itself."""
 
 from __future__ import annotations
 
@@ -43,6 +43,42 @@ class File:
         return self.remote, self.sha256, self.bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """Files copied to the device because it lacked them.
+
+    Attributes:
+        files: number of files.
+        bytes: their total size.
+    """
+
+    files: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The device that a function ran on.
+
+    Attributes:
+        device: its address, ssh://user@host.
+        python: version of its Python.
+        executable: path of its Python.
+        machine: its architecture.
+        system: its operating system.
+        runtimes: packages and versions of its runtimes, by runtime.
+        copied: files that were copied there.
+    """
+
+    device: str
+    python: str
+    executable: str
+    machine: str
+    system: str
+    runtimes: dict[str, str]
+    copied: Copied
+
+
 class Names:
     """Translates paths in arguments for the device, and paths in results back.
 
@@ -82,10 +118,8 @@ class Names:
         root = value.root if isinstance(value, Tree) else value
         name = Path(os.path.abspath(root)).name
         folder, here = f"device-{len(self._places)}/", str(root)
-        if here.endswith(name):
-            self._places.append((folder, here.removesuffix(name)))
-        else:  # such as "."
-            self._places.append((f"{folder}{name}", here))
+        ends = here.endswith(name)  # "." does not
+        self._places.append((folder if ends else f"{folder}{name}", here.removesuffix(name)))
         for file in _files(value):
             inner = file.relative_to(root) if root.is_dir() else Path(file.name)
             there = f"{folder}{name}/{inner.as_posix()}" if root.is_dir() else f"{folder}{inner}"

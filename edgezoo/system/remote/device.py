@@ -20,8 +20,7 @@ from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, EdgeZooError, MissingError, UsageError
 from edgezoo.system import process
 from edgezoo.system.remote import agent
-from edgezoo.system.remote.about import Copied, Remote
-from edgezoo.system.remote.copied_files import File, Names, package
+from edgezoo.system.remote.copied_files import Copied, File, Names, Remote, package
 
 _FORM = "Write ssh://user@host, ssh://user@host:port or ssh://user@host/path/to/python."
 _NAME_PYTHON = "Name its Python, as in ssh://user@host/path/to/python."
@@ -117,11 +116,7 @@ def call(
     Files that the device lacks are copied first, EdgeZoo included: the device needs only
     Python 3.11, numpy, Pillow, click and a runtime.
 
-    Args:
-        url: see `parse`.
-        function: a function of a module of EdgeZoo.
-        *args: arguments; each `Path` and `Tree` among them is copied.
-        **kwargs: the same.
+    Each `Path` and `Tree` among the arguments is copied.
 
     Returns:
         The function's result, with local paths; and the device.
@@ -162,23 +157,21 @@ def _call(
     contents = {file.sha256: file for file in (*names.files, *own)}
     with tempfile.TemporaryFile() as log, _connected(device, log) as child:
         try:
-            here, copied, reply = _converse(child, request, contents)
+            here, copied, reply = _converse(child, json.dumps(request), contents)
         except (BrokenPipeError, EOFError) as error:
             child.wait()
             silent = isinstance(error, _SilentError) and child.returncode != _SSH_FAILED
-            raise _lost(device, child.returncode, _text(log), silent) from None
+            log.seek(0)
+            output = log.read().decode(errors="replace").strip()
+            raise _lost(device, child.returncode, output, silent) from None
     if "error" in reply:
-        raise _error(device, names.homeward(reply["error"]))
+        facts = names.homeward(reply["error"])
+        kind = BY_NAME.get(facts["class"], EdgeZooError)
+        raise kind(f"On {device}: {facts['message']}", facts["hint"])
     answer = names.homeward(reply["answer"])
-    about = Remote(
-        str(device),
-        here["python"],
-        here["executable"],
-        here["machine"],
-        here["system"],
-        answer["runtimes"],
-        Copied(len(copied), sum(file.bytes for file in copied)),
-    )
+    sent = Copied(len(copied), sum(file.bytes for file in copied))
+    own_facts = {name: here[name] for name in ("python", "executable", "machine", "system")}
+    about = Remote(str(device), **own_facts, runtimes=answer["runtimes"], copied=sent)
     value = typed_json.decode(typed_json.returned(function), answer["value"])
     return cast("T", value), about
 
@@ -196,13 +189,8 @@ def _command(device: Device, size: int) -> list[str]:
 def _connected(device: Device, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """Connect and start the agent; the end of the block ends the connection and the work."""
     source = Path(agent.__file__).read_bytes()
-    child = subprocess.Popen(
-        _command(device, len(source)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        start_new_session=True,
-    )
+    command, pipe = _command(device, len(source)), subprocess.PIPE
+    child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=log, start_new_session=True)
     assert child.stdin is not None and child.stdout is not None
     try:
         with contextlib.suppress(BrokenPipeError):
@@ -221,8 +209,8 @@ def _connected(device: Device, log: IO[bytes]) -> Iterator[subprocess.Popen[byte
 
 
 def _converse(
-    child: subprocess.Popen[bytes], request: dict[str, Any], contents: dict[str, File]
-) -> tuple[dict[str, Any], list[File], dict[str, Any]]:
+    child: subprocess.Popen[bytes], request: str, contents: dict[str, File]
+) -> tuple[Any, list[File], Any]:
     """Return the agent's facts about the device, the files it lacked, and its answer.
 
     Raises:
@@ -230,7 +218,7 @@ def _converse(
     """
     assert child.stdin is not None and child.stdout is not None
     _wait_for_agent(child.stdout)
-    child.stdin.write(json.dumps(request).encode() + b"\n")
+    child.stdin.write(request.encode() + b"\n")
     child.stdin.flush()
     first = json.loads(_line(child.stdout))
     if "error" in first:
@@ -262,36 +250,18 @@ def _line(stream: IO[bytes]) -> bytes:
     return line
 
 
-def _text(log: IO[bytes]) -> str:
-    log.seek(0)
-    return log.read().decode(errors="replace").strip()
-
-
 def _lost(device: Device, code: int, output: str, silent: bool) -> MissingError:
     """Return the error for a connection that failed or ended early."""
     port = ["-p", str(device.port)] if device.port else []
-    facts = {
-        "ssh": shlex.join(["ssh", *port, device.target]),
-        "copy_id": shlex.join(["ssh-copy-id", *port, device.target]),
-        "python": device.python,
-    }
+    ssh, copy_id = (shlex.join([word, *port, device.target]) for word in ("ssh", "ssh-copy-id"))
+    facts = {"ssh": ssh, "copy_id": copy_id, "python": device.python}
     for text, cause, hint in _CAUSES:
         if text in output:
-            return MissingError(
-                f"{device} cannot be used: {cause.format(**facts)}.", hint.format(**facts)
-            )
+            why = f"{device} cannot be used: {cause.format(**facts)}."
+            return MissingError(why, hint.format(**facts))
     if silent:
-        return MissingError(
-            f"{device} cannot be used: {device.python} there is not a Python interpreter.",
-            _NAME_PYTHON,
-        )
+        why = f"{device} cannot be used: {device.python} there is not a Python interpreter."
+        return MissingError(why, _NAME_PYTHON)
     last = f" ({output.splitlines()[-1].rstrip('.')})" if output else f" (ssh's exit code {code})"
-    return MissingError(
-        f"The connection to {device} was lost{last}: there is no result.",
-        "Run the command again; files that were copied there are reused.",
-    )
-
-
-def _error(device: Device, facts: dict[str, str]) -> EdgeZooError:
-    kind = BY_NAME.get(facts["class"], EdgeZooError)
-    return kind(f"On {device}: {facts['message']}", facts["hint"])
+    message = f"The connection to {device} was lost{last}: there is no result."
+    return MissingError(message, "Run the command again; files that were copied there are reused.")

@@ -18,12 +18,9 @@ class There:
 
 
 def run(function: str, arguments: dict[str, Any], limited: list[str] | None) -> There:
-    """Call "edgezoo.module:name".
+    """Call "edgezoo.module:name" with keyword arguments as JSON.
 
-    Args:
-        function: its name.
-        arguments: keyword arguments as JSON.
-        limited: names of the arguments that hold paths of untrusted files; None for no limits.
+    `limited` names the arguments with paths of untrusted files; None is for no limits.
     """
     called = process.find(function)
     lacking = registry.lacking_for_files()
@@ -33,6 +30,6 @@ def run(function: str, arguments: dict[str, Any], limited: list[str] | None) -> 
     if limited is None:
         value = process.invoke(called, arguments)
     else:
-        value = sandbox.call_with_usual_limits(function, limited, arguments)
+        value = sandbox.call_with_default_limits(function, limited, arguments)
     versions = {runtime.name: runtime.version() for runtime in registry.runtimes().values()}
     return There(value, {name: text for name, text in versions.items() if text})
