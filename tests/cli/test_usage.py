@@ -20,7 +20,7 @@ EXPORT = ("export", "mobilenet", "--weights", "random", "--dry-run")
         (("export", "zebra"), ("zebra", "Known: ", "mobilenet", "vgg16")),
         (("show", "densnet121"), ("densenet121",)),
         (("show", "README.md"), ("README.md", "`edgezoo inspect README.md`")),
-        (("export", "docs"), ("The folder of that name holds no SavedModel (saved_model.pb).",)),
+        (("export", "docs"), ("The folder of that name has no SavedModel (saved_model.pb).",)),
         (("export", "a" * 300), ("There is no model 'aaa",)),
         (("list", "qqq"), ("qqq",)),
         (("list", "--min-top1", "nan"), ("--min-top1", "nan is not a number")),
@@ -120,7 +120,7 @@ def test_refused_combination(arguments: tuple[str, ...]) -> None:
         (("export", f"{'a' * 300}.h5"), f"There is no file {'a' * 300}.h5. Check the path."),
         (
             ("finetune", "mobilenet", "--data", "README.md"),
-            "README.md is a file, not a folder. Give a folder with a folder a class.",
+            "README.md is a file, not a folder. Give a folder with a folder per class.",
         ),
         (
             (*EXPORT, "--classes", "9", "--labels", "no.txt"),
@@ -215,7 +215,7 @@ def test_list_answers_which_model_to_use() -> None:
     assert _names("--max-parameters", "3") == ["mobilenetv3small"]
     # The same bound on another precision: four times the bytes.
     assert _names("--max-size", "12", "--precision", "float32") == ["mobilenetv3small"]
-    assert "bounds" in run_cli("list", "vgg*", "--max-size", "20").error(2)
+    assert "criteria" in run_cli("list", "vgg*", "--max-size", "20").error(2)
 
 
 def test_list_marks_what_is_here(tmp_path: Path) -> None:

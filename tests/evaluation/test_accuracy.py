@@ -224,7 +224,7 @@ def test_list_with_an_unknown_class(tmp_path: Path, word: str) -> None:
 
 
 def test_no_list_no_folder_no_image(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="ground truth"):
+    with pytest.raises(DataError, match="--ground-truth"):
         _labels(_flat(tmp_path / "val"))
     with pytest.raises(DataError, match="no folder"):
         _labels(tmp_path / "none")

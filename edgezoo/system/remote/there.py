@@ -23,11 +23,11 @@ def run(function: str, arguments: Json, limited: list[str] | None) -> There:
 
     `limited` names the arguments with paths of untrusted files; None is for no limits.
     """
-    called = process.find(function)
     lacking = registry.lacking_for_files()
     # `doctor` reports missing packages itself.
     if lacking and not function.startswith("edgezoo.inspection.diagnosis:"):
         raise registry.needed_error(lacking)
+    called = process.find(function)  # only now: the module may import numpy
     if limited is None:
         value = process.invoke(called, arguments)
     else:
