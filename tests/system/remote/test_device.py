@@ -203,7 +203,7 @@ def test_device_without_what_every_file_needs(
     assert f"pip install {pip}" in ended.error(4)
     facts = _on(machine, "doctor", "--json", python=python).json
     (problem,) = facts["problems"]
-    assert pip in problem["what"] and problem["mend"] == f"Run: pip install {pip}."
+    assert pip in problem["what"] and problem["fix"] == f"Run: pip install {pip}."
 
 
 def _wrong_key(machine: Machine) -> str:
