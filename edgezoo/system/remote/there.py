@@ -22,13 +22,12 @@ def run(function: str, arguments: dict[str, Any], limited: list[str] | None) -> 
 
     `limited` names the arguments with paths of untrusted files; None is for no limits.
     """
-    called = process.find(function)
     lacking = registry.lacking_for_files()
     # `doctor` reports missing packages itself.
     if lacking and not function.startswith("edgezoo.inspection.diagnosis:"):
         raise registry.needed_error(lacking)
     if limited is None:
-        value = process.invoke(called, arguments)
+        value = process.invoke(process.find(function), arguments)
     else:
         value = sandbox.call_with_default_limits(function, limited, arguments)
     versions = {runtime.name: runtime.version() for runtime in registry.runtimes().values()}
