@@ -49,9 +49,7 @@ def require_plain(path: Path) -> None:
 def refusal(path: Path) -> str | None:
     """Return why a CPU or a GPU cannot run a file, as a clause; None if it can."""
     code = operation(path)
-    if code is None:
-        return None
-    return f"it was compiled for {_ACCELERATORS[code][1]} and runs nowhere else"
+    return code and f"it was compiled for {_ACCELERATORS[code][1]} and runs nowhere else"
 
 
 def describe(path: Path) -> Description:

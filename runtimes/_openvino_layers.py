@@ -56,10 +56,8 @@ def _ordered(op: Any, weights: NDArray[Any]) -> tuple[LayerKind, Pairs, NDArray[
     import numpy as np
 
     if op.get_type_name() == "MatMul":
-        if weights.ndim != 2:
-            return "dense", "flat", None
         rows = weights if op.get_attributes()["transpose_b"] else weights.T
-        return "dense", "flat", rows[:, None, :]
+        return "dense", "flat", rows[:, None, :] if rows.ndim == 2 else None
     grouped = op.get_type_name() == "GroupConvolution"
     if weights.ndim != (5 if grouped else 4):
         return "conv", "flat", None

@@ -53,18 +53,9 @@ def chosen() -> tuple[Literal["hardware", "software", "unknown"], str | None]:
 
 
 class _InstanceInfo(ctypes.Structure):
-    """VkInstanceCreateInfo."""
+    """VkInstanceCreateInfo: after the type, numbers and pointers, padded alike, which stay zero."""
 
-    _fields_ = (
-        ("sType", ctypes.c_int),
-        ("pNext", ctypes.c_void_p),
-        ("flags", ctypes.c_uint32),
-        ("pApplicationInfo", ctypes.c_void_p),
-        ("enabledLayerCount", ctypes.c_uint32),
-        ("ppEnabledLayerNames", ctypes.c_void_p),
-        ("enabledExtensionCount", ctypes.c_uint32),
-        ("ppEnabledExtensionNames", ctypes.c_void_p),
-    )
+    _fields_ = (("sType", ctypes.c_int), ("others", ctypes.c_void_p * 7))
 
 
 def list_adapters() -> tuple[Adapter, ...]:

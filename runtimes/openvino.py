@@ -193,8 +193,8 @@ def compile_model(
 def _requirements(path: Path) -> tuple[Requirement, ...]:
     """Return what the XML requires of a release: its IR version and its newest opset."""
     head = _openvino_xml.read(path)
-    needs = [(f"IR version {head.version}", _FIRST_IR.get(head.version))]
-    needs.append((f"opset{head.opset}", _FIRST_OPSET.get(head.opset)))
+    ir, opset = _FIRST_IR.get(head.version), _FIRST_OPSET.get(head.opset)
+    needs = ((f"IR version {head.version}", ir), (f"opset{head.opset}", opset))
     return tuple(Requirement(what, {"openvino": since} if since else {}) for what, since in needs)
 
 

@@ -154,7 +154,7 @@ def test_a_file_in_the_current_folder_shadows_no_package(tmp_path: Path) -> None
     program = (
         "import edgezoo.system.process as p\n"
         "from edgezoo.inspection.diagnosis import diagnose\n"
-        "print(p.call(diagnose)['keras_home'])"
+        "print(p.call(diagnose).keras_home)"
     )
     ended = subprocess.run(
         [sys.executable, "-P", "-c", program],

@@ -79,11 +79,9 @@ def fetch(
     with nullcontext(web) if web else session() as connections, staged(wanted.place, url) as part:
         if part is None:
             return
-        if progress is None:
-            LOG.info("Fetching %s from %s", wanted.place.name, url)
+        report = progress or _log_progress(wanted.place.name, url)
         for tries_left in reversed(range(_TRIES)):
             try:
-                report = progress or _log_progress(wanted.place.name)
                 promised = bring(connections, url, part, timeout, wanted.limit, report)
                 part.flush()
                 _check(wanted, part.path, promised)
@@ -152,8 +150,9 @@ def _digest(path: Path, algorithm: str) -> str:
     return state.hexdigest()
 
 
-def _log_progress(name: str) -> Progress:
-    """Return a function that logs the progress of a long download at intervals."""
+def _log_progress(name: str, url: str) -> Progress:
+    """Log the start of a download, and return a function that logs its progress at intervals."""
+    LOG.info("Fetching %s from %s", name, url)
     last = time.monotonic()
 
     def report(done: int, total: int | None) -> None:

@@ -29,7 +29,7 @@ def run(function: str, arguments: Json, limited: list[str] | None) -> There:
         raise registry.needed_error(lacking)
     called = process.find(function)  # only now: the module may import numpy
     if limited is None:
-        value = process.invoke(called, arguments)
+        value = process.invoke(process.find(function), arguments)
     else:
         value = sandbox.call_with_default_limits(function, limited, arguments)
     versions = {runtime.name: runtime.version() for runtime in registry.runtimes().values()}
