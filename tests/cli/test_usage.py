@@ -254,4 +254,4 @@ def test_doctor() -> None:
     assert {r["name"] for r in facts["runtimes"]} >= {"litert", "onnxruntime", "openvino"}
     assert facts["machine"]["cores"] >= 1
     for problem in facts["problems"]:
-        assert problem["what"] and problem["mend"]
+        assert problem["what"] and problem["fix"]

@@ -55,5 +55,5 @@ def test_tflite_runtime_and_its_clash(exported: Exported, trained: Trained, tmp_
     _pip(python, "numpy>=2")
     (problem,) = run("doctor", "--json").json["problems"]
     assert "tflite-runtime 2.14.0 was built for numpy 1" in problem["what"]
-    assert '"numpy<2"' in problem["mend"]
+    assert '"numpy<2"' in problem["fix"]
     assert '"numpy<2"' in run("classify", file, *pictures).error(4)

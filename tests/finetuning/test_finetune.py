@@ -49,7 +49,7 @@ def test_evaluate_takes_it_as_it_is(tuned: Tuned) -> None:
     (result,) = ended.json["results"]
     # A network that knows all ten digits tells three of them apart; a shuffled top would not.
     assert result["top1"] >= 0.9
-    assert "is no evidence" in run_cli(
+    assert "is not evidence" in run_cli(
         "evaluate", tuned.network, "--images", tuned.data
     ).error(3)  # fmt: skip
 

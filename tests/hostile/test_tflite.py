@@ -124,7 +124,7 @@ def test_command_says_one_sentence(
 
 
 def test_hostile_contract(exported: Exported, trained: Trained, tmp_path: Path) -> None:
-    """Its labels reach the terminal without what a terminal acts on; impossible fields do not."""
+    """Its labels reach the terminal without what a terminal acts on; invalid fields do not."""
     whole = exported.path("tflite", "int8")
     facts = _contract(whole)
     labels = "\n".join(["\x1b[2J\x1b]0;owned\x07 [bold]cat[/] <b>‮"] * 1000).encode()
@@ -139,7 +139,7 @@ def test_hostile_contract(exported: Exported, trained: Trained, tmp_path: Path) 
     for name, value in (("input_size", 10**6), ("crop_fraction", 0), ("layout", "x\x1b[31m")):
         content = json.dumps(facts | {name: value}).encode()
         path = _attach(whole, tmp_path / "n.tflite", {"edgezoo_contract.json": content})
-        with pytest.raises(DataError, match=f"impossible {name}"):
+        with pytest.raises(DataError, match=f"invalid {name}"):
             registry.load_artifact(path)
 
 

@@ -12,7 +12,7 @@ import pytest
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.spec import BuildArguments
-from edgezoo.networks.arguments import complete, taken_from, words
+from edgezoo.networks.arguments import complete, side, taken_from, words
 from edgezoo.pipeline.plan import resolve
 from edgezoo.pipeline.request import ExportRequest
 from tests.conftest import Trained, run_cli
@@ -94,7 +94,9 @@ def test_features_have_no_classes_to_bound(option: str, tmp_path: Path) -> None:
     }
     request = ExportRequest("mobilenet", BuildArguments(include_top=False), weights="random",
                             precisions=("int8",), **bound)  # fmt: skip
-    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} needs classes"):
+    with pytest.raises(
+        UsageError, match=rf"--{option.removesuffix('_points').replace('_', '-')} needs classes"
+    ):
         resolve(request)
 
 
@@ -137,14 +139,15 @@ def test_names_of_files_tell_networks_apart() -> None:
 
 
 def test_arguments_of_python() -> None:
-    options = {"input_shape": (96, 96, 3), "alpha": 0.5, "formats": ("onnx",)}
+    options: dict[str, Any] = {"input_size": 96, "alpha": 0.5, "formats": ("onnx",)}
     assert taken_from(options) == BuildArguments(input_size=96, alpha=0.5)
     assert options == {"formats": ("onnx",)}
+    assert side(None, (96, 96, 3)) == side(96, (96, 96, 3)) == side(96, None) == 96
     for shape in ((96, 64, 3), (96, 96, 1), (96, 96), (None, None, 3)):
         with pytest.raises(UsageError, match="not a square of RGB"):
-            taken_from({"input_shape": shape})
+            side(None, shape)
     with pytest.raises(UsageError, match="contradict"):
-        taken_from({"input_shape": (96, 96, 3), "input_size": 64})
+        side(64, (96, 96, 3))
 
 
 def test_way_through_json() -> None:
@@ -166,7 +169,7 @@ def test_sizes_are_not_known_before_building(tmp_path: Path) -> None:
 
 
 def test_blocks_are_numbers() -> None:
-    assert "list of whole numbers" in run_cli("export", "densenet121", "--blocks", "6,x").error(2)
+    assert "list of integers" in run_cli("export", "densenet121", "--blocks", "6,x").error(2)
 
 
 def test_layer_that_is_not_there(tmp_path: Path) -> None:

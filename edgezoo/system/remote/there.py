@@ -27,8 +27,7 @@ def run(function: str, arguments: Json, limited: list[str] | None) -> There:
     # `doctor` reports missing packages itself.
     if lacking and not function.startswith("edgezoo.inspection.diagnosis:"):
         raise registry.needed_error(lacking)
-    called = process.find(function)  # only now: the module may import numpy
-    if limited is None:
+    if limited is None:  # only now: the function's module may import numpy
         value = process.invoke(process.find(function), arguments)
     else:
         value = sandbox.call_with_default_limits(function, limited, arguments)
