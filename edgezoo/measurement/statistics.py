@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgezoo.core.typed_json import Count, Positive, Range
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from edgezoo.core.typed_json import Count, Positive, Range, shared
 
 RESAMPLES = 1000
 OUTLIER_MADS = 3
@@ -92,17 +90,15 @@ class LatencyStatistics:
 
     def rounded(self) -> LatencyStatistics:
         """Return it to a tenth of a microsecond, as it is reported."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        floats: dict[str, Any] = {k: round(v, 4) for k, v in own.items() if isinstance(v, float)}
-        return replace(self, ci95=(round(self.ci95[0], 4), round(self.ci95[1], 4)), **floats)
+        own = shared(self, LatencyStatistics)
+        floats = {name: round(v, 4) for name, v in own.items() if isinstance(v, float)}
+        return LatencyStatistics(**{**own, **floats, "ci95": tuple(round(v, 4) for v in self.ci95)})
 
 
 def summary(blocks: Blocks, seed: int = 0) -> LatencyStatistics:
-    """Return median, its interval and the tails.
+    """Return median, its interval and the tails of milliseconds of each run, a sequence per block.
 
-    Args:
-        blocks: milliseconds of each run, a sequence per block.
-        seed: of the bootstrap.
+    `seed` is that of the bootstrap.
     """
     values = np.concatenate([np.asarray(block, float) for block in blocks])
     median = float(np.median(values))

@@ -4,38 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 from edgezoo.core.errors import EdgeZooError
 from edgezoo.measurement.comparisons import SessionResult
-from edgezoo.results.record import Accuracy, Record, Step
+from edgezoo.results.record import Record, Step
 from edgezoo.results.store import Store
 from edgezoo.sweep import records
-from edgezoo.sweep.grid import SweepRequest, Variant
+from edgezoo.sweep.grid import SweepRequest
+from edgezoo.sweep.records import Item
 from edgezoo.sweep.steps import Steps
 
 Progress = Callable[[str, float], None]
-
-
-@dataclass(slots=True)
-class Item:
-    """A variant on its way to a record."""
-
-    variant: Variant
-    key: str = ""
-    record: Record | None = None
-    path: Path | None = None
-    verification: dict[str, Any] | None = None
-    accuracy: Accuracy | None = None
-
-    def evidence(self, folder: Path) -> records.Evidence:
-        """What its record in the store of that folder says of its file."""
-        assert self.path is not None
-        # Relative to the store where the file is in it, so that the store can be moved.
-        inside = self.path.is_relative_to(folder)
-        path = self.path.relative_to(folder).as_posix() if inside else self.path.name
-        return records.Evidence(path, self.verification, self.accuracy)
 
 
 @dataclass(slots=True)
@@ -67,9 +46,8 @@ def share(
 ) -> float:
     """Return the share of the sweep that is done; measuring takes about two fifths of it.
 
-    Args:
-        place, count: which network of how many.
-        prepared, measured: parts of its own work; `measured` is None before measuring.
+    `place` is that of the network among `count`; `prepared` and `measured` are parts of its own
+    work, the latter None before measuring.
     """
     if sweep.steps.at_once == 1:
         return (place + 0.6 * prepared + 0.4 * (measured or 0.0)) / count
