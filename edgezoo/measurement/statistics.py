@@ -149,9 +149,7 @@ def drift(blocks: Blocks) -> float:
     half = len(blocks) // 2
     if half == 0:
         return 0.0
-    first, second = (
-        np.concatenate([np.asarray(b) for b in part]) for part in (blocks[:half], blocks[-half:])
-    )
+    first, second = (np.concatenate([*part]) for part in (blocks[:half], blocks[-half:]))
     return float(np.median(second) / np.median(first) - 1)
 
 
@@ -161,10 +159,7 @@ def ratio(blocks: Blocks, base: Blocks) -> Ratio:
     The estimate over rounds is that of Hodges and Lehmann, its interval that of Wilcoxon's signed
     rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 2014, section 3.2):
     exact for few rounds. From twelve rounds on, one disturbed round does no harm. Fewer than six
-    rounds give no 95 %.
-
-    Args:
-        blocks, base: milliseconds of each run; blocks 2r and 2r + 1 are those of round r.
+    rounds give no 95 %. Blocks hold milliseconds of each run; 2r and 2r + 1 are those of round r.
     """
     # Logarithms turn a ratio into a difference, and a slowdown and its inverse weigh the same.
     differences = _round_levels(blocks) - _round_levels(base)

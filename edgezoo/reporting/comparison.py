@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -142,7 +143,7 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> StoreCompariso
     found = match(before, after)
     repeats = max(_repeats(rows(before)), _repeats(rows(after)))
     entries = _adjusted([_entry(a, b, repeats) for a, b in found.pairs])
-    texts: dict[Verdict, list[str]] = {"worse": [], "better": [], "cannot tell": [], "same": []}
+    texts: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         for change in (entry.latency, entry.accuracy):
             if change is not None:
@@ -151,14 +152,9 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> StoreCompariso
         if abs(large - small) > GROWTH * small:
             text = f"{entry.name}: the file has {large} bytes after {small}"
             texts["worse" if large > small else "better"].append(text)
-    broken = [f"{failed_label(record)}: {record.error.message}" for record in found.broken]
-    return StoreComparison(
-        tuple(entries),
-        (*texts["worse"], *broken),
-        tuple(texts["better"]),
-        tuple(texts["cannot tell"]),
-        tuple(found.alone),
-    )
+    texts["worse"] += [f"{failed_label(r)}: {r.error.message}" for r in found.broken]
+    worse, better, unsure = (tuple(texts[word]) for word in ("worse", "better", "cannot tell"))
+    return StoreComparison(tuple(entries), worse, better, unsure, tuple(found.alone))
 
 
 def _repeats(found: Sequence[Row]) -> float:

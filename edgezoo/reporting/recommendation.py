@@ -109,11 +109,9 @@ def recommend(
             "No variant has an accuracy to choose by.",
             "Give edgezoo benchmark --images DIR, or choose with --prefer latency or size.",
         )
-    fitting = sorted(
-        (r for r in considered if not _misses(r, budgets)), key=partial(_order, prefer)
-    )
-    if prefer == "accuracy":
-        fitting = [row for row in fitting if row.top1 is not None]
+    scored = [row for row in considered if prefer != "accuracy" or row.top1 is not None]
+    fitting = [row for row in scored if not _misses(row, budgets)]
+    fitting.sort(key=partial(_order, prefer))
     choice, runner_up = (*fitting, None, None)[:2]
     return RecommendResult(
         statistic=budgets.statistic,
@@ -247,11 +245,11 @@ def _against(choice: Row, other: Row) -> list[str]:
 
 def _alternatives(considered: list[Row], budgets: Budgets) -> list[Alternative]:
     """Return what fits without one of the bounds, for each bound."""
-    found = []
+    found, unsure = [], replace(budgets, sure=False)
     for name in _BOUNDS:
         fitting = [row for row in considered if set(_misses(row, budgets)) <= {name}]
         if getattr(budgets, name) is not None and fitting:
-            nearest = min(fitting, key=partial(_excess, name, replace(budgets, sure=False)))
+            nearest = min(fitting, key=partial(_excess, name, unsure))
             found.append(Alternative(name, _candidate(nearest)))
     return found
 

@@ -43,11 +43,8 @@ def publish_with_manifest(stage: Path, manifest: Path, entries: list[Facts], fac
     """Move files from a stage next to the manifest, which names them.
 
     At every moment each of them is absent or has the hash in the manifest, and none that it names
-    is absent unless it is `pending`.
-
-    Args:
-        entries: of the files, whose paths are relative to the stage.
-        facts: of the whole run.
+    is absent unless it is `pending`. Paths of the entries are relative to the stage; `facts` are
+    those of the whole run.
 
     Raises:
         OSError: the disk is full or the folder read-only.

@@ -103,13 +103,7 @@ def record_key(
     """Return a hash of file, images, runtime, machine and protocol."""
     settings = asdict(request.settings)
     runtime = next((r for r in registry.runtimes().values() if r.format == variant.format), None)
-    facts = {
-        "file": file,
-        "device": variant.device,
-        "threads": variant.threads,
-        "images": images,
-        "runtime": [runtime.version(), encode(dependencies(runtime))] if runtime else None,
-        "machine": machine,
-        "protocol": [settings.pop("version"), settings, request.pin],
-    }
-    return content_key(facts)
+    made_by = [runtime.version(), encode(dependencies(runtime))] if runtime else None
+    protocol = [settings.pop("version"), settings, request.pin]
+    place = {"file": file, "device": variant.device, "threads": variant.threads, "images": images}
+    return content_key({**place, "runtime": made_by, "machine": machine, "protocol": protocol})

@@ -21,10 +21,8 @@ _PATHS = ("images", "ground_truth", "output")
 # A path or one of these words; a folder of images may be called imagenet.
 _WORDS = {"calibration": ("synthetic", samples.WORD), "weights": ("imagenet", "random")}
 # Options of how files are made, in the order of docs/cli.md.
-_OF_MODELS = (
-    *("models", "alpha", "input_size", "format", "precision"),
-    *("weights", "seed", "calibration", "calibration_count"),
-)
+_OF_VALUES = ("weights", "seed", "calibration", "calibration_count")
+_OF_MODELS = ("models", "alpha", "input_size", "format", "precision", *_OF_VALUES)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
