@@ -27,8 +27,8 @@ from edgezoo.sweep import records, steps
 from edgezoo.sweep.estimate import SweepPlan
 from edgezoo.sweep.grid import SweepRequest, expand
 from edgezoo.sweep.keys import images_hash
+from edgezoo.sweep.records import Progress
 from edgezoo.sweep.runner import Outcome, run
-from edgezoo.sweep.state import Progress
 from edgezoo.sweep.sweep_file import not_for_files, read_toml
 from edgezoo.system import remote
 from edgezoo.system.machine import Environment

@@ -14,8 +14,7 @@ from edgezoo.results.store import Store, content_key
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, Variant
 from edgezoo.sweep.keys import MadeFrom
-from edgezoo.sweep.records import Item
-from edgezoo.sweep.state import Sweep, fail, open_items, share, title, write
+from edgezoo.sweep.records import Item, Sweep, fail, open_items, share, title, write
 from edgezoo.sweep.steps import ExportedFile
 from edgezoo.system.machine import environment
 

@@ -1,8 +1,9 @@
-"""A sweep's variants on their way to records (docs/schemas/record.json)."""
+"""A running sweep: its variants on their way to records (docs/schemas/record.json)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from edgezoo.measurement.session import Figures, Measurement
 from edgezoo.measurement.trust import Trust
 from edgezoo.results import record
 from edgezoo.results.record import Accuracy, Estimated, Failed, Measured, RecordedFile
-from edgezoo.sweep.grid import Variant
+from edgezoo.results.store import Store
+from edgezoo.sweep.grid import SweepRequest, Variant
+from edgezoo.sweep.steps import Steps
 from edgezoo.system.machine import Environment
+
+Progress = Callable[[str, float], None]
 
 
 @dataclass(slots=True)
@@ -129,3 +134,54 @@ def _variant(
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The request, where its results go, and what depends on neither network nor variant."""
+
+    request: SweepRequest
+    store: Store
+    steps: Steps
+    progress: Progress
+    images: str | None
+    machine: str
+    sessions: list[SessionResult] = field(default_factory=list)
+
+
+def open_items(items: Iterable[Item]) -> Iterator[Item]:
+    """Return those without a record."""
+    return (item for item in items if item.record is None)
+
+
+def title(items: list[Item]) -> str:
+    """Return the name of a network's items for the progress."""
+    variant = items[0].variant
+    return "files" if variant.path else variant.name.rsplit("_", 4)[0]
+
+
+def share(
+    sweep: Sweep, place: int, count: int, prepared: float, measured: float | None = None
+) -> float:
+    """Return the share of the sweep that is done; measuring takes about two fifths of it.
+
+    `place` is that of the network among `count`; `prepared` and `measured` are parts of its own
+    work, the latter None before measuring.
+    """
+    if sweep.steps.at_once == 1:
+        return (place + 0.6 * prepared + 0.4 * (measured or 0.0)) / count
+    if measured is None:
+        return 0.6 * (place + prepared) / count
+    return 0.6 + 0.4 * (place + measured) / count
+
+
+def fail(sweep: Sweep, item: Item, error: EdgeZooError, step: record.Step) -> None:
+    """Record why a variant has no figures."""
+    write(sweep, item, failed(item.variant, error, step))
+
+
+def write(sweep: Sweep, item: Item, made: record.Record) -> None:
+    """Write an item's record."""
+    name, key = item.variant.name, item.key
+    sweep.store.write(name, replace(made, key=key))
+    item.record = sweep.store.find(name, key)

@@ -17,8 +17,7 @@ from edgezoo.results.store import open_store
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, SweepRequest, Variant, expand
 from edgezoo.sweep.prepare import prepare, require_same_files
-from edgezoo.sweep.records import Item
-from edgezoo.sweep.state import Progress, Sweep, fail, open_items, share, title, write
+from edgezoo.sweep.records import Item, Progress, Sweep, fail, open_items, share, title, write
 from edgezoo.sweep.steps import REAL, Steps
 
 # More processes, or more bytes of files, do not stay open at once.
