@@ -245,7 +245,8 @@ Record = Measured | Estimated | Failed
 def current(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON of a record of schema 1 as schema 2 has it."""
     facts = {**facts}
-    path = (facts.get("artifact") or {}).get("path")
+    artifact = facts.get("artifact")
+    path = artifact.get("path") if isinstance(artifact, dict) else None
     if "file" not in facts and isinstance(path, str) and not path.startswith("artifacts/"):
         facts["file"] = PurePosixPath(path).name  # of a version that did not write "file"
     if facts.get("accuracy") is not None:
