@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
@@ -18,15 +19,6 @@ if TYPE_CHECKING:
     from edgezoo.sweep.entry import BenchmarkResult, FileResult
     from edgezoo.sweep.grid import SweepRequest
 
-_LISTS = {
-    "alpha": float,
-    "input_size": int,
-    "format": str,
-    "precision": str,
-    "threads": str,
-    "device": str,
-    "target": str,
-}
 _EXAMPLES = {"alpha": ("--alpha", "0.25,0.5"), "input_size": ("--input-size", "128,160")}
 
 
@@ -87,14 +79,10 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
     )
     on = options.pop("on")
     place = {name: options.pop(name) for name in ("cluster", "workers", "measure_on")}
-    context = click.get_current_context()
     from edgezoo.sweep.entry import request_for
 
-    given = {
-        name: _values(name, value)
-        for name, value in options.items()
-        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-    }
+    source, default = click.get_current_context().get_parameter_source, ParameterSource.DEFAULT
+    given = {name: _values(name, options[name]) for name in options if source(name) is not default}
     request = request_for(what, given)
     _check_place(request, **place)
     if retry and request.output is None:
@@ -111,7 +99,7 @@ def COMMAND(what: tuple[str, ...], **options: Any) -> int:
             "--on measures files and keeps nothing.",
             "Leave --output out; for a sweep, start a worker there and give --cluster.",
         )
-    return _sweep(request, as_json, silent, retry, place)
+    return _sweep(request, as_json, silent, retry, **place)
 
 
 def _check_place(
@@ -126,14 +114,15 @@ def _check_place(
 
 
 def _values(name: str, value: Any) -> Any:
-    if name not in _LISTS:
-        return value
-    return tuple(_value(name, word) for word in split(value))
+    from edgezoo.sweep.sweep_file import LISTS
+
+    kind = LISTS.get(name)
+    return tuple(_value(name, kind, word) for word in split(value)) if kind else value
 
 
-def _value(name: str, word: str) -> Any:
+def _value(name: str, kind: Callable[[str], object], word: str) -> object:
     try:
-        return _LISTS[name](word)
+        return kind(word)
     except ValueError as error:
         option, example = _EXAMPLES[name]
         raise UsageError(
@@ -152,11 +141,8 @@ def _show_plan(request: SweepRequest, as_json: bool) -> int:
     if as_json:
         _console.print_json(typed_json.encode(plan))
         return 0
-    _console.table(
-        f"{counted(len(plan.variants), 'variant')}, about {_duration(plan.seconds_about)}",
-        ("variant",),
-        [(entry.name,) for entry in plan.variants],
-    )
+    title = f"{counted(len(plan.variants), 'variant')}, about {_duration(plan.seconds_about)}"
+    _console.table(title, ("variant",), [(entry.name,) for entry in plan.variants])
     for entry in plan.failing:
         _console.warn(f"{entry.name}: {entry.reason}")
     return 0
@@ -178,7 +164,7 @@ def _measure_files(
     if as_json:
         _console.print_json(typed_json.encode(result))
         return 0
-    _show_results(result.results)
+    _show_results("Latency", result.results, _LATENCY)
     _show_verdicts(result)
     _show_accuracies(result.results)
     _show_estimates(result)
@@ -196,56 +182,52 @@ def _names(entries: Sequence[FileResult | TargetEstimate]) -> dict[str, str]:
 
 def _show_accuracies(results: Sequence[FileResult]) -> None:
     scored = {result.artifact: result.accuracy for result in results if result.accuracy}
-    names = _names(results)
-    if scored:
-        _console.table(
-            "Accuracy",
-            ("file", "images", "top-1", "95 % interval"),
-            [
-                (
-                    names[artifact],
-                    accuracy.images,
-                    _console.percent(accuracy.top1),
-                    "{:.1f} to {:.1f}".format(*(100 * end for end in accuracy.top1_ci95)),
-                )
-                for artifact, accuracy in scored.items()
-            ],
-        )
+    names, rows = _names(results), []
+    for artifact, accuracy in scored.items():
+        interval = "{:.1f} to {:.1f}".format(*(100 * end for end in accuracy.top1_ci95))
+        top1 = _console.percent(accuracy.top1)
+        rows.append((names[artifact], accuracy.images, top1, interval))
+    if rows:
+        _console.table("Accuracy", ("file", "images", "top-1", "95 % interval"), rows)
 
 
 def _show_estimates(result: BenchmarkResult) -> None:
     estimates = result.estimates or ()
     names = _names([*result.results, *estimates])
-    if estimates:
-        _console.table(
-            "Vela estimates: computed by a model of the hardware, not measured",
-            ("file", "target", "ms", "on NPU", "on CPU"),
-            [
-                (names[str(e.artifact)], e.target, f"{e.inference_ms:.3f}", e.npu_ops, e.cpu_ops)
-                for e in estimates
-            ],
-        )
+    rows = [
+        (names[str(e.artifact)], e.target, f"{e.inference_ms:.3f}", e.npu_ops, e.cpu_ops)
+        for e in estimates
+    ]
+    if rows:
+        title = "Vela estimates: computed by a model of the hardware, not measured"
+        _console.table(title, ("file", "target", "ms", "on NPU", "on CPU"), rows)
     for entry in result.not_estimated or ():
         _console.warn(f"{entry.artifact}: no estimate for {entry.target}. {entry.reason}")
 
 
-def _show_results(results: Sequence[FileResult]) -> None:
+_LATENCY: dict[str, Callable[[FileResult], str]] = {
+    "median ms": lambda r: f"{r.latency_ms.median:.3f}",
+    "95 %": lambda r: "{:.2f}-{:.2f}".format(*r.latency_ms.ci95),
+    "p95": lambda r: f"{r.latency_ms.p95:.2f}",
+    "cold": lambda r: f"{r.cold_start_ms:.0f}",
+    "MB": lambda r: f"{r.peak_rss_mb:.0f}",
+}
+_VARIANTS: dict[str, Callable[[FileResult], str]] = {
+    "median ms": lambda r: f"{r.latency_ms.median:.2f}",
+    "top-1": lambda r: _console.percent(r.accuracy.top1 if r.accuracy else None),
+    "size": lambda r: _console.size(r.bytes),
+}
+
+
+def _show_results(
+    title: str, results: Sequence[FileResult], columns: dict[str, Callable[[FileResult], str]]
+) -> None:
     names = _names(results)
     rows = [
-        (
-            names[result.artifact],
-            result.threads,
-            f"{result.latency_ms.median:.3f}",
-            "{:.2f}-{:.2f}".format(*result.latency_ms.ci95),
-            f"{result.latency_ms.p95:.2f}",
-            f"{result.cold_start_ms:.0f}",
-            f"{result.peak_rss_mb:.0f}",
-            result.trust.level,
-        )
-        for result in results
+        (names[r.artifact], r.threads, *(cell(r) for cell in columns.values()), r.trust.level)
+        for r in results
     ]
-    columns = ("file", "thr", "median ms", "95 %", "p95", "cold", "MB", "trust")
-    _console.table("Latency", columns, rows)
+    _console.table(title, ("file", "thr", *columns, "trust"), rows)
 
 
 def _show_verdicts(result: BenchmarkResult) -> None:
@@ -272,9 +254,7 @@ def _show_trust(results: Sequence[FileResult]) -> None:
                 _console.warn(f"{names[result.artifact]}, threads {result.threads}: {text}")
 
 
-def _sweep(
-    request: SweepRequest, as_json: bool, silent: bool, retry: bool, place: dict[str, Any]
-) -> int:
+def _sweep(request: SweepRequest, as_json: bool, silent: bool, retry: bool, **place: Any) -> int:
     from edgezoo.sweep.entry import sweep
 
     with _console.share(not silent) as progress:
@@ -299,35 +279,16 @@ def _show_sweep(result: BenchmarkResult) -> None:
     if result.done_before:
         _console.note(f"Done before: {counted(result.done_before, 'variant')}.")
     if result.results:
-        _show_records(result.results)
+        fastest = sorted(result.results, key=lambda r: r.latency_ms.median)
+        _show_results("Variants, fastest first", fastest, _VARIANTS)
     _show_estimates(result)
     for entry in result.failed or ():
         _console.warn(f"{entry.name} failed: {entry.error.message}")
     for level in ("poor", "caution"):
-        count = sum(entry.trust.level == level for entry in result.results)
-        if count:
-            _console.warn(
-                f"Trust in {count} of {len(result.results)} latencies: {level}. "
-                "The report says why."
-            )
+        if count := sum(entry.trust.level == level for entry in result.results):
+            some = f"{count} of {len(result.results)} latencies"
+            _console.warn(f"Trust in {some}: {level}. The report says why.")
     if result.report:
         print(result.report)
     else:
         _console.note('No page was made. For one: pip install "edgezoo[report]"')
-
-
-def _show_records(results: Sequence[FileResult]) -> None:
-    names = _names(results)
-    rows = [
-        (
-            names[result.artifact],
-            result.threads,
-            f"{result.latency_ms.median:.2f}",
-            _console.percent(result.accuracy.top1 if result.accuracy else None),
-            _console.size(result.bytes),
-            result.trust.level,
-        )
-        for result in sorted(results, key=lambda r: r.latency_ms.median)
-    ]
-    columns = ("file", "thr", "median ms", "top-1", "size", "trust")
-    _console.table("Variants, fastest first", columns, rows)

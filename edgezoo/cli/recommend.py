@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgezoo.reporting.recommendation import Preference, RecommendResult
     from edgezoo.reporting.rows import Candidate
 
+PREFERENCES = click.Choice(("accuracy", "latency", "size"))
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -54,12 +55,7 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
 @click.option(
     "--sure", is_flag=True, help="Whole 95 % intervals must keep the bounds; p90, p95 have none."
 )
-@click.option(
-    "--prefer",
-    type=click.Choice(("accuracy", "latency", "size")),
-    default="accuracy",
-    show_default=True,
-)
+@click.option("--prefer", type=PREFERENCES, default="accuracy", show_default=True)
 @click.option("--machine", metavar="TEXT", help="Part of its name, where there are several.")
 @click.option(
     "--image-list",
@@ -102,10 +98,11 @@ def COMMAND(
     return 0 if result.choice else 6
 
 
-def _latency(result: RecommendResult, variant: Candidate) -> str:
-    values = {"median": variant.median_ms, "p90": variant.p90_ms, "p95": variant.p95_ms}
-    value = values[result.statistic]
-    return "-" if value is None else f"{value:.2f}"
+def _figures(result: RecommendResult, variant: Candidate) -> tuple[str, str, str]:
+    """Return latency, top-1 and size of a variant."""
+    value = getattr(variant, f"{result.statistic}_ms")
+    latency = "-" if value is None else f"{value:.2f}"
+    return latency, _console.percent(variant.top1), _console.size(variant.bytes)
 
 
 def _unit(result: RecommendResult) -> str:
@@ -121,24 +118,14 @@ def _show_misses(result: RecommendResult) -> None:
     for name, count in result.misses.items():
         _console.note(f"  {_option(name)}: {count} break it")
     for entry in result.alternatives:
-        variant = entry.variant
-        _console.note(
-            f"Without {_option(entry.without)}: {variant.name}, "
-            f"{_latency(result, variant)} {_unit(result)}, {_console.size(variant.bytes)}, "
-            f"top-1 {_console.percent(variant.top1)}"
-        )
+        latency, top1, size = _figures(result, entry.variant)
+        what = f"Without {_option(entry.without)}: {entry.variant.name}"
+        _console.note(f"{what}, {latency} {_unit(result)}, {size}, top-1 {top1}")
 
 
 def _show(result: RecommendResult, choice: Candidate) -> None:
     rows = [
-        (
-            word,
-            variant.name,
-            variant.threads,
-            _latency(result, variant),
-            _console.percent(variant.top1),
-            _console.size(variant.bytes),
-        )
+        (word, variant.name, variant.threads, *_figures(result, variant))
         for word, variant in (("choice", choice), ("runner-up", result.runner_up))
         if variant
     ]

@@ -62,13 +62,12 @@ def COMMAND(
     of_manifests = all(path.name.endswith(SUFFIX) for path in stores)
     known = MANIFEST_KINDS if of_manifests else KINDS
     wanted = split(kinds) or known[:1]
-    for kind in wanted:
-        if kind not in known:
-            raise UsageError(f"There is no report as {kind!r}.", did_you_mean(kind, known))
+    for kind in (kind for kind in wanted if kind not in known):
+        raise UsageError(f"There is no report as {kind!r}.", did_you_mean(kind, known))
     if fail_on_regression and (of_manifests or len(stores) != 2):
         raise UsageError("--fail-on-regression needs two stores.", "Give the older one first.")
     if of_manifests:
-        _show_paths(write_of_manifests(stores, wanted, output), as_json, stores)
+        _show_paths(write_of_manifests(stores, wanted, output), as_json, stores[0])
         return 0
     result = write(stores, wanted, output or stores[-1])
     for text in result.damaged:
@@ -77,17 +76,16 @@ def COMMAND(
         _console.print_json(typed_json.encode(result))
     else:
         _show(result, stores[-1])
-    worse = result.comparison is not None and result.comparison.regressions
+    worse = result.comparison and result.comparison.regressions
     return 6 if fail_on_regression and worse else 0
 
 
-def _show_paths(result: ManifestReport, as_json: bool, manifests: tuple[Path, ...]) -> None:
+def _show_paths(result: ManifestReport, as_json: bool, first: Path) -> None:
     if as_json:
         _console.print_json(typed_json.encode(result))
         return
-    for path in result.reports:
-        print(path)
-    _console.next_command(f"edgezoo verify {manifests[0]}")
+    print(*result.reports, sep="\n")
+    _console.next_command(f"edgezoo verify {first}")
 
 
 def _show(result: ReportResult, store: Path) -> None:
@@ -96,15 +94,13 @@ def _show(result: ReportResult, store: Path) -> None:
     print(f"{variants} on {machines}, {result.failed} failed.")
     comparison = result.comparison
     if comparison is not None:
-        for heading, texts in (
-            ("Regressions", comparison.regressions),
-            ("Improvements", comparison.improvements),
-            ("Cannot tell, the trust is poor", comparison.warnings),
-            ("Not compared", comparison.not_compared),
-        ):
-            print(f"{heading}: {len(texts)}")
-            for text in texts:
-                print(f"  {text}")
-    for path in result.reports:
-        print(path)
+        _show_texts("Regressions", comparison.regressions)
+        _show_texts("Improvements", comparison.improvements)
+        _show_texts("Cannot tell, the trust is poor", comparison.warnings)
+        _show_texts("Not compared", comparison.not_compared)
+    print(*result.reports, sep="\n")
     _console.next_command(recommendation(store, result.with_accuracy > 0))
+
+
+def _show_texts(heading: str, texts: tuple[str, ...]) -> None:
+    print("\n  ".join([f"{heading}: {len(texts)}", *texts]))

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
@@ -31,9 +32,6 @@ from edgezoo.measurement.protocol import Block
 from edgezoo.measurement.statistics import Figure
 from edgezoo.system import process
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 _AROUND_RUNS = 50
 _PHOTOGRAPH = (500, 375)  # a usual size of ImageNet's images
 _ANY_LENGTH = 256  # of an image, for files that take any
@@ -42,20 +40,29 @@ Pixels = Annotated[int, Range(1, 2**20)]
 
 
 @dataclass(frozen=True, slots=True)
+class ColdStart:
+    """Milliseconds until a process that starts has its first result.
+
+    Attributes:
+        import_ms: of the runtime; not part of cold_start_ms
+    """
+
+    import_ms: Figure
+    open_ms: Figure
+    first_inference_ms: Figure
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """An opened file.
 
     Attributes:
-        import_ms: of the runtime.
-        open_ms, first_inference_ms: parts of the cold start.
         backend: what the runtime reports that runs the file, such as XNNPACK.
         ran_on: the device that really runs it.
         cpu_s: CPU seconds of the process so far.
     """
 
-    import_ms: float
-    open_ms: float
-    first_inference_ms: float
+    cold_start: ColdStart
     backend: str | None
     ran_on: RanOn
     cpu_s: float
@@ -131,18 +138,12 @@ class Stopwatch:
         before = time.perf_counter_ns()
         self._infer = self._session.prepared(self._input)
         self._infer()
-        after = time.perf_counter_ns()
+        first = time.perf_counter_ns() - before
         # A collection within a block would be counted as inference.
         gc.collect()
         gc.disable()
-        return Opened(
-            import_ms=(imported - begun) / _MS,
-            open_ms=(opened - start) / _MS,
-            first_inference_ms=(after - before) / _MS,
-            backend=self._session.backend,
-            ran_on=self._session.ran_on,
-            cpu_s=time.process_time(),
-        )
+        cold = ColdStart((imported - begun) / _MS, (opened - start) / _MS, first / _MS)
+        return Opened(cold, self._session.backend, self._session.ran_on, time.process_time())
 
     def block(self, runs: int, lead_in: int) -> Block:
         """Run `lead_in` times unrecorded, then `runs` times."""
@@ -186,14 +187,12 @@ class Stopwatch:
 def describe(artifact: Artifact) -> File:
     """Return which network a file holds, as far as its contract states it."""
     contract = artifact.contract
+    network = ("model", "alpha", "input_size", "precision")
     return File(
         sha256=artifact.sha256(),
         bytes=artifact.bytes,
         format=artifact.format,
-        model=contract.model if contract else None,
-        alpha=contract.alpha if contract else None,
-        input_size=contract.input_size if contract else None,
-        precision=contract.precision if contract else None,
+        **{name: getattr(contract, name, None) for name in network},
         trained=contract.weights.trained if contract else None,
     )
 

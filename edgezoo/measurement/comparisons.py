@@ -53,15 +53,9 @@ class SessionResult:
 
 def result(session: Session, id: str | None = None) -> SessionResult:
     """Return the session without its measurements."""
-    check = session.self_check
-    return SessionResult(
-        tuple(compare(session)),
-        check.reported() if check else None,
-        round(session.noise_floor, 4),
-        session.settings,
-        session.environment,
-        id,
-    )
+    check, floor = session.self_check, round(session.noise_floor, 4)
+    figures = (tuple(compare(session)), check.reported() if check else None, floor)
+    return SessionResult(*figures, session.settings, session.environment, id)
 
 
 def compare(session: Session) -> list[Comparison]:
@@ -82,48 +76,35 @@ def compare(session: Session) -> list[Comparison]:
 
 
 def _is_base(measured: Measurement, base: Measurement, every: list[Measurement]) -> bool:
+    first = next(m for m in every if m.threads == measured.threads)
+    first_of_file = next(m for m in every if m.artifact == measured.artifact)
     same_threads = base.threads == measured.threads
-    if same_threads and base is next(m for m in every if m.threads == measured.threads):
-        return True
-    if base is next(m for m in every if m.artifact == measured.artifact):
-        return True
-    return same_threads and _is_twin(measured, base)
+    return base is first or base is first_of_file or (same_threads and _is_twin(measured, base))
 
 
 def _is_twin(measured: Measurement, base: Measurement) -> bool:
     """Return whether these are int8 and float32 of one network in one format."""
-    return (
-        measured.model is not None
-        and (measured.precision, base.precision) == ("int8", "float32")
-        and _place(measured) == _place(base)
-    )
-
-
-def _place(m: Measurement) -> tuple[object, ...]:
-    return m.model, m.alpha, m.input_size, m.format, m.device
+    places = [(m.model, m.alpha, m.input_size, m.format, m.device) for m in (measured, base)]
+    precisions = (measured.precision, base.precision)
+    return measured.model is not None and precisions == ("int8", "float32") and len({*places}) == 1
 
 
 def _compare(
     session: Session, short: dict[str, str], i: int, j: int, own: Measurement, base: Measurement
 ) -> Comparison:
     ratio = statistics.ratio(session.blocks[i] or [], session.blocks[j] or [])
-    threads = own.threads != base.threads
-    names = [
-        short[m.artifact] + (f" (threads {m.threads})" if threads else "") for m in (own, base)
-    ]
+    threads = (own.threads, base.threads)
+    names = [short[own.artifact], short[base.artifact]]
+    if own.threads != base.threads:
+        names = [f"{name} (threads {n})" for name, n in zip(names, threads, strict=True)]
     verdict = verdicts.judge(names[0], names[1], ratio, session.noise_floor)
+    text = verdict.text
     machine = session.environment.machine
-    why = None
-    if _is_twin(own, base) and not threads:
+    if _is_twin(own, base) and own.threads == base.threads:
         why = verdicts.int8_remark(verdict.word, machine.features, machine.architecture)
-    return Comparison(
-        own.artifact,
-        base.artifact,
-        (own.threads, base.threads),
-        ratio.reported(),
-        verdict.word,
-        verdict.text + (f"; {why}" if why else ""),
-    )
+        text += f"; {why}" if why else ""
+    found = (ratio.reported(), verdict.word, text)
+    return Comparison(own.artifact, base.artifact, threads, *found)
 
 
 def short_names(paths: Sequence[str]) -> dict[str, str]:

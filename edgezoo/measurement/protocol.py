@@ -19,8 +19,6 @@ from edgezoo.core.typed_json import Count, Positive, Range
 VERSION = 1
 _NS = 1e9
 _WINDOW_SECONDS, _WINDOW_RUNS = 0.1, 3
-
-
 Seconds = Annotated[float, Range(0, 1e15)]
 
 
@@ -117,21 +115,21 @@ class _Turn:
         self.blocks.append(block)
         self.spent_ns += sum(block.wall_ns)
 
+    def series(self, capped: bool) -> Series:
+        return Series(tuple(self.blocks), self.warm_up_runs, self.stable, capped)
+
 
 def measure(
     runners: Mapping[str, Runner],
     settings: Settings,
     progress: Callable[[float], None] = lambda share: None,
 ) -> dict[str, Series | EdgeZooError]:
-    """Measure variants against one another.
+    """Measure variants against one another; return each one's series, or the error that ended it.
 
     Args:
         runners: by name; the order in which they take turns is random, seeded.
         settings: of the protocol.
         progress: called with the share that is done.
-
-    Returns:
-        For each name its series, or the error that ended it; the others continue.
     """
     failed: dict[str, EdgeZooError] = {}
     turns: dict[str, _Turn] = {}
@@ -141,11 +139,7 @@ def measure(
         except EdgeZooError as error:
             failed[name] = error
     capped = _take_rounds(turns, failed, settings, progress)
-    series = {
-        name: Series(tuple(turn.blocks), turn.warm_up_runs, turn.stable, capped)
-        for name, turn in turns.items()
-    }
-    return {name: failed.get(name) or series[name] for name in runners}
+    return {name: failed.get(name) or turns[name].series(capped) for name in runners}
 
 
 def _take_rounds(

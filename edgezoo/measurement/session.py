@@ -14,7 +14,8 @@ from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
 from edgezoo.core.protocols import RanOn
 from edgezoo.core.typed_json import Positive, Range, optional, shared
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
-from edgezoo.measurement.child import Around, File, Finished, Opened, Stopwatch
+from edgezoo.measurement.child import Around, ColdStart, File, Finished, Opened, Stopwatch
+from edgezoo.measurement.host import Health
 from edgezoo.measurement.protocol import Block, Series, Settings
 from edgezoo.measurement.statistics import Figure, LatencyStatistics, Ratio
 from edgezoo.measurement.trust import Trust
@@ -34,19 +35,6 @@ class Subject:
     path: Path
     device: str = "cpu"
     threads: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ColdStart:
-    """Milliseconds until a process that starts has its first result.
-
-    Attributes:
-        import_ms: of the runtime; not part of cold_start_ms
-    """
-
-    import_ms: Figure
-    open_ms: Figure
-    first_inference_ms: Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +122,9 @@ class _Child:
         self.opened = self._open(cpus)
 
     def _open(self, cpus: list[int] | None) -> Opened:
-        path, device, threads = self.subject.path, self.subject.device, self.subject.threads
+        place = (self.subject.path, self.subject.device, self.subject.threads)
         try:
-            return self.talk.ask(Stopwatch.open, path, device, threads, cpus)
+            return self.talk.ask(Stopwatch.open, *place, cpus)
         except BaseException:
             self.talk.close()
             raise
@@ -181,22 +169,14 @@ def measure(
         found = protocol.measure(children, settings, progress)
         after, own = host.look(), time.process_time() - own
         errors |= {name: error for name, error in found.items() if isinstance(error, EdgeZooError)}
-        for name, child in children.items():
-            # One that failed has been reported: asking it again would only find it dead.
-            if name not in errors:
-                try:
-                    child.finish()
-                except EdgeZooError as error:
-                    errors[name] = error
-    own += sum(c.finished.cpu_s - c.opened.cpu_s for n, c in children.items() if n not in errors)
+        own += _finish_all(children, errors)
     series = {name: s for name, s in found.items() if isinstance(s, Series) and name not in errors}
-    check = None
-    if _CHECK in series and "0" in series:
-        check = statistics.ratio(series[_CHECK].wall_ms, series["0"].wall_ms)
+    both = _CHECK in series and "0" in series
+    check = statistics.ratio(series[_CHECK].wall_ms, series["0"].wall_ms) if both else None
     remarks = [*trust.of_host(before, after, own), *trust.of_check(check, errors.get(_CHECK))]
     named.pop(_CHECK, None)
     results = tuple(
-        errors.get(name) or _result(children[name], series[name], remarks, before, after)
+        errors.get(name) or _result(children[name], series[name], remarks, (before, after))
         for name in named
     )
     blocks = tuple(series[name].wall_ms if name in series else None for name in named)
@@ -228,6 +208,21 @@ def _open_all(
     return children, errors
 
 
+def _finish_all(children: dict[str, _Child], errors: dict[str, EdgeZooError]) -> float:
+    """Finish the processes without errors; return the CPU seconds that they used since opening."""
+    spent = 0.0
+    # One that failed has been reported: asking it again would only find it dead.
+    for name, child in children.items():
+        if name in errors:
+            continue
+        try:
+            child.finish()
+            spent += child.finished.cpu_s - child.opened.cpu_s
+        except EdgeZooError as error:
+            errors[name] = error
+    return spent
+
+
 def _cpus(threads: int) -> list[int]:
     cores = physical_cores()
     if threads > len(cores):
@@ -239,18 +234,12 @@ def _cpus(threads: int) -> list[int]:
 
 
 def _result(
-    child: _Child,
-    series: Series,
-    remarks: list[trust.Remark],
-    before: host.Health,
-    after: host.Health,
+    child: _Child, series: Series, remarks: list[trust.Remark], health: tuple[Health, Health]
 ) -> Measurement:
     subject, opened, finished = child.subject, child.opened, child.finished
-    latency = statistics.summary(series.wall_ms)
-    own = [
-        *trust.of_series(series, latency, subject.device, subject.threads),
-        *trust.of_place(opened.ran_on),
-    ]
+    cold, latency = opened.cold_start, statistics.summary(series.wall_ms)
+    of_series = trust.of_series(series, latency, subject.device, subject.threads)
+    found = [*remarks, *of_series, *trust.of_place(opened.ran_on)]
     return Measurement(
         artifact=str(subject.path),
         **shared(finished.file, File),
@@ -261,15 +250,11 @@ def _result(
         threads=subject.threads,
         latency_ms=latency.rounded(),
         cpu_ms=round(series.cpu_ms, 4),
-        cold_start_ms=round(opened.open_ms + opened.first_inference_ms, 2),
-        cold_start=ColdStart(
-            round(opened.import_ms, 2),
-            round(opened.open_ms, 2),
-            round(opened.first_inference_ms, 2),
-        ),
+        cold_start_ms=round(cold.open_ms + cold.first_inference_ms, 2),
+        cold_start=ColdStart(*(round(ms, 2) for ms in shared(cold, ColdStart).values())),
         apart_ms=finished.around,
         peak_rss_mb=round(finished.peak_rss_mb, 1),
         memory_over_runtime_mb=round(finished.peak_rss_mb - finished.runtime_rss_mb, 1),
         warm_up=WarmUp(series.warm_up_runs, series.warm_up_stable),
-        trust=trust.stamp([*remarks, *own], before, after),
+        trust=trust.stamp(found, *health),
     )

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgezoo.core.typed_json import Count, Positive, Range
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from edgezoo.core.typed_json import Count, Positive, Range, shared
 
 RESAMPLES = 1000
 OUTLIER_MADS = 3
@@ -92,17 +90,15 @@ class LatencyStatistics:
 
     def rounded(self) -> LatencyStatistics:
         """Return it to a tenth of a microsecond, as it is reported."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        floats: dict[str, Any] = {k: round(v, 4) for k, v in own.items() if isinstance(v, float)}
-        return replace(self, ci95=(round(self.ci95[0], 4), round(self.ci95[1], 4)), **floats)
+        own = shared(self, LatencyStatistics)
+        floats = {name: round(v, 4) for name, v in own.items() if isinstance(v, float)}
+        return LatencyStatistics(**{**own, **floats, "ci95": tuple(round(v, 4) for v in self.ci95)})
 
 
 def summary(blocks: Blocks, seed: int = 0) -> LatencyStatistics:
-    """Return median, its interval and the tails.
+    """Return median, its interval and the tails of milliseconds of each run, a sequence per block.
 
-    Args:
-        blocks: milliseconds of each run, a sequence per block.
-        seed: of the bootstrap.
+    `seed` is that of the bootstrap.
     """
     values = np.concatenate([np.asarray(block, float) for block in blocks])
     median = float(np.median(values))
@@ -153,9 +149,7 @@ def drift(blocks: Blocks) -> float:
     half = len(blocks) // 2
     if half == 0:
         return 0.0
-    first, second = (
-        np.concatenate([np.asarray(b) for b in part]) for part in (blocks[:half], blocks[-half:])
-    )
+    first, second = (np.concatenate([*part]) for part in (blocks[:half], blocks[-half:]))
     return float(np.median(second) / np.median(first) - 1)
 
 
@@ -165,10 +159,7 @@ def ratio(blocks: Blocks, base: Blocks) -> Ratio:
     The estimate over rounds is that of Hodges and Lehmann, its interval that of Wilcoxon's signed
     rank test (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 2014, section 3.2):
     exact for few rounds. From twelve rounds on, one disturbed round does no harm. Fewer than six
-    rounds give no 95 %.
-
-    Args:
-        blocks, base: milliseconds of each run; blocks 2r and 2r + 1 are those of round r.
+    rounds give no 95 %. Blocks hold milliseconds of each run; 2r and 2r + 1 are those of round r.
     """
     # Logarithms turn a ratio into a difference, and a slowdown and its inverse weigh the same.
     differences = _round_levels(blocks) - _round_levels(base)

@@ -96,10 +96,8 @@ def _worse(poor: bool, text: str) -> Remark:
 def _clock(before: Health, after: Health) -> Iterator[Remark]:
     others = [name for name in after.governors if name != "performance"]
     if others:
-        yield Remark(
-            "caution",
-            f"The CPU governor is {', '.join(others)}; `performance` keeps the clock steady.",
-        )
+        text = f"The CPU governor is {', '.join(others)}; `performance` keeps the clock steady."
+        yield Remark("caution", text)
     first, last = before.frequency_mhz, after.frequency_mhz
     if first and last and last / first < _SLOWER:
         yield Remark("poor", f"The clock fell from {first:.0f} to {last:.0f} MHz.")

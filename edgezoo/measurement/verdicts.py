@@ -38,12 +38,9 @@ def noise_floor(self_check: Ratio | None) -> float:
 
 
 def judge(name: str, base: str, ratio: Ratio, floor: float) -> Verdict:
-    """Judge whether a variant is faster than another.
+    """Judge whether a variant is faster than another by the ratio of its time to that one's.
 
-    Args:
-        name, base: names of the two.
-        ratio: time of the first over that of the second.
-        floor: from `noise_floor`.
+    `name` and `base` are names of the two, `floor` is from `noise_floor`.
     """
     if ratio.rounds and ratio.rounds < FEWEST_ROUNDS:
         text = f"{name} against {base}: {ratio.rounds} rounds are too few to distinguish them"
@@ -65,11 +62,9 @@ def _faster(first: str, second: str, times: float, low: float, high: float) -> s
 
 
 def int8_remark(word: Word, features: Sequence[str], architecture: str) -> str | None:
-    """Explain why an int8 file is not faster than its float32 counterpart.
+    """Explain why an int8 file is not faster than its float32 counterpart, where it is not.
 
-    Args:
-        word: the verdict on the int8 file against the float32 file.
-        features, architecture: of the CPU, see `Machine`.
+    `word` is the verdict on the int8 file; for features and architecture of the CPU see `Machine`.
     """
     if word not in ("same", "slower"):  # too few rounds show neither
         return None

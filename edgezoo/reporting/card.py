@@ -7,11 +7,9 @@ states only what the manifest records.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from edgezoo.reporting.text import markdown_table, plain
-
-Facts = dict[str, Any]
+from edgezoo.results.manifest import Facts
 
 
 def to_markdown(manifest: Facts) -> str:
@@ -66,9 +64,10 @@ def _tensors(entries: list[Facts]) -> str:
     for entry in entries:
         taken, contract = entry["input"], entry["contract"]
         shape = " x ".join("any" if n < 0 else str(n) for n in taken["shape"])
-        given = f"{contract['output_dtype']} {contract['output_kind']}"
-        what = f"{contract['color_order']} {taken['kind']}"
-        rows.append((entry["path"], f"{taken['dtype']} {taken['layout']} {shape}", what, given))
+        tensor = f"{taken['dtype']} {taken['layout']} {shape}"
+        values = f"{contract['color_order']} {taken['kind']}"
+        output = f"{contract['output_dtype']} {contract['output_kind']}"
+        rows.append((entry["path"], tensor, values, output))
     contract = entries[0]["contract"]
     resize, how = contract["resize"], contract["normalization"]
     steps = (
@@ -81,29 +80,22 @@ def _tensors(entries: list[Facts]) -> str:
 
 def _evidence(entries: list[Facts]) -> str:
     """Return each file against its source network, and what the accuracy guard proved."""
-    rows = []
+    rows, words = [], []
     for entry in entries:
         check = entry["verification"]
-        same = check.get("agreement_top1")
-        decibels = check.get("sqnr_db")
-        rows.append(
-            (
-                entry["path"],
-                check["verdict"],
-                check.get("images"),
-                check.get("source"),
-                None if same is None else f"{100 * same:.1f} %",
-                None if decibels is None else f"{decibels:.1f}",
+        share, decibels = check.get("agreement_top1"), check.get("sqnr_db")
+        same = None if share is None else f"{100 * share:.1f} %"
+        sqnr = None if decibels is None else f"{decibels:.1f}"
+        used = (check.get("images"), check.get("source"))
+        rows.append((entry["path"], check["verdict"], *used, same, sqnr))
+        if guard := entry.get("guard"):
+            words.append(
+                f"- {plain(entry['path'])}: top-1 drops by {_points(guard, 'drop'):.2f} points on "
+                f"{guard['images']} labelled images, by at most "
+                f"{_points(guard, 'drop_bound'):.2f} with {guard['confidence']:.0%} confidence; "
+                f"{len(guard['float_layers'])} layers are in float."
             )
-        )
     columns = ("file", "verdict", "images", "from", "same top-1 as the source", "SQNR dB")
-    guards = [(e["path"], e["guard"]) for e in entries if "guard" in e]
-    words = [
-        f"- {plain(path)}: top-1 drops by {_points(guard, 'drop'):.2f} points on "
-        f"{guard['images']} labelled images, by at most {_points(guard, 'drop_bound'):.2f} with "
-        f"{guard['confidence']:.0%} confidence; {len(guard['float_layers'])} layers are in float."
-        for path, guard in guards
-    ]
     return "\n\n".join(part for part in (_table(columns, rows), "\n".join(words)) if part)
 
 
@@ -114,17 +106,11 @@ def _points(guard: Facts, name: str) -> float:
 
 
 def _weights(weights: Facts) -> str:
-    rows = [
-        (name, weights.get(key))
-        for name, key in (
-            ("source", "source"),
-            ("file", "file"),
-            ("SHA-256", "sha256"),
-            ("licence", "licence"),
-            ("origin", "origin"),
-            ("note", "note"),
-        )
-    ]
+    keys = ("source", "file", "sha256", "licence", "origin", "note")
+    return _facts([("SHA-256" if key == "sha256" else key, weights.get(key)) for key in keys])
+
+
+def _facts(rows: Iterable[tuple[str, object]]) -> str:
     return _table(("", ""), [row for row in rows if row[1]])
 
 
@@ -144,11 +130,11 @@ def _limits(manifest: Facts, entries: list[Facts]) -> str:
         found.append("The weights are random: size and speed are right, answers mean nothing.")
     if any((e["contract"]["calibration"] or {}).get("source") == "synthetic" for e in entries):
         found.append("Calibrated on synthetic images: real ones keep more accuracy.")
-    found.append(
+    found += [
         "Agreement with the source is not accuracy. Measure that on labelled images of the task, "
-        "with `edgezoo evaluate`."
-    )
-    found += [plain(text) for text in manifest.get("reproducible_within", [])]
+        "with `edgezoo evaluate`.",
+        *(plain(text) for text in manifest.get("reproducible_within", [])),
+    ]
     return "\n".join(f"- {text}" for text in found)
 
 
@@ -163,5 +149,4 @@ def _making(manifest: Facts) -> str:
         ("system", " ".join(filter(None, (place.get("system"), place.get("architecture"))))),
     ]
     main = {k: v for e in manifest["artifacts"] for k, v in e["contract"]["versions"].items()}
-    rows += [(name, version) for name, version in sorted(main.items()) if name != "edgezoo"]
-    return _table(("", ""), [row for row in rows if row[1]])
+    return _facts(rows + [item for item in sorted(main.items()) if item[0] != "edgezoo"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -142,23 +143,18 @@ def compare(before: Sequence[Record], after: Sequence[Record]) -> StoreCompariso
     found = match(before, after)
     repeats = max(_repeats(rows(before)), _repeats(rows(after)))
     entries = _adjusted([_entry(a, b, repeats) for a, b in found.pairs])
-    texts: dict[Verdict, list[str]] = {"worse": [], "better": [], "cannot tell": [], "same": []}
+    texts: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         for change in (entry.latency, entry.accuracy):
             if change is not None:
                 texts[change.verdict].append(f"{entry.name}: {change}")
         small, large = entry.bytes
         if abs(large - small) > GROWTH * small:
-            side = texts["worse" if large > small else "better"]
-            side.append(f"{entry.name}: the file has {large} bytes after {small}")
-    broken = [f"{failed_label(record)}: {record.error.message}" for record in found.broken]
-    return StoreComparison(
-        tuple(entries),
-        (*texts["worse"], *broken),
-        tuple(texts["better"]),
-        tuple(texts["cannot tell"]),
-        tuple(found.alone),
-    )
+            text = f"{entry.name}: the file has {large} bytes after {small}"
+            texts["worse" if large > small else "better"].append(text)
+    texts["worse"] += [f"{failed_label(r)}: {r.error.message}" for r in found.broken]
+    worse, better, unsure = (tuple(texts[word]) for word in ("worse", "better", "cannot tell"))
+    return StoreComparison(tuple(entries), worse, better, unsure, tuple(found.alone))
 
 
 def _repeats(found: Sequence[Row]) -> float:
@@ -180,13 +176,11 @@ def _entry(a: Row, b: Row, repeats: float) -> ComparedVariant:
         reasons.append(f"measured on {a.machine} and {b.machine}")
     if a.top1 is not None and b.top1 is not None:
         if a.images_hash == b.images_hash:
-            accuracy = _accuracy(a.top1, b.top1, gap_points(b, a))
+            accuracy = _accuracy(a, b)
         else:
             reasons.append("scored on other images")
-    runtimes = (a.runtime, b.runtime)
-    return ComparedVariant(
-        label(b), latency, accuracy, (a.bytes, b.bytes), runtimes, tuple(reasons)
-    )
+    sizes, runtimes = (a.bytes, b.bytes), (a.runtime, b.runtime)
+    return ComparedVariant(label(b), latency, accuracy, sizes, runtimes, tuple(reasons))
 
 
 def _latency(a: Row, b: Row, repeats: float) -> LatencyChange:
@@ -206,15 +200,17 @@ def _latency(a: Row, b: Row, repeats: float) -> LatencyChange:
     )
 
 
-def _accuracy(
-    before: float, after: float, gap: tuple[float, float, float] | None
-) -> AccuracyChange | None:
-    if gap is None:
+def _accuracy(a: Row, b: Row) -> AccuracyChange | None:
+    gap = gap_points(b, a)
+    if gap is None or a.top1 is None or b.top1 is None:
         return None
     points, low, high = gap
-    p = _p(points, (high - low) / (2 * _Z))
     return AccuracyChange(
-        before=before, after=after, change_points=points, change_points_ci95=(low, high), p=p
+        before=a.top1,
+        after=b.top1,
+        change_points=points,
+        change_points_ci95=(low, high),
+        p=_p(points, (high - low) / (2 * _Z)),
     )
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
@@ -24,11 +23,7 @@ PACKAGES = ("jinja2", "plotly")
 
 
 def require() -> None:
-    """Check that the page can be made.
-
-    Raises:
-        MissingError: jinja2 or plotly is not installed.
-    """
+    """Raise a MissingError where jinja2 or plotly, which make the page, is not installed."""
     require_packages(PACKAGES, "report", "An HTML report")
 
 
@@ -41,8 +36,7 @@ def to_html(
     """Return the page.
 
     Args:
-        records: all that were read, failed ones too.
-        found: the rows of those that have figures.
+        records, found: all that were read, failed ones too; the rows of those with figures.
         comparison: of two stores, see `edgezoo.reporting.comparison`.
         heading: of the page.
 
@@ -54,16 +48,15 @@ def to_html(
     from plotly.offline import get_plotlyjs
 
     here = resources.files("edgezoo.reporting")
-    template = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string((here / "page.html.j2").read_text())
-    page: str = template.render(
+    strict = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    template = jinja2.Environment(autoescape=True, **strict)
+    page: str = template.from_string((here / "page.html.j2").read_text()).render(
         heading=heading,
         counted=counted,
         style=(here / "page.css").read_text(),
         script=(here / "page.js").read_text(),
         plotly=get_plotlyjs(),
-        data=_for_script({"rows": typed_json.encode(found)}),
+        data=_for_script(found),
         machines=_machines(records, found),
         most_reasons=MOST_REASONS,
         protocols=_protocols(records),
@@ -76,9 +69,10 @@ def to_html(
     return page
 
 
-def _for_script(value: dict[str, Any]) -> str:
+def _for_script(found: Sequence[Row]) -> str:
     """Return JSON that cannot end the script element that contains it."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    facts = {"rows": typed_json.encode(found)}
+    text = json.dumps(facts, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
@@ -94,16 +88,14 @@ class _MachineSummary:
 
 
 def _machines(records: Sequence[Record], found: Sequence[Row]) -> dict[str, _MachineSummary]:
-    """Return the machines by name."""
     machines: dict[str, _MachineSummary] = {}
     for record in records:
-        if isinstance(record, Failed):
-            continue
-        name = machine_name(record.environment)
-        entry = machines.setdefault(name, _MachineSummary(record.environment))
-        entry.levels[record.trust.level] += 1
-        entry.runtimes[record.variant.runtime] += 1
-        entry.reasons.update(record.trust.reasons)
+        if not isinstance(record, Failed):
+            name = machine_name(record.environment)
+            entry = machines.setdefault(name, _MachineSummary(record.environment))
+            entry.levels[record.trust.level] += 1
+            entry.runtimes[record.variant.runtime] += 1
+            entry.reasons.update(record.trust.reasons)
     for name, entry in machines.items():
         floors = noise_floors(row for row in found if row.machine == name)
         entry.floors = shortened(floors, MOST_SESSIONS)

@@ -114,11 +114,12 @@ def _elsewhere(found: dict[str, Row], common: list[str], side: str) -> list[str]
 
 
 def _failures(old: _Side, new: _Side) -> list[str]:
-    texts = []
-    for identity, record in new.failed.items():
-        if identity not in old.measured:
-            word = "before and after" if identity in old.failed else "only after"
-            texts.append(f"{failed_label(record)}: failed {word}")
+    texts = [
+        f"{failed_label(record)}: failed "
+        + ("before and after" if identity in old.failed else "only after")
+        for identity, record in new.failed.items()
+        if identity not in old.measured
+    ]
     known = {*new.failed, *new.measured}
     gone = (record for identity, record in old.failed.items() if identity not in known)
     return texts + [f"{failed_label(record)}: failed only before" for record in gone]

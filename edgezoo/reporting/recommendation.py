@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 from edgezoo.core.errors import DataError, UsageError, counted
 from edgezoo.core.typed_json import Count, shared
-from edgezoo.measurement import statistics, verdicts
-from edgezoo.reporting.rows import Candidate, Row, gap_points
+from edgezoo.reporting.rows import Candidate, Row, gap_points, latency_verdict
 
 Preference = Literal["accuracy", "latency", "size"]
 Statistic = Literal["median", "p90", "p95"]
@@ -109,16 +109,15 @@ def recommend(
             "No variant has an accuracy to choose by.",
             "Give edgezoo benchmark --images DIR, or choose with --prefer latency or size.",
         )
-    fitting = sorted((r for r in considered if not _misses(r, budgets)), key=_order(prefer))
-    if prefer == "accuracy":
-        fitting = [row for row in fitting if row.top1 is not None]
+    scored = [row for row in considered if prefer != "accuracy" or row.top1 is not None]
+    fitting = [row for row in scored if not _misses(row, budgets)]
+    fitting.sort(key=partial(_order, prefer))
     choice, runner_up = (*fitting, None, None)[:2]
-    why = _why(choice, runner_up, considered, fitting, prefer) if choice else []
     return RecommendResult(
         statistic=budgets.statistic,
         choice=choice and _candidate(choice),
         runner_up=runner_up and _candidate(runner_up),
-        why=tuple(why),
+        why=tuple(_why(choice, runner_up, considered, fitting, prefer)) if choice else (),
         fitting=len(fitting),
         considered=len(considered),
         misses=Counter(name for row in considered for name in _misses(row, budgets)),
@@ -131,26 +130,20 @@ def _of_one_machine(measured: list[Row], machine: str | None) -> list[Row]:
         raise DataError("There are no measurements.", "Run edgezoo benchmark first.")
     names = list(dict.fromkeys(row.machine for row in measured))
     chosen = [name for name in names if machine is None or machine.lower() in name.lower()]
+    fix = f"Give --machine a part of one of these: {'; '.join(names)}."
     if not chosen:
-        raise UsageError(
-            f"No machine in the results matches {machine!r}.",
-            f"Give --machine a part of one of these: {'; '.join(names)}.",
-        )
+        raise UsageError(f"No machine in the results matches {machine!r}.", fix)
     if len(chosen) > 1:
         which = f"match {machine!r}" if machine else "are in the results"
-        raise UsageError(
-            f"{len(chosen)} machines {which}; figures of different machines are not mixed.",
-            f"Give --machine a part of one of these: {'; '.join(names)}.",
-        )
+        text = f"{len(chosen)} machines {which}; figures of different machines are not mixed."
+        raise UsageError(text, fix)
     return [row for row in measured if row.machine == chosen[0]]
 
 
 def _of_one_list(measured: list[Row], wanted: str | None, counts: bool) -> list[Row]:
     """Return the variants scored on one list of images, and those without an accuracy.
 
-    Args:
-        wanted: beginning of the hash of the list; None where none was named.
-        counts: whether accuracies of several lists would be compared.
+    `wanted` is the beginning of the list's hash; `counts`: accuracies of several would be compared.
     """
     lists = {row.images_hash: row.image_list for row in measured if row.top1 is not None}
     known = "; ".join(f"{hash} ({name})" for hash, name in lists.items())
@@ -174,7 +167,7 @@ def _of_one_list(measured: list[Row], wanted: str | None, counts: bool) -> list[
 
 def _figures(row: Row, budgets: Budgets) -> dict[str, float | None]:
     """Return what each bound applies to; with `sure`, the unfavourable end of its interval."""
-    latency, top1, drop = _latency(row, budgets.statistic), row.top1, row.drop_points
+    latency, top1, drop = getattr(row, f"{budgets.statistic}_ms"), row.top1, row.drop_points
     if budgets.sure:
         latency = row.median_ci95[1]
         top1 = row.top1_ci95[0] if row.top1_ci95 else None
@@ -190,40 +183,28 @@ def _figures(row: Row, budgets: Budgets) -> dict[str, float | None]:
     }
 
 
-def _latency(row: Row, statistic: Statistic) -> float | None:
-    return {"median": row.median_ms, "p90": row.p90_ms, "p95": row.p95_ms}[statistic]
-
-
 def _misses(row: Row, budgets: Budgets) -> list[str]:
     """Return the bounds that a variant breaks; an unknown figure breaks its bound."""
-    found = []
-    for name, value in _figures(row, budgets).items():
-        bound = getattr(budgets, name)
-        if bound is None:
-            continue
-        if value is None or (value < bound if name == "min_top1" else value > bound):
-            found.append(name)
-    return found
+    bounds = {name: getattr(budgets, name) for name in _BOUNDS}
+    figures = _figures(row, budgets)
+    return [n for n, bound in bounds.items() if bound is not None and _breaks(n, figures[n], bound)]
 
 
-def _order(prefer: Preference) -> Callable[[Row], tuple[float, ...]]:
-    def key(row: Row) -> tuple[float, ...]:
-        top1 = -(row.top1 if row.top1 is not None else -1.0)
-        return {
-            "accuracy": (top1, row.median_ms, row.bytes),
-            "latency": (row.median_ms, top1, row.bytes),
-            "size": (row.bytes, top1, row.median_ms),
-        }[prefer]
+def _breaks(name: str, value: float | None, bound: float) -> bool:
+    return value is None or (value < bound if name == "min_top1" else value > bound)
 
-    return key
+
+def _order(prefer: Preference, row: Row) -> tuple[float, ...]:
+    top1 = -(row.top1 if row.top1 is not None else -1.0)
+    return {
+        "accuracy": (top1, row.median_ms, row.bytes),
+        "latency": (row.median_ms, top1, row.bytes),
+        "size": (row.bytes, top1, row.median_ms),
+    }[prefer]
 
 
 def _why(
-    choice: Row,
-    runner_up: Row | None,
-    considered: list[Row],
-    fitting: list[Row],
-    prefer: Preference,
+    choice: Row, other: Row | None, considered: list[Row], fitting: list[Row], prefer: Preference
 ) -> list[str]:
     """Return sentences that an engineer can check."""
     best = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}[prefer]
@@ -236,8 +217,8 @@ def _why(
         texts.append("Another variant is at least as fast and as accurate, but its file is larger.")
     elif any(ahead >> row.id & 1 for row in considered):
         texts.append("Another variant is at least as fast and as accurate, but breaks a bound.")
-    if runner_up is not None:
-        texts += _against(choice, runner_up)
+    if other is not None:
+        texts += _against(choice, other)
     if choice.trust != "good":
         texts.append(f"Trust in its latency: {choice.trust}. {' '.join(choice.reasons)}")
     if choice.trained is False:
@@ -246,12 +227,7 @@ def _why(
 
 
 def _against(choice: Row, other: Row) -> list[str]:
-    ratio = statistics.apart(
-        choice.median_ms, choice.median_ci95, other.median_ms, other.median_ci95
-    )
-    verdict = verdicts.judge(
-        "It", "the runner-up", ratio, max(choice.noise_floor, other.noise_floor)
-    )
+    verdict = latency_verdict(choice, other, "It", "the runner-up")
     texts = [verdict.text.replace("than It", "than it") + "."]
     gap = gap_points(choice, other)
     if gap is not None and choice.images_hash != other.images_hash:
@@ -264,34 +240,24 @@ def _against(choice: Row, other: Row) -> list[str]:
             f"(95 %: {low:+.1f} to {high:+.1f}{sure})."
         )
     share = choice.bytes / other.bytes
-    texts.append(f"Its file is {share:.2f} times the size of the runner-up's.")
-    return texts
+    return [*texts, f"Its file is {share:.2f} times the size of the runner-up's."]
 
 
 def _alternatives(considered: list[Row], budgets: Budgets) -> list[Alternative]:
     """Return what fits without one of the bounds, for each bound."""
-    found = []
+    found, unsure = [], replace(budgets, sure=False)
     for name in _BOUNDS:
-        if getattr(budgets, name) is None:
-            continue
-        without: dict[str, Any] = {name: None}
-        wider = replace(budgets, **without)
-        fitting = [row for row in considered if not _misses(row, wider)]
-        if fitting:
-            nearest = min(fitting, key=_excess(name, replace(budgets, sure=False)))
+        fitting = [row for row in considered if set(_misses(row, budgets)) <= {name}]
+        if getattr(budgets, name) is not None and fitting:
+            nearest = min(fitting, key=partial(_excess, name, unsure))
             found.append(Alternative(name, _candidate(nearest)))
     return found
 
 
-def _excess(bound: str, budgets: Budgets) -> Callable[[Row], tuple[bool, float]]:
-    """Return a key that orders by how little a bound is broken; unknown figures come last."""
-    sign = -1 if bound == "min_top1" else 1
-
-    def key(row: Row) -> tuple[bool, float]:
-        value = row.drop_points if bound == "max_drop_points" else _figures(row, budgets)[bound]
-        return value is None, sign * (value or 0)
-
-    return key
+def _excess(bound: str, budgets: Budgets, row: Row) -> tuple[bool, float]:
+    """Return what orders by how little a bound is broken; unknown figures come last."""
+    value = row.drop_points if bound == "max_drop_points" else _figures(row, budgets)[bound]
+    return value is None, (-1 if bound == "min_top1" else 1) * (value or 0)
 
 
 def _candidate(row: Row) -> Candidate:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
-from edgezoo.core.files import write_text_atomically
 from edgezoo.core.typed_json import Count
 from edgezoo.reporting import card, html, sbom, text
 from edgezoo.reporting.comparison import StoreComparison, compare
-from edgezoo.reporting.rows import rows
+from edgezoo.reporting.rows import Row, rows
 from edgezoo.results import manifest
 from edgezoo.results.record import Failed, Kind, Step
-from edgezoo.results.store import read_stores
+from edgezoo.results.store import read_stores, write_in_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
     found = rows(every)
     failed = [record for record in every if isinstance(record, Failed)]
     result = ReportResult(
-        reports=(),
+        reports=tuple(str(folder / f"report.{kind}") for kind in kinds),
         variants=len(found),
         failed=len(failed),
         failures=tuple(map(_failure, failed)),
@@ -96,34 +95,27 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
         damaged=tuple(damaged),
         comparison=comparison,
     )
-    paths = []
-    for kind in kinds:
-        if kind == "html":
-            content = html.to_html(every, found, comparison)
-        elif kind == "csv":
-            content = text.to_csv(found)
-        elif kind == "md":
-            content = text.to_markdown(found, failed)
-        else:
-            facts = {**typed_json.encode(result), "rows": typed_json.encode(found)}
-            del facts["reports"]
-            content = json.dumps(facts, indent=1, allow_nan=False) + "\n"
-        paths.append(_write(folder / f"report.{kind}", content))
-    return replace(result, reports=tuple(paths))
+    contents: dict[str, Callable[[], str]] = {
+        "html": lambda: html.to_html(every, found, comparison),
+        "csv": lambda: text.to_csv(found),
+        "md": lambda: text.to_markdown(found, failed),
+        "json": lambda: _json(result, found),
+    }
+    for kind, path in zip(kinds, result.reports, strict=True):
+        write_in_folder(Path(path), contents[kind]())
+    return result
+
+
+def _json(result: ReportResult, found: list[Row]) -> str:
+    facts = {**typed_json.encode(result), "rows": typed_json.encode(found)}
+    del facts["reports"]
+    return json.dumps(facts, indent=1, allow_nan=False) + "\n"
 
 
 def _failure(record: Failed) -> FailedVariant:
     variant, error = record.variant, record.error
-    return FailedVariant(
-        record.name,
-        record.file,
-        record.kind,
-        variant.device,
-        variant.threads,
-        record.store,
-        error.step,
-        error.message,
-    )
+    place = (record.name, record.file, record.kind, variant.device, variant.threads)
+    return FailedVariant(*place, record.store, error.step, error.message)
 
 
 def write_of_manifests(
@@ -151,23 +143,14 @@ def write_of_manifests(
         place = path.parent if folder is None else folder
         try:
             contents = {
-                "card": (f"{name}.card.md", card.to_markdown(facts)),
-                "sbom": (f"{name}.cdx.json", sbom.to_cyclonedx(facts, name)),
+                "card": (place / f"{name}.card.md", card.to_markdown(facts)),
+                "sbom": (place / f"{name}.cdx.json", sbom.to_cyclonedx(facts, name)),
             }
         except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise DataError(
                 f"{path} lacks what a report needs: {error}.", "Export again."
             ) from error
-        reports += [_write(place / contents[kind][0], contents[kind][1]) for kind in kinds]
+        for report, content in map(contents.__getitem__, kinds):
+            write_in_folder(report, content)
+            reports.append(str(report))
     return ManifestReport(tuple(reports), tuple(map(str, paths)))
-
-
-def _write(path: Path, content: str) -> str:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"{path.parent} cannot be created: {error.strerror}.", "Choose another --output."
-        ) from error
-    write_text_atomically(path, content)
-    return str(path)

@@ -121,12 +121,16 @@ def rows(records: Iterable[Record]) -> list[Row]:
     found = _with_names(found, lambda r: (r.machine, r.device, r.threads, r.kind), _FILES)
     found = _with_names(found, lambda r: (r.machine, r.device, r.threads, r.kind, r.store), _APART)
     found = _with_drops(found)
-    by_place: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    groups = _grouped(found, lambda r: (r.machine, r.device, r.kind, r.images_hash))
+    beaten = {row.id: _ordered(row, group) for group in groups for row in group}
+    return [beaten[row.id] for row in found]
+
+
+def _grouped(found: Iterable[Row], place: Callable[[Row], object]) -> list[list[Row]]:
+    groups: dict[object, list[Row]] = defaultdict(list)
     for row in found:
-        by_place[row.machine, row.device, row.kind, row.images_hash].append(row)
-    return [
-        _ordered(row, by_place[row.machine, row.device, row.kind, row.images_hash]) for row in found
-    ]
+        groups[place(row)].append(row)
+    return list(groups.values())
 
 
 def _row(number: int, record: Measured | Estimated) -> Row:
@@ -177,17 +181,12 @@ _APART: tuple[_Label, ...] = (
 def _with_names(
     found: list[Row], place: Callable[[Row], tuple[object, ...]], labels: tuple[_Label, ...]
 ) -> list[Row]:
-    """Return the rows with what distinguishes those of one name added to it.
+    """Return the rows with what distinguishes those of one name and place added to the name.
 
-    Args:
-        place: what rows that must differ share apart from their names.
-        labels: values that may differ, and their text; the first that suffice are added.
+    `labels` are values that may differ, and their text; the first that suffice are added.
     """
-    alike: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in found:
-        alike[row.name, *place(row)].append(row)
     names = {}
-    for group in alike.values():
+    for group in _grouped(found, lambda row: (row.name, place(row))):
         texts: list[list[str]] = [[] for _ in group]
         for value, text in labels:
             if len({value(row) for row in group}) > 1 and len({*map(tuple, texts)}) < len(group):
@@ -200,15 +199,13 @@ def _with_names(
 
 def noise_floors(found: Iterable[Row]) -> list[str]:
     """Return a text for each session with its noise floor and its origin, the highest first."""
-    sessions: dict[str, list[Row]] = defaultdict(list)
-    for row in found:
-        if row.kind == "measurement":
-            sessions[row.session].append(row)
+    measured = (row for row in found if row.kind == "measurement")
+    sessions = _grouped(measured, lambda row: row.session)
     return [
         f"{100 * own[0].noise_floor:.1f} % "
-        f"({'A/A' if own[0].self_checked else 'assumed, no A/A check'}; session {name}, "
+        f"({'A/A' if own[0].self_checked else 'assumed, no A/A check'}; session {own[0].session}, "
         f"{counted(len(own), 'variant')})"
-        for name, own in sorted(sessions.items(), key=lambda item: -item[1][0].noise_floor)
+        for own in sorted(sessions, key=lambda own: -own[0].noise_floor)
     ]
 
 
@@ -235,13 +232,11 @@ def _with_drops(found: list[Row]) -> list[Row]:
         if row.precision == "float32" and row.top1 is not None:
             twins.setdefault(_network(row), row)
             twins.setdefault((*_network(row), row.format), row)
-    return [
-        _with_drop(row, twins.get((*_network(row), row.format)) or twins.get(_network(row)))
-        for row in found
-    ]
+    return [_with_drop(row, twins) for row in found]
 
 
-def _with_drop(row: Row, twin: Row | None) -> Row:
+def _with_drop(row: Row, twins: dict[tuple[object, ...], Row]) -> Row:
+    twin = twins.get((*_network(row), row.format)) or twins.get(_network(row))
     gap = None if twin is None else gap_points(twin, row)
     if gap is None or row.drop_points is not None or row.precision == "float32":
         return row
@@ -260,15 +255,13 @@ def gap_points(row: Candidate, other: Candidate) -> tuple[float, float, float] |
     return 100 * (row.top1 - other.top1), 100 * low, 100 * high
 
 
-def difference95(
-    share: float, interval: Sequence[float], other: float, other_interval: Sequence[float]
-) -> Interval:
+def difference95(share: float, own: Interval, other: float, other_interval: Interval) -> Interval:
     """Return the 95 % interval of a difference of two shares from their Wilson intervals.
 
     Method 10 of R. G. Newcombe (Statistics in Medicine 17, 1998), for independent samples. Two
     files scored on the same images differ by less than it allows for: it is wide, not narrow.
     """
-    (low, high), (other_low, other_high) = interval, other_interval
+    (low, high), (other_low, other_high) = own, other_interval
     gap = share - other
     return (
         gap - math.hypot(share - low, other_high - other),
@@ -296,22 +289,19 @@ def _beats(row: Row, other: Row) -> bool:
 def _clearly(row: Row, other: Row) -> bool:
     """Return whether one that beats another does so beyond noise in latency or accuracy."""
     gap = gap_points(row, other)
-    return (gap is not None and gap[1] > 0) or is_faster(row, other)
+    return (gap is not None and gap[1] > 0) or latency_verdict(row, other).word == "faster"
 
 
-def is_faster(row: Row, other: Row) -> bool:
-    """Return whether medians of one machine differ beyond their intervals and noise."""
+def latency_verdict(row: Row, other: Row, name: str = "", base: str = "") -> verdicts.Verdict:
+    """Judge whether medians of one machine differ beyond their intervals and noise."""
     ratio = statistics.apart(row.median_ms, row.median_ci95, other.median_ms, other.median_ci95)
-    floor = max(row.noise_floor, other.noise_floor)
-    return verdicts.judge("", "", ratio, floor).word == "faster"
+    return verdicts.judge(name, base, ratio, max(row.noise_floor, other.noise_floor))
 
 
 def on_front(row: Row, visible: int) -> str:
     """Return "front", "maybe" where only noise keeps the row off the front, or "behind".
 
-    Args:
-        row: with an accuracy.
-        visible: bit mask of the rows that count.
+    The row has an accuracy; `visible` is a bit mask of the rows that count.
     """
     if not int(row.beaten_by, 16) & visible:
         return "front"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import Any
 
-Facts = dict[str, Any]
+from edgezoo.results.manifest import Facts
+
 _MODEL, _WEIGHTS = "model", "weights"
 
 
@@ -17,11 +17,8 @@ def to_cyclonedx(manifest: Facts, name: str) -> str:
     """Return the bill of materials of a manifest of `edgezoo.results.manifest.read`.
 
     The files and the weights are components that are shipped; the packages that made them have
-    the scope "excluded", CycloneDX's word for what is not needed at run time.
-
-    Args:
-        manifest: JSON.
-        name: of the model: what the names of its files start with.
+    the scope "excluded", CycloneDX's word for what is not needed at run time. `name` is that of the
+    model: what the names of its files start with.
     """
     files = [_file(entry, file) for entry in manifest["artifacts"] for file in entry["files"]]
     packages = [_package(*item) for item in sorted(manifest["versions"].items())]
@@ -52,55 +49,39 @@ def _hashes(digest: str | None) -> list[Facts]:
 
 
 def _edgezoo(own: Facts) -> Facts:
-    return {
-        "type": "application",
-        "name": "edgezoo",
-        "version": own.get("version") or "unknown",
-        "hashes": _hashes(own.get("code_sha256")),
-    }
+    version, hashes = own.get("version") or "unknown", _hashes(own.get("code_sha256"))
+    return {"type": "application", "name": "edgezoo", "version": version, "hashes": hashes}
+
+
+def _component(kind: str, reference: str, name: str, **facts: object) -> Facts:
+    return {"type": kind, "bom-ref": reference, "name": name, **facts}
 
 
 def _model(manifest: Facts, name: str) -> Facts:
     own, place = manifest.get("edgezoo", {}), manifest.get("platform", {})
-    return {
-        "type": "machine-learning-model",
-        "bom-ref": _MODEL,
-        "name": name,
-        "properties": _properties(
-            command=manifest.get("command"), commit=own.get("commit"), python=place.get("python")
-        ),
-    }
+    command, commit = manifest.get("command"), own.get("commit")
+    properties = _properties(command=command, commit=commit, python=place.get("python"))
+    return _component("machine-learning-model", _MODEL, name, properties=properties)
 
 
 def _weights(weights: Facts) -> Facts:
     licence = weights.get("licence")
-    return {
-        "type": "data",
-        "bom-ref": _WEIGHTS,
-        "name": weights.get("file") or f"{weights['source']} weights",
-        "hashes": _hashes(weights.get("sha256")),
-        "licenses": [{"license": {"name": licence}}] if licence else [],
-        "properties": _properties(source=weights["source"], origin=weights.get("origin")),
-    }
+    return _component(
+        "data",
+        _WEIGHTS,
+        weights.get("file") or f"{weights['source']} weights",
+        hashes=_hashes(weights.get("sha256")),
+        licenses=[{"license": {"name": licence}}] if licence else [],
+        properties=_properties(source=weights["source"], origin=weights.get("origin")),
+    )
 
 
 def _file(entry: Facts, file: Facts) -> Facts:
-    return {
-        "type": "file",
-        "bom-ref": f"file:{file['path']}",
-        "name": file["path"],
-        "hashes": _hashes(file["sha256"]),
-        "properties": _properties(format=entry["format"], precision=entry["precision"]),
-    }
+    path, hashes = file["path"], _hashes(file["sha256"])
+    properties = _properties(format=entry["format"], precision=entry["precision"])
+    return _component("file", f"file:{path}", path, hashes=hashes, properties=properties)
 
 
 def _package(name: str, version: str) -> Facts:
     purl = f"pkg:pypi/{name.lower()}@{version}"
-    return {
-        "type": "library",
-        "bom-ref": purl,
-        "name": name,
-        "version": version,
-        "scope": "excluded",
-        "purl": purl,
-    }
+    return _component("library", purl, name, version=version, scope="excluded", purl=purl)

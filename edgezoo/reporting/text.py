@@ -7,21 +7,13 @@ import html
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any
 
 from edgezoo.reporting.matching import failed_label
 from edgezoo.reporting.rows import Row, noise_floors, on_front
 from edgezoo.results.record import Failed
 
-_LEFT_OUT = {
-    "id",
-    "quantiles_ms",
-    "beaten_by",
-    "clearly_beaten_by",
-    "reasons",
-    "session",
-    "self_checked",
-}
+_LEFT_OUT = {"id", "quantiles_ms", "beaten_by", "clearly_beaten_by"}
+_LEFT_OUT |= {"reasons", "session", "self_checked"}
 MOST_SESSIONS = 10
 
 
@@ -56,8 +48,8 @@ def to_csv(found: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(row: Row) -> dict[str, object]:
+    flat: dict[str, object] = {}
     for name in (f.name for f in fields(row) if f.name not in _LEFT_OUT):
         value = getattr(row, name)
         if name.endswith("_ci95"):
@@ -86,13 +78,13 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Failed]) -> str:
             "the noise.\n"
             "Intervals are 95 %; the drop is that of top-1 against float32, in points.\n"
         )
-        if several:
-            parts.append(
-                "Accuracies were measured on several lists of images; "
-                "those of different lists are not compared.\n"
-            )
     else:
         parts.append("Intervals are 95 %.\n")
+    if several:
+        parts.append(
+            "Accuracies were measured on several lists of images; "
+            "those of different lists are not compared.\n"
+        )
     return "\n".join(parts)
 
 
@@ -107,15 +99,13 @@ def _table(own: list[Row], images: bool) -> str:
 
 
 def _cells(row: Row, visible: int) -> tuple[str, ...]:
-    stars = ""
-    if row.top1 is not None:
-        stars = {"front": "**", "maybe": "*", "behind": ""}[on_front(row, visible)]
+    front = "behind" if row.top1 is None else on_front(row, visible)
+    stars = {"front": "**", "maybe": "*", "behind": ""}[front]
     kind = f" ({row.mark})" if row.mark else ""
     low, high = row.median_ci95
     drop = "-"
     if row.drop_points is not None and row.drop_points_ci95 is not None:
-        ends = row.drop_points_ci95
-        drop = f"{row.drop_points:.1f} ({ends[0]:.1f} to {ends[1]:.1f})"
+        drop = "{:.1f} ({:.1f} to {:.1f})".format(row.drop_points, *row.drop_points_ci95)
     return (
         f"{stars}{plain(row.name)}{stars}{kind}",
         row.device,

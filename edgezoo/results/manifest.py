@@ -43,11 +43,8 @@ def publish_with_manifest(stage: Path, manifest: Path, entries: list[Facts], fac
     """Move files from a stage next to the manifest, which names them.
 
     At every moment each of them is absent or has the hash in the manifest, and none that it names
-    is absent unless it is `pending`.
-
-    Args:
-        entries: of the files, whose paths are relative to the stage.
-        facts: of the whole run.
+    is absent unless it is `pending`. Paths of the entries are relative to the stage; `facts` are
+    those of the whole run.
 
     Raises:
         OSError: the disk is full or the folder read-only.
@@ -68,29 +65,24 @@ def publish_with_manifest(stage: Path, manifest: Path, entries: list[Facts], fac
 
 def _write(stage: Path, name: str, manifest: Facts, pending: bool) -> Path:
     path = stage / f"manifest.{name}"
-    text = json.dumps({**manifest, **({"pending": True} if pending else {})}, indent=1) + "\n"
-    path.write_text(text, encoding="utf-8")
+    facts = {**manifest, "pending": True} if pending else manifest
+    path.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return path
 
 
 def _entries(path: Path) -> list[Facts]:
     """Return the entries of a manifest; none where it is damaged or missing."""
     try:
-        entries: list[Facts] = read(path)["artifacts"]
+        return list(read(path)["artifacts"])
     except DataError:
         return []
-    return entries
 
 
 def merge(path: Path, entries: list[Facts], facts: Facts) -> Facts:
     """Return a manifest with new entries; those of earlier runs stay while their files do."""
     new = {entry["path"] for entry in entries}
-    kept = [
-        entry
-        for entry in _entries(path)
-        if entry["path"] not in new
-        and all((path.parent / file["path"]).is_file() for file in entry["files"])
-    ]
+    others = [entry for entry in _entries(path) if entry["path"] not in new]
+    kept = [e for e in others if all((path.parent / f["path"]).is_file() for f in e["files"])]
     return {"schema": SCHEMA, **facts, "artifacts": [*kept, *entries]}
 
 
@@ -101,7 +93,7 @@ def read(path: Path) -> Facts:
         DataError: it is missing, damaged, of a newer schema, or names files elsewhere.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts: Facts = json.loads(path.read_text(encoding="utf-8"))
         schema, entries = facts["schema"], facts["artifacts"]
         names = [file["path"] for entry in entries for file in entry["files"]]
         whole = all(isinstance(entry["path"], str) for entry in entries)
@@ -117,8 +109,7 @@ def read(path: Path) -> Facts:
         )
     if not (whole and inside):
         raise DataError(f"{path} names files outside of its folder.", "Export again.")
-    found: Facts = facts
-    return found
+    return facts
 
 
 def state(folder: Path, file: Facts) -> State:
@@ -136,10 +127,7 @@ def check(path: Path) -> ManifestCheck:
         DataError: as of `read`.
     """
     facts = read(path)
-    files = tuple(
-        CheckedFile(file["path"], file["sha256"], state(path.parent, file))
-        for entry in facts["artifacts"]
-        for file in entry["files"]
-    )
+    named = [file for entry in facts["artifacts"] for file in entry["files"]]
+    files = tuple(CheckedFile(f["path"], f["sha256"], state(path.parent, f)) for f in named)
     whole = all(file.state == "whole" for file in files)
     return ManifestCheck(str(path), whole, bool(facts.get("pending")), files)

@@ -28,12 +28,11 @@ Interval = tuple[Figure, Figure]
 
 
 @dataclass(frozen=True, slots=True)
-class RecordedVariant:
+class GridPlace:
     """The place of a variant in its grid.
 
     Attributes:
         model, alpha, input_size, precision: null where a file does not state it
-        runtime: package and version
     """
 
     model: str | None
@@ -43,6 +42,16 @@ class RecordedVariant:
     format: str
     device: str
     threads: Threads
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedVariant(GridPlace):
+    """The place of a variant in its grid.
+
+    Attributes:
+        runtime: package and version
+    """
+
     runtime: str | None
 
     @property
@@ -236,7 +245,8 @@ Record = Measured | Estimated | Failed
 def current(facts: dict[str, Any]) -> dict[str, Any]:
     """Return the JSON of a record of schema 1 as schema 2 has it."""
     facts = {**facts}
-    path = (facts.get("artifact") or {}).get("path")
+    artifact = facts.get("artifact")
+    path = artifact.get("path") if isinstance(artifact, dict) else None
     if "file" not in facts and isinstance(path, str) and not path.startswith("artifacts/"):
         facts["file"] = PurePosixPath(path).name  # of a version that did not write "file"
     if facts.get("accuracy") is not None:
@@ -248,13 +258,11 @@ def in_points(accuracy: Any) -> Any:
     """Return the JSON of an accuracy with its drop in percentage points instead of as a share."""
     if not isinstance(accuracy, dict) or "drop" not in accuracy:
         return accuracy
-    drop, interval = accuracy["drop"], accuracy.get("drop_ci95")
-    points = [
-        [100 * end if type(end) in (int, float) else end for end in ends]
-        for ends in ([drop], interval if isinstance(interval, list) else [])
-    ]
-    return {
-        **accuracy,
-        "drop_points": points[0][0],
-        "drop_points_ci95": points[1] if isinstance(interval, list) else interval,
-    }
+
+    def points(value: Any) -> Any:
+        if isinstance(value, list):
+            return [points(end) for end in value]
+        return 100 * value if type(value) in (int, float) else value
+
+    drop, interval = points(accuracy["drop"]), points(accuracy.get("drop_ci95"))
+    return {**accuracy, "drop_points": drop, "drop_points_ci95": interval}

@@ -15,29 +15,18 @@ import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError, UsageError, words_of
 from edgezoo.core.files import write_text_atomically
 from edgezoo.core.typed_json import InvalidValueError, parse_json
-from edgezoo.results.record import (
-    SCHEMA,
-    Estimated,
-    Failed,
-    Kind,
-    Measured,
-    Record,
-    current,
-    in_points,
-)
+from edgezoo.results.record import SCHEMA, Estimated, Failed, Measured, Record, current, in_points
 
 _SCRATCH = re.compile(r"\..+\.(\d+)")
-
-
 T = TypeVar("T")
 
 
@@ -45,7 +34,7 @@ class SchemaError(DataError):
     """A record or a store of a newer EdgeZoo: it is neither read nor overwritten."""
 
 
-def content_key(facts: dict[str, Any]) -> str:
+def content_key(facts: Mapping[str, object]) -> str:
     """Return a hash of a JSON object that does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -71,7 +60,7 @@ class Store:
         Raises:
             DataError: the disk is full or the folder read-only.
         """
-        _write(self.record_path(name, record.key), typed_json.encode(record))
+        _write(self.record_path(name, record.key), record)
 
     def find(self, name: str, key: str) -> Record | None:
         """Return a whole record of a variant, None where it is missing or damaged.
@@ -81,9 +70,9 @@ class Store:
         """
         try:
             return read_record(self.record_path(name, key))
-        except SchemaError:
-            raise
-        except DataError:
+        except DataError as error:
+            if isinstance(error, SchemaError):
+                raise
             return None  # a damaged record is made again
 
     def note(self, kind: type[T], name: str) -> T | None:
@@ -96,17 +85,26 @@ class Store:
 
     def keep(self, name: str, note: object) -> None:
         """Keep a result that would cost time to compute again."""
-        _write(self.folder / "notes" / f"{name}.json", typed_json.encode(note))
+        _write(self.folder / "notes" / f"{name}.json", note)
 
 
-def _write(path: Path, facts: dict[str, Any]) -> None:
+def _write(path: Path, value: object) -> None:
+    write_in_folder(path, json.dumps(typed_json.encode(value), allow_nan=False) + "\n")
+
+
+def write_in_folder(path: Path, text: str) -> None:
+    """Write a file, all of it or nothing, in a folder that need not exist.
+
+    Raises:
+        DataError: the disk is full or the folder read-only.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
             f"{path.parent} cannot be created: {error.strerror}.", "Choose another --output."
         ) from error
-    write_text_atomically(path, json.dumps(facts, allow_nan=False) + "\n")
+    write_text_atomically(path, text)
 
 
 @contextlib.contextmanager
@@ -150,11 +148,8 @@ def check_schema(folder: Path) -> None:
         DataError: a newer EdgeZoo made it, or it is something else.
     """
     path = folder / "store.json"
-    if not path.exists():
-        return
     try:
-        facts = parse_json(path.read_text())
-        schema = int(facts["schema"])
+        schema = int(parse_json(path.read_text())["schema"]) if path.exists() else SCHEMA
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is damaged or not of a results store.", "Name another folder."
@@ -194,9 +189,9 @@ def read_record(path: Path) -> Record:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged.", again) from error
     _check_version(facts.get("schema"), path)
-    if kind not in get_args(Kind) or status not in ("measured", "failed"):
+    figures = {"measurement": Measured, "estimate": Estimated}.get(str(kind))
+    if figures is None or status not in ("measured", "failed"):
         raise DataError(f"{path} is not a record of EdgeZoo.", "Delete it.")
-    figures = Estimated if kind == "estimate" else Measured
     wanted: Any = Failed if status == "failed" else figures
     try:
         record: Record = typed_json.decode(wanted, current(facts), unknown="ignore")
@@ -221,9 +216,9 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
     for path in sorted((folder / "records").glob("*.json")):
         try:
             records.append(read_record(path))
-        except SchemaError:
-            raise
         except DataError as error:
+            if isinstance(error, SchemaError):
+                raise
             damaged.append(error.message)
     return records, damaged
 
@@ -235,10 +230,9 @@ def read_stores(folders: Sequence[Path]) -> tuple[list[list[Record]], list[str]]
         UsageError: one store is named twice; its records would count twice.
         DataError: as of `read_records`.
     """
-    known: set[Path] = set()
-    for folder in folders:
-        if folder.resolve() in known:
+    places = [folder.resolve() for folder in folders]
+    for i, folder in enumerate(folders):
+        if places[i] in places[:i]:
             raise UsageError(f"{folder} is named twice.", "Name each results store once.")
-        known.add(folder.resolve())
     read = [read_records(folder) for folder in folders]
     return [records for records, _ in read], [text for _, damaged in read for text in damaged]

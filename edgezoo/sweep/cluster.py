@@ -32,6 +32,7 @@ from edgezoo.sweep import steps as local
 from edgezoo.sweep import worker
 from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.steps import ExportedFile, Steps
+from edgezoo.system.machine import machine_id
 
 HERE = "here"
 # Images per task: small enough that workers finish together, large enough to hide Dask's overhead.
@@ -80,14 +81,9 @@ def connected(
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # Dask's own check of versions reports less than ours
         if address is None:
-            address = stack.enter_context(
-                distributed.LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    dashboard_address=None,
-                    silence_logs=logging.CRITICAL,
-                )
-            ).scheduler_address
+            own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+            started = distributed.LocalCluster(**own, silence_logs=logging.CRITICAL)
+            address = stack.enter_context(started).scheduler_address
         client = stack.enter_context(_client(address))
         _require_workers(client, address, None if measure_on == HERE else measure_on)
         stack.enter_context(_alike(client, request, measure_on))
@@ -132,12 +128,17 @@ def _client(address: str) -> Iterator[Any]:
         yield client
 
 
+def _workers(client: Any) -> Any:
+    """Return what the scheduler knows of each worker, by its address."""
+    return client.scheduler_info(n_workers=-1)["workers"]
+
+
 def _require_workers(client: Any, address: str, device: str | None) -> None:
     begun = time.monotonic()
     with contextlib.suppress(TimeoutError):
         client.wait_for_workers(1, timeout=_WORKERS_S)
     while True:  # the device's worker may be the last to join
-        known = client.scheduler_info(n_workers=-1)["workers"].values()
+        known = _workers(client).values()
         named = [entry for entry in known if device in entry["resources"]]
         if named or device is None or time.monotonic() - begun > _WORKERS_S:
             break
@@ -161,12 +162,8 @@ def _alike(client: Any, request: SweepRequest, measure_on: str) -> Iterator[None
 
     places = [request.images, request.ground_truth, request.calibration, request.weights]
     hashes = {str(Path(p).absolute()): worker.place_hash(str(p)) for p in places if p is not None}
-    wanted = worker.Alike(
-        worker.software(),
-        {place: found for place, found in hashes.items() if found},
-        measure_on,
-        frozenset(client.scheduler_info(n_workers=-1)["workers"]),
-    )
+    seen = {place: found for place, found in hashes.items() if found}
+    wanted = worker.Alike(worker.software(), seen, measure_on, frozenset(_workers(client)))
     name = f"edgezoo-{uuid.uuid4().hex}"
     # Dask's class must be the base, and EdgeZoo must be importable without it.
     plugin = type("Alike", (WorkerPlugin,), {"name": name, "setup": wanted.setup})()
@@ -191,22 +188,15 @@ class _Cluster:
 
     def steps(self) -> Steps:
         """Return the steps of a sweep."""
-        if self._device is None:
-            measure, who = local.measure, local.REAL.machine_id
-        else:
-            measure, who = self._measure, partial(self._on_device, worker.who)
-        return Steps(
-            self._export,
-            self._evaluate,
-            measure,
-            machine_id=who,
-            at_once=_EXPORTS_AT_ONCE,
-            abandon=self._client.close,
-        )
+        measure, who = local.measure, machine_id
+        if self._device is not None:
+            measure, who = self._measure, partial(self._on_device, machine_id)
+        steps = Steps(self._export, self._evaluate, measure, machine_id=who)
+        return replace(steps, at_once=_EXPORTS_AT_ONCE, abandon=self._client.close)
 
     def _other_hosts(self) -> list[str] | None:
         """Return the machines that do not measure; None where all or none would."""
-        known = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        known = _workers(self._client).values()
         device = {entry["host"] for entry in known if self._device in entry["resources"]}
         others = {entry["host"] for entry in known} - device
         return sorted(others) if device and others else None
@@ -215,11 +205,7 @@ class _Cluster:
         return self._client.submit(function, *arguments, pure=False, workers=self._hosts)
 
     def _result(self, future: Any) -> Any:
-        """Return a task's result.
-
-        Raises:
-            CrashError: it killed several workers.
-        """
+        """Return a task's result, or raise a CrashError where it killed several workers."""
         from distributed.scheduler import KilledWorker
 
         try:
@@ -231,9 +217,9 @@ class _Cluster:
             ) from error
 
     def _on_device(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self._result(
-            self._client.submit(function, *arguments, pure=False, resources={self._device: 1})
-        )
+        resources = {self._device: 1}
+        submitted = self._client.submit(function, *arguments, pure=False, resources=resources)
+        return self._result(submitted)
 
     def _export(
         self, request: SweepRequest, files: Sequence[Variant]
@@ -260,7 +246,8 @@ class _Cluster:
             path: Path | str, find: Callable[[InputContract], Sequence[Path | Member]]
         ) -> Ranks:
             find(registry.load_artifact(path).required_contract())
-            return self._joined([self._result(future) for future in begun[Path(path)]])
+            parts: list[Ranks] = [self._result(future) for future in begun[Path(path)]]
+            return replace(parts[0], top=np.concatenate([part.top for part in parts]))
 
         try:
             result = accuracy.assess(files, find, ranker, reference, ranker)
@@ -277,10 +264,6 @@ class _Cluster:
             for start in range(0, len(images), _SHARD)
         ]
 
-    @staticmethod
-    def _joined(parts: list[Ranks]) -> Ranks:
-        return replace(parts[0], top=np.concatenate([part.top for part in parts]))
-
     def _measure(self, request: SweepRequest, subjects: Sequence[Subject]) -> Session:
         sent = [(worker.read(s.path), s.path.name, s.device, s.threads) for s in subjects]
         measured: Session = self._on_device(worker.measure, _absolute(request), sent)
@@ -293,23 +276,22 @@ class _Cluster:
 
 def _absolute(request: SweepRequest) -> SweepRequest:
     """Return the request with absolute paths: workers run in another folder."""
-    changes: dict[str, Any] = {
-        name: Path(getattr(request, name)).absolute()
-        for name in ("images", "ground_truth")
-        if getattr(request, name) is not None
-    }
-    for name in ("weights", "calibration"):
-        if Path(getattr(request, name)).exists():
-            changes[name] = str(Path(getattr(request, name)).absolute())
-    return replace(request, **changes)
+    images, truth = request.images, request.ground_truth
+    return replace(
+        request,
+        images=images and images.absolute(),
+        ground_truth=truth and truth.absolute(),
+        weights=_absolute_path(request.weights),
+        calibration=_absolute_path(request.calibration),
+    )
+
+
+def _absolute_path(text: str) -> str:
+    return str(Path(text).absolute()) if Path(text).exists() else text
 
 
 def _write(folder: Path, contents: worker.Contents) -> None:
-    """Write each file whole or not at all.
-
-    Raises:
-        DataError: the disk is full or the folder read-only.
-    """
+    """Write each file whole or not at all."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in contents.items():

@@ -21,24 +21,14 @@ from edgezoo.measurement.protocol import Settings
 from edgezoo.measurement.session import Figures, Measurement
 from edgezoo.measurement.statistics import ReportedRatio
 from edgezoo.reporting import html, report_files
-from edgezoo.results.record import (
-    Accuracy,
-    CompilerEstimate,
-    Estimated,
-    Failed,
-    Failure,
-    Measured,
-    Record,
-    RecordedVariant,
-)
+from edgezoo.results.record import Accuracy, Estimated, Failed, Failure, RecordedVariant
 from edgezoo.sweep import cluster as clusters
 from edgezoo.sweep import records, steps
 from edgezoo.sweep.estimate import SweepPlan
 from edgezoo.sweep.grid import SweepRequest, expand
 from edgezoo.sweep.keys import images_hash
+from edgezoo.sweep.records import Progress
 from edgezoo.sweep.runner import Outcome, run
-from edgezoo.sweep.state import Progress
-from edgezoo.sweep.steps import REAL
 from edgezoo.sweep.sweep_file import not_for_files, read_toml
 from edgezoo.system import remote
 from edgezoo.system.machine import Environment
@@ -118,33 +108,31 @@ def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepReque
         UsageError: kinds are mixed, or an option does not apply to files.
     """
     words = [str(word) for word in what]
-    suffixes = {s for runtime in registry.runtimes().values() for s in runtime.suffixes}
-    kinds = {
-        "toml"
-        if word.endswith(".toml")
-        else "files"
-        if Path(word).suffix.lower() in suffixes
-        else "models"
-        for word in words
-    }
+    kinds = {_kind(word) for word in words}
     if len(kinds) > 1 or (kinds == {"toml"} and len(words) > 1):
         raise UsageError(
             "Files, models and sweeps cannot be mixed.", "Name one kind, and one TOML file only."
         )
-    (kind,) = kinds
-    asked = read_toml(Path(words[0])) if kind == "toml" else {}
-    if kind == "files" or "files" in asked:
-        extra = not_for_files(given)
-        if extra:
-            raise UsageError(
-                f"--{extra.replace('_', '-')} says how files are made; these exist already.",
-                "Leave it out, or name a model.",
-            )
-    if kind == "toml":
-        return SweepRequest(**{**asked, **given})
-    if kind == "files":
-        return SweepRequest(files=tuple(map(Path, words)), **given)
-    return SweepRequest(models=tuple(words), **given)
+    if kinds == {"toml"}:
+        asked = read_toml(Path(words[0]))
+    elif kinds == {"files"}:
+        asked = {"files": tuple(map(Path, words))}
+    else:
+        asked = {"models": tuple(words)}
+    extra = not_for_files(given) if "files" in asked else None
+    if extra:
+        raise UsageError(
+            f"--{extra.replace('_', '-')} says how files are made; these exist already.",
+            "Leave it out, or name a model.",
+        )
+    return SweepRequest(**{**asked, **given})
+
+
+def _kind(word: str) -> str:
+    if word.endswith(".toml"):
+        return "toml"
+    suffixes = {s for runtime in registry.runtimes().values() for s in runtime.suffixes}
+    return "files" if Path(word).suffix.lower() in suffixes else "models"
 
 
 def measure_files(
@@ -172,20 +160,13 @@ def measure_files(
     # First: where no estimate can be made, nothing needs to be measured.
     estimates, not_estimated = _estimates(request) if request.target else (None, None)
     measured = _measure(request, progress, debug) if on is None else _measure_there(request, on)
-    return replace(
-        measured,
-        estimates=None if estimates is None else tuple(estimates),
-        not_estimated=None if not_estimated is None else tuple(not_estimated),
-    )
+    return replace(measured, estimates=estimates, not_estimated=not_estimated)
 
 
 def _measure(request: SweepRequest, progress: Progress, debug: bool) -> BenchmarkResult:
     (network,) = expand(request)
-    subjects = [
-        session.Subject(v.path, v.device, v.threads)
-        for v in network.variants
-        if v.path and not v.estimated
-    ]
+    to_measure = [v for v in network.variants if not v.estimated]
+    subjects = [session.Subject(v.path, v.device, v.threads) for v in to_measure if v.path]
     accuracies = _accuracies(request, progress)
     measured = session.measure(
         subjects,
@@ -212,11 +193,8 @@ def _accuracies(request: SweepRequest, progress: Progress) -> dict[str, Accuracy
         return {}
     progress("Scoring", 0.0)
     images, paths = images_hash(request), list(dict.fromkeys(request.files))
-    entries = steps.evaluate(request, paths, None)
-    return {
-        str(path): records.accuracy(entry, images)
-        for path, entry in zip(paths, entries, strict=True)
-    }
+    found = [records.accuracy(entry, images) for entry in steps.evaluate(request, paths, None)]
+    return dict(zip(map(str, paths), found, strict=True))
 
 
 def _measure_there(request: SweepRequest, on: str) -> BenchmarkResult:
@@ -239,22 +217,21 @@ def measure_here(
     return measure_files(replace(request, files=files, images=images, ground_truth=ground_truth))
 
 
-def _estimates(request: SweepRequest) -> tuple[list[TargetEstimate], list[NotEstimated]]:
-    """Ask the compilers of `request.target` about the files.
-
-    Raises:
-        EdgeZooError: no file can be estimated.
-    """
-    found, errors = [], []
+def _estimates(
+    request: SweepRequest,
+) -> tuple[tuple[TargetEstimate, ...], tuple[NotEstimated, ...]]:
+    """Ask the compilers of `request.target` about the files; raise where none can be estimated."""
+    found, not_estimated, first = [], [], None
     for path in dict.fromkeys(request.files):
         for target in dict.fromkeys(request.target):
             try:
                 found.append(compile_file.estimate(path, target))
             except EdgeZooError as error:
-                errors.append((path, target, error))
-    if not found and errors:
-        raise errors[0][2]
-    return found, [NotEstimated(str(path), target, str(error)) for path, target, error in errors]
+                first = first or error
+                not_estimated.append(NotEstimated(str(path), target, str(error)))
+    if first and not found:
+        raise first
+    return tuple(found), tuple(not_estimated)
 
 
 def sweep(
@@ -277,7 +254,7 @@ def sweep(
     output = request.output
     assert output is not None
     with contextlib.ExitStack() as stack:
-        own = REAL
+        own = steps.REAL
         if cluster is not None or workers is not None:
             own = stack.enter_context(clusters.connected(request, cluster, workers, measure_on))
         outcome = run(request, progress, steps=own, retry_failed=retry_failed)
@@ -288,51 +265,36 @@ def sweep(
 
 
 def _result(outcome: Outcome, output: Path, page: str | None) -> BenchmarkResult:
-    every = outcome.records
+    results, estimates, failed = [], [], []
+    for record in outcome.records:
+        if isinstance(record, Failed):
+            failed.append(FailedResult(_name(record), record.variant, record.error))
+            continue
+        file = record.artifact
+        inside = output / file.path
+        place = str(inside) if inside.is_file() else file.path
+        if isinstance(record, Estimated):
+            own, target = shared(record.estimate, type(record.estimate)), record.variant.device
+            estimates.append(TargetEstimate(**own, artifact=Path(place), target=target))
+        else:
+            figures = {**shared(record.variant, RecordedVariant), **shared(record.latency, Figures)}
+            figures |= {"sha256": file.sha256, "bytes": file.bytes, "trained": file.trained}
+            scored, trust = record.accuracy, record.trust
+            results.append(FileResult(**figures, artifact=place, accuracy=scored, trust=trust))
     return BenchmarkResult(
-        results=tuple(_file_result(r, output) for r in every if isinstance(r, Measured)),
+        results=tuple(results),
         report=page,
-        estimates=tuple(
-            TargetEstimate(
-                artifact=Path(_place(r, output)),
-                target=r.variant.device,
-                **shared(r.estimate, CompilerEstimate),
-            )
-            for r in every
-            if isinstance(r, Estimated)
-        ),
-        failed=tuple(
-            FailedResult(_name(r), r.variant, r.error) for r in every if isinstance(r, Failed)
-        ),
+        estimates=tuple(estimates),
+        failed=tuple(failed),
         done_before=outcome.done_before,
         sessions=outcome.sessions,
         store=str(output),
     )
 
 
-def _file_result(record: Measured, output: Path) -> FileResult:
-    artifact = record.artifact
-    return FileResult(
-        artifact=_place(record, output),
-        sha256=artifact.sha256,
-        bytes=artifact.bytes,
-        trained=artifact.trained,
-        **shared(record.variant, RecordedVariant),
-        **shared(record.latency, Figures),
-        accuracy=record.accuracy,
-        trust=record.trust,
-    )
-
-
-def _place(record: Measured | Estimated, output: Path) -> str:
-    inside = output / record.artifact.path
-    return str(inside) if inside.is_file() else record.artifact.path
-
-
-def _name(record: Record) -> str:
+def _name(record: Failed) -> str:
     variant = record.variant
     network = (variant.model, variant.alpha, variant.input_size, variant.precision, variant.format)
     words = (record.file,) if record.file is not None else network
-    return "_".join(
-        (*(str(w) for w in words if w is not None), variant.device, f"t{variant.threads}")
-    )
+    known = [str(word) for word in words if word is not None]
+    return "_".join([*known, variant.device, f"t{variant.threads}"])

@@ -55,27 +55,20 @@ def estimate(request: SweepRequest, networks: list[Network]) -> SweepPlan:
     if request.limit is not None:
         images = min(images, request.limit)
     seconds = 0.0
+    planned: list[Variant] = []
+    failing: list[tuple[Variant, str]] = []
     for network in networks:
         if network.plan is not None:
             seconds += plans.estimate(network.plan).cpu_seconds_about
-        for file in network.files:
-            seconds += images * (_DECODE_S + _inference_s(file))
+        seconds += sum(images * (_DECODE_S + _inference_s(file)) for file in network.files)
         seconds += sum(_stopwatch_s(request, v) for v in network.variants if not v.estimated)
-    failing = [
-        pair
-        for network in networks
-        for pair in (
-            *network.refused,
-            *((v, network.error.message) for v in network.variants if network.error),
-        )
-    ]
+        failing += network.refused
+        if network.error is None:
+            planned += network.variants
+        else:
+            failing += [(variant, network.error.message) for variant in network.variants]
     return SweepPlan(
-        tuple(
-            PlannedVariant(v.name, v.device, v.threads)
-            for network in networks
-            if network.error is None
-            for v in network.variants
-        ),
+        tuple(PlannedVariant(v.name, v.device, v.threads) for v in planned),
         tuple(FailingVariant(v.name, v.device, v.threads, reason) for v, reason in failing),
         images,
         round(seconds),

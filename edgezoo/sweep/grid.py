@@ -15,10 +15,12 @@ from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
+from edgezoo.results.record import GridPlace
 from edgezoo.system.machine import usable_cores
 
 # Compilers that estimate take this format, with int8 precision.
 _ESTIMATED_FORMAT = "tflite"
+Counts = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ class SweepRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(GridPlace):
     """A variant to be recorded: a file on a device with a number of threads.
 
     Attributes:
@@ -65,13 +67,6 @@ class Variant:
         estimated: by the compiler of the target that `device` names.
     """
 
-    model: str | None
-    alpha: float | None
-    input_size: int | None
-    precision: str | None
-    format: str
-    device: str
-    threads: int
     path: Path | None = None
     estimated: bool = False
 
@@ -83,12 +78,10 @@ class Variant:
     @property
     def name(self) -> str:
         """For file names and progress: mobilenet_0.25_128_int8_tflite_cpu_t1."""
-        if self.path is not None:
-            parts: list[object] = [self.path.stem, self.format]
-        else:
-            width = None if self.alpha is None else f"{self.alpha:g}"
-            parts = [self.model, width, self.input_size, self.precision, self.format]
-        return "_".join(str(p) for p in (*parts, self.device, f"t{self.threads}") if p is not None)
+        width = None if self.alpha is None else f"{self.alpha:g}"
+        own = self.path.stem if self.path else self.model
+        parts = (own, width, self.input_size, self.precision, self.format, self.device)
+        return "_".join(str(p) for p in (*parts, f"t{self.threads}") if p is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +156,7 @@ def _check_targets(request: SweepRequest) -> None:
         )
 
 
-def thread_counts(words: Iterable[str]) -> tuple[int, ...]:
+def thread_counts(words: Iterable[str]) -> Counts:
     """Return numbers of threads; "all" is every usable physical core.
 
     Raises:
@@ -177,31 +170,29 @@ def thread_counts(words: Iterable[str]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(counts))
 
 
-def _existing(request: SweepRequest, threads: tuple[int, ...]) -> Network:
+def _existing(request: SweepRequest, threads: Counts) -> Network:
     for path in request.files:
         if not path.is_file():
             raise not_a_file(path)
+    formats = {path: registry.runtime_for(path).format for path in request.files}
+    unknown = (None, None, None, None)
     variants = [
-        Variant(None, None, None, None, registry.runtime_for(path).format, device, count, path)
+        Variant(*unknown, format, device, count, path)
         for count in threads
         for device in request.device
-        for path in dict.fromkeys(request.files)
+        for path, format in formats.items()
     ]
     variants += [
-        Variant(None, None, None, None, _ESTIMATED_FORMAT, target, 1, path, estimated=True)
+        Variant(*unknown, _ESTIMATED_FORMAT, target, 1, path, estimated=True)
         for target in dict.fromkeys(request.target)
-        for path in dict.fromkeys(request.files)
-        if registry.runtime_for(path).format == _ESTIMATED_FORMAT
+        for path, format in formats.items()
+        if format == _ESTIMATED_FORMAT
     ]
     return Network(tuple(variants))
 
 
 def _network(
-    request: SweepRequest,
-    model: str,
-    alpha: float | None,
-    size: int | None,
-    threads: tuple[int, ...],
+    request: SweepRequest, model: str, alpha: float | None, size: int | None, threads: Counts
 ) -> Network:
     spec = registry.model(model)
     try:
@@ -211,22 +202,17 @@ def _network(
         # One corner of a grid need not suit every model; a grid of one must.
         if len(request.models) * max(1, len(request.alpha)) * max(1, len(request.input_size)) == 1:
             raise
-        width, pixels = alpha, size or spec.default_input_size
-        formats = _formats(request)
-        return Network(_variants(request, spec.name, width, pixels, formats, threads), None, error)
+        every = _variants(request, spec.name, alpha, size or spec.default_input_size, threads)
+        return Network(every, None, error)
     possible, refused = [], []
-    for variant in _variants(request, spec.name, width, pixels, _formats(request), threads):
+    for variant in _variants(request, spec.name, width, pixels, threads):
         job = ExportJob(variant.format, variant.precision)  # type: ignore[arg-type]
         reason = registry.exporter(variant.format).refusal(spec, job)
         if reason is None:
             possible.append(variant)
         elif "all" not in request.format:
-            refused.append(
-                (
-                    variant,
-                    f"{spec.name} cannot be exported to {job.format} {job.precision}: {reason}.",
-                )
-            )
+            text = f"{spec.name} cannot be exported to {job.format} {job.precision}: {reason}."
+            refused.append((variant, text))
     try:
         plan = resolve(export_request(request, possible)) if possible else None
     except EdgeZooError as error:
@@ -234,20 +220,11 @@ def _network(
     return Network(tuple(possible), plan, None, tuple(refused))
 
 
-def _formats(request: SweepRequest) -> list[str]:
-    if "all" in request.format:
-        return list(registry.exporters())
-    return [registry.exporter(name).name for name in dict.fromkeys(request.format)]
-
-
 def _variants(
-    request: SweepRequest,
-    model: str,
-    alpha: float | None,
-    size: int,
-    formats: list[str],
-    threads: tuple[int, ...],
+    request: SweepRequest, model: str, alpha: float | None, size: int, threads: Counts
 ) -> tuple[Variant, ...]:
+    names = registry.exporters() if "all" in request.format else dict.fromkeys(request.format)
+    formats = [registry.exporter(name).name for name in names]
     measured = tuple(
         Variant(model, alpha, size, precision, name, device, count)
         for count in threads

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from edgezoo.core import registry, typed_json
+from edgezoo.core.artifact import Artifact
 from edgezoo.core.files import file_sha256
 from edgezoo.core.typed_json import encode, optional
 from edgezoo.core.versions import dependencies
@@ -49,13 +49,11 @@ def images_hash(request: SweepRequest) -> str | None:
     """Return a hash of the images that accuracy is measured on; None without images."""
     if request.images is None:
         return None
-    facts: dict[str, Any] = {"folder": folder_hash(request.images), "limit": request.limit}
     # A list next to the images gives their classes as one that is named does.
     hashes = [file_sha256(path) for path in lists_behind(request.images, request.ground_truth)]
-    facts["truth"] = hashes[0] if hashes else None
-    if hashes[1:]:
-        facts["order"] = hashes[1]
-    return content_key(facts)
+    truth, order = hashes[0] if hashes else None, hashes[1:2]
+    facts = {"folder": folder_hash(request.images), "limit": request.limit, "truth": truth}
+    return content_key({**facts, "order": order[0]} if order else facts)
 
 
 def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
@@ -68,12 +66,9 @@ def file_key(request: SweepRequest, network: Network, variant: Variant) -> str:
 def made_from(request: SweepRequest, network: Network, variant: Variant) -> MadeFrom:
     """Return what a file that a sweep exports depends on."""
     calibrated = variant.precision == "int8"
+    place = (variant.model, variant.alpha, variant.input_size, variant.precision, variant.format)
     return MadeFrom(
-        variant.model,
-        variant.alpha,
-        variant.input_size,
-        variant.precision,
-        variant.format,
+        *place,
         request.weights if network.plan is None else network.plan.weights.sha256,
         request.seed,
         content_key(encode(dependencies(registry.exporter(variant.format)))),
@@ -82,17 +77,15 @@ def made_from(request: SweepRequest, network: Network, variant: Variant) -> Made
     )
 
 
+def bare_artifact(path: Path) -> Artifact:
+    """Return a file and those that belong to it, with its contract unread."""
+    runtime = registry.runtime_for(path)
+    return Artifact(path, runtime.format, runtime.files(path))
+
+
 def artifact_sha256(path: Path) -> str:
-    """Return the hash of a file and of those that belong to it, as `Artifact.sha256` does."""
-    hashes = [file_sha256(file) for file in registry.runtime_for(path).files(path)]
-    if len(hashes) == 1:
-        return hashes[0]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def file_bytes(path: Path) -> int:
-    """Return the size of a file and of those that belong to it."""
-    return sum(file.stat().st_size for file in registry.runtime_for(path).files(path))
+    """Return the hash of a file and of those that belong to it."""
+    return bare_artifact(path).sha256()
 
 
 def _calibration_hash(calibration: str) -> str:
@@ -110,14 +103,7 @@ def record_key(
     """Return a hash of file, images, runtime, machine and protocol."""
     settings = asdict(request.settings)
     runtime = next((r for r in registry.runtimes().values() if r.format == variant.format), None)
-    return content_key(
-        {
-            "file": file,
-            "device": variant.device,
-            "threads": variant.threads,
-            "images": images,
-            "runtime": [runtime.version(), encode(dependencies(runtime))] if runtime else None,
-            "machine": machine,
-            "protocol": [settings.pop("version"), settings, request.pin],
-        }
-    )
+    made_by = [runtime.version(), encode(dependencies(runtime))] if runtime else None
+    protocol = [settings.pop("version"), settings, request.pin]
+    place = {"file": file, "device": variant.device, "threads": variant.threads, "images": images}
+    return content_key({**place, "runtime": made_by, "machine": machine, "protocol": protocol})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from edgezoo.core import registry
 from edgezoo.core.errors import CrashError, EdgeZooError, MissingError, RefusedError, UsageError
@@ -15,25 +14,24 @@ from edgezoo.results.store import Store, content_key
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, Variant
 from edgezoo.sweep.keys import MadeFrom
-from edgezoo.sweep.state import Item, Sweep, fail, open_items, share, title, write
+from edgezoo.sweep.records import Item, Sweep, fail, open_items, share, title, write
 from edgezoo.sweep.steps import ExportedFile
 from edgezoo.system.machine import environment
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class FileNote:
-    """What a store keeps of a file that a sweep exported.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileNote(ExportedFile):
+    """What a store keeps of a file that a sweep exported; its path is relative to the store.
 
     Attributes:
-        path: relative to the store.
         key: see `keys.file_key`.
         made_from: what the key is a hash of; not in older stores.
     """
 
-    path: str
     key: str
     sha256: str
-    verification: dict[str, Any] | None
     made_from: MadeFrom | None = None
 
 
@@ -43,8 +41,7 @@ def prepare(
     """Make files and accuracies of the open variants of one network."""
     reasons = {variant: RefusedError(text) for variant, text in network.refused}
     for item in open_items(items):
-        error = network.error or reasons.get(item.variant)
-        if error:
+        if error := network.error or reasons.get(item.variant):
             fail(sweep, item, error, "plan")
     if list(open_items(items)):
         sweep.progress(f"Exporting {title(items)}", share(sweep, place, count, 0.0))
@@ -71,18 +68,16 @@ def require_same_files(sweep: Sweep, networks: list[Network], every: list[list[I
         made = network.error is None and any(True for _ in open_items(items))
         for file in network.files if made else ():
             note = None if file.path else sweep.store.note(FileNote, _note_name(network, file))
-            if note is None or not (sweep.store.folder / note.path).is_file():
+            path = sweep.store.folder / note.path if note else None
+            if note is None or path is None or not path.is_file():
                 continue
             if note.key != keys.file_key(sweep.request, network, file):
                 now = keys.made_from(sweep.request, network, file)
                 raise UsageError(
-                    f"{sweep.store.folder / note.path} is of another sweep: "
+                    f"{path} is of another sweep: "
                     f"{_differences(note.made_from, now)}. Records there describe it.",
                     "Take another --output for this sweep; edgezoo report reads several stores.",
                 )
-
-
-_HASHES = ("weights", "calibration")
 
 
 def _differences(before: MadeFrom | None, now: MadeFrom) -> str:
@@ -94,8 +89,8 @@ def _differences(before: MadeFrom | None, now: MadeFrom) -> str:
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             option = "EdgeZoo or a package" if name == "edgezoo" else f"--{name.replace('_', '-')}"
-            values = "was different" if name in _HASHES else f"was {old} and is {new}"
-            texts.append(f"{option} {values}")
+            hashed = name in ("weights", "calibration")
+            texts.append(f"{option} was {'different' if hashed else f'{old} and is {new}'}")
     return ", ".join(texts)
 
 
@@ -114,8 +109,8 @@ def _estimate(sweep: Sweep, item: Item) -> None:
         fail(sweep, item, error, "estimate")
         return
     file = child.describe(registry.load_artifact(item.path))
-    evidence = item.evidence(sweep.store.folder)
-    write(sweep, item, records.estimated(item.variant, found, file, evidence, environment()))
+    made = records.estimated(item, sweep.store.folder, found, file, environment())
+    write(sweep, item, made)
 
 
 def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
@@ -130,22 +125,24 @@ def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
         else:
             _assign(items, file, kept)
     for files in _attempts(list(missing)):
-        wanted = [f for f in files if any(_is_wanted(i) and i.variant.file == f for i in items)]
+        still = {item.variant.file for item in items if _is_wanted(item)}
+        wanted = [file for file in files if file in still]
         if not wanted:
             continue
         try:
             made = sweep.steps.export(sweep.request, wanted)
         except EdgeZooError as error:
-            if len(wanted) == 1:
-                _fail_file(sweep, items, wanted[0], error)
+            for item in open_items(items) if len(wanted) == 1 else ():
+                if item.variant.file == wanted[0]:
+                    fail(sweep, item, error, "export")
             continue
         for file, exported in made.items():
             note = FileNote(
-                exported.path.relative_to(sweep.store.folder).as_posix(),
-                missing[file],
-                keys.artifact_sha256(exported.path),
+                exported.path.relative_to(sweep.store.folder),
                 exported.verification,
-                keys.made_from(sweep.request, network, file),
+                key=missing[file],
+                sha256=keys.artifact_sha256(exported.path),
+                made_from=keys.made_from(sweep.request, network, file),
             )
             sweep.store.keep(_note_name(network, file), note)
             _assign(items, file, exported)
@@ -154,10 +151,9 @@ def _make_files(sweep: Sweep, network: Network, items: list[Item]) -> None:
             fail(sweep, item, CrashError("The export left no such file."), "export")
 
 
-def _attempts(files: list[Variant]) -> Iterator[list[Variant]]:
-    yield files
-    if len(files) > 1:
-        yield from ([file] for file in files)
+def _attempts(files: list[T]) -> list[list[T]]:
+    """Return what to try: all together, and if that fails each alone."""
+    return [files] + ([[file] for file in files] if len(files) > 1 else [])
 
 
 def _note_name(network: Network, file: Variant) -> str:
@@ -173,9 +169,8 @@ def _kept(store: Store, name: str, key: str) -> ExportedFile | None:
         return None
     path = store.folder / note.path
     belonging = registry.runtime_for(path).files(path) if path.is_file() else ()
-    if not belonging or not all(file.is_file() for file in belonging):
-        return None
-    if keys.artifact_sha256(path) != note.sha256:
+    whole = belonging and all(file.is_file() for file in belonging)
+    if not whole or keys.artifact_sha256(path) != note.sha256:
         return None
     return ExportedFile(path, note.verification)
 
@@ -191,29 +186,21 @@ def _is_wanted(item: Item) -> bool:
     return item.path is None and not isinstance(item.record, Failed)
 
 
-def _fail_file(sweep: Sweep, items: list[Item], file: Variant, error: EdgeZooError) -> None:
-    for item in open_items(items):
-        if item.variant.file == file:
-            fail(sweep, item, error, "export")
-
-
 def _score(sweep: Sweep, items: list[Item]) -> None:
     """Score each file once; a float32 file of the network is the reference."""
     paths = list(dict.fromkeys(item.path for item in open_items(items) if item.path))
     reference = next((i.path for i in items if i.path and i.variant.precision == "float32"), None)
     names = {path: _score_name(sweep, path, reference) for path in paths}
     entries = {path: sweep.store.note(Accuracy, names[path]) for path in paths}
-    open_paths = [path for path in paths if entries[path] is None]
-    for group in ([open_paths] if len(open_paths) > 1 else []) + [[p] for p in open_paths]:
+    for group in _attempts([path for path in paths if entries[path] is None]):
         if all(entries[path] is not None for path in group):
             continue
         try:
             scored = sweep.steps.evaluate(sweep.request, group, reference)
         except EdgeZooError as error:
-            if len(group) == 1:
-                for item in open_items(items):
-                    if item.path == group[0]:
-                        fail(sweep, item, error, "evaluate")
+            for item in open_items(items) if len(group) == 1 else ():
+                if item.path == group[0]:
+                    fail(sweep, item, error, "evaluate")
             continue
         for path, entry in zip(group, scored, strict=True):
             entries[path] = records.accuracy(entry, sweep.images)
@@ -225,7 +212,7 @@ def _score(sweep: Sweep, items: list[Item]) -> None:
 
 def _score_name(sweep: Sweep, path: Path, reference: Path | None) -> str:
     """Return the name of an accuracy's note: it holds for these files, images and runtimes."""
-    facts: dict[str, Any] = {"images": sweep.images}
+    facts = {"images": sweep.images}
     for name, file in (("file", path), ("reference", reference)):
         facts[name] = keys.artifact_sha256(file) if file else None
         facts[f"{name}_runtime"] = registry.runtime_for(file).version() if file else None

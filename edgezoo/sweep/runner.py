@@ -17,7 +17,7 @@ from edgezoo.results.store import open_store
 from edgezoo.sweep import keys, records
 from edgezoo.sweep.grid import Network, SweepRequest, Variant, expand
 from edgezoo.sweep.prepare import prepare, require_same_files
-from edgezoo.sweep.state import Item, Progress, Sweep, fail, open_items, share, title, write
+from edgezoo.sweep.records import Item, Progress, Sweep, fail, open_items, share, title, write
 from edgezoo.sweep.steps import REAL, Steps
 
 # More processes, or more bytes of files, do not stay open at once.
@@ -78,13 +78,13 @@ def _prepared(
     They are prepared one by one on demand, or all at once before the first is yielded.
     """
     counts = range(len(networks)), [len(networks)] * len(networks)
-    prepared = partial(prepare, sweep)
+    work = partial(prepare, sweep), networks, every, *counts
     if sweep.steps.at_once == 1:
-        yield from map(prepared, networks, every, *counts)
+        yield from map(*work)
         return
     pool = ThreadPoolExecutor(sweep.steps.at_once)
     try:
-        yield from list(pool.map(prepared, networks, every, *counts))
+        yield from list(pool.map(*work))
     except BaseException:
         sweep.steps.abandon()
         raise
@@ -101,12 +101,11 @@ def require_possible(networks: list[Network]) -> None:
 
 def _item(sweep: Sweep, network: Network, variant: Variant, retry_failed: bool) -> Item:
     file = keys.file_key(sweep.request, network, variant.file)
-    item = Item(variant, keys.record_key(sweep.request, file, variant, sweep.images, sweep.machine))
-    record = sweep.store.find(variant.name, item.key)
-    if record and not (retry_failed and isinstance(record, Failed)):
-        item.record = record
-    item.path = variant.path
-    return item
+    key = keys.record_key(sweep.request, file, variant, sweep.images, sweep.machine)
+    record = sweep.store.find(variant.name, key)
+    if retry_failed and isinstance(record, Failed):
+        record = None
+    return Item(variant, key, record, variant.path)
 
 
 def _measure_open(sweep: Sweep, items: list[Item], at: tuple[int, int]) -> None:
@@ -122,7 +121,7 @@ def _sessions(items: Iterable[Item]) -> Iterator[list[Item]]:
     group: list[Item] = []
     weight = 0
     for item in sorted(items, key=lambda item: item.variant.device):
-        own = keys.file_bytes(item.path) if item.path else 0
+        own = keys.bare_artifact(item.path).bytes if item.path else 0
         other = group and group[0].variant.device != item.variant.device
         if group and (other or len(group) == _TOGETHER or weight + own > _TOGETHER_BYTES):
             yield group
@@ -134,11 +133,7 @@ def _sessions(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 
 def _measure(sweep: Sweep, items: Sequence[Item]) -> None:
-    subjects = [
-        Subject(item.path, item.variant.device, item.variant.threads)
-        for item in items
-        if item.path is not None
-    ]
+    subjects = [Subject(i.path, i.variant.device, i.variant.threads) for i in items if i.path]
     measured = sweep.steps.measure(sweep.request, subjects)
     session = comparisons.result(measured, uuid.uuid4().hex[:12])
     sweep.sessions.append(session)
@@ -146,6 +141,5 @@ def _measure(sweep: Sweep, items: Sequence[Item]) -> None:
         if isinstance(result, EdgeZooError):
             fail(sweep, item, result, "measure")
         else:
-            evidence = item.evidence(sweep.store.folder)
-            made = records.measured(item.variant, result, blocks or [], session, evidence)
-            write(sweep, item, made)
+            folder = sweep.store.folder
+            write(sweep, item, records.measured(item, folder, result, blocks or [], session))

@@ -55,12 +55,12 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
     """Run the pipeline of `edgezoo export`; all files must be of one network."""
     result = run(export_request(request, files))
     made = {(entry.format, str(entry.precision)): entry for entry in result.artifacts}
-    found = {}
-    for file in files:
-        entry = made.get((file.format, file.precision or ""))
-        if entry is not None:
-            found[file] = ExportedFile(entry.path, typed_json.encode(entry.verification))
-    return found
+    found = {file: made.get((file.format, file.precision or "")) for file in files}
+    return {
+        file: ExportedFile(entry.path, typed_json.encode(entry.verification))
+        for file, entry in found.items()
+        if entry is not None
+    }
 
 
 def evaluate(

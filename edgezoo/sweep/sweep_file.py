@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
+from collections.abc import Container
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -11,34 +13,16 @@ from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
 from edgezoo.images import samples
 from edgezoo.sweep.grid import SweepRequest
 
-_LISTS = {
-    "models": str,
-    "files": str,
-    "alpha": float,
-    "input_size": int,
-    "format": str,
-    "precision": str,
-    "threads": str,
-    "device": str,
-    "target": str,
-}
+_NAMES = ("models", "files", "format", "precision", "threads", "device", "target")
+LISTS = {"alpha": float, "input_size": int, **dict.fromkeys(_NAMES, str)}
 _LEAST = {"limit": 1, "seed": 0, "calibration_count": 1}
 _SWITCHES = ("pin", "self_check")
 _PATHS = ("images", "ground_truth", "output")
 # A path or one of these words; a folder of images may be called imagenet.
 _WORDS = {"calibration": ("synthetic", samples.WORD), "weights": ("imagenet", "random")}
 # Options of how files are made, in the order of docs/cli.md.
-_OF_MODELS = (
-    "models",
-    "alpha",
-    "input_size",
-    "format",
-    "precision",
-    "weights",
-    "seed",
-    "calibration",
-    "calibration_count",
-)
+_OF_VALUES = ("weights", "seed", "calibration", "calibration_count")
+_OF_MODELS = ("models", "alpha", "input_size", "format", "precision", *_OF_VALUES)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -69,8 +53,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     return values
 
 
-def not_for_files(given: dict[str, Any]) -> str | None:
-    """Return the first field that does not apply to files that exist already."""
+def not_for_files(given: Container[str]) -> str | None:
+    """Return the first of these fields that does not apply to files that exist already."""
     return next((name for name in _OF_MODELS if name in given), None)
 
 
@@ -80,7 +64,7 @@ def _key(name: str) -> str:
 
 def _value(path: Path, name: str, value: Any) -> Any:
     """Return one field; what the command line does not take is refused."""
-    if name in _LISTS:
+    if name in LISTS:
         entries: list[Any] = value if isinstance(value, list) else [value]
         if not entries:
             raise _wrong(path, name, value, "one or more")
@@ -103,26 +87,22 @@ def _value(path: Path, name: str, value: Any) -> Any:
 
 def _entry(path: Path, name: str, entry: Any) -> Any:
     """Return one entry of a list; Python would take true as 1 and cut 160.7 to 160."""
-    kind = _LISTS[name]
+    kind = LISTS[name]
     if kind is str:
         if isinstance(entry, str) and entry:
             return entry
         if name == "threads" and type(entry) is int:
             return str(entry)
-        raise _wrong(
-            path, name, entry, 'numbers of threads or "all"' if name == "threads" else "names"
-        )
-    wanted = "numbers above 0" if kind is float else "whole numbers of 1 or more"
+        wanted = 'numbers of threads or "all"' if name == "threads" else "names"
+        raise _wrong(path, name, entry, wanted)
     whole = not isinstance(entry, float) or kind is float or entry.is_integer()
-    if isinstance(entry, bool) or not isinstance(entry, int | float | str) or not whole:
-        raise _wrong(path, name, entry, wanted)
-    try:
-        number = kind(entry)
-    except (ValueError, OverflowError) as error:
-        raise _wrong(path, name, entry, wanted) from error
-    if not 0 < number < float("inf"):
-        raise _wrong(path, name, entry, wanted)
-    return number
+    with contextlib.suppress(ValueError, OverflowError):
+        if isinstance(entry, int | float | str) and not isinstance(entry, bool) and whole:
+            number = kind(entry)
+            if 0 < number < float("inf"):
+                return number
+    wanted = "numbers above 0" if kind is float else "whole numbers of 1 or more"
+    raise _wrong(path, name, entry, wanted)
 
 
 def _wrong(path: Path, name: str, value: Any, wanted: str) -> UsageError:

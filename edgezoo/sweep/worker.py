@@ -26,14 +26,11 @@ from edgezoo.results.store import content_key
 from edgezoo.sweep import keys, steps
 from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.steps import ExportedFile
-from edgezoo.system.machine import machine_id
 from edgezoo.system.remote.copied_files import package
 
 _ALSO = ("pillow", "dask", "distributed", "cloudpickle")
 # File names and what is in them.
 Contents = dict[str, bytes]
-
-
 # Whether this process is a worker that joined late and is not alike; it closes as soon as it can.
 _refused = False
 
@@ -123,11 +120,6 @@ def _require_alike() -> None:
         raise Reschedule
 
 
-def who() -> str:
-    """Return the identifier of the worker's machine."""
-    return machine_id()
-
-
 def read(path: Path) -> Contents:
     """Return the bytes of a file and of those that belong to it."""
     return {file.name: file.read_bytes() for file in registry.runtime_for(path).files(path)}
@@ -158,6 +150,7 @@ def rank(contents: Contents, name: str, images: Sequence[Path | Member]) -> Rank
 
 
 def _unpacked(contents: Contents, name: str, folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
     for other, data in contents.items():
         (folder / other).write_bytes(data)
     return folder / name
@@ -168,9 +161,8 @@ def measure(
 ) -> session.Session:
     """Run `steps.measure` on files that are sent as (contents, name, device, threads)."""
     with tempfile.TemporaryDirectory(prefix="edgezoo-") as scratch:
-        found = []
-        for number, (contents, name, device, threads) in enumerate(subjects):
-            folder = Path(scratch, str(number))
-            folder.mkdir()
-            found.append(session.Subject(_unpacked(contents, name, folder), device, threads))
+        found = [
+            session.Subject(_unpacked(contents, name, Path(scratch, str(number))), device, threads)
+            for number, (contents, name, device, threads) in enumerate(subjects)
+        ]
         return steps.measure(request, found)

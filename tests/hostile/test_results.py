@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgezoo.cli import _console
@@ -45,6 +45,7 @@ PATHS = _paths(WHOLE)
 
 @settings(max_examples=250)
 @given(path=st.sampled_from(PATHS), value=ANY, gone=st.booleans())
+@example(path=("artifact",), value=True, gone=False)
 def test_one_field_of_anything(
     path: tuple[str, ...], value: Any, gone: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from edgezoo.evaluation.drop import share_interval
+from edgezoo.measurement.child import ColdStart
 from edgezoo.measurement.host import HostState
 from edgezoo.measurement.protocol import Settings
-from edgezoo.measurement.session import ColdStart, WarmUp
+from edgezoo.measurement.session import WarmUp
 from edgezoo.measurement.statistics import LatencyStatistics
 from edgezoo.measurement.trust import HostStates, Level, Trust
 from edgezoo.results.record import (

@@ -13,8 +13,9 @@ from pathlib import Path
 from edgezoo.core.errors import CrashError
 from edgezoo.core.protocols import RanOn
 from edgezoo.evaluation.accuracy import Accuracy
+from edgezoo.measurement.child import ColdStart
 from edgezoo.measurement.protocol import Settings
-from edgezoo.measurement.session import ColdStart, Measurement, Session, Subject, WarmUp
+from edgezoo.measurement.session import Measurement, Session, Subject, WarmUp
 from edgezoo.measurement.statistics import LatencyStatistics
 from edgezoo.measurement.trust import Trust
 from edgezoo.sweep.grid import SweepRequest, Variant
