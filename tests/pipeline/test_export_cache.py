@@ -150,7 +150,7 @@ def test_command(home: Path, tmp_path: Path) -> None:
         ("exports", 1),
         ("samples", 1),
     ]
-    assert facts["bytes"] > 3050 and facts["limit"] == 10_000
+    assert facts["bytes"] > 3050 and facts["limit"] == 12_000
     assert "Did you mean samples" in run_cli("cache", "clear", "sample").error(2)
     cleared = run_cli("cache", "clear", "exports", "--json").json
     assert [part["name"] for part in cleared["removed"]] == ["exports"]
