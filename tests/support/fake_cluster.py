@@ -67,7 +67,7 @@ def dask_setup(_: Any) -> None:
         steps.export = export
     ranks.rank = rank  # type: ignore[assignment]
     if os.environ.get("FAKE_VERSION"):
-        real = worker.versions  # type: ignore[attr-defined]
-        worker.versions = lambda: {  # type: ignore[attr-defined]
+        real = worker.artifact_versions  # type: ignore[attr-defined]
+        worker.artifact_versions = lambda: {  # type: ignore[attr-defined]
             **real(), "numpy": os.environ["FAKE_VERSION"]
         }  # fmt: skip
