@@ -69,32 +69,33 @@ __all__ = [
 ]
 
 
-def _public(function: Callable[P, T]) -> Callable[P, T]:
+def _public(function: Callable[P, T], public_name: str = "") -> Callable[P, T]:
     """Let a misspelt keyword end in "did you mean", as a misspelt option of the command does."""
     known = list(python_inspect.signature(function).parameters)
+    public_name = public_name or function.__name__
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         for name in kwargs:
             if name not in known:
                 raise UsageError(
-                    f"{function.__name__}() has no argument {name!r}.", did_you_mean(name, known)
+                    f"{public_name}() has no argument {name!r}.", did_you_mean(name, known)
                 )
         return function(*args, **kwargs)
 
     return called
 
 
-verify = _public(verify_files.verify_files)
+verify = _public(verify_files.verify_files, "verify")
 evaluate = _public(accuracy.evaluate)
 classify = _public(classification.classify)
 inspect = _public(inspect_file.inspect)
-explain = _public(explain_file.explain_file)
-compile = _public(compile_file.compile_artifact)
+explain = _public(explain_file.explain_file, "explain")
+compile = _public(compile_file.compile_artifact, "compile")
 estimate = _public(compile_file.estimate)
 bundle = _public(make.bundle)
 open_artifact = _public(predict.open_artifact)
-doctor = _public(diagnosis.diagnose)
+doctor = _public(diagnosis.diagnose, "doctor")
 preprocess_input = _public(imagenet_utils.preprocess_input)
 decode_predictions = _public(imagenet_utils.decode_predictions)
 
