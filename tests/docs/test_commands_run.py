@@ -87,7 +87,7 @@ def _arguments(line: str) -> list[str] | None:
     return arguments
 
 
-def _foreign(source: Path, target: Path) -> None:
+def _without_contract(source: Path, target: Path) -> None:
     """A file that EdgeZoo did not make, as far as it tells."""
     if target.suffix == ".onnx":
         import onnx
@@ -121,11 +121,11 @@ def workshop(common: Path, exported: Exported, trained: Trained) -> Path:
             for stem in (f"exported/mobilenet_0.5_160_{precision}", *names):
                 for format, suffix in (("tflite", ".tflite"), ("onnx", ".onnx")):
                     (folder / f"{stem}{suffix}").symlink_to(exported.path(format, precision))
-        for name, format, precision in (("foreign.tflite", "tflite", "float32"),
-                                        ("foreign_float32.tflite", "tflite", "float32"),
-                                        ("foreign_int8.tflite", "tflite", "int8"),
-                                        ("foreign.onnx", "onnx", "float32")):  # fmt: skip
-            _foreign(exported.path(format, precision), folder / name)
+        for name, format, precision in (("downloaded.tflite", "tflite", "float32"),
+                                        ("other_float32.tflite", "tflite", "float32"),
+                                        ("other_int8.tflite", "tflite", "int8"),
+                                        ("downloaded.onnx", "onnx", "float32")):  # fmt: skip
+            _without_contract(exported.path(format, precision), folder / name)
         (folder / "labels.txt").write_text("\n".join(f"class {n}" for n in range(1000)))
         for name in ("val", "FOLDER_OF_CLASSES", "FOLDER"):
             (folder / name).symlink_to(trained.test)

@@ -122,7 +122,7 @@ def test_a_device_that_cannot_read_what_a_file_asks(
     exported: Exported, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With tflite-runtime alone: nothing tells versions of operations."""
-    monkeypatch.setattr(litert, "_requirements", lambda path: ())
+    monkeypatch.setattr(litert, "_parsed", lambda path: None)
     monkeypatch.setattr("edgezoo.inspection.inspect_file.registry.has_package", lambda name: False)
     with pytest.raises(MissingError, match="requires of a runtime needs ai_edge_litert"):
         inspect(exported.path("tflite", "int8"), runtime="tflite-runtime==2.5")
