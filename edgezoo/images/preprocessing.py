@@ -14,15 +14,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgezoo.core.errors import DataError, words_of
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.spec import USUAL_RESIZE, Normalization, Resize
 from edgezoo.images.shards import Member
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image
 
 ImageFile = TypeVar("ImageFile", Path, Member, Path | Member)
@@ -76,6 +75,7 @@ def load_pixels(
         DataError: the file is not an image of the kinds in `IMAGE_SUFFIXES`, is damaged, or has
             more than `MOST_PIXELS`.
     """
+    import numpy as np
     from PIL import Image
 
     alive()
@@ -124,6 +124,7 @@ def _decode(image: Path | Member | IO[bytes]) -> Image.Image:
 
 def _upper_bits(image: Image.Image) -> Image.Image:
     """Reduce 16-bit grey to 8 bits; Pillow's own conversion clips at 255."""
+    import numpy as np
     from PIL import Image
 
     return Image.fromarray((np.asarray(image.convert("I")) >> 8).astype(np.uint8))
@@ -142,6 +143,8 @@ def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float
 
     Pixels are RGB, shape (..., 3); the result is float32, channels in the network's own order.
     """
+    import numpy as np
+
     source = pixels[..., ::-1] if how.channel_order == "BGR" else pixels
     scale, offset = np.asarray(how.scale, np.float32), np.asarray(how.offset, np.float32)
     return np.asarray(source.astype(np.float32) * scale + offset, np.float32)

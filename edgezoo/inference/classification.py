@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
@@ -17,6 +16,9 @@ from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, predict, require_classes
 from edgezoo.system import remote
 from edgezoo.system.remote import Remote
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ def classify(
         RefusedError: the file produces features instead of classes.
         UsageError, MissingError, DataError: the file cannot be run, or an image cannot be read.
     """
+    import numpy as np
+
     if on is not None:
         result, place = remote.call_limited(
             on,

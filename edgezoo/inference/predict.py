@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import LARGEST_SIDE, MOST_CLASSES, Artifact, InputContract, WeightsRecord
@@ -17,6 +14,10 @@ from edgezoo.core.heartbeat import alive
 from edgezoo.core.labels import preprocessing_mode, read_labels
 from edgezoo.core.protocols import Session, TensorInfo
 from edgezoo.images.preprocessing import normalize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def to_input(
@@ -34,6 +35,8 @@ def to_input(
     Raises:
         DataError: the input type is unknown, or an integer without quantization.
     """
+    import numpy as np
+
     if contract.resizes:
         pixels = _framed(pixels, contract)
     if contract.input_kind == "normalized":
@@ -56,6 +59,8 @@ def to_input(
 
 def _framed(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.uint8]:
     """Add a border, so that the file's own resize keeps every pixel: the shorter side fits."""
+    import numpy as np
+
     border = contract.resize.shorter_side(contract.input_size) - contract.input_size
     sides = (border // 2, border - border // 2)
     return np.pad(pixels, ((0, 0), sides, sides, (0, 0)))
@@ -63,6 +68,8 @@ def _framed(pixels: NDArray[np.uint8], contract: InputContract) -> NDArray[np.ui
 
 def dequantize(raw: NDArray[Any], info: TensorInfo) -> NDArray[np.float32]:
     """Convert a raw output to real values, by the tensor's scale and zero point."""
+    import numpy as np
+
     values = raw.astype(np.float32)
     if info.scale is not None and info.zero_point is not None:
         values = (values - np.float32(info.zero_point)) * np.float32(info.scale)
