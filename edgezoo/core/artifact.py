@@ -161,7 +161,7 @@ class InputContract(JsonObject):
         takes = f"{self.color_order} pixels 0 to 255"
         if self.input_kind != "pixels":
             takes = f"RGB normalised as {self.preprocessing}"
-        itself = " of a picture of any size" if self.resizes else ""
+        itself = " of an image of any size" if self.resizes else ""
         of = f" of {self.classes} classes" if self.classes else ""
         return (
             f"{self.model}{width} {self.precision}, made by EdgeZoo. Takes {takes}{itself} as "
