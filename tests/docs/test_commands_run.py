@@ -143,19 +143,27 @@ def workshop(common: Path, exported: Exported, trained: Trained) -> Path:
 
 
 @pytest.fixture(scope="session")
-def ended(workshop: Path) -> dict[str, tuple[int, str]]:
-    """Exit code and standard error of every command that is run, by its line."""
+def ended(workshop: Path, common: Path) -> dict[str, tuple[int, str]]:
+    """Exit code and standard error of every command that is run, by its line.
+
+    Run once for all test processes: two that compile one file into one folder refuse each other.
+    """
     lines = sorted({line for _, line in COMMANDS if _reason(line) is None})
     arguments = [_arguments(line) for line in lines]
     assert None not in arguments, "see test_every_command_is_run_or_has_a_reason"
-    (workshop / "commands.json").write_text(json.dumps(arguments))
-    run = subprocess.run(
-        [sys.executable, str(SUPPORT / "run_documented.py"), "commands.json"],
-        cwd=workshop, capture_output=True, text=True, check=False,
-        env=environment(KERAS_HOME=str(workshop)),
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    return dict(zip(lines, json.loads(run.stdout), strict=True))
+
+    def make(folder: Path) -> None:
+        (workshop / "commands.json").write_text(json.dumps(arguments))
+        run = subprocess.run(
+            [sys.executable, str(SUPPORT / "run_documented.py"), "commands.json"],
+            cwd=workshop, capture_output=True, text=True, check=False,
+            env=environment(KERAS_HOME=str(workshop)),
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        (folder / "ended.json").write_text(run.stdout)
+
+    answers = json.loads((made_once(common / "ended", make) / "ended.json").read_text())
+    return dict(zip(lines, answers, strict=True))
 
 
 @pytest.mark.parametrize(
