@@ -23,10 +23,9 @@ from edgezoo.core import typed_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgezoo.core.protocols import RanOn
+    from edgezoo.core.ran_on import RanOn, Remote
     from edgezoo.evaluation.agreement import Comparison
     from edgezoo.pipeline.export_result import Verification
-    from edgezoo.system.remote import Remote
 
 # Key of "quiet" or "verbose" in the click context's meta.
 VERBOSITY = "edgezoo.verbosity"

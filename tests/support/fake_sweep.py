@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgezoo.core.errors import CrashError
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn
 from edgezoo.evaluation.accuracy import Accuracy
 from edgezoo.measurement.child import ColdStart
 from edgezoo.measurement.protocol import Settings
