@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgezoo.core.ran_on import RanOn, Remote
-    from edgezoo.evaluation.agreement import Comparison
-    from edgezoo.pipeline.export_result import Verification
+    from edgezoo.evaluation.agreement import Comparison, Verification
 
 # Key of "quiet" or "verbose" in the click context's meta.
 VERBOSITY = "edgezoo.verbosity"
