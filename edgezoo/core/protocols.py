@@ -197,6 +197,36 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightedOperations:
+    """Operations with weights and activations of the same types.
+
+    Attributes:
+        weights: type as stored in the file, such as int4 or float16
+        activations: type of the input
+        count: how many such operations
+    """
+
+    weights: str
+    activations: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """Something in a file that some of its readers get wrong, all parts as sentences.
+
+    Attributes:
+        fault: a short name.
+        evidence: what it is, and what comes of it.
+        next: what to do.
+    """
+
+    fault: str
+    evidence: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """The content of a file, for `inspect`.
 
@@ -207,6 +237,8 @@ class Description:
         quantized: whether any operation computes in integers.
         requirements: what `minimum_runtime` follows from.
         compiled: of a file that a compiler made for one accelerator.
+        weighted: types of weights and activations; empty where the reader does not tell.
+        faults: what some readers of the file get wrong.
     """
 
     ops: dict[str, int]
@@ -217,6 +249,8 @@ class Description:
     quantized: bool
     requirements: tuple[Requirement, ...] = ()
     compiled: Compiled | None = None
+    weighted: tuple[WeightedOperations, ...] = ()
+    faults: tuple[FileFault, ...] = ()
 
 
 LayerKind = Literal["conv", "depthwise", "dense"]
