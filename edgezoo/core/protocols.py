@@ -15,7 +15,7 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
-from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
+from edgezoo.core.spec import InferencePrecision, InputKind, Layout, ModelSpec, Precision
 from edgezoo.core.typed_json import Json, optional
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class ExportJob:
         embed_resize: let the file resize and crop images of any size.
         seed: makes every random choice repeatable.
         layout: of the input tensor.
+        inference_precision: that the file asks for, where the format can and the user chose; None
+            for the exporter's own choice.
     """
 
     format: str
@@ -58,6 +60,7 @@ class ExportJob:
     seed: int = 0
     layout: Layout = "NHWC"
     embed_resize: bool = False
+    inference_precision: InferencePrecision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +99,23 @@ class CalibrationSource(Protocol):
 
 
 class Exporter(Protocol):
-    """Makes files of one format."""
+    """Makes files of one format.
+
+    `inference_precisions` are those that its files can ask a session for; often none.
+    """
 
     name: str
     suffix: str
     extra: str
     packages: tuple[str, ...]
     precisions: tuple[Precision, ...]
+    inference_precisions: tuple[InferencePrecision, ...]
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """Why this job cannot be done, as a clause; None where it can."""
+
+    def remark(self, job: ExportJob) -> str | None:
+        """What a user should know of a choice in this job, as a sentence; None for nothing."""
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """The float intermediates that this job starts from."""
@@ -127,6 +137,10 @@ class TensorInfo:
     zero_point: int | None = None
 
 
+# A detail of `RanOn`: the types in which a runtime says that it computes.
+COMPUTED_IN = "computed_in"
+
+
 @dataclass(frozen=True, slots=True)
 class RanOn:
     """What a session runs on, as the runtime itself reports after opening.
@@ -145,6 +159,11 @@ class RanOn:
     name: str | None = None
     fully_accelerated: bool | None = True
     details: Mapping[str, bool | int | str | None] = field(default_factory=dict)
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether the runtime says that it computes in bfloat16, whatever the file's precision."""
+        return "bf16" in str(self.details.get(COMPUTED_IN))
 
 
 class Session(Protocol):
