@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
-from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
+from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.operators import EDGE_TPU
 from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu, _tflite_faults, _tflite_versions
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
 from edgezoo.runtimes._session import BaseSession, quiet_native
@@ -286,7 +288,7 @@ def _edge_tpus() -> int:
 
 def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     """Open a session on an Edge TPU, after a trial run in a child process, which may crash."""
-    if _compiled.operation(path) != _compiled.EDGE_TPU:
+    if _compiled.operation(path) != EDGE_TPU:
         message = f"{path} was not compiled for the Edge TPU."
         raise RefusedError(message, "Compile it with --target coral first.")
     name = _edgetpu.library()
@@ -298,7 +300,7 @@ def _open_on_coral(path: Path, threads: int) -> LiteRtSession:
     with quiet_native():
         interpreter = _edgetpu.open_interpreter(path, name, threads)
     names = {op["op_name"] for op in interpreter._get_ops_details()}
-    on_chip = names <= {"EdgeTpuDelegateForCustomOp", _compiled.EDGE_TPU}
+    on_chip = names <= {"EdgeTpuDelegateForCustomOp", EDGE_TPU}
     return LiteRtSession(interpreter, RanOn("coral", "hardware", "Edge TPU", on_chip))
 
 

@@ -19,15 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgezoo.core import typed_json
-from edgezoo.core.protocols import COMPUTED_IN
+from edgezoo.core.ran_on import COMPUTED_IN
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgezoo.core.protocols import RanOn
-    from edgezoo.evaluation.agreement import Comparison
-    from edgezoo.pipeline.export_result import Verification
-    from edgezoo.system.remote import Remote
+    from edgezoo.core.ran_on import RanOn, Remote
+    from edgezoo.evaluation.agreement import Comparison, Verification
 
 # Key of "quiet" or "verbose" in the click context's meta.
 VERBOSITY = "edgezoo.verbosity"

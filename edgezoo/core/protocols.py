@@ -6,13 +6,14 @@ that the registry finds. The contract suites in tests/contract run on every impl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.calibration_metadata import CalibrationMetadata
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import InferencePrecision, InputKind, Layout, ModelSpec, Precision
@@ -135,35 +136,6 @@ class TensorInfo:
     dtype: str
     scale: float | None = None
     zero_point: int | None = None
-
-
-# A detail of `RanOn`: the types in which a runtime says that it computes.
-COMPUTED_IN = "computed_in"
-
-
-@dataclass(frozen=True, slots=True)
-class RanOn:
-    """What a session runs on, as the runtime itself reports after opening.
-
-    Attributes:
-        device: one of the `supported_devices` of a runtime.
-        kind: "hardware"; "software" where the CPU emulates a GPU (SwiftShader); "unknown" where
-            the runtime does not report it.
-        name: the device's own name, where the runtime reports one.
-        fully_accelerated: no operation runs on the CPU; None where the runtime does not report it.
-        details: what else the runtime reports, such as "arena_bytes" of a microcontroller.
-    """
-
-    device: str = "cpu"
-    kind: Literal["hardware", "software", "unknown"] = "hardware"
-    name: str | None = None
-    fully_accelerated: bool | None = True
-    details: Mapping[str, bool | int | str | None] = field(default_factory=dict)
-
-    @property
-    def in_bfloat16(self) -> bool:
-        """Whether the runtime says that it computes in bfloat16, whatever the file's precision."""
-        return "bf16" in str(self.details.get(COMPUTED_IN))
 
 
 class Session(Protocol):

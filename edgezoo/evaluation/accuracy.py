@@ -15,7 +15,7 @@ from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn, Remote
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
 from edgezoo.evaluation import drop, ranks
@@ -25,8 +25,6 @@ from edgezoo.images.labelled import LabelledImages
 from edgezoo.images.preprocessing import recipe_hash, require_readable
 from edgezoo.images.shards import Member
 from edgezoo.inference.predict import require_classes, require_third_party
-from edgezoo.system import remote
-from edgezoo.system.remote import Remote
 
 Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]
@@ -165,6 +163,8 @@ def evaluate(
             )
     files, standard, truth = paths(artifacts), path(reference), path(ground_truth)
     if on is not None:
+        from edgezoo.system import remote
+
         wanted, truth = labelled.wanted_files(Path(images), truth, limit)
         result, place = remote.call_limited(
             on,

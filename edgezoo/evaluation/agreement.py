@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.spec import OutputKind, Precision
-from edgezoo.core.typed_json import Count, Share
+from edgezoo.core.typed_json import Count, Share, optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,45 @@ class Comparison:
     def passed(self) -> bool:
         """Whether nothing failed."""
         return not self.failures
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How closely a file agrees with the Keras network.
+
+    Attributes:
+        verdict: failed: there are failures; skipped: with --no-verify
+        images: that it was compared on
+        sqnr_db: signal power over error power; null where nothing differs, or the output is broken
+        max_abs_diff: largest difference of a score; null where the output is broken
+        agreement_top1: share of images with the same best class; null for features
+        reference_in_top5: share of images with the reference's best class in the top 5
+        cosine: between the features of an image and the reference's, the smallest of all images
+        failures: sentences on bounds that do not hold
+        warnings: sentences that a user should read
+        reference: what the file was compared with
+        source: where the images came from
+        reason: why it was skipped
+    """
+
+    verdict: Literal["passed", "failed", "skipped"]
+    images: Count = 0
+    sqnr_db: float | None = None
+    max_abs_diff: float | None = None
+    agreement_top1: Share | None = None
+    reference_in_top5: Share | None = None
+    cosine: float | None = None
+    failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reference: str | None = None
+    source: str | None = None
+    reason: str | None = optional()
+
+    @classmethod
+    def of(cls, found: Comparison, source: str) -> Verification:
+        """From a comparison with the Keras network on images of a source."""
+        values = {field.name: getattr(found, field.name) for field in fields(found)}
+        return cls(**values, reference="keras", source=source)
 
 
 def sqnr_db(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgezoo.core import registry, typed_json
 from edgezoo.core.errors import DataError, ThresholdError, counted
-from edgezoo.evaluation.agreement import Comparison, compare
+from edgezoo.evaluation.agreement import Comparison, Verification, compare
 from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
 from edgezoo.pipeline import export_cache, provenance
 from edgezoo.pipeline.export_result import (
@@ -20,7 +20,6 @@ from edgezoo.pipeline.export_result import (
     MadeFiles,
     ManifestHead,
     OriginalWeights,
-    Verification,
 )
 from edgezoo.pipeline.export_run import Progress, Work, answers_to
 from edgezoo.pipeline.guard import Guarded, keep_within

@@ -10,9 +10,9 @@ from typing import Any
 
 from edgezoo.core.errors import RefusedError
 from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats.operators import COMPILED
 
 _WEIGHTED = (*operators.TFLITE, "TRANSPOSE_CONV")
-_COMPILED = {"edgetpu-custom-op": "the Coral Edge TPU", "ethos-u": "an Arm Ethos-U"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +86,9 @@ def read(path: Path) -> list[Operation]:
     operations = []
     for i, op in enumerate(graph.operators):
         name = tflite_flatbuffer.op_name(model, op)
-        if name in _COMPILED:
+        if name in COMPILED:
             raise RefusedError(
-                f"{path} was already compiled for {_COMPILED[name]}: its operations are hidden.",
+                f"{path} was already compiled for {COMPILED[name][1]}: its operations are hidden.",
                 "Name the file that it was compiled from.",
             )
         inputs = tuple(tensors[k] if k >= 0 else None for k in op.inputs)

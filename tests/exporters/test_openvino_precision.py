@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgezoo.core import registry
-from edgezoo.core.protocols import COMPUTED_IN, ExportJob, RanOn
+from edgezoo.core.protocols import ExportJob
+from edgezoo.core.ran_on import COMPUTED_IN, RanOn
 from edgezoo.evaluation.agreement import compare
 from edgezoo.exporters import _openvino_precision
 from edgezoo.formats import operators
