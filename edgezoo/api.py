@@ -130,6 +130,7 @@ def export(
     io: str | None = None,
     target: str | None = None,
     embed_resize: bool = False,
+    openvino_precision: str | None = None,
     verify: bool = True,
     verify_count: int = DEFAULT_VERIFY_COUNT,
     min_agreement: float | None = None,
@@ -169,6 +170,8 @@ def export(
         io: input/output type of int8 files, "uint8", "int8" or "float32".
         target: the device, which sets format, precision and `io`.
         embed_resize: ONNX files resize and crop images of any size themselves.
+        openvino_precision: "f32" or "auto": what OpenVINO files ask a session for; by default
+            float files ask for float32.
         verify: compare each file with Keras.
         verify_count: images to verify on.
         min_agreement: the least share of images that keep their top-1.
@@ -217,6 +220,7 @@ def export(
         labels=path(labels),
         trust=trust,
         embed_resize=embed_resize,
+        openvino_precision=openvino_precision,
         cache=cache,
     )
     result = run(request)

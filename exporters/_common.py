@@ -10,7 +10,7 @@ from edgezoo.core.calibration_metadata import Quantization
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Preparation
 from edgezoo.core.rounding import weight_scales
-from edgezoo.core.spec import Precision
+from edgezoo.core.spec import InferencePrecision, Precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class BaseExporter:
     packages: tuple[str, ...]
     extra: str = "export"
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
+    inference_precisions: tuple[InferencePrecision, ...] = ()
+
+    def remark(self, job: ExportJob) -> str | None:
+        """See `Exporter`."""
+        return None
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgezoo.core import typed_json
+from edgezoo.core.ran_on import COMPUTED_IN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,7 +115,8 @@ def warn(text: str) -> None:
 
 def note_place(ran_on: RanOn) -> None:
     """Print the device that a file ran on, unless it is a plain CPU."""
-    if ran_on.device == "cpu" and not ran_on.details:
+    known = set(ran_on.details) - {COMPUTED_IN}
+    if ran_on.device == "cpu" and not known and not ran_on.in_bfloat16:
         return
     words = [ran_on.device, ran_on.name or "", f"({ran_on.kind})"]
     words += [f"{key.replace('_', ' ')} {value}" for key, value in ran_on.details.items()]

@@ -14,7 +14,13 @@ from edgezoo.cli import _console
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS
+from edgezoo.core.spec import (
+    INFERENCE_PRECISIONS,
+    INPUT_KINDS,
+    IO_TYPES,
+    NORMALIZATIONS,
+    PRECISIONS,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,6 +70,7 @@ COMPLETED: dict[str, Words] = {
     "preprocessing": Words(lambda: NORMALIZATIONS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
+    "openvino_precision": Words(lambda: INFERENCE_PRECISIONS),
 }
 
 

@@ -87,6 +87,8 @@ def _print(result: ExplainResult) -> None:
     for finding in result.findings[1:]:
         where = f" ({finding.layer})" if finding.layer else ""
         click.echo(click.wrap_text(f"Also: {finding.fault}{where}: {finding.evidence}", 80))
+    for fault in result.file_faults:
+        click.echo(click.wrap_text(f"Also: {fault.fault}: {fault.evidence} {fault.next}", 80))
     click.echo()
     rows = []
     for cause in result.causes:

@@ -87,6 +87,11 @@ if TYPE_CHECKING:
 )
 @flag("--embed-resize", "ONNX: the file itself resizes and crops decoded images of any size.")
 @option("--io TYPE", "Input/output type of int8 files: uint8 (default), int8, float32.")
+@option(
+    "--openvino-precision WORD",
+    "OpenVINO: f32 (default of float files: float32 in every session) or auto (bfloat16 where a "
+    "CPU has it: faster, other answers).",
+)
 @option("-o --output DIR", type=PATH, shown=Path("exported"))
 @option("--verify/--no-verify", "Compare each file with Keras.", default=True)
 @option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
@@ -169,6 +174,8 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
             _console.note("The files come from the cache; --no-cache exports them again.")
         for text in result.warnings:
             _console.warn(text)
+        for text in () if silent or as_json else plan.remarks:
+            _console.note(text)
         if not as_json:
             _show_result(plan, result)
     if as_json:

@@ -219,10 +219,16 @@ def export_files(
     return tuple(paths)
 
 
-def predict_files(paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]) -> None:
-    """Open written files in their own runtime and note their answers on some images."""
+def predict_files(
+    paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]
+) -> tuple[bool, ...]:
+    """Open written files in their own runtime and note their answers on some images.
+
+    Returns:
+        Whether the runtime computed in bfloat16, for each file.
+    """
     images = np.load(pixels, mmap_mode="r")
-    count = len(images)
+    count, rounded = len(images), list[bool]()
     for path, output in zip(paths, outputs, strict=True):
         artifact = registry.load_artifact(path)
         contract = artifact.required_contract()
@@ -230,3 +236,5 @@ def predict_files(paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ..
         with runtime.open(artifact, "cpu", os.cpu_count() or 1) as session:
             rows = (predict(session, contract, images[i : i + 1]) for i in range(count))
             _write_rows(output, count, rows)
+            rounded.append(session.ran_on.in_bfloat16)
+    return tuple(rounded)

@@ -52,6 +52,7 @@ class Work:
         self.verification: Path | None = None
         self.labelled: LabelledPixels | None = None
         self.paths: dict[str, tuple[Path, ...]] = {}
+        self.in_bfloat16: set[Path] = set()
         self.usage: dict[str, process.Usage] = {}
         self.unreadable = 0
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
@@ -220,7 +221,10 @@ class Work:
         self.paths |= self._call_many(jobs, list(groups), "export")
 
     def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
-        """Run files on stored images, each format in an own process; where the answers are."""
+        """Run files on stored images, each format in an own process; where the answers are.
+
+        Files that were computed in bfloat16 are added to `in_bfloat16`.
+        """
         outputs: dict[Path, Path] = {}
         jobs = []
         for group in paths.values():
@@ -228,7 +232,10 @@ class Work:
             answers = tuple(places.values())
             jobs.append(process.job(children.predict_files, tuple(places), pixels, answers))
             outputs |= places
-        self._call_many(jobs, list(paths), "verify")
+        rounded = self._call_many(jobs, list(paths), "verify")
+        for name, group in paths.items():
+            pairs = zip(group, rounded[name], strict=True)
+            self.in_bfloat16 |= {path for path, found in pairs if found}
         return outputs
 
     def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

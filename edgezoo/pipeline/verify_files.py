@@ -119,7 +119,7 @@ def verify_files(
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
         question = children.Question(pixels, reference_path)
-        jobs: list[process.Job[str | None]] = [
+        jobs: list[process.Job[str | tuple[bool, ...] | None]] = [
             process.job(children.predict_source, network, question),
             *(
                 process.job(children.predict_files, (artifact.path,), pixels, (output,))
@@ -127,13 +127,17 @@ def verify_files(
             ),
         ]
         answers = dict(process.Launcher(debug).run_many(jobs, 2))
-        check_weights(contract, answers[0].value)
+        weights_sha256 = answers[0].value
+        check_weights(contract, weights_sha256 if isinstance(weights_sha256, str) else None)
         reference = np.load(reference_path, mmap_mode="r")
         scores = [np.load(output, mmap_mode="r") for output in outputs]
     results, kind = [], contract.output_kind
-    for artifact, got in zip(loaded, scores, strict=True):
-        precision = artifact.required_contract().precision
-        found = compare(reference, got, precision, min_agreement, kind)
+    for number, (artifact, got) in enumerate(zip(loaded, scores, strict=True), 1):
+        precision, rounded = (
+            artifact.required_contract().precision,
+            answers[number].value == (True,),
+        )
+        found = compare(reference, got, precision, min_agreement, kind, rounded)
         values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
         results.append(VerifiedFile(artifact=artifact.path, **values))
     pairs = []
