@@ -34,7 +34,7 @@ def COMMAND(action: str, parts: tuple[str, ...], as_json: bool, debug: bool) -> 
         _console.print_json(result)
         return
     if result.removed is not None:
-        print(f"{_console.size(sum(part.bytes for part in result.removed))} removed.")
+        _console.say(f"{_console.size(sum(part.bytes for part in result.removed))} removed.")
     total, limit = _console.size(result.bytes), _console.size(result.limit)
     rows = [(part.name, part.entries, _console.size(part.bytes)) for part in result.parts]
     title = f"{result.path}, {total} (exports: at most {limit})"

@@ -11,6 +11,7 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import COUNT, PATH, common, flag, limited_process, option, quiet, running
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 from edgezoo.core.spec import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def COMMAND(
         _console.ran_on(result.remote)
     _note(images, result)
     if not as_json:
-        _console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
+        _console.next_command(f"edgezoo explain {shell(artifacts[0])} --images {shell(images)}")
     return 6 if result.failures else 0
 
 

@@ -12,6 +12,7 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.pipeline.export_result import ExportedFile, ExportResult
@@ -242,7 +243,7 @@ def _show_result(plan: Plan, result: ExportResult) -> None:
 
 
 def _next_command(entries: tuple[ExportedFile, ...], plan: Plan) -> None:
-    path, target = entries[-1].path, plan.request.target
+    path, target = shell(entries[-1].path), plan.request.target
     if target is not None:
         compiled = registry.target(target).compile is not None
         commands = [f"inspect {path} --target {target}"]

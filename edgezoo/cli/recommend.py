@@ -131,5 +131,5 @@ def _show(result: RecommendResult, choice: Candidate) -> None:
     ]
     _console.table(choice.machine, ("", "variant", "thr", _unit(result), "top-1", "size"), rows)
     for text in result.why:
-        click.echo(click.wrap_text(text, 80))
+        _console.wrapped(text)
     _console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")

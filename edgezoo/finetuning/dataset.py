@@ -18,6 +18,7 @@ import numpy as np
 from edgezoo.calibration import fingerprints
 from edgezoo.core.errors import DataError, counted
 from edgezoo.core.files import not_a_folder
+from edgezoo.core.labels import unfit
 from edgezoo.core.spec import Resize
 from edgezoo.images.preprocessing import find_images, load_many, require_readable
 from edgezoo.system.staging import new_array
@@ -99,6 +100,11 @@ def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
             f"{root} has {counted(len(labels), 'folder')} with images, and each class needs one.",
             "Give a folder with a folder per class.",
         )
+    for label in labels:
+        if reason := unfit(label):
+            raise DataError(
+                f"The folder {label} in {root} names no class: its name {reason}.", "Rename it."
+            )
     few = [label for label in labels if names.count(label) < fewest]
     if few:
         raise DataError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, interpreting, words_of
+from edgezoo.core.files import read_limited
 from edgezoo.images import imagenet_classes
 from edgezoo.images.shards import Member
 
@@ -17,6 +18,7 @@ _KIT = "ILSVRC2012_validation_ground_truth.txt"
 _NAMES = (_KIT, "LOC_val_solution.csv", "val.txt", "ground_truth.txt")
 _NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
 _ORDER = "meta.mat"
+_LARGEST = 256 << 20  # ImageNet's has 2 MB
 # Longer numbers are not indices, and Python refuses to parse the longest.
 _INDEX = re.compile(r"[0-9]{1,9}")
 _GAP = re.compile(r"[\s,]+")
@@ -51,8 +53,8 @@ def files(ground_truth: Path) -> tuple[Path, ...]:
 def _rows(ground_truth: Path) -> dict[int, str]:
     """Return the lines of a list that are not empty, by line number."""
     try:
-        lines = ground_truth.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_limited(ground_truth, _LARGEST).decode("utf-8").split("\n")
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{ground_truth} cannot be read: {words_of(error)}.", "Give another --ground-truth."
         ) from error

@@ -14,6 +14,7 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from edgezoo.core.errors import DataError
+from edgezoo.core.files import open_regular
 
 SUFFIX = ".tar"
 # An image of ImageNet has 0.1 MB, its largest 15 MB.
@@ -66,7 +67,7 @@ class Member:
         Raises:
             OSError: the tar file cannot be read, or is truncated.
         """
-        with self.tar.open("rb") as stream:
+        with open_regular(self.tar) as stream:
             stream.seek(self.offset)
             data = stream.read(self.size)
         if len(data) < self.size:
@@ -96,7 +97,7 @@ def members(tar: Path, read: str) -> Iterator[tuple[Member, bytes]]:
     """
     try:
         # Reads headers and skips the data between them.
-        with tarfile.open(tar, "r:") as opened:
+        with open_regular(tar) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
             place = -1
             while (entry := opened.next()) is not None:
                 opened.members = []  # type: ignore[attr-defined]  # do not keep all entries

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
+from edgezoo.core.escapes import shell
 from edgezoo.core.typed_json import Count
 from edgezoo.reporting import card, html, sbom, text
 from edgezoo.reporting.comparison import StoreComparison, compare
@@ -137,7 +138,7 @@ def write_of_manifests(
         if broken:
             raise DataError(
                 f"{path} does not describe what is there: {', '.join(broken)}.",
-                f"See edgezoo verify {path}.",
+                f"See edgezoo verify {shell(path)}.",
             )
         facts, name = manifest.read(path), path.name.removesuffix(manifest.SUFFIX)
         place = path.parent if folder is None else folder
