@@ -19,6 +19,8 @@ _UNSEEN = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
+_PLAIN = re.compile(r"[^/\x00-\x1f\x7f]{1,255}")
+
 
 class NoAnswerError(Exception):
     """There is no answer, or what is there cannot be one."""
@@ -45,6 +47,23 @@ def read(path: Path, most: int = _MOST) -> bytes:
     if len(content) > most:
         raise NoAnswerError("it is too large")
     return content
+
+
+def read_below(folder: Path, name: str, most: int) -> bytes:
+    """Return the content of a regular file in a folder; no part of its name is a link.
+
+    Raises:
+        NoAnswerError: see `read`; or the name leads out of the folder.
+    """
+    parts = name.split("/")
+    if not all(_PLAIN.fullmatch(part) for part in parts) or ".." in parts:
+        raise NoAnswerError("its name leads elsewhere")
+    place = folder
+    for part in parts[:-1]:
+        place = place / part
+        if place.is_symlink() or not place.is_dir():
+            raise NoAnswerError("its folder is none")
+    return read(place / parts[-1], most)
 
 
 def checked(text: bytes, *, untrusted: bool = False) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from typing import IO, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 from edgezoo.core import heartbeat, typed_json
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, RefusedError
 from edgezoo.core.typed_json import Json
-from edgezoo.system import answer, limits
+from edgezoo.system import answer, limits, notes
 from edgezoo.system.limits import Limits
 from edgezoo.system.scratch import scratch
 from edgezoo.system.watch import Verdict, Watch
@@ -123,6 +123,7 @@ class _Request(_Call):
 
     limits: Limits | None = None
     writable: tuple[str, ...] = ()
+    notes: str | None = None
 
 
 def name_of(function: Callable[..., Any]) -> ModuleFunction:
@@ -148,6 +149,7 @@ class Launcher:
         scratch: folder of temporary files; None for the system's folder.
         blame: returns the error for a limited child that died.
         progress: called when the limited child counts progress.
+        notes: folder where this process keeps the limited child's notes (`edgezoo.system.notes`).
     """
 
     debug: bool = False
@@ -156,6 +158,7 @@ class Launcher:
     scratch: Path | None = None
     blame: Callable[[CrashError], EdgeZooError] | None = None
     progress: Callable[[int], None] | None = None
+    notes: Path | None = None
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
         """Run a function of EdgeZoo in a new interpreter; see `run`."""
@@ -181,7 +184,9 @@ class Launcher:
 
     def _run(self, job: Job[T], folder: Path) -> Answer[T]:
         request, place = folder / "request.json", folder / "answer.json"
-        asked = _Request(job.function, job.arguments, self.limits, (str(folder), *self.writable))
+        kept = None if self.notes is None else os.path.abspath(self.notes)
+        open_to = (str(folder), *self.writable)
+        asked = _Request(job.function, job.arguments, self.limits, open_to, kept)
         request.write_text(json.dumps(typed_json.encode(asked)))
         with (folder / "log").open("w+b") as log:
             code, verdict = self._waited([str(request), str(place)], folder, log)
@@ -209,10 +214,11 @@ class Launcher:
             child = _start(words, folder, *streams, alone=_bounded(self.limits))
             with _killed_on_exit(child):
                 folders = (folder, *map(Path, self.writable))
-                watch = Watch(child, self.limits, folders, pulse, self.progress)
-                verdict = watch.wait()
-                _kill(child)  # and what it may have started, if it has ended
-                code = child.wait()
+                with _kept(folder / notes.FOLDER, self.notes) as keep:
+                    watch = Watch(child, self.limits, folders, pulse, self.progress, keep)
+                    verdict = watch.wait()
+                    _kill(child)  # and what it may have started, if it has ended
+                    code = child.wait()
             _tell(watch)
         finally:
             os.close(pulse)
@@ -259,6 +265,20 @@ def guarded(job: Job[T], crashed: EdgeZooError) -> T:
         return Launcher().run(job).value
     finally:
         _words.unlink()
+
+
+@contextlib.contextmanager
+def _kept(own: Path, kept: Path | None) -> Iterator[Callable[[], None]]:
+    """Give a function that keeps a child's notes, and call it when the child has ended."""
+
+    def keep() -> None:
+        if kept is not None:
+            notes.keep(own, kept)
+
+    try:
+        yield keep
+    finally:
+        keep()
 
 
 def _bounded(given: Limits | None) -> bool:
@@ -605,6 +625,8 @@ def _main(request: Path, place: Path) -> int:
         facts = _reported(error)
     else:
         _exit_with_parent()
+        if asked.notes is not None:
+            notes.set_places(Path(asked.notes), place.parent / notes.FOLDER)
         _words, function = place, find(asked.function)
         if pulse is not None:
             heartbeat.start(pulse)  # what was imported until now is no part of the time

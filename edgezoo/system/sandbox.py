@@ -70,6 +70,7 @@ class Sandbox:
         progress: called here when the function calls its argument `progress`.
         debug: the process writes to this terminal.
         scratch: folder of temporary files; None for the system's folder.
+        notes: folder where the notes of the process are kept (`edgezoo.system.notes`).
     """
 
     paths: tuple[Path, ...]
@@ -78,6 +79,7 @@ class Sandbox:
     progress: Progress | None = None
     debug: bool = False
     scratch: Path | None = None
+    notes: Path | None = None
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function of EdgeZoo within the limits, and return its result; see `run`."""
@@ -106,6 +108,7 @@ class Sandbox:
             self.scratch,
             partial(_blamed, self.paths, self.limits),
             self.progress,
+            self.notes,
         )
 
 

@@ -22,6 +22,7 @@ from edgezoo.system.machine import usable_cores
 
 Verdict = Literal["time", "whole time", "memory", "disk", "stopped"]
 _EVERY_S = 0.2
+_KEPT_EVERY_S = 2.0
 _START_S = 120.0  # until Python has started; no file is open before
 _SPARE_ITEMS = 10
 _MOST_FILES, _DEEPEST = 20_000, 40
@@ -40,12 +41,14 @@ class Watch:
         folders: Sequence[Path],
         pulse: int,
         progress: Callable[[int], None] | None = None,
+        keep: Callable[[], None] = lambda: None,
         *,
         clock: bool = True,
     ) -> None:
-        """Begin; without `clock` the time has no limit."""
+        """Begin; `keep` is called now and then, and without `clock` the time has no limit."""
         self._child, self._limits, self._folders, self._pulse = child, limits, folders, pulse
         self._progress, self._reported = progress, 0
+        self._keep, self._next = keep, time.monotonic() + _KEPT_EVERY_S
         self._beats, self._clock, self._cores = 0, clock, usable_cores()
         self._begun = self._start = self._used()
         self._before = self._disk() if limits.disk is not None and not limits.writes else 0
@@ -63,6 +66,9 @@ class Watch:
         with _exits(self._child) as ended:
             while not ended(_EVERY_S):
                 self._report()
+                if time.monotonic() > self._next:
+                    self._keep()
+                    self._next = time.monotonic() + _KEPT_EVERY_S
                 if (verdict := self._verdict()) is not None:
                     return verdict
         self._report()
