@@ -168,8 +168,10 @@ def quiet(function: F) -> F:
 def limited_process(
     files: Sequence[Path],
     options: dict[str, Any],
-    writable: Sequence[Path] = (),
     progress: Callable[[int], None] | None = None,
+    *,
+    items: int = 0,
+    writable: Sequence[Path] = (),
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
 

@@ -87,19 +87,31 @@ def not_a_folder(path: Path, hint: str) -> DataError:
     return DataError(f"There is no folder {path}.", hint)
 
 
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write next to the path and rename, so that readers see all or nothing.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):  # a read-only disk refuses that too
+            scratch.unlink(missing_ok=True)
+        raise
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write next to the path and rename, so that readers see all or nothing.
 
     Raises:
         DataError: the folder cannot be written or the disk is full.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        write_bytes_atomically(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):  # a read-only disk refuses that too
-            scratch.unlink(missing_ok=True)
         raise DataError(
             f"{path} could not be written: {error.strerror or error}.",
             "Free some space or choose another folder with --output.",
