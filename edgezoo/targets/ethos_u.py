@@ -10,13 +10,13 @@ import importlib.metadata
 import importlib.util
 import re
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, MissingError, RefusedError
 from edgezoo.core.protocols import Compilation, CpuOp, Estimate, Placement, Target
 from edgezoo.formats import tflite_flatbuffer
+from edgezoo.system.scratch import scratch
 from edgezoo.system.staging import publish, staging
 from edgezoo.targets import _network, _tool
 
@@ -65,7 +65,7 @@ def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     """Return where Vela places each operation; the compiled file is discarded."""
     count = len(_network.read(path))
     path = path.absolute()
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+    with scratch() as folder:
         log, facts = _vela(accelerator, system, memory, path, Path(folder), _TIMEOUT)
         made = tflite_flatbuffer.read_model(Path(folder, f"{path.stem}_vela.tflite"))
     names = [tflite_flatbuffer.op_name(made, op) for op in made.subgraphs[0].operators]
