@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from edgezoo.inspection import portability
 from edgezoo.pipeline import children, explain_images
 from edgezoo.pipeline.verify_files import check_weights, common_contract, source_network
 from edgezoo.system import process, sandbox
+from edgezoo.system.scratch import scratch
 
 _SOURCE_SCORES, _FLOAT_SCORES = "source.npy", "float-file.npy"
 
@@ -97,8 +97,7 @@ def explain_file(
     limited = sandbox.Sandbox(paths, sandbox.limits_for(paths), debug=debug)
     explained = limited.call(identify, path, float_file, preprocessing)
     contract = explained.contract
-    with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
-        folder = Path(scratch)
+    with scratch() as folder:
         chosen = explain_images.choose(images, contract, count, seed)
         labels, why_not = explain_images.labels_of(chosen, images, contract)
         pixels = sources.store(chosen, contract.input_size, folder, "images").path

@@ -45,7 +45,8 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
     request = plan.request
     key = provenance.request_key(plan) if request.cache and export_cache.limit() else None
     with staging(request.output, plan.stem) as stage:
-        made = export_cache.fetch(key, stage) if key else None
+        told: list[str] = []
+        made = export_cache.fetch(key, stage, told.append) if key else None
         cached = made is not None
         if made is None:
             work = Work(plan, stage, progress, debug)
@@ -60,7 +61,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
         publish_with_manifest(stage, manifest, entries, head)
     placed = (replace(entry.moved(request.output), request=None) for entry in made.artifacts)
     return ExportResult(
-        tuple(placed), manifest, made.warnings, made.failures, made.head.usage, cached
+        tuple(placed), manifest, (*told, *made.warnings), made.failures, made.head.usage, cached
     )
 
 

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
 from edgezoo.pipeline import children
 from edgezoo.system import process, sandbox
+from edgezoo.system.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,7 @@ def verify_files(
             "--min-agreement needs classes, and these files return features.", "Leave it out."
         )
     network = source_network(contract, None if weights is None else str(weights))
-    with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
-        folder = Path(scratch)
+    with scratch() as folder:
         chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
         pixels = sources.store(chosen, contract.input_size, folder, "images").path
         reference_path = folder / "reference.npy"

@@ -11,13 +11,13 @@ import importlib.util
 import re
 import signal
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, MissingError, RefusedError
 from edgezoo.core.protocols import Compilation, CpuOp, Estimate, Placement, Target
 from edgezoo.formats import tflite_flatbuffer
+from edgezoo.system.scratch import scratch
 from edgezoo.system.staging import publish, staging
 from edgezoo.targets import _network, _tool
 from edgezoo.targets._network import Operation
@@ -70,7 +70,7 @@ def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     """Return where Vela places each operation; the compiled file is discarded."""
     count = len(_readable(accelerator, path))
     path = path.absolute()
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+    with scratch() as folder:
         log, facts = _vela(accelerator, system, memory, path, Path(folder), _TIMEOUT)
         made = tflite_flatbuffer.read_model(Path(folder, f"{path.stem}_vela.tflite"))
     names = [tflite_flatbuffer.op_name(made, op) for op in made.subgraphs[0].operators]
