@@ -21,6 +21,7 @@ from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images import samples
 from edgezoo.images.preprocessing import find_images, load_many, recipe_hash, require_readable
@@ -152,7 +153,7 @@ def choose(
 
 def place_of(where: str) -> Path:
     """Return the path of a source; DataError if the public samples have not been fetched."""
-    return samples.folder() if where == samples.WORD else Path(where).expanduser()
+    return samples.folder() if where == samples.WORD else expanded(where)
 
 
 def check_source(where: str) -> None:

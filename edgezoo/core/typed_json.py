@@ -206,6 +206,12 @@ def encode(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def part(facts: Json, name: str) -> Json:
+    """Return an object inside an untrusted one; an empty one where it is something else."""
+    found = facts.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def shared(value: object, described: type[Any]) -> Json:
     """Return the attributes of a value by the names of another dataclass's fields."""
     return {f.name: getattr(value, f.name) for f in fields(described)}

@@ -17,6 +17,7 @@ from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, counted
 from edgezoo.core.files import file_sha256
 from edgezoo.core.labels import preprocessing_mode, read_labels
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import (
     NORMALIZATIONS,
     USUAL_RESIZE,
@@ -122,7 +123,7 @@ def choose(
         DataError: the file cannot be used, or has another number of outputs than labels.
         RefusedError: there are several inputs or outputs, or outputs are not probabilities.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     found = reading.usable(path, trust)
     if weights != "imagenet":
         message = f"{path} contains its own weights, so --weights {weights} does not apply."

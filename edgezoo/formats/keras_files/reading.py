@@ -19,6 +19,7 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.files import not_a_file, open_regular
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
 from edgezoo.formats.keras_files import saved_model
@@ -75,7 +76,7 @@ class KerasFile:
 
 def is_user_model(word: str | Path) -> bool:
     """Return whether a word is a network file or the folder of a SavedModel, not a name."""
-    path = Path(word).expanduser()
+    path = expanded(word)
     return path.suffix.lower() in (".keras", ".h5", ".hdf5") or os.path.isfile(
         path / SAVED_MODEL_FILE
     )
