@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.arrays import Floats
 from edgezoo.core.recipe import Ranges
+from edgezoo.formats import float_parts
 
 if TYPE_CHECKING:
     import onnx
@@ -50,6 +51,21 @@ def complete(
         found |= _observe(model, lacking, inputs)
     arrays = {name: np.asarray(pair, np.float32) for name, pair in found.items()}
     return {name: (low, high) for name, (low, high) in arrays.items()}
+
+
+def float_nodes(model: onnx.ModelProto) -> set[str]:
+    """Return the names of nodes that stay in float in an int8 file."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    operations = [
+        float_parts.Operation(
+            node.op_type,
+            tuple(name for name in node.input if name and name not in constants),
+            tuple(node.output),
+        )
+        for node in model.graph.node
+    ]
+    found = float_parts.float_parts(operations, float_parts.ONNX)
+    return {model.graph.node[i].name for i in found}
 
 
 def _spread(model: onnx.ModelProto, known: Ranges) -> Ranges:

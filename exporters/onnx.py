@@ -110,10 +110,13 @@ def _quantize(
     layers = _layers(model)
     kept = preparation.recipe.float_layers
     # Probabilities below 1/256 would vanish in a quantized softmax.
+    parts = _onnx_ranges.float_nodes(model)
     excluded = [
         node.name
         for node in model.graph.node
-        if node.op_type == "Softmax" or node.output[0].removesuffix("/linear") in kept
+        if node.op_type == "Softmax"
+        or node.output[0].removesuffix("/linear") in kept
+        or node.name in parts
     ]
     inputs = _common.network_inputs(source, preparation, calibration)
     ranges = _onnx_ranges.complete(model, preparation.ranges, excluded, inputs)
