@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import DataError
-from edgezoo.core.protocols import RanOn
 from edgezoo.core.ran_on import RanOn
 from edgezoo.runtimes import _compiled
 from edgezoo.runtimes._base import BaseRuntime

@@ -16,11 +16,12 @@ from edgezoo.calibration.observation import NetworkInput
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.calibration_metadata import Stability
-from edgezoo.core.errors import DataError
+from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.spec import ModelSpec
 from edgezoo.exporters import _intermediates
+from edgezoo.exporters._converting import converting
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
 from edgezoo.inference.predict import predict
@@ -44,16 +45,31 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a converter or a runtime does not take a network, and what to do."""
+
+    reason: str
+    hint: str
+
+    @classmethod
+    def of(cls, error: EdgeZooError) -> Refusal:
+        """From an error."""
+        return cls(error.message, error.hint)
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltSource:
     """The Keras network that was built.
 
     Attributes:
         weights_sha256: hash of its weights' values.
         output_shape: without the batch.
+        onnx_refusal: why there are no ONNX intermediates, where there are none.
     """
 
     weights_sha256: str
     output_shape: tuple[int, ...]
+    onnx_refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,19 @@ class FileJob:
 
     job: ExportJob
     stem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The main file of a job, or why it could not be written or opened.
+
+    Attributes:
+        in_bfloat16: the runtime computed in bfloat16.
+    """
+
+    path: Path | None = None
+    refusal: Refusal | None = None
+    in_bfloat16: bool = False
 
 
 def make_source(
@@ -80,13 +109,14 @@ def make_source(
     for question in questions:
         _note_answers(built, network.spec, question.pixels, question.answers)
     digest = values_hash(built)
-    _intermediates.write(built, Source(directory, contract), set(intermediates))
-    return BuiltSource(digest, tuple(built.output_shape[1:]))
+    refused = _intermediates.write(built, Source(directory, contract), set(intermediates))
+    shape = tuple(built.output_shape[1:])
+    return BuiltSource(digest, shape, Refusal.of(refused) if refused else None)
 
 
 def correct_fp16(
     directory: Path, contract: InputContract, images: Path, intermediates: tuple[Intermediate, ...]
-) -> int:
+) -> Refusal | None:
     """Write intermediates with float16 values that keep each layer's mean.
 
     Args:
@@ -95,7 +125,7 @@ def correct_fp16(
         intermediates: "fp16.tflite", "fp16.onnx" or both.
 
     Returns:
-        The number of corrected layers.
+        Why there is no ONNX intermediate, where it was asked for and there is none.
     """
     source = Source(directory, contract)
     how = contract.normalization
@@ -106,10 +136,10 @@ def correct_fp16(
 
     corrected = directory / "fp16.base.tflite"
     pixels = np.load(images, mmap_mode="r")
-    layers = fp16.round_to_fp16(source.intermediate("base.tflite"), corrected, pixels, feed)
-    _intermediates.write_fp16(source, corrected, set(intermediates))
+    fp16.round_to_fp16(source.intermediate("base.tflite"), corrected, pixels, feed)
+    refused = _intermediates.write_fp16(source, corrected, set(intermediates))
     corrected.unlink()
-    return layers
+    return Refusal.of(refused) if refused else None
 
 
 def observe_network(
@@ -202,6 +232,9 @@ def export_files(
         contract: of the source.
         jobs: the files.
         calibration: the stored calibration images.
+
+    Raises:
+        RefusedError: the format's converter refuses the network.
     """
     source = Source(directory, contract)
     images = sources.open_images(calibration) if calibration else None
@@ -209,7 +242,8 @@ def export_files(
     for entry in jobs:
         exporter = registry.exporter(entry.job.format)
         try:
-            artifact = exporter.export(source, entry.job, images, directory / entry.stem)
+            with converting(f"The exporter of {exporter.name}", exporter.name):
+                artifact = exporter.export(source, entry.job, images, directory / entry.stem)
         except OSError as error:
             raise DataError(
                 f"{entry.stem}{exporter.suffix} could not be written: {error.strerror}.",
@@ -217,6 +251,20 @@ def export_files(
             ) from error
         paths.append(artifact.path)
     return tuple(paths)
+
+
+def attempt_exports(
+    directory: Path, contract: InputContract, jobs: tuple[FileJob, ...], calibration: Path | None
+) -> tuple[Outcome, ...]:
+    """Write files as `export_files` does, and return what became of each job."""
+    outcomes = []
+    for job in jobs:
+        try:
+            (path,) = export_files(directory, contract, (job,), calibration)
+            outcomes.append(Outcome(path))
+        except RefusedError as error:
+            outcomes.append(Outcome(refusal=Refusal.of(error)))
+    return tuple(outcomes)
 
 
 def predict_files(
@@ -238,3 +286,18 @@ def predict_files(
             _write_rows(output, count, rows)
             rounded.append(session.ran_on.in_bfloat16)
     return tuple(rounded)
+
+
+def attempt_predictions(
+    paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]
+) -> tuple[Outcome, ...]:
+    """Run files as `predict_files` does; return the answers, or why a runtime does not run one."""
+    outcomes = []
+    for path, output in zip(paths, outputs, strict=True):
+        try:
+            with converting(f"The runtime of {path.suffix} files", path.suffix):
+                (rounded,) = predict_files((path,), pixels, (output,))
+            outcomes.append(Outcome(output, in_bfloat16=rounded))
+        except (RefusedError, DataError) as error:
+            outcomes.append(Outcome(refusal=Refusal.of(error)))
+    return tuple(outcomes)
