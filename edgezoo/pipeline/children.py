@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.calibration import fp16, observation, preparation, sensitivity, sources
+from edgezoo.calibration import fingerprints, fp16, observation, preparation, sensitivity, sources
 from edgezoo.calibration.observation import NetworkInput
 from edgezoo.core import registry
-from edgezoo.core.artifact import InputContract
-from edgezoo.core.calibration_metadata import Stability
+from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.calibration_metadata import ImageSource, Stability
 from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Recipe
-from edgezoo.core.spec import ModelSpec
+from edgezoo.core.spec import USUAL_RESIZE, ModelSpec, Resize
 from edgezoo.exporters import _intermediates
 from edgezoo.exporters._converting import converting
 from edgezoo.formats.keras_files.load_network import values_hash
-from edgezoo.images.preprocessing import normalize
+from edgezoo.images.labelled import find_labelled
+from edgezoo.images.preprocessing import load_many, normalize
 from edgezoo.inference.predict import predict
 from edgezoo.networks.building import BuildJob, build_job
 from edgezoo.system.staging import new_array
@@ -70,6 +71,102 @@ class BuiltSource:
     weights_sha256: str
     output_shape: tuple[int, ...]
     onnx_refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which images to choose; see `sources.choose`."""
+
+    where: str
+    size: int
+    count: int
+    verify_count: int
+    seed: int
+    resize: Resize = USUAL_RESIZE
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenImages:
+    """What was chosen; see `sources.ImageSet` for the fields but `path`, where the pixels are."""
+
+    path: Path
+    held_out: Path | None
+    source: ImageSource
+    names: tuple[str, ...]
+    seed: int
+    unreadable: int
+    note: str | None
+    overlap: int | None = None
+
+
+def store_images(directory: Path, choice: Choice, files: tuple[str, str | None]) -> ChosenImages:
+    """Choose and decode images, and store them for the next steps.
+
+    `files` are the names for those that were chosen, and for those that were held out.
+    """
+    chosen, held_out = sources.choose(
+        choice.where, choice.size, choice.count, choice.verify_count, choice.seed, choice.resize
+    )
+    first, second = files
+    stored = sources.store(chosen, choice.size, directory, first).path
+    apart = sources.store(held_out, choice.size, directory, second).path if second else None
+    facts = chosen.source, chosen.names, chosen.seed, chosen.unreadable, chosen.note
+    return ChosenImages(stored, apart, *facts)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPixels:
+    """Decoded images with the index of their class."""
+
+    pixels: Path
+    classes: tuple[int, ...]
+
+
+def decode_labelled(
+    directory: Path,
+    contract: InputContract,
+    folder: Path,
+    ground_truth: Path | None,
+    calibration: Path | None,
+    resize: Resize,
+) -> LabelledPixels:
+    """Store the images that the accuracy guard measures on; none is a calibration image.
+
+    Raises:
+        RefusedError: images of the folder calibrate the file.
+        DataError: files of the folder are not readable images.
+    """
+    size = contract.input_size
+    found = find_labelled(folder, contract, ground_truth)
+    if calibration is not None:
+        metadata = sources.open_images(calibration).metadata
+        shared = fingerprints.overlapping(metadata, found.paths, size, resize)
+        if shared:
+            raise RefusedError(
+                f"{len(shared)} of {len(found.paths)} images in {folder} are calibration "
+                "images too, and prove nothing.",
+                "Give --images other images than --calibration.",
+            )
+    path = directory / "labelled.npy"
+    kept: list[int] = []
+    pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
+    decoded_images = load_many(found.paths, size, resize)
+    for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
+        if decoded is not None:
+            pixels[len(kept)] = decoded
+            kept.append(label)
+    if len(kept) < len(found.paths):
+        raise DataError(
+            f"{len(found.paths) - len(kept)} of {len(found.paths)} files in {folder} are not "
+            "readable images.",
+            "Take them out of the folder.",
+        )
+    return LabelledPixels(path, tuple(kept))
+
+
+def load_files(paths: tuple[Path, ...]) -> tuple[Artifact, ...]:
+    """Read the contracts of files."""
+    return tuple(registry.load_artifact(path) for path in paths)
 
 
 @dataclass(frozen=True, slots=True)

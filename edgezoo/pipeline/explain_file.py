@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
@@ -98,10 +97,10 @@ def explain_file(
     explained = limited.call(identify, path, float_file, preprocessing)
     contract = explained.contract
     with scratch() as folder:
-        chosen = explain_images.choose(images, contract, count, seed)
-        labels, why_not = explain_images.labels_of(chosen, images, contract)
-        pixels = sources.store(chosen, contract.input_size, folder, "images").path
-        launcher = process.Launcher(debug)
+        given_files = paths if weights is None else (*paths, Path(weights))
+        launcher = sandbox.workshop(given_files, folder, debug=debug)
+        chosen = launcher.call(explain_images.store, folder, images, contract, count, seed).value
+        pixels, labels = chosen.path, chosen.labels
         if explained.float_file is None:
             given = None if weights is None else str(weights)
             _rebuild(explained, given, folder, pixels, progress, launcher)
@@ -117,8 +116,8 @@ def explain_file(
         model=contract.model,
         reference=str(float_file) if float_file is not None else "keras",
         image_source=images,
-        unlabelled=why_not,
-        overlap=explain_images.overlap(chosen, images, contract),
+        unlabelled=chosen.unlabelled,
+        overlap=chosen.overlap,
         file_faults=explained.faults,
         **{field.name: getattr(found, field.name) for field in fields(found)},
     )

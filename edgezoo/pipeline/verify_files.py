@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import numpy as np
-
-from edgezoo.calibration import sources
 from edgezoo.core import registry
+from edgezoo.core.arrays import load_rows
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
@@ -103,7 +101,8 @@ def verify_files(
         UsageError: files of different networks.
         DataError: a damaged file, or weights that are not here.
     """
-    loaded = [sandbox.load_artifact(path) for path in paths(artifacts)]
+    files = paths(artifacts)
+    loaded = list(sandbox.load_artifacts(files))
     images = str(images)
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
@@ -112,8 +111,9 @@ def verify_files(
         )
     network = source_network(contract, None if weights is None else str(weights))
     with scratch() as folder:
-        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
-        pixels = sources.store(chosen, contract.input_size, folder, "images").path
+        start = sandbox.workshop(files, folder, debug=debug)
+        choice = children.Choice(images, contract.input_size, count, 2, seed, contract.resize)
+        pixels = start.call(children.store_images, folder, choice, ("images", None)).value.path
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
@@ -125,11 +125,11 @@ def verify_files(
                 for artifact, output in zip(loaded, outputs, strict=True)
             ),
         ]
-        answers = dict(process.Launcher(debug).run_many(jobs, 2))
+        answers = dict(start.run_many(jobs, 2))
         weights_sha256 = answers[0].value
         check_weights(contract, weights_sha256 if isinstance(weights_sha256, str) else None)
-        reference = np.load(reference_path, mmap_mode="r")
-        scores = [np.load(output, mmap_mode="r") for output in outputs]
+        reference = load_rows(reference_path)
+        scores = [load_rows(output) for output in outputs]
     results, kind = [], contract.output_kind
     for number, (artifact, got) in enumerate(zip(loaded, scores, strict=True), 1):
         precision, rounded = (

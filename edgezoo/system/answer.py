@@ -22,6 +22,9 @@ _UNSEEN = re.compile(
 _PLAIN = re.compile(r"[^/\x00-\x1f\x7f]{1,255}")
 
 
+own_place: Path | None = None  # where this process, a child, leaves its answer
+
+
 class NoAnswerError(Exception):
     """There is no answer, or what is there cannot be one."""
 

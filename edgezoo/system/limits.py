@@ -28,6 +28,10 @@ _MIN_TIMEOUT, _TIMEOUT_PER_MIB = 25.0, 1.0
 _DEVICE_TIMEOUT = 120.0
 # A copy of the file, a bundle of it with C source, and the log.
 _MIN_DISK, _DISK_PER_BYTE = 128 * MIB, 12
+# Training an epoch, or choosing the roundings of the largest network, on a slow machine.
+_WORK_TIMEOUT, _WORK_TIMEOUT_PER_MIB = 3600.0, 20.0
+# Pixels of some thousand images, and the intermediates of the largest network.
+_WORK_DISK, _WORK_DISK_PER_BYTE = 64 << 30, 64
 _DAC_READ_SEARCH = 2  # root may read what it was asked to read, whoever owns it
 _CAPABILITIES_VERSION = 0x20080522
 _confined = False
@@ -46,7 +50,7 @@ class Limits:
         items: parts of the work, such as images: the time in all is `timeout` for each, and for
             ten more.
         device: that it uses.
-        programs: it may turn into another program, such as a compiler.
+        programs: it may start other programs, as a compiler does; each has these limits.
         strict: refuse to work where the kernel lacks a part of the protection.
     """
 
@@ -73,6 +77,18 @@ def for_files(
     timeout += 0 if device == "cpu" else _DEVICE_TIMEOUT
     disk = _MIN_DISK + _DISK_PER_BYTE * size
     return Limits(memory, timeout, disk=disk, items=items, device=device)
+
+
+def for_work(paths: Iterable[Path] = (), *, device: str = "cpu", trust: bool = False) -> Limits:
+    """Return the limits for long work on files, such as an export or a training.
+
+    Its steps need what the machine has, and hours: the limits keep the machine in use.
+    """
+    size = sum(_size(path) for path in paths)
+    timeout = _WORK_TIMEOUT + _WORK_TIMEOUT_PER_MIB * size / MIB
+    disk = _WORK_DISK + _WORK_DISK_PER_BYTE * size
+    items = 1 << 30  # epochs, layers, images: not known before
+    return Limits(_of_the_machine(), timeout, trust, disk, items, device)
 
 
 def _of_the_machine(memory: int | None = None) -> int | None:

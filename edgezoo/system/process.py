@@ -63,7 +63,6 @@ _PASSED = (
 )  # fmt: skip
 _log = logging.getLogger(__name__)
 _told = False
-_words: Path | None = None  # where a limited process leaves its answer
 _children: set[subprocess.Popen[bytes]] = set()
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -267,16 +266,17 @@ def guarded(job: Job[T], crashed: EdgeZooError) -> T:
     In a limited process, which starts no other one, the call runs here; the error is left as this
     process' answer for the case that it dies.
     """
-    if _words is None or not limits.confined():
+    place = answer.own_place
+    if place is None or not limits.confined():
         try:
             return Launcher().run(job).value
         except CrashError as error:
             raise crashed from error
-    _words.write_text(json.dumps(_reported(crashed)))
+    place.write_text(json.dumps(_reported(crashed)))
     try:
         return Launcher().run(job).value
     finally:
-        _words.unlink()
+        place.unlink()
 
 
 @contextlib.contextmanager
@@ -291,6 +291,27 @@ def _kept(own: Path, kept: Path | None) -> Iterator[Callable[[], None]]:
         yield keep
     finally:
         keep()
+
+
+def limited_program(given: Limits, folder: Path) -> list[str]:
+    """Return what comes before a command, so that it runs limited and may write to a folder."""
+    request = folder / "limits.json"
+    asked = _Request("", {}, given, (os.path.realpath(folder),))
+    request.write_text(json.dumps(typed_json.encode(asked)))
+    return [*_interpreter(), "-m", __spec__.name, "--program", str(request)]
+
+
+def _become(request: Path, command: list[str]) -> int:
+    """Turn this process into a program with limits."""
+    asked = typed_json.decode(_Request, json.loads(request.read_text()))
+    request.unlink()
+    assert asked.limits is not None
+    limits.confine(asked.limits, map(Path, asked.writable))
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+    return os.EX_UNAVAILABLE
 
 
 def _bounded(given: Limits | None) -> bool:
@@ -629,7 +650,6 @@ def _converse(name: str, lifeline: int, request: Path) -> int:
 
 
 def _main(request: Path, place: Path) -> int:
-    global _words
     asked = typed_json.decode(_Request, json.loads(request.read_text()))
     try:
         pulse = _limit(asked, place.parent)
@@ -639,7 +659,7 @@ def _main(request: Path, place: Path) -> int:
         _exit_with_parent()
         if asked.notes is not None:
             notes.set_places(Path(asked.notes), place.parent / notes.FOLDER)
-        _words, function = place, find(asked.function)
+        answer.own_place, function = place, find(asked.function)
         if pulse is not None:
             heartbeat.start(pulse)  # what was imported until now is no part of the time
         try:
@@ -662,6 +682,8 @@ def _main(request: Path, place: Path) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "--converse":
         code = _converse(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    elif sys.argv[1] == "--program":
+        code = _become(Path(sys.argv[2]), sys.argv[3:])
     else:
         code = _main(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.flush()

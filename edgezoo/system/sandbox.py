@@ -23,7 +23,7 @@ from edgezoo.core.errors import CrashError, DataError, EdgeZooError, defect
 from edgezoo.core.heartbeat import advance, alive
 from edgezoo.core.typed_json import Json
 from edgezoo.system import process
-from edgezoo.system.limits import Limits, for_files
+from edgezoo.system.limits import Limits, for_files, for_work
 from edgezoo.system.machine import usable_cores
 
 Progress = Callable[[int], None]
@@ -112,6 +112,21 @@ class Sandbox:
         )
 
 
+def workshop(
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    debug: bool = False,
+    trust: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> process.Launcher:
+    """Return what starts the steps of long work on files, which may write to one folder only."""
+    limits = for_work(paths, device=device, trust=trust)
+    place = Path(os.path.realpath(folder))
+    return Sandbox(tuple(paths), limits, (place,), progress, debug, place).launcher()
+
+
 def call_with_default_limits(function: str, files: list[str], arguments: Json) -> Any:
     """Run a function within this machine's default limits, for a call from another machine.
 
@@ -130,7 +145,17 @@ def call_with_default_limits(function: str, files: list[str], arguments: Json) -
 
 def load_artifact(path: Path | str) -> Artifact:
     """Call `registry.load_artifact` within the default limits."""
-    return Sandbox((Path(path),), limits_for([Path(path)])).call(registry.load_artifact, path)
+    return load_artifacts([path])[0]
+
+
+def load_artifacts(paths: Sequence[Path | str]) -> tuple[Artifact, ...]:
+    """Call `registry.load_artifact` for each file, within the default limits of all."""
+    files = tuple(map(Path, paths))
+    return Sandbox(files, limits_for(files)).call(_load, files)
+
+
+def _load(paths: tuple[Path, ...]) -> tuple[Artifact, ...]:
+    return tuple(registry.load_artifact(path) for path in paths)
 
 
 def run(function: str, arguments: Json, memory: int | None, progress: bool) -> Any:

@@ -178,7 +178,8 @@ _ARCHITECTURES = {  # of linux/audit.h, with the column of numbers
 # For Coral's USB library, which listens for devices (libusb fails where it cannot).
 _NETWORK = ("socket", "bind", "sendto", "sendmsg")
 _MEMORY_FILES = ("memfd_create",)  # by which Vulkan drivers share buffers
-_PROGRAMS = ("execve",)
+_PROGRAMS = ("execve", "fork", "vfork")
+_NAMESPACES = 0x7E020080  # CLONE_NEW...
 
 # Instructions of the BPF machine of linux/bpf_common.h, and of its answers.
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -215,7 +216,7 @@ def restrict(device: str = "cpu", programs: bool = False) -> bool:
 
     Args:
         device: "cpu", or a device whose driver needs more.
-        programs: it may turn into another program.
+        programs: it may start other programs, which stay in its process group.
 
     Returns:
         Whether the kernel installed the filter.
@@ -274,7 +275,7 @@ def _program(architecture: int, column: int, device: str, programs: bool, pid: i
         if name not in allowed:
             refusal = errno.EACCES if name in _SOCKETS else errno.EPERM
             code += [(_EQUAL, 0, 1, number), _error(refusal)]
-    for numbers, block in _judged(device, pid):
+    for numbers, block in _judged(device, programs, pid):
         if numbers[column] is not None:
             code += [(_EQUAL, 0, len(block), _at(numbers, column)), *block]
     return [*code, (_RETURN, 0, 0, _ALLOW)]
@@ -289,7 +290,7 @@ def _forbidden(column: int) -> list[tuple[str, int]]:
     return [(row[0], int(row[1 + column])) for row in rows if row[1 + column] != "-"]
 
 
-def _judged(device: str, pid: int) -> list[tuple[tuple[int | None, ...], _Block]]:
+def _judged(device: str, programs: bool, pid: int) -> list[tuple[tuple[int | None, ...], _Block]]:
     """Return calls that are judged by their arguments, with a block that answers."""
     refuse, allow = _error(errno.EPERM), (_RETURN, 0, 0, _ALLOW)
     own = _only(0, [pid])
@@ -299,8 +300,11 @@ def _judged(device: str, pid: int) -> list[tuple[tuple[int | None, ...], _Block]
     ioctls = _only(1, _HARMLESS_IOCTLS)
     if device != "cpu":
         ioctls = [*_load(1), *_none_of(_HARMFUL_IOCTLS)]
+    clone: _Block = [*_load(0), (_ANY_BIT, 0, 1, _THREAD), allow, refuse]
+    if programs:
+        clone = [*_load(0), (_ANY_BIT, 0, 1, _NAMESPACES), refuse, allow]
     judged: list[tuple[tuple[int | None, ...], _Block]] = [
-        (_CLONE, [*_load(0), (_ANY_BIT, 0, 1, _THREAD), allow, refuse]),
+        (_CLONE, clone),
         (_CLONE3, [_error(errno.ENOSYS)]),  # its flags are in memory; the C library then clones
         (_KILL, own),
         (_TGKILL, own),

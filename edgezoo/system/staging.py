@@ -182,6 +182,18 @@ def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap
     return mapped
 
 
+def _flush(source: Path) -> None:
+    """Flush a finished file to the disk, which nothing but a file may stand for."""
+    opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(opened)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            raise DataError(f"{source.name} is no regular file.", "Check where the files are from.")
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def publish(steps: Sequence[tuple[Path | None, Path]]) -> None:
     """Rename finished files to their destinations, one after the other.
 
@@ -191,11 +203,13 @@ def publish(steps: Sequence[tuple[Path | None, Path]]) -> None:
     Args:
         steps: (finished file, destination) on one file system; None instead of the file removes
             the destination.
+
+    Raises:
+        DataError: a link or another thing stands in place of a file.
     """
     for source, _ in steps:
         if source is not None:
-            with source.open("rb") as stream:
-                os.fsync(stream.fileno())
+            _flush(source)
     left = deque(steps)
 
     def go_on() -> None:

@@ -10,7 +10,6 @@ import importlib.metadata
 import importlib.util
 import re
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -112,10 +111,9 @@ def _vela(
             f"Compiling for {accelerator} needs Arm's Vela, which is not installed.",
             'Run: pip install "edgezoo[ethos-u]"',
         )
-    command = [sys.executable, "-P", "-m", "ethosu.vela", str(path)]
-    command += ["--accelerator-config", accelerator, "--system-config", system]
+    command = [str(path), "--accelerator-config", accelerator, "--system-config", system]
     command += ["--memory-mode", memory, "--config", "Arm/vela.ini", "--output-dir", str(folder)]
-    code, printed = _tool.run(command, timeout, "Vela")
+    code, printed = _tool.run_module("ethosu.vela", command, path, folder, timeout, "Vela")
     summary = folder / f"{path.stem}_summary_{system}.csv"
     if code or not summary.is_file():
         said = f"it died of {signal.Signals(-code).name}" if code < 0 else _tool.last_line(printed)
