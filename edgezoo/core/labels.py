@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
+from edgezoo.core.files import decoded
 from edgezoo.core.spec import NORMALIZATIONS
 
 _LARGEST_LABELS = 16 << 20
+_NUMBERED = re.compile(r"([0-9]{1,9})(?:[ \t]*[,:;][ \t]*|[ \t]+)(\S.*)")
 
 
 def preprocessing_mode(word: str | None) -> str | None:
@@ -20,11 +23,15 @@ def preprocessing_mode(word: str | None) -> str | None:
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read class names, one per line; DataError if that fails."""
+    """Read class names, one per line, or `index name` lines that count from 0.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(_LARGEST_LABELS + 1)
-        lines = data.decode("utf-8").splitlines()
+        lines = decoded(data).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"The labels file {path} cannot be read: {words_of(error)}.",
@@ -32,4 +39,12 @@ def read_labels(path: Path) -> tuple[str, ...]:
         ) from error
     if len(data) > _LARGEST_LABELS:
         raise DataError(f"The labels file {path} has more than {_LARGEST_LABELS >> 20} MiB.")
-    return tuple(line.strip() for line in lines if line.strip())
+    return _without_numbers([line.strip() for line in lines if line.strip()])
+
+
+def _without_numbers(lines: list[str]) -> tuple[str, ...]:
+    """Remove the index in front of each label, as Teachable Machine writes it, if all have one."""
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    if all(found and int(found[1]) == place for place, found in enumerate(numbered)):
+        return tuple(found[2] for found in numbered if found)
+    return tuple(lines)

@@ -20,8 +20,9 @@ from edgezoo.core.protocols import Intermediate
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
+from edgezoo.images.folders import named
 from edgezoo.images.labelled import find_labelled
-from edgezoo.images.preprocessing import load_many
+from edgezoo.images.preprocessing import load_many, why_unreadable
 from edgezoo.pipeline import children
 from edgezoo.pipeline.plan import Plan
 from edgezoo.system import process
@@ -92,7 +93,13 @@ class Work:
                 f"{sources.FEW_IMAGES} the ranges depend on which ones."
             )
         if chosen.unreadable:
-            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped.")
+            # Few enough to name all of them: at most a tenth of the images that were wanted.
+            names = named(chosen.unreadable_files, all_of_them=True)
+            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped: {names}.")
+        if repeated := len(chosen.prints) - len(set(chosen.prints)):
+            self.warnings.append(
+                f"{counted(repeated, 'calibration image')} repeat others byte for byte."
+            )
         if chosen.note and self.plan.request.verify:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
 
@@ -114,16 +121,23 @@ class Work:
         kept: list[int] = []
         pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
         decoded_images = load_many(found.paths, size, self.plan.spec.resize)
-        for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
-            if decoded is not None:
-                pixels[len(kept)] = decoded
-                kept.append(label)
-        if len(kept) < len(found.paths):
+        bad = []
+        for label, (image, decoded) in zip(found.labels, decoded_images, strict=True):
+            if decoded is None:
+                bad.append(image)
+                continue
+            pixels[len(kept)] = decoded
+            kept.append(label)
+        if bad:
+            names = named(why_unreadable(bad, folder, size, self.plan.spec.resize))
             raise DataError(
-                f"{len(found.paths) - len(kept)} of {len(found.paths)} files in {folder} are not "
-                "readable images.",
+                f"{len(bad)} of {len(found.paths)} files in {folder} are not readable images: "
+                f"{names}.",
                 "Take them out of the folder.",
             )
+        self.warnings += found.remarks
+        if found.left_out:
+            self.warnings.append(f"Left out of {folder}: {named(found.left_out)}.")
         return LabelledPixels(path, tuple(kept))
 
     def make_source(self) -> None:

@@ -80,6 +80,7 @@ def verify_files(
     artifacts: OneOrMany[PathLike],
     *,
     images: PathLike = "synthetic",
+    split: str | None = None,
     count: int = 64,
     weights: PathLike | None = None,
     seed: int = 0,
@@ -92,6 +93,7 @@ def verify_files(
     Args:
         artifacts: files of one network.
         images: "synthetic", a folder or an .npz of pixels.
+        split: take this folder of `images`, such as "val", alone.
         count: how many images.
         weights: the file that the network's weights came from, where it was a file.
         seed: of the choice of images.
@@ -104,7 +106,7 @@ def verify_files(
         DataError: a damaged file, or weights that are not here.
     """
     loaded = [sandbox.load_artifact(path) for path in paths(artifacts)]
-    images = str(images)
+    images = sources.part_of(str(images), split)
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
         raise UsageError(
@@ -113,7 +115,9 @@ def verify_files(
     network = source_network(contract, None if weights is None else str(weights))
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
-        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
+        chosen, _ = sources.choose(
+            images, contract.input_size, count, 2, seed, contract.resize, "--images"
+        )
         pixels = sources.store(chosen, contract.input_size, folder, "images").path
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
