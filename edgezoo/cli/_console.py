@@ -84,6 +84,11 @@ def _verbosity() -> str | None:
     return context.meta.get(VERBOSITY) if context else None
 
 
+def verbose() -> bool:
+    """Return whether --verbose is set."""
+    return _verbosity() == "verbose"
+
+
 def next_command(*commands: str) -> None:
     """Print likely next commands on standard error, unless --quiet is set."""
     if _verbosity() == "quiet":

@@ -29,6 +29,7 @@ _TIED = (
 @option(
     "--images DIR|NPZ", "Images to run. A folder per class also gives top-1.", default="synthetic"
 )
+@option("--split NAME", "Run this folder of --images alone, such as val.")
 @option("--count", "Images to run.", click.IntRange(2), shown=64)
 @option(
     "--float FILE",

@@ -60,10 +60,11 @@ if TYPE_CHECKING:
 @option("--seed", "Seed of random weights and chosen images.", SEED, default=0)
 @option(
     "--calibration DIR|NPZ",
-    "Images for int8: a folder, an .npz of uint8 pixels, samples (see edgezoo samples), or "
-    "synthetic (default).",
+    "Images for int8: a folder or file of images, an .npz of uint8 pixels, samples (see edgezoo "
+    "samples), or synthetic (default).",
     default="synthetic",
 )
+@option("--split NAME", "Calibrate on this folder of --calibration alone, as train.", to="part")
 @option("--calibration-count", "Number of calibration images.", shown=200)
 @option(
     "--effort WORD",
@@ -127,6 +128,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
       edgezoo export flowers.keras --preprocessing tf --labels names.txt --int8
       edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
     """
+    from edgezoo.calibration import sources
     from edgezoo.networks import arguments
     from edgezoo.pipeline.plan import estimate, resolve
     from edgezoo.pipeline.request import ExportRequest
@@ -135,6 +137,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     as_json, debug, dry_run, silent = flags
     precisions = split(options.pop("precisions")) + (("int8",) if options.pop("int8") else ())
     options["include_top"] = not options.pop("no_top")
+    options["calibration"] = sources.part_of(options["calibration"], options.pop("part"))
     options["blocks"] = _numbers("--blocks", options["blocks"])
     chosen = arguments.taken_from(options)
     options["formats"] = split(options.pop("formats"))

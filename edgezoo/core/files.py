@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -69,6 +70,16 @@ def file_sha256(path: Readable) -> str:
     alive()
     with open_regular(path) if isinstance(path, Path) else path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def decoded(data: bytes) -> str:
+    """Decode a text file: UTF-8, or UTF-16 where a byte order mark says so; the mark is removed.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if marked else "utf-8-sig")
 
 
 def not_a_file(path: Path) -> DataError:

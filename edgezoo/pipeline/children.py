@@ -23,8 +23,9 @@ from edgezoo.core.spec import USUAL_RESIZE, ModelSpec, Resize
 from edgezoo.exporters import _intermediates
 from edgezoo.exporters._converting import converting
 from edgezoo.formats.keras_files.load_network import values_hash
+from edgezoo.images.folders import LeftOut, named
 from edgezoo.images.labelled import find_labelled
-from edgezoo.images.preprocessing import load_many, normalize
+from edgezoo.images.preprocessing import load_many, normalize, why_unreadable
 from edgezoo.inference.predict import predict
 from edgezoo.networks.building import BuildJob, build_job
 from edgezoo.system.staging import new_array
@@ -83,11 +84,17 @@ class Choice:
     verify_count: int
     seed: int
     resize: Resize = USUAL_RESIZE
+    option: str = "--calibration"
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenImages:
-    """What was chosen; see `sources.ImageSet` for the fields but `path`, where the pixels are."""
+    """What was chosen; see `sources.ImageSet` for most fields.
+
+    Attributes:
+        path: where the pixels are.
+        repeated: images that repeat others byte for byte.
+    """
 
     path: Path
     held_out: Path | None
@@ -96,6 +103,8 @@ class ChosenImages:
     seed: int
     unreadable: int
     note: str | None
+    unreadable_files: tuple[LeftOut, ...] = ()
+    repeated: int = 0
     overlap: int | None = None
 
 
@@ -105,21 +114,33 @@ def store_images(directory: Path, choice: Choice, files: tuple[str, str | None])
     `files` are the names for those that were chosen, and for those that were held out.
     """
     chosen, held_out = sources.choose(
-        choice.where, choice.size, choice.count, choice.verify_count, choice.seed, choice.resize
+        choice.where,
+        choice.size,
+        choice.count,
+        choice.verify_count,
+        choice.seed,
+        choice.resize,
+        choice.option,
     )
     first, second = files
     stored = sources.store(chosen, choice.size, directory, first).path
     apart = sources.store(held_out, choice.size, directory, second).path if second else None
     facts = chosen.source, chosen.names, chosen.seed, chosen.unreadable, chosen.note
-    return ChosenImages(stored, apart, *facts)
+    repeated = len(chosen.prints) - len(set(chosen.prints))
+    return ChosenImages(stored, apart, *facts, chosen.unreadable_files, repeated)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPixels:
-    """Decoded images with the index of their class."""
+    """Decoded images with the index of their class.
+
+    Attributes:
+        remarks: sentences on the folder that a user should read.
+    """
 
     pixels: Path
     classes: tuple[int, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def decode_labelled(
@@ -151,17 +172,21 @@ def decode_labelled(
     kept: list[int] = []
     pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
     decoded_images = load_many(found.paths, size, resize)
-    for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
-        if decoded is not None:
-            pixels[len(kept)] = decoded
-            kept.append(label)
-    if len(kept) < len(found.paths):
+    bad = []
+    for label, (image, decoded) in zip(found.labels, decoded_images, strict=True):
+        if decoded is None:
+            bad.append(image)
+            continue
+        pixels[len(kept)] = decoded
+        kept.append(label)
+    if bad:
+        names = named(why_unreadable(bad, folder, size, resize))
         raise DataError(
-            f"{len(found.paths) - len(kept)} of {len(found.paths)} files in {folder} are not "
-            "readable images.",
+            f"{len(bad)} of {len(found.paths)} files in {folder} are not readable images: {names}.",
             "Take them out of the folder.",
         )
-    return LabelledPixels(path, tuple(kept))
+    left_out = f"Left out of {folder}: {named(found.left_out)}." if found.left_out else None
+    return LabelledPixels(path, tuple(kept), (*found.remarks, *filter(None, [left_out])))
 
 
 def load_files(paths: tuple[Path, ...]) -> tuple[Artifact, ...]:

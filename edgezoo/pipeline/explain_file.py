@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
@@ -58,6 +59,7 @@ def explain_file(
     artifact: PathLike,
     *,
     images: PathLike = "synthetic",
+    split: str | None = None,
     count: int = 64,
     float_file: PathLike | None = None,
     weights: PathLike | None = None,
@@ -71,6 +73,7 @@ def explain_file(
     Args:
         artifact: an int8 .tflite, .onnx or .xml.
         images: "synthetic", a folder (a folder a class gives top-1 too) or an .npz of pixels.
+        split: take this folder of `images`, such as "val", alone.
         count: how many images.
         float_file: a float32 .tflite of the same network, to compare with instead of the Keras
             network, which is then not built.
@@ -90,7 +93,7 @@ def explain_file(
             f"--weights {weights} has no effect next to --float, which replaces the Keras network.",
             "Give one of the two.",
         )
-    path, images = Path(artifact), str(images)
+    path, images = Path(artifact), sources.part_of(str(images), split)
     explain_images.require(images)
     paths = (path,) if float_file is None else (path, Path(float_file))
     limited = sandbox.Sandbox(paths, sandbox.limits_for(paths), debug=debug)

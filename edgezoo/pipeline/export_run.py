@@ -17,6 +17,7 @@ from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
+from edgezoo.images.folders import named
 from edgezoo.pipeline import children
 from edgezoo.pipeline.attempts import Attempts, refusal_of
 from edgezoo.pipeline.plan import Plan
@@ -80,6 +81,7 @@ class Work:
                 self.calibration,
                 resize,
             )
+            self.warnings += self.labelled.remarks
 
     def _warn_about(self, chosen: children.ChosenImages) -> None:
         if chosen.source == "synthetic":
@@ -93,7 +95,13 @@ class Work:
                 f"{sources.FEW_IMAGES} the ranges depend on which ones."
             )
         if chosen.unreadable:
-            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped.")
+            # Few enough to name all of them: at most a tenth of the images that were wanted.
+            names = named(chosen.unreadable_files, all_of_them=True)
+            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped: {names}.")
+        if chosen.repeated:
+            self.warnings.append(
+                f"{counted(chosen.repeated, 'calibration image')} repeat others byte for byte."
+            )
         if chosen.note and self.plan.request.verify:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
 

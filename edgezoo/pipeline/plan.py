@@ -26,7 +26,7 @@ from edgezoo.core.spec import (
 )
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.images import imagenet_classes
-from edgezoo.images.labelled import image_files
+from edgezoo.images.finding import image_files
 from edgezoo.networks import arguments, building, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
