@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = ("html", "csv", "md", "json")
 MANIFEST_KINDS = ("card", "sbom")
+MOST_TEXTS = 50
 
 
 @click.command("report", short_help="Make a report of results stores, or of a manifest.")
@@ -97,10 +98,13 @@ def _show(result: ReportResult, store: Path) -> None:
         _show_texts("Regressions", comparison.regressions)
         _show_texts("Improvements", comparison.improvements)
         _show_texts("Cannot tell, the trust is poor", comparison.warnings)
+        _show_texts("Cannot tell, neither a change nor equality is proved", comparison.unsure)
         _show_texts("Not compared", comparison.not_compared)
     print(*result.reports, sep="\n")
     _console.next_command(recommendation(store, result.with_accuracy > 0))
 
 
 def _show_texts(heading: str, texts: tuple[str, ...]) -> None:
-    print("\n  ".join([f"{heading}: {len(texts)}", *texts]))
+    more = len(texts) - MOST_TEXTS
+    left_out = [f"and {more} more, in the reports"] if more > 0 else []
+    print("\n  ".join([f"{heading}: {len(texts)}", *texts[:MOST_TEXTS], *left_out]))
