@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = ("html", "csv", "md", "json")
 MANIFEST_KINDS = ("card", "sbom")
+MOST_TEXTS = 50
 
 
 @click.command("report", short_help="Make a report of results stores, or of a manifest.")
@@ -99,6 +100,7 @@ def _show(result: ReportResult, store: Path) -> None:
         _show_texts("Regressions", comparison.regressions)
         _show_texts("Improvements", comparison.improvements)
         _show_texts("Cannot tell, the trust is poor", comparison.warnings)
+        _show_texts("Cannot tell, neither a change nor equality is proved", comparison.unsure)
         _show_texts("Not compared", comparison.not_compared)
     for path in result.reports:
         _console.say(path)
@@ -106,6 +108,8 @@ def _show(result: ReportResult, store: Path) -> None:
 
 
 def _show_texts(heading: str, texts: tuple[str, ...]) -> None:
+    more = len(texts) - MOST_TEXTS
+    left_out = [f"and {more} more, in the reports"] if more > 0 else []
     _console.say(f"{heading}: {len(texts)}")
-    for text in texts:
+    for text in (*texts[:MOST_TEXTS], *left_out):
         _console.say(f"  {escapes.cut(text)}")

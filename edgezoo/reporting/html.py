@@ -32,6 +32,7 @@ def to_html(
     found: Sequence[Row],
     comparison: StoreComparison | None = None,
     heading: str = "EdgeZoo report",
+    allow_poor: bool = False,
 ) -> str:
     """Return the page.
 
@@ -39,6 +40,7 @@ def to_html(
         records, found: all that were read, failed ones too; the rows of those with figures.
         comparison: of two stores, see `edgezoo.reporting.comparison`.
         heading: of the page.
+        allow_poor: let latencies with poor trust stand on the front.
 
     Raises:
         MissingError: jinja2 or plotly is not installed.
@@ -56,7 +58,7 @@ def to_html(
         style=(here / "page.css").read_text(),
         script=(here / "page.js").read_text(),
         plotly=get_plotlyjs(),
-        data=_for_script(found),
+        data=_for_script(found, allow_poor),
         machines=_machines(records, found),
         most_reasons=MOST_REASONS,
         protocols=_protocols(records),
@@ -69,9 +71,12 @@ def to_html(
     return page
 
 
-def _for_script(found: Sequence[Row]) -> str:
+def _for_script(found: Sequence[Row], allow_poor: bool) -> str:
     """Return JSON that cannot end the script element that contains it."""
-    facts = {"rows": [_shown(typed_json.encode(row)) for row in found]}
+    facts = {
+        "rows": [_shown(typed_json.encode(row)) for row in found],
+        "options": {"allow_poor": allow_poor},
+    }
     text = json.dumps(facts, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 

@@ -83,7 +83,7 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
     every = [record for records in parts for record in records]
     if not every:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
-    comparison = compare(*parts) if len(parts) == 2 else None
+    comparison = compare(parts[0], parts[1]) if len(parts) == 2 else None
     found = rows(every)
     failed = [record for record in every if isinstance(record, Failed)]
     result = ReportResult(
