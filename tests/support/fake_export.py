@@ -52,6 +52,7 @@ class FakeExporter:
     name, suffix, extra = "fake", ".fake", "export"
     packages: tuple[str, ...] = ()
     precisions = ("float32", "float16")
+    inference_precisions: tuple[InferencePrecision, ...] = ()
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         return None
