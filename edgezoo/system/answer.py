@@ -40,13 +40,16 @@ def read(path: Path, most: int = _MOST) -> bytes:
         opened = os.open(path, how)
     except OSError as error:
         raise NoAnswerError(error.strerror or "it cannot be opened") from error
-    with os.fdopen(opened, "rb") as stream:
+    try:
         facts = os.fstat(opened)
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
             raise NoAnswerError("it is no regular file")
         if facts.st_uid != os.geteuid():
             raise NoAnswerError("it belongs to another user")
-        content = stream.read(most + 1)
+        with os.fdopen(os.dup(opened), "rb") as stream:
+            content = stream.read(most + 1)
+    finally:
+        os.close(opened)
     if len(content) > most:
         raise NoAnswerError("it is too large")
     return content

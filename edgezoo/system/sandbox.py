@@ -40,7 +40,6 @@ def limits_for(
     device: str = "cpu",
     trust: bool = False,
     items: int = 0,
-    strict: bool = False,
 ) -> Limits:
     """Return the limits for work on files on a device.
 
@@ -50,13 +49,12 @@ def limits_for(
         jobs: images at a time, each with its own session; None for one per core.
         trust: code in the file may run, so writing is allowed, too.
         items: parts of the work, such as images; see `Limits`.
-        strict: refuse to work where the system does not enforce all limits.
     """
     sessions = usable_cores() if jobs is None else jobs
     default = for_files(paths, sessions=sessions, device=device, items=items)
     memory = default.memory if memory_gb is None else int(memory_gb * 1e9) or None
     timeout = default.timeout if seconds is None else seconds
-    return replace(default, memory=memory, timeout=timeout, writes=trust, strict=strict)
+    return replace(default, memory=memory, timeout=timeout, writes=trust)
 
 
 @dataclass(frozen=True, slots=True)
