@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import DataError
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn
 from edgezoo.runtimes import _compiled
 from edgezoo.runtimes._base import BaseRuntime
 from edgezoo.runtimes._session import BaseSession, captured_native

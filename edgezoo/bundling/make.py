@@ -21,6 +21,7 @@ from edgezoo.bundling.place import LIST, SCHEMA, BundleList, check_folder, resol
 from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.escapes import markdown, markdown_code, shell
 from edgezoo.core.protocols import Session, TensorInfo
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
 from edgezoo.core.typed_json import JsonObject, Length
@@ -286,14 +287,14 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
         contract = model.contract
         size = contract.input_size
         rows.append(
-            f"| `{model.stem}.tflite` | {contract.color_order} {contract.input_kind}, "
-            f"{model.input.dtype}, {contract.layout}, {size} x {size} | "
+            f"| {markdown_code(f'{model.stem}.tflite')} | {contract.color_order} "
+            f"{contract.input_kind}, {model.input.dtype}, {contract.layout}, {size} x {size} | "
             f"{contract.classes} {contract.output_kind}, {model.output.dtype} |"
         )
     c_row = "| `c/` | each model as a C array, its contract as a header, and one golden image |\n"
     text = Template((_DEVICE / "README.md").read_text(encoding="utf-8")).substitute(
-        title=" and ".join(model.stem for model in models),
-        choice="" if len(models) == 1 else f" --model {first.stem}.tflite",
+        title=" and ".join(markdown(model.stem) for model in models),
+        choice="" if len(models) == 1 else f" --model {shell(f'{first.stem}.tflite')}",
         models="\n".join(rows),
         extra=c_row if c_array else "",
         runtime=registry.runtime_for(first.artifact.path).version(),

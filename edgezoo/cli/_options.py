@@ -13,8 +13,15 @@ from click.shell_completion import CompletionItem
 from edgezoo.cli import _console
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.escapes import shell
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS
+from edgezoo.core.spec import (
+    INFERENCE_PRECISIONS,
+    INPUT_KINDS,
+    IO_TYPES,
+    NORMALIZATIONS,
+    PRECISIONS,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -65,6 +72,7 @@ COMPLETED: dict[str, Words] = {
     "preprocessing": Words(lambda: NORMALIZATIONS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
+    "openvino_precision": Words(lambda: INFERENCE_PRECISIONS),
 }
 
 
@@ -215,6 +223,8 @@ def limited_process(
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
 
+    Each of the `files` is worked on in `items` parts, such as images.
+
     Raises:
         UsageError: a limit is given together with --on.
     """
@@ -229,6 +239,7 @@ def limited_process(
                 f"Leave out {option} or --on.",
             )
     shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
+    shared["items"] = items * len(files)
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
 
@@ -241,4 +252,4 @@ def split(values: tuple[str, ...]) -> tuple[str, ...]:
 def recommendation(store: Path, scored: bool) -> str:
     """Return the command that recommends from a results store; without accuracies the fastest."""
     preference = "" if scored else " --prefer latency"
-    return f"edgezoo recommend {store} --max-latency-ms 10{preference}"
+    return f"edgezoo recommend {shell(store)} --max-latency-ms 10{preference}"

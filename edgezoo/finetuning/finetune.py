@@ -191,7 +191,8 @@ def _result(run: _Training, pixels: StoredPixels, correct: int) -> FinetuneResul
         labels=plan.data.labels,
         images=ImageCounts(
             **{part: len(rows) for part, rows in pixels.parts.items()},
-            unreadable=pixels.unreadable,
+            unreadable=len(pixels.unreadable),
+            unreadable_files=pixels.unreadable,
             repeated=pixels.repeated,
         ),
         held_out=HeldOutScore(
@@ -217,7 +218,7 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
         classes=classes,
         seed=plan.request.seed,
         list_sha256=sources.list_hash(tuple(sorted(pixels.files))),
-        unreadable=pixels.unreadable,
+        unreadable=len(pixels.unreadable),
         preprocessing=recipe_hash(job.size, spec.resize),
         fingerprints=fingerprints.pack(tuple(map(bytes.fromhex, pixels.prints)), "file"),
     )

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from edgezoo.core import registry
 from edgezoo.core.errors import EdgeZooError, MissingError, RefusedError
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.typed_json import Positive, Range, optional, shared
 from edgezoo.measurement import host, protocol, statistics, trust, verdicts
 from edgezoo.measurement.child import Around, ColdStart, File, Finished, Opened, Stopwatch

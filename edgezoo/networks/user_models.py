@@ -17,6 +17,7 @@ from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, counted
 from edgezoo.core.files import file_sha256
 from edgezoo.core.labels import preprocessing_mode, read_labels
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import (
     NORMALIZATIONS,
     USUAL_RESIZE,
@@ -123,7 +124,7 @@ def choose(
         DataError: the file cannot be used, or has another number of outputs than labels.
         RefusedError: there are several inputs or outputs, or outputs are not probabilities.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     limited = sandbox.Sandbox((place,), sandbox.limits_for([place], trust=trust))
     return limited.call(_read, place, given, str(weights), preprocessing, labels, trust)
 

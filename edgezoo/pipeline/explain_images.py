@@ -8,7 +8,7 @@ from pathlib import Path
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
-from edgezoo.images import samples
+from edgezoo.images import finding, samples
 from edgezoo.images.labelled import find_labelled
 
 
@@ -52,7 +52,7 @@ def choose(images: str, contract: InputContract, count: int, seed: int) -> sourc
     size, resize = contract.input_size, contract.resize
     if images == "synthetic":  # the second set: the same seed calibrates on the first
         return sources.choose(images, size, 1, count, seed, resize)[1]
-    return sources.choose(images, size, count, 2, seed, resize)[0]
+    return sources.choose(images, size, count, 2, seed, resize, "--images")[0]
 
 
 def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> int | None:
@@ -65,8 +65,10 @@ def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> i
         return min(len(chosen.names), metadata.count) if same else 0
     if chosen.source == "npz":
         return fingerprints.overlapping_pixels(metadata, chosen.prints)
-    folder = sources.place_of(images)
-    paths = [folder / name for name in chosen.names]
+    place = sources.place_of(images)
+    wanted = set(chosen.names)
+    every = finding.one_part(place, "--images")
+    paths = [image for image in every if finding.name_of(image, place) in wanted]
     shared = fingerprints.overlapping(metadata, paths, contract.input_size, contract.resize)
     return len(shared) if shared is not None else None
 
@@ -77,10 +79,13 @@ def labels_of(
     """Return the classes of the images, or the reason why they have none."""
     if chosen.source not in ("folder", "samples"):
         return None, f"{images} has no classes"
-    folder = sources.place_of(images)
+    place = sources.place_of(images)
     try:
-        found = find_labelled(folder, contract)
+        found = find_labelled(place, contract)
     except DataError as error:
         return None, error.message
-    known = dict(zip(found.paths, found.labels, strict=True))
-    return [known[folder / name] for name in chosen.names], None
+    names = (finding.name_of(image, place) for image in found.paths)
+    known = dict(zip(names, found.labels, strict=True))
+    if missing := [name for name in chosen.names if name not in known]:
+        return None, f"{missing[0]} is in no class folder"
+    return [known[name] for name in chosen.names], None

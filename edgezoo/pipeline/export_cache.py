@@ -26,7 +26,7 @@ from typing import IO
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError, EdgeZooError, UsageError, did_you_mean
-from edgezoo.core.paths import cache_home
+from edgezoo.core.paths import CACHE_MARKER, cache_home, made_cache, mark_cache
 from edgezoo.pipeline.export_result import MadeFiles
 from edgezoo.system.staging import staging
 
@@ -35,6 +35,9 @@ _DEFAULT_LIMIT = 5_000_000_000
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _LIMIT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.I)
 _PART = "exports"
+# What EdgeZoo makes in the root of its cache. "remote" is of a device that works for others.
+_PARTS = (_PART, "evaluations", "remote", "samples", "weights")
+_FILES = (CACHE_MARKER, "first-seen.tsv")
 _ENTRY = "entry.json"
 _BLOCK = 1 << 20
 _MOST_ENTRY = 16 << 20
@@ -65,6 +68,7 @@ class CacheResult:
         bytes: size of all parts.
         parts: the parts of the cache.
         removed: parts that `clear` removed.
+        others: what else is in the folder, which `clear` leaves alone.
     """
 
     path: Path
@@ -72,6 +76,7 @@ class CacheResult:
     bytes: typed_json.Count
     parts: tuple[CachePart, ...]
     removed: tuple[CachePart, ...] | None = typed_json.optional()
+    others: tuple[str, ...] | None = typed_json.optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,10 @@ def fetch(
 
     `tell` is called with a sentence on an entry that is thrown away.
     """
-    folder = _exports() / key
+    try:
+        folder = _exports() / key
+    except DataError:  # no home folder: there is no cache
+        return None
     if not os.path.lexists(folder):
         return None
     try:
@@ -205,6 +213,7 @@ def keep(key: str, files: list[Path], exported: MadeFiles) -> None:
     size = sum(path.stat().st_size for path in files)
     if size > limit():
         return
+    mark_cache()
     with contextlib.suppress(EdgeZooError, OSError), staging(_exports(), key) as stage:
         _close_to_others(_exports(), 0o700)
         made = stage / "made"
@@ -274,19 +283,23 @@ def _size(path: Path) -> int:
 
 def info() -> CacheResult:
     """Return the content of the cache."""
+    found = _entries(cache_home())
     parts = tuple(
         CachePart(part.name, len(_entries(part)), _size(part))
-        for part in _entries(cache_home())
-        if part.is_dir()  # files are notes, such as `downloads.seen`
+        for part in found
+        if part.name in _PARTS and part.is_dir()
     )
-    return CacheResult(cache_home(), limit(), sum(part.bytes for part in parts), parts)
+    known = {*_FILES, *(part.name for part in parts)}
+    others = tuple(path.name for path in found if path.name not in known)
+    size = sum(part.bytes for part in parts)
+    return CacheResult(cache_home(), limit(), size, parts, others=others or None)
 
 
 def clear(names: tuple[str, ...] = ()) -> CacheResult:
-    """Remove parts of the cache, or all of it, and return what remains.
+    """Remove parts of the cache, or all of them, and return what remains.
 
     Raises:
-        UsageError: the cache has no part of that name.
+        UsageError: the cache has no part of that name, or the folder is not EdgeZoo's own.
         DataError: a part cannot be removed.
     """
     parts = info().parts
@@ -295,10 +308,19 @@ def clear(names: tuple[str, ...] = ()) -> CacheResult:
         if name not in known:
             hint = did_you_mean(name, known) if known else "The cache is empty."
             raise UsageError(f"The cache has no part {name!r}.", hint)
+    home = cache_home()
+    if _entries(home) and not made_cache(home):
+        raise UsageError(
+            f"{home}, which EDGEZOO_CACHE names, is not a cache that EdgeZoo has made: it has no "
+            f"{CACHE_MARKER} of EdgeZoo.",
+            "Name another folder, or remove by hand what you do not need: "
+            f"{', '.join(known) or 'EdgeZoo has made nothing in it'}.",
+        )
     removed = tuple(part for part in parts if not names or part.name in names)
-    for path in (cache_home() / part.name for part in removed):
+    for path in (home / part.name for part in removed):
         try:
             shutil.rmtree(path)
         except OSError as error:
-            raise DataError(f"{path} cannot be removed: {error.strerror}.") from error
+            reason = error.strerror or error
+            raise DataError(f"{path} cannot be removed: {reason}.") from error
     return replace(info(), removed=removed)

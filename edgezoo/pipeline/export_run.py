@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -13,12 +12,14 @@ from edgezoo.calibration import sources
 from edgezoo.calibration.observation import UNSTABLE
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.calibration_metadata import Stability
-from edgezoo.core.errors import counted
-from edgezoo.core.protocols import Intermediate
+from edgezoo.core.errors import EdgeZooError, counted
+from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
+from edgezoo.images.folders import named
 from edgezoo.pipeline import children
+from edgezoo.pipeline.attempts import Attempts, refusal_of
 from edgezoo.pipeline.plan import Plan
 from edgezoo.system import process, sandbox
 
@@ -41,7 +42,9 @@ class Work:
         self.verification: Path | None = None
         self.labelled: children.LabelledPixels | None = None
         self.paths: dict[str, tuple[Path, ...]] = {}
-        self.usage: dict[str, process.Usage] = {}
+        self.in_bfloat16: set[Path] = set()
+        self.attempts = Attempts(plan, self._launcher)
+        self.usage = self.attempts.usage
         self.unreadable = 0
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
         self.contract = _contract(plan)
@@ -78,6 +81,7 @@ class Work:
                 self.calibration,
                 resize,
             )
+            self.warnings += self.labelled.remarks
 
     def _warn_about(self, chosen: children.ChosenImages) -> None:
         if chosen.source == "synthetic":
@@ -91,7 +95,13 @@ class Work:
                 f"{sources.FEW_IMAGES} the ranges depend on which ones."
             )
         if chosen.unreadable:
-            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped.")
+            # Few enough to name all of them: at most a tenth of the images that were wanted.
+            names = named(chosen.unreadable_files, all_of_them=True)
+            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped: {names}.")
+        if chosen.repeated:
+            self.warnings.append(
+                f"{counted(chosen.repeated, 'calibration image')} repeat others byte for byte."
+            )
         if chosen.note and self.plan.request.verify:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
 
@@ -109,33 +119,60 @@ class Work:
         if plan.weights.source == "random":
             record = replace(record, sha256=made.weights_sha256)
         self.contract = replace(self.contract, output_shape=made.output_shape, weights=record)
+        self._lose_from(made.onnx_refusal, ("float.onnx", "fp16.onnx", "prepared.onnx"))
 
     def _intermediates(self) -> set[Intermediate]:
         """The float intermediates that the jobs start from."""
         intermediates: set[Intermediate] = set()
-        for exporter, job in self.plan.jobs:
+        for exporter, job in self.attempts.jobs:
             intermediates.update(exporter.intermediates(self.contract, job))
         return intermediates
+
+    def _lose_from(self, refusal: children.Refusal | None, names: Collection[str]) -> None:
+        """Go on without the files that start from some intermediates."""
+        lost = [
+            job
+            for exporter, job in self.attempts.jobs
+            if not set(names).isdisjoint(exporter.intermediates(self.contract, job))
+        ]
+        if refusal is not None:
+            self.attempts.lose(lost, refusal)
 
     def correct_fp16(self) -> None:
         """Let biases compensate for weights in float16, where a job has such."""
         wanted = tuple(sorted(x for x in self._intermediates() if x.startswith("fp16.")))
         if wanted and self.means is not None:
             self.progress("Choosing float16 values")
-            self._call(children.correct_fp16, self.stage, self.contract, self.means, wanted)
+            job = process.job(children.correct_fp16, self.stage, self.contract, self.means, wanted)
+            answer = self.attempts.many([job], ["fp16"], "correct")["fp16"]
+            if isinstance(answer, EdgeZooError):
+                self._lose_from(refusal_of(answer), wanted)
+            else:
+                self._lose_from(answer, ("fp16.onnx",))
 
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""
+        wanted = sorted(x for x in self._intermediates() if x.startswith("prepared."))
+        if not wanted:
+            return
         self.progress("Observing ranges, choosing roundings, correcting biases")
         images = self._calibration_images()
-        self._judge(self._call(children.observe_network, self.stage, self.contract, images))
-        wanted = sorted(x for x in self._intermediates() if x.startswith("prepared."))
+        job = process.job(children.observe_network, self.stage, self.contract, images)
+        seen = self.attempts.many([job], ["network"], "observe")["network"]
+        if isinstance(seen, EdgeZooError):
+            self._lose_from(refusal_of(seen), wanted)
+            return
+        self._judge(seen)
         work = children.prepare_intermediate
         jobs = [
             process.job(work, self.stage, self.contract, images, name, self._recipe(name))
             for name in wanted
         ]
-        self._call_many(jobs, [*wanted], "prepare")
+        errors = self.attempts.many(jobs, wanted, "prepare")
+        for name in wanted:
+            error = errors[name]
+            if error is not None:
+                self._lose_from(refusal_of(error), (name,))
 
     def _judge(self, stability: Stability | None) -> None:
         """Warn where the ranges depend on which images were taken."""
@@ -182,42 +219,65 @@ class Work:
 
     def export_files(self) -> None:
         """Each format in a process of its own, as many at once as there are cores."""
-        groups: dict[str, list[children.FileJob]] = defaultdict(list)
-        for _, job in self.plan.jobs:
-            groups[job.format].append(children.FileJob(job, self.plan.file_stem(job)))
+        groups: dict[str, list[ExportJob]] = defaultdict(list)
+        for _, job in self.attempts.jobs:
+            groups[job.format].append(job)
         self.progress(f"Writing {', '.join(groups)}")
-        images = self.calibration
-        jobs = [
-            process.job(children.export_files, self.stage, self.contract, tuple(group), images)
-            for group in groups.values()
-        ]
-        self.paths |= self._call_many(jobs, list(groups), "export")
+
+        def start(jobs: Sequence[ExportJob]) -> process.Job[tuple[children.Outcome, ...]]:
+            entries = tuple(children.FileJob(job, self.plan.file_stem(job)) for job in jobs)
+            return process.job(
+                children.attempt_exports, self.stage, self.contract, entries, self.calibration
+            )
+
+        for name, made in self.attempts.each(groups, start, "export").items():
+            self.paths[name] = tuple(outcome.path for outcome in made.values() if outcome.path)
+            for job, outcome in made.items():
+                if outcome.refusal is not None:
+                    self.attempts.lose([job], outcome.refusal)
 
     def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
-        """Run files on stored images, each format in an own process; where the answers are."""
+        """Run files on stored images, each format in an own process; where the answers are.
+
+        A file that its runtime does not run is taken back. Files that were computed in bfloat16
+        are added to `in_bfloat16`.
+        """
+
+        def place(path: Path) -> Path:
+            return path.with_name(f"{path.name}.{pixels.stem}.npy")
+
+        def start(group: Sequence[Path]) -> process.Job[tuple[children.Outcome, ...]]:
+            places = tuple(map(place, group))
+            return process.job(children.attempt_predictions, tuple(group), pixels, places)
+
         outputs: dict[Path, Path] = {}
-        jobs = []
-        for group in paths.values():
-            places = {path: path.with_name(f"{path.name}.{pixels.stem}.npy") for path in group}
-            answers = tuple(places.values())
-            jobs.append(process.job(children.predict_files, tuple(places), pixels, answers))
-            outputs |= places
-        self._call_many(jobs, list(paths), "verify")
+        for name, made in self.attempts.each(paths, start, "verify").items():
+            for path, outcome in made.items():
+                if outcome.path is not None:
+                    outputs[path] = outcome.path
+                    if outcome.in_bfloat16:
+                        self.in_bfloat16.add(path)
+                elif outcome.refusal is not None:
+                    self._take_back(name, path, outcome.refusal)
         return outputs
+
+    def _take_back(self, name: str, path: Path, refusal: children.Refusal) -> None:
+        """Remove a file that was written."""
+        self.paths[name] = tuple(other for other in self.paths[name] if other != path)
+        for artifact in self.load([path]):
+            for file in artifact.files:
+                file.unlink(missing_ok=True)
+        lost = [
+            job
+            for exporter, job in self.attempts.jobs
+            if self.plan.file_stem(job) + exporter.suffix == path.name
+        ]
+        self.attempts.lose(lost, refusal)
 
     def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         answer = self._launcher.call(function, *args, **kwargs)
         self.usage[function.__name__] = answer.usage
         return answer.value
-
-    def _call_many(
-        self, jobs: Sequence[process.Job[T]], names: list[str], prefix: str
-    ) -> dict[str, T]:
-        answers: dict[str, T] = {}
-        for index, answer in self._launcher.run_many(jobs, min(2, os.cpu_count() or 1)):
-            self.usage[f"{prefix}_{names[index]}"] = answer.usage
-            answers[names[index]] = answer.value
-        return {name: answers[name] for name in names}
 
 
 def _strangers(plan: Plan) -> tuple[Path, ...]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from edgezoo.core import registry, typed_json
 from edgezoo.core.arrays import load_rows
-from edgezoo.core.errors import DataError, ThresholdError, counted
-from edgezoo.evaluation.agreement import Comparison, compare
+from edgezoo.core.errors import DataError, RefusedError, ThresholdError, counted
+from edgezoo.evaluation.agreement import Comparison, Verification, compare
 from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
 from edgezoo.pipeline import export_cache, provenance
 from edgezoo.pipeline.export_result import (
@@ -21,7 +21,6 @@ from edgezoo.pipeline.export_result import (
     MadeFiles,
     ManifestHead,
     OriginalWeights,
-    Verification,
 )
 from edgezoo.pipeline.export_run import Progress, Work, answers_to
 from edgezoo.pipeline.guard import Guarded, keep_within
@@ -54,7 +53,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
             work = Work(plan, stage, progress, debug)
             made = _make(work)
             # The key knows no images but those that are tried where all can be read.
-            if key and not work.unreadable:
+            if key and not work.unreadable and not made.not_made:
                 progress("Keeping the files in the cache")
                 files = [stage / file.path for entry in made.artifacts for file in entry.files]
                 export_cache.keep(key, files, made)
@@ -63,7 +62,13 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
         publish_with_manifest(stage, manifest, entries, head)
     placed = (replace(entry.moved(request.output), request=None) for entry in made.artifacts)
     return ExportResult(
-        tuple(placed), manifest, (*told, *made.warnings), made.failures, made.head.usage, cached
+        tuple(placed),
+        manifest,
+        (*told, *made.warnings),
+        made.failures,
+        made.head.usage,
+        cached,
+        not_made=made.not_made,
     )
 
 
@@ -93,8 +98,8 @@ def _verify(work: Work) -> dict[Path, Comparison]:
     for artifact, (path, output) in zip(work.load(answers), answers.items(), strict=True):
         precision = artifact.required_contract().precision
         bound = work.plan.request.min_agreement
-        got = load_rows(output)
-        found[path] = compare(reference, got, precision, bound, kind)
+        got, rounded = load_rows(output), path in work.in_bfloat16
+        found[path] = compare(reference, got, precision, bound, kind, rounded)
     return found
 
 
@@ -114,7 +119,9 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
         return ranked
 
     def measure(name: str, path: Path) -> Drop:
-        output = work.answers({name: [path]}, labelled.pixels)[path]
+        output = work.answers({name: [path]}, labelled.pixels).get(path)
+        if output is None:
+            raise RefusedError(work.attempts.not_made[-1].reason, work.attempts.not_made[-1].hint)
         return paired_drop(right, load_rows(output).argmax(1) == classes)
 
     found = []
@@ -196,7 +203,8 @@ def _described(
             failures += [f"{path.name}: {text}" for text in comparison.failures]
             work.warnings += [f"{path.name}: {text}" for text in comparison.warnings]
         entries.append(entry.moved(Path()))
-    return MadeFiles(tuple(entries), _head(work), tuple(work.warnings), tuple(failures))
+    lost = work.attempts.not_made
+    return MadeFiles(tuple(entries), _head(work), tuple(work.warnings), tuple(failures), lost)
 
 
 def _notes(guard: Guarded, request: ExportRequest) -> list[str]:
@@ -235,13 +243,20 @@ def _verification(comparison: Comparison | None, plan: Plan) -> Verification:
 
 
 def require_passed(result: ExportResult) -> None:
-    """Raise where a bound does not hold.
+    """Raise where a bound does not hold, or a file could not be made.
 
     Raises:
         ThresholdError: with every failure; the files and their manifest stay.
+        RefusedError: with the files that are not there; the others stay.
     """
     if result.failures:
         raise ThresholdError(
             f"Verification failed: {'; '.join(result.failures)}.",
             f"The files and their evidence are kept; see {result.manifest}.",
+        )
+    if result.not_made:
+        lost = (f"{entry.format} {entry.precision}: {entry.reason}" for entry in result.not_made)
+        raise RefusedError(
+            f"Not all files could be made. {' '.join(lost)}",
+            f"The others are kept; see {result.manifest}. {result.not_made[0].hint}",
         )

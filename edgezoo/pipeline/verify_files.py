@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.arrays import load_rows
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
@@ -78,6 +79,7 @@ def verify_files(
     artifacts: OneOrMany[PathLike],
     *,
     images: PathLike = "synthetic",
+    split: str | None = None,
     count: int = 64,
     weights: PathLike | None = None,
     seed: int = 0,
@@ -90,6 +92,7 @@ def verify_files(
     Args:
         artifacts: files of one network.
         images: "synthetic", a folder or an .npz of pixels.
+        split: take this folder of `images`, such as "val", alone.
         count: how many images.
         weights: the file that the network's weights came from, where it was a file.
         seed: of the choice of images.
@@ -103,7 +106,7 @@ def verify_files(
     """
     files = paths(artifacts)
     loaded = list(sandbox.load_artifacts(files))
-    images = str(images)
+    images = sources.part_of(str(images), split)
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
         raise UsageError(
@@ -112,13 +115,15 @@ def verify_files(
     network = source_network(contract, None if weights is None else str(weights))
     with scratch() as folder:
         start = sandbox.workshop(files, folder, debug=debug)
-        choice = children.Choice(images, contract.input_size, count, 2, seed, contract.resize)
+        choice = children.Choice(
+            images, contract.input_size, count, 2, seed, contract.resize, "--images"
+        )
         pixels = start.call(children.store_images, folder, choice, ("images", None)).value.path
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
         question = children.Question(pixels, reference_path)
-        jobs: list[process.Job[str | None]] = [
+        jobs: list[process.Job[str | tuple[bool, ...] | None]] = [
             process.job(children.predict_source, network, question),
             *(
                 process.job(children.predict_files, (artifact.path,), pixels, (output,))
@@ -126,13 +131,17 @@ def verify_files(
             ),
         ]
         answers = dict(start.run_many(jobs, 2))
-        check_weights(contract, answers[0].value)
+        weights_sha256 = answers[0].value
+        check_weights(contract, weights_sha256 if isinstance(weights_sha256, str) else None)
         reference = load_rows(reference_path)
         scores = [load_rows(output) for output in outputs]
     results, kind = [], contract.output_kind
-    for artifact, got in zip(loaded, scores, strict=True):
-        precision = artifact.required_contract().precision
-        found = compare(reference, got, precision, min_agreement, kind)
+    for number, (artifact, got) in enumerate(zip(loaded, scores, strict=True), 1):
+        precision, rounded = (
+            artifact.required_contract().precision,
+            answers[number].value == (True,),
+        )
+        found = compare(reference, got, precision, min_agreement, kind, rounded)
         values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
         results.append(VerifiedFile(artifact=artifact.path, **values))
     pairs = []

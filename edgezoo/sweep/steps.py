@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgezoo.core import typed_json
 from edgezoo.evaluation import accuracy
 from edgezoo.evaluation.accuracy import Accuracy
+from edgezoo.evaluation.agreement import Verification
 from edgezoo.inspection import compile_file
 from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement import session
@@ -23,10 +22,10 @@ _MOST_IMAGES = 1 << 20  # each image has its own time
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """A file and the JSON of its verification."""
+    """A file and its verification."""
 
     path: Path
-    verification: dict[str, Any] | None
+    verification: Verification | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
     made = {(entry.format, str(entry.precision)): entry for entry in result.artifacts}
     found = {file: made.get((file.format, file.precision or "")) for file in files}
     return {
-        file: ExportedFile(entry.path, typed_json.encode(entry.verification))
+        file: ExportedFile(entry.path, entry.verification)
         for file, entry in found.items()
         if entry is not None
     }

@@ -10,15 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgezoo.core.errors import BY_NAME
+from edgezoo.core.escapes import text
 from edgezoo.core.typed_json import parse_json
 
 _MOST = 64 << 20
 _MOST_WORDS = 20_000  # characters of a message
-# Control characters but line feeds, those that change the direction of writing, half characters.
-_UNSEEN = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
 _PLAIN = re.compile(r"[^/\x00-\x1f\x7f]{1,255}")
 
 
@@ -72,14 +68,14 @@ def read_below(folder: Path, name: str, most: int) -> bytes:
     return read(place / parts[-1], most)
 
 
-def checked(text: bytes, *, untrusted: bool = False) -> dict[str, Any]:
+def checked(content: bytes, *, untrusted: bool = False) -> dict[str, Any]:
     """Parse the answer of a child, and raise the error that it reports, if any.
 
     Raises:
         NoAnswerError: it has another form.
     """
     try:
-        facts = parse_json(text) if untrusted else json.loads(text)
+        facts = parse_json(content) if untrusted else json.loads(content)
     except ValueError as error:
         raise NoAnswerError(str(error)) from error
     if not isinstance(facts, dict) or not ("value" in facts) ^ ("error" in facts):
@@ -100,7 +96,7 @@ def _raise(error: Any) -> NoReturn:
     raise BY_NAME[kind](_words(message), _words(hint))
 
 
-def _words(text: str) -> str:
+def _words(words: str) -> str:
     """Return a text without characters that a terminal would obey."""
-    short = text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}…"
-    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], short)
+    short = words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
+    return text(short)

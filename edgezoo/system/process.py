@@ -228,13 +228,25 @@ class Launcher:
 
         The first error, or an interrupt of the caller, kills the other children.
         """
+        for index, found in self.attempt_many(jobs, workers, lambda error: False):
+            assert isinstance(found, Answer)
+            yield index, found
+
+    def attempt_many(
+        self, jobs: Sequence[Job[T]], workers: int, tolerated: Callable[[EdgeZooError], bool]
+    ) -> Iterator[tuple[int, Answer[T] | EdgeZooError]]:
+        """Run several calls as `run_many` does, and yield errors that are tolerated as answers."""
         from concurrent.futures import ThreadPoolExecutor, as_completed
 
         with ThreadPoolExecutor(max_workers=workers) as pool:
             futures = {pool.submit(self.run, job): i for i, job in enumerate(jobs)}
             try:
                 for future in as_completed(futures):
-                    yield futures[future], future.result()
+                    error = future.exception()
+                    if isinstance(error, EdgeZooError) and tolerated(error):
+                        yield futures[future], error
+                    else:
+                        yield futures[future], future.result()
             except BaseException:
                 for future in futures:
                     future.cancel()

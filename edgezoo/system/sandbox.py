@@ -26,6 +26,7 @@ from edgezoo.system import process
 from edgezoo.system.limits import Limits, for_files, for_work
 from edgezoo.system.machine import usable_cores
 
+_MOST_ITEMS = 1 << 20  # where they are not counted: each has its own time
 Progress = Callable[[int], None]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -137,7 +138,7 @@ def call_with_default_limits(function: str, files: list[str], arguments: Json) -
     lists = [value if isinstance(value, list) else [value] for value in given if value]
     paths = tuple(Path(path) for each in lists for path in each)
     jobs, device, trust = arguments.get("jobs", 1), arguments["device"], arguments["trust"]
-    limits = limits_for(paths, jobs=jobs, device=device, trust=trust)
+    limits = limits_for(paths, jobs=jobs, device=device, trust=trust, items=_MOST_ITEMS)
     return Sandbox(paths, limits).call(run, function, arguments, limits.memory, False)
 
 

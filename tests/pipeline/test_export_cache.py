@@ -230,3 +230,30 @@ def test_an_open_umask_makes_no_open_entries(home: Path, tmp_path: Path) -> None
     finally:
         os.umask(before)
     assert _fetch(tmp_path / "out", "a") == b"a" * 3000
+
+
+def test_a_users_folder_is_not_cleared(home: Path, tmp_path: Path) -> None:
+    """Also where its folders have names that the cache has."""
+    for name in ("photos", "exports"):
+        (home / name).mkdir(parents=True)
+        (home / name / "only copy.txt").write_text("mine")
+    before = sorted(home.rglob("*"))
+    for parts in ((), ("exports",)):
+        assert f"{home}, which EDGEZOO_CACHE names" in run_cli("cache", "clear", *parts).error(2)
+    assert "has no part 'photos'" in run_cli("cache", "clear", "photos").error(2)
+    _keep(tmp_path / "in", "a")  # uses it as a cache, which does not make it one
+    assert "remove by hand" in run_cli("cache", "clear").error(2)
+    assert set(before) <= set(home.rglob("*"))
+
+
+def test_only_known_parts_of_a_cache_are_cleared(home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    (home / "thesis").mkdir()
+    (home / "notes.txt").write_text("mine")
+    (home / "weights").symlink_to(tmp_path / "in")
+    assert "cannot be removed" in run_cli("cache", "clear").error(5)
+    assert (tmp_path / "in" / "m.bin").exists()
+    (home / "weights").unlink()
+    cleared = run_cli("cache", "clear")
+    assert cleared.code == 0 and "notes.txt, thesis" in cleared.stderr
+    assert sorted(path.name for path in home.iterdir()) == ["CACHEDIR.TAG", "notes.txt", "thesis"]
