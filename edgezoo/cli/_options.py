@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from edgezoo.cli import _console
 from edgezoo.core import registry
-from edgezoo.core.errors import UsageError
+from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.escapes import shell
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
 from edgezoo.core.spec import (
@@ -24,6 +24,7 @@ from edgezoo.core.spec import (
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 PATH = click.Path(path_type=Path)
 SHARE = click.FloatRange(0, 1)
@@ -122,6 +123,37 @@ common = _combined(
     flag("-v --verbose", "Print each step with its time, also in a pipe.", **_sets("verbose")),
     flag("--debug", "Show tracebacks and the output of child processes."),
 )
+_WITHOUT_SANDBOX = {
+    "--trust": "lets code in a file run with your rights",
+    "--on": "applies the limits of the device",
+}
+
+
+def _apart(ctx: click.Context, name: str, given: object, value: T) -> T:
+    """Refuse --require-sandbox together with an option that it does not reach."""
+    if given:
+        names = ctx.meta.setdefault("edgezoo.sandbox", set())
+        names.add(name)
+        other = next((option for option in _WITHOUT_SANDBOX if option in names), None)
+        if "--require-sandbox" in names and other is not None:
+            raise UsageError(
+                f"--require-sandbox contradicts {other}, which {_WITHOUT_SANDBOX[other]}.",
+                f"Leave out --require-sandbox or {other}.",
+            )
+    return value
+
+
+def _required(ctx: click.Context, value: bool) -> None:
+    """Refuse to go on where the system lacks a part of the limits."""
+    _apart(ctx, "--require-sandbox", value, None)
+    if not value:
+        return
+    from edgezoo.system import limits
+
+    if parts := limits.lacking():
+        raise RefusedError(limits.warning(parts), "Leave out --require-sandbox to go on without.")
+
+
 # For files that EdgeZoo did not export.
 third_party = _combined(
     option(
@@ -130,7 +162,18 @@ third_party = _combined(
     option("--labels FILE", "One class name per line, for such a file.", PATH),
 )
 # For commands that load Keras models.
-trusted = flag("--trust", "Allow code in a .keras, .h5 or SavedModel to run.")
+trusted = flag(
+    "--trust",
+    "Allow code in a .keras, .h5 or SavedModel to run.",
+    callback=lambda ctx, param, value: _apart(ctx, "--trust", value, value),
+)
+# For commands that open untrusted files.
+protected = flag(
+    "--require-sandbox",
+    "Refuse where this system cannot enforce all limits for untrusted files.",
+    expose_value=False,
+    callback=lambda ctx, param, value: _required(ctx, value),
+)
 # For commands that open untrusted files in a limited process.
 limited = _combined(
     option(
@@ -143,6 +186,7 @@ limited = _combined(
         "Timeout without progress (default: by the size of the files).",
         click.FloatRange(1),
     ),
+    protected,
 )
 _place = _combined(
     option("--device NAME", "cpu, gpu or coral; a missing device is an error.", shown="cpu"),
@@ -152,7 +196,11 @@ _place = _combined(
     ),
 )
 # For commands that can run on a device over ssh.
-remote = option("--on URL", "Run on ssh://user@host[:port][/path/to/python].")
+remote = option(
+    "--on URL",
+    "Run on ssh://user@host[:port][/path/to/python].",
+    callback=lambda ctx, param, value: _apart(ctx, "--on", value, value),
+)
 # For commands that run files on images.
 running = _combined(limited, remote, trusted, third_party, _place)
 
@@ -175,6 +223,8 @@ def limited_process(
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
 
+    Each of the `files` is worked on in `items` parts, such as images.
+
     Raises:
         UsageError: a limit is given together with --on.
     """
@@ -189,6 +239,7 @@ def limited_process(
                 f"Leave out {option} or --on.",
             )
     shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
+    shared["items"] = items * len(files)
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
 

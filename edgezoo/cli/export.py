@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SHARE,
+    common,
+    flag,
+    option,
+    protected,
+    quiet,
+    split,
+    trusted,
+)
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 from edgezoo.core.escapes import shell
@@ -110,6 +121,7 @@ if TYPE_CHECKING:
 @option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
 @flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:
