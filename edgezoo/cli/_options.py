@@ -238,7 +238,9 @@ def limited_process(
                 f"{option} has no effect on {on}, which applies its own default limits.",
                 f"Leave out {option} or --on.",
             )
-    shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
+    shared: dict[str, Any] = {
+        name: options[name] for name in ("jobs", "device", "trust") if name in options
+    }
     shared["items"] = items * len(files)
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
