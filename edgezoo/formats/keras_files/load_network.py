@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.heartbeat import alive
-from edgezoo.formats.keras_files import saved_model
+from edgezoo.formats.keras_files import own_layers, saved_model
 from edgezoo.formats.keras_files.reading import KerasFile, usable
 
 if TYPE_CHECKING:
@@ -30,19 +30,31 @@ def load(path: Path, trust: bool = False) -> keras.Model:
         RefusedError: it has several inputs or outputs.
     """
     found = usable(path, trust)
-    import keras
 
     alive()
     try:
         if found.kind == "savedmodel":
             network = _wrapped(found)
         else:
-            network = keras.models.load_model(str(path), compile=False, safe_mode=not trust)
+            network = _loaded(found, trust)
     except Exception as error:  # a third-party file can make Keras raise any exception
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise DataError(f"{path} cannot be loaded by Keras: {reason.rstrip('.')}.") from error
     if len(network.inputs or ()) != 1 or len(network.outputs or ()) != 1:
         raise RefusedError(f"{path} is not a network with one input and one output.")
+    return network
+
+
+def _loaded(found: KerasFile, trust: bool) -> keras.Model:
+    """Build the network from the JSON that was examined, and load its weights."""
+    import keras
+
+    if found.code or found.config is None:  # trusted: Keras reads its code in its own way
+        return keras.models.load_model(str(found.path), compile=False, safe_mode=not trust)
+    own = own_layers.objects()
+    with keras.saving.custom_object_scope(own):
+        network = keras.saving.deserialize_keras_object(found.config, custom_objects=own)
+    network.load_weights(str(found.path))
     return network
 
 

@@ -23,6 +23,7 @@ from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
 from edgezoo.formats.keras_files import saved_model
 from edgezoo.formats.keras_files.allowed import third_party_code
+from edgezoo.formats.keras_files.network_config import network_config
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGEST_JSON = 64 * 2**20
@@ -61,6 +62,7 @@ class KerasFile:
         activation: of the output: "softmax", "linear", …; None if the file does not state it.
         contract: as `InputContract.to_json` writes it, if EdgeZoo wrote the file.
         weights_only: the file has weights without a network.
+        config: the network's JSON, as it is loaded; None of a SavedModel.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class KerasFile:
     activation: str | None = None
     contract: Json | None = None
     weights_only: bool = False
+    config: Json | None = None
 
 
 def is_user_model(word: str | Path) -> bool:
@@ -155,10 +158,11 @@ def _of_zip(path: Path) -> KerasFile:
             raise ValueError(f"its weights claim more than {_LARGEST_WEIGHTS >> 30} GiB")
         with archive.open(_WEIGHTS) as stream:
             links = _check_hdf5(stream)
+    config = network_config(config, metadata.get("keras_version"))
     code = (*third_party_code(config), *(f"the file {name}" for name in other_files), *links)
     inside = metadata.get(CONTRACT_KEY)
     contract = inside if isinstance(inside, dict) else None
-    return KerasFile(path, "keras", code, *_interface(config), contract=contract)
+    return KerasFile(path, "keras", code, *_interface(config), contract=contract, config=config)
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Json:
@@ -187,12 +191,12 @@ def _of_hdf5(path: Path) -> KerasFile:
     h5py = _h5py()
     with path.open("rb") as stream, h5py.File(stream, "r") as file:
         links = _links_out(file)
-        text, training = file.attrs.get("model_config"), file.attrs.get("training_config")
+        text, version = file.attrs.get("model_config"), file.attrs.get("keras_version")
         if text is None:
             return KerasFile(path, "h5", links, weights_only=True)
-        config = _parsed(text)
-        code = third_party_code(config) + (third_party_code(_parsed(training)) if training else ())
-    return KerasFile(path, "h5", (*code, *links), *_interface(config))
+    config = network_config(_parsed(text), version)
+    code = (*third_party_code(config), *links)
+    return KerasFile(path, "h5", code, *_interface(config), config=config)
 
 
 def _h5py() -> Any:
