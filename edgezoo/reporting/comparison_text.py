@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from xml.etree import ElementTree
 
+from edgezoo.core import escapes
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import markdown
 from edgezoo.core.typed_json import shared
 from edgezoo.reporting.comparison import (
     AccuracyChange,
@@ -20,7 +22,7 @@ from edgezoo.reporting.comparison import (
 )
 from edgezoo.reporting.matching import failed_label
 from edgezoo.reporting.rows import Row
-from edgezoo.reporting.text import markdown_table, plain
+from edgezoo.reporting.text import markdown_table
 from edgezoo.results.record import Failed, GridPlace
 
 # Comments of code hosts hold 65,536 characters.
@@ -84,7 +86,7 @@ def to_markdown(comparison: StoreComparison) -> str:
 def _bullets(heading: str, texts: Sequence[str]) -> list[str]:
     if not texts:
         return []
-    lines = [f"- {plain(text)}" for text in texts[:MOST_LINES]]
+    lines = [f"- {markdown(text)}" for text in texts[:MOST_LINES]]
     more = len(texts) - MOST_LINES
     return [f"## {heading}\n", *lines, *([f"- and {more} more"] if more > 0 else []), ""]
 
@@ -93,7 +95,7 @@ def _cells(entry: ComparedVariant) -> tuple[str, ...]:
     latency, accuracy, (small, large) = entry.latency, entry.accuracy, entry.bytes
     return (
         _SIGNS[entry.verdict],
-        plain(entry.name),
+        markdown(entry.name),
         f"{latency.before:.3f} \u2192 {latency.after:.3f}" if latency else "-",
         _ratio(latency) if latency else "-",
         f"{100 * accuracy.before:.1f} \u2192 {100 * accuracy.after:.1f}" if accuracy else "-",
@@ -164,7 +166,9 @@ def to_csv(comparison: StoreComparison) -> str:
     stream = io.StringIO()
     writer = csv.DictWriter(stream, [f.name for f in fields(_Line)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(shared(line, _Line) for line in lines)
+    writer.writerows(
+        {name: escapes.csv(value) for name, value in shared(line, _Line).items()} for line in lines
+    )
     return stream.getvalue()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
 from edgezoo.core.errors import counted
 from edgezoo.core.registry import require_packages
 from edgezoo.measurement.protocol import Settings
@@ -53,7 +53,7 @@ def to_html(
 
     here = resources.files("edgezoo.reporting")
     strict = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    template = jinja2.Environment(autoescape=True, **strict)
+    template = jinja2.Environment(autoescape=True, finalize=escapes.in_template, **strict)
     page: str = template.from_string((here / "page.html.j2").read_text()).render(
         heading=heading,
         counted=counted,
@@ -78,9 +78,22 @@ def to_html(
 
 def _for_script(found: Sequence[Row], allow_poor: bool) -> str:
     """Return JSON that cannot end the script element that contains it."""
-    facts = {"rows": typed_json.encode(found), "options": {"allow_poor": allow_poor}}
+    facts = {
+        "rows": [_shown(typed_json.encode(row)) for row in found],
+        "options": {"allow_poor": allow_poor},
+    }
     text = json.dumps(facts, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _shown(row: dict[str, object]) -> dict[str, object]:
+    """Escape control characters, which a browser passes on to what a user copies."""
+    return {
+        name: [escapes.in_template(item) for item in value]
+        if isinstance(value, list)
+        else escapes.in_template(value)
+        for name, value in row.items()
+    }
 
 
 @dataclass(slots=True)

@@ -176,11 +176,14 @@
   const around = (list, value, interval, scale) => ({type: "data", symmetric: false, thickness: 1,
     width: 2, array: list.map((r) => scale * (r[interval][1] - r[value])),
     arrayminus: list.map((r) => scale * (r[value] - r[interval][0]))});
-  const hover = (r) => r.name + "<br>" + r.device + ", threads " + r.threads + ", " + r.runtime +
+  // plotly takes some HTML in texts.
+  const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const hover = (r) => plain(r.name) + "<br>" + plain(r.device) + ", threads " + r.threads + ", " +
+    plain(r.runtime) +
     "<br>" + ms(r.median_ms) + " ms (" + range(r.median_ci95, ms) + ")" +
     (r.top1 === null ? "" : "<br>top-1 " + percent(r.top1) + " % (" +
       range(r.top1_ci95, percent) + ")") + "<br>" + (r.bytes / 1000).toFixed(0) + " kB, trust: " +
-    r.trust + (r.kind === "estimate" ? "<br>" + r.estimated_by + ": not a measurement" : "");
+    r.trust + (r.kind === "estimate" ? "<br>" + plain(r.estimated_by) + ": not a measurement" : "");
   const FAINT = "40";  // of 255, appended to a colour
   const trace = (name, list, place, accuracy, largest) => {
     const estimate = list[0].kind === "estimate";
@@ -210,7 +213,7 @@
         .sort((a, b) => place(a).localeCompare(place(b)));  // the legend shows the first
       const far = list.filter((r) => place(r) === "behind");
       for (const part of [far, near]) {
-        if (part.length) traces.push(trace(group, part, place, accuracy, largest));
+        if (part.length) traces.push(trace(plain(group), part, place, accuracy, largest));
       }
       if (!near.length) traces[traces.length - 1].showlegend = true;
     }
@@ -318,8 +321,13 @@
     element("a", {href: url, download: name}).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   };
+  // As edgezoo.core.escapes.csv: spreadsheets take what begins so for a formula.
+  const isFormula = (value, text) => typeof (Array.isArray(value) ? value[0] : value) === "string" &&
+    /^\s*[=+\-@\uff0b\uff0d\uff1d\uff20]/.test(text) &&
+    !/^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text);
   const quoted = (value) => {
-    const text = value === null ? "" : Array.isArray(value) ? value.join(" ") : String(value);
+    const own = value === null ? "" : Array.isArray(value) ? value.join(" ") : String(value);
+    const text = isFormula(value, own) ? "'" + own : own;
     return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   };
   const csv = (list) => {
