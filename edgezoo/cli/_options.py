@@ -15,14 +15,17 @@ from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 from edgezoo.core.escapes import shell
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS
+from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, MOST_SEED, NORMALIZATIONS, PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 SHARE = click.FloatRange(0, 1)
-COUNT = click.IntRange(1)
-SEED = click.IntRange(0)
+# More than any set of images has, and fewer than fill a disk with their names.
+_MOST = 10_000_000
+COUNT = click.IntRange(1, _MOST)
+SEVERAL = click.IntRange(2, _MOST)
+SEED = click.IntRange(0, MOST_SEED)
 if TYPE_CHECKING:
     from edgezoo.system.sandbox import Sandbox
 
@@ -124,17 +127,31 @@ third_party = _combined(
 )
 # For commands that load Keras models.
 trusted = flag("--trust", "Allow code in a .keras, .h5 or SavedModel to run.")
+_MOST_GB, _LEAST_GB = 1e6, 1e-3
+_MOST_SECONDS = 1e7
+
+
+def _memory(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse a limit that rounds to 0, which stands for none, and nan."""
+    if value is not None and not (value == 0 or value >= _LEAST_GB):
+        raise click.BadParameter(
+            f"{value:g} GB is less than a process needs; 0 is for no limit.", ctx, param
+        )
+    return value
+
+
 # For commands that open untrusted files in a limited process.
 limited = _combined(
     option(
         "--max-memory GB",
         "Memory limit for untrusted files (default: by their size; 0: no limit).",
-        click.FloatRange(0),
+        click.FloatRange(0, _MOST_GB),
+        callback=_memory,
     ),
     option(
         "--max-seconds S",
         "Timeout without progress (default: by the size of the files).",
-        click.FloatRange(1),
+        click.FloatRange(1, _MOST_SECONDS),
     ),
 )
 _place = _combined(

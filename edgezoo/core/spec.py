@@ -19,6 +19,7 @@ LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
 POOLINGS: tuple[str, ...] = ("avg", "max")
 IMAGENET_CLASSES = 1000
 SAVED_MODEL_FILE = "saved_model.pb"  # marks the folder of a TensorFlow SavedModel
+MOST_SEED = 2**63 - 1
 MOST_THREADS = 256  # with more, runtimes fail with misleading messages
 RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
