@@ -19,14 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from edgezoo.core import escapes, typed_json
+from edgezoo.core.ran_on import COMPUTED_IN
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgezoo.core.protocols import RanOn
-    from edgezoo.evaluation.agreement import Comparison
-    from edgezoo.pipeline.export_result import Verification
-    from edgezoo.system.remote import Remote
+    from edgezoo.core.ran_on import RanOn, Remote
+    from edgezoo.evaluation.agreement import Comparison, Verification
 
 # Key of "quiet" or "verbose" in the click context's meta.
 VERBOSITY = "edgezoo.verbosity"
@@ -85,6 +84,11 @@ def _verbosity() -> str | None:
     return context.meta.get(VERBOSITY) if context else None
 
 
+def verbose() -> bool:
+    """Return whether --verbose is set."""
+    return _verbosity() == "verbose"
+
+
 def next_command(*commands: str) -> None:
     """Print likely next commands on standard error, unless --quiet is set."""
     if _verbosity() == "quiet":
@@ -114,7 +118,8 @@ def warn(text: str) -> None:
 
 def note_place(ran_on: RanOn) -> None:
     """Print the device that a file ran on, unless it is a plain CPU."""
-    if ran_on.device == "cpu" and not ran_on.details:
+    known = set(ran_on.details) - {COMPUTED_IN}
+    if ran_on.device == "cpu" and not known and not ran_on.in_bfloat16:
         return
     words = [ran_on.device, ran_on.name or "", f"({ran_on.kind})"]
     words += [f"{key.replace('_', ' ')} {value}" for key, value in ran_on.details.items()]

@@ -15,16 +15,22 @@ from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 from edgezoo.core.escapes import shell
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, MOST_SEED, NORMALIZATIONS, PRECISIONS
+from edgezoo.core.spec import (
+    INFERENCE_PRECISIONS,
+    INPUT_KINDS,
+    IO_TYPES,
+    MOST_IMAGES,
+    MOST_SEED,
+    NORMALIZATIONS,
+    PRECISIONS,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 SHARE = click.FloatRange(0, 1)
-# More than any set of images has, and fewer than fill a disk with their names.
-_MOST = 10_000_000
-COUNT = click.IntRange(1, _MOST)
-SEVERAL = click.IntRange(2, _MOST)
+COUNT = click.IntRange(1, MOST_IMAGES)
+SEVERAL = click.IntRange(2, MOST_IMAGES)
 SEED = click.IntRange(0, MOST_SEED)
 if TYPE_CHECKING:
     from edgezoo.system.sandbox import Sandbox
@@ -68,6 +74,7 @@ COMPLETED: dict[str, Words] = {
     "preprocessing": Words(lambda: NORMALIZATIONS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
+    "openvino_precision": Words(lambda: INFERENCE_PRECISIONS),
 }
 
 
@@ -178,8 +185,10 @@ def quiet(function: F) -> F:
 def limited_process(
     files: Sequence[Path],
     options: dict[str, Any],
-    writable: Sequence[Path] = (),
     progress: Callable[[int], None] | None = None,
+    *,
+    items: int = 0,
+    writable: Sequence[Path] = (),
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
 

@@ -29,6 +29,7 @@ _TIED = (
 @option(
     "--images DIR|NPZ", "Images to run. A folder per class also gives top-1.", default="synthetic"
 )
+@option("--split NAME", "Run this folder of --images alone, such as val.")
 @option("--count", "Images to run.", SEVERAL, shown=64)
 @option(
     "--float FILE",
@@ -88,6 +89,8 @@ def _print(result: ExplainResult) -> None:
     for finding in result.findings[1:]:
         where = f" ({finding.layer})" if finding.layer else ""
         _console.wrapped(f"Also: {finding.fault}{where}: {finding.evidence}")
+    for fault in result.file_faults:
+        _console.wrapped(f"Also: {fault.fault}: {fault.evidence} {fault.next}")
     click.echo()
     rows = []
     for cause in result.causes:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT|MANIFEST...")
 @flag("--reproduce", "Export the files of each MANIFEST again; exit 6 if their bytes differ.")
 @option("--images DIR|NPZ", "Images to compare on.", default="synthetic")
+@option("--split NAME", "Compare on this folder of --images alone, such as val.")
 @option("--count", "Number of images.", SEVERAL, shown=64)
 @option("--weights FILE", "Weights file that the files were exported from.")
 @option(
@@ -60,7 +61,7 @@ def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **optio
 def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> int:
     from edgezoo.pipeline.verify_files import verify_files
 
-    names = ("images", "count", "weights", "seed", "min_agreement", "debug")
+    names = ("images", "split", "count", "weights", "seed", "min_agreement", "debug")
     with _console.status(not options["quiet"] and not options["debug"]) as progress:
         result = verify_files(artifacts, **{n: options[n] for n in names}, progress=progress)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -71,6 +72,16 @@ def file_sha256(path: Readable) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def decoded(data: bytes) -> str:
+    """Decode a text file: UTF-8, or UTF-16 where a byte order mark says so; the mark is removed.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if marked else "utf-8-sig")
+
+
 def not_a_file(path: Path) -> DataError:
     """Return the error for a path that is not a file."""
     if os.path.isdir(path):
@@ -87,19 +98,31 @@ def not_a_folder(path: Path, hint: str) -> DataError:
     return DataError(f"There is no folder {path}.", hint)
 
 
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write next to the path and rename, so that readers see all or nothing.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
+    """
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):  # a read-only disk refuses that too
+            scratch.unlink(missing_ok=True)
+        raise
+
+
 def write_text_atomically(path: Path, text: str) -> None:
     """Write next to the path and rename, so that readers see all or nothing.
 
     Raises:
         DataError: the folder cannot be written or the disk is full.
     """
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
+        write_bytes_atomically(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):  # a read-only disk refuses that too
-            scratch.unlink(missing_ok=True)
         raise DataError(
             f"{path} could not be written: {error.strerror or error}.",
             "Free some space or choose another folder with --output.",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from edgezoo.core import escapes
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
-from edgezoo.core.files import read_limited
+from edgezoo.core.files import decoded, read_limited
 from edgezoo.core.spec import NORMALIZATIONS
 
 _LARGEST_LABELS = 16 << 20
+_NUMBERED = re.compile(r"([0-9]{1,9})(?:[ \t]*[,:;][ \t]*|[ \t]+)(\S.*)")
 
 
 def preprocessing_mode(word: str | None) -> str | None:
@@ -22,17 +24,21 @@ def preprocessing_mode(word: str | None) -> str | None:
 
 
 def lines_of(data: bytes) -> list[str]:
-    """Return the lines of UTF-8 text; unlike `str.splitlines`, only a line feed ends one.
+    """Return the lines of a text file; unlike `str.splitlines`, only a line feed ends one.
 
     Raises:
         UnicodeDecodeError: it is something else.
     """
-    lines = data.decode("utf-8").removesuffix("\n").split("\n")
+    lines = decoded(data).removesuffix("\n").split("\n")
     return [line.removesuffix("\r") for line in lines] if lines != [""] else []
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read class names, one per line; DataError if that fails."""
+    """Read class names, one per line, or `index name` lines that count from 0.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         lines = lines_of(read_limited(path, _LARGEST_LABELS))
     except (OSError, ValueError) as error:
@@ -47,7 +53,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
                 f"The labels file {path} cannot be used: line {number} {reason}.",
                 "Give a text file with a class name a line.",
             )
-    return tuple(filter(None, names))
+    return _without_numbers([name for name in names if name])
 
 
 def unfit(name: str) -> str | None:
@@ -55,3 +61,11 @@ def unfit(name: str) -> str | None:
     if len(name) > escapes.LONGEST_LABEL:
         return f"has more than {escapes.LONGEST_LABEL} characters"
     return "holds a control character" if escapes.label(name) != name else None
+
+
+def _without_numbers(lines: list[str]) -> tuple[str, ...]:
+    """Remove the index in front of each label, as Teachable Machine writes it, if all have one."""
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    if all(found and int(found[1]) == place for place, found in enumerate(numbered)):
+        return tuple(found[2] for found in numbered if found)
+    return tuple(lines)

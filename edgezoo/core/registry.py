@@ -16,11 +16,11 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
 from edgezoo.core.escapes import shell
 from edgezoo.core.files import not_a_file
-from edgezoo.core.protocols import Exporter, Runtime, Target
 from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 
 if TYPE_CHECKING:
     from edgezoo.core.anatomy import AnatomyReader
+    from edgezoo.core.protocols import Exporter, Runtime, Target
 
 T = TypeVar("T")
 _ANATOMY = "edgezoo.runtimes._anatomy."

@@ -30,6 +30,7 @@ from edgezoo.formats.keras_files import load_network, reading
 from edgezoo.formats.keras_files.reading import KerasFile
 from edgezoo.images.preprocessing import normalize
 from edgezoo.networks.weights import LocatedWeights
+from edgezoo.system import sandbox
 
 if TYPE_CHECKING:
     import keras
@@ -123,7 +124,20 @@ def choose(
         DataError: the file cannot be used, or has another number of outputs than labels.
         RefusedError: there are several inputs or outputs, or outputs are not probabilities.
     """
-    path = expanded(path)
+    place = expanded(path)
+    limited = sandbox.Sandbox((place,), sandbox.limits_for([place], trust=trust))
+    return limited.call(_read, place, given, str(weights), preprocessing, labels, trust)
+
+
+def _read(
+    path: Path,
+    given: BuildArguments,
+    weights: str,
+    preprocessing: str | None,
+    labels: Path | None,
+    trust: bool,
+) -> Chosen:
+    """Do what `choose` does, in a limited process."""
     found = reading.usable(path, trust)
     if weights != "imagenet":
         message = f"{path} contains its own weights, so --weights {weights} does not apply."

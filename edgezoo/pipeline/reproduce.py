@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
@@ -21,6 +20,7 @@ from edgezoo.pipeline.run import execute
 from edgezoo.pipeline.verify_files import VerifyResult
 from edgezoo.results import manifest as manifests
 from edgezoo.results.manifest import ManifestCheck
+from edgezoo.system.scratch import scratch
 
 # Values of a request's fields that are not files or folders.
 _WORDS = {"calibration": ("synthetic",), "weights": ("imagenet", "random")}
@@ -121,7 +121,7 @@ def reproduce(
     for request, entries in _runs(facts["artifacts"], path):
         plan = resolve(_request(request, path.parent, given, trust))
         _check_weights(plan, entries[0])
-        with TemporaryDirectory(prefix="edgezoo-") as folder:
+        with scratch() as folder:
             plan = replace(plan, request=replace(plan.request, output=Path(folder)))
             made = execute(plan, progress, debug).artifacts
         again = {file.path.name: file.sha256 for entry in made for file in entry.files}

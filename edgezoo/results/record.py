@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from edgezoo.core.protocols import Estimate
 from edgezoo.core.typed_json import Count, Length, Range, Share, optional
+from edgezoo.evaluation.agreement import Verification
 from edgezoo.measurement.child import Pixels
 from edgezoo.measurement.protocol import Settings
 from edgezoo.measurement.session import Figures, Threads
@@ -76,7 +77,7 @@ class RecordedFile:
     sha256: str
     bytes: Count
     trained: bool | None
-    verification: dict[str, Any] | None
+    verification: Verification | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgezoo.evaluation.agreement import Verification
 from edgezoo.evaluation.drop import share_interval
 from edgezoo.measurement.child import ColdStart
 from edgezoo.measurement.host import HostState
@@ -79,7 +80,7 @@ def record(
         "variant": RecordedVariant(
             model, alpha, input_size, precision, format, "cpu", threads, runtime
         ),
-        "artifact": RecordedFile(own_file, sha256, size, True, {"verdict": "passed"}),
+        "artifact": RecordedFile(own_file, sha256, size, True, Verification("passed")),
         "accuracy": None if hits is None else Accuracy(
             images=images, top1=hits / images, top5=0.9, top1_ci95=share_interval(hits, images),
             top5_ci95=(0.88, 0.92), agreement_top1=0.95, preprocessing="f" * 16,
