@@ -34,7 +34,7 @@ def write(network: keras.Model, source: Source, intermediates: set[str]) -> None
     how, pixels = contract.normalization, contract.input_kind == "pixels"
     in_network = None if how.uniform or not pixels else how
     base = source.intermediate("base.tflite")
-    _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
+    _graph.write_tflite(network, contract.frame, in_network, contract.output_kind, base)
     if "float.tflite" in intermediates:
         _write_float_tflite(source, base, "float.tflite")
     if not intermediates & _ONNX:

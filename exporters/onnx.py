@@ -114,6 +114,9 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
     output = source.directory / "onnx-quantized.onnx"
     logging.getLogger().setLevel(logging.ERROR)  # it recommends pre-processing, which is done
     kept = preparation.recipe.float_layers
+    outputs = {value.name for value in model.graph.output}
+    # So would those of a sigmoid that ends the network.
+    ends = {n.output[0] for n in model.graph.node if n.op_type == "Sigmoid"} & outputs
     quantize_static(
         model,
         output,
@@ -126,7 +129,9 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
         nodes_to_exclude=[
             node.name
             for node in model.graph.node
-            if node.op_type == "Softmax" or node.output[0].removesuffix("/linear") in kept
+            if node.op_type == "Softmax"
+            or node.output[0] in ends
+            or node.output[0].removesuffix("/linear") in kept
         ],
     )
     quantized = onnx.load(str(output))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, quiet
+from edgezoo.cli._options import PATH, SEED, common, option, quiet, third_party
 
 if TYPE_CHECKING:
     from edgezoo.explanation.explain_result import ExplainResult
@@ -36,7 +36,7 @@ _TIED = (
     to="float_file",
 )
 @option("--weights FILE", "The weights file that the file was made from, if there was one.")
-@option("--preprocessing MODE", "tf, caffe or torch, for a file without an EdgeZoo contract.")
+@third_party
 @option("--seed", "Of the choice of images.", SEED, default=0)
 @option("--html FILE", "Write a page with plots.", PATH)
 @quiet

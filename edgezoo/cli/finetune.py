@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, quiet, trusted
+from edgezoo.cli._options import PATH, SEED, common, option, preprocessed, quiet, trusted
 from edgezoo.core.errors import counted
 from edgezoo.finetuning.finetune_result import FinetuneResult
 
@@ -17,7 +17,7 @@ from edgezoo.finetuning.finetune_result import FinetuneResult
 @option("--data DIR", "Contains a folder per class.", PATH, required=True)
 @option("--alpha", "Width of a MobileNet.", float)
 @option("--depth-multiplier", "Of MobileNet's depthwise layers.", int)
-@option("--input-size PX", "Height and width in pixels.", int)
+@option("--input-size PX|HxW", "Height and width in pixels: 224, or 96x128.")
 @option(
     "--weights WORD|FILE",
     "Initial weights: imagenet (default), random or an .h5 file.",
@@ -35,7 +35,7 @@ from edgezoo.finetuning.finetune_result import FinetuneResult
 )
 @option("--mirror/--no-mirror", "Train on mirrored images too (not for text).", default=True)
 @option("--seed", "Of the split and the training.", SEED, default=0)
-@option("--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file without a contract.")
+@preprocessed
 @option("-o --output FILE", "The .keras file; by default a file in finetuned/.", PATH)
 @trusted
 @quiet

@@ -15,15 +15,18 @@ from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.input_options import InputOptions, Size
 from edgezoo.core.protocols import RanOn
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
-from edgezoo.evaluation import drop, ranks
+from edgezoo.evaluation import drop, multi_label, ranks
+from edgezoo.evaluation.multi_label import MultiLabel
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images import labelled
 from edgezoo.images.labelled import LabelledImages
 from edgezoo.images.preprocessing import recipe_hash, require_readable
 from edgezoo.images.shards import Member
+from edgezoo.inference import heads
 from edgezoo.inference.predict import require_classes, require_third_party
 from edgezoo.system import remote
 from edgezoo.system.remote import Remote
@@ -55,6 +58,7 @@ class Accuracy:
         drop_points_ci95: Tango's score interval for paired proportions
         verdict: equal: the interval lies within equal_within_points; better: of another network
         images_needed: about how many images would give a verdict; null where these do
+        multi_label: where classes do not exclude one another
     """
 
     artifact: Path
@@ -77,6 +81,7 @@ class Accuracy:
     drop_points_ci95: tuple[Points, Points] | None = None
     verdict: drop.Verdict | None = None
     images_needed: Positive | None = None
+    multi_label: MultiLabel | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class EvaluateResult(JsonObject):
         equal_within_points: a drop or gain that does not matter, percentage points
         max_drop_points: --max-drop
         failures: files whose drop may exceed max_drop_points (exit code 6)
+        notes: what was assumed for files without a contract
     """
 
     results: tuple[Accuracy, ...]
@@ -94,6 +100,7 @@ class EvaluateResult(JsonObject):
     max_drop_points: Points | None
     failures: tuple[str, ...]
     remote: Remote | None = optional()
+    notes: tuple[str, ...] | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +135,16 @@ def evaluate(
     jobs: int | None = None,
     resume: bool = True,
     preprocessing: str | None = None,
+    scale: OneOrMany[float] | None = None,
+    offset: OneOrMany[float] | None = None,
+    bgr: bool = False,
+    resize: str | None = None,
+    crop_fraction: float | None = None,
+    input_size: Size | None = None,
     labels: PathLike | None = None,
+    head: str | None = None,
+    output_name: str | None = None,
+    threshold: float = heads.THRESHOLD,
     trust: bool = False,
     on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
@@ -149,7 +165,9 @@ def evaluate(
         threads: of the runtime, for one image.
         jobs: images that are processed at a time; by default as many as use all cores.
         resume: continue the same evaluation where it was interrupted.
-        preprocessing, labels: for files without a contract.
+        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
+            output_name: for a file without a contract; see `open_artifact`.
+        threshold: least probability of a class that does not exclude others.
         trust: allow a Keras model to run the code that it contains.
         on: a device to run on, as ssh://user@host; see `remote.device.call`.
         progress: called with the number of images that are done; not from a device.
@@ -163,6 +181,18 @@ def evaluate(
                 f"{option} needs a reference to drop from.",
                 f"Add --reference with the float file, or leave {option} out.",
             )
+    stated = InputOptions(
+        preprocessing,
+        scale,
+        offset,
+        bgr,
+        resize,
+        crop_fraction,
+        input_size,
+        labels,
+        head,
+        output_name,
+    )
     files, standard, truth = paths(artifacts), path(reference), path(ground_truth)
     if on is not None:
         wanted, truth = labelled.wanted_files(Path(images), truth, limit)
@@ -184,16 +214,25 @@ def evaluate(
             jobs=jobs,
             resume=resume,
             preprocessing=preprocessing,
+            scale=scale,
+            offset=offset,
+            bgr=bgr,
+            resize=resize,
+            crop_fraction=crop_fraction,
+            input_size=input_size,
             labels=path(labels),
+            head=head,
+            output_name=output_name,
+            threshold=threshold,
             trust=trust,
         )
         return replace(result, remote=place)
     every = files if standard is None else (*files, standard)
-    third_party = _third_party(every, preprocessing, labels, trust)
+    third_party = _third_party(every, stated, trust)
     plain = partial(
         ranks.rank, threads=threads, trust=trust, jobs=jobs, resume=resume, progress=progress
     )
-    described = partial(plain, preprocessing=preprocessing, labels=labels)
+    described = partial(plain, stated=stated)
 
     def rank(path: Path, find: FindPaths, **place: Any) -> Ranks:
         return (described if path in third_party else plain)(path, find, **place)
@@ -207,17 +246,16 @@ def evaluate(
         equal_within_points=equal_within_points,
         max_drop_points=max_drop_points,
         allow_overlap=allow_overlap,
+        threshold=threshold,
     )
 
 
-def _third_party(
-    paths: Sequence[Path], preprocessing: str | None, labels: PathLike | None, trust: bool
-) -> frozenset[Path]:
-    """Return the files without a contract, the only ones that preprocessing and labels apply to."""
-    if preprocessing is None and labels is None:
+def _third_party(paths: Sequence[Path], stated: InputOptions, trust: bool) -> frozenset[Path]:
+    """Return the files without a contract, the only ones that such options apply to."""
+    if not stated.given():
         return frozenset()  # no file needs to be read
     loaded = [registry.load_artifact(path, trust=trust) for path in paths]
-    require_third_party(loaded, preprocessing, labels)
+    require_third_party(loaded, stated)
     found = zip(paths, loaded, strict=True)
     return frozenset(path for path, artifact in found if artifact.contract is None)
 
@@ -232,11 +270,13 @@ def assess(
     equal_within_points: float | None = None,
     max_drop_points: float | None = None,
     allow_overlap: bool = False,
+    threshold: float = heads.THRESHOLD,
 ) -> EvaluateResult:
     """Do what `evaluate` does, wherever the files are run.
 
     Args:
-        artifacts, reference, equal_within_points, max_drop_points, allow_overlap: see `evaluate`.
+        artifacts, reference, equal_within_points, max_drop_points, allow_overlap, threshold: see
+            `evaluate`.
         find: finds the images with their classes, by a file's contract.
         ranker, reference_ranker: run the artifacts, and the reference.
     """
@@ -252,7 +292,7 @@ def assess(
     for file in artifacts:
         scores = _score(file, find, ranker)
         every.append(scores)
-        result = _accuracy(scores, overlaps[file])
+        result = _accuracy(scores, overlaps[file], threshold)
         if standard is not None:
             result = _compared(result, standard, scores, within / 100)
         results.append(result)
@@ -260,9 +300,9 @@ def assess(
     for scores in every:
         if scores.ranks.checkpoint:
             scores.ranks.checkpoint.remove()
-    return EvaluateResult(
-        tuple(results), within, max_drop_points, _failures(results, max_drop_points)
-    )
+    notes = tuple(dict.fromkeys(note for scores in every for note in scores.ranks.notes))
+    failures = _failures(results, max_drop_points)
+    return EvaluateResult(tuple(results), within, max_drop_points, failures, notes=notes or None)
 
 
 def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
@@ -285,9 +325,7 @@ def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
     if contract is None or contract.calibration is None:
         return 0 if contract is not None and contract.precision != "int8" else None
     paths = find(contract).paths
-    shared = fingerprints.overlapping(
-        contract.calibration, paths, contract.input_size, contract.resize
-    )
+    shared = fingerprints.overlapping(contract.calibration, paths, contract.frame, contract.resize)
     verb = "calibrated" if contract.precision == "int8" else "trained"
     if shared and not allowed:
         raise RefusedError(
@@ -335,10 +373,15 @@ def _failures(results: Sequence[Accuracy], limit: float | None) -> tuple[str, ..
     )
 
 
-def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
+def _accuracy(scores: _Scores, overlap: int | None, threshold: float) -> Accuracy:
     contract, ranks, readable = scores.contract, scores.ranks, scores.readable
     n = int(readable.sum())
     hits = ranks.top[readable] == scores.labels[readable, None]
+    several = ranks.scores
+    found = None
+    if several is not None:
+        wanted = multi_label.truth_of(scores.labels[readable], ranks.classes)
+        found = multi_label.measure(several[readable], wanted, threshold)
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
     return Accuracy(
         artifact=scores.path,
@@ -353,6 +396,7 @@ def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
         top1_ci95=drop.share_interval(first, n),
         top5_ci95=drop.share_interval(five, n),
         trained=contract.weights.trained,
-        preprocessing=recipe_hash(contract.input_size, contract.resize),
+        preprocessing=recipe_hash(contract.frame, contract.resize),
         overlap=overlap,
+        multi_label=found,
     )

@@ -29,7 +29,7 @@ from edgezoo.finetuning.finetune_result import (
 from edgezoo.finetuning.trainer import StepResult, Trainer, Work
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
-from edgezoo.networks import arguments
+from edgezoo.networks import arguments, user_models
 from edgezoo.system.process import Conversation
 from edgezoo.system.staging import publish, staging
 
@@ -56,7 +56,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
         def decoded(done: int, total: int) -> None:
             progress("Decoding images", done / total)
 
-        place, size, seed = stage / "pixels.npy", plan.job.size, plan.request.seed
+        place, size, seed = stage / "pixels.npy", plan.job.frame, plan.request.seed
         pixels = dataset.store(
             plan.data, plan.apart, plan.share, size, plan.job.spec.resize, seed, place, decoded
         )
@@ -196,7 +196,7 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
         seed=plan.request.seed,
         list_sha256=sources.list_hash(tuple(sorted(pixels.files))),
         unreadable=pixels.unreadable,
-        preprocessing=recipe_hash(job.size, spec.resize),
+        preprocessing=recipe_hash(job.frame, spec.resize),
         fingerprints=fingerprints.pack(pixels.prints, "file"),
     )
     return InputContract(
@@ -209,8 +209,8 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
         **{name: getattr(chosen, name) for name in arguments.FAMILY},
         input_kind="normalized",
         output_shape=(classes,),
-        crop_fraction=spec.resize.crop_fraction,
-        resize_filter=spec.resize.filter,
+        input_width=job.arguments.input_width,
+        **user_models.contract_facts(job.user_model, spec.resize),
         labels=plan.data.labels,
         calibration=metadata,
         versions=artifact_versions(),

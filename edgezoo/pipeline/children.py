@@ -19,10 +19,10 @@ from edgezoo.core.calibration_metadata import Stability
 from edgezoo.core.errors import DataError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Recipe
-from edgezoo.core.spec import ModelSpec
 from edgezoo.exporters import _intermediates
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.preprocessing import normalize
+from edgezoo.inference import heads
 from edgezoo.inference.predict import predict
 from edgezoo.networks.building import BuildJob, build_job
 from edgezoo.system.staging import new_array
@@ -78,7 +78,7 @@ def make_source(
     """
     built = build_job(network)
     for question in questions:
-        _note_answers(built, network.spec, question.pixels, question.answers)
+        _note_answers(built, network, question.pixels, question.answers)
     digest = values_hash(built)
     _intermediates.write(built, Source(directory, contract), set(intermediates))
     return BuiltSource(digest, tuple(built.output_shape[1:]))
@@ -170,16 +170,21 @@ def _network_input(contract: InputContract) -> NetworkInput:
 def predict_source(network: BuildJob, question: Question) -> str:
     """Note the answers of the Keras network itself, and return the hash of its weights' values."""
     built = build_job(network)
-    _note_answers(built, network.spec, question.pixels, question.answers)
+    _note_answers(built, network, question.pixels, question.answers)
     return values_hash(built)
 
 
-def _note_answers(network: keras.Model, spec: ModelSpec, pixels: Path, answers: Path) -> None:
-    """Write the outputs of the Keras network for stored images."""
-    images, how = np.load(pixels, mmap_mode="r"), spec.normalization
+def _note_answers(network: keras.Model, job: BuildJob, pixels: Path, answers: Path) -> None:
+    """Write the outputs of the Keras network for stored images, as `predict` returns them."""
+    images, how = np.load(pixels, mmap_mode="r"), job.spec.normalization
     parts = (images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK))
-    rows = (network.predict_on_batch(normalize(part, how)) for part in parts)
-    _write_rows(answers, len(images), rows)
+    outputs = (network.predict_on_batch(normalize(part, how)) for part in parts)
+    if job.arguments.output_kind == "features":
+        _write_rows(answers, len(images), outputs)
+        return
+    # The network gives probabilities: what they say is left to be spelled out.
+    flat = (np.asarray(part).reshape(len(part), -1) for part in outputs)
+    _write_rows(answers, len(images), map(heads.both_sides, flat))
 
 
 def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) -> None:

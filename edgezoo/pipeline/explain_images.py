@@ -20,7 +20,7 @@ def require(images: str) -> None:
 
 def choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:
     """Choose the images to run."""
-    size, resize = contract.input_size, contract.resize
+    size, resize = contract.frame, contract.resize
     if images == "synthetic":  # the second set: the same seed calibrates on the first
         return sources.choose(images, size, 1, count, seed, resize)[1]
     return sources.choose(images, size, count, 2, seed, resize)[0]
@@ -38,7 +38,7 @@ def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> i
         return fingerprints.overlapping_pixels(metadata, chosen.prints)
     folder = sources.place_of(images)
     paths = [folder / name for name in chosen.names]
-    shared = fingerprints.overlapping(metadata, paths, contract.input_size, contract.resize)
+    shared = fingerprints.overlapping(metadata, paths, contract.frame, contract.resize)
     return len(shared) if shared is not None else None
 
 

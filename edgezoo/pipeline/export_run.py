@@ -22,6 +22,7 @@ from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
 from edgezoo.images.labelled import find_labelled
 from edgezoo.images.preprocessing import load_many
+from edgezoo.networks import user_models
 from edgezoo.pipeline import children
 from edgezoo.pipeline.plan import Plan
 from edgezoo.system import process
@@ -54,7 +55,10 @@ class Work:
         self.paths: dict[str, tuple[Path, ...]] = {}
         self.usage: dict[str, process.Usage] = {}
         self.unreadable = 0
-        self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
+        self.warnings: list[str] = [
+            *plan.notes,
+            *([plan.weights.note] if plan.weights.note else []),
+        ]
         self.contract = _contract(plan)
         self.recipe = Recipe(plan.request.effort, plan.request.granularity)
 
@@ -64,7 +68,7 @@ class Work:
         if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
             return  # making or decoding them costs a CPU second
         self.progress("Choosing images")
-        size, resize = self.plan.size, self.plan.spec.resize
+        size, resize = self.plan.frame, self.plan.spec.resize
         counts = self.plan.chosen_images, request.verify_count
         chosen, held_out = sources.choose(request.calibration, size, *counts, request.seed, resize)
         self.unreadable = chosen.unreadable
@@ -97,7 +101,7 @@ class Work:
 
     def _decode_labelled(self, folder: Path) -> LabelledPixels:
         """The images that the accuracy guard measures on; none is a calibration image."""
-        size = self.plan.size
+        size = self.plan.frame
         found = find_labelled(folder, self.contract, self.plan.request.ground_truth)
         if self.calibration is not None:
             shared = fingerprints.overlapping(
@@ -111,7 +115,7 @@ class Work:
                 )
         path = self.stage / "labelled.npy"
         kept: list[int] = []
-        pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
+        pixels = new_array(path, np.uint8, (len(found.paths), *size.shape))
         decoded_images = load_many(found.paths, size, self.plan.spec.resize)
         for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
             if decoded is not None:
@@ -264,8 +268,7 @@ def _contract(plan: Plan) -> InputContract:
         weights=WeightsRecord(weights.source, *file, seed, trained, licence, weights.note),
         output_kind=chosen.output_kind,
         input_kind=plan.jobs[0][1].input_kind,
-        crop_fraction=plan.spec.resize.crop_fraction,
-        resize_filter=plan.spec.resize.filter,
+        **user_models.contract_facts(plan.network.user_model, plan.spec.resize),
         labels=plan.network.labels,
         versions=artifact_versions(),
         **{**asdict(chosen), "input_size": plan.size, "classes": chosen.classes or 0},

@@ -176,6 +176,8 @@ def _request(
     facts |= {"verify": False, "min_agreement": None, "cache": False, "trust": trust}
     try:
         facts |= {name: tuple(facts[name]) for name in ("formats", "precisions")}
+        numbers = [name for name in ("scale", "offset") if facts.get(name) is not None]
+        facts |= {name: tuple(map(float, facts[name])) for name in numbers}
         return ExportRequest(arguments=BuildArguments.from_json(recorded), **facts)
     except (TypeError, ValueError, KeyError) as error:
         raise DataError(f"The manifest's request is damaged: {error}.") from error

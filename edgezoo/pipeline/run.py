@@ -91,7 +91,8 @@ def _verify(work: Work) -> dict[Path, Comparison]:
         precision = registry.load_artifact(path).required_contract().precision
         bound = work.plan.request.min_agreement
         got = np.load(output, mmap_mode="r")
-        found[path] = compare(reference, got, precision, bound, kind)
+        several = work.contract.multi_label
+        found[path] = compare(reference, got, precision, bound, kind, multi_label=several)
     return found
 
 

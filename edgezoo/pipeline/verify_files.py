@@ -14,10 +14,17 @@ from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, UsageError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
 from edgezoo.core.spec import BuildArguments
 from edgezoo.core.typed_json import JsonObject, Positive, Share
-from edgezoo.evaluation.agreement import Comparison, agreement_top1, compare, smallest_cosine
+from edgezoo.evaluation.agreement import (
+    Comparison,
+    agreement_top1,
+    compare,
+    same_sides,
+    smallest_cosine,
+)
 from edgezoo.networks import user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
@@ -113,8 +120,8 @@ def verify_files(
     network = source_network(contract, None if weights is None else str(weights))
     with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
         folder = Path(scratch)
-        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
-        pixels = sources.store(chosen, contract.input_size, folder, "images").path
+        chosen, _ = sources.choose(images, contract.frame, count, 2, seed, contract.resize)
+        pixels = sources.store(chosen, contract.frame, folder, "images").path
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
@@ -133,12 +140,15 @@ def verify_files(
     results, kind = [], contract.output_kind
     for artifact, got in zip(loaded, scores, strict=True):
         precision = artifact.required_contract().precision
-        found = compare(reference, got, precision, min_agreement, kind)
+        found = compare(
+            reference, got, precision, min_agreement, kind, multi_label=contract.multi_label
+        )
         values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
         results.append(VerifiedFile(artifact=artifact.path, **values))
     pairs = []
     for i, j in itertools.combinations(range(len(loaded)), 2):
-        agreement = agreement_top1(scores[i], scores[j]) if kind == "probabilities" else None
+        agrees = same_sides if contract.multi_label else agreement_top1
+        agreement = agrees(scores[i], scores[j]) if kind == "probabilities" else None
         cosine = smallest_cosine(scores[i], scores[j]) if kind == "features" else None
         pairs.append(Pair(loaded[i].path, loaded[j].path, agreement, cosine))
     source = SourceNetwork(contract.model, contract.weights)
@@ -197,8 +207,13 @@ def _user_network(contract: InputContract, path: str | None) -> BuildJob:
         raise DataError(
             f"These files were made from the network {record.file}.", "Give it with --weights FILE."
         )
-    given = BuildArguments(wanted.input_size, wanted.include_top, output_layer=wanted.output_layer)
-    found = user_models.choose(path, given, preprocessing=contract.preprocessing)
+    given = BuildArguments(
+        wanted.input_size,
+        wanted.include_top,
+        output_layer=wanted.output_layer,
+        input_width=wanted.input_width,
+    )
+    found = user_models.choose(path, given, _stated(contract))
     if found.weights.sha256 != record.sha256:
         raise DataError(
             f"{path} is not the network that these files were made from "
@@ -206,6 +221,21 @@ def _user_network(contract: InputContract, path: str | None) -> BuildJob:
             "Give the right one with --weights FILE.",
         )
     return BuildJob(contract.model, wanted, found.weights, user_model=found.user_model)
+
+
+def _stated(contract: InputContract) -> InputOptions:
+    """What the options of the export stated, by the contract that they led to."""
+    how, resize = contract.custom_normalization, contract.resize
+    crops = resize.mode == "crop"
+    return InputOptions(
+        None if how else contract.preprocessing,
+        how.scale if how else None,
+        how.offset if how else None,
+        how is not None and how.channel_order == "BGR",
+        resize=resize.mode,
+        crop_fraction=resize.crop_fraction if crops else None,
+        head=contract.stated_head,
+    )
 
 
 def check_weights(contract: InputContract, weights_sha256: str | None) -> None:

@@ -20,7 +20,7 @@ from edgezoo.core.artifact import InputContract, WeightsRecord
 from edgezoo.core.protocols import TensorInfo
 from edgezoo.core.spec import NORMALIZATIONS
 from edgezoo.images.preprocessing import load_pixels
-from edgezoo.inference.predict import dequantize, to_input
+from edgezoo.inference.conversion import dequantize, to_input
 from tests.conftest import ROOT
 
 SIZE = 48
