@@ -115,7 +115,7 @@ def _header(name: str, artifact: Artifact, input: TensorInfo, output: TensorInfo
         f"{contract.model}, {contract.precision}. Made by EdgeZoo; do not edit.",
         f"Takes {contract.color_order} {contract.input_kind}, {contract.layout}, batch "
         f"{contract.batch}, as {_C_TYPES[input.dtype]}: {_resize_rule(contract)}",
-        _rule(contract.input_kind, input.dtype, how.channel_order),
+        _rule(_fed(contract, input), input.dtype, how.channel_order),
         f"Returns {contract.output_kind} as {_C_TYPES[output.dtype]}"
         + (": (value - zero point) * scale." if output.scale else "."),
         *_head_rule(contract),
@@ -178,6 +178,12 @@ def _quantization(side: str, tensor: TensorInfo) -> list[tuple[str, object]]:
     if tensor.scale is None:
         return []
     return [(f"{side}_SCALE", f"{tensor.scale!r}f"), (f"{side}_ZERO_POINT", tensor.zero_point)]
+
+
+def _fed(contract: InputContract, input: TensorInfo) -> str:
+    """Return what a program feeds: pixels too where bytes have no quantization."""
+    whole = input.dtype == "uint8" and input.scale is None
+    return "pixels" if whole else contract.input_kind
 
 
 def _rule(kind: str, dtype: str, order: str) -> str:

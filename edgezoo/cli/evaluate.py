@@ -152,10 +152,13 @@ def _find(
         return 0
     rows = []
     for tried in result.tried:
+        if tried.same_as is not None:
+            continue
         interval = "{:.1f} to {:.1f}".format(*(100 * end for end in tried.top1_ci95))
         fits = "yes" if tried.fits else ""
-        rows.append((tried.options, _console.percent(tried.top1), interval, fits))
-    columns = ("options", "top-1", "95 % interval", "fits")
+        top1, loss = _console.percent(tried.top1), f"{tried.log_loss:.3f}"
+        rows.append((tried.options, top1, interval, loss, fits))
+    columns = ("options", "top-1", "95 % interval", "log loss", "fits")
     _console.table(f"{artifacts[0].name} on {result.images} images", columns, rows)
     for text in result.left_out:
         _console.note(text)

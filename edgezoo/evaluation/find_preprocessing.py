@@ -1,8 +1,14 @@
-"""Which preprocessing and resize a file was trained with: all are tried on labelled images."""
+"""Which preprocessing and resize a file was trained with: all are tried on labelled images.
+
+A wrong preprocessing costs accuracy, but a small network on easy images may keep its top-1 with
+several. Then the probability of the right class tells them apart: pixels on another scale make a
+network too sure, or too unsure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +28,10 @@ from edgezoo.images import labelled
 from edgezoo.images.preprocessing import load_many, require_readable
 from edgezoo.inference.predict import open_as_stated, predict, require_classes
 
-IMAGES = 200
+IMAGES = 500
+_LEAST = 1e-6  # probability that counts in a logarithm
+_Z = 1.96  # of a 95 % interval
+_MOST_LISTED = 6
 _SWAPPED = ("unit", "tf", "torch", "raw")  # "caffe" is blue, green, red already
 
 
@@ -32,9 +41,11 @@ class Tried:
 
     Attributes:
         options: as commands take them
-        fits: it is the best, or cannot be told from it on these images
-        same_as: the resize that makes the same pixels of these images
         top1_ci95: Wilson interval
+        log_loss: mean of -log(probability of the right class)
+        fits: it is the best, or cannot be told from it on these images, neither by top-1 nor by
+            log_loss
+        same_as: options that make the same input of these images, which are not tried again
     """
 
     options: str
@@ -43,8 +54,9 @@ class Tried:
     resize: ResizeMode
     top1: Share
     top1_ci95: tuple[Share, Share]
+    log_loss: float
     fits: bool
-    same_as: ResizeMode | None
+    same_as: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,7 @@ class FindResult(JsonObject):
 
     Attributes:
         images: that were scored
-        tried: best first
+        tried: best first; of those whose top-1 chance may explain, the smaller log_loss
         left_out: what was not tried, and why
         verdict: which one fits, as a sentence
     """
@@ -70,19 +82,23 @@ Printed = EvaluateResult | FindResult
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Which images a combination classifies correctly, shape (images,)."""
+    """Which images a combination classifies correctly, and -log(p) of each right class."""
 
     preprocessing: str
     bgr: bool
     resize: ResizeMode
     right: NDArray[np.bool_]
-    same_as: ResizeMode | None
+    losses: NDArray[np.float64]
+    same_as: str | None
 
     @property
     def options(self) -> str:
-        mode = "none" if self.preprocessing == "raw" else self.preprocessing
-        swapped = " --bgr" if self.bgr else ""
-        return f"--preprocessing {mode}{swapped} --resize {self.resize}"
+        return _options(self.preprocessing, self.bgr, self.resize)
+
+
+def _options(preprocessing: str, bgr: bool, resize: ResizeMode) -> str:
+    mode = "none" if preprocessing == "raw" else preprocessing
+    return f"--preprocessing {mode}{' --bgr' if bgr else ''} --resize {resize}"
 
 
 def find_preprocessing(
@@ -107,7 +123,7 @@ def find_preprocessing(
         artifact: the file.
         images, ground_truth: see `evaluate`.
         labels, input_size, head, output_name: see `open_artifact`.
-        limit: images to try, spread evenly over the folder; 200 by default.
+        limit: images to try, spread evenly over the folder; 500 by default.
         device, runtime, threads, trust: see `open_artifact`.
         progress: called with the number of combinations that are done.
 
@@ -135,7 +151,7 @@ def find_preprocessing(
             require_classes(opened)
             contract = opened.required_contract()
             decoded = decoded or _decode(known(contract), contract)
-            runs += _runs(opened, session, decoded, mode, bgr)
+            runs += _runs(opened, session, decoded, mode, bgr, runs)
         progress(1)
     if decoded is None:
         raise _first_reason(left_out, artifact)
@@ -182,58 +198,79 @@ def _decode(found: labelled.LabelledImages, contract: InputContract) -> _Decoded
 
 
 def _runs(
-    opened: Artifact, session: Session, decoded: _Decoded, mode: str, bgr: bool
+    opened: Artifact, session: Session, decoded: _Decoded, mode: str, bgr: bool, before: list[_Run]
 ) -> Iterator[_Run]:
-    contract, done = opened.required_contract(), dict[ResizeMode, NDArray[np.bool_]]()
+    contract, done = opened.required_contract(), {run.options: run for run in before}
+    images = np.arange(len(decoded.classes))
     for resize, pixels in decoded.pixels.items():
-        same = decoded.same_as.get(resize)
-        if same is not None:
-            right = done[same]
-        else:
+        same = None
+        if resize in decoded.same_as:
+            same = _options(mode, bgr, decoded.same_as[resize])
+        elif bgr and (pixels[..., :1] == pixels).all():  # grey images have no order of colours
+            same = _options(mode, False, resize)
+        if same is None:
             parts = [predict(session, contract, pixels[i : i + 1]) for i in range(len(pixels))]
-            right = np.concatenate(parts).argmax(1) == decoded.classes
-        done[resize] = right
-        yield _Run(mode, bgr, resize, right, same)
+            scores = np.concatenate(parts)
+            losses = -np.log(np.maximum(scores[images, decoded.classes].astype(float), _LEAST))
+            right = scores.argmax(1) == decoded.classes
+        else:
+            right, losses = done[same].right, done[same].losses
+        run = _Run(mode, bgr, resize, right, losses, same)
+        done[run.options] = run
+        yield run
 
 
 def _result(artifact: Path, runs: list[_Run], left_out: list[str]) -> FindResult:
-    runs = sorted(runs, key=lambda run: -int(run.right.sum()))
-    best, images = runs[0], len(runs[0].right)
-    tried = []
-    for run in runs:
-        right = int(run.right.sum())
-        difference = drop.paired_drop(best.right, run.right)
-        tried.append(
-            Tried(
-                run.options,
-                run.preprocessing,
-                run.bgr,
-                run.resize,
-                right / images,
-                drop.share_interval(right, images),
-                run is best or difference.low <= 0,
-                run.same_as,
-            )
+    own = [run for run in runs if run.same_as is None]
+    highest = max(own, key=lambda run: int(run.right.sum()))
+    near = [run for run in own if not _worse_top1(run, highest)]
+    best, images = min(near, key=lambda run: float(run.losses.mean())), len(highest.right)
+
+    def place(run: _Run) -> tuple[bool, float, float]:
+        return _worse_top1(run, highest), float(run.losses.mean()), -float(run.right.sum())
+
+    tried = tuple(
+        Tried(
+            run.options,
+            run.preprocessing,
+            run.bgr,
+            run.resize,
+            float(run.right.mean()),
+            drop.share_interval(int(run.right.sum()), images),
+            float(run.losses.mean()),
+            not _worse_top1(run, highest) and not _less_probable(run, best),
+            run.same_as,
         )
-    return FindResult(artifact, images, tuple(tried), tuple(left_out), _verdict(tried, images))
+        for run in sorted(runs, key=place)
+    )
+    return FindResult(artifact, images, tried, tuple(left_out), _verdict(tried, best, images))
 
 
-def _verdict(tried: list[Tried], images: int) -> str:
+def _worse_top1(run: _Run, other: _Run) -> bool:
+    """Whether the top-1 is lower beyond chance, by the interval of a drop."""
+    return drop.paired_drop(other.right, run.right).low > 0
+
+
+def _less_probable(run: _Run, other: _Run) -> bool:
+    """Whether right classes are less probable beyond chance, by a 95 % interval of the mean."""
+    more = run.losses - other.losses
+    spread = float(more.std(ddof=1)) if len(more) > 1 else 0.0
+    return float(more.mean()) > _Z * spread / math.sqrt(len(more)) > 0
+
+
+def _verdict(tried: Sequence[Tried], best: _Run, images: int) -> str:
     """Say which one fits; where several do, that these images cannot tell them apart."""
-    fitting = [entry for entry in tried if entry.fits]
-    best = tried[0]
-    if best.top1_ci95[0] <= 2 * (1 - best.top1_ci95[0]) / max(images, 2):
+    own = [entry for entry in tried if entry.same_as is None]
+    first, fitting = own[0], [entry for entry in own if entry.fits]
+    shares = np.unique(best.right, return_counts=True)
+    if len(shares[0]) == 1 and not shares[0][0]:
         return "None fits: check the labels, the images and the file."
-    modes = dict.fromkeys((entry.preprocessing, entry.bgr) for entry in fitting)
-    distinct = [entry for entry in fitting if entry.same_as is None]
-    if len(distinct) == 1:
-        return f"{best.options} fits: all others are worse beyond chance."
-    resizes = dict.fromkeys(entry.resize for entry in distinct)
-    if len(modes) == 1:
-        words = " and ".join(resizes)
-        return (
-            f"{best.options.partition(' --resize')[0]} fits; {counted(images, 'image')} cannot "
-            f"tell --resize {words} apart."
-        )
-    listed = "; ".join(entry.options for entry in distinct[:6])
-    return f"{counted(images, 'image')} cannot tell these apart: {listed}. Give more images."
+    alike = [entry.options for entry in tried if entry.fits and entry.same_as == first.options]
+    same = f" ({'; '.join(alike)}: the same on these images.)" if alike else ""
+    if len(fitting) == 1:
+        return f"{first.options} fits: all others are worse beyond chance.{same}"
+    listed = "; ".join(entry.options for entry in fitting[:_MOST_LISTED])
+    return (
+        f"{counted(images, 'image')} cannot tell these apart: {listed}. The first has the most "
+        f"probable right classes; more images may tell.{same}"
+    )
