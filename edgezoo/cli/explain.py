@@ -63,6 +63,8 @@ def COMMAND(
         page.require()
     with _console.status(not quiet and not debug) as progress:
         result = explain_file(artifact, **options, progress=progress, debug=debug)
+    for note in result.notes or ():
+        _console.note(note)
     if result.overlap:
         _console.warn(
             f"{result.overlap} of {result.images} images calibrated {artifact}: it may lose "

@@ -72,6 +72,8 @@ def COMMAND(model: str, as_json: bool, debug: bool, quiet: bool, **options: Any)
 
 
 def _show(result: FinetuneResult) -> None:
+    for note in result.notes or ():
+        _console.note(note)
     rows = []
     for stage in dict.fromkeys(epoch.stage for epoch in result.epochs):
         accuracies = [e.validation_accuracy for e in result.epochs if e.stage == stage]

@@ -24,6 +24,7 @@ from edgezoo.inference.predict import predict
 # Memory for activations: all streams and the trace of a batch are kept at once.
 _BYTES = 64 * 2**20
 _MOST_IMAGES = 16
+_SURE = 8.0  # the logit of 0.9997, of which float32 has the difference from 1 to four digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,8 @@ def analyse(
         for name, x in given.items()
         if x is not None
     }
+    if several or contract.binary:
+        answers = {name: _bounded(answer) for name, answer in answers.items()}
     order: tuple[StageName, ...] = ("source", "float file", *STREAMS, "file")
     present = [name for name in order if name in answers]
     stages = {n: stage(n, answers["source"], answers[n], labels) for n in present}
@@ -149,6 +152,11 @@ def _run(
             traced = {n: np.concatenate([trace.values[n] for trace in traces]) for n in names}
             simulation.run(entered[-1], traced)
     return np.concatenate(scores), np.concatenate(entered), difference
+
+
+def _bounded(answer: Answers) -> Answers:
+    """Bound the logits of sigmoids: in float32, a probability near 1 does not tell its logit."""
+    return Answers(answer.scores, np.clip(answer.logits, -_SURE, _SURE))
 
 
 def _answers(

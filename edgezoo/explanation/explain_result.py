@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgezoo.core.typed_json import Count, shared
+from edgezoo.core.typed_json import Count, optional, shared
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.findings import Finding
 from edgezoo.explanation.verdict import Verdict
@@ -33,6 +33,7 @@ class ExplainResult(Explanation):
         unlabelled: why the classes of the images are not known; null if they are.
         overlap: images that calibrated the file; null if it does not record them.
         page: the HTML page, if one was requested.
+        notes: what was assumed for a file without a contract.
     """
 
     artifact: Path
@@ -43,6 +44,7 @@ class ExplainResult(Explanation):
     unlabelled: str | None
     overlap: Count | None
     page: Path | None = None
+    notes: tuple[str, ...] | None = optional()
 
 
 def with_verdict(analysis: Analysis, findings: list[Finding], verdict: Verdict) -> Explanation:

@@ -182,6 +182,7 @@ def _result(run: _Training, pixels: StoredPixels, correct: int) -> FinetuneResul
         learning_parameters=run.learning_parameters,
         interrupted=run.interrupted,
         seed=plan.request.seed,
+        notes=plan.notes or None,
     )
 
 

@@ -75,6 +75,7 @@ class Plan:
         data: to train on, and to score on unless `apart` is set.
         apart: to score on.
         share: of each class of `data` to score on.
+        notes: what was assumed for a network without a contract.
     """
 
     request: FinetuneRequest
@@ -83,6 +84,7 @@ class Plan:
     apart: dataset.Folder | None
     share: float
     output: Path
+    notes: tuple[str, ...] = ()
 
 
 def resolve(request: FinetuneRequest) -> Plan:
@@ -109,13 +111,14 @@ def resolve(request: FinetuneRequest) -> Plan:
     data = dataset.find(Path(request.data), dataset.FEWEST_IMAGES if apart is None else 2)
     if apart is not None:
         dataset.check_same_classes(data, apart)
-    job = _job(request)
+    job, notes = _job(request)
     name = f"{job.spec.name}_{job.frame.text}_{data.root.resolve().name}{_SUFFIX}"
-    return Plan(request, job, data, apart, share, output or Path("finetuned", name))
+    output = output or Path("finetuned", name)
+    return Plan(request, job, data, apart, share, output, notes)
 
 
-def _job(request: FinetuneRequest) -> BuildJob:
-    """Return the network to start from."""
+def _job(request: FinetuneRequest) -> tuple[BuildJob, tuple[str, ...]]:
+    """Return the network to start from, and what was assumed about it."""
     if is_user_model(request.model):
         # Its top is replaced, so its outputs need not be probabilities.
         size = request.arguments.input_size, request.arguments.input_width
@@ -130,12 +133,13 @@ def _job(request: FinetuneRequest) -> BuildJob:
                 "Save the network as .keras.",
             )
         name, seed = found.spec.name, request.seed
-        return BuildJob(name, found.arguments, found.weights, seed, found.user_model)
+        job = BuildJob(name, found.arguments, found.weights, seed, found.user_model)
+        return job, found.notes
     for option in request.stated.given():
         raise UsageError(f"The preprocessing of {request.model} is known.", f"Omit {option}.")
     spec = registry.model(request.model)
     chosen = arguments.complete(spec, request.arguments)
-    return BuildJob(spec.name, chosen, locate(spec, chosen, request.weights), request.seed)
+    return BuildJob(spec.name, chosen, locate(spec, chosen, request.weights), request.seed), ()
 
 
 def _check_values(request: FinetuneRequest) -> None:

@@ -141,6 +141,7 @@ def explain_file(
         image_source=images,
         unlabelled=why_not,
         overlap=explain_images.overlap(chosen, images, contract),
+        notes=explained.artifact.notes or None,
         **{field.name: getattr(found, field.name) for field in fields(found)},
     )
 
