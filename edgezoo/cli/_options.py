@@ -13,9 +13,18 @@ from click.shell_completion import CompletionItem
 from edgezoo.cli import _console
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 from edgezoo.core.input_options import numbers
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
-from edgezoo.core.spec import HEADS, INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS, RESIZE_MODES
+from edgezoo.core.spec import (
+    HEADS,
+    INFERENCE_PRECISIONS,
+    INPUT_KINDS,
+    IO_TYPES,
+    NORMALIZATIONS,
+    PRECISIONS,
+    RESIZE_MODES,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +76,7 @@ COMPLETED: dict[str, Words] = {
     "head": Words(lambda: HEADS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
+    "openvino_precision": Words(lambda: INFERENCE_PRECISIONS),
 }
 
 
@@ -211,8 +221,10 @@ def quiet(function: F) -> F:
 def limited_process(
     files: Sequence[Path],
     options: dict[str, Any],
-    writable: Sequence[Path] = (),
     progress: Callable[[int], None] | None = None,
+    *,
+    items: int = 0,
+    writable: Sequence[Path] = (),
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
 
@@ -242,4 +254,4 @@ def split(values: tuple[str, ...]) -> tuple[str, ...]:
 def recommendation(store: Path, scored: bool) -> str:
     """Return the command that recommends from a results store; without accuracies the fastest."""
     preference = "" if scored else " --prefer latency"
-    return f"edgezoo recommend {store} --max-latency-ms 10{preference}"
+    return f"edgezoo recommend {shell(store)} --max-latency-ms 10{preference}"

@@ -16,20 +16,22 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.input_options import InputOptions, Size
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn, Remote
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
+from edgezoo.core.spec import THRESHOLD
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
-from edgezoo.evaluation import drop, multi_label, ranks
+from edgezoo.evaluation import drop, multi_label, outcomes, ranks
 from edgezoo.evaluation.multi_label import MultiLabel
+from edgezoo.evaluation.outcomes import Outcomes
 from edgezoo.evaluation.ranks import Ranks
-from edgezoo.images import labelled
+from edgezoo.images import folders, labelled
+from edgezoo.images.class_names import LabelsFrom
+from edgezoo.images.folders import LeftOut
 from edgezoo.images.labelled import LabelledImages
-from edgezoo.images.preprocessing import recipe_hash, require_readable
+from edgezoo.images.preprocessing import recipe_hash, require_readable, why_unreadable
+from edgezoo.images.repeats import repeats
 from edgezoo.images.shards import Member
-from edgezoo.inference import heads
 from edgezoo.inference.predict import require_classes, require_third_party
-from edgezoo.system import remote
-from edgezoo.system.remote import Remote
 
 Points = Annotated[float, Range(-100, 100)]
 Find = Callable[[InputContract], LabelledImages]
@@ -48,6 +50,7 @@ class Accuracy:
         ran_on: what the runtime reports that it ran on
         images: that were scored
         unreadable: files that were skipped
+        unreadable_files: their names and reasons
         resumed: images that an interrupted run had scored
         top1_ci95, top5_ci95: Wilson interval
         trained: false where the weights are random
@@ -59,6 +62,7 @@ class Accuracy:
         verdict: equal: the interval lies within equal_within_points; better: of another network
         images_needed: about how many images would give a verdict; null where these do
         multi_label: where classes do not exclude one another
+        outcomes: of each image, for comparisons in pairs
     """
 
     artifact: Path
@@ -67,6 +71,7 @@ class Accuracy:
     ran_on: RanOn
     images: Positive
     unreadable: Count
+    unreadable_files: tuple[LeftOut, ...]
     resumed: Count
     top1: Share
     top5: Share
@@ -82,6 +87,7 @@ class Accuracy:
     verdict: drop.Verdict | None = None
     images_needed: Positive | None = None
     multi_label: MultiLabel | None = optional()
+    outcomes: Outcomes | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,9 @@ class EvaluateResult(JsonObject):
         equal_within_points: a drop or gain that does not matter, percentage points
         max_drop_points: --max-drop
         failures: files whose drop may exceed max_drop_points (exit code 6)
+        left_out: files that are not images of a class, such as pipes, and images in no folder
+        repeated: images whose bytes another image has too; they count each time
+        warnings: what a reader should know of the images, as sentences
         notes: what was assumed for files without a contract
     """
 
@@ -99,6 +108,9 @@ class EvaluateResult(JsonObject):
     equal_within_points: Points
     max_drop_points: Points | None
     failures: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    repeated: Count
+    warnings: tuple[str, ...]
     remote: Remote | None = optional()
     notes: tuple[str, ...] | None = optional()
 
@@ -111,6 +123,8 @@ class _Scores:
     contract: InputContract
     ranks: Ranks
     labels: NDArray[np.int32]
+    labels_hash: str
+    images: LabelledImages
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -124,6 +138,8 @@ def evaluate(
     images: PathLike,
     *,
     ground_truth: PathLike | None = None,
+    split: str | None = None,
+    labels_from: LabelsFrom | None = None,
     reference: PathLike | None = None,
     equal_within_points: float | None = None,
     max_drop_points: float | None = None,
@@ -144,7 +160,7 @@ def evaluate(
     labels: PathLike | None = None,
     head: str | None = None,
     output_name: str | None = None,
-    threshold: float = heads.THRESHOLD,
+    threshold: float = THRESHOLD,
     trust: bool = False,
     on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
@@ -153,7 +169,8 @@ def evaluate(
 
     Args:
         artifacts: files to score.
-        images, ground_truth: see `find_labelled`.
+        images, ground_truth, labels_from: see `find_labelled`.
+        split: score this folder of `images`, such as "val", alone.
         reference: an artifact to compare the others with; it runs on the CPU in the usual runtime
             of its format.
         equal_within_points: the largest drop or gain of top-1 that does not matter; 1 by default.
@@ -194,15 +211,19 @@ def evaluate(
         output_name,
     )
     files, standard, truth = paths(artifacts), path(reference), path(ground_truth)
+    place = folders.part_of(Path(images), split)
     if on is not None:
-        wanted, truth = labelled.wanted_files(Path(images), truth, limit)
-        result, place = remote.call_limited(
+        from edgezoo.system import remote
+
+        wanted, truth = labelled.wanted_files(place, truth, limit)
+        result, machine = remote.call_limited(
             on,
             ("artifacts", "reference"),
             evaluate,
             artifacts=files,
-            images=remote.only(Path(images), wanted),
+            images=remote.only(place, wanted),
             ground_truth=truth,
+            labels_from=labels_from,
             reference=standard,
             equal_within_points=equal_within_points,
             max_drop_points=max_drop_points,
@@ -226,7 +247,7 @@ def evaluate(
             threshold=threshold,
             trust=trust,
         )
-        return replace(result, remote=place)
+        return replace(result, remote=machine)
     every = files if standard is None else (*files, standard)
     third_party = _third_party(every, stated, trust)
     plain = partial(
@@ -239,7 +260,7 @@ def evaluate(
 
     return assess(
         files,
-        labelled.finder(Path(images), truth, limit),
+        labelled.finder(place, truth, limit, labels_from),
         partial(rank, device=device, runtime=runtime),
         standard,
         rank,
@@ -270,7 +291,7 @@ def assess(
     equal_within_points: float | None = None,
     max_drop_points: float | None = None,
     allow_overlap: bool = False,
-    threshold: float = heads.THRESHOLD,
+    threshold: float = THRESHOLD,
 ) -> EvaluateResult:
     """Do what `evaluate` does, wherever the files are run.
 
@@ -287,12 +308,12 @@ def assess(
         require_classes(artifact)
     overlaps = {path: _overlap(artifact, find, allow_overlap) for path, artifact in loaded.items()}
     standard = _score(reference, find, reference_ranker) if reference is not None else None
-    every = [standard] if standard else []
+    scored = [_score(file, find, ranker) for file in artifacts]
+    every = [*([standard] if standard else []), *scored]
+    shift = _from_1(every)
     results = []
-    for file in artifacts:
-        scores = _score(file, find, ranker)
-        every.append(scores)
-        result = _accuracy(scores, overlaps[file], threshold)
+    for scores in scored:
+        result = _accuracy(scores, overlaps[scores.path], threshold)
         if standard is not None:
             result = _compared(result, standard, scores, within / 100)
         results.append(result)
@@ -301,8 +322,54 @@ def assess(
         if scores.ranks.checkpoint:
             scores.ranks.checkpoint.remove()
     notes = tuple(dict.fromkeys(note for scores in every for note in scores.ranks.notes))
+    images = every[0].images
+    repeated = repeats(images.paths)
+    told = images.remarks + ((shift,) if shift else ()) + _about_repeats(repeated, images)
     failures = _failures(results, max_drop_points)
-    return EvaluateResult(tuple(results), within, max_drop_points, failures, notes=notes or None)
+    return EvaluateResult(
+        tuple(results),
+        within,
+        max_drop_points,
+        failures,
+        images.left_out,
+        repeated,
+        told,
+        notes=notes or None,
+    )
+
+
+def _about_repeats(repeated: int, images: LabelledImages) -> tuple[str, ...]:
+    if not repeated:
+        return ()
+    return (
+        f"{repeated} of {len(images.paths)} images in {images.root} are byte for byte repeats of "
+        "others, and count again.",
+    )
+
+
+def _from_1(every: Sequence[_Scores]) -> str | None:
+    """Shift classes that were read from numbers by one, where that alone explains the accuracy.
+
+    Returns:
+        What was noticed, as a sentence.
+    """
+    for scores in every:
+        if not scores.images.numbered:
+            return None
+        n, first = int(scores.readable.sum()), scores.ranks.top[scores.readable, 0]
+        wanted = scores.labels[scores.readable]
+        given, shifted = (int((first == wanted - step).sum()) for step in (0, 1))
+        if drop.share_interval(given, n)[1] < drop.share_interval(shifted, n)[0]:
+            break
+    else:
+        return None
+    for scores in every:
+        scores.labels[:] -= 1
+    return (
+        f"The numbers of classes in {scores.images.root} seem to count from 1, and were read so: "
+        f"from 0, top-1 of {scores.path.name} would be {100 * given / n:.1f} %, and is "
+        f"{100 * shifted / n:.1f} %."
+    )
 
 
 def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
@@ -314,9 +381,27 @@ def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
 
     ranks = ranker(path, images)
     contract, wanted = found[0]
-    scores = _Scores(path, contract, ranks, np.asarray(wanted.labels, np.int32))
-    require_readable(int((~scores.readable).sum()), len(wanted.paths), wanted.root)
+    labels, name = np.asarray(wanted.labels, np.int32), _labels_hash(wanted, contract)
+    scores = _Scores(path, contract, ranks, labels, name, wanted)
+    missed = int((~scores.readable).sum())
+    require_readable(missed, len(wanted.paths), wanted.root, _unreadable(scores))
     return scores
+
+
+def _unreadable(scores: _Scores) -> tuple[LeftOut, ...]:
+    missed = [scores.images.paths[i] for i in np.flatnonzero(~scores.readable)]
+    contract = scores.contract
+    return why_unreadable(missed, scores.images.root, contract.frame, contract.resize)
+
+
+def _labels_hash(wanted: LabelledImages, contract: InputContract) -> str:
+    """Return a hash of the list, in a folder or in tar files, however its classes are counted.
+
+    A file with a background class counts from 1, so classes have their names where they are known.
+    """
+    names = contract.labels or tuple(map(str, range(contract.classes)))
+    classes = (names[label] if label < len(names) else str(label) for label in wanted.labels)
+    return outcomes.labels_hash(zip((i.name for i in wanted.paths), classes, strict=True))
 
 
 def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
@@ -383,6 +468,7 @@ def _accuracy(scores: _Scores, overlap: int | None, threshold: float) -> Accurac
         wanted = multi_label.truth_of(scores.labels[readable], ranks.classes)
         found = multi_label.measure(several[readable], wanted, threshold)
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
+    correct = (ranks.top[:, 0] == scores.labels) & readable
     return Accuracy(
         artifact=scores.path,
         runtime=ranks.runtime,
@@ -390,6 +476,7 @@ def _accuracy(scores: _Scores, overlap: int | None, threshold: float) -> Accurac
         ran_on=ranks.ran_on,
         images=n,
         unreadable=len(readable) - n,
+        unreadable_files=_unreadable(scores),
         resumed=ranks.resumed,
         top1=first / n,
         top5=five / n,
@@ -399,4 +486,5 @@ def _accuracy(scores: _Scores, overlap: int | None, threshold: float) -> Accurac
         preprocessing=recipe_hash(contract.frame, contract.resize),
         overlap=overlap,
         multi_label=found,
+        outcomes=outcomes.outcomes(correct, readable, scores.labels_hash),
     )

@@ -6,20 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.input_options import InputOptions, Size
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn, Remote
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
+from edgezoo.core.spec import THRESHOLD
 from edgezoo.core.typed_json import Count, JsonObject, optional
-from edgezoo.images.preprocessing import load_pixels
-from edgezoo.inference import heads
-from edgezoo.inference.predict import open_as_stated, require_classes, values_of
-from edgezoo.system import remote
-from edgezoo.system.remote import Remote
 
 if TYPE_CHECKING:
-    pass
+    from edgezoo.core.artifact import InputContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ def classify(
     labels: PathLike | None = None,
     head: str | None = None,
     output_name: str | None = None,
-    threshold: float = heads.THRESHOLD,
+    threshold: float = THRESHOLD,
     trust: bool = False,
     on: str | None = None,
 ) -> ClassifyResult:
@@ -105,8 +100,6 @@ def classify(
         RefusedError: the file produces features instead of classes.
         UsageError, MissingError, DataError: the file cannot be run, or an image cannot be read.
     """
-    import numpy as np
-
     stated = InputOptions(
         preprocessing,
         scale,
@@ -122,6 +115,8 @@ def classify(
     if not 0 <= threshold <= 1:
         raise UsageError(f"--threshold {threshold:g} is no probability.", "Give 0 to 1.")
     if on is not None:
+        from edgezoo.system import remote
+
         result, place = remote.call_limited(
             on,
             ("artifact",),
@@ -146,6 +141,13 @@ def classify(
             trust=trust,
         )
         return replace(result, remote=place)
+    # Not at the top: the process that calls this one in a child needs the types alone.
+    import numpy as np
+
+    from edgezoo.images.preprocessing import load_pixels
+    from edgezoo.inference import heads
+    from edgezoo.inference.predict import open_as_stated, require_classes, values_of
+
     opened, session = open_as_stated(artifact, stated, device, runtime, threads, trust)
     contract = opened.required_contract()
     results = []

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-THRESHOLD = 0.5  # of a class that does not exclude others
-
 
 def probabilities(values: NDArray[np.float32], contract: InputContract) -> NDArray[np.float32]:
     """Return the probability of each class.

@@ -11,7 +11,6 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.input_options import InputOptions, Size
-from edgezoo.core.protocols import Runtime, Session
 from edgezoo.core.sequences import OneOrMany
 from edgezoo.inference import assumed, heads
 from edgezoo.inference.conversion import dequantize, to_input
@@ -19,6 +18,8 @@ from edgezoo.inference.conversion import dequantize, to_input
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgezoo.core.protocols import Runtime, Session
 
 _NO_OPTIONS = InputOptions()
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgezoo.core import registry
+from edgezoo.core.ran_on import Remote
 from edgezoo.core.typed_json import JsonObject, optional
 from edgezoo.networks.weights import keras_home
 from edgezoo.system import hardware, remote
 from edgezoo.system.hardware import Coral, Library
 from edgezoo.system.machine import Machine, describe_machine
-from edgezoo.system.remote import Remote
 
 # Packages that the clashes below are about.
 _LITE = ("ai-edge-litert", "tflite-runtime", "tensorflow", "tensorflow-cpu")

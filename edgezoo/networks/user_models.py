@@ -15,6 +15,7 @@ from edgezoo.core.errors import DataError, RefusedError, UsageError, counted
 from edgezoo.core.files import file_sha256
 from edgezoo.core.input_options import InputOptions
 from edgezoo.core.labels import read_labels
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import (
     CUSTOM,
     STRETCH,
@@ -30,6 +31,7 @@ from edgezoo.formats.keras_files import load_network, reading
 from edgezoo.formats.keras_files.reading import KerasFile
 from edgezoo.networks import user_heads
 from edgezoo.networks.weights import LocatedWeights
+from edgezoo.system import sandbox
 
 if TYPE_CHECKING:
     import keras
@@ -134,7 +136,15 @@ def choose(
         DataError: the file cannot be used, or has another number of outputs than labels.
         RefusedError: there are several inputs or outputs, or outputs are not of classes.
     """
-    path = Path(path).expanduser()
+    place = expanded(path)
+    limited = sandbox.Sandbox((place,), sandbox.limits_for([place], trust=trust))
+    return limited.call(_read, place, given, stated, str(weights), trust)
+
+
+def _read(
+    path: Path, given: BuildArguments, stated: InputOptions, weights: str, trust: bool
+) -> Chosen:
+    """Do what `choose` does, in a limited process."""
     found = reading.usable(path, trust)
     if weights != "imagenet":
         message = f"{path} contains its own weights, so --weights {weights} does not apply."

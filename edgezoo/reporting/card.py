@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from edgezoo.reporting.text import markdown_table, plain
+from edgezoo.core.escapes import markdown, markdown_code
+from edgezoo.reporting.text import markdown_table
 from edgezoo.results.manifest import Facts
 
 
@@ -33,7 +34,7 @@ def _title(manifest: Facts, entry: Facts) -> str:
     width = "" if entry["alpha"] is None else f" {entry['alpha']:g}"
     height, across = entry["input_size"], entry["contract"].get("input_width")
     size = f"{height} x {across}" if across else f"{height}"
-    return f"{plain(manifest['model'])}{width} at {size} px"
+    return f"{markdown(manifest['model'])}{width} at {size} px"
 
 
 def _summary(manifest: Facts, entry: Facts) -> str:
@@ -49,7 +50,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    return markdown_table(columns, ([plain(cell) for cell in row] for row in rows))
+    return markdown_table(columns, ([markdown(cell) for cell in row] for row in rows))
 
 
 def _files(entries: list[Facts]) -> str:
@@ -65,7 +66,7 @@ def _resize(contract: Facts) -> str:
     """Say how an image becomes the input."""
     resize, height = contract["resize"], contract["input_size"]
     size = f"{height} x {contract.get('input_width') or height} px"
-    by = plain(resize["filter"])
+    by = markdown(resize["filter"])
     if resize.get("mode") == "stretch":
         return f"The whole image resized to {size} ({by})."
     if resize.get("mode") == "fit":
@@ -88,7 +89,8 @@ def _tensors(entries: list[Facts]) -> str:
     contract = entries[0]["contract"]
     how = contract["normalization"]
     steps = (
-        f"{_resize(contract)} Normalisation `{plain(how['mode'])}`, inside files that take pixels."
+        f"{_resize(contract)} Normalisation {markdown_code(how['mode'])}, inside files that take "
+        "pixels."
     )
     return f"{_table(('file', 'tensor', 'values', 'output'), rows)}\n\n{steps}"
 
@@ -105,8 +107,8 @@ def _evidence(entries: list[Facts]) -> str:
         rows.append((entry["path"], check["verdict"], *used, same, sqnr))
         if guard := entry.get("guard"):
             words.append(
-                f"- {plain(entry['path'])}: top-1 drops by {_points(guard, 'drop'):.2f} points on "
-                f"{guard['images']} labelled images, by at most "
+                f"- {markdown(entry['path'])}: top-1 drops by {_points(guard, 'drop'):.2f} points "
+                f"on {guard['images']} labelled images, by at most "
                 f"{_points(guard, 'drop_bound'):.2f} with {guard['confidence']:.0%} confidence; "
                 f"{len(guard['float_layers'])} layers are in float."
             )
@@ -148,7 +150,7 @@ def _limits(manifest: Facts, entries: list[Facts]) -> str:
     found += [
         "Agreement with the source is not accuracy. Measure that on labelled images of the task, "
         "with `edgezoo evaluate`.",
-        *(plain(text) for text in manifest.get("reproducible_within", [])),
+        *(markdown(text) for text in manifest.get("reproducible_within", [])),
     ]
     return "\n".join(f"- {text}" for text in found)
 

@@ -18,10 +18,11 @@ from urllib.parse import unquote, urlsplit
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import BY_NAME, EdgeZooError, MissingError, UsageError
+from edgezoo.core.ran_on import Copied, Remote
 from edgezoo.core.typed_json import Json
 from edgezoo.system import process
 from edgezoo.system.remote import agent
-from edgezoo.system.remote.copied_files import Copied, File, Names, Remote, package
+from edgezoo.system.remote.copied_files import File, Names, package
 
 _FORM = "Write ssh://user@host, ssh://user@host:port or ssh://user@host/path/to/python."
 _NAME_PYTHON = "Name its Python, as in ssh://user@host/path/to/python."
