@@ -167,6 +167,11 @@ def _layers(model: onnx.ModelProto) -> dict[str, tuple[Any, Any, int]]:
     return found
 
 
+def _groups(node: onnx.NodeProto) -> int:
+    """Return the groups of a convolution: one that reads a grey image has one, as usual."""
+    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
+
+
 def _make_pair_safe(
     model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, int]], chosen: dict[str, list[float]]
 ) -> None:
@@ -189,7 +194,7 @@ def _make_pair_safe(
             continue
         kernel, constant, axis = layers[node.name]
         given = chosen.get(node.output[0].removesuffix("/linear"))
-        if kernel.ndim == 4 and kernel.shape[1] == 1:
+        if kernel.ndim == 4 and kernel.shape[1] == 1 and _groups(node) > 1:
             continue  # depthwise kernels multiply in 16 bits, and keep their largest weight
         weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
         scales = _common.pair_safe_scales(kernel, axis, 1 - axis, given)

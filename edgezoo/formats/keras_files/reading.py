@@ -62,6 +62,8 @@ class KerasFile:
         activation: of the output: "softmax", "linear", …; None if the file does not state it.
         contract: as `InputContract.to_json` writes it, if EdgeZoo wrote the file.
         weights_only: the file has weights without a network.
+        names: of the layers at the inputs, and at the outputs; empty if the file does not state
+            them.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class KerasFile:
     activation: str | None = None
     contract: Json | None = None
     weights_only: bool = False
+    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 def is_user_model(word: str | Path) -> bool:
@@ -125,10 +128,12 @@ def usable(path: Path, trust: bool = False) -> KerasFile:
             "its author.",
             _HINT,
         )
-    for what, shapes in (("inputs", found.inputs), ("outputs", found.outputs)):
+    sides = (("inputs", found.inputs), ("outputs", found.outputs))
+    for (what, shapes), names in zip(sides, found.names, strict=True):
         if shapes is not None and len(shapes) != 1:
+            listed = f" ({', '.join(names)})" if names else ""
             raise RefusedError(
-                f"{path} has {len(shapes)} {what}; EdgeZoo takes networks with one.",
+                f"{path} has {len(shapes)} {what}{listed}; EdgeZoo takes networks with one.",
                 "Save a keras.Model(inputs, outputs) with one of them.",
             )
     return found
@@ -159,7 +164,9 @@ def _of_zip(path: Path) -> KerasFile:
     code = (*third_party_code(config), *(f"the file {name}" for name in other_files), *links)
     inside = metadata.get(CONTRACT_KEY)
     contract = inside if isinstance(inside, dict) else None
-    return KerasFile(path, "keras", code, *_interface(config), contract=contract)
+    return KerasFile(
+        path, "keras", code, *_interface(config), contract=contract, names=_ends(config)
+    )
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Json:
@@ -193,7 +200,7 @@ def _of_hdf5(path: Path) -> KerasFile:
             return KerasFile(path, "h5", links, weights_only=True)
         config = _parsed(text)
         code = third_party_code(config) + (third_party_code(_parsed(training)) if training else ())
-    return KerasFile(path, "h5", (*code, *links), *_interface(config))
+    return KerasFile(path, "h5", (*code, *links), *_interface(config), names=_ends(config))
 
 
 def _h5py() -> Any:
@@ -271,6 +278,14 @@ def _interface(config: Json) -> tuple[Shapes | None, Shapes | None, str | None]:
     outputs = tuple(_output_shape(name, by_name, order) for name in ends)
     last = by_name[ends[0]]["config"] if len(ends) == 1 else {}
     return inputs, outputs, _activation(ends, by_name, last)
+
+
+def _ends(config: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the layers at both ends of a functional network."""
+    inner = config.get("config")
+    if not isinstance(inner, dict) or not {"input_layers", "output_layers"} <= inner.keys():
+        return (), ()
+    return tuple(_names(inner["input_layers"])), tuple(_names(inner["output_layers"]))
 
 
 def _names(ends: Any) -> list[str]:
