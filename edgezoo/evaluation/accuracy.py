@@ -132,6 +132,22 @@ class _Scores:
         mask: NDArray[np.bool_] = self.ranks.top[:, 0] != ranks.UNREADABLE
         return mask
 
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        """Whether each class is right for each image, where several can be."""
+        every = self.images.every or tuple((int(label),) for label in self.labels)
+        return multi_label.truth_of(every, self.contract.classes)
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Whether each of the best classes is right, shape (images, 5)."""
+        top = self.ranks.top
+        if not self.images.every:
+            plain: NDArray[np.bool_] = top == self.labels[:, None]
+            return plain
+        found: NDArray[np.bool_] = np.take_along_axis(self.truth, np.maximum(top, 0), axis=1)
+        return found & (top >= 0)
+
 
 def evaluate(
     artifacts: OneOrMany[PathLike],
@@ -432,9 +448,8 @@ def _compared(
         )
     hashes = {standard.contract.weights.sha256, scores.contract.weights.sha256}
     both = standard.readable & scores.readable
-    labels = scores.labels[both]
     theirs, mine = standard.ranks.top[both, 0], scores.ranks.top[both, 0]
-    outcome = drop.paired_drop(theirs == labels, mine == labels)
+    outcome = drop.paired_drop(standard.hits[both, 0], scores.hits[both, 0])
     same_network = len(hashes) == 1 or "" in hashes  # a file without a contract has no hash
     return replace(
         result,
@@ -461,14 +476,13 @@ def _failures(results: Sequence[Accuracy], limit: float | None) -> tuple[str, ..
 def _accuracy(scores: _Scores, overlap: int | None, threshold: float) -> Accuracy:
     contract, ranks, readable = scores.contract, scores.ranks, scores.readable
     n = int(readable.sum())
-    hits = ranks.top[readable] == scores.labels[readable, None]
+    hits = scores.hits[readable]
     several = ranks.scores
     found = None
     if several is not None:
-        wanted = multi_label.truth_of(scores.labels[readable], ranks.classes)
-        found = multi_label.measure(several[readable], wanted, threshold)
+        found = multi_label.measure(several[readable], scores.truth[readable], threshold)
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
-    correct = (ranks.top[:, 0] == scores.labels) & readable
+    correct = scores.hits[:, 0] & readable
     return Accuracy(
         artifact=scores.path,
         runtime=ranks.runtime,

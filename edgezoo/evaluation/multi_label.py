@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,11 @@ class MultiLabel:
     mean_average_precision: Share
 
 
-def truth_of(labels: NDArray[np.int32], classes: int) -> NDArray[np.bool_]:
-    """Return which classes are right for images of one class each, shape (images, classes)."""
-    truth: NDArray[np.bool_] = np.arange(classes) == labels[:, None]
+def truth_of(every: Sequence[Sequence[int]], classes: int) -> NDArray[np.bool_]:
+    """Return whether each class is right, shape (images, classes), by the classes of each image."""
+    truth = np.zeros((len(every), classes), np.bool_)
+    for row, right in zip(truth, every, strict=True):
+        row[[*right]] = True
     return truth
 
 
