@@ -136,7 +136,9 @@ def widen_logits(path: Path, ranges: Ranges) -> Ranges:
     """
     network = StepwiseNetwork(path)
     widened = dict(ranges)
-    logits = {i for step in network.steps if step.kind == "SOFTMAX" for i in step.computed_inputs}
+    ends = [step for step in network.steps if step.kind == "SOFTMAX"]
+    ends += [step for step in network.steps[-1:] if step.kind == "LOGISTIC"]
+    logits = {i for step in ends for i in step.computed_inputs}
     for step in reversed(network.steps):  # a Reshape before the softmax shares its range
         if step.output in logits:
             low, high = ranges[network.name(step.output)]
