@@ -95,8 +95,8 @@ def test_long_commands(
         (*export, "--int8", "--calibration", photos, "-o", tmp_path / "out"),
         ("verify", file, "--weights", weights, "--images", photos, "--count", "8"),
         ("explain", file, "--weights", weights, "--images", photos, "--count", "8"),
-        ("finetune", network, "--preprocessing", "none", "--data", photos, "--epochs", "1", "--unfreeze-blocks", "0",
-         "-o", tmp_path / "tuned.keras"),
+        ("finetune", network, "--preprocessing", "none", "--data", photos, "--epochs", "1",
+         "--unfreeze-blocks", "0", "-o", tmp_path / "tuned.keras"),
     ):  # fmt: skip
         assert watched.run(*words) == [], words[0]
 
