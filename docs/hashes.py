@@ -47,7 +47,7 @@ HEAD = """\
 # The versions of {constraints} with the hashes of their wheels, for Linux on {machines},
 # Python 3.11 to 3.13. Written by docs/hashes.py. Use, in a checkout:
 #     pip install --require-hashes -r requirements/{name}.txt
-#     pip install --no-build-isolation --no-deps .
+#     pip install {build}--no-deps .
 """
 
 
@@ -142,7 +142,11 @@ def main() -> None:
                 for name in closure(roots, known[key], python, machine):
                     hashes[name].add(known[key][name]["download_info"]["archive_info"]["hash"])
         text = HEAD.format(
-            constraints=wanted.constraints, machines=" and ".join(wanted.machines), name=wanted.name
+            constraints=wanted.constraints,
+            machines=" and ".join(wanted.machines),
+            name=wanted.name,
+            # Otherwise pip fetches what builds EdgeZoo, without hashes.
+            build="--no-build-isolation " if "hatchling" in hashes else "",
         )
         for name in sorted(hashes):
             lines = [f"--hash={digest.replace('=', ':')}" for digest in sorted(hashes[name])]
