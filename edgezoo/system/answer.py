@@ -76,7 +76,7 @@ def checked(text: bytes, *, untrusted: bool = False) -> dict[str, Any]:
         NoAnswerError: it has another form.
     """
     try:
-        facts = parse_json(text) if untrusted else json.loads(text)
+        facts = parse_json(text, paths=True) if untrusted else json.loads(text)
     except ValueError as error:
         raise NoAnswerError(str(error)) from error
     if not isinstance(facts, dict) or not ("value" in facts) ^ ("error" in facts):
