@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
-from edgezoo.core.files import not_a_file, open_regular
+from edgezoo.core.files import not_a_file, open_regular, require_utf8
 from edgezoo.core.paths import expanded
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
@@ -88,6 +88,7 @@ def read(path: Path) -> KerasFile:
     Raises:
         DataError: the file does not exist, is damaged, or exceeds a limit when unpacked.
     """
+    require_utf8(path)
     if os.path.isdir(path):
         return _of_saved_model(path)
     if not os.path.isfile(path):
