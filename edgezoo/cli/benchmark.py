@@ -10,7 +10,18 @@ import click
 from click.core import ParameterSource
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import COUNT, PATH, SEED, F, common, quiet, recommendation, remote, split
+from edgezoo.cli._options import (
+    COUNT,
+    PATH,
+    SEED,
+    F,
+    common,
+    protected,
+    quiet,
+    recommendation,
+    remote,
+    split,
+)
 from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError, counted
 from edgezoo.core.escapes import shell
@@ -58,6 +69,7 @@ def _list(name: str, help: str) -> Callable[[F], F]:
     "--dry-run", is_flag=True, help="Print what would be measured, and how long it takes."
 )
 @remote
+@protected
 @quiet
 @common
 def COMMAND(what: tuple[str, ...], **options: Any) -> int:

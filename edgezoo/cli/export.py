@@ -17,6 +17,7 @@ from edgezoo.cli._options import (
     common,
     flag,
     option,
+    protected,
     quiet,
     split,
     trusted,
@@ -121,6 +122,7 @@ if TYPE_CHECKING:
 @option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
 @flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:

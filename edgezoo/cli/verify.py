@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SEVERAL, SHARE, common, flag, option, quiet, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SEVERAL,
+    SHARE,
+    common,
+    flag,
+    option,
+    protected,
+    quiet,
+    trusted,
+)
 from edgezoo.core.errors import UsageError
 from edgezoo.core.escapes import shell
 from edgezoo.results.manifest import SUFFIX
@@ -30,6 +41,7 @@ if TYPE_CHECKING:
 @option("--seed", "Seed of the choice of images.", SEED, default=0)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **options: Any) -> int:

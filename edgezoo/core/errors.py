@@ -142,7 +142,8 @@ def either(words: Sequence[str]) -> str:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: "1 image", "2 images"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {plural}"
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:

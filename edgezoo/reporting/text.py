@@ -10,10 +10,10 @@ from dataclasses import fields
 from edgezoo.core import escapes
 from edgezoo.core.escapes import markdown
 from edgezoo.reporting.matching import failed_label
-from edgezoo.reporting.rows import Row, noise_floors, on_front
+from edgezoo.reporting.rows import Row, noise_floors
 from edgezoo.results.record import Failed
 
-_LEFT_OUT = {"id", "quantiles_ms", "beaten_by", "clearly_beaten_by"}
+_LEFT_OUT = {"id", "quantiles_ms", "outcomes"}
 _LEFT_OUT |= {"reasons", "session", "self_checked"}
 MOST_SESSIONS = 10
 
@@ -88,15 +88,13 @@ _COLUMNS = ("variant", "device", "threads", "median ms", "95 %", "p95 ms", "top-
 
 def _table(own: list[Row], images: bool) -> str:
     columns = (*_COLUMNS, "size kB", "trust", *(("images",) if images else ()))
-    visible = sum(1 << row.id for row in own)
-    lists = {row.id: (markdown(row.image_list),) if images else () for row in own}
-    rows = ((*_cells(row, visible), *lists[row.id]) for row in own)
+    lists = {row.id: (markdown(row.image_list or "-"),) if images else () for row in own}
+    rows = ((*_cells(row), *lists[row.id]) for row in own)
     return markdown_table(columns, rows) + "\n"
 
 
-def _cells(row: Row, visible: int) -> tuple[str, ...]:
-    front = "behind" if row.top1 is None else on_front(row, visible)
-    stars = {"front": "**", "maybe": "*", "behind": ""}[front]
+def _cells(row: Row) -> tuple[str, ...]:
+    stars = {"front": "**", "maybe": "*"}.get(row.place or "", "")
     kind = f" ({row.mark})" if row.mark else ""
     low, high = row.median_ci95
     drop = "-"

@@ -29,8 +29,9 @@ from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.protocols import TensorInfo
 from edgezoo.reporting import card, manifest_facts, sbom, text
 from edgezoo.reporting import html as page
+from edgezoo.reporting.budgets import Budgets
 from edgezoo.reporting.comparison import compare
-from edgezoo.reporting.recommendation import Budgets, recommend
+from edgezoo.reporting.recommendation import recommend
 from edgezoo.reporting.rows import rows
 from edgezoo.results.record import Failed
 from edgezoo.results.store import read_record
@@ -246,7 +247,7 @@ def _check_record(facts: Any, path: tuple[Any, ...], value: Any, reader: str, fo
     elif reader == "md":
         _is_text(text.to_markdown(found, [read] if isinstance(read, Failed) else []))
     elif reader == "html":
-        shown = page._for_script(found)
+        shown = page._for_script(found, allow_poor=False)
         assert "<script>PWNED" not in shown and not ORDERS.search(shown)
         page._machines([read, usual], found)
         page._failed([read, usual])
