@@ -21,7 +21,9 @@ from edgezoo.system import answer
 
 FOLDER = "notes"  # in the folder of a limited process
 _NAME = re.compile(r"[0-9a-f]{32}\.npy")
-_FOLDER = re.compile(r"[0-9a-f]{32}")  # another is a user's, in a folder that EDGEZOO_CACHE names
+# Of notes, also of those being written. Others are a user's, where EDGEZOO_CACHE names his folder.
+_FOLDER = re.compile(r"[0-9a-f]{32}")
+_OURS = re.compile(r"\.?[0-9a-f]{32}\.(npy|\d+)(\.\d+)?")
 _MOST, _MOST_BYTES = 64, 64 << 20
 _EXPIRED_S = 30 * 86400
 _places: tuple[Path, Path] | None = None
@@ -85,7 +87,9 @@ def remove_expired(folder: Path) -> None:
                     if _FOLDER.fullmatch(path.name):
                         remove_expired(path)
                         path.rmdir()
-                elif (
-                    _NAME.fullmatch(path.name) and time.time() - path.lstat().st_mtime > _EXPIRED_S
-                ):
+                elif _OURS.fullmatch(path.name) and _is_expired(path):
                     path.unlink(missing_ok=True)
+
+
+def _is_expired(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > _EXPIRED_S
