@@ -93,7 +93,7 @@ class StoredImages:
 
 def list_hash(names: tuple[str, ...]) -> str:
     """SHA-256 over the names in order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def metadata(images: ImageSet, size: int | Frame) -> CalibrationMetadata:

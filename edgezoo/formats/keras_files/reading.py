@@ -18,7 +18,7 @@ from typing import IO, Any, Literal
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
-from edgezoo.core.files import not_a_file, open_regular
+from edgezoo.core.files import not_a_file, open_regular, require_utf8
 from edgezoo.core.paths import expanded
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
@@ -97,6 +97,7 @@ def read(path: Path) -> KerasFile:
     Raises:
         DataError: the file does not exist, is damaged, or exceeds a limit when unpacked.
     """
+    require_utf8(path)
     if os.path.isdir(path):
         return _of_saved_model(path)
     if not os.path.isfile(path):
@@ -155,7 +156,7 @@ def _refuse_pointer(path: Path) -> None:
     Raises:
         DataError: the file is one.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         start = stream.read(len(_POINTER))
     if start == _POINTER:
         raise DataError(
