@@ -108,6 +108,8 @@ def layers() -> Iterator[tuple[str, Build]]:
         "ZeroPadding3D": deep(of.ZeroPadding3D(1)),
         "UpSampling1D": flat(of.UpSampling1D(2)),
         "UpSampling3D": deep(of.UpSampling3D(2)),
+        "AveragePooling2D": of.AveragePooling2D(2),
+        "MaxPooling2D": of.MaxPooling2D(2),
         "Reshape": of.Reshape((4, 16, 8)),
         "Permute": of.Permute((3, 1, 2)),
         "RepeatVector": lambda x: of.RepeatVector(3)(of.Flatten()(x)),
@@ -199,7 +201,7 @@ def layers() -> Iterator[tuple[str, Build]]:
     }
     for name in sorted(dir(of)):
         kind = getattr(of, name)
-        if not isinstance(kind, type) or name in LEFT_OUT:
+        if not isinstance(kind, type) or kind.__name__ != name or name in LEFT_OUT:
             continue
         if name in images:
             options = {"value_range": (0, 255)} if "value_range" in _words(kind) else {}

@@ -60,7 +60,7 @@ def _converted(
     signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
 
     def inference(image: tf.Tensor) -> tf.Tensor:
-        with _placeholders(kernels):
+        with _placeholders(kernels), _unrolled(model):
             return model(before(image), training=False)
 
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
@@ -164,6 +164,36 @@ def _placeholders(kernels: list[_Kernel]) -> Iterator[None]:
     finally:
         for kernel, variable in zip(kernels, kept, strict=True):
             vars(kernel.layer)[kernel.attribute] = variable
+
+
+@contextlib.contextmanager
+def _unrolled(model: keras.Model) -> Iterator[None]:
+    """Write recurrent layers as one part for each step, while a graph is traced.
+
+    A loop becomes a WHILE with graphs of its own, which no quantizer looks into.
+    """
+    recurrent = [
+        part
+        for layer in _layers(model)
+        for part in _parts(layer)
+        if vars(part).get("unroll") is False
+    ]
+    try:
+        for layer in recurrent:
+            vars(layer)["unroll"] = True
+        yield
+    finally:
+        for layer in recurrent:
+            vars(layer)["unroll"] = False
+
+
+def _parts(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """Yield a layer and the layers that it wraps."""
+    yield layer
+    for name in ("layer", "forward_layer", "backward_layer"):
+        inner = getattr(layer, name, None)
+        if inner is not None and inner is not layer:
+            yield from _parts(inner)
 
 
 def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
