@@ -10,6 +10,7 @@ EdgeZoo loads the files and compares. The result goes to benchmarks/results/kera
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 import json
 import math
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 SIZE, IMAGES, BOUND = 16, 4, 1e-5
 KINDS = (".h5", ".keras")
@@ -119,7 +120,7 @@ def cases(of: Any) -> dict[str, Callable[[Any], Any]]:
     for name in sorted(dir(of)):
         kind = getattr(of, name)
         if inspect.isclass(kind) and kind.__name__ == name and name not in {*found, *LEFT_OUT}:
-            found[name] = kind()
+            found[name] = cast("Callable[[Any], Any]", kind())
     for word in _ACTIVATIONS.split():
         found[f"activation {word}"] = of.Activation(word)
     return found
@@ -128,7 +129,8 @@ def cases(of: Any) -> dict[str, Callable[[Any], Any]]:
 def write(folder: Path) -> None:
     """Write the files of all cases and Keras 2's answers; runs where tf_keras is."""
     import numpy as np
-    import tf_keras as keras
+
+    keras = importlib.import_module("tf_keras")
 
     of = keras.layers
     images = np.random.default_rng(0).uniform(0, 1, (IMAGES, SIZE, SIZE, 3)).astype("float32")

@@ -23,7 +23,8 @@ from edgezoo.core.spec import (
     ModelSpec,
     Precision,
 )
-from edgezoo.formats.keras_files.reading import is_user_model
+from edgezoo.exporters._unsupported import refuse_unsupported
+from edgezoo.formats.keras_files.reading import is_user_model, read
 from edgezoo.images import imagenet_classes
 from edgezoo.images.labelled import image_files
 from edgezoo.networks import arguments, building, user_models
@@ -147,7 +148,7 @@ def _check_labelled(request: ExportRequest) -> None:
 def _own(request: ExportRequest) -> user_models.Chosen | None:
     """The user model, where the model is a path."""
     if is_user_model(request.model):
-        return user_models.choose(
+        chosen = user_models.choose(
             request.model,
             request.arguments,
             weights=request.weights,
@@ -155,6 +156,10 @@ def _own(request: ExportRequest) -> user_models.Chosen | None:
             labels=request.labels,
             trust=request.trust,
         )
+        config = read(chosen.user_model.path).config
+        if config is not None:
+            refuse_unsupported(chosen.user_model.path.name, config)
+        return chosen
     if request.preprocessing is not None:
         raise UsageError(
             f"The preprocessing of {request.model} is known.", "Leave --preprocessing out."

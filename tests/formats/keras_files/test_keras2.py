@@ -105,7 +105,7 @@ def test_calls_of_networks_count_from_one() -> None:
 
 
 def test_functions_of_tensorflow() -> None:
-    half = {"class_name": "TFOpLambda", "name": "half", "config": {"name": "half",
+    half: Json = {"class_name": "TFOpLambda", "name": "half", "config": {"name": "half",
             "function": "math.subtract"}, "inbound_nodes": [
             ["_CONSTANT_VALUE", -1, 1.0, {"y": ["image", 0, 0], "name": None}]]}  # fmt: skip
     found = converted(half)["half"]
