@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-RESULT = Path(__file__).parent / "results/layers.json"
+RESULT = Path(os.environ.get("LAYER_SWEEP_RESULT", Path(__file__).parent / "results/layers.json"))
 FORMATS, PRECISIONS = ("tflite", "onnx", "openvino"), ("float32", "float16", "int8")
 BOUNDS = {"float32": 60.0, "float16": 40.0}
 IMAGES = 2

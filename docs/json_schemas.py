@@ -28,7 +28,7 @@ CLASSES: dict[str, tuple[str, str, str]] = {
         "edgezoo recommend --json",
     ),
     "record": ("edgezoo.results.record", "Record", "a record of a results store"),
-    "remote": ("edgezoo.system.remote", "Remote", "remote, in the result of a command with --on"),
+    "remote": ("edgezoo.core.ran_on", "Remote", "remote, in the result of a command with --on"),
     "completion": ("edgezoo.cli.completion", "CompletionScript", "edgezoo completion --json"),
     "explain": ("edgezoo.explanation.explain_result", "ExplainResult", "edgezoo explain --json"),
     "finetune": ("edgezoo.finetuning.finetune_result", "FinetuneResult", "edgezoo finetune --json"),

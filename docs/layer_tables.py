@@ -23,13 +23,14 @@ def layers() -> str:
     old: dict[str, Any] = json.loads((RESULTS / "keras2_layers.json").read_text())
     return f"""# Layers of your own network
 
-Each layer, activation and function of Keras stood in a network of its own, which was exported to every
-format and precision (`benchmarks/layer_sweep.py`). Files of float32 must agree with Keras within 60 dB, of float16
-within 40 dB; int8 files are made and run, and their figure says what 8 bits cost that network.
+Each layer, activation and function of Keras stood in a network of its own, which was exported
+to every format and precision (`benchmarks/layer_sweep.py`). Files of float32 must agree with Keras
+within 60 dB, of float16 within 40 dB; int8 files are made and run, and their figure says what
+8 bits cost that network.
 
 {_counts(swept)}
-Augmentation layers pass images through. Recurrent layers are written step by step. In int8 files roots, quotients
-and exponentials, and so the inner parts of normalization layers, stay in float
+Augmentation layers pass images through. Recurrent layers are written step by step. In int8 files
+roots, quotients and exponentials, and so the inner parts of normalization layers, stay in float
 ([why](decisions/0096-roots-stay-in-float.md)).
 
 ## Refused
@@ -40,8 +41,9 @@ and exponentials, and so the inner parts of normalization layers, stay in float
 {_decibels(swept)}
 ## Keras 2
 
-Each layer of Keras 2 in a network of its own, written by tf_keras as `.h5` and as `.keras`, loaded by EdgeZoo and
-compared with what Keras 2 answered (`benchmarks/keras2_layers.py`). {_keras2(old)}
+Each layer of Keras 2 in a network of its own, written by tf_keras as `.h5` and as `.keras`, loaded
+by EdgeZoo and compared with what Keras 2 answered (`benchmarks/keras2_layers.py`).
+{_keras2(old)}
 """
 
 

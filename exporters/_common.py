@@ -12,7 +12,7 @@ from edgezoo.core.calibration_metadata import Quantization
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Preparation
 from edgezoo.core.rounding import PIXEL_ZERO, weight_scales
-from edgezoo.core.spec import Precision
+from edgezoo.core.spec import InferencePrecision, Precision
 from edgezoo.images.preprocessing import normalize
 
 
@@ -25,6 +25,11 @@ class BaseExporter:
     packages: tuple[str, ...]
     extra: str = "export"
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
+    inference_precisions: tuple[InferencePrecision, ...] = ()
+
+    def remark(self, job: ExportJob) -> str | None:
+        """See `Exporter`."""
+        return None
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +67,12 @@ class BaseRuntime:
 
 def first_installed(distributions: tuple[str, ...]) -> str | None:
     """Return name and version of the first distribution that is installed."""
+    from importlib import metadata  # a third of what finding the runtimes costs
+
     for name in distributions:
         try:
-            return f"{name} {importlib.metadata.version(name)}"
-        except importlib.metadata.PackageNotFoundError:
+            return f"{name} {metadata.version(name)}"
+        except metadata.PackageNotFoundError:
             continue
     return None
 

@@ -11,14 +11,8 @@ from edgezoo.core.errors import RefusedError
 from edgezoo.core.protocols import Compiled, Description, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.formats import tflite_flatbuffer
-from edgezoo.runtimes import _edgetpu, _tflite_versions
-
-EDGE_TPU, ETHOS_U = "edgetpu-custom-op", "ethos-u"
-# Custom operations of compiled files: the target, and where such a file runs.
-_ACCELERATORS = {
-    EDGE_TPU: ("coral", "a Coral Edge TPU (--device coral)"),
-    ETHOS_U: ("ethos-u", "a microcontroller with an Arm Ethos-U"),
-}
+from edgezoo.formats.operators import COMPILED
+from edgezoo.runtimes import _edgetpu, _tflite_faults, _tflite_versions
 
 
 def operation(path: Path) -> str | None:
@@ -27,7 +21,7 @@ def operation(path: Path) -> str | None:
     It is found in the bytes, so that it works on a device without ai-edge-litert.
     """
     data = path.read_bytes()
-    for code in _ACCELERATORS:
+    for code in COMPILED:
         # A string in a flatbuffer starts with its length and ends with a zero byte.
         if len(code).to_bytes(4, "little") + code.encode() + b"\0" in data:
             return code
@@ -49,7 +43,7 @@ def require_plain(path: Path) -> None:
 def refusal(path: Path) -> str | None:
     """Return why a CPU or a GPU cannot run a file, as a clause; None if it can."""
     code = operation(path)
-    return code and f"it was compiled for {_ACCELERATORS[code][1]} and runs nowhere else"
+    return code and f"it was compiled for {COMPILED[code][1]} and runs nowhere else"
 
 
 def describe(path: Path) -> Description:
@@ -58,7 +52,7 @@ def describe(path: Path) -> Description:
     model = tflite_flatbuffer.read_model(path)
     graph = model.subgraphs[0]
     names = Counter(tflite_flatbuffer.op_name(model, op) for op in graph.operators)
-    target = _ACCELERATORS[code][0]
+    target = COMPILED[code][0]
     compiled = Compiled(target, names[code])
     needs = _tflite_versions.requirements(model)
     releases = minimum_releases(needs)
@@ -71,7 +65,8 @@ def describe(path: Path) -> Description:
     inputs = tuple(_info(graph.tensors[i]) for i in graph.inputs)
     outputs = tuple(_info(graph.tensors[i]) for i in graph.outputs)
     ops = dict(sorted(names.items()))
-    return Description(ops, (), inputs, outputs, releases, True, needs, compiled)
+    faults = _tflite_faults.faults(model)
+    return Description(ops, (), inputs, outputs, releases, True, needs, compiled, faults=faults)
 
 
 def _info(tensor: Any) -> TensorInfo:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError, MissingError
-from edgezoo.core.protocols import RanOn, TensorInfo
+from edgezoo.core.protocols import TensorInfo
+from edgezoo.core.ran_on import RanOn
 from edgezoo.runtimes import _vulkan
 from edgezoo.runtimes._session import BaseSession, captured_native, quiet_native
 

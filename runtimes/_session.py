@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError
 from edgezoo.core.heartbeat import alive
-from edgezoo.core.protocols import RanOn, TensorInfo
+from edgezoo.core.protocols import TensorInfo
+from edgezoo.core.ran_on import RanOn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, MissingError, words_of
-from edgezoo.core.protocols import Description, IntegerKernels, RanOn, TensorInfo
+from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
+import math
 import os
 import pkgutil
 import signal
@@ -17,7 +19,10 @@ from click.types import FloatParamType, StringParamType
 from edgezoo import cli
 from edgezoo.cli import _console
 from edgezoo.cli._options import COMPLETED
+from edgezoo.core import escapes
 from edgezoo.core.errors import EdgeZooError, UsageError, defect, did_you_mean
+
+_NO_HOME = "/nonexistent"
 
 
 class _Commands(click.Group):
@@ -50,9 +55,10 @@ class _Commands(click.Group):
 
 
 def _a_number(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Refuse "nan", which click accepts as a number within any bounds."""
-    if value is not None and value != value:
-        raise click.BadParameter("nan is not a number.", ctx, param)
+    """Refuse "nan" and "inf", which click accepts as numbers within any bounds."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if number is not None and not math.isfinite(number):
+            raise click.BadParameter(f"{number} is not a number.", ctx, param)
     return value
 
 
@@ -81,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return the exit code, 130 after Ctrl-C or 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _open_streams()
+    _settle_home()
     signal.signal(signal.SIGTERM, _terminate)
     _console.follow_log(quiet=not {"-q", "--quiet"}.isdisjoint(arguments))
     try:
@@ -115,6 +122,19 @@ def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    # A name that the terminal's encoding lacks is shown as an escape.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _settle_home() -> None:
+    """Give a user without a home folder one that does not exist, as Debian's system users have.
+
+    Otherwise libraries fail when they are imported, and what is optional, such as the cache, is
+    not left out.
+    """
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ["HOME"] = _NO_HOME
 
 
 def _click_message(error: click.ClickException) -> tuple[str, str]:
@@ -145,7 +165,9 @@ def _report(error: EdgeZooError, arguments: list[str]) -> int:
     except OSError:
         _discard_output()
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=_console.colour())
-    _console.note(str(error))
+    # A hint may end with the last lines of a child's log.
+    message = escapes.line(escapes.cut(error.message))
+    sys.stderr.write(f"{message} {escapes.text(error.hint)}".rstrip() + "\n")
     if "--debug" in arguments:
         import traceback
 

@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SEVERAL,
+    SHARE,
+    common,
+    flag,
+    option,
+    protected,
+    quiet,
+    split,
+    trusted,
+)
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.pipeline.export_result import ExportedFile, ExportResult
@@ -59,10 +72,11 @@ if TYPE_CHECKING:
 @option("--seed", "Seed of random weights and chosen images.", SEED, default=0)
 @option(
     "--calibration DIR|NPZ",
-    "Images for int8: a folder, an .npz of uint8 pixels, samples (see edgezoo samples), or "
-    "synthetic (default).",
+    "Images for int8: a folder or file of images, an .npz of uint8 pixels, samples (see edgezoo "
+    "samples), or synthetic (default).",
     default="synthetic",
 )
+@option("--split NAME", "Calibrate on this folder of --calibration alone, as train.", to="part")
 @option("--calibration-count", "Number of calibration images.", shown=200)
 @option(
     "--effort WORD",
@@ -87,9 +101,14 @@ if TYPE_CHECKING:
 )
 @flag("--embed-resize", "ONNX: the file itself resizes and crops decoded images of any size.")
 @option("--io TYPE", "Input/output type of int8 files: uint8 (default), int8, float32.")
+@option(
+    "--openvino-precision WORD",
+    "OpenVINO: f32 (default of float files: float32 in every session) or auto (bfloat16 where a "
+    "CPU has it: faster, other answers).",
+)
 @option("-o --output DIR", type=PATH, shown=Path("exported"))
 @option("--verify/--no-verify", "Compare each file with Keras.", default=True)
-@option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
+@option("--verify-images", type=SEVERAL, to="verify_count", shown=64)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @option(
     "--max-drop POINTS",
@@ -103,6 +122,7 @@ if TYPE_CHECKING:
 @option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
 @flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:
@@ -121,6 +141,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
       edgezoo export flowers.keras --preprocessing tf --labels names.txt --int8
       edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
     """
+    from edgezoo.calibration import sources
     from edgezoo.networks import arguments
     from edgezoo.pipeline.plan import estimate, resolve
     from edgezoo.pipeline.request import ExportRequest
@@ -129,6 +150,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     as_json, debug, dry_run, silent = flags
     precisions = split(options.pop("precisions")) + (("int8",) if options.pop("int8") else ())
     options["include_top"] = not options.pop("no_top")
+    options["calibration"] = sources.part_of(options["calibration"], options.pop("part"))
     options["blocks"] = _numbers("--blocks", options["blocks"])
     chosen = arguments.taken_from(options)
     options["formats"] = split(options.pop("formats"))
@@ -169,6 +191,8 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
             _console.note("The files come from the cache; --no-cache exports them again.")
         for text in result.warnings:
             _console.warn(text)
+        for text in () if silent or as_json else plan.remarks:
+            _console.note(text)
         if not as_json:
             _show_result(plan, result)
     if as_json:
@@ -244,7 +268,7 @@ def _show_result(plan: Plan, result: ExportResult) -> None:
 
 
 def _next_command(entries: tuple[ExportedFile, ...], plan: Plan) -> None:
-    path, target = entries[-1].path, plan.request.target
+    path, target = shell(entries[-1].path), plan.request.target
     if target is not None:
         compiled = registry.target(target).compile is not None
         commands = [f"inspect {path} --target {target}"]

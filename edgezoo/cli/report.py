@@ -9,15 +9,17 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, recommendation, split
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
 from edgezoo.core.errors import UsageError, counted, did_you_mean
+from edgezoo.core.escapes import shell
 from edgezoo.results.manifest import SUFFIX
 
 if TYPE_CHECKING:
     from edgezoo.reporting.report_files import ManifestReport, ReportResult
 
-KINDS = ("html", "csv", "md", "json")
+KINDS = ("html", "csv", "md", "json", "junit")
 MANIFEST_KINDS = ("card", "sbom")
+MOST_TEXTS = 50
 
 
 @click.command("report", short_help="Make a report of results stores, or of a manifest.")
@@ -27,7 +29,8 @@ MANIFEST_KINDS = ("card", "sbom")
     "kinds",
     multiple=True,
     metavar="LIST",
-    help="html (default), csv, md, json; of a manifest card (default), sbom; several by commas.",
+    help="html (default), csv, md, json, junit; of a manifest card (default), sbom; several by "
+    "commas.",
 )
 @click.option(
     "-o",
@@ -37,12 +40,24 @@ MANIFEST_KINDS = ("card", "sbom")
     help="Where to write; default: the last store, or next to each manifest.",
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit 6 where the second store is worse.")
+@click.option(
+    "--equal-within",
+    "equal_within_points",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Differences of top-1 between two stores that do not matter, in percentage points.",
+)
+@click.option("--allow-poor", is_flag=True, help="Let latencies with poor trust on the front.")
 @common
 def COMMAND(
     stores: tuple[Path, ...],
     kinds: tuple[str, ...],
     output: Path | None,
     fail_on_regression: bool,
+    equal_within_points: float,
+    allow_poor: bool,
     as_json: bool,
     debug: bool,
 ) -> int:
@@ -54,7 +69,7 @@ def COMMAND(
     Examples:
       edgezoo report results/
       edgezoo report results/ --as html,csv,md
-      edgezoo report before/ after/ --fail-on-regression
+      edgezoo report before/ after/ --as md,junit --fail-on-regression
       edgezoo report exported/mobilenet_0.5_160.manifest.json --as card,sbom
     """
     from edgezoo.reporting.report_files import write, write_of_manifests
@@ -69,7 +84,13 @@ def COMMAND(
     if of_manifests:
         _show_paths(write_of_manifests(stores, wanted, output), as_json, stores[0])
         return 0
-    result = write(stores, wanted, output or stores[-1])
+    result = write(
+        stores,
+        wanted,
+        output or stores[-1],
+        equal_within_points=equal_within_points,
+        allow_poor=allow_poor,
+    )
     for text in result.damaged:
         _console.warn(text)
     if as_json:
@@ -84,23 +105,30 @@ def _show_paths(result: ManifestReport, as_json: bool, first: Path) -> None:
     if as_json:
         _console.print_json(typed_json.encode(result))
         return
-    print(*result.reports, sep="\n")
-    _console.next_command(f"edgezoo verify {first}")
+    for path in result.reports:
+        _console.say(path)
+    _console.next_command(f"edgezoo verify {shell(first)}")
 
 
 def _show(result: ReportResult, store: Path) -> None:
     variants = counted(result.variants, "variant")
     machines = counted(len(result.machines), "machine")
-    print(f"{variants} on {machines}, {result.failed} failed.")
+    _console.say(f"{variants} on {machines}, {result.failed} failed.")
     comparison = result.comparison
     if comparison is not None:
         _show_texts("Regressions", comparison.regressions)
         _show_texts("Improvements", comparison.improvements)
         _show_texts("Cannot tell, the trust is poor", comparison.warnings)
+        _show_texts("Cannot tell, neither a change nor equality is proved", comparison.unsure)
         _show_texts("Not compared", comparison.not_compared)
-    print(*result.reports, sep="\n")
+    for path in result.reports:
+        _console.say(path)
     _console.next_command(recommendation(store, result.with_accuracy > 0))
 
 
 def _show_texts(heading: str, texts: tuple[str, ...]) -> None:
-    print("\n  ".join([f"{heading}: {len(texts)}", *texts]))
+    more = len(texts) - MOST_TEXTS
+    left_out = [f"and {more} more, in the reports"] if more > 0 else []
+    _console.say(f"{heading}: {len(texts)}")
+    for text in (*texts[:MOST_TEXTS], *left_out):
+        _console.say(f"  {escapes.cut(text)}")

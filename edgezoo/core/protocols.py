@@ -6,16 +6,17 @@ that the registry finds. The contract suites in tests/contract run on every impl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.calibration_metadata import CalibrationMetadata
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
-from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
+from edgezoo.core.spec import InferencePrecision, InputKind, Layout, ModelSpec, Precision
 from edgezoo.core.typed_json import Json, optional
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class ExportJob:
         embed_resize: let the file resize and crop images of any size.
         seed: makes every random choice repeatable.
         layout: of the input tensor.
+        inference_precision: that the file asks for, where the format can and the user chose; None
+            for the exporter's own choice.
     """
 
     format: str
@@ -58,6 +61,7 @@ class ExportJob:
     seed: int = 0
     layout: Layout = "NHWC"
     embed_resize: bool = False
+    inference_precision: InferencePrecision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +100,23 @@ class CalibrationSource(Protocol):
 
 
 class Exporter(Protocol):
-    """Makes files of one format."""
+    """Makes files of one format.
+
+    `inference_precisions` are those that its files can ask a session for; often none.
+    """
 
     name: str
     suffix: str
     extra: str
     packages: tuple[str, ...]
     precisions: tuple[Precision, ...]
+    inference_precisions: tuple[InferencePrecision, ...]
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """Why this job cannot be done, as a clause; None where it can."""
+
+    def remark(self, job: ExportJob) -> str | None:
+        """What a user should know of a choice in this job, as a sentence; None for nothing."""
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """The float intermediates that this job starts from."""
@@ -125,26 +136,6 @@ class TensorInfo:
     dtype: str
     scale: float | None = None
     zero_point: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RanOn:
-    """What a session runs on, as the runtime itself reports after opening.
-
-    Attributes:
-        device: one of the `supported_devices` of a runtime.
-        kind: "hardware"; "software" where the CPU emulates a GPU (SwiftShader); "unknown" where
-            the runtime does not report it.
-        name: the device's own name, where the runtime reports one.
-        fully_accelerated: no operation runs on the CPU; None where the runtime does not report it.
-        details: what else the runtime reports, such as "arena_bytes" of a microcontroller.
-    """
-
-    device: str = "cpu"
-    kind: Literal["hardware", "software", "unknown"] = "hardware"
-    name: str | None = None
-    fully_accelerated: bool | None = True
-    details: Mapping[str, bool | int | str | None] = field(default_factory=dict)
 
 
 class Session(Protocol):
@@ -197,6 +188,36 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightedOperations:
+    """Operations with weights and activations of the same types.
+
+    Attributes:
+        weights: type as stored in the file, such as int4 or float16
+        activations: type of the input
+        count: how many such operations
+    """
+
+    weights: str
+    activations: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """Something in a file that some of its readers get wrong, all parts as sentences.
+
+    Attributes:
+        fault: a short name.
+        evidence: what it is, and what comes of it.
+        next: what to do.
+    """
+
+    fault: str
+    evidence: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """The content of a file, for `inspect`.
 
@@ -207,6 +228,8 @@ class Description:
         quantized: whether any operation computes in integers.
         requirements: what `minimum_runtime` follows from.
         compiled: of a file that a compiler made for one accelerator.
+        weighted: types of weights and activations; empty where the reader does not tell.
+        faults: what some readers of the file get wrong.
     """
 
     ops: dict[str, int]
@@ -217,6 +240,8 @@ class Description:
     quantized: bool
     requirements: tuple[Requirement, ...] = ()
     compiled: Compiled | None = None
+    weighted: tuple[WeightedOperations, ...] = ()
+    faults: tuple[FileFault, ...] = ()
 
 
 LayerKind = Literal["conv", "depthwise", "dense"]

@@ -16,9 +16,14 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 INPUT_KINDS: tuple[InputKind, ...] = ("pixels", "normalized")
 IO_TYPES: tuple[str, ...] = ("uint8", "int8", "float32")
 LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
+# What a file asks a session for that asks for nothing itself: float32, or what is fastest there.
+InferencePrecision = Literal["f32", "auto"]
+INFERENCE_PRECISIONS: tuple[InferencePrecision, ...] = ("f32", "auto")
 POOLINGS: tuple[str, ...] = ("avg", "max")
 IMAGENET_CLASSES = 1000
 SAVED_MODEL_FILE = "saved_model.pb"  # marks the folder of a TensorFlow SavedModel
+MOST_SEED = 2**63 - 1
+MOST_IMAGES = 10_000_000  # more than any set has
 MOST_THREADS = 256  # with more, runtimes fail with misleading messages
 RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.spec import OutputKind, Precision
-from edgezoo.core.typed_json import Count, Share
+from edgezoo.core.typed_json import Count, Share, optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,13 @@ class Bounds:
 # float32 only reorders the same sums: 103 dB and more were measured. float16 rounds each weight to
 # 73 dB, which a narrow MobileNet turns into 31 to 50 dB at its probabilities: the bound catches
 # overflow, not rounding. No int8 bound holds for every network: --min-agreement sets one.
+_NO_BOUNDS = Bounds(-math.inf, 0.0)
 BOUNDS: dict[Precision, Bounds] = {
     "float32": Bounds(60.0, 0.995),
     "float16": Bounds(25.0, 0.9),
-    "int8": Bounds(-math.inf, 0.0),
+    "int8": _NO_BOUNDS,
 }
+_BFLOAT16 = "this CPU computed in bfloat16, so the bounds of {} were not checked"
 LOW_AGREEMENT = 0.85
 # Spread over the images, relative to the reference's, below which the output is constant: rounding
 # differs a little from image to image even where a network has collapsed.
@@ -71,6 +73,45 @@ class Comparison:
     def passed(self) -> bool:
         """Whether nothing failed."""
         return not self.failures
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How closely a file agrees with the Keras network.
+
+    Attributes:
+        verdict: failed: there are failures; skipped: with --no-verify
+        images: that it was compared on
+        sqnr_db: signal power over error power; null where nothing differs, or the output is broken
+        max_abs_diff: largest difference of a score; null where the output is broken
+        agreement_top1: share of images with the same best class; null for features
+        reference_in_top5: share of images with the reference's best class in the top 5
+        cosine: between the features of an image and the reference's, the smallest of all images
+        failures: sentences on bounds that do not hold
+        warnings: sentences that a user should read
+        reference: what the file was compared with
+        source: where the images came from
+        reason: why it was skipped
+    """
+
+    verdict: Literal["passed", "failed", "skipped"]
+    images: Count = 0
+    sqnr_db: float | None = None
+    max_abs_diff: float | None = None
+    agreement_top1: Share | None = None
+    reference_in_top5: Share | None = None
+    cosine: float | None = None
+    failures: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    reference: str | None = None
+    source: str | None = None
+    reason: str | None = optional()
+
+    @classmethod
+    def of(cls, found: Comparison, source: str) -> Verification:
+        """From a comparison with the Keras network on images of a source."""
+        values = {field.name: getattr(found, field.name) for field in fields(found)}
+        return cls(**values, reference="keras", source=source)
 
 
 def sqnr_db(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
@@ -114,6 +155,7 @@ def compare(
     precision: Precision,
     min_agreement: float | None = None,
     kind: OutputKind = "probabilities",
+    in_bfloat16: bool = False,
 ) -> Comparison:
     """Compare the output of a file with that of its source.
 
@@ -123,11 +165,14 @@ def compare(
         precision: selects the bounds.
         min_agreement: a bound on the top-1 agreement that replaces the precision's own.
         kind: of output; features have no classes to agree on.
+        in_bfloat16: the runtime computed in bfloat16, which the file allows: the bounds of its
+            precision do not apply.
     """
     if broken := _broken(reference, got):
         share = 0.0 if kind == "probabilities" else None
         return Comparison(len(got), None, None, share, share, (broken,), ())
-    ratio, bounds = sqnr_db(reference, got), BOUNDS[precision]
+    ratio, bounds = sqnr_db(reference, got), _NO_BOUNDS if in_bfloat16 else BOUNDS[precision]
+    warnings: tuple[str, ...] = (_BFLOAT16.format(precision),) if in_bfloat16 else ()
     failed: tuple[str, ...] = ()
     if ratio < bounds.sqnr_db:
         failed = (f"SQNR {ratio:.1f} dB is below {bounds.sqnr_db:g} dB",)
@@ -135,14 +180,13 @@ def compare(
     largest = max(float(abs(a - b).max()) for a, b in _parts(reference, got))
     if kind == "features":
         cosine = smallest_cosine(reference, got)
-        return Comparison(len(got), decibels, largest, None, None, failed, (), cosine)
+        return Comparison(len(got), decibels, largest, None, None, failed, warnings, cosine)
     agreement, in_top5 = agreement_top1(reference, got), _in_top5(reference, got)
     least = bounds.agreement if min_agreement is None else min_agreement
-    warnings: tuple[str, ...] = ()
     if agreement < least:
         failed += (f"top-1 agreement {agreement:.3f} is below {least:g}",)
     elif precision == "int8" and agreement < LOW_AGREEMENT:
-        warnings = (f"top-1 agreement with the float model is only {agreement:.3f}",)
+        warnings += (f"top-1 agreement with the float model is only {agreement:.3f}",)
     return Comparison(len(got), decibels, largest, agreement, in_top5, failed, warnings)
 
 

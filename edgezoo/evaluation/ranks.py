@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
-from edgezoo.core.protocols import RanOn, Session
+from edgezoo.core.protocols import Session
+from edgezoo.core.ran_on import RanOn
 from edgezoo.evaluation.checkpoint import Checkpoint, Setup
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.images.shards import Member

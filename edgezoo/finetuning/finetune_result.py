@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share
+from edgezoo.images.folders import LeftOut
 
 Stage = Literal["top", "blocks"]
 
@@ -34,15 +35,18 @@ class ImageCounts:
     """Images by use.
 
     Attributes:
-        unreadable: files that were left out.
+        unreadable, unreadable_files: files that were left out; names and reasons.
         repeated: files that were left out because another file has the same bytes.
+        left_out: what else is in the folders: pipes, formats that are not read, empty folders.
     """
 
     train: Count
     validation: Count
     held_out: Count
     unreadable: Count
+    unreadable_files: tuple[LeftOut, ...]
     repeated: Count
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True)

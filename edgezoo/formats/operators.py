@@ -58,3 +58,10 @@ OPENVINO = {
     "GroupConvolution": Operator("conv", "GOIHW", biased=False),
     "MatMul": Operator("dense", "IO", biased=False),
 }
+# Custom operations of TFLite files that were compiled for one accelerator: target, and where they
+# run.
+EDGE_TPU = "edgetpu-custom-op"
+COMPILED = {
+    EDGE_TPU: ("coral", "a Coral Edge TPU (--device coral)"),
+    "ethos-u": ("ethos-u", "a microcontroller with an Arm Ethos-U"),
+}

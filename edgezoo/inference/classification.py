@@ -7,18 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn, Remote
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, JsonObject, optional
-from edgezoo.images.preprocessing import load_pixels
-from edgezoo.inference.predict import open_artifact, predict, require_classes
-from edgezoo.system import remote
-from edgezoo.system.remote import Remote
 
 if TYPE_CHECKING:
-    pass
+    from edgezoo.core.artifact import InputContract
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +83,9 @@ def classify(
         RefusedError: the file produces features instead of classes.
         UsageError, MissingError, DataError: the file cannot be run, or an image cannot be read.
     """
-    import numpy as np
-
     if on is not None:
+        from edgezoo.system import remote
+
         result, place = remote.call_limited(
             on,
             ("artifact",),
@@ -106,6 +101,12 @@ def classify(
             trust=trust,
         )
         return replace(result, remote=place)
+    # Not at the top: the process that calls this one in a child needs the types alone.
+    import numpy as np
+
+    from edgezoo.images.preprocessing import load_pixels
+    from edgezoo.inference.predict import open_artifact, predict, require_classes
+
     opening = partial(open_artifact, preprocessing=preprocessing, labels=labels, trust=trust)
     opened, session = opening(artifact, device=device, runtime=runtime, threads=threads)
     contract = opened.required_contract()

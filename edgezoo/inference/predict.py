@@ -12,12 +12,13 @@ from edgezoo.core.artifact import LARGEST_SIDE, MOST_CLASSES, Artifact, InputCon
 from edgezoo.core.errors import DataError, RefusedError, UsageError, counted, interpreting
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.labels import preprocessing_mode, read_labels
-from edgezoo.core.protocols import Session, TensorInfo
 from edgezoo.images.preprocessing import normalize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgezoo.core.protocols import Session, TensorInfo
 
 
 def to_input(

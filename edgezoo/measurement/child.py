@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import EdgeZooError
-from edgezoo.core.protocols import RanOn, Runtime, Session, TensorInfo
+from edgezoo.core.protocols import Runtime, Session, TensorInfo
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.typed_json import Count, Range
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import dequantize, to_input

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from edgezoo.core.errors import EdgeZooError
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn
 from edgezoo.measurement import verdicts
 from edgezoo.measurement.host import Health, HostState
 from edgezoo.measurement.protocol import Series

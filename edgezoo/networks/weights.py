@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, RefusedError, UsageError
-from edgezoo.core.files import file_sha256
+from edgezoo.core.files import file_sha256, open_regular
+from edgezoo.core.paths import expanded, home
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
@@ -50,7 +51,7 @@ class LocatedWeights:
 
 def keras_home() -> Path:
     """Return Keras' own folder: KERAS_HOME, else ~/.keras."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
+    return expanded(os.environ.get("KERAS_HOME") or home("KERAS_HOME") / ".keras")
 
 
 def locate(spec: ModelSpec, arguments: BuildArguments, weights: str | Path) -> LocatedWeights:
@@ -71,7 +72,7 @@ def locate(spec: ModelSpec, arguments: BuildArguments, weights: str | Path) -> L
         return LocatedWeights("random", None, None)
     if weights == "imagenet":
         return _locate_imagenet(spec, arguments)
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if not path.exists():
         if path.suffix or "/" in str(weights):
             raise DataError(f"There is no weights file {weights}.", "Check the path.")
@@ -201,7 +202,7 @@ def check_hdf5(path: Path, again: str) -> None:
 
 
 def _why_not_hdf5(path: Path) -> str | None:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         magic = stream.read(len(_HDF5_MAGIC))
     if path.suffix == ".keras" and magic[:4] == b"PK\x03\x04":
         return None

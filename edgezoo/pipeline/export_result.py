@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from edgezoo.core.artifact import ArtifactRecord, WeightsRecord
 from edgezoo.core.spec import Precision
-from edgezoo.core.typed_json import Count, Json, JsonObject, Share, optional
-from edgezoo.evaluation.agreement import Comparison
+from edgezoo.core.typed_json import Json, JsonObject, optional
+from edgezoo.evaluation.agreement import Verification
 from edgezoo.pipeline.guard import GuardRecord
 from edgezoo.pipeline.plan import ExportEstimate
 from edgezoo.pipeline.provenance import Code, Platform
 from edgezoo.system.process import Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """How closely a file agrees with the Keras network.
-
-    Attributes:
-        verdict: failed: there are failures; skipped: with --no-verify
-        images: that it was compared on
-        sqnr_db: signal power over error power; null where nothing differs, or the output is broken
-        max_abs_diff: largest difference of a score; null where the output is broken
-        agreement_top1: share of images with the same best class; null for features
-        reference_in_top5: share of images with the reference's best class in the top 5
-        cosine: between the features of an image and the reference's, the smallest of all images
-        failures: sentences on bounds that do not hold
-        warnings: sentences that a user should read
-        reference: what the file was compared with
-        source: where the images came from
-        reason: why it was skipped
-    """
-
-    verdict: Literal["passed", "failed", "skipped"]
-    images: Count = 0
-    sqnr_db: float | None = None
-    max_abs_diff: float | None = None
-    agreement_top1: Share | None = None
-    reference_in_top5: Share | None = None
-    cosine: float | None = None
-    failures: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    reference: str | None = None
-    source: str | None = None
-    reason: str | None = optional()
-
-    @classmethod
-    def of(cls, found: Comparison, source: str) -> Verification:
-        """From a comparison with the Keras network on images of a source."""
-        values = {field.name: getattr(found, field.name) for field in fields(found)}
-        return cls(**values, reference="keras", source=source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,42 +3,29 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-
-from edgezoo.calibration import fingerprints, sources
+from edgezoo.calibration import sources
 from edgezoo.calibration.observation import UNSTABLE
-from edgezoo.core import registry
-from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.calibration_metadata import Stability
-from edgezoo.core.errors import DataError, EdgeZooError, RefusedError, counted
+from edgezoo.core.errors import EdgeZooError, counted
 from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
-from edgezoo.images.labelled import find_labelled
-from edgezoo.images.preprocessing import load_many
+from edgezoo.images.folders import named
 from edgezoo.pipeline import children
 from edgezoo.pipeline.attempts import Attempts, refusal_of
 from edgezoo.pipeline.plan import Plan
-from edgezoo.system import process
-from edgezoo.system.staging import new_array
+from edgezoo.system import process, sandbox
 
 Progress = Callable[[str], None]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledPixels:
-    """Decoded images with the index of their class."""
-
-    pixels: Path
-    classes: tuple[int, ...]
 
 
 class Work:
@@ -47,12 +34,15 @@ class Work:
     def __init__(self, plan: Plan, stage: Path, progress: Progress, debug: bool) -> None:
         self.plan, self.stage, self.progress = plan, stage, progress
         # Temporary files of libraries that are killed are removed with the stage.
-        self._launcher = process.Launcher(debug, scratch=stage.resolve())
-        self.calibration: sources.StoredImages | None = None
+        self._launcher = sandbox.workshop(
+            _strangers(plan), stage, debug=debug, trust=plan.request.trust
+        )
+        self.calibration: Path | None = None
         self.means: Path | None = None
         self.verification: Path | None = None
-        self.labelled: LabelledPixels | None = None
+        self.labelled: children.LabelledPixels | None = None
         self.paths: dict[str, tuple[Path, ...]] = {}
+        self.in_bfloat16: set[Path] = set()
         self.attempts = Attempts(plan, self._launcher)
         self.usage = self.attempts.usage
         self.unreadable = 0
@@ -66,22 +56,34 @@ class Work:
         if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
             return  # making or decoding them costs a CPU second
         self.progress("Choosing images")
-        size, resize = self.plan.size, self.plan.spec.resize
         counts = self.plan.chosen_images, request.verify_count
-        chosen, held_out = sources.choose(request.calibration, size, *counts, request.seed, resize)
-        self.unreadable = chosen.unreadable
+        resize = self.plan.spec.resize
+        choice = children.Choice(request.calibration, self.plan.size, *counts, request.seed, resize)
+        names = "calibration" if self.plan.needs_calibration else "means"
+        files = (names, "verification" if request.verify else None)
+        if request.calibration == "synthetic":  # nobody's files
+            chosen = children.store_images(self.stage, choice, files)
+        else:
+            chosen = self._call(children.store_images, self.stage, choice, files)
+        self.unreadable, self.verification = chosen.unreadable, chosen.held_out
         if self.plan.needs_calibration:
-            self.calibration = sources.store(chosen, size, self.stage, "calibration")
+            self.calibration = chosen.path
             self._warn_about(chosen)
-            self.means = self.calibration.path
-        elif self.plan.needs_means:
-            self.means = sources.store(chosen, size, self.stage, "means").path
-        if request.verify:
-            self.verification = sources.store(held_out, size, self.stage, "verification").path
+        if self.plan.needs_calibration or self.plan.needs_means:
+            self.means = chosen.path
         if request.images is not None:
-            self.labelled = self._decode_labelled(request.images)
+            self.labelled = self._call(
+                children.decode_labelled,
+                self.stage,
+                self.contract,
+                request.images,
+                request.ground_truth,
+                self.calibration,
+                resize,
+            )
+            self.warnings += self.labelled.remarks
 
-    def _warn_about(self, chosen: sources.ImageSet) -> None:
+    def _warn_about(self, chosen: children.ChosenImages) -> None:
         if chosen.source == "synthetic":
             self.warnings.append(
                 "Calibrated on synthetic images. Real images keep more accuracy: "
@@ -93,39 +95,17 @@ class Work:
                 f"{sources.FEW_IMAGES} the ranges depend on which ones."
             )
         if chosen.unreadable:
-            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped.")
+            # Few enough to name all of them: at most a tenth of the images that were wanted.
+            names = named(chosen.unreadable_files, all_of_them=True)
+            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped: {names}.")
+        if chosen.left_out:
+            self.warnings.append(f"Left out of the calibration: {named(chosen.left_out)}.")
+        if chosen.repeated:
+            self.warnings.append(
+                f"{counted(chosen.repeated, 'calibration image')} repeat others byte for byte."
+            )
         if chosen.note and self.plan.request.verify:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
-
-    def _decode_labelled(self, folder: Path) -> LabelledPixels:
-        """The images that the accuracy guard measures on; none is a calibration image."""
-        size = self.plan.size
-        found = find_labelled(folder, self.contract, self.plan.request.ground_truth)
-        if self.calibration is not None:
-            shared = fingerprints.overlapping(
-                self.calibration.metadata, found.paths, size, self.plan.spec.resize
-            )
-            if shared:
-                raise RefusedError(
-                    f"{len(shared)} of {len(found.paths)} images in {folder} are calibration "
-                    "images too, and prove nothing.",
-                    "Give --images other images than --calibration.",
-                )
-        path = self.stage / "labelled.npy"
-        kept: list[int] = []
-        pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
-        decoded_images = load_many(found.paths, size, self.plan.spec.resize)
-        for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
-            if decoded is not None:
-                pixels[len(kept)] = decoded
-                kept.append(label)
-        if len(kept) < len(found.paths):
-            raise DataError(
-                f"{len(found.paths) - len(kept)} of {len(found.paths)} files in {folder} are not "
-                "readable images.",
-                "Take them out of the folder.",
-            )
-        return LabelledPixels(path, tuple(kept))
 
     def make_source(self) -> None:
         """Build, trace, freeze and convert in the one process that loads TensorFlow."""
@@ -226,6 +206,10 @@ class Work:
         entry = children.FileJob(job, self.plan.file_stem(job))
         self._call(children.export_files, self.stage, self.contract, (entry,), images)
 
+    def load(self, paths: Iterable[Path]) -> tuple[Artifact, ...]:
+        """Read the contracts of files that were written."""
+        return self._launcher.call(children.load_files, tuple(paths)).value
+
     def ranking(self) -> tuple[str, ...]:
         """Layers, those that lose most in 8 bits first."""
         images, recipe = self._calibration_images(), self._recipe("prepared.tflite")
@@ -233,7 +217,7 @@ class Work:
 
     def _calibration_images(self) -> Path:
         assert self.calibration is not None
-        return self.calibration.path
+        return self.calibration
 
     def export_files(self) -> None:
         """Each format in a process of its own, as many at once as there are cores."""
@@ -244,8 +228,9 @@ class Work:
 
         def start(jobs: Sequence[ExportJob]) -> process.Job[tuple[children.Outcome, ...]]:
             entries = tuple(children.FileJob(job, self.plan.file_stem(job)) for job in jobs)
-            images = self.calibration.path if self.calibration else None
-            return process.job(children.attempt_exports, self.stage, self.contract, entries, images)
+            return process.job(
+                children.attempt_exports, self.stage, self.contract, entries, self.calibration
+            )
 
         for name, made in self.attempts.each(groups, start, "export").items():
             self.paths[name] = tuple(outcome.path for outcome in made.values() if outcome.path)
@@ -256,7 +241,8 @@ class Work:
     def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
         """Run files on stored images, each format in an own process; where the answers are.
 
-        A file that its runtime does not run is taken back.
+        A file that its runtime does not run is taken back. Files that were computed in bfloat16
+        are added to `in_bfloat16`.
         """
 
         def place(path: Path) -> Path:
@@ -271,6 +257,8 @@ class Work:
             for path, outcome in made.items():
                 if outcome.path is not None:
                     outputs[path] = outcome.path
+                    if outcome.in_bfloat16:
+                        self.in_bfloat16.add(path)
                 elif outcome.refusal is not None:
                     self._take_back(name, path, outcome.refusal)
         return outputs
@@ -278,8 +266,9 @@ class Work:
     def _take_back(self, name: str, path: Path, refusal: children.Refusal) -> None:
         """Remove a file that was written."""
         self.paths[name] = tuple(other for other in self.paths[name] if other != path)
-        for file in registry.load_artifact(path).files:
-            file.unlink(missing_ok=True)
+        for artifact in self.load([path]):
+            for file in artifact.files:
+                file.unlink(missing_ok=True)
         lost = [
             job
             for exporter, job in self.attempts.jobs
@@ -291,6 +280,13 @@ class Work:
         answer = self._launcher.call(function, *args, **kwargs)
         self.usage[function.__name__] = answer.usage
         return answer.value
+
+
+def _strangers(plan: Plan) -> tuple[Path, ...]:
+    """Return the files of others that an export opens."""
+    own = plan.network.user_model
+    weights = plan.weights.path if plan.weights.source == "file" else None
+    return tuple(path for path in (own.path if own else None, weights) if path is not None)
 
 
 def answers_to(pixels: Path) -> Path:

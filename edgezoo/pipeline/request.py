@@ -10,7 +10,16 @@ from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.core.protocols import Target
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.core.rounding import Granularity
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, LAYOUTS, PRECISIONS, BuildArguments
+from edgezoo.core.spec import (
+    INFERENCE_PRECISIONS,
+    INPUT_KINDS,
+    IO_TYPES,
+    LAYOUTS,
+    MOST_IMAGES,
+    MOST_SEED,
+    PRECISIONS,
+    BuildArguments,
+)
 
 DEFAULT_CALIBRATION_COUNT = 200
 DEFAULT_VERIFY_COUNT = 64
@@ -50,6 +59,7 @@ class ExportRequest:
     labels: Path | None = None
     trust: bool = False
     embed_resize: bool = False
+    openvino_precision: str | None = None
     cache: bool = True
 
 
@@ -102,6 +112,8 @@ def check_words(request: ExportRequest) -> None:
         _check_word("--input-layout", request.input_layout, layouts)
     if request.io is not None:
         _check_word("--io", request.io, IO_TYPES)
+    if request.openvino_precision is not None:
+        _check_word("--openvino-precision", request.openvino_precision, INFERENCE_PRECISIONS)
     if request.io is not None and request.input_kind == "normalized":
         raise UsageError(
             "--io and --input normalized contradict each other: normalized input is float32.",
@@ -109,14 +121,16 @@ def check_words(request: ExportRequest) -> None:
         )
     if not request.formats or not request.precisions:
         raise UsageError("No format or no precision was named.", "Leave the option out for all.")
-    if request.seed < 0:
-        raise UsageError(f"--seed {request.seed} is illegal.", "Give 0 or more.")
+    if not 0 <= request.seed <= MOST_SEED:
+        raise UsageError(f"--seed {request.seed} is illegal.", f"Give 0 to {MOST_SEED}.")
     for option, count, fewest in (
         ("--calibration-count", request.calibration_count, 1),
         ("--verify-images", request.verify_count, 2),
     ):
         if count < fewest:
             raise UsageError(f"{option} {count} is too few.", f"Give {fewest} or more.")
+        if count > MOST_IMAGES:
+            raise UsageError(f"{option} {count} is too many.", f"Give at most {MOST_IMAGES}.")
     _check_guard(request)
     _check_used(request)
     if request.min_agreement is not None and not 0 <= request.min_agreement <= 1:

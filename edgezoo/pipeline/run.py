@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core import registry, typed_json
+from edgezoo.core.arrays import load_rows
 from edgezoo.core.errors import DataError, RefusedError, ThresholdError, counted
-from edgezoo.evaluation.agreement import Comparison, compare
+from edgezoo.evaluation.agreement import Comparison, Verification, compare
 from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
 from edgezoo.pipeline import export_cache, provenance
 from edgezoo.pipeline.export_result import (
@@ -20,7 +21,6 @@ from edgezoo.pipeline.export_result import (
     MadeFiles,
     ManifestHead,
     OriginalWeights,
-    Verification,
 )
 from edgezoo.pipeline.export_run import Progress, Work, answers_to
 from edgezoo.pipeline.guard import Guarded, keep_within
@@ -46,7 +46,8 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
     request = plan.request
     key = provenance.request_key(plan) if request.cache and export_cache.limit() else None
     with staging(request.output, plan.stem) as stage:
-        made = export_cache.fetch(key, stage) if key else None
+        told: list[str] = []
+        made = export_cache.fetch(key, stage, told.append) if key else None
         cached = made is not None
         if made is None:
             work = Work(plan, stage, progress, debug)
@@ -63,7 +64,7 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
     return ExportResult(
         tuple(placed),
         manifest,
-        made.warnings,
+        (*told, *made.warnings),
         made.failures,
         made.head.usage,
         cached,
@@ -90,14 +91,15 @@ def _verify(work: Work) -> dict[Path, Comparison]:
     """Open every file in its own runtime, and compare with the Keras network."""
     assert work.verification is not None
     work.progress("Verifying every file in its runtime")
-    reference = np.load(answers_to(work.verification), mmap_mode="r")
+    reference = load_rows(answers_to(work.verification))
     kind = work.contract.output_kind
     found = {}
-    for path, output in work.answers(work.paths, work.verification).items():
-        precision = registry.load_artifact(path).required_contract().precision
+    answers = work.answers(work.paths, work.verification)
+    for artifact, (path, output) in zip(work.load(answers), answers.items(), strict=True):
+        precision = artifact.required_contract().precision
         bound = work.plan.request.min_agreement
-        got = np.load(output, mmap_mode="r")
-        found[path] = compare(reference, got, precision, bound, kind)
+        got, rounded = load_rows(output), path in work.in_bfloat16
+        found[path] = compare(reference, got, precision, bound, kind, rounded)
     return found
 
 
@@ -106,7 +108,7 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
     assert work.labelled is not None
     labelled = work.labelled
     classes = np.asarray(labelled.classes)
-    answers = np.load(answers_to(labelled.pixels)).argmax(1)
+    answers = load_rows(answers_to(labelled.pixels)).argmax(1)
     right = answers == classes
     _require_knowledge(answers, classes, work)
     ranked: list[str] = []
@@ -120,7 +122,7 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
         output = work.answers({name: [path]}, labelled.pixels).get(path)
         if output is None:
             raise RefusedError(work.attempts.not_made[-1].reason, work.attempts.not_made[-1].hint)
-        return paired_drop(right, np.load(output).argmax(1) == classes)
+        return paired_drop(right, load_rows(output).argmax(1) == classes)
 
     found = []
     for name, path in _int8_files(work):
@@ -140,8 +142,8 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
 def _int8_files(work: Work) -> Iterator[tuple[str, Path]]:
     """Each int8 file with the name of its format."""
     for name, paths in work.paths.items():
-        for path in paths:
-            if registry.load_artifact(path).required_contract().precision == "int8":
+        for path, artifact in zip(paths, work.load(paths), strict=True):
+            if artifact.required_contract().precision == "int8":
                 yield name, path
 
 
@@ -185,8 +187,8 @@ def _described(
     for guard in guarded:
         work.warnings += [f"{guard.file}: {text}" for text in _notes(guard, request)]
     by_name = {guard.file: guard for guard in guarded}
-    for path in (path for paths in work.paths.values() for path in paths):
-        staged = registry.load_artifact(path)
+    written = [path for paths in work.paths.values() for path in paths]
+    for path, staged in zip(written, work.load(written), strict=True):
         comparison = comparisons.get(path)
         record, contract = staged.record(), staged.required_contract().to_json()
         del contract["labels"]  # a thousand, which the file holds

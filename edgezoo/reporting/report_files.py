@@ -9,9 +9,10 @@ from pathlib import Path
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
+from edgezoo.core.escapes import shell
 from edgezoo.core.typed_json import Count
-from edgezoo.reporting import card, html, sbom, text
-from edgezoo.reporting.comparison import StoreComparison, compare
+from edgezoo.reporting import card, comparison_text, html, manifest_facts, sbom, text
+from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS, StoreComparison, compare
 from edgezoo.reporting.rows import Row, rows
 from edgezoo.results import manifest
 from edgezoo.results.record import Failed, Kind, Step
@@ -66,10 +67,26 @@ class ManifestReport:
 
 
 Printed = ReportResult | ManifestReport
+# CI services look for JUnit's XML by the end of the name.
+SUFFIXES = {"junit": "junit.xml"}
 
 
-def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportResult:
-    """Read stores and write report.html, .csv, .md and .json, as `kinds` says.
+def write(
+    stores: Sequence[Path],
+    kinds: Sequence[str],
+    folder: Path,
+    *,
+    equal_within_points: float = EQUAL_WITHIN_POINTS,
+    allow_poor: bool = False,
+) -> ReportResult:
+    """Read stores and write report.html, .csv, .md, .json and .junit.xml, as `kinds` says.
+
+    Args:
+        stores: of exactly two the second is compared with the first.
+        kinds: "html", "csv", "md", "json", "junit".
+        folder: where to write.
+        equal_within_points: a difference of top-1 that does not matter.
+        allow_poor: let latencies with poor trust stand on the front.
 
     Raises:
         UsageError: one store is named twice.
@@ -82,11 +99,11 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
     every = [record for records in parts for record in records]
     if not every:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
-    comparison = compare(*parts) if len(parts) == 2 else None
-    found = rows(every)
+    comparison = compare(parts[0], parts[1], equal_within_points) if len(parts) == 2 else None
+    found = rows(every, allow_poor)
     failed = [record for record in every if isinstance(record, Failed)]
     result = ReportResult(
-        reports=tuple(str(folder / f"report.{kind}") for kind in kinds),
+        reports=tuple(str(folder / f"report.{SUFFIXES.get(kind, kind)}") for kind in kinds),
         variants=len(found),
         failed=len(failed),
         failures=tuple(map(_failure, failed)),
@@ -96,9 +113,14 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
         comparison=comparison,
     )
     contents: dict[str, Callable[[], str]] = {
-        "html": lambda: html.to_html(every, found, comparison),
-        "csv": lambda: text.to_csv(found),
-        "md": lambda: text.to_markdown(found, failed),
+        "html": lambda: html.to_html(every, found, comparison, allow_poor=allow_poor),
+        "csv": lambda: comparison_text.to_csv(comparison) if comparison else text.to_csv(found),
+        "md": lambda: (
+            comparison_text.to_markdown(comparison)
+            if comparison
+            else text.to_markdown(found, failed)
+        ),
+        "junit": lambda: comparison_text.to_junit(found, failed, comparison),
         "json": lambda: _json(result, found),
     }
     for kind, path in zip(kinds, result.reports, strict=True):
@@ -137,19 +159,14 @@ def write_of_manifests(
         if broken:
             raise DataError(
                 f"{path} does not describe what is there: {', '.join(broken)}.",
-                f"See edgezoo verify {path}.",
+                f"See edgezoo verify {shell(path)}.",
             )
-        facts, name = manifest.read(path), path.name.removesuffix(manifest.SUFFIX)
+        facts, name = manifest_facts.read(path), path.name.removesuffix(manifest.SUFFIX)
         place = path.parent if folder is None else folder
-        try:
-            contents = {
-                "card": (place / f"{name}.card.md", card.to_markdown(facts)),
-                "sbom": (place / f"{name}.cdx.json", sbom.to_cyclonedx(facts, name)),
-            }
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise DataError(
-                f"{path} lacks what a report needs: {error}.", "Export again."
-            ) from error
+        contents = {
+            "card": (place / f"{name}.card.md", card.to_markdown(facts)),
+            "sbom": (place / f"{name}.cdx.json", sbom.to_cyclonedx(facts, name)),
+        }
         for report, content in map(contents.__getitem__, kinds):
             write_in_folder(report, content)
             reports.append(str(report))

@@ -11,6 +11,7 @@ from typing import Any
 from edgezoo.core import registry
 from edgezoo.core.errors import EdgeZooError, UsageError
 from edgezoo.core.files import not_a_file
+from edgezoo.core.ran_on import Remote
 from edgezoo.core.typed_json import Count, optional, shared
 from edgezoo.images import labelled
 from edgezoo.inspection import compile_file
@@ -32,7 +33,6 @@ from edgezoo.sweep.runner import Outcome, run
 from edgezoo.sweep.sweep_file import not_for_files, read_toml
 from edgezoo.system import remote
 from edgezoo.system.machine import Environment
-from edgezoo.system.remote import Remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Any
 from edgezoo.core import typed_json
 from edgezoo.core.errors import EdgeZooError
 from edgezoo.core.typed_json import shared
+from edgezoo.evaluation.agreement import Verification
 from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement.child import File
 from edgezoo.measurement.comparisons import SessionResult
@@ -32,14 +33,14 @@ class Item:
 
     Attributes:
         path: of its file.
-        verification: JSON of the export's; None for a file that existed.
+        verification: of the export; None for a file that existed.
     """
 
     variant: Variant
     key: str = ""
     record: record.Record | None = None
     path: Path | None = None
-    verification: dict[str, Any] | None = None
+    verification: Verification | None = None
     accuracy: Accuracy | None = None
 
     def artifact(self, store: Path, file: File | Measurement) -> RecordedFile:

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgezoo.core import typed_json
 from edgezoo.evaluation import accuracy
 from edgezoo.evaluation.accuracy import Accuracy
+from edgezoo.evaluation.agreement import Verification
 from edgezoo.inspection import compile_file
 from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement import session
 from edgezoo.pipeline.run import run
 from edgezoo.sweep.grid import SweepRequest, Variant, export_request
-from edgezoo.system import process
+from edgezoo.system import sandbox
 from edgezoo.system.machine import machine_id
+
+_MOST_IMAGES = 1 << 20  # each image has its own time
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """A file and the JSON of its verification."""
+    """A file and its verification."""
 
     path: Path
-    verification: dict[str, Any] | None
+    verification: Verification | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
     made = {(entry.format, str(entry.precision)): entry for entry in result.artifacts}
     found = {file: made.get((file.format, file.precision or "")) for file in files}
     return {
-        file: ExportedFile(entry.path, typed_json.encode(entry.verification))
+        file: ExportedFile(entry.path, entry.verification)
         for file, entry in found.items()
         if entry is not None
     }
@@ -66,9 +67,11 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
 def evaluate(
     request: SweepRequest, files: Sequence[Path], reference: Path | None
 ) -> Sequence[Accuracy]:
-    """Run `edgezoo evaluate` in a process of its own."""
+    """Run `edgezoo evaluate` in a limited process."""
     assert request.images is not None
-    return process.call(
+    paths = (*files, *([reference] if reference else []))
+    limited = sandbox.Sandbox(paths, sandbox.limits_for(paths, jobs=None, items=_MOST_IMAGES))
+    return limited.call(
         accuracy.evaluate,
         files,
         request.images,

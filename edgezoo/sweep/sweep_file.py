@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import tomllib
 from collections.abc import Container
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from edgezoo.core import documents
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
+from edgezoo.core.spec import MOST_SEED
 from edgezoo.images import samples
 from edgezoo.sweep.grid import SweepRequest
 
@@ -34,8 +35,8 @@ def read_toml(path: Path) -> dict[str, Any]:
             options of how files are made.
     """
     try:
-        facts = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        facts = documents.read_toml(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read: {words_of(error)}.", "See docs/benchmarking.md."
         ) from error
@@ -71,7 +72,7 @@ def _value(path: Path, name: str, value: Any) -> Any:
         found = tuple(_entry(path, name, entry) for entry in entries)
         return tuple(path.parent / entry for entry in found) if name == "files" else found
     if name in _LEAST:
-        if type(value) is not int or value < _LEAST[name]:
+        if type(value) is not int or not _LEAST[name] <= value <= MOST_SEED:
             raise _wrong(path, name, value, f"a whole number of {_LEAST[name]} or more")
         return value
     if name in _SWITCHES:

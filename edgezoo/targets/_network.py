@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.core.errors import RefusedError
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats.operators import COMPILED
 
-_COMPILED = {"edgetpu-custom-op": "the Coral Edge TPU", "ethos-u": "an Arm Ethos-U"}
+_WEIGHTED = (*operators.TFLITE, "TRANSPOSE_CONV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,12 @@ class Operation:
     options: Any
 
     @property
+    def weights(self) -> Tensor | None:
+        """The constant kernel of an operation with weights."""
+        kernel = self.inputs[1] if self.name in _WEIGHTED and len(self.inputs) > 1 else None
+        return kernel if kernel is not None and kernel.values is not None else None
+
+    @property
     def activations(self) -> tuple[Tensor, ...]:
         """Computed tensors: inputs that are not constants, and outputs."""
         inputs = (tensor for tensor in self.inputs if tensor and tensor.values is None)
@@ -79,9 +86,9 @@ def read(path: Path) -> list[Operation]:
     operations = []
     for i, op in enumerate(graph.operators):
         name = tflite_flatbuffer.op_name(model, op)
-        if name in _COMPILED:
+        if name in COMPILED:
             raise RefusedError(
-                f"{path} was already compiled for {_COMPILED[name]}: its operations are hidden.",
+                f"{path} was already compiled for {COMPILED[name][1]}: its operations are hidden.",
                 "Name the file that it was compiled from.",
             )
         inputs = tuple(tensors[k] if k >= 0 else None for k in op.inputs)

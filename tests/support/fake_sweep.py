@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgezoo.core.errors import CrashError
-from edgezoo.core.protocols import RanOn
+from edgezoo.core.ran_on import RanOn
 from edgezoo.evaluation.accuracy import Accuracy
+from edgezoo.evaluation.agreement import Verification
 from edgezoo.measurement.child import ColdStart
 from edgezoo.measurement.protocol import Settings
 from edgezoo.measurement.session import Measurement, Session, Subject, WarmUp
@@ -48,7 +49,7 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
         path.write_bytes(b"\x12" + bytes([len(file.name)]) + file.name.encode())
         path.with_suffix(".bin").write_text(file.name)
         time.sleep(NAP / 4)
-        made[file] = ExportedFile(path, {"verdict": "passed"})
+        made[file] = ExportedFile(path, Verification("passed"))
     return made
 
 
@@ -59,7 +60,8 @@ def evaluate(
     _note(request, "evaluate", [path.stem for path in files])
     return [
         Accuracy(
-            artifact=path, runtime="fake 1", device="cpu", ran_on=RanOn(), images=10, unreadable=0,
+            artifact=path, runtime="fake 1", device="cpu", ran_on=RanOn(), images=10,
+            unreadable=0, unreadable_files=(),
             resumed=0, top1=len(path.name) / 100, top5=0.9, top1_ci95=(0.1, 0.9),
             top5_ci95=(0.1, 1.0), trained=False, preprocessing="x", overlap=None,
             reference=reference, agreement_top1=0.9, drop_points=0.0,

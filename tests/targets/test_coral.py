@@ -74,7 +74,7 @@ def test_compiled_file_is_described(name: str, cli: Callable[..., Ended]) -> Non
     assert facts.minimum_runtime["edgetpu-runtime"] == ("13" if name == "split_concat" else "12")
     assert facts.ops["edgetpu-custom-op"] == 1
     assert facts.inputs[0].dtype == "uint8"
-    with pytest.raises(RefusedError, match="already compiled for the Coral Edge TPU"):
+    with pytest.raises(RefusedError, match="already compiled for a Coral Edge TPU"):
         inspect(path, target="coral")
     with pytest.raises(RefusedError, match="runs nowhere else"):
         registry.runtime_for(path).open(registry.load_artifact(path))

@@ -6,7 +6,7 @@ its arguments copied there.
 
 from __future__ import annotations
 
-from edgezoo.system.remote.copied_files import Remote, Tree, only
+from edgezoo.system.remote.copied_files import Tree, only
 from edgezoo.system.remote.device import call, call_limited
 
-__all__ = ["Remote", "Tree", "call", "call_limited", "only"]
+__all__ = ["Tree", "call", "call_limited", "only"]
