@@ -27,8 +27,17 @@ BOUNDS = {"float32": 60.0, "float16": 40.0}
 IMAGES = 2
 
 
-def export(network: Any, folder: Path, size: int) -> dict[str, float | str]:
-    """Make and run all files of a network; return decibels, or why there is no file."""
+Files = dict[str, float | str]
+_DIED = "the library ended its process"
+
+
+def export(
+    network: Any, folder: Path, size: int, note: Callable[[Files], None] = lambda files: None
+) -> Files:
+    """Make and run all files of a network; return decibels, or why there is no file.
+
+    `note` is told before each file, which may end the process.
+    """
     import numpy as np
 
     from edgezoo.calibration import sources
@@ -44,7 +53,7 @@ def export(network: Any, folder: Path, size: int) -> dict[str, float | str]:
     from edgezoo.pipeline import children
 
     jobs = [ExportJob(name, precision) for name in FORMATS for precision in PRECISIONS]  # type: ignore[arg-type]
-    told: dict[str, float | str] = {}
+    told: Files = {}
 
     def lose(error: RefusedError, precision: str = "", names: tuple[str, ...] = FORMATS) -> None:
         for job in jobs:
@@ -98,6 +107,7 @@ def export(network: Any, folder: Path, size: int) -> dict[str, float | str]:
         key = f"{job.format} {job.precision}"
         if key in told:
             continue
+        note({**told, key: _DIED})
         entry = children.FileJob(job, key.replace(" ", "_"))
         (made,) = children.attempt_exports(folder, contract, (entry,), stored.path)
         if made.path is None:
@@ -129,10 +139,14 @@ def run(names: list[str], kinds: list[str]) -> None:
         if (kinds and kind not in kinds) or (names and name not in names) or name in known:
             continue
         _write({**known, name: {"kind": kind, "files": {"all": "DEFECT the process died"}}})
+
+        def note(files: Files, name: str = name, kind: str = kind) -> None:
+            _write({**_results(), name: {"kind": kind, "files": files}})
+
         try:
             network = layer_cases.network(name, build)
             with tempfile.TemporaryDirectory() as folder:
-                files = export(network, Path(folder), layer_cases.SIZE)
+                files = export(network, Path(folder), layer_cases.SIZE, note)
         except Exception as error:
             files = {"all": f"DEFECT {type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         _write({**_results(), name: {"kind": kind, "files": files}})

@@ -85,8 +85,11 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     """
     interpreter = preserving_interpreter(path)
     network = StepwiseNetwork(path)
+    # What no operation reads, such as one half of a SPLIT, has no memory in the interpreter.
+    read = {tensor for step in network.steps for tensor in step.computed_inputs}
+    read |= {int(tensor) for tensor in network.graph.outputs}
     outputs = {tensor for step in network.steps for tensor in step.outputs}
-    computed = sorted(filter(network.is_float, outputs))
+    computed = sorted(filter(network.is_float, outputs & read))
     lows = np.empty((len(pixels), len(computed)))
     highs = np.empty_like(lows)
     for row, image in enumerate(pixels):
@@ -99,6 +102,10 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     ends = zip(lows.min(0).tolist(), highs.max(0).tolist(), strict=True)
     ranges: Ranges = dict(zip(names, ends, strict=True))
     ranges[network.name(network.input)] = feed.range
+    for step in network.steps:
+        known = [ranges[name] for name in map(network.name, step.outputs) if name in ranges]
+        for tensor in filter(network.is_float, step.outputs):
+            ranges.setdefault(network.name(tensor), known[0] if known else (0.0, 1.0))
     # The range of a softmax is 0 to 1, whatever the images.
     fixed = {step.output for step in network.steps if step.kind == "SOFTMAX"}
     free = [i for i, tensor in enumerate(computed) if tensor not in fixed]

@@ -9,6 +9,7 @@ from typing import Any
 from tables import RESULTS, table
 
 _FORMATS, _PRECISIONS = ("tflite", "onnx", "openvino"), ("float32", "float16", "int8")
+_ALL = len(_FORMATS) * len(_PRECISIONS)
 _KINDS = {
     "layer": "layers",
     "variant": "variants of layers",
@@ -23,10 +24,11 @@ def layers() -> str:
     old: dict[str, Any] = json.loads((RESULTS / "keras2_layers.json").read_text())
     return f"""# Layers of your own network
 
-Each layer, activation and function of Keras stood in a network of its own, which was exported
-to every format and precision (`benchmarks/layer_sweep.py`). Files of float32 must agree with Keras
-within 60 dB, of float16 within 40 dB; int8 files are made and run, and their figure says what
-8 bits cost that network.
+Each layer, activation and function of Keras stood in a network of its own. It was converted to
+TFLite and from there to ONNX, which must agree with Keras within 60 dB in float32. Some of them went
+through every format and precision (`benchmarks/layer_sweep.py`, which continues where it was
+ended): float16 within 40 dB, and int8 files are made and run; their figure says what 8 bits cost
+that network of random weights.
 
 {_counts(swept)}
 Augmentation layers pass images through. Recurrent layers are written step by step. In int8 files
@@ -55,18 +57,10 @@ def _counts(swept: dict[str, Any]) -> str:
     rows = []
     for kind, words in _KINDS.items():
         entries = [entry for entry in swept.values() if entry["kind"] == kind]
-        if not entries:
-            continue
-        cells = [
-            "/".join(
-                str(sum(_made(entry, f"{name} {precision}") for entry in entries))
-                for precision in _PRECISIONS
-            )
-            for name in _FORMATS
-        ]
-        rows.append([words, len(entries), *cells])
-    note = "Files made, as float32/float16/int8:\n\n"
-    return note + table(["", "cases", *_FORMATS], rows)
+        refused = sum(not any(_made(entry, key) for key in entry["files"]) for entry in entries)
+        whole = sum(len(entry["files"]) == _ALL for entry in entries)
+        rows.append([words, len(entries), len(entries) - refused, refused, whole])
+    return table(["", "cases", "converted", "refused", "all nine"], rows)
 
 
 def _refused(swept: dict[str, Any]) -> str:
@@ -92,12 +86,17 @@ def _decibels(swept: dict[str, Any]) -> str:
                 for form in _FORMATS
             ]
             rows.append([name, *cells])
-    note = "float32 / float16 / int8; 200 where nothing differs.\n\n"
+    note = (
+        "float32 / float16 / int8; 200 where nothing differs, a dash where the file is refused, a "
+        "dot where it was not measured.\n\n"
+    )
     return note + table(["case", *_FORMATS], rows)
 
 
 def _cell(entry: dict[str, Any], key: str) -> str:
-    return f"{entry['files'][key]:.0f}" if _made(entry, key) else "-"
+    """Decibels; a dash where it is refused, a dot where that file was not measured."""
+    value = entry["files"].get(key, entry["files"].get("all"))
+    return f"{value:.0f}" if _made(entry, key) else "·" if value is None else "-"
 
 
 def _keras2(old: dict[str, Any]) -> str:
