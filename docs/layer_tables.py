@@ -25,8 +25,8 @@ def layers() -> str:
     return f"""# Layers of your own network
 
 Each layer, activation and function of Keras stood in a network of its own. It was converted to
-TFLite and from there to ONNX, which must agree with Keras within 60 dB in float32. Some of them went
-through every format and precision (`benchmarks/layer_sweep.py`, which continues where it was
+TFLite and from there to ONNX, which must agree with Keras within 60 dB in float32. Some of them
+went through every format and precision (`benchmarks/layer_sweep.py`, which goes on where it was
 ended): float16 within 40 dB, and int8 files are made and run; their figure says what 8 bits cost
 that network of random weights.
 
