@@ -19,6 +19,8 @@ from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpre
 from edgezoo.images.preprocessing import normalize
 
 LOGIT_ROOM = 1.7  # factor on the logits' range of synthetic images, see `widen_logits`
+# Operations whose outputs are parts of their input.
+_PARTING = ("SPLIT", "SPLIT_V", "UNPACK")
 # Below this score the ranges depend on the choice of images.
 UNSTABLE = 0.75
 
@@ -103,9 +105,10 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     ranges: Ranges = dict(zip(names, ends, strict=True))
     ranges[network.name(network.input)] = feed.range
     for step in network.steps:
-        known = [ranges[name] for name in map(network.name, step.outputs) if name in ranges]
-        for tensor in filter(network.is_float, step.outputs):
-            ranges.setdefault(network.name(tensor), known[0] if known else (0.0, 1.0))
+        # Kernels take and return parts in one scale; and a part that nothing reads has no range.
+        if step.kind in _PARTING and step.computed_inputs:
+            whole = ranges[network.name(step.computed_inputs[0])]
+            ranges |= {network.name(tensor): whole for tensor in step.outputs}
     # The range of a softmax is 0 to 1, whatever the images.
     fixed = {step.output for step in network.steps if step.kind == "SOFTMAX"}
     free = [i for i, tensor in enumerate(computed) if tensor not in fixed]
@@ -143,7 +146,9 @@ def widen_logits(path: Path, ranges: Ranges) -> Ranges:
     """
     network = StepwiseNetwork(path)
     widened = dict(ranges)
-    logits = {i for step in network.steps if step.kind == "SOFTMAX" for i in step.computed_inputs}
+    ends = [step for step in network.steps if step.kind == "SOFTMAX"]
+    ends += [step for step in network.steps[-1:] if step.kind == "LOGISTIC"]
+    logits = {i for step in ends for i in step.computed_inputs}
     for step in reversed(network.steps):  # a Reshape before the softmax shares its range
         if step.output in logits:
             low, high = ranges[network.name(step.output)]

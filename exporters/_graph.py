@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.core.spec import Normalization
+from edgezoo.core.spec import Frame, Normalization
 from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
@@ -31,33 +31,34 @@ _MARKS = [sign * power for power in range(1, 61) for sign in (1, -1)]
 
 
 def write_tflite(
-    model: keras.Model, size: int, how: Normalization | None, output: str, path: Path
+    model: keras.Model, frame: Frame, how: Normalization | None, output: str, path: Path
 ) -> None:
     """Trace a Keras network once and convert it to a float32 TFLite file of static shape.
 
     Args:
-        model: takes float32 NHWC, normalized as its family expects; here (1, size, size, 3).
+        model: takes float32 NHWC, normalized as its family expects; here (1, height, width,
+            channels).
         how: a first operation that normalizes RGB pixels, for networks whose channels differ or
             are swapped; None for the network alone.
         output: name of the output in the signature.
     """
     kernels = _large_kernels(model)
-    converted = _converted(model, size, how, kernels)
+    converted = _converted(model, frame, how, kernels)
     if not _put_back(converted, kernels):
-        converted = _converted(model, size, how, [])
+        converted = _converted(model, frame, how, [])
     tflite_flatbuffer.add_signature(converted, INPUT_NAME, output)
     tflite_flatbuffer.rename_layers(converted)
     tflite_flatbuffer.write_model(converted, path)
 
 
 def _converted(
-    model: keras.Model, size: int, how: Normalization | None, kernels: list[_Kernel]
+    model: keras.Model, frame: Frame, how: Normalization | None, kernels: list[_Kernel]
 ) -> Any:
     """Convert a network by TensorFlow, with placeholders for some kernels."""
     import tensorflow as tf
 
     before = _normalizer(how) if how else lambda x: x
-    signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
+    signature = [tf.TensorSpec((1, *frame.shape), tf.float32, name=INPUT_NAME)]
 
     def inference(image: tf.Tensor) -> tf.Tensor:
         with _placeholders(kernels), _for_inference(model):
@@ -266,6 +267,6 @@ def _normalizer(how: Normalization) -> Callable[[Any], Any]:
     kernel = np.diag(how.scale).astype(np.float32)
     if how.channel_order == "BGR":
         kernel = kernel[::-1]
-    square, bias = kernel.reshape(1, 1, 3, 3), np.asarray(how.offset, np.float32)
+    square, bias = kernel.reshape(1, 1, *kernel.shape), np.asarray(how.offset, np.float32)
     name = "normalize/BiasAdd"
     return lambda x: tf.nn.bias_add(tf.nn.conv2d(x, square, 1, "VALID"), bias, name=name)

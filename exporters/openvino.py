@@ -278,14 +278,14 @@ def _describe(model: ov.Model, contract: InputContract) -> None:
     model.set_rt_info(json.dumps(contract.to_json()), [CONTRACT_KEY])
     info = {
         "model_name": contract.model,
-        "resize_type": "standard",
+        "resize_type": "fit_to_window_letterbox" if contract.resize_mode == "fit" else "standard",
         "interpolation_mode": "CUBIC" if contract.resize_filter == "bicubic" else "LINEAR",
     }
-    if contract.output_kind == "probabilities":
+    if contract.output_kind == "probabilities" and contract.head is None:
         info["model_type"] = "Classification"
     how = contract.normalization
     normalized = contract.input_kind == "normalized"
-    if not normalized or how.channel_order == "RGB":
+    if contract.channels is None and (not normalized or how.channel_order == "RGB"):
         info["reverse_input_channels"] = "True"
     if normalized:
         pairs = list(zip(how.scale, how.offset, strict=True))
