@@ -21,6 +21,7 @@ from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import USUAL_RESIZE, Resize
 from edgezoo.images import finding, folders, samples
 from edgezoo.images.finding import Image
@@ -168,7 +169,7 @@ def choose(
 
 def place_of(where: str) -> Path:
     """Return the path of a source; DataError if the public samples have not been fetched."""
-    return samples.folder() if where == samples.WORD else Path(where).expanduser()
+    return samples.folder() if where == samples.WORD else expanded(where)
 
 
 def part_of(where: str, split: str | None) -> str:

@@ -34,8 +34,8 @@ from edgezoo.pipeline import explain_file, verify_files
 from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
 from edgezoo.pipeline.run import require_passed, run
-from edgezoo.reporting import recommendation, report_files
-from edgezoo.reporting.recommendation import Budgets
+from edgezoo.reporting import budgets, recommendation, report_files
+from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS
 from edgezoo.reporting.rows import rows
 from edgezoo.results.store import read_stores
 from edgezoo.sweep import entry
@@ -461,8 +461,10 @@ def recommend(
     max_memory_mb: float | None = None,
     min_top1: float | None = None,
     max_drop_points: float | None = None,
-    statistic: recommendation.Statistic = "median",
+    statistic: budgets.Statistic = "median",
     sure: bool = False,
+    equal_within_points: float = EQUAL_WITHIN_POINTS,
+    allow_poor: bool = False,
 ) -> recommendation.RecommendResult:
     """The best variant under budgets.
 
@@ -477,16 +479,25 @@ def recommend(
         max_drop_points: percentage points of top-1 lost against float32.
         statistic: of the latency, "median", "p90", "p95".
         sure: the whole interval keeps to the bound.
+        equal_within_points: a difference of top-1 that does not matter; the faster one wins then.
+        allow_poor: choose also among latencies with poor trust.
 
     Raises:
         UsageError, DataError: a store cannot be read, or no variant fits.
     """
     parts, _ = read_stores(paths(stores))
     records = [record for records in parts for record in records]
-    budgets = Budgets(
+    bounds = budgets.Budgets(
         max_latency_ms, max_bytes, max_memory_mb, min_top1, max_drop_points, statistic, sure
     )
-    return recommendation.recommend(rows(records), budgets, prefer, machine)
+    return recommendation.recommend(
+        rows(records, allow_poor),
+        bounds,
+        prefer,
+        machine,
+        equal_within_points=equal_within_points,
+        allow_poor=allow_poor,
+    )
 
 
 @_public

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError
+from edgezoo.core.errors import DataError, EdgeZooError, MissingError
 from edgezoo.system import process
 from edgezoo.system.hardware import EDGETPU_VARIABLE
 
@@ -150,15 +150,13 @@ def _guarded(name: str, job: process.Job[T]) -> T:
     if "/" in name and not Path(name).exists():
         message = f"{LIBRARY_VARIABLE} is {name}, which does not exist."
         raise MissingError(message, "Set it to the path of libedgetpu.so.1, or unset it.")
-    try:
-        return process.Launcher().run(job).value
-    except CrashError as error:
-        raise MissingError(
-            f"{name} crashed the process that loaded it: it is not compatible with this TFLite "
-            "runtime or this system.",
-            "Use a libedgetpu built for the installed runtime: tflite-runtime 2.12 and later need "
-            "one newer than Google's 16.0.",
-        ) from error
+    crashed = MissingError(
+        f"{name} crashed the process that loaded it: it is not compatible with this TFLite "
+        "runtime or this system.",
+        "Use a libedgetpu built for the installed runtime: tflite-runtime 2.12 and later need "
+        "one newer than Google's 16.0.",
+    )
+    return process.guarded(job, crashed)
 
 
 def count_devices(library: str) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from edgezoo.core.errors import CrashError
+from edgezoo.core.errors import MissingError
 from edgezoo.system import process
 
 _CPU_TYPE = 4  # VK_PHYSICAL_DEVICE_TYPE_CPU
@@ -30,13 +30,17 @@ class Adapter:
 def adapters() -> tuple[Adapter, ...]:
     """Return all Vulkan devices, in the driver's order; empty without Vulkan.
 
-    Drivers are third-party code, so they are loaded in a child process.
+    Drivers are third-party code, so they are loaded in a child process, except in a limited one.
     """
     if not sys.platform.startswith("linux") or ctypes.util.find_library("vulkan") is None:
         return ()
+    crashed = MissingError(
+        "The Vulkan driver crashed the process that looked for GPUs.",
+        "Update the driver, or use --device cpu.",
+    )
     try:
-        return process.call(list_adapters)
-    except CrashError:
+        return process.guarded(process.job(list_adapters), crashed)
+    except MissingError:
         return ()
 
 

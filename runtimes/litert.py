@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
+from edgezoo.core.files import open_regular
+from edgezoo.core.labels import lines_of
 from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import minimum_releases
@@ -126,7 +128,7 @@ class LiteRtRuntime(BaseRuntime):
 
     def read_contract(self, path: Path) -> Json | None:
         """See `Runtime`."""
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(8)
         if head[4:8] != b"TFL3":
             raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
@@ -139,7 +141,7 @@ class LiteRtRuntime(BaseRuntime):
         if text is None:
             return None
         try:
-            labels = attached.get(LABELS_FILE, b"").decode().splitlines()
+            labels = lines_of(attached.get(LABELS_FILE, b""))
         except UnicodeDecodeError as error:
             raise DataError(f"The labels inside {path} are damaged.") from error
         return {"labels": labels, **parse_contract(text, path)}

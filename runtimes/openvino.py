@@ -98,11 +98,6 @@ class OpenVinoRuntime(BaseRuntime):
         model = read_model(artifact.path)
         return OpenVinoSession(*compile_model(model, artifact.path, device, threads))
 
-    def open_exact(self, artifact: Artifact) -> OpenVinoSession:
-        """Open a session on the CPU that computes whatever is not integer in float32."""
-        model = read_model(artifact.path)
-        return OpenVinoSession(*compile_model(model, artifact.path, exact=True))
-
 
 class OpenVinoSession(BaseSession):
     """A compiled model with one inference request.
@@ -144,6 +139,11 @@ class OpenVinoSession(BaseSession):
     def close(self) -> None:
         """Release the request and its memory."""
         self._native = self._input = None
+
+
+def open_exact(path: Path) -> OpenVinoSession:
+    """Open a session on the CPU that computes whatever is not integer in float32."""
+    return OpenVinoSession(*compile_model(read_model(path), path, exact=True))
 
 
 def read_model(path: Path) -> Any:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
 from edgezoo.core.ran_on import COMPUTED_IN
 
 if TYPE_CHECKING:
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 # Key of "quiet" or "verbose" in the click context's meta.
 VERBOSITY = "edgezoo.verbosity"
 _WIDTH, _NARROWEST = 80, 8
-# C0 and C1 without \t and \n; marks, embeddings, overrides and isolates of direction (UAX #9);
-# surrogates, which no terminal's encoding can represent.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?[A-Za-z%]{1,2})?")
 
 
@@ -44,23 +39,26 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(facts, indent=1, default=str, allow_nan=False) + "\n")
 
 
-def printable(text: str) -> str:
-    """Escape terminal control sequences, because names in untrusted files may contain them.
-
-    Control characters except newline and tab, and characters that change the direction of writing,
-    become Python's escape sequences.
-    """
-    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
-
-
 def say(text: str) -> None:
-    """Print a line on standard output."""
-    print(printable(text))
+    """Print a line on standard output; a name in it can start no line of its own."""
+    print(escapes.line(text))
+
+
+def wrapped(text: str) -> None:
+    """Print a sentence on standard output, folded."""
+    import click
+
+    print(click.wrap_text(escapes.line(escapes.cut(text)), _WIDTH))
 
 
 def note(text: str) -> None:
     """Print a line on standard error."""
-    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.write(escapes.line(text) + "\n")
+
+
+def paragraphs(text: str) -> None:
+    """Print a text of several lines on standard error."""
+    sys.stderr.write(escapes.text(text) + "\n")
 
 
 class _Notes(logging.Handler):
@@ -115,7 +113,7 @@ def warn(text: str) -> None:
     """Print a warning on standard error, yellow on a terminal."""
     import click
 
-    click.secho(f"Warning: {printable(text)}", fg="yellow", err=True, color=colour())
+    click.secho(f"Warning: {escapes.line(text)}", fg="yellow", err=True, color=colour())
 
 
 def note_place(ran_on: RanOn) -> None:
@@ -135,9 +133,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Columns of numbers are aligned to the right; the widest column is folded until all fits.
     """
-    say(title)
-    cells = [[_text(value) for value in row] for row in rows]
-    lines = [[printable(name) for name in columns], *cells] if any(columns) else cells
+    say(escapes.cut(title))
+    cells = [[escapes.cell(value) for value in row] for row in rows]
+    lines = [[escapes.cell(name) for name in columns], *cells] if any(columns) else cells
     parts = [(column, column[len(lines) - len(cells) :]) for column in zip(*lines, strict=True)]
     right = [all(map(_is_number, body)) for _, body in parts]
     widths = [max(map(len, column)) for column, _ in parts]
@@ -155,10 +153,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def _padded(text: str, width: int, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
-
-
-def _text(value: object) -> str:
-    return "-" if value is None else printable(str(value))
 
 
 def _is_number(text: str) -> bool:

@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from edgezoo.cli import _console
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
 from edgezoo.core.spec import (
     INFERENCE_PRECISIONS,
@@ -167,8 +168,10 @@ def quiet(function: F) -> F:
 def limited_process(
     files: Sequence[Path],
     options: dict[str, Any],
-    writable: Sequence[Path] = (),
     progress: Callable[[int], None] | None = None,
+    *,
+    items: int = 0,
+    writable: Sequence[Path] = (),
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
 
@@ -198,4 +201,4 @@ def split(values: tuple[str, ...]) -> tuple[str, ...]:
 def recommendation(store: Path, scored: bool) -> str:
     """Return the command that recommends from a results store; without accuracies the fastest."""
     preference = "" if scored else " --prefer latency"
-    return f"edgezoo recommend {store} --max-latency-ms 10{preference}"
+    return f"edgezoo recommend {shell(store)} --max-latency-ms 10{preference}"

@@ -33,10 +33,12 @@ def COMMAND(artifacts: tuple[Path, ...], output: Path, as_json: bool, **options:
       edgezoo bundle m.tflite -o firmware/ --c-array
     """
     from edgezoo.bundling import make
-    from edgezoo.bundling.place import resolved
+    from edgezoo.system.scratch import scratch
 
-    process = limited_process(artifacts, options, [resolved(output).parent])
-    result = process.call(make.bundle, artifacts, output, **options)
+    with scratch() as folder:
+        process = limited_process(artifacts, options, writable=[folder])
+        result = process.call(make.prepare, folder, artifacts, output, **options)
+        make.place(folder, result)
     if as_json:
         _console.print_json(result)
         return

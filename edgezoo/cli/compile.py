@@ -9,6 +9,7 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SHARE, common, option
+from edgezoo.core.escapes import shell
 from edgezoo.core.protocols import Estimate
 from edgezoo.inspection.compile_file import compile_artifact
 
@@ -46,7 +47,7 @@ def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: 
     _console.table(str(result.path), ("", ""), rows)
     for remark in result.remarks:
         _console.warn(f"On the CPU: {remark}")
-    _console.next_command(f"edgezoo inspect {result.path}")
+    _console.next_command(f"edgezoo inspect {shell(result.path)}")
 
 
 def _estimate_rows(estimate: Estimate) -> list[tuple[str, str]]:

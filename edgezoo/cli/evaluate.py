@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import COUNT, PATH, common, flag, limited_process, option, quiet, running
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 from edgezoo.core.spec import MOST_THREADS
 from edgezoo.images.class_names import LABELS_FROM
 from edgezoo.images.folders import named
@@ -85,18 +86,20 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
-    from edgezoo.core.paths import cache_home
+    from edgezoo.evaluation import checkpoint
     from edgezoo.evaluation.accuracy import evaluate
+    from edgezoo.system import notes
 
     reference = options["reference"]
     files = (*artifacts, *([reference] if reference else []))
     with _console.bar(not quiet, None, "Scoring images") as progress:
-        process = limited_process(files, options, [cache_home()], progress)
+        process = limited_process(files, options, progress)
         if options["on"] is not None:
             result = evaluate(artifacts, images, **options)
         else:
-            with contextlib.suppress(OSError):
-                cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
+            if options["resume"]:
+                notes.remove_expired(checkpoint.home())
+                process = replace(process, notes=notes.folder_for(checkpoint.home(), files))
             result = process.call(evaluate, artifacts, images, **options)
     if as_json:
         _console.print_json(result)
@@ -105,7 +108,7 @@ def COMMAND(
         _console.ran_on(result.remote)
     _note(images, result)
     if not as_json:
-        _console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
+        _console.next_command(f"edgezoo explain {shell(artifacts[0])} --images {shell(images)}")
     return 6 if result.failures else 0
 
 

@@ -10,6 +10,7 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, common, option, quiet
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.explanation.explain_result import ExplainResult
@@ -78,18 +79,18 @@ def COMMAND(
     _print(result)
     if html is not None and not quiet:
         _console.note(f"Page with plots: {html}")
-    _console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
+    _console.next_command(f"edgezoo evaluate {shell(artifact)} --images FOLDER_OF_CLASSES")
 
 
 def _print(result: ExplainResult) -> None:
     from edgezoo.explanation.page import number, points
 
-    click.echo(click.wrap_text(result.verdict.text, 80))
+    _console.wrapped(result.verdict.text)
     for finding in result.findings[1:]:
         where = f" ({finding.layer})" if finding.layer else ""
-        click.echo(click.wrap_text(f"Also: {finding.fault}{where}: {finding.evidence}", 80))
+        _console.wrapped(f"Also: {finding.fault}{where}: {finding.evidence}")
     for fault in result.file_faults:
-        click.echo(click.wrap_text(f"Also: {fault.fault}: {fault.evidence} {fault.next}", 80))
+        _console.wrapped(f"Also: {fault.fault}: {fault.evidence} {fault.next}")
     click.echo()
     rows = []
     for cause in result.causes:
@@ -102,7 +103,7 @@ def _print(result: ExplainResult) -> None:
         [*rows, ("all", points(result.lost_agreement), points(result.lost_top1), "100 %")],
     )
     if abs(result.agreement_top1 + result.lost_agreement - 1) > _TIES:
-        _console.say(click.wrap_text(_TIED, 80))
+        _console.wrapped(_TIED)
     click.echo()
     _console.table(
         f"The worst {min(_WORST, len(result.layers))} of {len(result.layers)} layers",

@@ -12,6 +12,7 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.pipeline.export_result import ExportedFile, ExportResult
@@ -189,6 +190,11 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
         _console.note(f"Failed: {text}")
     if failures:
         return 6
+    lost = [entry for result in results for entry in result.not_made]
+    if lost:
+        for text in dict.fromkeys(entry.hint for entry in lost):
+            _console.note(text)
+        return 3
     if not as_json:
         _next_command(results[-1].artifacts, plans[-1])
     return 0
@@ -202,6 +208,7 @@ def _merge(results: list[ExportResult]) -> ExportResult:
         manifests=tuple(result.manifest for result in results),
         warnings=tuple(text for result in results for text in result.warnings),
         failures=tuple(text for result in results for text in result.failures),
+        not_made=tuple(entry for result in results for entry in result.not_made),
         usage=None,
         cached=all(result.cached for result in results),
     )
@@ -239,13 +246,16 @@ def _show_result(plan: Plan, result: ExportResult) -> None:
     _console.table(
         f"{result.manifest.parent}{untrained}", ("file", "size", "verified", agree, "SQNR dB"), rows
     )
+    if result.not_made:
+        lost = [(entry.format, entry.precision, entry.reason) for entry in result.not_made]
+        _console.table("Not made", ("format", "precision", "why"), lost)
     for entry in result.artifacts:
         if entry.guard is not None:
             _console.say(entry.guard.line(entry.path.name))
 
 
 def _next_command(entries: tuple[ExportedFile, ...], plan: Plan) -> None:
-    path, target = entries[-1].path, plan.request.target
+    path, target = shell(entries[-1].path), plan.request.target
     if target is not None:
         compiled = registry.target(target).compile is not None
         commands = [f"inspect {path} --target {target}"]

@@ -9,6 +9,7 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, common, option, quiet, trusted
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 from edgezoo.finetuning.finetune_result import FinetuneResult
 from edgezoo.images.folders import named
 
@@ -80,7 +81,7 @@ def _show(result: FinetuneResult) -> None:
         rows.append((stage, len(accuracies), _console.percent(max(accuracies))))
     _console.table(str(result.path), ("stage", "epochs", "best on validation"), rows)
     low, high = (100 * end for end in result.held_out.top1_ci95)
-    print(
+    _console.say(
         f"{_console.percent(result.held_out.top1)} of {result.images.held_out} held-out images are "
         f"classified correctly (95 %: {low:.1f} to {high:.1f})."
     )
@@ -93,4 +94,4 @@ def _show(result: FinetuneResult) -> None:
     if images.repeated:
         _console.warn(f"Left out: {counted(images.repeated, 'repeated image')}.")
     _console.note(f"Curve: {result.curve}")
-    _console.next_command(f"edgezoo export {result.path} --int8 --calibration FOLDER")
+    _console.next_command(f"edgezoo export {shell(result.path)} --int8 --calibration FOLDER")

@@ -11,6 +11,7 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, limited, limited_process, option
 from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.core.artifact import InputContract
@@ -59,7 +60,7 @@ def COMMAND(artifact: Path, as_json: bool, **options: Any) -> int:
         for_npu = result.compiled is not None and result.compiled.target == "ethos-u"
         if not for_npu and not refused:
             device = " --device coral" if result.compiled else ""
-            _console.next_command(f"edgezoo classify {artifact} PHOTO.jpg{device}")
+            _console.next_command(f"edgezoo classify {shell(artifact)} PHOTO.jpg{device}")
     return 6 if refused else 0
 
 

@@ -10,6 +10,7 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, trusted
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 from edgezoo.results.manifest import SUFFIX
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
         agree = "same top-1" if result.results[0].cosine is None else "cosine"
         title = f"Against Keras on {result.images} images ({result.image_source})"
         _console.table(title, ("file", "verdict", agree, "SQNR dB", "max diff"), rows)
-        _console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
+        _console.next_command(f"edgezoo evaluate {shell(artifacts[0])} --images FOLDER_OF_CLASSES")
     for entry in result.results:
         for text in entry.failures:
             _console.note(f"Failed: {entry.artifact}: {text}")
@@ -132,9 +133,9 @@ def _show_manifest(checked: CheckedManifest) -> None:
         elif not same.get(file.path, True):
             _console.note(f"Failed: {file.path}: the bytes differ when exported again.")
     if again is None:
-        _console.next_command(f"edgezoo verify --reproduce {checked.manifest}")
+        _console.next_command(f"edgezoo verify --reproduce {shell(checked.manifest)}")
         return
     if not again.reproduced:
         for text in again.differences or ["No recorded version or input has changed."]:
             _console.note(f"  {text}")
-    _console.next_command(f"edgezoo report {checked.manifest} --as card")
+    _console.next_command(f"edgezoo report {shell(checked.manifest)} --as card")

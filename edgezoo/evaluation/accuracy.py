@@ -18,7 +18,8 @@ from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.ran_on import RanOn, Remote
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
-from edgezoo.evaluation import drop, ranks
+from edgezoo.evaluation import drop, outcomes, ranks
+from edgezoo.evaluation.outcomes import Outcomes
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images import folders, labelled
 from edgezoo.images.class_names import LabelsFrom
@@ -57,6 +58,7 @@ class Accuracy:
         drop_points_ci95: Tango's score interval for paired proportions
         verdict: equal: the interval lies within equal_within_points; better: of another network
         images_needed: about how many images would give a verdict; null where these do
+        outcomes: of each image, for comparisons in pairs
     """
 
     artifact: Path
@@ -80,6 +82,7 @@ class Accuracy:
     drop_points_ci95: tuple[Points, Points] | None = None
     verdict: drop.Verdict | None = None
     images_needed: Positive | None = None
+    outcomes: Outcomes | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class _Scores:
     contract: InputContract
     ranks: Ranks
     labels: NDArray[np.int32]
+    labels_hash: str
     images: LabelledImages
 
     @property
@@ -329,7 +333,8 @@ def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
 
     ranks = ranker(path, images)
     contract, wanted = found[0]
-    scores = _Scores(path, contract, ranks, np.asarray(wanted.labels, np.int32), wanted)
+    labels, name = np.asarray(wanted.labels, np.int32), _labels_hash(wanted, contract)
+    scores = _Scores(path, contract, ranks, labels, name, wanted)
     missed = int((~scores.readable).sum())
     require_readable(missed, len(wanted.paths), wanted.root, _unreadable(scores))
     return scores
@@ -339,6 +344,16 @@ def _unreadable(scores: _Scores) -> tuple[LeftOut, ...]:
     missed = [scores.images.paths[i] for i in np.flatnonzero(~scores.readable)]
     contract = scores.contract
     return why_unreadable(missed, scores.images.root, contract.input_size, contract.resize)
+
+
+def _labels_hash(wanted: LabelledImages, contract: InputContract) -> str:
+    """Return a hash of the list, in a folder or in tar files, however its classes are counted.
+
+    A file with a background class counts from 1, so classes have their names where they are known.
+    """
+    names = contract.labels or tuple(map(str, range(contract.classes)))
+    classes = (names[label] if label < len(names) else str(label) for label in wanted.labels)
+    return outcomes.labels_hash(zip((i.name for i in wanted.paths), classes, strict=True))
 
 
 def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
@@ -402,6 +417,7 @@ def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
     n = int(readable.sum())
     hits = ranks.top[readable] == scores.labels[readable, None]
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
+    correct = (ranks.top[:, 0] == scores.labels) & readable
     return Accuracy(
         artifact=scores.path,
         runtime=ranks.runtime,
@@ -418,4 +434,5 @@ def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
         trained=contract.weights.trained,
         preprocessing=recipe_hash(contract.input_size, contract.resize),
         overlap=overlap,
+        outcomes=outcomes.outcomes(correct, readable, scores.labels_hash),
     )

@@ -18,6 +18,7 @@ import numpy as np
 from edgezoo.calibration import fingerprints
 from edgezoo.core.errors import DataError, counted
 from edgezoo.core.files import not_a_folder
+from edgezoo.core.labels import unfit
 from edgezoo.core.spec import Resize
 from edgezoo.images import finding, folders
 from edgezoo.images.finding import Image
@@ -71,13 +72,13 @@ class StoredPixels(Split):
 
     Attributes:
         files: of each row, relative to its folder.
-        prints: `calibration.fingerprints` of the rows for training and validation.
+        prints: `calibration.fingerprints` of the rows for training and validation, in hex.
         unreadable: files that were left out, and why.
         repeated: number of files that were left out.
     """
 
     files: tuple[str, ...]
-    prints: tuple[bytes, ...] = field(repr=False)
+    prints: tuple[str, ...] = field(repr=False)
     unreadable: tuple[LeftOut, ...]
     repeated: int
 
@@ -135,6 +136,11 @@ def _folder(root: Path, names: list[str], paths: list[Image], fewest: int, class
             f"{root} has {counted(len(labels), 'folder')} with images, and each class needs one.",
             "Give a folder with a folder per class.",
         )
+    for label in labels:
+        if reason := unfit(label):
+            raise DataError(
+                f"The folder {label} in {root} names no class: its name {reason}.", "Rename it."
+            )
     few = [label for label in labels if names.count(label) < fewest]
     if few:
         raise DataError(
@@ -168,7 +174,7 @@ def store(
     resize: Resize,
     seed: int,
     path: Path,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int], None] = lambda count: None,
 ) -> StoredPixels:
     """Decode all images, and split them reproducibly.
 
@@ -179,7 +185,7 @@ def store(
         size, resize: of the network's input.
         seed: of the split.
         path: of the .npy to write.
-        progress: called with images done and their number.
+        progress: called with the number of images that were done since the last call.
 
     Raises:
         DataError: more than a tenth of a folder is not readable, or a class has no images left.
@@ -191,7 +197,7 @@ def store(
     folders = [data] if apart is None else [data, apart]
     total = sum(len(folder.paths) for folder in folders)
     pixels = new_array(path, np.uint8, (total, side, side, 3))
-    gathered = _Gathered(pixels, progress, total)
+    gathered = _Gathered(pixels, progress)
     for number, folder in enumerate(folders):
         gathered.take(folder, data.labels, number, side, wide)
     own = [row for row, number in enumerate(gathered.source) if number == 0]
@@ -207,7 +213,7 @@ def store(
             "Give other images with --held-out.",
         )
     pixels.flush()
-    prints = tuple(gathered.prints[row] for row in [*parts["train"], *parts["validation"]])
+    prints = tuple(gathered.prints[row].hex() for row in [*parts["train"], *parts["validation"]])
     rows = {name: tuple(rows) for name, rows in parts.items()}
     classes, files = tuple(gathered.classes), tuple(gathered.files)
     left_out = tuple(gathered.unreadable), gathered.repeated
@@ -217,14 +223,14 @@ def store(
 class _Gathered:
     """Rows as they are decoded, without files whose bytes came before."""
 
-    def __init__(self, pixels: Any, progress: Callable[[int, int], None], total: int) -> None:
+    def __init__(self, pixels: Any, progress: Callable[[int], None]) -> None:
         self.classes: list[int] = []
         self.files: list[str] = []
         self.prints: list[bytes] = []
         self.source: list[int] = []
         self.unreadable: list[LeftOut] = []
         self.repeated = 0
-        self._pixels, self._progress, self._total, self._done = pixels, progress, total, 0
+        self._pixels, self._progress = pixels, progress
 
     def take(
         self, folder: Folder, labels: tuple[str, ...], number: int, side: int, resize: Resize
@@ -234,8 +240,7 @@ class _Gathered:
         known = set(self.prints)
         decoded = load_many(folder.paths, side, resize)
         for (path, values), wanted in zip(decoded, folder.classes, strict=True):
-            self._done += 1
-            self._progress(self._done, self._total)
+            self._progress(1)
             if values is None:
                 unreadable.append(path)
                 continue

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError, MissingError, RefusedError
+from edgezoo.core.files import open_regular
 from edgezoo.formats import operators
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ def read_model(path: Path) -> Any:
         DataError: not a TFLite flatbuffer, or a damaged one.
         MissingError: see `schema`.
     """
-    data = bytearray(path.stat().st_size)  # one copy, and lists of numbers in it can be changed
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
+        data = bytearray(os.fstat(stream.fileno()).st_size)  # one copy that can be changed
         del data[stream.readinto(data) :]
     if data[4:8] != b"TFL3":
         raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")

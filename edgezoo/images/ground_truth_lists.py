@@ -10,7 +10,7 @@ from pathlib import Path
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, interpreting, words_of
-from edgezoo.core.files import decoded
+from edgezoo.core.files import decoded, read_limited
 from edgezoo.images import imagenet_classes
 from edgezoo.images.class_names import INDEX, ClassNames
 from edgezoo.images.shards import Member
@@ -20,6 +20,7 @@ _KIT = "ILSVRC2012_validation_ground_truth.txt"
 _NAMES = (_KIT, "LOC_val_solution.csv", "val.txt", "ground_truth.txt", "val_annotations.txt")
 _NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
 _ORDER = "meta.mat"
+_LARGEST = 256 << 20  # ImageNet's has 2 MB
 _GAP = re.compile(r"[\s,]+")
 
 
@@ -43,8 +44,8 @@ def files(ground_truth: Path) -> tuple[Path, ...]:
 def _rows(ground_truth: Path) -> dict[int, str]:
     """Return the lines of a list that are not empty, by line number."""
     try:
-        lines = decoded(ground_truth.read_bytes()).split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = decoded(read_limited(ground_truth, _LARGEST)).split("\n")
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{ground_truth} cannot be read: {words_of(error)}.", "Give another --ground-truth."
         ) from error

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from edgezoo.core import lfs
 from edgezoo.core.errors import DataError, words_of
+from edgezoo.core.files import open_regular
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.spec import USUAL_RESIZE, Normalization, Resize
 from edgezoo.images.folders import LeftOut, named, walk
@@ -117,7 +118,7 @@ def _decode(image: Path | Member | IO[bytes]) -> Image.Image:
     from PIL import Image, ImageOps
 
     if isinstance(image, Path):
-        with image.open("rb") as stream:
+        with open_regular(image) as stream:
             return _decode(stream)
     source = image.open() if isinstance(image, Member) else image
     # Only formats of this list are decoded: Pillow would try all of its decoders, and run

@@ -15,9 +15,11 @@ from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from edgezoo.core.errors import DataError
+from edgezoo.core.files import open_regular
 from edgezoo.images import packed
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip", ".parquet")
+PARQUET = ".parquet"
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip", PARQUET)
 # An image of ImageNet has 0.1 MB, its largest 15 MB.
 LARGEST = 256 << 20
 _SMALL = 1024
@@ -30,7 +32,8 @@ class Member:
     Attributes:
         tar: the file that contains it.
         inner: name in that file.
-        offset, size: of the bytes in that file, a compressed tar file as it is decompressed.
+        offset, size: of the bytes in that file, a compressed tar file as it is decompressed; in a
+            parquet file the numbers of the row and of its group.
         unpacked: size after inflating, in a zip file; None where it is stored as it is.
     """
 
@@ -71,7 +74,11 @@ class Member:
         Raises:
             OSError: the file cannot be read, or is truncated.
         """
-        with packed.plain(self.tar).open("rb") as stream:
+        if self.tar.suffix.lower() == PARQUET:
+            from edgezoo.images import parquet_files
+
+            return parquet_files.open_row(self.tar, self.offset, self.size)
+        with open_regular(packed.plain(self.tar)) as stream:
             stream.seek(self.offset)
             data = stream.read(self.size)
         if len(data) < self.size:
@@ -107,7 +114,7 @@ def members(shard: Path, read: str) -> Iterator[tuple[Member, bytes]]:
         MissingError: the package that reads it is not installed.
     """
     suffix = shard.suffix.lower()
-    if suffix == ".parquet":
+    if suffix == PARQUET:
         from edgezoo.images import parquet_files
 
         return parquet_files.members(shard, read)
@@ -126,7 +133,8 @@ def _in_tar(tar: Path, read: str) -> Iterator[tuple[Member, bytes]]:
     """Yield the plain files in a tar file, without links, devices and folders."""
     try:
         # Reads headers and skips the data between them.
-        with tarfile.open(packed.plain(tar), "r:") as opened:
+        plain = packed.plain(tar)
+        with open_regular(plain) as stream, tarfile.open(fileobj=stream, mode="r:") as opened:
             place = -1
             while (entry := opened.next()) is not None:
                 opened.members = []  # type: ignore[attr-defined]  # do not keep all entries

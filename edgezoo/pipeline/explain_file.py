@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from edgezoo.inspection import portability
 from edgezoo.pipeline import children, explain_images
 from edgezoo.pipeline.verify_files import check_weights, common_contract, source_network
 from edgezoo.system import process, sandbox
+from edgezoo.system.scratch import scratch
 
 _SOURCE_SCORES, _FLOAT_SCORES = "source.npy", "float-file.npy"
 
@@ -99,12 +99,11 @@ def explain_file(
     limited = sandbox.Sandbox(paths, sandbox.limits_for(paths), debug=debug)
     explained = limited.call(identify, path, float_file, preprocessing)
     contract = explained.contract
-    with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
-        folder = Path(scratch)
-        chosen = explain_images.choose(images, contract, count, seed)
-        labels, why_not = explain_images.labels_of(chosen, images, contract)
-        pixels = sources.store(chosen, contract.input_size, folder, "images").path
-        launcher = process.Launcher(debug)
+    with scratch() as folder:
+        given_files = paths if weights is None else (*paths, Path(weights))
+        launcher = sandbox.workshop(given_files, folder, debug=debug)
+        chosen = launcher.call(explain_images.store, folder, images, contract, count, seed).value
+        pixels, labels = chosen.path, chosen.labels
         if explained.float_file is None:
             given = None if weights is None else str(weights)
             _rebuild(explained, given, folder, pixels, progress, launcher)
@@ -120,8 +119,8 @@ def explain_file(
         model=contract.model,
         reference=str(float_file) if float_file is not None else "keras",
         image_source=images,
-        unlabelled=why_not,
-        overlap=explain_images.overlap(chosen, images, contract),
+        unlabelled=chosen.unlabelled,
+        overlap=chosen.overlap,
         file_faults=explained.faults,
         **{field.name: getattr(found, field.name) for field in fields(found)},
     )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
@@ -16,6 +19,32 @@ def require(images: str) -> None:
             f"There are no images at {images}.",
             "Give a folder of images, an .npz file, samples or synthetic.",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImages:
+    """The images to run.
+
+    Attributes:
+        path: where their pixels are.
+        labels: their classes; None if they have none, for the reason `unlabelled`.
+        overlap: see `ExplainResult`.
+    """
+
+    path: Path
+    labels: list[int] | None
+    unlabelled: str | None
+    overlap: int | None
+
+
+def store(
+    directory: Path, images: str, contract: InputContract, count: int, seed: int
+) -> StoredImages:
+    """Choose and decode the images, in a limited process."""
+    chosen = choose(images, contract, count, seed)
+    labels, why_not = labels_of(chosen, images, contract)
+    path = sources.store(chosen, contract.input_size, directory, "images").path
+    return StoredImages(path, labels, why_not, overlap(chosen, images, contract))
 
 
 def choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:

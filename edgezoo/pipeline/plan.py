@@ -31,7 +31,8 @@ from edgezoo.networks import arguments, building, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
 from edgezoo.pipeline.request import ExportRequest, check_words, completed
-from edgezoo.system import process
+from edgezoo.system import process, sandbox
+from edgezoo.system.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,9 @@ def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
     if chosen.classes is not None:
         return network
     registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
-    shape = process.call(building.output_shape, network)
+    with scratch() as folder:
+        start = sandbox.workshop([Path(request.model)], folder, trust=request.trust)
+        shape = start.call(building.output_shape, network).value
     if chosen.output_kind == "features":
         return network
     classes = shape[-1]

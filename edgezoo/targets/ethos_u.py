@@ -10,14 +10,13 @@ import importlib.metadata
 import importlib.util
 import re
 import signal
-import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, MissingError, RefusedError
 from edgezoo.core.protocols import Compilation, CpuOp, Estimate, Placement, Target
 from edgezoo.formats import tflite_flatbuffer
+from edgezoo.system.scratch import scratch
 from edgezoo.system.staging import publish, staging
 from edgezoo.targets import _network, _tool
 from edgezoo.targets._network import Operation
@@ -70,7 +69,7 @@ def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     """Return where Vela places each operation; the compiled file is discarded."""
     count = len(_readable(accelerator, path))
     path = path.absolute()
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+    with scratch() as folder:
         log, facts = _vela(accelerator, system, memory, path, Path(folder), _TIMEOUT)
         made = tflite_flatbuffer.read_model(Path(folder, f"{path.stem}_vela.tflite"))
     names = [tflite_flatbuffer.op_name(made, op) for op in made.subgraphs[0].operators]
@@ -112,10 +111,9 @@ def _vela(
             f"Compiling for {accelerator} needs Arm's Vela, which is not installed.",
             'Run: pip install "edgezoo[ethos-u]"',
         )
-    command = [sys.executable, "-P", "-m", "ethosu.vela", str(path)]
-    command += ["--accelerator-config", accelerator, "--system-config", system]
+    command = [str(path), "--accelerator-config", accelerator, "--system-config", system]
     command += ["--memory-mode", memory, "--config", "Arm/vela.ini", "--output-dir", str(folder)]
-    code, printed = _tool.run(command, timeout, "Vela")
+    code, printed = _tool.run_module("ethosu.vela", command, path, folder, timeout, "Vela")
     summary = folder / f"{path.stem}_summary_{system}.csv"
     if code or not summary.is_file():
         said = f"it died of {signal.Signals(-code).name}" if code < 0 else _tool.last_line(printed)

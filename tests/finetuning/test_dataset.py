@@ -39,7 +39,6 @@ def store(data: Path, path: Path, **options: Any) -> dataset.StoredPixels:
         options.pop("resize", Resize()),
         options.pop("seed", 0),
         path / "pixels.npy",
-        lambda done, total: None,
     )
 
 
