@@ -1,9 +1,9 @@
-"""What OpenVINO's default session makes of a file where a CPU has bfloat16, and EdgeZoo's session.
+"""What OpenVINO's default session makes of EdgeZoo's files, on a CPU with or without bfloat16.
 
 Top-1 agreement with Keras on 650 photographs: by ../shared/tools/score.py, which opens a file as
-OpenVINO does by itself, and by `edgezoo evaluate`, which asks for float32. Where a CPU has no
-bfloat16 the two are alike. Writes results/openvino-precision.json and exits 1 where a float32 file
-differs from Keras in EdgeZoo's session.
+OpenVINO does by itself, and by `edgezoo evaluate`. Float files ask for float32 themselves; with
+--openvino-precision auto they leave the precision to the session. Writes
+results/openvino-precision.json and exits 1 where a float32 file differs from Keras.
 
     python benchmarks/openvino_precision.py
 """

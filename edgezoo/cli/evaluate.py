@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +96,7 @@ def COMMAND(
     reference = options["reference"]
     files = (*artifacts, *([reference] if reference else []))
     with _console.bar(not quiet, None, "Scoring images") as progress:
-        process = limited_process(files, options, progress)
+        process = limited_process(files, options, progress, items=_most(images))
         if options["on"] is not None:
             result = evaluate(artifacts, images, **options)
         else:
@@ -110,6 +113,20 @@ def COMMAND(
     if not as_json:
         _console.next_command(f"edgezoo explain {shell(artifacts[0])} --images {shell(images)}")
     return 6 if result.failures else 0
+
+
+def _most(images: Path) -> int:
+    """Return at least the number of images in a folder or tar file, without reading it."""
+    if not images.is_dir():
+        return images.stat().st_size // tarfile.BLOCKSIZE if images.is_file() else 0
+    count = 0
+    for folder, _, names in os.walk(images):
+        count += len(names)
+        for name in names:
+            if name.endswith(".tar"):
+                with contextlib.suppress(OSError):
+                    count += os.stat(os.path.join(folder, name)).st_size // tarfile.BLOCKSIZE
+    return count
 
 
 def _note(images: Path, result: EvaluateResult) -> None:

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SEVERAL,
+    SHARE,
+    common,
+    flag,
+    option,
+    protected,
+    quiet,
+    split,
+    trusted,
+)
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 from edgezoo.core.escapes import shell
@@ -96,7 +108,7 @@ if TYPE_CHECKING:
 )
 @option("-o --output DIR", type=PATH, shown=Path("exported"))
 @option("--verify/--no-verify", "Compare each file with Keras.", default=True)
-@option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
+@option("--verify-images", type=SEVERAL, to="verify_count", shown=64)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @option(
     "--max-drop POINTS",
@@ -110,6 +122,7 @@ if TYPE_CHECKING:
 @option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
 @flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, quiet, trusted
+from edgezoo.cli._options import PATH, SEED, common, option, protected, quiet, trusted
 from edgezoo.core.errors import counted
 from edgezoo.core.escapes import shell
 from edgezoo.finetuning.finetune_result import FinetuneResult
@@ -41,6 +41,7 @@ from edgezoo.images.folders import named
 @option("--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file without a contract.")
 @option("-o --output FILE", "The .keras file; by default a file in finetuned/.", PATH)
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(model: str, as_json: bool, debug: bool, quiet: bool, **options: Any) -> int:

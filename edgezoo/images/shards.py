@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+from edgezoo.core import lfs
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import open_regular
 from edgezoo.images import packed
@@ -113,6 +114,7 @@ def members(shard: Path, read: str) -> Iterator[tuple[Member, bytes]]:
         DataError: it is damaged, or contains a file too large for an image.
         MissingError: the package that reads it is not installed.
     """
+    lfs.require_content(shard)
     suffix = shard.suffix.lower()
     if suffix == PARQUET:
         from edgezoo.images import parquet_files
