@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edgezoo.core import lfs
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
 from edgezoo.core.escapes import shell
@@ -190,10 +191,14 @@ def load_artifact(
         raise not_a_file(path)
     require_utf8(path)
     runtime = runtime_for(path)
+    lfs.require_content(path)
     with interpreting(path):
+        files = runtime.files(path)
+        for file in files:
+            lfs.require_content(file)
         facts = runtime.read_contract(path)
         inside = InputContract.from_json(facts) if facts is not None else contract
-    return Artifact(path, runtime.format, runtime.files(path), inside, trust)
+    return Artifact(path, runtime.format, files, inside, trust)
 
 
 def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from edgezoo.core import registry
+from edgezoo.core import lfs, registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.files import not_a_file, open_regular, require_utf8
@@ -32,7 +32,6 @@ _LARGEST_WEIGHTS = 8 * 2**30
 # Trained weights hardly compress; a file of zeros does, by a factor of 1000. Small files may.
 _MOST_RATIO, _ANY_RATIO = 50, 100 * 2**20
 _MOST_OBJECTS = 200_000
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _DAMAGE = (
     OSError,
     ValueError,
@@ -102,7 +101,7 @@ def read(path: Path) -> KerasFile:
         return _of_saved_model(path)
     if not os.path.isfile(path):
         raise not_a_file(path)
-    _refuse_pointer(path)
+    lfs.require_content(path)
     try:
         # By its ending, as in Keras: a file can be a zip and an HDF5 file at the same time.
         return _of_zip(path) if path.suffix.lower() == ".keras" else _of_hdf5(path)
@@ -148,21 +147,6 @@ def usable(path: Path, trust: bool = False) -> KerasFile:
                 "Save a keras.Model(inputs, outputs) with one of them.",
             )
     return found
-
-
-def _refuse_pointer(path: Path) -> None:
-    """Name a pointer of Git LFS: the commonest reason for a file of 130 bytes.
-
-    Raises:
-        DataError: the file is one.
-    """
-    with open_regular(path) as stream:
-        start = stream.read(len(_POINTER))
-    if start == _POINTER:
-        raise DataError(
-            f"{path} is a pointer of Git LFS, not the file itself.",
-            "Run git lfs pull in the folder that it came with.",
-        )
 
 
 def _reason(error: Exception) -> str:
