@@ -30,6 +30,7 @@ from edgezoo.inspection import compile_file, diagnosis, inspect_file
 from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments, building, catalogue
 from edgezoo.pipeline import explain_file, verify_files
+from edgezoo.pipeline import verify_everywhere as everywhere
 from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
 from edgezoo.pipeline.run import require_passed, run
@@ -66,6 +67,7 @@ __all__ = [
     "report",
     "show",
     "verify",
+    "verify_everywhere",
 ]
 
 
@@ -87,6 +89,7 @@ def _public(function: Callable[P, T], public_name: str = "") -> Callable[P, T]:
 
 
 verify = _public(verify_files.verify_files, "verify")
+verify_everywhere = _public(everywhere.verify_everywhere)
 evaluate = _public(accuracy.evaluate)
 classify = _public(classification.classify)
 inspect = _public(inspect_file.inspect)

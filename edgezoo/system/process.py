@@ -129,12 +129,14 @@ class Launcher:
         limits: limits of the child; None for no limits.
         writable: folders that a limited child may write to in addition to its temporary folder.
         scratch: folder of temporary files; None for the system's folder.
+        interpreter: the command of another Python than this one.
     """
 
     debug: bool = False
     limits: Limits | None = None
     writable: tuple[str, ...] = ()
     scratch: Path | None = None
+    interpreter: tuple[str, ...] = ()
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
         """Run a function of EdgeZoo in a new interpreter; see `run`."""
@@ -152,8 +154,9 @@ class Launcher:
             asked = _Request(job.function, job.arguments, self.limits, (folder, *self.writable))
             request.write_text(json.dumps(typed_json.encode(asked)))
             with log.open("wb") as stream:
-                streams = (sys.stderr, None) if self.debug else (stream, stream)
-                child = _start([str(request), str(answer)], folder, *streams)
+                stdout, stderr = (sys.stderr, None) if self.debug else (stream, stream)
+                words = [str(request), str(answer)]
+                child = _start(words, folder, stdout, stderr, interpreter=self.interpreter)
                 with _killed_on_exit(child):
                     code = child.wait()
             if not answer.exists():
@@ -201,11 +204,16 @@ def _interpreter() -> list[str]:
 
 
 def _start(
-    words: list[str], folder: str, stdout: Any, stderr: Any, pipes: Sequence[int] = ()
+    words: list[str],
+    folder: str,
+    stdout: Any,
+    stderr: Any,
+    pipes: Sequence[int] = (),
+    interpreter: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a child that runs this module, with its temporary files in a folder."""
     return subprocess.Popen(
-        [*_interpreter(), "-m", "edgezoo.system.process", *words],
+        [*(interpreter or _interpreter()), "-m", "edgezoo.system.process", *words],
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=stderr,
