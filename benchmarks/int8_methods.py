@@ -74,7 +74,7 @@ class Stage:
         self.feed = children._network_input(self.work.contract)
         self.seen = Observation.load(folder / "observation.json")
         assert self.work.calibration is not None
-        self.pixels = open_images(self.work.calibration.path).array()
+        self.pixels = open_images(self.work.calibration).array()
 
     def measure(
         self, effort: str = "default", ranges: Ranges | None = None, equalized: bool = False

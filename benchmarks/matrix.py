@@ -86,7 +86,7 @@ def one_model(model: str, folder: Path) -> None:
     for _, job in work.plan.jobs:
         jobs = (children.FileJob(job, work.plan.file_stem(job)),)
         made = process.Launcher().call(
-            children.export_files, folder, work.contract, jobs, work.calibration.path
+            children.export_files, folder, work.contract, jobs, work.calibration
         )
         (path,) = made.value
         steps = {"source": work.usage["make_source"], "export": made.usage}

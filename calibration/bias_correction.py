@@ -49,11 +49,15 @@ def correct_layers(
     """
     network, scales, corrected = StepwiseNetwork(path), Scales(), 0
     exact, rounded = {network.input: inputs}, {network.input: inputs}
+    in_float = network.float_parts()
     for step in network.steps:
-        exact[step.output] = network.run(step, exact)  # step 1
-        result = _run_quantized(network, step, exact[step.output], rounded, recipe, scales)
+        exact |= network.run_all(step, exact)  # step 1
+        results = _run_quantized(network, step, exact[step.output], rounded, recipe, scales)
         corrected += step.bias is not None
-        rounded[step.output] = fake_quantize(result, *ranges[network.name(step.output)])
+        for tensor, values in results.items():
+            quantized = step.index not in in_float and network.is_float(tensor)
+            name = network.name(tensor)
+            rounded[tensor] = fake_quantize(values, *ranges[name]) if quantized else values
         network.forget(step, exact, rounded)
     tflite_flatbuffer.write_model(network.model, path)
     return corrected, scales
@@ -61,19 +65,19 @@ def correct_layers(
 
 def _run_quantized(
     network: StepwiseNetwork, step: Step, exact: Floats, got: Values, recipe: Recipe, scales: Scales
-) -> Floats:
+) -> Values:
     """Run one layer of the quantized network, its bias corrected first where it has one."""
     if step.weights is None:
-        return network.run(step, got)
+        return network.run_all(step, got)
     weights = _quantized_weights(network, step, got, recipe, scales)
     if step.bias is None:
-        return network.run(step, got, weights)
+        return {step.output: network.run(step, got, weights)}
     low, high = network.activation(step)
     linear = network.run(step, got, weights, linear=True)  # step 2
     shift = mean_shift(exact, linear, low, high)  # step 3
     network.set_constant(step.bias, network.constant(step.bias) + shift)
     linear += shift
-    return np.clip(linear, low, high, out=linear)
+    return {step.output: np.clip(linear, low, high, out=linear)}
 
 
 def _quantized_weights(

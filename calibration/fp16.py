@@ -53,13 +53,13 @@ def round_to_fp16(base: Path, path: Path, pixels: Pixels, feed: Feed) -> int:
     exact, rounded = {network.input: inputs}, {network.input: inputs}
     corrected = 0
     for step in network.steps:
-        exact[step.output] = network.run(step, exact)
+        exact |= network.run_all(step, exact)
         if step.weights is not None:
             _round_layer(network, step, exact[step.output], rounded)
             corrected += step.bias is not None
         else:
             _round_constants(network, step)
-        rounded[step.output] = network.run(step, rounded)
+        rounded |= network.run_all(step, rounded)
         network.forget(step, exact, rounded)
     tflite_flatbuffer.write_model(network.model, path)
     return corrected

@@ -85,7 +85,8 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     """
     interpreter = preserving_interpreter(path)
     network = StepwiseNetwork(path)
-    computed = sorted({step.output for step in network.steps})
+    outputs = {tensor for step in network.steps for tensor in step.outputs}
+    computed = sorted(filter(network.is_float, outputs))
     lows = np.empty((len(pixels), len(computed)))
     highs = np.empty_like(lows)
     for row, image in enumerate(pixels):

@@ -34,7 +34,7 @@ def rank_layers(
     affordable = min(_IMAGES, max(1, _BYTES // network.bytes_per_image))
     exact: Values = {network.input: inputs[:affordable]}
     for step in network.steps:
-        exact[step.output] = network.run(step, exact)
+        exact |= network.run_all(step, exact)
     logits = _logits(network)
     signal = float(np.square(exact[logits], dtype=np.float64).sum()) or 1.0
     found = []
@@ -64,5 +64,5 @@ def _propagate(
             break
         if any(tensor in new for tensor in step.computed_inputs):
             merged = {t: new.get(t, exact[t]) for t in step.computed_inputs}
-            new[step.output] = network.run(step, merged)
+            new |= network.run_all(step, merged)
     return new.get(target, exact[target])

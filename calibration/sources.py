@@ -11,7 +11,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import numpy as np
@@ -21,9 +21,12 @@ from edgezoo.calibration import fingerprints, synthetic
 from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import USUAL_RESIZE, Resize
-from edgezoo.images import samples
-from edgezoo.images.preprocessing import find_images, load_many, recipe_hash, require_readable
+from edgezoo.images import finding, folders, samples
+from edgezoo.images.finding import Image
+from edgezoo.images.folders import LeftOut
+from edgezoo.images.preprocessing import load_many, recipe_hash, require_readable, why_unreadable
 
 FEW_IMAGES = 100
 # Agreement on fewer is not evidence: images that calibrate are added, with a note.
@@ -41,6 +44,7 @@ class ImageSet:
         pixels: uint8 RGB, shape (n, size, size, 3); from `open_images` a memory map.
         names: of the images, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source has none.
+        unreadable, unreadable_files: files that were skipped, and their names and reasons.
         note: which images verify, as a clause, where too few are left to hold out.
         prints: a fingerprint of each image; none for synthetic images.
         resize: how files became pixels.
@@ -52,6 +56,7 @@ class ImageSet:
     seed: int
     classes: int | None = None
     unreadable: int = 0
+    unreadable_files: tuple[LeftOut, ...] = ()
     note: str | None = None
     prints: tuple[bytes, ...] = ()
     resize: Resize = USUAL_RESIZE
@@ -124,35 +129,50 @@ def open_images(path: Path) -> StoredImages:
 
 
 def choose(
-    where: str, size: int, count: int, verify_count: int, seed: int, resize: Resize = USUAL_RESIZE
+    where: str,
+    size: int,
+    count: int,
+    verify_count: int,
+    seed: int,
+    resize: Resize = USUAL_RESIZE,
+    option: str = "--calibration",
 ) -> tuple[ImageSet, ImageSet]:
     """Choose images to calibrate on and others to verify with.
 
     Args:
-        where: "synthetic", "samples", a folder, or an .npz/.npy file of pixels.
+        where: "synthetic", "samples", a folder or a tar, zip or parquet file of images, or an
+            .npz/.npy file of pixels.
         size: height and width in pixels.
         count: images to calibrate on, at the most.
         verify_count: images to verify with; see `_held_out`.
         seed: makes the choice repeatable.
         resize: how image files become pixels.
+        option: that named the source, for messages.
 
     Raises:
         DataError: there are no usable images, or more than a tenth cannot be read.
+        UsageError: a folder with several parts of a data set.
     """
     check_source(where)
     if where == "synthetic":
         held_out = _synthetic(size, verify_count, seed + _VERIFICATION_SEED)
         return _synthetic(size, count, seed), held_out
     path = place_of(where)
-    if path.is_dir():
+    if finding.is_place(path):
         source: ImageSource = "samples" if where == samples.WORD else "folder"
-        return _from_folder(source, path, size, count, verify_count, seed, resize)
+        images = finding.one_part(path, option)
+        return _from_folder(source, path, images, size, count, verify_count, seed, resize)
     return _from_array(path, size, count, verify_count, seed)
 
 
 def place_of(where: str) -> Path:
     """Return the path of a source; DataError if the public samples have not been fetched."""
-    return samples.folder() if where == samples.WORD else Path(where).expanduser()
+    return samples.folder() if where == samples.WORD else expanded(where)
+
+
+def part_of(where: str, split: str | None) -> str:
+    """Return the folder of one part of a source's data set; UsageError if there is none."""
+    return where if split is None else str(folders.part_of(place_of(where), split))
 
 
 def check_source(where: str) -> None:
@@ -160,7 +180,7 @@ def check_source(where: str) -> None:
     if where == "synthetic":
         return
     path = place_of(where)
-    if path.is_dir() or (path.suffix in (".npz", ".npy") and path.is_file()):
+    if finding.is_place(path) or (path.suffix in (".npz", ".npy") and path.is_file()):
         return
     if not path.exists():
         raise DataError(
@@ -169,8 +189,8 @@ def check_source(where: str) -> None:
         )
     raise DataError(
         f"{where} is neither a folder nor an .npz file.",
-        "Give a folder of images, an .npz file with one uint8 array of pixels, samples or "
-        "synthetic.",
+        "Give a folder or a .tar, .zip or .parquet file of images, an .npz file with one uint8 "
+        "array of pixels, samples or synthetic.",
     )
 
 
@@ -182,14 +202,14 @@ def _synthetic(size: int, count: int, seed: int) -> ImageSet:
     return ImageSet(pixels, "synthetic", names, seed)
 
 
-def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
+def spread(folder: Path, paths: list[Image], seed: int) -> list[Image]:
     """Return all paths in a seeded order that alternates between the class folders.
 
     The first n of them cover as many classes as n allows, whatever the folders' sizes.
     """
-    groups: dict[Path, list[Path]] = defaultdict(list)
+    groups: dict[PurePath, list[Image]] = defaultdict(list)
     for path in paths:
-        groups[path.parent.relative_to(folder)].append(path)
+        groups[finding.parent_of(path, folder)].append(path)
     rng = np.random.default_rng(seed)
     keys = sorted(groups)
     orders = {key: list(rng.permutation(len(groups[key]))) for key in keys}
@@ -202,30 +222,34 @@ def spread(folder: Path, paths: list[Path], seed: int) -> list[Path]:
 
 
 def _from_folder(
-    source: ImageSource, folder: Path, size: int, count: int, verify: int, seed: int, resize: Resize
+    source: ImageSource,
+    folder: Path,
+    paths: list[Image],
+    size: int,
+    count: int,
+    verify: int,
+    seed: int,
+    resize: Resize,
 ) -> tuple[ImageSet, ImageSet]:
-    paths = find_images(folder)
-    if not paths:
-        hint = "Endings such as .jpg and .png are looked for, nested too."
-        raise DataError(f"{folder} holds no images.", hint)
-    good: dict[Path, Pixels] = {}
-    tried = 0
+    good: dict[Image, Pixels] = {}
+    bad: list[Image] = []
     for path, decoded in load_many(spread(folder, paths, seed), size, resize):
-        tried += 1
-        if decoded is not None:
+        if decoded is None:
+            bad.append(path)
+        else:
             good[path] = decoded
         if len(good) == count + verify:
             break
-    unreadable = tried - len(good)
-    require_readable(unreadable, tried, folder)
+    skipped = why_unreadable(bad, folder, size, resize)
+    require_readable(len(bad), len(good) + len(bad), folder, skipped)
     n = min(count, len(good))
     held_out, note = _held_out(len(good), n, verify)
-    names = tuple(path.relative_to(folder).as_posix() for path in good)
+    names = tuple(finding.name_of(path, folder) for path in good)
     prints = tuple(fingerprints.of_file(path) for path in good)
-    classes = {path.parent for path in list(good)[:n]}
-    seen = len(classes) if classes != {folder} else None
+    classes = {finding.parent_of(path, folder) for path in list(good)[:n]}
+    seen = len(classes) if classes != {PurePath(".")} else None
     stack = np.stack(list(good.values()))
-    facts = (seed, seen, unreadable, note)
+    facts = (seed, seen, len(bad), skipped, note)
     held_names = tuple(names[i] for i in held_out)
     held_prints = tuple(prints[i] for i in held_out)
     return (

@@ -32,7 +32,7 @@ def _int8_accuracy(result: dict[str, Any]) -> list[str]:
         "## Int8 accuracy\n",
         "Default sessions of the runtimes, without EdgeZoo. Without VNNI: agreement of an ONNX\n"
         "file on a CPU whose int8 products saturate, emulated (Haswell) if this one has VNNI.\n"
-        "OpenVINO computes float32 files in bfloat16 on CPUs that support it.\n",
+        "OpenVINO computes float32 files of other tools in bfloat16 on CPUs that support it.\n",
     ]
     for model in result["models"]:
         parts += [_heading(model), table(_ACCURACY_COLUMNS, _accuracy_rows(model))]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from edgezoo.bundling import make
+from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError, did_you_mean
 from edgezoo.core.recipe import Effort
@@ -34,8 +35,8 @@ from edgezoo.pipeline import verify_everywhere as everywhere
 from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
 from edgezoo.pipeline.run import require_passed, run
-from edgezoo.reporting import recommendation, report_files
-from edgezoo.reporting.recommendation import Budgets
+from edgezoo.reporting import budgets, recommendation, report_files
+from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS
 from edgezoo.reporting.rows import rows
 from edgezoo.results.store import read_stores
 from edgezoo.sweep import entry
@@ -125,6 +126,7 @@ def export(
     labels: PathLike | None = None,
     seed: int = 0,
     calibration: PathLike = "synthetic",
+    split: str | None = None,
     calibration_count: int = DEFAULT_CALIBRATION_COUNT,
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
@@ -133,6 +135,7 @@ def export(
     io: str | None = None,
     target: str | None = None,
     embed_resize: bool = False,
+    openvino_precision: str | None = None,
     verify: bool = True,
     verify_count: int = DEFAULT_VERIFY_COUNT,
     min_agreement: float | None = None,
@@ -164,6 +167,7 @@ def export(
         labels: text file with a class name a line.
         seed: of random weights and of the choice of images.
         calibration: a folder of images, an .npz of uint8 pixels, "samples" or "synthetic".
+        split: calibrate on this folder of `calibration`, such as "train", alone.
         calibration_count: images to calibrate on.
         effort: "fast", "default" or "best".
         granularity: of the scales of int8 weights, "per-channel" or "per-tensor".
@@ -172,6 +176,8 @@ def export(
         io: input/output type of int8 files, "uint8", "int8" or "float32".
         target: the device, which sets format, precision and `io`.
         embed_resize: ONNX files resize and crop images of any size themselves.
+        openvino_precision: "f32" or "auto": what OpenVINO files ask a session for; by default
+            float files ask for float32.
         verify: compare each file with Keras.
         verify_count: images to verify on.
         min_agreement: the least share of images that keep their top-1.
@@ -201,7 +207,7 @@ def export(
         precisions=None if precision is None else many(precision),
         weights=str(weights),
         seed=seed,
-        calibration=str(calibration),
+        calibration=sources.part_of(str(calibration), split),
         calibration_count=calibration_count,
         effort=effort,
         granularity=granularity,
@@ -220,6 +226,7 @@ def export(
         labels=path(labels),
         trust=trust,
         embed_resize=embed_resize,
+        openvino_precision=openvino_precision,
         cache=cache,
     )
     result = run(request)
@@ -278,6 +285,7 @@ def finetune(
     model: PathLike,
     data: PathLike,
     *,
+    split: str | None = None,
     output: PathLike | None = None,
     weights: PathLike = "imagenet",
     epochs: int = 30,
@@ -301,6 +309,7 @@ def finetune(
     Args:
         model: a name of the zoo, or the path of a network.
         data: holds a folder a class.
+        split: train on this folder of `data`, such as "train", alone.
         output: the .keras file; None for "finetuned/", named by model and folder.
         weights: see `export`.
         epochs: at most, of the top and of the blocks each.
@@ -339,6 +348,7 @@ def finetune(
         seed=seed,
         preprocessing=preprocessing,
         trust=trust,
+        split=split,
     )
     return finetuning.finetune(request)
 
@@ -454,8 +464,10 @@ def recommend(
     max_memory_mb: float | None = None,
     min_top1: float | None = None,
     max_drop_points: float | None = None,
-    statistic: recommendation.Statistic = "median",
+    statistic: budgets.Statistic = "median",
     sure: bool = False,
+    equal_within_points: float = EQUAL_WITHIN_POINTS,
+    allow_poor: bool = False,
 ) -> recommendation.RecommendResult:
     """The best variant under budgets.
 
@@ -470,16 +482,25 @@ def recommend(
         max_drop_points: percentage points of top-1 lost against float32.
         statistic: of the latency, "median", "p90", "p95".
         sure: the whole interval keeps to the bound.
+        equal_within_points: a difference of top-1 that does not matter; the faster one wins then.
+        allow_poor: choose also among latencies with poor trust.
 
     Raises:
         UsageError, DataError: a store cannot be read, or no variant fits.
     """
     parts, _ = read_stores(paths(stores))
     records = [record for records in parts for record in records]
-    budgets = Budgets(
+    bounds = budgets.Budgets(
         max_latency_ms, max_bytes, max_memory_mb, min_top1, max_drop_points, statistic, sure
     )
-    return recommendation.recommend(rows(records), budgets, prefer, machine)
+    return recommendation.recommend(
+        rows(records, allow_poor),
+        bounds,
+        prefer,
+        machine,
+        equal_within_points=equal_within_points,
+        allow_poor=allow_poor,
+    )
 
 
 @_public

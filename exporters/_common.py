@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgezoo.core.arrays import Floats
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.calibration_metadata import Quantization
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Preparation
-from edgezoo.core.rounding import weight_scales
-from edgezoo.core.spec import Precision
+from edgezoo.core.rounding import PIXEL_ZERO, weight_scales
+from edgezoo.core.spec import InferencePrecision, Precision
+from edgezoo.images.preprocessing import normalize
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,11 @@ class BaseExporter:
     packages: tuple[str, ...]
     extra: str = "export"
     precisions: tuple[Precision, ...] = ("float32", "float16", "int8")
+    inference_precisions: tuple[InferencePrecision, ...] = ()
+
+    def remark(self, job: ExportJob) -> str | None:
+        """See `Exporter`."""
+        return None
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """See `Exporter`."""
@@ -66,6 +74,20 @@ def resize_refusal(job: ExportJob) -> str | None:
 def takes_float(job: ExportJob) -> bool:
     """Whether the input type of an int8 file is float32."""
     return job.input_kind == "normalized" or job.io == "float32"
+
+
+def network_inputs(
+    source: Source, preparation: Preparation, calibration: CalibrationSource
+) -> Iterator[Floats]:
+    """Yield what a prepared network takes for each calibration image: (1, size, size, 3)."""
+    import numpy as np
+
+    scale = np.float32(preparation.input_scale)
+    for pixels in calibration.pixels():
+        if scale:
+            yield (pixels[None].astype(np.float32) - PIXEL_ZERO) * scale
+        else:
+            yield normalize(pixels[None], source.contract.normalization)
 
 
 def contract_for(source: Source, job: ExportJob) -> InputContract:

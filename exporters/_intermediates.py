@@ -10,8 +10,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgezoo.core.errors import RefusedError
 from edgezoo.core.protocols import Intermediate, Source
 from edgezoo.exporters import _onnx_graph, _tflite_graph
+from edgezoo.exporters._converting import converting
 from edgezoo.formats import tflite_flatbuffer
 
 if TYPE_CHECKING:
@@ -22,11 +24,17 @@ _FROM_BASE = {"fp16.onnx", "prepared.onnx"}
 _ONNX = {"float.onnx", *_FROM_BASE}
 
 
-def write(network: keras.Model, source: Source, intermediates: set[str]) -> None:
+def write(network: keras.Model, source: Source, intermediates: set[str]) -> RefusedError | None:
     """Convert a Keras network, and write the intermediates that need no calibration.
 
     Needs TensorFlow. The network takes float32 NHWC, normalized as its family expects. For "fp16.…"
     and "prepared.…" the base is kept, for `write_fp16` and `fill`.
+
+    Returns:
+        Why there are no ONNX intermediates, where tf2onnx refuses the network.
+
+    Raises:
+        RefusedError: TensorFlow's converter refuses it.
     """
     from edgezoo.exporters import _graph, _onnx_conversion
 
@@ -34,30 +42,44 @@ def write(network: keras.Model, source: Source, intermediates: set[str]) -> None
     how, pixels = contract.normalization, contract.input_kind == "pixels"
     in_network = None if how.uniform or not pixels else how
     base = source.intermediate("base.tflite")
-    _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
+    with converting("TensorFlow's converter", "TFLite, from which all formats are made,"):
+        _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
     if "float.tflite" in intermediates:
         _write_float_tflite(source, base, "float.tflite")
     if not intermediates & _ONNX:
-        return
+        return None
     import onnx
 
-    model = _onnx_conversion.to_onnx(base)
+    try:
+        with converting("tf2onnx", "ONNX"):
+            model = _onnx_conversion.to_onnx(base)
+    except RefusedError as refusal:
+        return refusal
     if intermediates & _FROM_BASE:
         onnx.save(model, str(source.intermediate("base.onnx")))
     if "float.onnx" in intermediates:
         _write_float_onnx(source, model, "float.onnx")
+    return None
 
 
-def write_fp16(source: Source, corrected: Path, intermediates: set[str]) -> None:
-    """Write the intermediates of float16 files; `corrected` is `base.tflite` in such numbers."""
+def write_fp16(source: Source, corrected: Path, intermediates: set[str]) -> RefusedError | None:
+    """Write the intermediates of float16 files; `corrected` is `base.tflite` in such numbers.
+
+    Return why there is no ONNX intermediate, where its layers are not those of TFLite.
+    """
     if "fp16.tflite" in intermediates:
         _write_float_tflite(source, corrected, "fp16.tflite")
     if "fp16.onnx" in intermediates:
         import onnx
 
         model = onnx.load(str(source.intermediate("base.onnx")))
-        _onnx_graph.take_constants(model, corrected)
+        try:
+            with converting("tf2onnx", "ONNX"):
+                _onnx_graph.take_constants(model, corrected)
+        except RefusedError as refusal:
+            return refusal
         _write_float_onnx(source, model, "fp16.onnx")
+    return None
 
 
 def _write_float_tflite(source: Source, base: Path, intermediate: Intermediate) -> None:
@@ -90,6 +112,7 @@ def fill(source: Source, intermediate: Intermediate, prepared: Path) -> None:
     import onnx
 
     model = onnx.load(str(source.intermediate("base.onnx")))
-    _onnx_graph.take_constants(model, prepared)
+    with converting("tf2onnx", "ONNX"):
+        _onnx_graph.take_constants(model, prepared)
     onnx.save(model, str(target))
     prepared.unlink()

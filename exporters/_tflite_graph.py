@@ -82,6 +82,19 @@ def add_scalar(model: Any, name: str, value: float) -> int:
     return _append(model.subgraphs[0], tensor)
 
 
+def add_shape(model: Any, name: str, values: list[int]) -> int:
+    """Add an int32 vector, as RESHAPE takes; return its index."""
+    import numpy as np
+
+    api = tflite_flatbuffer.schema()
+    buffer, tensor = api.BufferT(), api.TensorT()
+    buffer.data = np.frombuffer(np.asarray(values, np.int32).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.shape, tensor.hasRank, tensor.name = [len(values)], True, name
+    tensor.type, tensor.buffer = api.TensorType.INT32, len(model.buffers) - 1
+    return _append(model.subgraphs[0], tensor)
+
+
 def insert(model: Any, kind: str, inputs: list[int], output: int, place: int) -> None:
     """Insert an operation into the main graph."""
     api = tflite_flatbuffer.schema()
@@ -96,8 +109,9 @@ def insert(model: Any, kind: str, inputs: list[int], output: int, place: int) ->
     op = api.OperatorT()
     op.opcodeIndex, op.inputs, op.outputs = codes.index(number), inputs, [output]
     options = f"{kind.capitalize()}Options"  # the schema's names of one word
-    op.builtinOptionsType = getattr(api.BuiltinOptions, options)
-    op.builtinOptions = getattr(api, f"{options}T")()
+    if hasattr(api, f"{options}T"):  # activations have no options
+        op.builtinOptionsType = getattr(api.BuiltinOptions, options)
+        op.builtinOptions = getattr(api, f"{options}T")()
     model.subgraphs[0].operators.insert(place, op)
 
 

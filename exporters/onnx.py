@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Source
-from edgezoo.core.recipe import Preparation, Ranges
+from edgezoo.core.recipe import Preparation
 from edgezoo.core.spec import ModelSpec
-from edgezoo.exporters import _common, _onnx_resize
+from edgezoo.exporters import _common, _onnx_ranges, _onnx_resize
 from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
 from edgezoo.exporters._onnx_norms import join_norms
 from edgezoo.formats import operators
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # onnxruntime reads IR 8 since 1.10, the last release for Python 3.6; the graph needs no later one.
 _IR_VERSION = 8
-# Operations whose output has the values of their input, and so its range.
-_SAME_RANGE = ("Transpose", "Reshape", "Clip", "Relu", "MaxPool", "Squeeze", "Flatten", "Pad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +59,9 @@ class OnnxExporter(_common.BaseExporter):
 
         path = stem.with_name(stem.name + self.suffix)
         contract = _common.contract_for(source, job)
-        if job.precision == "int8":
+        if job.precision == "int8" and calibration is not None:
             preparation = Preparation.load(source.preparation("prepared.onnx"))
-            model = _quantize(source, job, preparation)
+            model = _quantize(source, job, preparation, calibration)
             dtype = "float32" if _common.takes_float(job) else "uint8"
             contract = _common.quantized_contract(
                 replace(contract, input_dtype=dtype),
@@ -98,7 +96,9 @@ def _to_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     return cast("onnx.ModelProto", converted.model)
 
 
-def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.ModelProto:
+def _quantize(
+    source: Source, job: ExportJob, preparation: Preparation, calibration: CalibrationSource
+) -> onnx.ModelProto:
     """Quantize with the preparation's ranges, make it pair-safe, and let it take pixels."""
     import onnx
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -108,12 +108,22 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{number}"
     layers = _layers(model)
-    ranges = _ranges(model, preparation.ranges)
+    kept = preparation.recipe.float_layers
+    # Probabilities below 1/256 would vanish in a quantized softmax.
+    parts = _onnx_ranges.float_nodes(model)
+    excluded = [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Softmax"
+        or node.output[0].removesuffix("/linear") in kept
+        or node.name in parts
+    ]
+    inputs = _common.network_inputs(source, preparation, calibration)
+    ranges = _onnx_ranges.complete(model, preparation.ranges, excluded, inputs)
     cache = source.directory / "onnx-ranges.json"
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
     output = source.directory / "onnx-quantized.onnx"
     logging.getLogger().setLevel(logging.ERROR)  # it recommends pre-processing, which is done
-    kept = preparation.recipe.float_layers
     quantize_static(
         model,
         output,
@@ -122,36 +132,13 @@ def _quantize(source: Source, job: ExportJob, preparation: Preparation) -> onnx.
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        # Probabilities below 1/256 would vanish in a quantized softmax.
-        nodes_to_exclude=[
-            node.name
-            for node in model.graph.node
-            if node.op_type == "Softmax" or node.output[0].removesuffix("/linear") in kept
-        ],
+        nodes_to_exclude=excluded,
     )
     quantized = onnx.load(str(output))
     _make_pair_safe(quantized, layers, preparation.scales)
     if job.input_kind == "pixels":
         take_pixels(quantized, preparation.input_scale, _common.takes_float(job))
     return quantized
-
-
-def _ranges(model: onnx.ModelProto, known: Ranges) -> dict[str, tuple[Any, Any]]:
-    """Return a range for every computed tensor: its own, or that of a neighbour with its values."""
-    import numpy as np
-
-    found = {name: tuple(pair) for name, pair in known.items()}
-    nodes = [node for node in model.graph.node if node.op_type in _SAME_RANGE]
-    links = [(node.input[0], node.output[0]) for node in nodes]
-    for before, after in links:
-        if before in found:
-            found.setdefault(after, found[before])
-    for before, after in reversed(links):
-        # Also before an activation: quantizing to the range behind it clips in its place.
-        if after in found:
-            found.setdefault(before, found[after])
-    arrays = {name: np.asarray(pair, np.float32) for name, pair in found.items()}
-    return {name: (low, high) for name, (low, high) in arrays.items()}
 
 
 def _replace(tensor: onnx.TensorProto, values: Any) -> None:

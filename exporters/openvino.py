@@ -8,6 +8,7 @@ Runtime's do. NNCF's own fix halves the first layer's weights and leaves the res
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass, replace
@@ -18,13 +19,24 @@ from edgezoo.core.artifact import CONTRACT_KEY, Artifact, InputContract
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Source
 from edgezoo.core.recipe import Preparation, Ranges
 from edgezoo.core.rounding import PIXEL_ZERO, activation_parameters
-from edgezoo.core.spec import ModelSpec
-from edgezoo.exporters import _common
-from edgezoo.formats import operators
+from edgezoo.core.spec import INFERENCE_PRECISIONS, InferencePrecision, ModelSpec
+from edgezoo.exporters import _common, _openvino_precision
+from edgezoo.formats import float_parts, operators
+
+_IMAGES = 64  # that NNCF observes ranges on, where it has to
 
 if TYPE_CHECKING:
     import openvino as ov
     from numpy.typing import NDArray
+
+_EXACT = (
+    "OpenVINO files in float compute in float32 in every session. CPUs with bfloat16 instructions "
+    "are faster with --openvino-precision auto, and answer otherwise for some images."
+)
+_AUTO = (
+    "The OpenVINO files leave the precision to the session: on CPUs with bfloat16 instructions "
+    "they are faster, and answer otherwise for some images."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +46,19 @@ class OpenVinoExporter(_common.BaseExporter):
     name: str = "openvino"
     suffix: str = ".xml"
     packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "openvino", "nncf")
+    inference_precisions: tuple[InferencePrecision, ...] = INFERENCE_PRECISIONS
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
         refusal = _common.per_tensor_refusal(job) or _common.resize_refusal(job)
         types = ("uint8", "float32")
         return refusal or _common.io_refusal(job, types, "an OpenVINO int8 file")
+
+    def remark(self, job: ExportJob) -> str | None:
+        """See `Exporter`."""
+        if job.inference_precision == "auto":
+            return _AUTO
+        return _EXACT if _openvino_precision.asks_for_float32(job) else None
 
     def export(
         self, source: Source, job: ExportJob, calibration: CalibrationSource | None, stem: Path
@@ -64,6 +83,8 @@ class OpenVinoExporter(_common.BaseExporter):
             model = _take_nchw(model)
         _describe(model, contract)
         ov.save_model(model, str(path), compress_to_fp16=job.precision == "float16")
+        if _openvino_precision.asks_for_float32(job):
+            _openvino_precision.ask_for_float32(path)
         return Artifact(path, self.name, (path, path.with_suffix(".bin")), contract)
 
 
@@ -72,22 +93,21 @@ def _quantize(source: Source, calibration: CalibrationSource, preparation: Prepa
     import logging
 
     import nncf
-    import numpy as np
     import openvino as ov
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
     nncf.set_log_level(logging.ERROR)
     intermediate = str(source.intermediate("prepared.onnx"))
-    scale = np.float32(preparation.input_scale)
-    # One image is enough: NNCF's own ranges are replaced.
-    image = (next(iter(calibration.pixels())).astype(np.float32) - PIXEL_ZERO) * scale
+    inputs = _common.network_inputs(source, preparation, calibration)
+    # One image is enough where NNCF's own ranges are all replaced.
+    images = [*itertools.islice(inputs, _IMAGES if _has_more(intermediate, preparation) else 1)]
     exact = {op.get_friendly_name(): op for op in ov.convert_model(intermediate).get_ops()}
     off = OverflowFix.DISABLE
     how = AdvancedQuantizationParameters(disable_bias_correction=True, overflow_fix=off)
     quantized = nncf.quantize(
         ov.convert_model(intermediate),
-        nncf.Dataset([image[None]]),
-        subset_size=1,
+        nncf.Dataset(images),
+        subset_size=len(images),
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
         ignored_scope=_ignored(exact, preparation.recipe.float_layers),
@@ -104,14 +124,44 @@ def _quantize(source: Source, calibration: CalibrationSource, preparation: Prepa
 
 
 def _ignored(operations: dict[str, ov.Node], layers: tuple[str, ...]) -> Any:
-    """Return the operations of layers that stay in float, or None."""
+    """Return the operations that stay in float, or None."""
     import nncf
 
     known = {
         name: op for name, op in operations.items() if op.get_type_name() in operators.OPENVINO
     }
     names = [name for name, op in known.items() if _layer_of(op) in layers]
+    names += _parts(operations)
     return nncf.IgnoredScope(names=names) if names else None
+
+
+def _parts(operations: dict[str, ov.Node]) -> list[str]:
+    """Return the names of operations that 8 bits cannot hold."""
+    computing = {
+        name: op
+        for name, op in operations.items()
+        if op.get_type_name() not in ("Constant", "Result", "Parameter")
+    }
+    described = []
+    for name, op in computing.items():
+        sources = (place.get_source_output().get_node() for place in op.inputs())
+        read = tuple(node.get_friendly_name() for node in sources)
+        kept = tuple(other for other in read if other in computing)
+        described.append(float_parts.Operation(op.get_type_name(), kept, (name,)))
+    names = list(computing)
+    return [names[i] for i in sorted(float_parts.float_parts(described, float_parts.OPENVINO))]
+
+
+def _has_more(intermediate: str, preparation: Preparation) -> bool:
+    """Whether the graph has tensors of its own, whose ranges NNCF has to observe."""
+    import onnx
+
+    model = onnx.load(intermediate, load_external_data=False)
+    known = {value.name for value in model.graph.input} | preparation.ranges.keys()
+    known |= {tensor.name for tensor in model.graph.initializer}
+    kinds = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Concat", "Resize", "AveragePool")
+    nodes = (node for node in model.graph.node if node.op_type in kinds)
+    return any(name.removesuffix("/linear") not in known for node in nodes for name in node.output)
 
 
 def _layer_of(op: ov.Node) -> str:

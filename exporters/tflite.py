@@ -22,6 +22,7 @@ from edgezoo.core.spec import IO_TYPES, ModelSpec
 from edgezoo.exporters import _common, _tflite_metadata
 from edgezoo.exporters import _tflite_graph as edit
 from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model becomes the same bytes
 
@@ -107,7 +108,9 @@ def _quantize(source: Source, preparation: Preparation) -> Any:
             weight_num_bits=8,
             weight_granularity=qtyping.QuantGranularity.TENSORWISE,
         )
-    for layer in preparation.recipe.float_layers:
+    network = StepwiseNetwork(intermediate)
+    parts = [network.name(network.steps[i].output) for i in sorted(network.float_parts())]
+    for layer in (*preparation.recipe.float_layers, *parts):
         name = f"^{re.escape(layer)};"
         static.update_quantization_recipe(name, everything, algorithm_key=no)
     return _result(static.quantize(ranges, enable_progress_bar=False, enable_progress_report=False))

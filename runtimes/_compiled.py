@@ -12,7 +12,7 @@ from edgezoo.core.protocols import Compiled, Description, TensorInfo
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.operators import COMPILED
-from edgezoo.runtimes import _edgetpu, _tflite_versions
+from edgezoo.runtimes import _edgetpu, _tflite_faults, _tflite_versions
 
 
 def operation(path: Path) -> str | None:
@@ -65,7 +65,8 @@ def describe(path: Path) -> Description:
     inputs = tuple(_info(graph.tensors[i]) for i in graph.inputs)
     outputs = tuple(_info(graph.tensors[i]) for i in graph.outputs)
     ops = dict(sorted(names.items()))
-    return Description(ops, (), inputs, outputs, releases, True, needs, compiled)
+    faults = _tflite_faults.faults(model)
+    return Description(ops, (), inputs, outputs, releases, True, needs, compiled, faults=faults)
 
 
 def _info(tensor: Any) -> TensorInfo:

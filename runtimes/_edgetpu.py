@@ -8,7 +8,6 @@ options are a package in Google's DarwiNN format, a flatbuffer whose schema is i
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 import re
 import struct
@@ -17,9 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgezoo.core.errors import CrashError, DataError, EdgeZooError, MissingError
+from edgezoo.core.errors import DataError, EdgeZooError, MissingError
 from edgezoo.system import process
 from edgezoo.system.hardware import EDGETPU_VARIABLE
+from edgezoo.system.libraries import find_library
 
 T = TypeVar("T")
 LIBRARY_VARIABLE = EDGETPU_VARIABLE
@@ -124,7 +124,7 @@ class _Table:
 def library() -> str | None:
     """Return the name or path of libedgetpu, from the variable or from the system."""
     named = os.environ.get(LIBRARY_VARIABLE)
-    return named or ctypes.util.find_library("edgetpu")
+    return named or find_library("edgetpu")
 
 
 @lru_cache(maxsize=4)
@@ -150,15 +150,13 @@ def _guarded(name: str, job: process.Job[T]) -> T:
     if "/" in name and not Path(name).exists():
         message = f"{LIBRARY_VARIABLE} is {name}, which does not exist."
         raise MissingError(message, "Set it to the path of libedgetpu.so.1, or unset it.")
-    try:
-        return process.Launcher().run(job).value
-    except CrashError as error:
-        raise MissingError(
-            f"{name} crashed the process that loaded it: it is not compatible with this TFLite "
-            "runtime or this system.",
-            "Use a libedgetpu built for the installed runtime: tflite-runtime 2.12 and later need "
-            "one newer than Google's 16.0.",
-        ) from error
+    crashed = MissingError(
+        f"{name} crashed the process that loaded it: it is not compatible with this TFLite "
+        "runtime or this system.",
+        "Use a libedgetpu built for the installed runtime: tflite-runtime 2.12 and later need "
+        "one newer than Google's 16.0.",
+    )
+    return process.guarded(job, crashed)
 
 
 def count_devices(library: str) -> int:

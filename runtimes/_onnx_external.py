@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgezoo.core.errors import DataError
+from edgezoo.core.files import open_regular
 
 # Fields that lead to tensors, by message: the number of the field and the message inside.
 _INSIDE: dict[str, dict[int, str]] = {
@@ -50,7 +51,10 @@ def external_files(path: Path) -> tuple[Path, ...]:
     """
     if not path.is_file() or path.stat().st_size == 0:
         return ()
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with (
+        open_regular(path) as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
         try:
             names = sorted(set(_locations(data)))
         except (IndexError, ValueError) as error:

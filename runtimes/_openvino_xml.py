@@ -8,6 +8,7 @@ from typing import NoReturn
 from xml.parsers import expat
 
 from edgezoo.core.errors import DataError
+from edgezoo.core.files import open_regular
 
 _MOST_DEPTH = 200
 _BLOCK = 1 << 16
@@ -27,7 +28,7 @@ def read(path: Path) -> Head:
     parser.EndElementHandler = found._end
     parser.StartDoctypeDeclHandler = found._refuse
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             while block := stream.read(_BLOCK):
                 parser.Parse(block)
             parser.Parse(b"", True)

@@ -49,6 +49,11 @@ _INT8_VERSION = {
     "DEPTHWISE_CONV_2D": 3,
     "FULLY_CONNECTED": 4,
 }
+# The same for activations of 16 bits, and for weights of 4.
+_INT16_VERSION = {"CONV_2D": 4, "DEPTHWISE_CONV_2D": 5, "FULLY_CONNECTED": 7, "SOFTMAX": 3}
+_INT4_VERSION = {"CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 10}
+# TFLite 2.4 brought the field builtin_code.
+_NEWER_FIELD = "2.4.0"
 # The first release of ai-edge-litert continues TFLite 2.17.
 _LITERT = ("1.0.0", (2, 17))
 
@@ -65,6 +70,9 @@ def requirements(model: Any) -> tuple[Requirement, ...]:
             version = max(int(code.version), _version_by_types(name, graph, op))
             found[name, version] = None
     needs = [_requirement(name, version) for name, version in found]
+    if codes := tflite_flatbuffer.contradicting_codes(model):
+        names = ", ".join(sorted(codes))
+        needs.append(Requirement(f"the field builtin_code of {names}", _since(_NEWER_FIELD)))
     return tuple(sorted(needs, key=lambda n: release_numbers(n.since.get("tflite", "999"))))
 
 
@@ -74,17 +82,25 @@ def _requirement(name: str, version: int) -> Requirement:
     if not 1 <= version <= len(releases):
         return Requirement(what, {})
     release = releases[version - 1]
-    full = release if release.count(".") == 2 else f"{release}.0"
-    since = {"tflite": full, "tensorflow": full, "tflite-runtime": full}
-    if release_numbers(full) <= (*_LITERT[1], 99):
+    return Requirement(what, _since(release if release.count(".") == 2 else f"{release}.0"))
+
+
+def _since(release: str) -> dict[str, str]:
+    """Return the first releases of all packages with what came with one of TFLite."""
+    since = {"tflite": release, "tensorflow": release, "tflite-runtime": release}
+    if release_numbers(release) <= (*_LITERT[1], 99):
         since["ai-edge-litert"] = _LITERT[0]
-    return Requirement(what, since)
+    return since
 
 
 def _version_by_types(name: str, graph: Any, op: Any) -> int:
-    """Return the version that TFLite assigns to an operation with int8 types."""
+    """Return the version that TFLite assigns to an operation with integer types."""
     tensors = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
     dtypes = [tflite_flatbuffer.tensor_dtype(tensor) for tensor in tensors]
+    if "int4" in dtypes and name in _INT4_VERSION:
+        return _INT4_VERSION[name]
+    if dtypes[:1] == ["int16"] and name in _INT16_VERSION:
+        return _INT16_VERSION[name]
     if name == "QUANTIZE" or "int8" not in dtypes or "float32" in dtypes:
         return 1
     return min(_INT8_VERSION.get(name, 2), max(1, len(_SINCE.get(name, []))))

@@ -10,22 +10,24 @@ import importlib
 import importlib.util
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
+from edgezoo.core.files import open_regular
+from edgezoo.core.labels import lines_of
 from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.operators import EDGE_TPU
-from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu, _tflite_versions
+from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu, _tflite_faults, _tflite_versions
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
 from edgezoo.runtimes._session import BaseSession, quiet_native
-from edgezoo.runtimes._tflite_layers import integer_layers
+from edgezoo.runtimes._tflite_layers import integer_layers, weighted_operations
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,7 +128,7 @@ class LiteRtRuntime(BaseRuntime):
 
     def read_contract(self, path: Path) -> Json | None:
         """See `Runtime`."""
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(8)
         if head[4:8] != b"TFL3":
             raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
@@ -139,7 +141,7 @@ class LiteRtRuntime(BaseRuntime):
         if text is None:
             return None
         try:
-            labels = attached.get(LABELS_FILE, b"").decode().splitlines()
+            labels = lines_of(attached.get(LABELS_FILE, b""))
         except UnicodeDecodeError as error:
             raise DataError(f"The labels inside {path} are damaged.") from error
         return {"labels": labels, **parse_contract(text, path)}
@@ -152,18 +154,28 @@ class LiteRtRuntime(BaseRuntime):
         tensors = {t["index"]: t for t in interpreter.get_tensor_details()}
         # A delegate adds its own entry and leaves the operations that it replaced in the list.
         ops = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
-        quantized = any(t["quantization"][0] for t in tensors.values())
+        model = _parsed(path)
+        quantized = any(t["quantization"][0] for t in _activations(tensors, ops, model))
         floats = {i for i in tensors if _dtype(tensors[i]) == "float32"} if quantized else set()
         floating = [
             op["op_name"]
             for op in ops
             if op["op_name"] not in _IO_OPS and floats.intersection(op["outputs"])
         ]
-        model, counted = _parsed(path), Counter(op["op_name"] for op in ops)
-        needs = () if model is None else _tflite_versions.requirements(model)
-        releases, (inputs, outputs) = minimum_releases(needs), _infos(interpreter)
+        counted = Counter(op["op_name"] for op in ops)
         counts, kept = dict(sorted(counted.items())), tuple(sorted(floating))
-        return Description(counts, kept, inputs, outputs, releases, quantized, needs)
+        inputs, outputs = _infos(interpreter)
+        found = Description(counts, kept, inputs, outputs, {}, quantized)
+        if model is None:
+            return found
+        needs = _tflite_versions.requirements(model)
+        return replace(
+            found,
+            minimum_runtime=minimum_releases(needs),
+            requirements=needs,
+            weighted=weighted_operations(model),
+            faults=_tflite_faults.faults(model),
+        )
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """See `Runtime`; no layers without ai-edge-litert, whose schema reads the file."""
@@ -223,6 +235,15 @@ class LiteRtSession(BaseSession):
 def tensor_infos(path: Path) -> tuple[tuple[TensorInfo, ...], ...]:
     """Return inputs and outputs of a file, for runtimes that report less about them."""
     return _infos(_interpreter(path))
+
+
+def _activations(tensors: dict[int, Any], ops: list[Any], model: Any) -> list[Any]:
+    """Return details of the computed tensors and inputs; of all where `model` is None."""
+    if model is None:
+        return list(tensors.values())
+    inputs = {int(i) for i in model.subgraphs[0].inputs}
+    computed = inputs.union(*(map(int, op["outputs"]) for op in ops))
+    return [detail for index, detail in tensors.items() if index in computed]
 
 
 def _dtype(detail: Any) -> str:

@@ -13,7 +13,7 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, MissingError, words_of
 from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
-from edgezoo.core.ran_on import RanOn
+from edgezoo.core.ran_on import COMPUTED_IN, RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
@@ -38,6 +38,8 @@ _GPU_HINT = (
     "OpenVINO's GPU plugin supports Intel GPUs: install the driver (intel-opencl-icd), and check "
     "the group (render). Or use --device cpu."
 )
+# Layers of the plugin that have weights, and so the precision of a network.
+_WEIGHTED = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
 
 
@@ -95,6 +97,11 @@ class OpenVinoRuntime(BaseRuntime):
         self.require_device(artifact, device, _GPU_HINT if device == "gpu" else "")
         model = read_model(artifact.path)
         return OpenVinoSession(*compile_model(model, artifact.path, device, threads))
+
+    def open_exact(self, artifact: Artifact) -> OpenVinoSession:
+        """Open a session on the CPU that computes whatever is not integer in float32."""
+        model = read_model(artifact.path)
+        return OpenVinoSession(*compile_model(model, artifact.path, exact=True))
 
 
 class OpenVinoSession(BaseSession):
@@ -168,15 +175,24 @@ def _has_gpu() -> bool:
 
 
 def compile_model(
-    model: Any, path: Path, device: str = "cpu", threads: int = 1
+    model: Any, path: Path, device: str = "cpu", threads: int = 1, exact: bool = False
 ) -> tuple[Any, RanOn]:
-    """Compile a model; return it with the device that it reports. `path` is for errors."""
+    """Compile a model; return it with the device and the precision that it reports.
+
+    Args:
+        model: the model.
+        path: of its file, for errors.
+        device: "cpu" or "gpu".
+        threads: of the CPU.
+        exact: let a CPU compute in float32 what the file leaves to the plugin, which takes
+            bfloat16 (8 bits of mantissa) where the CPU has instructions for it.
+    """
     core = load("openvino").Core()
     settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}
     if device == "cpu":
-        # On CPUs with bfloat16 instructions (AMX, avx512_bf16) the plugin would silently compute
-        # float32 files in bfloat16: 8 bits of mantissa, and different results.
-        settings |= {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+        settings["INFERENCE_NUM_THREADS"] = threads
+    if exact:
+        settings["INFERENCE_PRECISION_HINT"] = "f32"
     try:
         compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:
@@ -188,7 +204,18 @@ def compile_model(
         used = f"OpenVINO used {', '.join(places)} instead of {device.upper()}."
         raise MissingError(used, hint)
     name = str(core.get_property(places[0], "FULL_DEVICE_NAME"))
-    return compiled, RanOn(device, "hardware", name, True)
+    details = {} if device != "cpu" else {COMPUTED_IN: _computed_in(compiled)}
+    return compiled, RanOn(device, "hardware", name, True, details)
+
+
+def _computed_in(compiled: Any) -> str:
+    """Return the types in which the plugin computes weighted layers, as it says itself."""
+    found = set()
+    for op in compiled.get_runtime_model().get_ops():
+        info = op.get_rt_info()
+        if str(info["layerType"].astype(str)) in _WEIGHTED:
+            found.add(str(info["runtimePrecision"].astype(str)))
+    return ", ".join(sorted(found)) or "unknown"
 
 
 def _requirements(path: Path) -> tuple[Requirement, ...]:

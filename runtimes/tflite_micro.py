@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.core.errors import CrashError, DataError
+from edgezoo.core.errors import DataError
 from edgezoo.core.ran_on import RanOn
 from edgezoo.runtimes import _compiled
 from edgezoo.runtimes._base import BaseRuntime
@@ -90,13 +90,11 @@ class Probed:
 
 
 def _probe_in_child(path: Path) -> Probed:
-    try:
-        return process.call(probe, path)
-    except CrashError as error:
-        raise DataError(
-            f"TFLite Micro ended without a message while it opened or ran {path}.",
-            "Check that the file is complete and that its ranges were calibrated on real images.",
-        ) from error
+    crashed = DataError(
+        f"TFLite Micro ended without a message while it opened or ran {path}.",
+        "Check that the file is complete and that its ranges were calibrated on real images.",
+    )
+    return process.guarded(process.job(probe, path), crashed)
 
 
 def probe(path: Path) -> Probed:

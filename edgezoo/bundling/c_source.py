@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edgezoo.core import escapes
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.protocols import TensorInfo
 
@@ -85,7 +86,7 @@ def write(
         header: _header(name, artifact, input, output),
         source: _source(name, artifact, output),
         golden_header: _guarded(
-            f"{name}_golden", f"/* {image}: input and output. */\n{declared}\n"
+            f"{name}_golden", f"/* {escapes.c_comment(image)}: input and output. */\n{declared}\n"
         ),
         golden_source: f'#include "{golden_header}"\n\n{defined}',
     }
@@ -120,7 +121,7 @@ def _header(name: str, artifact: Artifact, input: TensorInfo, output: TensorInfo
         + (": (value - zero point) * scale." if output.scale else "."),
         *(["The first output is a background class, which CLASSES does not count."] * background),
     ]
-    lines = ["/*", *(f" * {line}" for line in comment), " */"]
+    lines = ["/*", *(f" * {escapes.c_comment(line)}" for line in comment), " */"]
     lines += [f"#define {upper}_{key} {value}" for key, value in defines]
     if contract.input_kind == "normalized":
         for key, numbers in (("SCALE", how.scale), ("OFFSET", how.offset)):
@@ -172,18 +173,9 @@ def _source(name: str, artifact: Artifact, output: TensorInfo) -> str:
     )
     if contract.labels:
         front = (_BACKGROUND,) if _has_background(contract, output) else ()
-        listed = "".join(f"  {_string(label)},\n" for label in front + contract.labels)
+        listed = "".join(f"  {escapes.c_string(label)},\n" for label in front + contract.labels)
         text += f"const char *const {name}_labels[{name.upper()}_OUTPUT_COUNT] = {{\n{listed}}};\n"
     return text
-
-
-def _string(text: str) -> str:
-    """Return a C string literal; what is not plain ASCII is written in octal."""
-    plain = (
-        chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
-        for byte in text.encode()
-    )
-    return f'"{"".join(plain)}"'
 
 
 def _values(data: NDArray[Any]) -> str:

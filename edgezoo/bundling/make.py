@@ -20,12 +20,14 @@ from edgezoo.bundling import c_source, golden
 from edgezoo.bundling.place import LIST, SCHEMA, BundleList, check_folder, resolved
 from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
-from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.escapes import markdown, markdown_code, shell
 from edgezoo.core.protocols import Session, TensorInfo
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
 from edgezoo.core.typed_json import JsonObject, Length
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.inference.predict import open_artifact, require_classes, to_input
+from edgezoo.system import answer
 from edgezoo.system.staging import publish, staging
 
 _DEVICE = Path(__file__).with_name("device")
@@ -114,8 +116,73 @@ def bundle(
         RefusedError: a file is not TFLite, or produces features instead of classes.
         DataError, MissingError: a file cannot be read, run or written.
     """
-    files, place = paths(artifacts), resolved(output)
-    _check(files, place, c_array)
+    models, contents = _made(paths(artifacts), output, c_array, preprocessing, labels)
+    _write(contents, resolved(output))
+    return _result(models, contents, Path(output), c_array)
+
+
+def prepare(
+    folder: Path,
+    artifacts: OneOrMany[PathLike],
+    output: PathLike,
+    *,
+    c_array: bool = False,
+    preprocessing: str | None = None,
+    labels: PathLike | None = None,
+) -> BundleResult:
+    """Write the files of a bundle into a folder, in a limited process; see `bundle`."""
+    models, contents = _made(paths(artifacts), output, c_array, preprocessing, labels)
+    try:
+        for name, data in contents.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+    except OSError as error:
+        raise DataError(
+            f"The files of {output} cannot be written: {error.strerror}.",
+            "Free some space in the folder for temporary files (TMPDIR).",
+        ) from error
+    return _result(models, contents, Path(output), c_array)
+
+
+def place(folder: Path, result: BundleResult) -> None:
+    """Move what a limited process prepared into place.
+
+    The files are read as data: a process that a model has taken over may have left anything.
+
+    Raises:
+        UsageError: the output has become something else than a bundle.
+        DataError: the files are not those that the process named.
+    """
+    _check_output(resolved(result.path))
+    contents = {}
+    for file in result.files:
+        try:
+            content = answer.read_below(folder, file.path, file.bytes)
+        except answer.NoAnswerError as error:
+            raise _not_as_named(file.path) from error
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise _not_as_named(file.path)
+        contents[file.path] = content
+    _write(contents, resolved(result.path))
+
+
+def _not_as_named(name: str) -> DataError:
+    return DataError(
+        f"The process that made the bundle left another file than it named: {name!r}.",
+        "Check where the models came from.",
+    )
+
+
+def _made(
+    files: Sequence[Path],
+    output: PathLike,
+    c_array: bool,
+    preprocessing: str | None,
+    labels: PathLike | None,
+) -> tuple[list[_Model], dict[str, bytes]]:
+    """Run the models, and return them with every file of the bundle."""
+    _check(files, resolved(output), c_array)
     for path in files:
         require_classes(registry.load_artifact(path))
     opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in files]
@@ -124,10 +191,12 @@ def bundle(
     for artifact, session in opened:
         with session:
             models.append(_run(artifact, session, images))
-    contents = _files(models, images, c_array)
+    return models, _files(models, images, c_array)
+
+
+def _write(contents: dict[str, bytes], place: Path) -> None:
     write = _write_zip if place.suffix.lower() == ".zip" else _write_folder
     write(contents, place)
-    return _result(models, contents, Path(output), c_array)
 
 
 def _check(paths: Sequence[Path], output: Path, c_array: bool) -> None:
@@ -147,6 +216,10 @@ def _check(paths: Sequence[Path], output: Path, c_array: bool) -> None:
             f"{clash[0]}.tflite and {clash[1]}.tflite have the same name in C, {clash[2]}.",
             "Rename one of them, or leave out --c-array.",
         )
+    _check_output(output)
+
+
+def _check_output(output: Path) -> None:
     if output.suffix.lower() == ".zip":
         if output.is_dir():
             raise UsageError(f"{output} is a folder.", "Choose a file, or a folder without .zip.")
@@ -214,14 +287,14 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
         contract = model.contract
         size = contract.input_size
         rows.append(
-            f"| `{model.stem}.tflite` | {contract.color_order} {contract.input_kind}, "
-            f"{model.input.dtype}, {contract.layout}, {size} x {size} | "
+            f"| {markdown_code(f'{model.stem}.tflite')} | {contract.color_order} "
+            f"{contract.input_kind}, {model.input.dtype}, {contract.layout}, {size} x {size} | "
             f"{contract.classes} {contract.output_kind}, {model.output.dtype} |"
         )
     c_row = "| `c/` | each model as a C array, its contract as a header, and one golden image |\n"
     text = Template((_DEVICE / "README.md").read_text(encoding="utf-8")).substitute(
-        title=" and ".join(model.stem for model in models),
-        choice="" if len(models) == 1 else f" --model {first.stem}.tflite",
+        title=" and ".join(markdown(model.stem) for model in models),
+        choice="" if len(models) == 1 else f" --model {shell(f'{first.stem}.tflite')}",
         models="\n".join(rows),
         extra=c_row if c_array else "",
         runtime=registry.runtime_for(first.artifact.path).version(),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from edgezoo.core import typed_json
+from edgezoo.core.documents import read_json
 from edgezoo.core.errors import UsageError
 from edgezoo.core.files import file_sha256
 from edgezoo.core.typed_json import Json
@@ -67,9 +67,9 @@ def check_folder(output: Path) -> None:
 def _hashes(path: Path) -> dict[str, str] | None:
     """Return the hashes of all files of a bundle but the list, or None where it is not one."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
         listed = typed_json.decode(BundleList, facts)
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return None
     return {**listed.sha256, **listed.others}
 

@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
+from edgezoo.core.ran_on import COMPUTED_IN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 # Key of "quiet" or "verbose" in the click context's meta.
 VERBOSITY = "edgezoo.verbosity"
 _WIDTH, _NARROWEST = 80, 8
-# C0 and C1 without \t and \n; marks, embeddings, overrides and isolates of direction (UAX #9);
-# surrogates, which no terminal's encoding can represent.
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _NUMBER = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( ?[A-Za-z%]{1,2})?")
 
 
@@ -43,23 +39,26 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(facts, indent=1, default=str, allow_nan=False) + "\n")
 
 
-def printable(text: str) -> str:
-    """Escape terminal control sequences, because names in untrusted files may contain them.
-
-    Control characters except newline and tab, and characters that change the direction of writing,
-    become Python's escape sequences.
-    """
-    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
-
-
 def say(text: str) -> None:
-    """Print a line on standard output."""
-    print(printable(text))
+    """Print a line on standard output; a name in it can start no line of its own."""
+    print(escapes.line(text))
+
+
+def wrapped(text: str) -> None:
+    """Print a sentence on standard output, folded."""
+    import click
+
+    print(click.wrap_text(escapes.line(escapes.cut(text)), _WIDTH))
 
 
 def note(text: str) -> None:
     """Print a line on standard error."""
-    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.write(escapes.line(text) + "\n")
+
+
+def paragraphs(text: str) -> None:
+    """Print a text of several lines on standard error."""
+    sys.stderr.write(escapes.text(text) + "\n")
 
 
 class _Notes(logging.Handler):
@@ -83,6 +82,11 @@ def _verbosity() -> str | None:
 
     context = click.get_current_context(silent=True)
     return context.meta.get(VERBOSITY) if context else None
+
+
+def verbose() -> bool:
+    """Return whether --verbose is set."""
+    return _verbosity() == "verbose"
 
 
 def next_command(*commands: str) -> None:
@@ -109,12 +113,13 @@ def warn(text: str) -> None:
     """Print a warning on standard error, yellow on a terminal."""
     import click
 
-    click.secho(f"Warning: {printable(text)}", fg="yellow", err=True, color=colour())
+    click.secho(f"Warning: {escapes.line(text)}", fg="yellow", err=True, color=colour())
 
 
 def note_place(ran_on: RanOn) -> None:
     """Print the device that a file ran on, unless it is a plain CPU."""
-    if ran_on.device == "cpu" and not ran_on.details:
+    known = set(ran_on.details) - {COMPUTED_IN}
+    if ran_on.device == "cpu" and not known and not ran_on.in_bfloat16:
         return
     words = [ran_on.device, ran_on.name or "", f"({ran_on.kind})"]
     words += [f"{key.replace('_', ' ')} {value}" for key, value in ran_on.details.items()]
@@ -128,9 +133,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
     Columns of numbers are aligned to the right; the widest column is folded until all fits.
     """
-    say(title)
-    cells = [[_text(value) for value in row] for row in rows]
-    lines = [[printable(name) for name in columns], *cells] if any(columns) else cells
+    say(escapes.cut(title))
+    cells = [[escapes.cell(value) for value in row] for row in rows]
+    lines = [[escapes.cell(name) for name in columns], *cells] if any(columns) else cells
     parts = [(column, column[len(lines) - len(cells) :]) for column in zip(*lines, strict=True)]
     right = [all(map(_is_number, body)) for _, body in parts]
     widths = [max(map(len, column)) for column, _ in parts]
@@ -148,10 +153,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def _padded(text: str, width: int, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
-
-
-def _text(value: object) -> str:
-    return "-" if value is None else printable(str(value))
 
 
 def _is_number(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -17,6 +18,7 @@ from click.types import FloatParamType, StringParamType
 from edgezoo import cli
 from edgezoo.cli import _console
 from edgezoo.cli._options import COMPLETED
+from edgezoo.core import escapes
 from edgezoo.core.errors import EdgeZooError, UsageError, defect, did_you_mean
 
 
@@ -115,6 +117,9 @@ def _open_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
+    # A name that the terminal's encoding lacks is shown as an escape.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _click_message(error: click.ClickException) -> tuple[str, str]:
@@ -145,7 +150,9 @@ def _report(error: EdgeZooError, arguments: list[str]) -> int:
     except OSError:
         _discard_output()
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=_console.colour())
-    _console.note(str(error))
+    # A hint may end with the last lines of a child's log.
+    message = escapes.line(escapes.cut(error.message))
+    sys.stderr.write(f"{message} {escapes.text(error.hint)}".rstrip() + "\n")
     if "--debug" in arguments:
         import traceback
 

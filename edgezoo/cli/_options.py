@@ -12,11 +12,19 @@ from click.shell_completion import CompletionItem
 
 from edgezoo.cli import _console
 from edgezoo.core import registry
-from edgezoo.core.errors import UsageError
+from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.escapes import shell
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, NORMALIZATIONS, PRECISIONS
+from edgezoo.core.spec import (
+    INFERENCE_PRECISIONS,
+    INPUT_KINDS,
+    IO_TYPES,
+    NORMALIZATIONS,
+    PRECISIONS,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 PATH = click.Path(path_type=Path)
 SHARE = click.FloatRange(0, 1)
@@ -65,6 +73,7 @@ COMPLETED: dict[str, Words] = {
     "preprocessing": Words(lambda: NORMALIZATIONS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
+    "openvino_precision": Words(lambda: INFERENCE_PRECISIONS),
 }
 
 
@@ -115,6 +124,37 @@ common = _combined(
     flag("-v --verbose", "Print each step with its time, also in a pipe.", **_sets("verbose")),
     flag("--debug", "Show tracebacks and the output of child processes."),
 )
+_WITHOUT_SANDBOX = {
+    "--trust": "lets code in a file run with your rights",
+    "--on": "applies the limits of the device",
+}
+
+
+def _apart(ctx: click.Context, name: str, given: object, value: T) -> T:
+    """Refuse --require-sandbox together with an option that it does not reach."""
+    if given:
+        names = ctx.meta.setdefault("edgezoo.sandbox", set())
+        names.add(name)
+        other = next((option for option in _WITHOUT_SANDBOX if option in names), None)
+        if "--require-sandbox" in names and other is not None:
+            raise UsageError(
+                f"--require-sandbox contradicts {other}, which {_WITHOUT_SANDBOX[other]}.",
+                f"Leave out --require-sandbox or {other}.",
+            )
+    return value
+
+
+def _required(ctx: click.Context, value: bool) -> None:
+    """Refuse to go on where the system lacks a part of the limits."""
+    _apart(ctx, "--require-sandbox", value, None)
+    if not value:
+        return
+    from edgezoo.system import limits
+
+    if parts := limits.lacking():
+        raise RefusedError(limits.warning(parts), "Leave out --require-sandbox to go on without.")
+
+
 # For files that EdgeZoo did not export.
 third_party = _combined(
     option(
@@ -123,7 +163,18 @@ third_party = _combined(
     option("--labels FILE", "One class name per line, for such a file.", PATH),
 )
 # For commands that load Keras models.
-trusted = flag("--trust", "Allow code in a .keras, .h5 or SavedModel to run.")
+trusted = flag(
+    "--trust",
+    "Allow code in a .keras, .h5 or SavedModel to run.",
+    callback=lambda ctx, param, value: _apart(ctx, "--trust", value, value),
+)
+# For commands that open untrusted files.
+protected = flag(
+    "--require-sandbox",
+    "Refuse where this system cannot enforce all limits for untrusted files.",
+    expose_value=False,
+    callback=lambda ctx, param, value: _required(ctx, value),
+)
 # For commands that open untrusted files in a limited process.
 limited = _combined(
     option(
@@ -136,6 +187,7 @@ limited = _combined(
         "Timeout without progress (default: by the size of the files).",
         click.FloatRange(1),
     ),
+    protected,
 )
 _place = _combined(
     option("--device NAME", "cpu, gpu or coral; a missing device is an error.", shown="cpu"),
@@ -145,7 +197,11 @@ _place = _combined(
     ),
 )
 # For commands that can run on a device over ssh.
-remote = option("--on URL", "Run on ssh://user@host[:port][/path/to/python].")
+remote = option(
+    "--on URL",
+    "Run on ssh://user@host[:port][/path/to/python].",
+    callback=lambda ctx, param, value: _apart(ctx, "--on", value, value),
+)
 # For commands that run files on images.
 running = _combined(limited, remote, trusted, third_party, _place)
 
@@ -161,10 +217,14 @@ def quiet(function: F) -> F:
 def limited_process(
     files: Sequence[Path],
     options: dict[str, Any],
-    writable: Sequence[Path] = (),
     progress: Callable[[int], None] | None = None,
+    *,
+    items: int = 0,
+    writable: Sequence[Path] = (),
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
+
+    Each of the `files` is worked on in `items` parts, such as images.
 
     Raises:
         UsageError: a limit is given together with --on.
@@ -180,6 +240,7 @@ def limited_process(
                 f"Leave out {option} or --on.",
             )
     shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
+    shared["items"] = items * len(files)
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
 
@@ -192,4 +253,4 @@ def split(values: tuple[str, ...]) -> tuple[str, ...]:
 def recommendation(store: Path, scored: bool) -> str:
     """Return the command that recommends from a results store; without accuracies the fastest."""
     preference = "" if scored else " --prefer latency"
-    return f"edgezoo recommend {store} --max-latency-ms 10{preference}"
+    return f"edgezoo recommend {shell(store)} --max-latency-ms 10{preference}"

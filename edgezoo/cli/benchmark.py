@@ -10,9 +10,10 @@ import click
 from click.core import ParameterSource
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
+from edgezoo.cli._options import PATH, F, common, protected, quiet, recommendation, remote, split
 from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError, counted
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.inspection.compile_file import TargetEstimate
@@ -59,6 +60,7 @@ def _list(name: str, help: str) -> Callable[[F], F]:
     "--dry-run", is_flag=True, help="Print what would be measured, and how long it takes."
 )
 @remote
+@protected
 @quiet
 @common
 def COMMAND(what: tuple[str, ...], **options: Any) -> int:
@@ -169,7 +171,7 @@ def _measure_files(
     _show_accuracies(result.results)
     _show_estimates(result)
     _console.ran_on(result.remote)
-    _console.next_command(f"edgezoo inspect {result.results[0].artifact}")
+    _console.next_command(f"edgezoo inspect {shell(result.results[0].artifact)}")
     return 0
 
 
@@ -234,10 +236,10 @@ def _show_verdicts(result: BenchmarkResult) -> None:
     from edgezoo.measurement.verdicts import self_check_text
 
     for entry in result.comparisons or ():
-        print(f"{entry.text}.")
+        _console.say(f"{entry.text}.")
     check = result.self_check
     if check and check.estimate is not None and result.noise_floor is not None:
-        print(f"{self_check_text(check.estimate, result.noise_floor)}.")
+        _console.say(f"{self_check_text(check.estimate, result.noise_floor)}.")
     _show_trust(result.results)
 
 
@@ -289,6 +291,6 @@ def _show_sweep(result: BenchmarkResult) -> None:
             some = f"{count} of {len(result.results)} latencies"
             _console.warn(f"Trust in {some}: {level}. The report says why.")
     if result.report:
-        print(result.report)
+        _console.say(str(result.report))
     else:
         _console.note('No page was made. For one: pip install "edgezoo[report]"')

@@ -6,6 +6,7 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import common
+from edgezoo.core import escapes
 from edgezoo.core.errors import UsageError
 
 
@@ -34,9 +35,11 @@ def COMMAND(action: str, parts: tuple[str, ...], as_json: bool, debug: bool) -> 
         _console.print_json(result)
         return
     if result.removed is not None:
-        print(f"{_console.size(sum(part.bytes for part in result.removed))} removed.")
+        _console.say(f"{_console.size(sum(part.bytes for part in result.removed))} removed.")
     total, limit = _console.size(result.bytes), _console.size(result.limit)
     rows = [(part.name, part.entries, _console.size(part.bytes)) for part in result.parts]
     title = f"{result.path}, {total} (exports: at most {limit})"
     _console.table(title, ("part", "entries", "size"), rows)
+    if result.others:
+        _console.note(f"Not EdgeZoo's, left alone: {escapes.cut(', '.join(result.others))}.")
     _console.next_command("edgezoo cache clear" if result.parts else "edgezoo list")

@@ -9,6 +9,7 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import COUNT, PATH, common, limited_process, option, running
+from edgezoo.core.escapes import shell
 from edgezoo.core.spec import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def COMMAND(artifact: Path, as_json: bool, **options: Any) -> None:
     """
     from edgezoo.inference.classification import classify
 
-    debug, process = options["debug"], limited_process([artifact], options)
+    debug, process = (
+        options["debug"],
+        limited_process([artifact], options, items=len(options["images"])),
+    )
     if options["on"] is not None:
         with _console.status(not debug) as progress:
             progress(f"Classifying on {options['on']}")
@@ -61,4 +65,4 @@ def _show(artifact: Path, result: ClassifyResult) -> None:
     _console.ran_on(result.remote)
     if not result.trained:
         _console.warn("Untrained weights: the classes are meaningless.")
-    _console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
+    _console.next_command(f"edgezoo evaluate {shell(artifact)} --images FOLDER_OF_CLASSES")

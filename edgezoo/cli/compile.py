@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SHARE, common, option
+from edgezoo.cli._options import PATH, SHARE, common, option, protected
+from edgezoo.core.escapes import shell
 from edgezoo.core.protocols import Estimate
 from edgezoo.inspection.compile_file import compile_artifact
 
@@ -21,6 +22,7 @@ from edgezoo.inspection.compile_file import compile_artifact
     "--min-offload SHARE", "Exit 6 where a smaller share of the operations is accelerated.", SHARE
 )
 @option("--timeout SECONDS", type=click.FloatRange(0, min_open=True), shown=600.0)
+@protected
 @common
 def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: Any) -> None:
     """Compile ARTIFACT for an accelerator with the accelerator's own compiler.
@@ -46,7 +48,7 @@ def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: 
     _console.table(str(result.path), ("", ""), rows)
     for remark in result.remarks:
         _console.warn(f"On the CPU: {remark}")
-    _console.next_command(f"edgezoo inspect {result.path}")
+    _console.next_command(f"edgezoo inspect {shell(result.path)}")
 
 
 def _estimate_rows(estimate: Estimate) -> list[tuple[str, str]]:

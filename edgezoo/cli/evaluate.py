@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,10 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import COUNT, PATH, common, flag, limited_process, option, quiet, running
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 from edgezoo.core.spec import MOST_THREADS
+from edgezoo.images.class_names import LABELS_FROM
+from edgezoo.images.folders import named
 
 if TYPE_CHECKING:
     from edgezoo.evaluation.accuracy import EvaluateResult
@@ -23,7 +29,14 @@ _THREADS = click.IntRange(1, MOST_THREADS)
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
-@option("--images DIR|TAR", "Labelled images.", PATH, required=True)
+@option("--images DIR|FILE", "Labelled images.", PATH, required=True)
+@option("--split NAME", "Score this folder of --images alone, such as val.")
+@option(
+    "--labels-from WORD",
+    "How folders name classes: index (0 to 999), wnid, or folders (sorted, in the order of the "
+    "outputs).",
+    click.Choice(LABELS_FROM),
+)
 @option(
     "--ground-truth FILE",
     "Classes of a flat folder: `file class` lines, or the list of ILSVRC2012.",
@@ -62,10 +75,11 @@ def COMMAND(
 ) -> int:
     """Top-1 and top-5 accuracy on labelled images, with a 95 % interval.
 
-    DIR contains a folder for each class (named by wnid or by the model's label), or the flat
-    ILSVRC2012 validation images with their ground-truth file. Either of them, or WebDataset
-    shards, may be in .tar files. With --reference the result has the drop of top-1 in percentage
-    points, with its interval on the same images and a verdict.
+    DIR contains a folder for each class (named by wnid, by the model's label or by its number),
+    or the flat ILSVRC2012 validation images with their ground-truth file. Either of them, or
+    WebDataset shards, may be in .tar, .tar.gz or .zip files; Hugging Face's are .parquet files.
+    With --reference the result has the drop of top-1 in percentage points, with its interval on
+    the same images and a verdict.
 
     \b
     Examples:
@@ -75,18 +89,20 @@ def COMMAND(
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
     """
-    from edgezoo.core.paths import cache_home
+    from edgezoo.evaluation import checkpoint
     from edgezoo.evaluation.accuracy import evaluate
+    from edgezoo.system import notes
 
     reference = options["reference"]
     files = (*artifacts, *([reference] if reference else []))
     with _console.bar(not quiet, None, "Scoring images") as progress:
-        process = limited_process(files, options, [cache_home()], progress)
+        process = limited_process(files, options, progress, items=_most(images))
         if options["on"] is not None:
             result = evaluate(artifacts, images, **options)
         else:
-            with contextlib.suppress(OSError):
-                cache_home().mkdir(parents=True, exist_ok=True)  # for checkpoints
+            if options["resume"]:
+                notes.remove_expired(checkpoint.home())
+                process = replace(process, notes=notes.folder_for(checkpoint.home(), files))
             result = process.call(evaluate, artifacts, images, **options)
     if as_json:
         _console.print_json(result)
@@ -95,8 +111,22 @@ def COMMAND(
         _console.ran_on(result.remote)
     _note(images, result)
     if not as_json:
-        _console.next_command(f"edgezoo explain {artifacts[0]} --images {images}")
+        _console.next_command(f"edgezoo explain {shell(artifacts[0])} --images {shell(images)}")
     return 6 if result.failures else 0
+
+
+def _most(images: Path) -> int:
+    """Return at least the number of images in a folder or tar file, without reading it."""
+    if not images.is_dir():
+        return images.stat().st_size // tarfile.BLOCKSIZE if images.is_file() else 0
+    count = 0
+    for folder, _, names in os.walk(images):
+        count += len(names)
+        for name in names:
+            if name.endswith(".tar"):
+                with contextlib.suppress(OSError):
+                    count += os.stat(os.path.join(folder, name)).st_size // tarfile.BLOCKSIZE
+    return count
 
 
 def _note(images: Path, result: EvaluateResult) -> None:
@@ -107,12 +137,14 @@ def _note(images: Path, result: EvaluateResult) -> None:
             _console.note(f"{entry.artifact}: {before}.")
         if entry.overlap:
             _console.warn(f"{entry.overlap} of the images calibrated {entry.artifact}.")
-    unreadable = max(entry.unreadable for entry in result.results)
-    if unreadable:
-        _console.warn(
-            f"{counted(unreadable, 'file')} in {images} could not be read as images and "
-            f"{'was' if unreadable == 1 else 'were'} left out."
-        )
+    unreadable = max((entry.unreadable_files for entry in result.results), key=len)
+    for files, what in ((unreadable, " could not be read as images and"), (result.left_out, "")):
+        if files:
+            names, verb = named(files, _console.verbose()), "was" if len(files) == 1 else "were"
+            count = counted(len(files), "file")
+            _console.warn(f"{count} in {images}{what} {verb} left out: {names}.")
+    for text in result.warnings:
+        _console.warn(text)
     for text in result.failures:
         _console.note(f"Failed: {text}")
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, quiet
+from edgezoo.cli._options import PATH, SEED, common, option, protected, quiet
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.explanation.explain_result import ExplainResult
@@ -28,6 +29,7 @@ _TIED = (
 @option(
     "--images DIR|NPZ", "Images to run. A folder per class also gives top-1.", default="synthetic"
 )
+@option("--split NAME", "Run this folder of --images alone, such as val.")
 @option("--count", "Images to run.", click.IntRange(2), shown=64)
 @option(
     "--float FILE",
@@ -39,6 +41,7 @@ _TIED = (
 @option("--preprocessing MODE", "tf, caffe or torch, for a file without an EdgeZoo contract.")
 @option("--seed", "Of the choice of images.", SEED, default=0)
 @option("--html FILE", "Write a page with plots.", PATH)
+@protected
 @quiet
 @common
 def COMMAND(
@@ -77,16 +80,18 @@ def COMMAND(
     _print(result)
     if html is not None and not quiet:
         _console.note(f"Page with plots: {html}")
-    _console.next_command(f"edgezoo evaluate {artifact} --images FOLDER_OF_CLASSES")
+    _console.next_command(f"edgezoo evaluate {shell(artifact)} --images FOLDER_OF_CLASSES")
 
 
 def _print(result: ExplainResult) -> None:
     from edgezoo.explanation.page import number, points
 
-    click.echo(click.wrap_text(result.verdict.text, 80))
+    _console.wrapped(result.verdict.text)
     for finding in result.findings[1:]:
         where = f" ({finding.layer})" if finding.layer else ""
-        click.echo(click.wrap_text(f"Also: {finding.fault}{where}: {finding.evidence}", 80))
+        _console.wrapped(f"Also: {finding.fault}{where}: {finding.evidence}")
+    for fault in result.file_faults:
+        _console.wrapped(f"Also: {fault.fault}: {fault.evidence} {fault.next}")
     click.echo()
     rows = []
     for cause in result.causes:
@@ -99,7 +104,7 @@ def _print(result: ExplainResult) -> None:
         [*rows, ("all", points(result.lost_agreement), points(result.lost_top1), "100 %")],
     )
     if abs(result.agreement_top1 + result.lost_agreement - 1) > _TIES:
-        _console.say(click.wrap_text(_TIED, 80))
+        _console.wrapped(_TIED)
     click.echo()
     _console.table(
         f"The worst {min(_WORST, len(result.layers))} of {len(result.layers)} layers",

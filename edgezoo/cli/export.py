@@ -9,9 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SHARE,
+    common,
+    flag,
+    option,
+    protected,
+    quiet,
+    split,
+    trusted,
+)
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.pipeline.export_result import ExportedFile, ExportResult
@@ -59,10 +71,11 @@ if TYPE_CHECKING:
 @option("--seed", "Seed of random weights and chosen images.", SEED, default=0)
 @option(
     "--calibration DIR|NPZ",
-    "Images for int8: a folder, an .npz of uint8 pixels, samples (see edgezoo samples), or "
-    "synthetic (default).",
+    "Images for int8: a folder or file of images, an .npz of uint8 pixels, samples (see edgezoo "
+    "samples), or synthetic (default).",
     default="synthetic",
 )
+@option("--split NAME", "Calibrate on this folder of --calibration alone, as train.", to="part")
 @option("--calibration-count", "Number of calibration images.", shown=200)
 @option(
     "--effort WORD",
@@ -87,6 +100,11 @@ if TYPE_CHECKING:
 )
 @flag("--embed-resize", "ONNX: the file itself resizes and crops decoded images of any size.")
 @option("--io TYPE", "Input/output type of int8 files: uint8 (default), int8, float32.")
+@option(
+    "--openvino-precision WORD",
+    "OpenVINO: f32 (default of float files: float32 in every session) or auto (bfloat16 where a "
+    "CPU has it: faster, other answers).",
+)
 @option("-o --output DIR", type=PATH, shown=Path("exported"))
 @option("--verify/--no-verify", "Compare each file with Keras.", default=True)
 @option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
@@ -103,6 +121,7 @@ if TYPE_CHECKING:
 @option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
 @flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:
@@ -121,6 +140,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
       edgezoo export flowers.keras --preprocessing tf --labels names.txt --int8
       edgezoo export mobilenet --alpha 0.35 --weights random --dry-run
     """
+    from edgezoo.calibration import sources
     from edgezoo.networks import arguments
     from edgezoo.pipeline.plan import estimate, resolve
     from edgezoo.pipeline.request import ExportRequest
@@ -129,6 +149,7 @@ def COMMAND(models: tuple[str, ...], **options: Any) -> int:
     as_json, debug, dry_run, silent = flags
     precisions = split(options.pop("precisions")) + (("int8",) if options.pop("int8") else ())
     options["include_top"] = not options.pop("no_top")
+    options["calibration"] = sources.part_of(options["calibration"], options.pop("part"))
     options["blocks"] = _numbers("--blocks", options["blocks"])
     chosen = arguments.taken_from(options)
     options["formats"] = split(options.pop("formats"))
@@ -169,6 +190,8 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
             _console.note("The files come from the cache; --no-cache exports them again.")
         for text in result.warnings:
             _console.warn(text)
+        for text in () if silent or as_json else plan.remarks:
+            _console.note(text)
         if not as_json:
             _show_result(plan, result)
     if as_json:
@@ -179,6 +202,11 @@ def _export(plans: list[Plan], as_json: bool, debug: bool, silent: bool) -> int:
         _console.note(f"Failed: {text}")
     if failures:
         return 6
+    lost = [entry for result in results for entry in result.not_made]
+    if lost:
+        for text in dict.fromkeys(entry.hint for entry in lost):
+            _console.note(text)
+        return 3
     if not as_json:
         _next_command(results[-1].artifacts, plans[-1])
     return 0
@@ -192,6 +220,7 @@ def _merge(results: list[ExportResult]) -> ExportResult:
         manifests=tuple(result.manifest for result in results),
         warnings=tuple(text for result in results for text in result.warnings),
         failures=tuple(text for result in results for text in result.failures),
+        not_made=tuple(entry for result in results for entry in result.not_made),
         usage=None,
         cached=all(result.cached for result in results),
     )
@@ -229,13 +258,16 @@ def _show_result(plan: Plan, result: ExportResult) -> None:
     _console.table(
         f"{result.manifest.parent}{untrained}", ("file", "size", "verified", agree, "SQNR dB"), rows
     )
+    if result.not_made:
+        lost = [(entry.format, entry.precision, entry.reason) for entry in result.not_made]
+        _console.table("Not made", ("format", "precision", "why"), lost)
     for entry in result.artifacts:
         if entry.guard is not None:
             _console.say(entry.guard.line(entry.path.name))
 
 
 def _next_command(entries: tuple[ExportedFile, ...], plan: Plan) -> None:
-    path, target = entries[-1].path, plan.request.target
+    path, target = shell(entries[-1].path), plan.request.target
     if target is not None:
         compiled = registry.target(target).compile is not None
         commands = [f"inspect {path} --target {target}"]

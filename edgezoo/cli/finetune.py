@@ -7,14 +7,17 @@ from typing import Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, quiet, trusted
+from edgezoo.cli._options import PATH, SEED, common, option, protected, quiet, trusted
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 from edgezoo.finetuning.finetune_result import FinetuneResult
+from edgezoo.images.folders import named
 
 
 @click.command("finetune", short_help="Train MODEL on the classes of a folder.")
 @click.argument("model", metavar="MODEL")
-@option("--data DIR", "Contains a folder per class.", PATH, required=True)
+@option("--data DIR|FILE", "Contains a folder per class.", PATH, required=True)
+@option("--split NAME", "Train on this folder of --data alone, such as train.")
 @option("--alpha", "Width of a MobileNet.", float)
 @option("--depth-multiplier", "Of MobileNet's depthwise layers.", int)
 @option("--input-size PX", "Height and width in pixels.", int)
@@ -38,6 +41,7 @@ from edgezoo.finetuning.finetune_result import FinetuneResult
 @option("--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file without a contract.")
 @option("-o --output FILE", "The .keras file; by default a file in finetuned/.", PATH)
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(model: str, as_json: bool, debug: bool, quiet: bool, **options: Any) -> int:
@@ -78,13 +82,15 @@ def _show(result: FinetuneResult) -> None:
         rows.append((stage, len(accuracies), _console.percent(max(accuracies))))
     _console.table(str(result.path), ("stage", "epochs", "best on validation"), rows)
     low, high = (100 * end for end in result.held_out.top1_ci95)
-    print(
+    _console.say(
         f"{_console.percent(result.held_out.top1)} of {result.images.held_out} held-out images are "
         f"classified correctly (95 %: {low:.1f} to {high:.1f})."
     )
-    counts = {"unreadable": result.images.unreadable, "repeated": result.images.repeated}
-    for name, count in counts.items():
-        if count:
-            _console.warn(f"Left out: {counted(count, f'{name} image')}.")
+    images = result.images
+    if images.unreadable:
+        names = named(images.unreadable_files, _console.verbose())
+        _console.warn(f"Left out: {counted(images.unreadable, 'unreadable image')}: {names}.")
+    if images.repeated:
+        _console.warn(f"Left out: {counted(images.repeated, 'repeated image')}.")
     _console.note(f"Curve: {result.curve}")
-    _console.next_command(f"edgezoo export {result.path} --int8 --calibration FOLDER")
+    _console.next_command(f"edgezoo export {shell(result.path)} --int8 --calibration FOLDER")

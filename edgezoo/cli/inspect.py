@@ -10,14 +10,23 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, limited, limited_process, option
 from edgezoo.core import typed_json
+from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.core.artifact import InputContract
-    from edgezoo.core.protocols import TensorInfo
+    from edgezoo.core.protocols import TensorInfo, WeightedOperations
     from edgezoo.inspection.inspect_file import InspectResult, Loading, TargetPlacement
     from edgezoo.inspection.portability import Portability
 
 _MOST_LAYERS, _LONGEST_NAME = 10, 36
+# What the field calls pairs of types of weights and activations.
+_SCHEMES = {
+    ("int8", "float32"): "dynamic range",
+    ("int4", "float32"): "dynamic range",
+    ("int8", "int16"): "int16x8",
+    ("float16", "float32"): "float16 weights, computed in float32",
+}
 _NO_CONTRACT = ("contract", "none: use --preprocessing with the other commands")
 
 
@@ -51,7 +60,7 @@ def COMMAND(artifact: Path, as_json: bool, **options: Any) -> int:
         for_npu = result.compiled is not None and result.compiled.target == "ethos-u"
         if not for_npu and not refused:
             device = " --device coral" if result.compiled else ""
-            _console.next_command(f"edgezoo classify {artifact} PHOTO.jpg{device}")
+            _console.next_command(f"edgezoo classify {shell(artifact)} PHOTO.jpg{device}")
     return 6 if refused else 0
 
 
@@ -62,6 +71,7 @@ def _show(artifact: Path, result: InspectResult) -> None:
         ("size", _console.size(result.bytes)),
         ("operations", ops),
         ("in float", ", ".join(result.float_ops) or "none" if result.quantized else "all"),
+        *(("weights", _weighted(operations)) for operations in result.weighted),
         *(("input", _tensor(tensor)) for tensor in result.inputs),
         *(("output", _tensor(tensor)) for tensor in result.outputs),
         *((f"needs {name}", value) for name, value in result.minimum_runtime.items()),
@@ -74,6 +84,8 @@ def _show(artifact: Path, result: InspectResult) -> None:
     rows += _portability_rows(result.portability)
     _console.table(str(artifact), ("", ""), rows)
     _show_overflows(result.portability)
+    for fault in result.faults:
+        _console.warn(f"{fault.evidence} {fault.next}")
     if result.target:
         _show_target(result.target)
     if result.runtime:
@@ -115,6 +127,14 @@ def _tensor(tensor: TensorInfo) -> str:
     if tensor.scale is not None:
         text += f", scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
     return text
+
+
+def _weighted(found: WeightedOperations) -> str:
+    scheme = _SCHEMES.get((found.weights, found.activations))
+    text = (
+        f"{found.weights} in {counted(found.count, 'operation')}, {found.activations} activations"
+    )
+    return f"{text} ({scheme})" if scheme else text
 
 
 def _contract_rows(contract: InputContract) -> list[tuple[str, object]]:

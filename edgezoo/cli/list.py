@@ -56,8 +56,8 @@ def COMMAND(sort: str, as_json: bool, debug: bool, **criteria: Any) -> None:
         )
         for found in models
     ]
+    _console.say("Published top-1; estimated sizes of float32, float16 and int8 files in MB;")
     _console.table(
-        "Published top-1; estimated sizes of float32, float16 and int8 files in MB;\n"
         "here: ImageNet weights are on this machine",
         ("model", "top-1", "params", "mult-adds", "f32", "f16", "int8", "px", "here"),
         rows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common
 from edgezoo.core import typed_json
+from edgezoo.core.errors import counted
 
 if TYPE_CHECKING:
+    from edgezoo.reporting.budgets import Budgets
     from edgezoo.reporting.recommendation import Preference, RecommendResult
     from edgezoo.reporting.rows import Candidate
 
@@ -34,10 +37,30 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
 
 @click.command("recommend", short_help="Choose the best variant under budgets.")
 @click.argument("stores", nargs=-1, required=True, type=PATH, metavar="RESULTS...")
-@click.option("--max-latency-ms", type=click.FloatRange(0, min_open=True), metavar="MS")
-@click.option("--max-bytes", callback=_bytes, metavar="SIZE", help="Of the files: 300k, 2M, 1.5Mi.")
-@click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), metavar="MB")
-@click.option("--min-top1", type=click.FloatRange(0, 1), metavar="SHARE", help="0.6 is 60 %.")
+@click.option(
+    "--max-latency-ms",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MS",
+    help="Milliseconds of one inference.",
+)
+@click.option(
+    "--max-bytes",
+    callback=_bytes,
+    metavar="SIZE",
+    help="Bytes of the files: 300k, 2M (powers of 1000), 1.5Mi (of 1024).",
+)
+@click.option(
+    "--max-memory-mb",
+    type=click.FloatRange(0, min_open=True),
+    metavar="MB",
+    help="Peak memory of the process, in MB.",
+)
+@click.option(
+    "--min-top1",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Top-1 as a share of the images: 0.6 is 60 %.",
+)
 @click.option(
     "--max-drop",
     "max_drop_points",
@@ -56,6 +79,16 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     "--sure", is_flag=True, help="Whole 95 % intervals must keep the bounds; p90, p95 have none."
 )
 @click.option("--prefer", type=PREFERENCES, default="accuracy", show_default=True)
+@click.option(
+    "--equal-within",
+    "equal_within_points",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Differences of top-1 that do not matter, in percentage points: the faster one wins.",
+)
+@click.option("--allow-poor", is_flag=True, help="Choose among latencies with poor trust, too.")
 @click.option("--machine", metavar="TEXT", help="Part of its name, where there are several.")
 @click.option(
     "--image-list",
@@ -68,6 +101,8 @@ def COMMAND(
     prefer: Preference,
     machine: str | None,
     image_list: str | None,
+    equal_within_points: float,
+    allow_poor: bool,
     as_json: bool,
     debug: bool,
     **budgets: Any,
@@ -80,7 +115,8 @@ def COMMAND(
     Example:
       edgezoo recommend results/ --max-latency-ms 20 --max-bytes 2M --min-top1 0.6
     """
-    from edgezoo.reporting.recommendation import Budgets, recommend
+    from edgezoo.reporting.budgets import Budgets
+    from edgezoo.reporting.recommendation import recommend
     from edgezoo.reporting.rows import rows
     from edgezoo.results.store import read_stores
 
@@ -88,11 +124,19 @@ def COMMAND(
     for text in damaged:
         _console.warn(text)
     records = [record for records in parts for record in records]
-    result = recommend(rows(records), Budgets(**budgets), prefer, machine, image_list)
+    result = recommend(
+        rows(records, allow_poor),
+        Budgets(**budgets),
+        prefer,
+        machine,
+        image_list,
+        equal_within_points=equal_within_points,
+        allow_poor=allow_poor,
+    )
     if as_json:
         _console.print_json(typed_json.encode(result))
     elif result.choice is None:
-        _show_misses(result)
+        _show_misses(result, Budgets(**budgets))
     else:
         _show(result, result.choice)
     return 0 if result.choice else 6
@@ -113,7 +157,13 @@ def _option(bound: str) -> str:
     return f"--{bound.removesuffix('_points').replace('_', '-')}"
 
 
-def _show_misses(result: RecommendResult) -> None:
+def _show_misses(result: RecommendResult, budgets: Budgets) -> None:
+    if not result.considered:
+        _console.note(
+            f"The trust in the latency of all {result.left_out} variants is poor: measure again on "
+            "a quiet machine, or give --allow-poor."
+        )
+        return
     _console.note(f"None of {result.considered} variants keeps all bounds.")
     for name, count in result.misses.items():
         _console.note(f"  {_option(name)}: {count} break it")
@@ -121,6 +171,43 @@ def _show_misses(result: RecommendResult) -> None:
         latency, top1, size = _figures(result, entry.variant)
         what = f"Without {_option(entry.without)}: {entry.variant.name}"
         _console.note(f"{what}, {latency} {_unit(result)}, {size}, top-1 {top1}")
+    if result.nearest and not result.alternatives:
+        texts = [
+            f"{_option(name)} is {_text(getattr(budgets, name))}, and it has {_text(value)}"
+            for name, value in result.nearest.misses.items()
+        ]
+        _console.note(f"Nearest: {result.nearest.variant.name}: {'; '.join(texts)}.")
+    _show_left_out(result)
+
+
+def _text(value: float | None) -> str:
+    """Return a figure of a bound with as many digits as matter."""
+    return (
+        "an unknown figure" if value is None else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
+    )
+
+
+def _show_left_out(result: RecommendResult) -> None:
+    if result.left_out:
+        variants = counted(result.left_out, "variant")
+        _console.note(
+            f"Left out: {variants} with poor trust in the latency; --allow-poor takes them."
+        )
+
+
+def _show_next(choice: Candidate) -> None:
+    """Print the command that bundles the chosen file, or what to look for where it is not here."""
+    from edgezoo.sweep.keys import artifact_sha256
+
+    for path in (Path(choice.store or "") / choice.path, Path(choice.path)):
+        if path.is_file() and artifact_sha256(path) == choice.sha256:
+            _console.next_command(f"edgezoo bundle {shlex.quote(str(path))} -o bundle.zip")
+            return
+    _console.note(
+        f"The file is {choice.path}, SHA-256 {choice.sha256}. It is not in the store or here: "
+        "give its path to edgezoo bundle."
+    )
+    _console.next_command(f"edgezoo report {shlex.quote(str(choice.store))}")
 
 
 def _show(result: RecommendResult, choice: Candidate) -> None:
@@ -131,5 +218,6 @@ def _show(result: RecommendResult, choice: Candidate) -> None:
     ]
     _console.table(choice.machine, ("", "variant", "thr", _unit(result), "top-1", "size"), rows)
     for text in result.why:
-        click.echo(click.wrap_text(text, 80))
-    _console.next_command("edgezoo bundle ARTIFACT -o bundle.zip (with the chosen file)")
+        _console.wrapped(text)
+    _show_left_out(result)
+    _show_next(choice)

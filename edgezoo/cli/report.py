@@ -9,8 +9,9 @@ import click
 
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, recommendation, split
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
 from edgezoo.core.errors import UsageError, counted, did_you_mean
+from edgezoo.core.escapes import shell
 from edgezoo.results.manifest import SUFFIX
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = ("html", "csv", "md", "json")
 MANIFEST_KINDS = ("card", "sbom")
+MOST_TEXTS = 50
 
 
 @click.command("report", short_help="Make a report of results stores, or of a manifest.")
@@ -84,23 +86,30 @@ def _show_paths(result: ManifestReport, as_json: bool, first: Path) -> None:
     if as_json:
         _console.print_json(typed_json.encode(result))
         return
-    print(*result.reports, sep="\n")
-    _console.next_command(f"edgezoo verify {first}")
+    for path in result.reports:
+        _console.say(path)
+    _console.next_command(f"edgezoo verify {shell(first)}")
 
 
 def _show(result: ReportResult, store: Path) -> None:
     variants = counted(result.variants, "variant")
     machines = counted(len(result.machines), "machine")
-    print(f"{variants} on {machines}, {result.failed} failed.")
+    _console.say(f"{variants} on {machines}, {result.failed} failed.")
     comparison = result.comparison
     if comparison is not None:
         _show_texts("Regressions", comparison.regressions)
         _show_texts("Improvements", comparison.improvements)
         _show_texts("Cannot tell, the trust is poor", comparison.warnings)
+        _show_texts("Cannot tell, neither a change nor equality is proved", comparison.unsure)
         _show_texts("Not compared", comparison.not_compared)
-    print(*result.reports, sep="\n")
+    for path in result.reports:
+        _console.say(path)
     _console.next_command(recommendation(store, result.with_accuracy > 0))
 
 
 def _show_texts(heading: str, texts: tuple[str, ...]) -> None:
-    print("\n  ".join([f"{heading}: {len(texts)}", *texts]))
+    more = len(texts) - MOST_TEXTS
+    left_out = [f"and {more} more, in the reports"] if more > 0 else []
+    _console.say(f"{heading}: {len(texts)}")
+    for text in (*texts[:MOST_TEXTS], *left_out):
+        _console.say(f"  {escapes.cut(text)}")

@@ -56,7 +56,7 @@ def _ask() -> bool:
 
     if samples.accepted():
         return True
-    _console.note(samples.COLLECTION.terms)
+    _console.paragraphs(samples.COLLECTION.terms)
     if not sys.stdin.isatty():
         return False
     return click.confirm("Do you accept these terms?", err=True)
@@ -76,4 +76,4 @@ def _show(found: SamplesResult) -> None:
     if found.fetched and found.because:
         rows.append(("no hashes", found.because))
     _console.table("Sample images", ("", ""), rows)
-    _console.note(f"Terms{' (accepted)' if found.accepted else ''}:\n{found.terms}")
+    _console.paragraphs(f"Terms{' (accepted)' if found.accepted else ''}:\n{found.terms}")

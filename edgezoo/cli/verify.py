@@ -8,8 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SHARE,
+    common,
+    flag,
+    option,
+    protected,
+    quiet,
+    split,
+    trusted,
+)
 from edgezoo.core.errors import UsageError
+from edgezoo.core.escapes import shell
 from edgezoo.results.manifest import SUFFIX
 
 if TYPE_CHECKING:
@@ -26,6 +38,7 @@ WRONG = ("differs", "crashed")  # verdicts of a reader that fail the file
 @option("--readers LIST", "With --everywhere: ask these alone.")
 @flag("--reproduce", "Export the files of each MANIFEST again; exit 6 if their bytes differ.")
 @option("--images DIR|NPZ", "Images to compare on.", default="synthetic")
+@option("--split NAME", "Compare on this folder of --images alone, such as val.")
 @option("--count", "Number of images.", click.IntRange(2), shown=64)
 @option("--weights FILE", "Weights file that the files were exported from.")
 @option(
@@ -34,6 +47,7 @@ WRONG = ("differs", "crashed")  # verdicts of a reader that fail the file
 @option("--seed", "Seed of the choice of images.", SEED, default=0)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(
@@ -74,7 +88,7 @@ def COMMAND(
 def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> int:
     from edgezoo.pipeline.verify_files import verify_files
 
-    names = ("images", "count", "weights", "seed", "min_agreement", "debug")
+    names = ("images", "split", "count", "weights", "seed", "min_agreement", "debug")
     with _console.status(not options["quiet"] and not options["debug"]) as progress:
         result = verify_files(artifacts, **{n: options[n] for n in names}, progress=progress)
     if as_json:
@@ -88,7 +102,7 @@ def _verify_files(artifacts: tuple[Path, ...], as_json: bool, options: dict[str,
         agree = "same top-1" if result.results[0].cosine is None else "cosine"
         title = f"Against Keras on {result.images} images ({result.image_source})"
         _console.table(title, ("file", "verdict", agree, "SQNR dB", "max diff"), rows)
-        _console.next_command(f"edgezoo evaluate {artifacts[0]} --images FOLDER_OF_CLASSES")
+        _console.next_command(f"edgezoo evaluate {shell(artifacts[0])} --images FOLDER_OF_CLASSES")
     for entry in result.results:
         for text in entry.failures:
             _console.note(f"Failed: {entry.artifact}: {text}")
@@ -110,7 +124,7 @@ def _check_everywhere(manifests: bool, reproduce: bool, options: dict[str, Any])
 def _verify_everywhere(artifacts: tuple[Path, ...], as_json: bool, options: dict[str, Any]) -> int:
     from edgezoo.pipeline.verify_everywhere import verify_everywhere
 
-    names = ("images", "count", "seed", "debug")
+    names = ("images", "split", "count", "seed", "debug")
     with _console.status(not options["quiet"] and not options["debug"]) as progress:
         result = verify_everywhere(
             artifacts,
@@ -208,9 +222,9 @@ def _show_manifest(checked: CheckedManifest) -> None:
         elif not same.get(file.path, True):
             _console.note(f"Failed: {file.path}: the bytes differ when exported again.")
     if again is None:
-        _console.next_command(f"edgezoo verify --reproduce {checked.manifest}")
+        _console.next_command(f"edgezoo verify --reproduce {shell(checked.manifest)}")
         return
     if not again.reproduced:
         for text in again.differences or ["No recorded version or input has changed."]:
             _console.note(f"  {text}")
-    _console.next_command(f"edgezoo report {checked.manifest} --as card")
+    _console.next_command(f"edgezoo report {shell(checked.manifest)} --as card")

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.arrays import Floats
+from edgezoo.core.artifact import Artifact
+from edgezoo.core.protocols import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,9 @@ class AnatomyReader(Protocol):
             DataError: the file is damaged.
             MissingError: a package that reads the file is not installed.
         """
+
+    def open(self, artifact: Artifact) -> Session:
+        """Open an ordinary session on the CPU that computes exactly as `trace` does."""
 
     def trace(self, path: Path, names: Collection[str]) -> AbstractContextManager[Tracer]:
         """Open a file so that tensors of these names can be read, where it has them.

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from edgezoo.core import spec, typed_json
+from edgezoo.core import escapes, spec, typed_json
 from edgezoo.core.calibration_metadata import CalibrationMetadata, Quantization
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import file_sha256
@@ -25,6 +25,7 @@ LABELS_FILE = "labels.txt"
 LARGEST_SIDE, MOST_CLASSES = 8192, 10_000_000
 _MOST_AXES = 8
 _Small = Annotated[int, Range(1, 1000)]
+_Label = Annotated[str, Length(escapes.LONGEST_LABEL)]
 _PROBLEMS = {"missing": "lacks {0}", "unknown": "has an unknown {0}"}
 
 
@@ -118,12 +119,12 @@ class InputContract(JsonObject):
     output_kind: spec.OutputKind = "probabilities"
     output_shape: Annotated[tuple[Annotated[int, Range(0, 2**31)], ...], Length(_MOST_AXES)] = ()
     layout: spec.Layout = "NHWC"
-    color_order: str = "RGB"
+    color_order: Literal["RGB", "BGR"] = "RGB"
     batch: Annotated[int, Range(1, 2**16)] = 1
     resizes: bool = False
     crop_fraction: Annotated[float, Range(0.1, 1)] = spec.USUAL_RESIZE.crop_fraction
     resize_filter: Annotated[str, OneOf(spec.RESIZE_FILTERS)] = spec.USUAL_RESIZE.filter
-    labels: Annotated[tuple[str, ...], Length(MOST_CLASSES)] = optional(())
+    labels: Annotated[tuple[_Label, ...], Length(MOST_CLASSES)] = optional(())
     calibration: CalibrationMetadata | None = None
     quantization: Quantization | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -174,6 +175,9 @@ class InputContract(JsonObject):
     def from_json(cls, facts: Json) -> InputContract:
         """Read what `to_json` wrote, in a file that may be untrusted.
 
+        Line feeds and other control characters in labels become Python's escape sequences; in other
+        texts they are refused.
+
         Raises:
             DataError: a newer schema, or a field is missing or has an invalid value.
         """
@@ -181,18 +185,25 @@ class InputContract(JsonObject):
             raise DataError("The contract inside the file is damaged: it is not an object.")
         if facts.get("schema") != SCHEMA:
             raise DataError(
-                f"The file carries a contract of schema {facts.get('schema')!r}; "
+                f"The file carries a contract of schema {str(facts.get('schema'))[:20]!r}; "
                 f"this EdgeZoo reads schema {SCHEMA}.",
                 "Upgrade EdgeZoo.",
             )
+        if isinstance(labels := facts.get("labels"), list):
+            facts = {**facts, "labels": list(map(_one_line, labels))}
         try:
-            return typed_json.decode(cls, facts, unknown="ignore")
+            return typed_json.decode(cls, facts, unknown="ignore", one_line=True)
         except typed_json.InvalidValueError as error:
             problem = _PROBLEMS.get(error.problem, "has an invalid {0}: {1}")
             raise DataError(
                 f"The contract inside the file {problem.format(error.path, error.reason)}.",
                 "It is damaged, or of another version of EdgeZoo.",
             ) from error
+
+
+def _one_line(label: Any) -> Any:
+    """Escape a label; what is too long is cut to a length that is refused, before that costs."""
+    return escapes.label(label[: escapes.LONGEST_LABEL + 1]) if isinstance(label, str) else label
 
 
 @dataclass(frozen=True, slots=True)

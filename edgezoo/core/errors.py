@@ -72,9 +72,11 @@ class CrashError(EdgeZooError):
     """A child process died without a result (a converter's abort, a kill for memory).
 
     `returncode` is that of `subprocess.Popen`: negative for a signal, None if there is none.
+    `verdict` names the limit that a limited process exceeded (`edgezoo.system.watch`).
     """
 
     returncode: int | None = None
+    verdict: str | None = None
 
 
 _CLASSES: tuple[type[EdgeZooError], ...] = (EdgeZooError, *EdgeZooError.__subclasses__())

@@ -1,16 +1,29 @@
-"""Heartbeat of a process whose time is limited (`edgezoo.system.limits`)."""
+"""Heartbeat of a process whose time is limited; its parent keeps the clock.
+
+The process counts in a file that its parent holds open (`edgezoo.system.watch`). What is counted
+says only that work goes on: a process that counts for ever has a limit in all.
+"""
 
 from __future__ import annotations
 
-import signal
+import os
 
-_timeout: float | None = None
+COUNTS = 3  # heartbeats, progress, and whether the limits are enforced; eight bytes each
+WHOLE, PARTLY = 1, 2
+_pulse: int | None = None
+_beats = 0
+_progress = 0
 
 
-def start(timeout: float) -> None:
-    """Let the kernel end this process when `timeout` seconds pass without a heartbeat."""
-    global _timeout
-    _timeout = timeout
+def enforced(whole: bool) -> bytes:
+    """Return the third count: whether the system enforces all limits."""
+    return (WHOLE if whole else PARTLY).to_bytes(8, "little")
+
+
+def start(pulse: int) -> None:
+    """Count in this open file from now on; the first heartbeat starts the clock."""
+    global _pulse
+    _pulse = pulse
     alive()
 
 
@@ -19,5 +32,16 @@ def alive() -> None:
 
     Call it where work of unknown length goes on to its next part, such as another image.
     """
-    if _timeout is not None:
-        signal.setitimer(signal.ITIMER_REAL, _timeout)
+    global _beats
+    if _pulse is not None:
+        _beats += 1
+        os.pwrite(_pulse, _beats.to_bytes(8, "little"), 0)
+
+
+def advance(more: int) -> None:
+    """Count progress, which the parent shows."""
+    global _progress
+    alive()
+    if _pulse is not None:
+        _progress += more
+        os.pwrite(_pulse, _progress.to_bytes(8, "little"), 8)

@@ -16,7 +16,7 @@ from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
-from edgezoo.core.spec import InputKind, Layout, ModelSpec, Precision
+from edgezoo.core.spec import InferencePrecision, InputKind, Layout, ModelSpec, Precision
 from edgezoo.core.typed_json import Json, optional
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class ExportJob:
         embed_resize: let the file resize and crop images of any size.
         seed: makes every random choice repeatable.
         layout: of the input tensor.
+        inference_precision: that the file asks for, where the format can and the user chose; None
+            for the exporter's own choice.
     """
 
     format: str
@@ -59,6 +61,7 @@ class ExportJob:
     seed: int = 0
     layout: Layout = "NHWC"
     embed_resize: bool = False
+    inference_precision: InferencePrecision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +100,23 @@ class CalibrationSource(Protocol):
 
 
 class Exporter(Protocol):
-    """Makes files of one format."""
+    """Makes files of one format.
+
+    `inference_precisions` are those that its files can ask a session for; often none.
+    """
 
     name: str
     suffix: str
     extra: str
     packages: tuple[str, ...]
     precisions: tuple[Precision, ...]
+    inference_precisions: tuple[InferencePrecision, ...]
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """Why this job cannot be done, as a clause; None where it can."""
+
+    def remark(self, job: ExportJob) -> str | None:
+        """What a user should know of a choice in this job, as a sentence; None for nothing."""
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:
         """The float intermediates that this job starts from."""
@@ -178,6 +188,36 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightedOperations:
+    """Operations with weights and activations of the same types.
+
+    Attributes:
+        weights: type as stored in the file, such as int4 or float16
+        activations: type of the input
+        count: how many such operations
+    """
+
+    weights: str
+    activations: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """Something in a file that some of its readers get wrong, all parts as sentences.
+
+    Attributes:
+        fault: a short name.
+        evidence: what it is, and what comes of it.
+        next: what to do.
+    """
+
+    fault: str
+    evidence: str
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
     """The content of a file, for `inspect`.
 
@@ -188,6 +228,8 @@ class Description:
         quantized: whether any operation computes in integers.
         requirements: what `minimum_runtime` follows from.
         compiled: of a file that a compiler made for one accelerator.
+        weighted: types of weights and activations; empty where the reader does not tell.
+        faults: what some readers of the file get wrong.
     """
 
     ops: dict[str, int]
@@ -198,6 +240,8 @@ class Description:
     quantized: bool
     requirements: tuple[Requirement, ...] = ()
     compiled: Compiled | None = None
+    weighted: tuple[WeightedOperations, ...] = ()
+    faults: tuple[FileFault, ...] = ()
 
 
 LayerKind = Literal["conv", "depthwise", "dense"]

@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+# A detail of `RanOn`: the types in which a runtime says that it computes.
+COMPUTED_IN = "computed_in"
+
 
 @dataclass(frozen=True, slots=True)
 class RanOn:
@@ -29,6 +32,11 @@ class RanOn:
     name: str | None = None
     fully_accelerated: bool | None = True
     details: Mapping[str, bool | int | str | None] = field(default_factory=dict)
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether the runtime says that it computes in bfloat16, whatever the file's precision."""
+        return "bf16" in str(self.details.get(COMPUTED_IN))
 
 
 @dataclass(frozen=True, slots=True)

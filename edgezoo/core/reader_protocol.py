@@ -64,6 +64,7 @@ class Reader(Protocol):
         install: how to get it, as a sentence.
         patience_s: seconds that it may take from one sign of life to the next.
         most_images: that it is asked; None for all. Emulators are slow.
+        programs: it starts other programs.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Reader(Protocol):
     install: str
     patience_s: float
     most_images: int | None
+    programs: bool
 
     def version(self) -> str | None:
         """Package and version that would run; None where it is not here."""

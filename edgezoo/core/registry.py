@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
+from edgezoo.core.escapes import shell
 from edgezoo.core.files import not_a_file
 from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 
@@ -117,7 +118,7 @@ def model(name: str) -> ModelSpec:
 def _hint(name: str, known: list[str]) -> str:
     """Return a hint for a word that is not the name of a model: often it is a path."""
     if os.path.isfile(name) or os.path.isfile(os.path.join(name, SAVED_MODEL_FILE)):
-        return f"`edgezoo inspect {name}` shows what is in a file."
+        return f"`edgezoo inspect {shell(name)}` shows what is in a file."
     if os.path.isdir(name):
         return f"The folder of that name has no SavedModel ({SAVED_MODEL_FILE})."
     return did_you_mean(name, known)

@@ -16,6 +16,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 INPUT_KINDS: tuple[InputKind, ...] = ("pixels", "normalized")
 IO_TYPES: tuple[str, ...] = ("uint8", "int8", "float32")
 LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
+# What a file asks a session for that asks for nothing itself: float32, or what is fastest there.
+InferencePrecision = Literal["f32", "auto"]
+INFERENCE_PRECISIONS: tuple[InferencePrecision, ...] = ("f32", "auto")
 POOLINGS: tuple[str, ...] = ("avg", "max")
 IMAGENET_CLASSES = 1000
 SAVED_MODEL_FILE = "saved_model.pb"  # marks the folder of a TensorFlow SavedModel

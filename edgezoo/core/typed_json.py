@@ -32,10 +32,16 @@ from typing import (
     get_type_hints,
 )
 
+from edgezoo.core import escapes
+
 T = TypeVar("T")
 Json = dict[str, Any]  # a JSON object as it comes in, or as it goes out
 _SHOWN = 80  # characters of a wrong value in a message
 _DEEPEST = 100  # levels of nesting; a network's configuration has some 20
+_MOST_DIGITS = 40
+# What only then needs a look at every number: exponents of three digits, or many digits.
+_LONG_NUMBER = re.compile(r"[eE]\+?0*\d{3}|\d{40}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _OMIT, _KEY = "omit", "key"
 _LISTS = (list, Sequence, Iterable)
 
@@ -122,22 +128,37 @@ def _key(described: Field[Any]) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse untrusted text by `json.loads`.
+    """Parse untrusted text; see `edgezoo.core.documents` for whole files.
 
     Raises:
-        ValueError: it is not JSON, is nested too deeply for the code that walks it, or holds half
-            of a surrogate pair, which no file can be written with.
+        ValueError: it is not JSON, is nested too deeply for the code that walks it, holds half of
+            a surrogate pair, which no file can be written with, or a number that is infinite, not
+            a number or of more than 40 digits.
     """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    hooks: Json = {"parse_constant": _refused_number}
+    if _LONG_NUMBER.search(text):
+        hooks |= {"parse_float": _finite, "parse_int": _short}
     try:
-        value = json.loads(text)
+        value = json.loads(text, **hooks)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    escaped = b"\\ud" if isinstance(text, bytes) else "\\ud"
-    if escaped in text.lower():  # type: ignore[operator]
+    if "\\ud" in text.lower() or _SURROGATE.search(text):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError) as error:
             raise ValueError("it holds half of a character") from error
+    require_shallow(value)
+    return value
+
+
+def require_shallow(value: Any) -> None:
+    """Check that lists and objects are nested no deeper than the code that walks them can go.
+
+    Raises:
+        ValueError: they are.
+    """
     layer = [value]
     for _ in range(_DEEPEST):
         layer = [
@@ -147,8 +168,24 @@ def parse_json(text: str | bytes) -> Any:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
         if not layer:
-            return value
+            return
     raise ValueError("it is nested too deeply")
+
+
+def _refused_number(word: str) -> Any:
+    raise ValueError(f"it holds {word}, which is not a number")
+
+
+def _finite(word: str) -> float:
+    if not math.isfinite(number := float(word)):
+        raise ValueError("it holds a number beyond all bounds")
+    return number
+
+
+def _short(word: str) -> int:
+    if len(word) > _MOST_DIGITS:
+        raise ValueError("it holds a number beyond all bounds")
+    return int(word)
 
 
 @lru_cache(maxsize=512)
@@ -169,24 +206,37 @@ def encode(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def part(facts: Json, name: str) -> Json:
+    """Return an object inside an untrusted one; an empty one where it is something else."""
+    found = facts.get(name)
+    return found if isinstance(found, dict) else {}
+
+
 def shared(value: object, described: type[Any]) -> Json:
     """Return the attributes of a value by the names of another dataclass's fields."""
     return {f.name: getattr(value, f.name) for f in fields(described)}
 
 
-def decode(wanted: type[T], value: Any, *, unknown: Literal["refuse", "ignore"] = "refuse") -> T:
+def decode(
+    wanted: type[T],
+    value: Any,
+    *,
+    unknown: Literal["refuse", "ignore"] = "refuse",
+    one_line: bool = False,
+) -> T:
     """Read a value that `encode` wrote, or an untrusted one.
 
     Args:
         wanted: a dataclass, or any type that a field of one may have.
         value: as `json.loads` returns it.
         unknown: what to do with keys that no field has.
+        one_line: refuse texts with line feeds and other control characters.
 
     Raises:
         InvalidValueError: a key is missing or unknown, or a value has another type or is out of
             bounds.
     """
-    found: T = _Reader(unknown).read(wanted, value, "")
+    found: T = _Reader(unknown, one_line).read(wanted, value, "")
     return found
 
 
@@ -209,6 +259,7 @@ class _Reader:
     """Reads values by their types."""
 
     unknown: Literal["refuse", "ignore"]
+    one_line: bool = False
 
     def read(self, wanted: Any, value: Any, path: str) -> Any:
         if wanted is Any:
@@ -231,9 +282,13 @@ class _Reader:
             if not isinstance(value, dict):
                 raise _invalid(path, value)
             inner = arguments[1]
+            for key in value if self.one_line else ():
+                _require_one_line(key, path)
             return {key: self.read(inner, item, f"{path}.{key}") for key, item in value.items()}
         if is_dataclass(wanted):
             return self._object(wanted, value, path)
+        if self.one_line and isinstance(value, str):
+            _require_one_line(value, path)
         return _scalar(wanted, value, path)
 
     def _union(self, members: tuple[Any, ...], value: Any, path: str) -> Any:
@@ -305,7 +360,9 @@ def _required(described: Field[Any]) -> bool:
 
 
 def _invalid(path: str, value: Any) -> InvalidValueError:
-    return InvalidValueError(path, "invalid", f"{value!r}"[:_SHOWN])
+    # A whole value of megabytes would cost seconds.
+    shown = f"{value[:_SHOWN]!r}" if isinstance(value, (str, list)) else f"{value!r}"
+    return InvalidValueError(path, "invalid", shown[:_SHOWN])
 
 
 def _check(rule: Any, value: Any, path: str) -> None:
@@ -317,6 +374,11 @@ def _check(rule: Any, value: Any, path: str) -> None:
     elif isinstance(rule, OneOf) and value is not None:
         fits = value in rule.words
     if not fits:
+        raise _invalid(path, value)
+
+
+def _require_one_line(value: str, path: str) -> None:
+    if escapes.label(value) != value:
         raise _invalid(path, value)
 
 

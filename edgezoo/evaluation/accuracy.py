@@ -18,11 +18,15 @@ from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.ran_on import RanOn, Remote
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
-from edgezoo.evaluation import drop, ranks
+from edgezoo.evaluation import drop, outcomes, ranks
+from edgezoo.evaluation.outcomes import Outcomes
 from edgezoo.evaluation.ranks import Ranks
-from edgezoo.images import labelled
+from edgezoo.images import folders, labelled
+from edgezoo.images.class_names import LabelsFrom
+from edgezoo.images.folders import LeftOut
 from edgezoo.images.labelled import LabelledImages
-from edgezoo.images.preprocessing import recipe_hash, require_readable
+from edgezoo.images.preprocessing import recipe_hash, require_readable, why_unreadable
+from edgezoo.images.repeats import repeats
 from edgezoo.images.shards import Member
 from edgezoo.inference.predict import require_classes, require_third_party
 
@@ -43,6 +47,7 @@ class Accuracy:
         ran_on: what the runtime reports that it ran on
         images: that were scored
         unreadable: files that were skipped
+        unreadable_files: their names and reasons
         resumed: images that an interrupted run had scored
         top1_ci95, top5_ci95: Wilson interval
         trained: false where the weights are random
@@ -53,6 +58,7 @@ class Accuracy:
         drop_points_ci95: Tango's score interval for paired proportions
         verdict: equal: the interval lies within equal_within_points; better: of another network
         images_needed: about how many images would give a verdict; null where these do
+        outcomes: of each image, for comparisons in pairs
     """
 
     artifact: Path
@@ -61,6 +67,7 @@ class Accuracy:
     ran_on: RanOn
     images: Positive
     unreadable: Count
+    unreadable_files: tuple[LeftOut, ...]
     resumed: Count
     top1: Share
     top5: Share
@@ -75,6 +82,7 @@ class Accuracy:
     drop_points_ci95: tuple[Points, Points] | None = None
     verdict: drop.Verdict | None = None
     images_needed: Positive | None = None
+    outcomes: Outcomes | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +93,18 @@ class EvaluateResult(JsonObject):
         equal_within_points: a drop or gain that does not matter, percentage points
         max_drop_points: --max-drop
         failures: files whose drop may exceed max_drop_points (exit code 6)
+        left_out: files that are not images of a class, such as pipes, and images in no folder
+        repeated: images whose bytes another image has too; they count each time
+        warnings: what a reader should know of the images, as sentences
     """
 
     results: tuple[Accuracy, ...]
     equal_within_points: Points
     max_drop_points: Points | None
     failures: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    repeated: Count
+    warnings: tuple[str, ...]
     remote: Remote | None = optional()
 
 
@@ -102,6 +116,8 @@ class _Scores:
     contract: InputContract
     ranks: Ranks
     labels: NDArray[np.int32]
+    labels_hash: str
+    images: LabelledImages
 
     @property
     def readable(self) -> NDArray[np.bool_]:
@@ -115,6 +131,8 @@ def evaluate(
     images: PathLike,
     *,
     ground_truth: PathLike | None = None,
+    split: str | None = None,
+    labels_from: LabelsFrom | None = None,
     reference: PathLike | None = None,
     equal_within_points: float | None = None,
     max_drop_points: float | None = None,
@@ -135,7 +153,8 @@ def evaluate(
 
     Args:
         artifacts: files to score.
-        images, ground_truth: see `find_labelled`.
+        images, ground_truth, labels_from: see `find_labelled`.
+        split: score this folder of `images`, such as "val", alone.
         reference: an artifact to compare the others with; it runs on the CPU in the usual runtime
             of its format.
         equal_within_points: the largest drop or gain of top-1 that does not matter; 1 by default.
@@ -162,17 +181,19 @@ def evaluate(
                 f"Add --reference with the float file, or leave {option} out.",
             )
     files, standard, truth = paths(artifacts), path(reference), path(ground_truth)
+    place = folders.part_of(Path(images), split)
     if on is not None:
         from edgezoo.system import remote
 
-        wanted, truth = labelled.wanted_files(Path(images), truth, limit)
-        result, place = remote.call_limited(
+        wanted, truth = labelled.wanted_files(place, truth, limit)
+        result, machine = remote.call_limited(
             on,
             ("artifacts", "reference"),
             evaluate,
             artifacts=files,
-            images=remote.only(Path(images), wanted),
+            images=remote.only(place, wanted),
             ground_truth=truth,
+            labels_from=labels_from,
             reference=standard,
             equal_within_points=equal_within_points,
             max_drop_points=max_drop_points,
@@ -187,7 +208,7 @@ def evaluate(
             labels=path(labels),
             trust=trust,
         )
-        return replace(result, remote=place)
+        return replace(result, remote=machine)
     every = files if standard is None else (*files, standard)
     third_party = _third_party(every, preprocessing, labels, trust)
     plain = partial(
@@ -200,7 +221,7 @@ def evaluate(
 
     return assess(
         files,
-        labelled.finder(Path(images), truth, limit),
+        labelled.finder(place, truth, limit, labels_from),
         partial(rank, device=device, runtime=runtime),
         standard,
         rank,
@@ -247,12 +268,12 @@ def assess(
         require_classes(artifact)
     overlaps = {path: _overlap(artifact, find, allow_overlap) for path, artifact in loaded.items()}
     standard = _score(reference, find, reference_ranker) if reference is not None else None
-    every = [standard] if standard else []
+    scored = [_score(file, find, ranker) for file in artifacts]
+    every = [*([standard] if standard else []), *scored]
+    shift = _from_1(every)
     results = []
-    for file in artifacts:
-        scores = _score(file, find, ranker)
-        every.append(scores)
-        result = _accuracy(scores, overlaps[file])
+    for scores in scored:
+        result = _accuracy(scores, overlaps[scores.path])
         if standard is not None:
             result = _compared(result, standard, scores, within / 100)
         results.append(result)
@@ -260,8 +281,46 @@ def assess(
     for scores in every:
         if scores.ranks.checkpoint:
             scores.ranks.checkpoint.remove()
+    images = every[0].images
+    repeated = repeats(images.paths)
+    told = images.remarks + ((shift,) if shift else ()) + _about_repeats(repeated, images)
+    failures = _failures(results, max_drop_points)
     return EvaluateResult(
-        tuple(results), within, max_drop_points, _failures(results, max_drop_points)
+        tuple(results), within, max_drop_points, failures, images.left_out, repeated, told
+    )
+
+
+def _about_repeats(repeated: int, images: LabelledImages) -> tuple[str, ...]:
+    if not repeated:
+        return ()
+    return (
+        f"{repeated} of {len(images.paths)} images in {images.root} are byte for byte repeats of "
+        "others, and count again.",
+    )
+
+
+def _from_1(every: Sequence[_Scores]) -> str | None:
+    """Shift classes that were read from numbers by one, where that alone explains the accuracy.
+
+    Returns:
+        What was noticed, as a sentence.
+    """
+    for scores in every:
+        if not scores.images.numbered:
+            return None
+        n, first = int(scores.readable.sum()), scores.ranks.top[scores.readable, 0]
+        wanted = scores.labels[scores.readable]
+        given, shifted = (int((first == wanted - step).sum()) for step in (0, 1))
+        if drop.share_interval(given, n)[1] < drop.share_interval(shifted, n)[0]:
+            break
+    else:
+        return None
+    for scores in every:
+        scores.labels[:] -= 1
+    return (
+        f"The numbers of classes in {scores.images.root} seem to count from 1, and were read so: "
+        f"from 0, top-1 of {scores.path.name} would be {100 * given / n:.1f} %, and is "
+        f"{100 * shifted / n:.1f} %."
     )
 
 
@@ -274,9 +333,27 @@ def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
 
     ranks = ranker(path, images)
     contract, wanted = found[0]
-    scores = _Scores(path, contract, ranks, np.asarray(wanted.labels, np.int32))
-    require_readable(int((~scores.readable).sum()), len(wanted.paths), wanted.root)
+    labels, name = np.asarray(wanted.labels, np.int32), _labels_hash(wanted, contract)
+    scores = _Scores(path, contract, ranks, labels, name, wanted)
+    missed = int((~scores.readable).sum())
+    require_readable(missed, len(wanted.paths), wanted.root, _unreadable(scores))
     return scores
+
+
+def _unreadable(scores: _Scores) -> tuple[LeftOut, ...]:
+    missed = [scores.images.paths[i] for i in np.flatnonzero(~scores.readable)]
+    contract = scores.contract
+    return why_unreadable(missed, scores.images.root, contract.input_size, contract.resize)
+
+
+def _labels_hash(wanted: LabelledImages, contract: InputContract) -> str:
+    """Return a hash of the list, in a folder or in tar files, however its classes are counted.
+
+    A file with a background class counts from 1, so classes have their names where they are known.
+    """
+    names = contract.labels or tuple(map(str, range(contract.classes)))
+    classes = (names[label] if label < len(names) else str(label) for label in wanted.labels)
+    return outcomes.labels_hash(zip((i.name for i in wanted.paths), classes, strict=True))
 
 
 def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
@@ -340,6 +417,7 @@ def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
     n = int(readable.sum())
     hits = ranks.top[readable] == scores.labels[readable, None]
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
+    correct = (ranks.top[:, 0] == scores.labels) & readable
     return Accuracy(
         artifact=scores.path,
         runtime=ranks.runtime,
@@ -347,6 +425,7 @@ def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
         ran_on=ranks.ran_on,
         images=n,
         unreadable=len(readable) - n,
+        unreadable_files=_unreadable(scores),
         resumed=ranks.resumed,
         top1=first / n,
         top5=five / n,
@@ -355,4 +434,5 @@ def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
         trained=contract.weights.trained,
         preprocessing=recipe_hash(contract.input_size, contract.resize),
         overlap=overlap,
+        outcomes=outcomes.outcomes(correct, readable, scores.labels_hash),
     )

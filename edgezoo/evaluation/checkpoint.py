@@ -2,6 +2,7 @@
 
 A file in the cache, named by a hash of everything that the ranks depend on. It is rewritten every
 few seconds (written next to its place, then renamed), and removed when the evaluation is complete.
+A limited process leaves it to its parent (`edgezoo.system.notes`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from edgezoo.core.artifact import InputContract
 from edgezoo.core.paths import cache_home
 from edgezoo.core.versions import dependencies
 from edgezoo.images.shards import Member
+from edgezoo.system import notes
 
 EVERY_S = 5.0
-_EXPIRED_S = 30 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,23 @@ class Setup:
     threads: int
 
 
+def home() -> Path:
+    """Return the folder of all checkpoints."""
+    return cache_home() / "evaluations"
+
+
 class Checkpoint:
     """A file for an array of ranks that is completed step by step."""
 
     def __init__(self, setup: Setup, images: Sequence[Path | Member]) -> None:
         """Name the file; nothing is read or written yet."""
-        self._path = cache_home() / "evaluations" / f"{_key(setup, images)}.npy"
+        kept, own = (place / f"{_key(setup, images)}.npy" for place in notes.places(home()))
+        self._path, self._own = kept, own
         self._next = time.monotonic() + EVERY_S
 
     def restore(self, top: NDArray[np.int32]) -> None:
         """Overwrite `top` with the ranks of an earlier run; a damaged file is ignored."""
-        _remove_expired(self._path.parent)
+        notes.remove_expired(self._path.parent)
         with contextlib.suppress(OSError, ValueError, EOFError):
             found = np.load(self._path, allow_pickle=False)
             if found.shape == top.shape and found.dtype == top.dtype:
@@ -62,18 +69,21 @@ class Checkpoint:
         """
         if not now and time.monotonic() < self._next:
             return
-        part = self._path.with_suffix(f".{os.getpid()}")
+        part = self._own.with_suffix(f".{os.getpid()}")
         with contextlib.suppress(OSError):
             part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as stream:
                 np.save(stream, top)
-            part.replace(self._path)
+            part.replace(self._own)
         self._next = time.monotonic() + EVERY_S
 
     def remove(self) -> None:
         """Remove the file: the evaluation is complete."""
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            self._own.unlink(missing_ok=True)
+            if notes.limited():
+                self._own.parent.mkdir(exist_ok=True)
+                self._own.touch()  # empty: the parent removes what it keeps
 
 
 def _key(setup: Setup, images: Sequence[Path | Member]) -> str:
@@ -99,10 +109,3 @@ def _stamp(path: Path) -> str:
         facts = path.stat()
         return f"{place}\0{facts.st_size}\0{facts.st_mtime_ns}"
     return place
-
-
-def _remove_expired(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if time.time() - path.stat().st_mtime > _EXPIRED_S:
-                path.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ def _run(
     reader = registry.anatomy_reader(artifact.path)
     scores, entered, difference = [], [], 0.0
     with (
-        registry.runtime_for(artifact.path).open(artifact) as session,
+        reader.open(artifact) as session,
         reader.trace(artifact.path, set(simulation.names)) as tracer,
     ):
         for part in _parts(simulation, len(pixels)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgezoo.core.protocols import FileFault
 from edgezoo.core.typed_json import Count, shared
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.findings import Finding
@@ -32,6 +33,7 @@ class ExplainResult(Explanation):
         image_source: synthetic, samples, or the path of the images.
         unlabelled: why the classes of the images are not known; null if they are.
         overlap: images that calibrated the file; null if it does not record them.
+        file_faults: what some readers of the file get wrong, whatever it answers here.
         page: the HTML page, if one was requested.
     """
 
@@ -42,6 +44,7 @@ class ExplainResult(Explanation):
     image_source: str
     unlabelled: str | None
     overlap: Count | None
+    file_faults: tuple[FileFault, ...]
     page: Path | None = None
 
 

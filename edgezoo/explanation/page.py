@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgezoo.core import registry
+from edgezoo.core import escapes, registry
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import write_text_atomically
 from edgezoo.explanation.explain_result import ExplainResult
@@ -34,6 +34,7 @@ def render(result: ExplainResult) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
+        finalize=escapes.in_template,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,

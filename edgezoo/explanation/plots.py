@@ -6,10 +6,10 @@ kind of colour blindness can distinguish, and two shapes of markers for prints w
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from edgezoo.core import escapes
 from edgezoo.core.typed_json import Json
 from edgezoo.explanation.causes import Cause, Stage
 from edgezoo.explanation.explain_result import ExplainResult
@@ -125,7 +125,7 @@ def _figure(traces: list[Json], labels: list[str], x_title: str) -> Json:
 def _labels(names: Iterable[str]) -> list[str]:
     """Shorten and escape names for an axis: plotly interprets some HTML in labels."""
     short = (name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in names)
-    return [html.escape(name) for name in short]
+    return [escapes.html(name) for name in short]
 
 
 def _bars(name: str, values: Figures, labels: list[str], color: str) -> Json:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 
+from edgezoo.core import escapes
 from edgezoo.finetuning.finetune_result import Epoch
 
 _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 260, 48, 34
@@ -49,7 +49,7 @@ def _plot(
     def y(value: float) -> float:
         return base + height * (1 - min(value / top, 1.0))
 
-    parts = [f'<text class="t" x="{_LEFT}" y="{base - 14}">{escape(title)}</text>']
+    parts = [f'<text class="t" x="{_LEFT}" y="{base - 14}">{escapes.html(title)}</text>']
     for tick in range(_TICKS + 1):
         value = top * tick / _TICKS
         parts.append(
@@ -81,7 +81,7 @@ def _stages(
             edge = x(i) - (x(1) - x(0) if len(epochs) > 1 else 0) / 2
             parts.append(
                 f'<line x1="{edge:.1f}" x2="{edge:.1f}" y1="{base}" y2="{base + height}"/>'
-                f'<text x="{edge + 4:.1f}" y="{base + height + 18}">{epoch.stage}, '
+                f'<text x="{edge + 4:.1f}" y="{base + height + 18}">{escapes.html(epoch.stage)}, '
                 f"from epoch {i + 1}</text>"
             )
     return parts

@@ -18,8 +18,13 @@ import numpy as np
 from edgezoo.calibration import fingerprints
 from edgezoo.core.errors import DataError, counted
 from edgezoo.core.files import not_a_folder
+from edgezoo.core.labels import unfit
 from edgezoo.core.spec import Resize
-from edgezoo.images.preprocessing import find_images, load_many, require_readable
+from edgezoo.images import finding, folders
+from edgezoo.images.finding import Image
+from edgezoo.images.folders import LeftOut
+from edgezoo.images.preprocessing import load_many, require_readable, why_unreadable
+from edgezoo.images.shards import Member
 from edgezoo.system.staging import new_array
 
 FEWEST_IMAGES = 3  # per class: one for training, one for validation, one to score
@@ -29,16 +34,17 @@ PARTS = ("train", "validation", "held_out")
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Image files in a folder per class.
+    """Images in a folder per class.
 
     Attributes:
+        root: a folder, or a tar, zip or parquet file.
         labels: names of the class folders, sorted; the position is the class.
-        paths, classes: image files, and the class of each.
+        paths, classes: images, and the class of each.
     """
 
     root: Path
     labels: tuple[str, ...]
-    paths: tuple[Path, ...]
+    paths: tuple[Image, ...]
     classes: tuple[int, ...]
 
 
@@ -64,41 +70,74 @@ class StoredPixels(Split):
 
     Attributes:
         files: of each row, relative to its folder.
-        prints: `calibration.fingerprints` of the rows for training and validation.
-        unreadable, repeated: numbers of files that were left out.
+        prints: `calibration.fingerprints` of the rows for training and validation, in hex.
+        unreadable: files that were left out, and why.
+        repeated: number of files that were left out.
     """
 
     files: tuple[str, ...]
-    prints: tuple[bytes, ...] = field(repr=False)
-    unreadable: int
+    prints: tuple[str, ...] = field(repr=False)
+    unreadable: tuple[LeftOut, ...]
     repeated: int
 
 
-def find(root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2) -> Folder:
+def find(
+    root: Path, fewest: int = FEWEST_IMAGES, classes: int = 2, option: str = "--data"
+) -> Folder:
     """Find the images of each class.
 
     Args:
-        root: contains a folder per class; images in subfolders count too.
+        root: contains a folder per class; images in subfolders count too. Or a tar, zip or parquet
+            file of such folders, or of images with a .cls file.
         fewest: minimum number of images per class.
         classes: minimum number of classes.
+        option: that named the root, for messages.
 
     Raises:
         DataError: there is no such folder, or it has too few classes or images.
+        UsageError: it has several parts of a data set.
     """
-    if not root.is_dir():
+    if not finding.is_place(root):
         raise not_a_folder(root, "Give a folder with a folder per class.")
-    paths = find_images(root)
-    for path in paths:
-        if path.parent == root:
+    paths, texts = finding.read(finding.image_files(root))
+    folders.require_one_part(root, (finding.parent_of(path, root) for path in paths), option)
+    names = [_class_of(path, root, texts) for path in paths]
+    if texts or not root.is_dir():
+        names = _below_one(names)
+    for path, parts in zip(paths, names, strict=True):
+        if not parts:
             hint = "Sort all images into a folder per class."
             raise DataError(f"{path} is not in a class folder.", hint)
-    names = [path.relative_to(root).parts[0] for path in paths]
+    return _folder(root, [parts[0] for parts in names], paths, fewest, classes)
+
+
+def _class_of(image: Image, root: Path, texts: finding.Texts) -> tuple[str, ...]:
+    """Return the folders of an image, of which the first names its class; or its .cls text."""
+    text = texts.get((image.tar, image.sample)) if isinstance(image, Member) else None
+    if text is not None:
+        return (text.decode("utf-8", "replace").partition("\0")[0].strip(),)
+    return finding.parent_of(image, root).parts
+
+
+def _below_one(names: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Leave out the one folder that all images of a file are in, as packers make it."""
+    while len({parts[:1] for parts in names}) == 1 and all(len(parts) > 1 for parts in names):
+        names = [parts[1:] for parts in names]
+    return names
+
+
+def _folder(root: Path, names: list[str], paths: list[Image], fewest: int, classes: int) -> Folder:
     labels = tuple(sorted(set(names)))
     if len(labels) < classes:
         raise DataError(
             f"{root} has {counted(len(labels), 'folder')} with images, and each class needs one.",
             "Give a folder with a folder per class.",
         )
+    for label in labels:
+        if reason := unfit(label):
+            raise DataError(
+                f"The folder {label} in {root} names no class: its name {reason}.", "Rename it."
+            )
     few = [label for label in labels if names.count(label) < fewest]
     if few:
         raise DataError(
@@ -132,7 +171,7 @@ def store(
     resize: Resize,
     seed: int,
     path: Path,
-    progress: Callable[[int, int], None],
+    progress: Callable[[int], None] = lambda count: None,
 ) -> StoredPixels:
     """Decode all images, and split them reproducibly.
 
@@ -143,7 +182,7 @@ def store(
         size, resize: of the network's input.
         seed: of the split.
         path: of the .npy to write.
-        progress: called with images done and their number.
+        progress: called with the number of images that were done since the last call.
 
     Raises:
         DataError: more than a tenth of a folder is not readable, or a class has no images left.
@@ -155,7 +194,7 @@ def store(
     folders = [data] if apart is None else [data, apart]
     total = sum(len(folder.paths) for folder in folders)
     pixels = new_array(path, np.uint8, (total, side, side, 3))
-    gathered = _Gathered(pixels, progress, total)
+    gathered = _Gathered(pixels, progress)
     for number, folder in enumerate(folders):
         gathered.take(folder, data.labels, number, side, wide)
     own = [row for row, number in enumerate(gathered.source) if number == 0]
@@ -171,36 +210,36 @@ def store(
             "Give other images with --held-out.",
         )
     pixels.flush()
-    prints = tuple(gathered.prints[row] for row in [*parts["train"], *parts["validation"]])
+    prints = tuple(gathered.prints[row].hex() for row in [*parts["train"], *parts["validation"]])
     rows = {name: tuple(rows) for name, rows in parts.items()}
     classes, files = tuple(gathered.classes), tuple(gathered.files)
-    left_out = gathered.unreadable, gathered.repeated
+    left_out = tuple(gathered.unreadable), gathered.repeated
     return StoredPixels(path, margin, rows, classes, files, prints, *left_out)
 
 
 class _Gathered:
     """Rows as they are decoded, without files whose bytes came before."""
 
-    def __init__(self, pixels: Any, progress: Callable[[int, int], None], total: int) -> None:
+    def __init__(self, pixels: Any, progress: Callable[[int], None]) -> None:
         self.classes: list[int] = []
         self.files: list[str] = []
         self.prints: list[bytes] = []
         self.source: list[int] = []
-        self.unreadable = self.repeated = 0
-        self._pixels, self._progress, self._total, self._done = pixels, progress, total, 0
+        self.unreadable: list[LeftOut] = []
+        self.repeated = 0
+        self._pixels, self._progress = pixels, progress
 
     def take(
         self, folder: Folder, labels: tuple[str, ...], number: int, side: int, resize: Resize
     ) -> None:
         """Decode one folder."""
-        unreadable = 0
+        unreadable: list[Image] = []
         known = set(self.prints)
         decoded = load_many(folder.paths, side, resize)
         for (path, values), wanted in zip(decoded, folder.classes, strict=True):
-            self._done += 1
-            self._progress(self._done, self._total)
+            self._progress(1)
             if values is None:
-                unreadable += 1
+                unreadable.append(path)
                 continue
             fingerprint = fingerprints.of_file(path)
             if fingerprint in known:
@@ -209,11 +248,12 @@ class _Gathered:
             known.add(fingerprint)
             self._pixels[len(self.classes)] = values
             self.classes.append(labels.index(folder.labels[wanted]))
-            self.files.append(path.relative_to(folder.root).as_posix())
+            self.files.append(finding.name_of(path, folder.root))
             self.prints.append(fingerprint)
             self.source.append(number)
-        require_readable(unreadable, len(folder.paths), folder.root)
-        self.unreadable += unreadable
+        skipped = why_unreadable(unreadable, folder.root, side, resize)
+        require_readable(len(unreadable), len(folder.paths), folder.root, skipped)
+        self.unreadable += skipped
 
 
 def _split(rows: list[int], classes: list[int], share: float, seed: int) -> dict[str, list[int]]:

@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 
 from edgezoo.calibration import fingerprints, sources
@@ -30,6 +31,8 @@ from edgezoo.finetuning.trainer import StepResult, Trainer, Work
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
 from edgezoo.networks import arguments
+from edgezoo.system import sandbox
+from edgezoo.system.limits import for_work
 from edgezoo.system.process import Conversation
 from edgezoo.system.staging import publish, staging
 
@@ -52,15 +55,9 @@ def finetune(
 def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResult:
     """Carry out a plan of `resolve`."""
     with staging(plan.output.parent, plan.output.name) as stage:
-
-        def decoded(done: int, total: int) -> None:
-            progress("Decoding images", done / total)
-
-        place, size, seed = stage / "pixels.npy", plan.job.size, plan.request.seed
-        pixels = dataset.store(
-            plan.data, plan.apart, plan.share, size, plan.job.spec.resize, seed, place, decoded
-        )
-        with Conversation(Trainer, debug) as child:
+        launcher = sandbox.workshop(_strangers(plan), stage, debug=debug, trust=plan.request.trust)
+        pixels = _decoded(plan, stage, progress)
+        with Conversation(Trainer, debug, launcher=launcher) as child:
             run = _Training(plan, child, progress)
             progress("Building the network", 0.0)
             images = Split(pixels.path, pixels.margin, pixels.parts, pixels.classes)
@@ -72,7 +69,8 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
                 network = stage / plan.output.name
                 weights_sha256 = child.ask(Trainer.save, path=network)
         result = _result(run, pixels, score.correct)
-        embed_contract.embed(network, network, _contract(plan, pixels, weights_sha256).to_json())
+        contract = _contract(plan, pixels, weights_sha256).to_json()
+        launcher.call(embed_contract.embed, network, network, contract)
         title = f"{plan.job.model} on {plan.data.root.resolve().name}"
         record = json.dumps(typed_json.encode(result), indent=1) + "\n"
         (stage / result.curve.name).write_text(curve.draw(result.epochs, title), encoding="utf-8")
@@ -81,6 +79,30 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
         removals = [(None, place) for place in places]
         publish([*removals, *((stage / place.name, place) for place in places)])
     return result
+
+
+def _strangers(plan: Plan) -> tuple[Path, ...]:
+    """Return the files of others that a training opens."""
+    own = plan.job.user_model
+    return (own.path if own is not None else plan.data.root,)
+
+
+def _decoded(plan: Plan, stage: Path, progress: Progress) -> StoredPixels:
+    """Decode all images, in a limited process."""
+    total = len(plan.data.paths) + len(plan.apart.paths if plan.apart else ())
+    done = 0
+
+    def decoded(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("Decoding images", min(1.0, done / total))
+
+    roots = (plan.data.root, *([plan.apart.root] if plan.apart else []))
+    limited = sandbox.Sandbox(roots, for_work(), (stage.resolve(),), decoded)
+    place, size, resize = stage / "pixels.npy", plan.job.size, plan.job.spec.resize
+    return limited.call(
+        dataset.store, plan.data, plan.apart, plan.share, size, resize, plan.request.seed, place
+    )
 
 
 class _Training:
@@ -169,7 +191,8 @@ def _result(run: _Training, pixels: StoredPixels, correct: int) -> FinetuneResul
         labels=plan.data.labels,
         images=ImageCounts(
             **{part: len(rows) for part, rows in pixels.parts.items()},
-            unreadable=pixels.unreadable,
+            unreadable=len(pixels.unreadable),
+            unreadable_files=pixels.unreadable,
             repeated=pixels.repeated,
         ),
         held_out=HeldOutScore(
@@ -195,9 +218,9 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
         classes=classes,
         seed=plan.request.seed,
         list_sha256=sources.list_hash(tuple(sorted(pixels.files))),
-        unreadable=pixels.unreadable,
+        unreadable=len(pixels.unreadable),
         preprocessing=recipe_hash(job.size, spec.resize),
-        fingerprints=fingerprints.pack(pixels.prints, "file"),
+        fingerprints=fingerprints.pack(tuple(map(bytes.fromhex, pixels.prints)), "file"),
     )
     return InputContract(
         model=job.model,

@@ -10,6 +10,7 @@ from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.spec import BuildArguments
 from edgezoo.finetuning import dataset
 from edgezoo.formats.keras_files.reading import is_user_model
+from edgezoo.images import folders
 from edgezoo.networks import arguments, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
@@ -24,6 +25,7 @@ class FinetuneRequest:
     Attributes:
         model: name of a model, or path of a network.
         data: contains a folder per class.
+        split: train on this folder of `data`, such as "train", alone.
         weights: "imagenet", "random" or a file to start from.
         output: the `.keras` file; None for a file in "finetuned", named by model and folder.
         epochs: maximum for the top and for the blocks.
@@ -52,6 +54,7 @@ class FinetuneRequest:
     seed: int = 0
     preprocessing: str | None = None
     trust: bool = False
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +95,9 @@ def resolve(request: FinetuneRequest) -> Plan:
             raise UsageError(
                 f"{name} cannot be set: fine-tuning adds a new top to the network.", "Omit it."
             )
-    apart = None if share else dataset.find(Path(str(request.held_out)), 1, 1)
-    data = dataset.find(Path(request.data), dataset.FEWEST_IMAGES if apart is None else 2)
+    apart = None if share else dataset.find(Path(str(request.held_out)), 1, 1, "--held-out")
+    place = folders.part_of(Path(request.data), request.split)
+    data = dataset.find(place, dataset.FEWEST_IMAGES if apart is None else 2)
     if apart is not None:
         dataset.check_same_classes(data, apart)
     job = _job(request)

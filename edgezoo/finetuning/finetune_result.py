@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share
+from edgezoo.images.folders import LeftOut
 
 Stage = Literal["top", "blocks"]
 
@@ -34,7 +35,7 @@ class ImageCounts:
     """Images by use.
 
     Attributes:
-        unreadable: files that were left out.
+        unreadable, unreadable_files: files that were left out; names and reasons.
         repeated: files that were left out because another file has the same bytes.
     """
 
@@ -42,6 +43,7 @@ class ImageCounts:
     validation: Count
     held_out: Count
     unreadable: Count
+    unreadable_files: tuple[LeftOut, ...]
     repeated: Count
 
 

@@ -7,19 +7,24 @@ Nothing is imported before it is used: a device may run a .tflite without this m
 from __future__ import annotations
 
 import copy
+import math
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core.errors import DataError, MissingError
+from edgezoo.core.errors import DataError, MissingError, RefusedError
+from edgezoo.core.files import open_regular
 from edgezoo.formats import operators
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# numpy names by the number of a TensorType.
-_NUMPY = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16"}
-_NUMPY |= {9: "int8", 10: "float64"}
+# The schema's names of types are numpy's in capitals. Of those that numpy lacks, these are packed:
+# several numbers to a byte, the first one in the lowest bits.
+_PACKED_BITS = {"int4": 4, "uint4": 4, "int2": 2}
+_PLAIN = {"float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64"}
+_PLAIN |= {"uint8", "uint16", "uint32", "uint64"}
 _LEAST_PART = 4  # bytes: of the offset to a part
 
 # Scopes that a Keras layer opens for a part of its own work.
@@ -49,8 +54,8 @@ def read_model(path: Path) -> Any:
         DataError: not a TFLite flatbuffer, or a damaged one.
         MissingError: see `schema`.
     """
-    data = bytearray(path.stat().st_size)  # one copy, and lists of numbers in it can be changed
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
+        data = bytearray(os.fstat(stream.fileno()).st_size)  # one copy that can be changed
         del data[stream.readinto(data) :]
     if data[4:8] != b"TFL3":
         raise DataError(f"{path} is not a TFLite file.", "Check where it came from.")
@@ -100,9 +105,15 @@ def _check_counts(data: bytes | bytearray) -> None:
 
 
 def write_model(model: Any, path: Path) -> None:
-    """Pack a `ModelT` and write it; the same tree becomes the same bytes."""
+    """Pack a `ModelT` and write it; the same tree becomes the same bytes.
+
+    Both fields of each operator code get the same operation, see `contradicting_codes`.
+    """
     import flatbuffers
 
+    for code in model.operatorCodes or []:
+        code.builtinCode = _code_number(code)
+        code.deprecatedBuiltinCode = _old_field(code.builtinCode)
     # Room for all at once: a builder that grows holds the file twice, and of VGG16 that is 1.5 GB.
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     builder = flatbuffers.Builder(size + (1 << 20))
@@ -118,11 +129,39 @@ def text(value: bytes | str | None) -> str:
 
 def op_name(model: Any, op: Any) -> str:
     """Return an operation's name, such as CONV_2D; the custom code of a custom operation."""
-    code = model.operatorCodes[op.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return _code_name(model.operatorCodes[op.opcodeIndex])
+
+
+def _code_name(code: Any) -> str:
+    number = _code_number(code)
     if number == schema().BuiltinOperator.CUSTOM:
         return text(code.customCode)
     return _op_names().get(number, f"BUILTIN_{number}")
+
+
+def _code_number(code: Any) -> int:
+    """Return an operator code as TFLite 2.4 and later read it: the larger of the two fields."""
+    return max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+
+
+def _old_field(number: int) -> int:
+    """Return what the older field of an operator code, a signed byte, has to be."""
+    return min(number, int(schema().BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES))
+
+
+def contradicting_codes(model: Any) -> dict[str, str]:
+    """Return operations whose two code fields differ, with what the older field alone says.
+
+    Readers of the older schema, and some of today, read `deprecated_builtin_code` alone, where 0 is
+    ADD. Files from before TFLite 2.4 have only that field, and every reader reads them.
+    """
+    found = {}
+    for code in model.operatorCodes or []:
+        number, old = _code_number(code), int(code.deprecatedBuiltinCode)
+        if old != _old_field(number) or code.builtinCode not in (0, number):
+            other = old if old != _old_field(number) else int(code.builtinCode)
+            found[_code_name(code)] = _op_names().get(other, f"BUILTIN_{other}")
+    return found
 
 
 @lru_cache(maxsize=1)
@@ -132,26 +171,75 @@ def _op_names() -> dict[int, str]:
 
 
 def tensor_dtype(tensor: Any) -> str:
-    """Return the numpy name of a tensor's type."""
-    return _NUMPY.get(tensor.type, f"type{tensor.type}")
+    """Return the numpy name of a tensor's type, or such a name for a type that numpy has not."""
+    return _type_names().get(tensor.type, f"type{tensor.type}")
+
+
+@lru_cache(maxsize=1)
+def _type_names() -> dict[int, str]:
+    types = vars(schema().TensorType).items()
+    return {number: name.lower() for name, number in types if not name.startswith("_")}
 
 
 def constant(model: Any, tensor: Any) -> NDArray[Any] | None:
-    """Copy a constant tensor's values, in its shape; None for a computed tensor."""
+    """Copy a constant tensor's values, in its shape; None for a computed tensor.
+
+    Numbers of fewer than 8 bits become int8 or uint8, bfloat16 becomes float32.
+
+    Raises:
+        RefusedError: texts and other types that are no numbers of a known size.
+    """
     import numpy as np
 
     data = model.buffers[tensor.buffer].data
     if data is None or len(data) == 0:
         return None
-    values = np.array(data, np.uint8).view(tensor_dtype(tensor))
-    return values.reshape([int(n) for n in tensor.shape])
+    values, dtype = np.array(data, np.uint8), tensor_dtype(tensor)
+    shape = [int(n) for n in tensor.shape]
+    if dtype in _PACKED_BITS:
+        return _unpack(values, dtype)[: math.prod(shape)].reshape(shape)
+    if dtype == "bfloat16":
+        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in _PLAIN:
+        raise RefusedError(
+            f"The tensor {text(tensor.name)} has values of type {dtype}, which EdgeZoo does not "
+            "read.",
+            "Convert the network with weights in float32, float16 or int8.",
+        )
+    return values.view(dtype).reshape(shape)
+
+
+def _unpack(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    import numpy as np
+
+    bits = _PACKED_BITS[dtype]
+    places = np.arange(0, 8, bits, dtype=np.uint8)
+    parts = (values[:, None] >> places) & (2**bits - 1)
+    # Moving the sign bit to the top and back extends it.
+    shifted = (parts << (8 - bits)).astype(np.uint8).view(np.int8) >> (8 - bits)
+    return np.asarray(shifted if dtype.startswith("int") else parts).reshape(-1)
+
+
+def _pack(values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    import numpy as np
+
+    bits = _PACKED_BITS[dtype]
+    count = 8 // bits
+    flat = np.asarray(values, np.int16).reshape(-1)
+    padded = np.pad(flat, (0, -len(flat) % count)) & (2**bits - 1)
+    parts = padded.reshape(-1, count) << np.arange(0, 8, bits)
+    return np.asarray(parts.sum(1), np.uint8)
 
 
 def set_constant(model: Any, tensor: Any, values: NDArray[Any]) -> None:
     """Replace a constant tensor's values, keeping type and shape."""
     import numpy as np
 
-    packed = np.ascontiguousarray(values, tensor_dtype(tensor))
+    dtype = tensor_dtype(tensor)
+    if dtype in _PACKED_BITS:
+        packed = _pack(values, dtype)
+    else:
+        packed = np.ascontiguousarray(values, dtype)
     model.buffers[tensor.buffer].data = np.frombuffer(packed.tobytes(), np.uint8)
 
 

@@ -17,14 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.arrays import Floats
-from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats import float_parts, operators, tflite_flatbuffer
 
 Values = dict[int, Floats]  # of computed tensors, each of shape (n, ...)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation: its place, kind, and tensor indices in the main graph."""
+    """One operation: its place, kind, and tensor indices in the main graph.
+
+    `others` are outputs behind the first, as of SPLIT.
+    """
 
     index: int
     kind: str
@@ -32,6 +35,12 @@ class Step:
     output: int
     weights: int | None = None
     bias: int | None = None
+    others: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """All tensors that it computes."""
+        return (self.output, *self.others)
 
     @property
     def channel_axis(self) -> int:
@@ -79,7 +88,8 @@ class StepwiseNetwork:
         if kind in operators.TFLITE and len(inputs) > 1 and inputs[1] not in computed:
             weights = inputs[1]
             bias = inputs[2] if len(inputs) > 2 else None
-        return Step(index, kind, computed, int(op.outputs[0]), weights, bias)
+        first, *others = (int(i) for i in op.outputs)
+        return Step(index, kind, computed, first, weights, bias, tuple(others))
 
     def name(self, tensor: int) -> str:
         """Name of a tensor."""
@@ -88,6 +98,20 @@ class StepwiseNetwork:
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Shape of a tensor."""
         return tuple(map(int, self.graph.tensors[tensor].shape))
+
+    def is_float(self, tensor: int) -> bool:
+        """Whether a tensor holds float32, which a quantizer may quantize."""
+        return tflite_flatbuffer.tensor_dtype(self.graph.tensors[tensor]) == "float32"
+
+    def float_parts(self) -> set[int]:
+        """Indices of the steps that stay in float in an int8 file."""
+        operations = [
+            float_parts.Operation(
+                step.kind, tuple(map(str, step.computed_inputs)), tuple(map(str, step.outputs))
+            )
+            for step in self.steps
+        ]
+        return float_parts.float_parts(operations, float_parts.TFLITE)
 
     @property
     def bytes_per_image(self) -> int:
@@ -146,25 +170,35 @@ class StepwiseNetwork:
             weights: in place of the operation's own.
             linear: leave its activation out.
         """
-        interpreter, inputs, output = self._interpreter(step, weights, linear)
-        count = len(values[step.computed_inputs[0]])
-        results: Any = None
+        return self._run(step, values, weights, linear)[step.output]
+
+    def run_all(self, step: Step, values: Values) -> Values:
+        """Run one operation as `run` does, and return all tensors that it computes."""
+        return self._run(step, values, None, False)
+
+    def _run(
+        self, step: Step, values: Values, weights: NDArray[Any] | None, linear: bool
+    ) -> Values:
+        interpreter, inputs, outputs = self._interpreter(step, weights, linear)
+        count = len(next(iter(values.values())))
+        results: dict[int, Any] = {}
         for i in range(count):
             for tensor, detail in inputs:
                 value = values[tensor][i].reshape(detail["shape"])
                 interpreter.set_tensor(detail["index"], value)
             interpreter.invoke()
-            result = interpreter.get_tensor(output)
-            if results is None:
-                # The converter may reshape a feature map of one pixel to (channels,).
-                shape = result.shape[1:] if result.shape[0] == 1 else result.shape
-                results = np.empty((count, *shape), np.float32)
-            results[i] = result.reshape(results.shape[1:])
-        return np.asarray(results)
+            for tensor, index in outputs:
+                result = interpreter.get_tensor(index)
+                if tensor not in results:
+                    # The converter may reshape a feature map of one pixel to (channels,).
+                    shape = result.shape[1:] if result.shape[:1] == (1,) else result.shape
+                    results[tensor] = np.empty((count, *shape), result.dtype)
+                results[tensor][i] = result.reshape(results[tensor].shape[1:])
+        return results
 
     def _interpreter(
         self, step: Step, weights: NDArray[Any] | None, linear: bool
-    ) -> tuple[Any, list[tuple[int, dict[str, Any]]], int]:
+    ) -> tuple[Any, list[tuple[int, dict[str, Any]]], list[tuple[int, int]]]:
         import flatbuffers
         from ai_edge_litert.interpreter import Interpreter
 
@@ -175,7 +209,8 @@ class StepwiseNetwork:
         interpreter.allocate_tensors()
         details = interpreter.get_input_details()
         pairs = list(zip(step.computed_inputs, details, strict=True))
-        return interpreter, pairs, interpreter.get_output_details()[0]["index"]
+        places = [detail["index"] for detail in interpreter.get_output_details()]
+        return interpreter, pairs, list(zip(step.outputs, places, strict=True))
 
     def _single(self, step: Step, weights: NDArray[Any] | None, linear: bool) -> Any:
         """A model of this one operation."""
@@ -203,7 +238,7 @@ class StepwiseNetwork:
         op.inputs = [places.get(int(i), -1) for i in source.inputs]
         op.outputs = [places[int(i)] for i in source.outputs]
         graph.inputs = [places[i] for i in step.computed_inputs]
-        graph.outputs = [op.outputs[0]]
+        graph.outputs = list(op.outputs)
         if weights is not None and step.weights is not None:
             tflite_flatbuffer.set_constant(model, graph.tensors[places[step.weights]], weights)
         return model

@@ -1,24 +1,26 @@
-"""Ground-truth files for images without a folder per class, and the names of classes."""
+"""Ground-truth files for images without a folder per class."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, interpreting, words_of
+from edgezoo.core.files import decoded, read_limited
 from edgezoo.images import imagenet_classes
+from edgezoo.images.class_names import INDEX, ClassNames
 from edgezoo.images.shards import Member
 
 _KIT = "ILSVRC2012_validation_ground_truth.txt"
-_NAMES = (_KIT, "LOC_val_solution.csv", "val.txt", "ground_truth.txt")
+# The last one is Tiny-ImageNet's.
+_NAMES = (_KIT, "LOC_val_solution.csv", "val.txt", "ground_truth.txt", "val_annotations.txt")
 _NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
 _ORDER = "meta.mat"
-# Longer numbers are not indices, and Python refuses to parse the longest.
-_INDEX = re.compile(r"[0-9]{1,9}")
+_LARGEST = 256 << 20  # ImageNet's has 2 MB
 _GAP = re.compile(r"[\s,]+")
 
 
@@ -26,15 +28,6 @@ def find(folder: Path) -> Path | None:
     """Return the ground-truth file with a usual name, in a flat folder or next to it."""
     places = [place / name for place in (folder, folder.parent) for name in _NAMES]
     return next((path for path in places if path.is_file()), None)
-
-
-def class_names(contract: InputContract) -> dict[str, int]:
-    """Return folder names by class: wnids for ImageNet's 1000, and unique labels."""
-    counts = Counter(contract.labels)  # ImageNet has two cranes and two maillots
-    names = {label: i for i, label in enumerate(contract.labels) if counts[label] == 1}
-    if contract.classes == len(imagenet_classes.classes()):
-        names |= {wnid: i for i, (wnid, _) in enumerate(imagenet_classes.classes())}
-    return names
 
 
 def files(ground_truth: Path) -> tuple[Path, ...]:
@@ -51,8 +44,8 @@ def files(ground_truth: Path) -> tuple[Path, ...]:
 def _rows(ground_truth: Path) -> dict[int, str]:
     """Return the lines of a list that are not empty, by line number."""
     try:
-        lines = ground_truth.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = decoded(read_limited(ground_truth, _LARGEST)).split("\n")
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{ground_truth} cannot be read: {words_of(error)}.", "Give another --ground-truth."
         ) from error
@@ -67,12 +60,26 @@ def _rows(ground_truth: Path) -> dict[int, str]:
 
 def _counts(rows: dict[int, str]) -> bool:
     """Whether this is the development kit's list: one number per line."""
-    return all(_INDEX.fullmatch(line) for line in rows.values())
+    return all(INDEX.fullmatch(line) for line in rows.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of images, in their order.
+
+    Attributes:
+        numbered: they are read from numbers, which may have been counted from 1.
+        remark: what was noticed, as a sentence.
+    """
+
+    labels: tuple[int, ...]
+    numbered: bool = False
+    remark: str | None = None
 
 
 def labels(
     folder: Path, paths: Sequence[Path | Member], ground_truth: Path, contract: InputContract
-) -> tuple[int, ...]:
+) -> Classes:
     """Return the classes of flat images, by file name or by the number in it.
 
     Args:
@@ -86,7 +93,7 @@ def labels(
     """
     rows = _rows(ground_truth)
     if _counts(rows):
-        return _by_number(folder, paths, ground_truth, rows, contract)
+        return Classes(_by_number(folder, paths, ground_truth, rows, contract))
     table = {}
     for line in rows.values():
         name, *rest = _GAP.split(line, maxsplit=1)
@@ -95,28 +102,42 @@ def labels(
     missing = [path.name for path in paths if path.stem not in table]
     if missing:
         raise DataError(f"{ground_truth} does not list {missing[0]}.", "Check the file.")
-    names = class_names(contract)
-    return tuple(class_index(table[p.stem], ground_truth, names, contract) for p in paths)
+    return read_classes([(table[p.stem], ground_truth) for p in paths], contract)
 
 
-def class_index(
-    text: str, where: Path | Member, names: dict[str, int], contract: InputContract
-) -> int:
+def read_classes(texts: Sequence[tuple[str, Path | Member]], contract: InputContract) -> Classes:
+    """Read the class of each image from its text, with the place of that text for messages.
+
+    Numbers from 1 to the number of classes, and no 0, are counted from 1.
+
+    Raises:
+        DataError: a text is neither an index nor a wnid nor a label.
+    """
+    names = ClassNames(contract)
+    words = [_GAP.split(text.strip())[0] for text, _ in texts]
+    numbered = all(INDEX.fullmatch(word) for word in words)
+    numbers = sorted(set(map(int, words))) if numbered else []
+    if len(numbers) > 1 and numbers[0] >= 1 and numbers[-1] == contract.classes:
+        remark = f"{texts[0][1]} counts classes from 1 to {contract.classes}, and was read so."
+        return Classes(tuple(int(word) - 1 for word in words), False, remark)
+    found = tuple(class_index(text, where, names) for text, where in texts)
+    return Classes(found, bool(numbers) and numbers[0] >= 1)
+
+
+def class_index(text: str, where: Path | Member, names: ClassNames) -> int:
     """Read an index, a wnid or a label, which may contain blanks; Kaggle adds bounding boxes.
 
     Raises:
         DataError: it is none of them.
     """
     word = _GAP.split(text)[0]
-    if _INDEX.fullmatch(word) and int(word) < contract.classes:
-        return int(word)
-    for name in (text, word):
-        if name in names:
-            return names[name]
-    wnids = "wnids, " if contract.classes == len(imagenet_classes.classes()) else ""
+    for found in (names.by_index(word), names.find(text), names.find(word)):
+        if found is not None:
+            return found
+    wnids = "wnids, " if names.has_wnids else ""
     raise DataError(
         f"{where} lists {word!r}, which is not a class of the model.",
-        f"Use {wnids}the model's labels, or indices 0 to {contract.classes - 1}.",
+        f"Use {wnids}the model's labels, or indices 0 to {names.count - 1}.",
     )
 
 

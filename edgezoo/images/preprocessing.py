@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
+from edgezoo.core import lfs
 from edgezoo.core.errors import DataError, words_of
+from edgezoo.core.files import open_regular
 from edgezoo.core.heartbeat import alive
 from edgezoo.core.spec import USUAL_RESIZE, Normalization, Resize
+from edgezoo.images.folders import LeftOut, named, walk
 from edgezoo.images.shards import Member
 
 if TYPE_CHECKING:
@@ -38,19 +41,35 @@ _MAGIC = {
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
 }
-_MAGIC_BYTES = 12
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+_MAGIC_BYTES = 64
+_UNREADABLE = "is not a readable image: "
+# Brands of files in the container of MPEG-4, by the package that reads them.
+_BRANDS = {"heic": "HEIC", "heix": "HEIC", "hevc": "HEIC", "hevx": "HEIC", "heim": "HEIC"}
+_BRANDS |= {"heis": "HEIC", "mif1": "HEIC", "msf1": "HEIC", "avif": "AVIF", "avis": "AVIF"}
 
 
-def require_readable(unreadable: int, tried: int, folder: Path) -> None:
+def require_readable(
+    unreadable: int,
+    tried: int,
+    folder: Path,
+    skipped: Sequence[LeftOut] = (),
+    are: str = "are not readable images",
+) -> None:
     """Check that few enough image files of a folder were skipped.
+
+    Args:
+        unreadable, tried: how many were skipped, and of how many.
+        folder: of the images.
+        skipped: names and reasons, where they are known.
+        are: why they were skipped.
 
     Raises:
         DataError: more than `MAX_UNREADABLE` of them could not be read.
     """
     if unreadable > MAX_UNREADABLE * tried:
+        names = f": {named(skipped)}" if skipped else ""
         raise DataError(
-            f"{unreadable} of {tried} files in {folder} are not readable images.",
+            f"{unreadable} of {tried} files in {folder} {are}{names}.",
             "Up to a tenth is skipped; check the folder.",
         )
 
@@ -82,13 +101,13 @@ def load_pixels(
     try:
         decoded = _decode(image)
     except Exception as error:  # decoders raise many classes for damaged files
-        raise DataError(f"{image} is not a readable image: {words_of(error)}.") from error
+        raise DataError(f"{image} {_UNREADABLE}{words_of(error)}.") from error
     width, height = decoded.size
     target = resize.shorter_side(size)
     scale = target / min(width, height)
     scaled = (max(target, round(width * scale)), max(target, round(height * scale)))
     if scaled[0] * scaled[1] > MOST_PIXELS:
-        raise DataError(f"{image} is not a readable image: {width} x {height} is too narrow.")
+        raise DataError(f"{image} {_UNREADABLE}{width} x {height} is too narrow.")
     decoded = decoded.resize(scaled, Image.Resampling[resize.filter.upper()])
     left, top = (scaled[0] - size) // 2, (scaled[1] - size) // 2
     return np.asarray(decoded.crop((left, top, left + size, top + size)), np.uint8)
@@ -99,7 +118,7 @@ def _decode(image: Path | Member | IO[bytes]) -> Image.Image:
     from PIL import Image, ImageOps
 
     if isinstance(image, Path):
-        with image.open("rb") as stream:
+        with open_regular(image) as stream:
             return _decode(stream)
     source = image.open() if isinstance(image, Member) else image
     # Only formats of this list are decoded: Pillow would try all of its decoders, and run
@@ -135,7 +154,34 @@ def _kind(head: bytes) -> str:
     for magic, name in _MAGIC.items():
         if head.startswith(magic) and (name != "WEBP" or head[8:12] == b"WEBP"):
             return name
-    raise ValueError(f"it is none of {', '.join(sorted(set(_MAGIC.values())))}")
+    if head[4:8] == b"ftyp" and (brand := head[8:12].decode("latin-1")) in _BRANDS:
+        return _high_efficiency(_BRANDS[brand])
+    if not head:
+        raise ValueError("it is empty")
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError("it is a page of text, not an image")
+    lfs.refuse_pointer(head)
+    known = {*_MAGIC.values(), *_BRANDS.values()}
+    raise ValueError(f"it is none of {', '.join(sorted(known))}")
+
+
+def _high_efficiency(kind: str) -> str:
+    """Return Pillow's name of HEIC or AVIF, and let pillow-heif add what Pillow lacks."""
+    from PIL import Image, features
+
+    if kind == "AVIF" and features.check("avif"):
+        return "AVIF"
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise ValueError(f"{kind} needs pillow-heif: pip install pillow-heif") from error
+    if kind == "AVIF":
+        pillow_heif.register_avif_opener()
+        return "AVIF"
+    if "HEIF" not in Image.OPEN:
+        pillow_heif.register_heif_opener()
+    return "HEIF"
 
 
 def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float32]:
@@ -151,9 +197,25 @@ def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return all image files below a folder, by their suffix, sorted, without hidden files."""
-    seen = sorted(path for path in folder.rglob("*") if not path.name.startswith("."))
-    return [path for path in seen if path.suffix.lower() in IMAGE_SUFFIXES]
+    """Return all image files below a folder, by their suffix, sorted; see `folders.walk`."""
+    return list(walk(folder).images)
+
+
+def why_unreadable(
+    images: Iterable[ImageFile], root: Path, size: int, resize: Resize = USUAL_RESIZE
+) -> tuple[LeftOut, ...]:
+    """Return the reasons why images could not be read, by reading them again."""
+    found = []
+    for image in images:
+        inner = image.inner if isinstance(image, Member) else image.relative_to(root).as_posix()
+        try:
+            load_pixels(image, size, resize)
+            reason = "could not be read before"
+        except DataError as error:
+            _, _, words = error.message.partition(_UNREADABLE)
+            reason = words.rstrip(".") or error.message
+        found.append(LeftOut(inner, reason))
+    return tuple(found)
 
 
 def load_many(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from edgezoo.core.errors import RefusedError, ThresholdError
 from edgezoo.core.protocols import Compilation, Estimate, Target
 from edgezoo.core.typed_json import Count, JsonObject, Positive
 from edgezoo.system import sandbox
+from edgezoo.system.scratch import scratch
 
 TIMEOUT = 600.0
 
@@ -95,7 +95,7 @@ def estimate(artifact: Path | str, target: str, timeout: float = TIMEOUT) -> Tar
     """
     loaded = sandbox.load_artifact(artifact)
     chosen = registry.target_for(loaded, target)
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+    with scratch() as folder:
         made = _compiled(chosen, loaded, Path(folder), timeout)
     if made.estimate is None:
         raise RefusedError(f"The compiler of {chosen.name} gives no estimate.")

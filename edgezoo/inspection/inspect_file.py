@@ -9,7 +9,15 @@ from pathlib import Path
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import UsageError, interpreting
-from edgezoo.core.protocols import Compiled, Description, Placement, Runtime, TensorInfo
+from edgezoo.core.protocols import (
+    Compiled,
+    Description,
+    FileFault,
+    Placement,
+    Runtime,
+    TensorInfo,
+    WeightedOperations,
+)
 from edgezoo.core.releases import release_numbers
 from edgezoo.core.typed_json import JsonObject, Positive, optional
 from edgezoo.inspection import portability
@@ -61,6 +69,9 @@ class InspectResult(JsonObject):
     Attributes:
         ops: how many of each operation
         float_ops: operations of a quantized file that still compute in floating point
+        quantized: whether activations are integers; weights alone do not count
+        weighted: types of weights and activations; empty where they are not known
+        faults: what some readers of the file get wrong
         minimum_runtime: the oldest release that loads it, by package; of ONNX also opset and IR
         portability: 16-bit overflow on x86 without VNNI; null for a file without 8-bit layers
         compiled: for an accelerator: target, accelerator_ops (subgraphs); of the Edge TPU also
@@ -76,6 +87,8 @@ class InspectResult(JsonObject):
     ops: dict[str, Positive]
     float_ops: tuple[str, ...]
     quantized: bool
+    weighted: tuple[WeightedOperations, ...]
+    faults: tuple[FileFault, ...]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     contract: InputContract | None
@@ -117,6 +130,8 @@ def inspect(
         ops=description.ops,
         float_ops=description.float_ops,
         quantized=description.quantized,
+        weighted=description.weighted,
+        faults=description.faults,
         inputs=description.inputs,
         outputs=description.outputs,
         contract=artifact.contract,

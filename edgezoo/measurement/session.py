@@ -19,6 +19,7 @@ from edgezoo.measurement.host import Health
 from edgezoo.measurement.protocol import Block, Series, Settings
 from edgezoo.measurement.statistics import Figure, LatencyStatistics, Ratio
 from edgezoo.measurement.trust import Trust
+from edgezoo.system import sandbox
 from edgezoo.system.machine import Environment, emulator, environment, physical_cores
 from edgezoo.system.process import Conversation
 
@@ -118,7 +119,9 @@ class _Child:
 
     def __init__(self, subject: Subject, cpus: list[int] | None, debug: bool) -> None:
         self.subject = subject
-        self.talk = Conversation(Stopwatch, debug, _TIMEOUT_S)
+        limits = sandbox.limits_for([subject.path], device=subject.device)
+        limited = sandbox.Sandbox((subject.path,), limits, debug=debug).launcher()
+        self.talk = Conversation(Stopwatch, debug, _TIMEOUT_S, limited)
         self.opened = self._open(cpus)
 
     def _open(self, cpus: list[int] | None) -> Opened:

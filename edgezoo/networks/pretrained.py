@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError, MissingError
 from edgezoo.core.files import file_sha256
-from edgezoo.core.paths import cache_home
+from edgezoo.core.paths import cache_home, mark_cache
 from edgezoo.core.spec import ModelSpec, WeightsPackage
 from edgezoo.formats import torch_checkpoint
 
@@ -66,6 +66,7 @@ def as_keras_file(spec: ModelSpec, package: WeightsPackage) -> Path:
     }
     path = cache_home() / "weights" / f"{checkpoint.stem}.h5"
     if _provenance(path) != provenance:
+        mark_cache()
         _write(path, _layers(spec, package, checkpoint), provenance)
     return path
 

@@ -17,6 +17,7 @@ from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, counted
 from edgezoo.core.files import file_sha256
 from edgezoo.core.labels import preprocessing_mode, read_labels
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import (
     NORMALIZATIONS,
     USUAL_RESIZE,
@@ -29,6 +30,7 @@ from edgezoo.formats.keras_files import load_network, reading
 from edgezoo.formats.keras_files.reading import KerasFile
 from edgezoo.images.preprocessing import normalize
 from edgezoo.networks.weights import LocatedWeights
+from edgezoo.system import sandbox
 
 if TYPE_CHECKING:
     import keras
@@ -122,7 +124,20 @@ def choose(
         DataError: the file cannot be used, or has another number of outputs than labels.
         RefusedError: there are several inputs or outputs, or outputs are not probabilities.
     """
-    path = Path(path).expanduser()
+    place = expanded(path)
+    limited = sandbox.Sandbox((place,), sandbox.limits_for([place], trust=trust))
+    return limited.call(_read, place, given, str(weights), preprocessing, labels, trust)
+
+
+def _read(
+    path: Path,
+    given: BuildArguments,
+    weights: str,
+    preprocessing: str | None,
+    labels: Path | None,
+    trust: bool,
+) -> Chosen:
+    """Do what `choose` does, in a limited process."""
     found = reading.usable(path, trust)
     if weights != "imagenet":
         message = f"{path} contains its own weights, so --weights {weights} does not apply."

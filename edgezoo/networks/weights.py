@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.core.files import file_sha256
+from edgezoo.core.paths import expanded, home
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
@@ -50,7 +51,7 @@ class LocatedWeights:
 
 def keras_home() -> Path:
     """Return Keras' own folder: KERAS_HOME, else ~/.keras."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras").expanduser()
+    return expanded(os.environ.get("KERAS_HOME") or home("KERAS_HOME") / ".keras")
 
 
 def locate(spec: ModelSpec, arguments: BuildArguments, weights: str | Path) -> LocatedWeights:
@@ -71,7 +72,7 @@ def locate(spec: ModelSpec, arguments: BuildArguments, weights: str | Path) -> L
         return LocatedWeights("random", None, None)
     if weights == "imagenet":
         return _locate_imagenet(spec, arguments)
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if not path.exists():
         if path.suffix or "/" in str(weights):
             raise DataError(f"There is no weights file {weights}.", "Check the path.")

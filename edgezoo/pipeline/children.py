@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.calibration import fp16, observation, preparation, sensitivity, sources
+from edgezoo.calibration import fingerprints, fp16, observation, preparation, sensitivity, sources
 from edgezoo.calibration.observation import NetworkInput
 from edgezoo.core import registry
-from edgezoo.core.artifact import InputContract
-from edgezoo.core.calibration_metadata import Stability
-from edgezoo.core.errors import DataError
+from edgezoo.core.artifact import Artifact, InputContract
+from edgezoo.core.calibration_metadata import ImageSource, Stability
+from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Recipe
-from edgezoo.core.spec import ModelSpec
+from edgezoo.core.spec import USUAL_RESIZE, ModelSpec, Resize
 from edgezoo.exporters import _intermediates
+from edgezoo.exporters._converting import converting
 from edgezoo.formats.keras_files.load_network import values_hash
-from edgezoo.images.preprocessing import normalize
+from edgezoo.images.folders import LeftOut, named
+from edgezoo.images.labelled import find_labelled
+from edgezoo.images.preprocessing import load_many, normalize, why_unreadable
 from edgezoo.inference.predict import predict
 from edgezoo.networks.building import BuildJob, build_job
 from edgezoo.system.staging import new_array
@@ -44,16 +47,151 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a converter or a runtime does not take a network, and what to do."""
+
+    reason: str
+    hint: str
+
+    @classmethod
+    def of(cls, error: EdgeZooError) -> Refusal:
+        """From an error."""
+        return cls(error.message, error.hint)
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltSource:
     """The Keras network that was built.
 
     Attributes:
         weights_sha256: hash of its weights' values.
         output_shape: without the batch.
+        onnx_refusal: why there are no ONNX intermediates, where there are none.
     """
 
     weights_sha256: str
     output_shape: tuple[int, ...]
+    onnx_refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which images to choose; see `sources.choose`."""
+
+    where: str
+    size: int
+    count: int
+    verify_count: int
+    seed: int
+    resize: Resize = USUAL_RESIZE
+    option: str = "--calibration"
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenImages:
+    """What was chosen; see `sources.ImageSet` for most fields.
+
+    Attributes:
+        path: where the pixels are.
+        repeated: images that repeat others byte for byte.
+    """
+
+    path: Path
+    held_out: Path | None
+    source: ImageSource
+    names: tuple[str, ...]
+    seed: int
+    unreadable: int
+    note: str | None
+    unreadable_files: tuple[LeftOut, ...] = ()
+    repeated: int = 0
+    overlap: int | None = None
+
+
+def store_images(directory: Path, choice: Choice, files: tuple[str, str | None]) -> ChosenImages:
+    """Choose and decode images, and store them for the next steps.
+
+    `files` are the names for those that were chosen, and for those that were held out.
+    """
+    chosen, held_out = sources.choose(
+        choice.where,
+        choice.size,
+        choice.count,
+        choice.verify_count,
+        choice.seed,
+        choice.resize,
+        choice.option,
+    )
+    first, second = files
+    stored = sources.store(chosen, choice.size, directory, first).path
+    apart = sources.store(held_out, choice.size, directory, second).path if second else None
+    facts = chosen.source, chosen.names, chosen.seed, chosen.unreadable, chosen.note
+    repeated = len(chosen.prints) - len(set(chosen.prints))
+    return ChosenImages(stored, apart, *facts, chosen.unreadable_files, repeated)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPixels:
+    """Decoded images with the index of their class.
+
+    Attributes:
+        remarks: sentences on the folder that a user should read.
+    """
+
+    pixels: Path
+    classes: tuple[int, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def decode_labelled(
+    directory: Path,
+    contract: InputContract,
+    folder: Path,
+    ground_truth: Path | None,
+    calibration: Path | None,
+    resize: Resize,
+) -> LabelledPixels:
+    """Store the images that the accuracy guard measures on; none is a calibration image.
+
+    Raises:
+        RefusedError: images of the folder calibrate the file.
+        DataError: files of the folder are not readable images.
+    """
+    size = contract.input_size
+    found = find_labelled(folder, contract, ground_truth)
+    if calibration is not None:
+        metadata = sources.open_images(calibration).metadata
+        shared = fingerprints.overlapping(metadata, found.paths, size, resize)
+        if shared:
+            raise RefusedError(
+                f"{len(shared)} of {len(found.paths)} images in {folder} are calibration "
+                "images too, and prove nothing.",
+                "Give --images other images than --calibration.",
+            )
+    path = directory / "labelled.npy"
+    kept: list[int] = []
+    pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
+    decoded_images = load_many(found.paths, size, resize)
+    bad = []
+    for label, (image, decoded) in zip(found.labels, decoded_images, strict=True):
+        if decoded is None:
+            bad.append(image)
+            continue
+        pixels[len(kept)] = decoded
+        kept.append(label)
+    if bad:
+        names = named(why_unreadable(bad, folder, size, resize))
+        raise DataError(
+            f"{len(bad)} of {len(found.paths)} files in {folder} are not readable images: {names}.",
+            "Take them out of the folder.",
+        )
+    left_out = f"Left out of {folder}: {named(found.left_out)}." if found.left_out else None
+    return LabelledPixels(path, tuple(kept), (*found.remarks, *filter(None, [left_out])))
+
+
+def load_files(paths: tuple[Path, ...]) -> tuple[Artifact, ...]:
+    """Read the contracts of files."""
+    return tuple(registry.load_artifact(path) for path in paths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +200,19 @@ class FileJob:
 
     job: ExportJob
     stem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The main file of a job, or why it could not be written or opened.
+
+    Attributes:
+        in_bfloat16: the runtime computed in bfloat16.
+    """
+
+    path: Path | None = None
+    refusal: Refusal | None = None
+    in_bfloat16: bool = False
 
 
 def make_source(
@@ -80,13 +231,14 @@ def make_source(
     for question in questions:
         _note_answers(built, network.spec, question.pixels, question.answers)
     digest = values_hash(built)
-    _intermediates.write(built, Source(directory, contract), set(intermediates))
-    return BuiltSource(digest, tuple(built.output_shape[1:]))
+    refused = _intermediates.write(built, Source(directory, contract), set(intermediates))
+    shape = tuple(built.output_shape[1:])
+    return BuiltSource(digest, shape, Refusal.of(refused) if refused else None)
 
 
 def correct_fp16(
     directory: Path, contract: InputContract, images: Path, intermediates: tuple[Intermediate, ...]
-) -> int:
+) -> Refusal | None:
     """Write intermediates with float16 values that keep each layer's mean.
 
     Args:
@@ -95,7 +247,7 @@ def correct_fp16(
         intermediates: "fp16.tflite", "fp16.onnx" or both.
 
     Returns:
-        The number of corrected layers.
+        Why there is no ONNX intermediate, where it was asked for and there is none.
     """
     source = Source(directory, contract)
     how = contract.normalization
@@ -106,10 +258,10 @@ def correct_fp16(
 
     corrected = directory / "fp16.base.tflite"
     pixels = np.load(images, mmap_mode="r")
-    layers = fp16.round_to_fp16(source.intermediate("base.tflite"), corrected, pixels, feed)
-    _intermediates.write_fp16(source, corrected, set(intermediates))
+    fp16.round_to_fp16(source.intermediate("base.tflite"), corrected, pixels, feed)
+    refused = _intermediates.write_fp16(source, corrected, set(intermediates))
     corrected.unlink()
-    return layers
+    return Refusal.of(refused) if refused else None
 
 
 def observe_network(
@@ -202,6 +354,9 @@ def export_files(
         contract: of the source.
         jobs: the files.
         calibration: the stored calibration images.
+
+    Raises:
+        RefusedError: the format's converter refuses the network.
     """
     source = Source(directory, contract)
     images = sources.open_images(calibration) if calibration else None
@@ -209,7 +364,8 @@ def export_files(
     for entry in jobs:
         exporter = registry.exporter(entry.job.format)
         try:
-            artifact = exporter.export(source, entry.job, images, directory / entry.stem)
+            with converting(f"The exporter of {exporter.name}", exporter.name):
+                artifact = exporter.export(source, entry.job, images, directory / entry.stem)
         except OSError as error:
             raise DataError(
                 f"{entry.stem}{exporter.suffix} could not be written: {error.strerror}.",
@@ -219,10 +375,30 @@ def export_files(
     return tuple(paths)
 
 
-def predict_files(paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]) -> None:
-    """Open written files in their own runtime and note their answers on some images."""
+def attempt_exports(
+    directory: Path, contract: InputContract, jobs: tuple[FileJob, ...], calibration: Path | None
+) -> tuple[Outcome, ...]:
+    """Write files as `export_files` does, and return what became of each job."""
+    outcomes = []
+    for job in jobs:
+        try:
+            (path,) = export_files(directory, contract, (job,), calibration)
+            outcomes.append(Outcome(path))
+        except RefusedError as error:
+            outcomes.append(Outcome(refusal=Refusal.of(error)))
+    return tuple(outcomes)
+
+
+def predict_files(
+    paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]
+) -> tuple[bool, ...]:
+    """Open written files in their own runtime and note their answers on some images.
+
+    Returns:
+        Whether the runtime computed in bfloat16, for each file.
+    """
     images = np.load(pixels, mmap_mode="r")
-    count = len(images)
+    count, rounded = len(images), list[bool]()
     for path, output in zip(paths, outputs, strict=True):
         artifact = registry.load_artifact(path)
         contract = artifact.required_contract()
@@ -230,3 +406,20 @@ def predict_files(paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ..
         with runtime.open(artifact, "cpu", os.cpu_count() or 1) as session:
             rows = (predict(session, contract, images[i : i + 1]) for i in range(count))
             _write_rows(output, count, rows)
+            rounded.append(session.ran_on.in_bfloat16)
+    return tuple(rounded)
+
+
+def attempt_predictions(
+    paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]
+) -> tuple[Outcome, ...]:
+    """Run files as `predict_files` does; return the answers, or why a runtime does not run one."""
+    outcomes = []
+    for path, output in zip(paths, outputs, strict=True):
+        try:
+            with converting(f"The runtime of {path.suffix} files", path.suffix):
+                (rounded,) = predict_files((path,), pixels, (output,))
+            outcomes.append(Outcome(output, in_bfloat16=rounded))
+        except (RefusedError, DataError) as error:
+            outcomes.append(Outcome(refusal=Refusal.of(error)))
+    return tuple(outcomes)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
-from edgezoo.core.protocols import ExportJob, Intermediate
+from edgezoo.core.protocols import Description, ExportJob, FileFault, Intermediate
 from edgezoo.core.sequences import PathLike
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
@@ -29,6 +28,7 @@ from edgezoo.inspection import portability
 from edgezoo.pipeline import children, explain_images
 from edgezoo.pipeline.verify_files import check_weights, common_contract, source_network
 from edgezoo.system import process, sandbox
+from edgezoo.system.scratch import scratch
 
 _SOURCE_SCORES, _FLOAT_SCORES = "source.npy", "float-file.npy"
 
@@ -41,11 +41,13 @@ class Explained:
         artifact: the quantized file with its contract, or the one that options describe.
         float_file: a float32 .tflite of the same network, instead of the Keras network.
         float_kind: its input kind; None for a third-party file, which does not normalize.
+        faults: what some readers of the quantized file get wrong.
     """
 
     artifact: Artifact
     float_file: Path | None
     float_kind: InputKind | None
+    faults: tuple[FileFault, ...]
 
     @property
     def contract(self) -> InputContract:
@@ -57,6 +59,7 @@ def explain_file(
     artifact: PathLike,
     *,
     images: PathLike = "synthetic",
+    split: str | None = None,
     count: int = 64,
     float_file: PathLike | None = None,
     weights: PathLike | None = None,
@@ -70,6 +73,7 @@ def explain_file(
     Args:
         artifact: an int8 .tflite, .onnx or .xml.
         images: "synthetic", a folder (a folder a class gives top-1 too) or an .npz of pixels.
+        split: take this folder of `images`, such as "val", alone.
         count: how many images.
         float_file: a float32 .tflite of the same network, to compare with instead of the Keras
             network, which is then not built.
@@ -89,18 +93,17 @@ def explain_file(
             f"--weights {weights} has no effect next to --float, which replaces the Keras network.",
             "Give one of the two.",
         )
-    path, images = Path(artifact), str(images)
+    path, images = Path(artifact), sources.part_of(str(images), split)
     explain_images.require(images)
     paths = (path,) if float_file is None else (path, Path(float_file))
     limited = sandbox.Sandbox(paths, sandbox.limits_for(paths), debug=debug)
     explained = limited.call(identify, path, float_file, preprocessing)
     contract = explained.contract
-    with TemporaryDirectory(prefix="edgezoo-explain-") as scratch:
-        folder = Path(scratch)
-        chosen = explain_images.choose(images, contract, count, seed)
-        labels, why_not = explain_images.labels_of(chosen, images, contract)
-        pixels = sources.store(chosen, contract.input_size, folder, "images").path
-        launcher = process.Launcher(debug)
+    with scratch() as folder:
+        given_files = paths if weights is None else (*paths, Path(weights))
+        launcher = sandbox.workshop(given_files, folder, debug=debug)
+        chosen = launcher.call(explain_images.store, folder, images, contract, count, seed).value
+        pixels, labels = chosen.path, chosen.labels
         if explained.float_file is None:
             given = None if weights is None else str(weights)
             _rebuild(explained, given, folder, pixels, progress, launcher)
@@ -116,8 +119,9 @@ def explain_file(
         model=contract.model,
         reference=str(float_file) if float_file is not None else "keras",
         image_source=images,
-        unlabelled=why_not,
-        overlap=explain_images.overlap(chosen, images, contract),
+        unlabelled=chosen.unlabelled,
+        overlap=chosen.overlap,
+        file_faults=explained.faults,
         **{field.name: getattr(found, field.name) for field in fields(found)},
     )
 
@@ -130,12 +134,8 @@ def identify(
     require_classes(artifact)
     reader = registry.anatomy_reader(artifact.path)
     with interpreting(path):
-        quantized = registry.runtime_for(artifact.path).describe(artifact.path).quantized
-    if not quantized:
-        raise RefusedError(
-            f"{path} is not quantized, so there is no loss of quantization to explain.",
-            "Explain an int8 file; `edgezoo verify` compares a float file with its source.",
-        )
+        described = registry.runtime_for(artifact.path).describe(artifact.path)
+    _require_quantized(path, described)
     with interpreting(path):
         reader.read(artifact.path)  # raises where it cannot be explained
     if artifact.contract is None and (float_file is None or preprocessing is None):
@@ -149,7 +149,7 @@ def identify(
         artifact, session = open_artifact(path, preprocessing=preprocessing)
         session.close()
     if float_file is None:
-        return Explained(artifact, None, artifact.required_contract().input_kind)
+        return Explained(artifact, None, artifact.required_contract().input_kind, described.faults)
     beside = registry.load_artifact(float_file)
     quantized = registry.runtime_for(beside.path).describe(beside.path).quantized
     half = beside.contract is not None and beside.contract.precision != "float32"
@@ -161,7 +161,21 @@ def identify(
         )
     if beside.contract is not None and preprocessing is None:
         common_contract([artifact, beside])
-    return Explained(artifact, beside.path, beside.contract.input_kind if beside.contract else None)
+    kind = beside.contract.input_kind if beside.contract else None
+    return Explained(artifact, beside.path, kind, described.faults)
+
+
+def _require_quantized(path: Path | str, described: Description) -> None:
+    if described.quantized:
+        return
+    types = sorted({found.weights for found in described.weighted} - {"float32"})
+    why = f"{path} is not quantized"
+    if types:
+        why = f"{path} has weights in {', '.join(types)} and activations in float"
+    raise RefusedError(
+        f"{why}, so there is no loss of integer activations to explain.",
+        "Explain an int8 file; `edgezoo verify` compares a float file with its source.",
+    )
 
 
 def _rebuild(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from edgezoo.calibration import fingerprints, sources
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
-from edgezoo.images import samples
+from edgezoo.images import finding, samples
 from edgezoo.images.labelled import find_labelled
 
 
@@ -18,12 +21,38 @@ def require(images: str) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class StoredImages:
+    """The images to run.
+
+    Attributes:
+        path: where their pixels are.
+        labels: their classes; None if they have none, for the reason `unlabelled`.
+        overlap: see `ExplainResult`.
+    """
+
+    path: Path
+    labels: list[int] | None
+    unlabelled: str | None
+    overlap: int | None
+
+
+def store(
+    directory: Path, images: str, contract: InputContract, count: int, seed: int
+) -> StoredImages:
+    """Choose and decode the images, in a limited process."""
+    chosen = choose(images, contract, count, seed)
+    labels, why_not = labels_of(chosen, images, contract)
+    path = sources.store(chosen, contract.input_size, directory, "images").path
+    return StoredImages(path, labels, why_not, overlap(chosen, images, contract))
+
+
 def choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:
     """Choose the images to run."""
     size, resize = contract.input_size, contract.resize
     if images == "synthetic":  # the second set: the same seed calibrates on the first
         return sources.choose(images, size, 1, count, seed, resize)[1]
-    return sources.choose(images, size, count, 2, seed, resize)[0]
+    return sources.choose(images, size, count, 2, seed, resize, "--images")[0]
 
 
 def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> int | None:
@@ -36,8 +65,10 @@ def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> i
         return min(len(chosen.names), metadata.count) if same else 0
     if chosen.source == "npz":
         return fingerprints.overlapping_pixels(metadata, chosen.prints)
-    folder = sources.place_of(images)
-    paths = [folder / name for name in chosen.names]
+    place = sources.place_of(images)
+    wanted = set(chosen.names)
+    every = finding.one_part(place, "--images")
+    paths = [image for image in every if finding.name_of(image, place) in wanted]
     shared = fingerprints.overlapping(metadata, paths, contract.input_size, contract.resize)
     return len(shared) if shared is not None else None
 
@@ -48,10 +79,13 @@ def labels_of(
     """Return the classes of the images, or the reason why they have none."""
     if chosen.source not in ("folder", "samples"):
         return None, f"{images} has no classes"
-    folder = sources.place_of(images)
+    place = sources.place_of(images)
     try:
-        found = find_labelled(folder, contract)
+        found = find_labelled(place, contract)
     except DataError as error:
         return None, error.message
-    known = dict(zip(found.paths, found.labels, strict=True))
-    return [known[folder / name] for name in chosen.names], None
+    names = (finding.name_of(image, place) for image in found.paths)
+    known = dict(zip(names, found.labels, strict=True))
+    if missing := [name for name in chosen.names if name not in known]:
+        return None, f"{missing[0]} is in no class folder"
+    return [known[name] for name in chosen.names], None

@@ -3,24 +3,30 @@
     CACHE/exports/KEY/entry.json    hashes of the files, and facts about them
     CACHE/exports/KEY/files/        the files
 
-A rename creates an entry at once, and its hashes are checked before use: a damaged entry is
-removed. Beyond the limit the least recently used entries are removed.
+A rename creates an entry at once. Before use an entry is checked: its files are the user's own,
+nobody else may write them, their names are plain and are those of the files that it describes,
+with the same hashes. Any other entry is removed, with one line that says why. Beyond the limit the
+least recently used entries are removed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError, EdgeZooError, UsageError, did_you_mean
-from edgezoo.core.paths import cache_home
+from edgezoo.core.paths import CACHE_MARKER, cache_home, made_cache, mark_cache
 from edgezoo.pipeline.export_result import MadeFiles
 from edgezoo.system.staging import staging
 
@@ -29,8 +35,12 @@ _DEFAULT_LIMIT = 5_000_000_000
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _LIMIT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.I)
 _PART = "exports"
+# What EdgeZoo makes in the root of its cache. "remote" is of a device that works for others.
+_PARTS = (_PART, "evaluations", "remote", "samples", "weights")
+_FILES = (CACHE_MARKER, "first-seen.tsv")
 _ENTRY = "entry.json"
 _BLOCK = 1 << 20
+_MOST_ENTRY = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,7 @@ class CacheResult:
         bytes: size of all parts.
         parts: the parts of the cache.
         removed: parts that `clear` removed.
+        others: what else is in the folder, which `clear` leaves alone.
     """
 
     path: Path
@@ -65,6 +76,7 @@ class CacheResult:
     bytes: typed_json.Count
     parts: tuple[CachePart, ...]
     removed: tuple[CachePart, ...] | None = typed_json.optional()
+    others: tuple[str, ...] | None = typed_json.optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,35 +103,104 @@ def limit() -> int:
     return int(float(found[1]) * _UNITS[found[2].lower()])
 
 
-def fetch(key: str, place: Path) -> MadeFiles | None:
-    """Copy the files of an entry into a folder; return None if there is no undamaged entry."""
-    folder = _exports() / key
-    if not folder.exists():
+class _RejectedError(Exception):
+    """An entry that is not as EdgeZoo made it, with the reason."""
+
+
+def fetch(
+    key: str, place: Path, tell: Callable[[str], None] = lambda text: None
+) -> MadeFiles | None:
+    """Copy the files of an entry into a folder; return None if there is no entry as it was made.
+
+    `tell` is called with a sentence on an entry that is thrown away.
+    """
+    try:
+        folder = _exports() / key
+    except DataError:  # no home folder: there is no cache
+        return None
+    if not os.path.lexists(folder):
         return None
     try:
-        entry = typed_json.decode(_Entry, json.loads((folder / _ENTRY).read_text(encoding="utf-8")))
-        whole = entry.sha256 == _hash(entry.made, entry.files) and all(
-            _copied(folder / "files" / name, place / name) == digest
-            for name, digest in entry.files.items()
-        )
+        entry = _read_entry(folder)
+        for name, digest in entry.files.items():
+            if _copied(folder / "files" / name, place / name) != digest:
+                raise _RejectedError(f"{name} in it has changed")
         os.utime(folder / _ENTRY)
-    except (FileNotFoundError, ValueError):
-        whole = False
+    except (FileNotFoundError, ValueError, RecursionError, _RejectedError) as error:
+        reason = str(error) if isinstance(error, _RejectedError) else "it is damaged"
+        tell(f"An entry of the cache was thrown away: {reason} ({folder}).")
+        _remove(folder)
+        return None
     except OSError:  # in the cache or in the folder; exporting the files anew will report it
         return None
-    if whole:
-        return entry.made
-    _remove(folder)
-    return None
+    return entry.made
+
+
+def _read_entry(folder: Path) -> _Entry:
+    """Read what an entry says about its files, and check all but their content."""
+    for place in (folder, folder / "files"):
+        facts = place.lstat()
+        if not stat.S_ISDIR(facts.st_mode):
+            raise _RejectedError(f"{place.name} is no folder")
+        _check_owner(facts, place.name)
+    with _opened(folder / _ENTRY) as stream:
+        text = stream.read(_MOST_ENTRY + 1)
+    if len(text) > _MOST_ENTRY:
+        raise _RejectedError(f"{_ENTRY} is too large")
+    entry = typed_json.decode(_Entry, typed_json.parse_json(text))
+    described = {
+        file.path.name: file.sha256 for made in entry.made.artifacts for file in made.files
+    }
+    paths = {str(file.path) for made in entry.made.artifacts for file in made.files}
+    if paths != set(described) or not all(map(_is_plain, entry.files)):
+        raise _RejectedError("it names files outside of it")
+    if entry.files != entry.files | described or entry.sha256 != _hash(entry.made, entry.files):
+        raise _RejectedError("its files are not those that it describes")
+    return entry
+
+
+def _is_plain(name: str) -> bool:
+    return name not in ("", ".", "..") and not any(c == "/" or ord(c) < 32 for c in name)
+
+
+def _check_owner(facts: os.stat_result, name: str) -> None:
+    if facts.st_uid != os.geteuid():
+        raise _RejectedError(f"{name} belongs to another user")
+    if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise _RejectedError(f"others may write {name}")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Open a regular file of the cache; its links are not followed."""
+    how = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        stream = os.fdopen(os.open(path, how), "rb")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _RejectedError(f"{path.name} is a link") from error
+        raise
+    facts = os.fstat(stream.fileno())
+    try:
+        if not stat.S_ISREG(facts.st_mode):
+            raise _RejectedError(f"{path.name} is no file")
+        _check_owner(facts, path.name)
+    except _RejectedError:
+        stream.close()
+        raise
+    return stream
 
 
 def _copied(source: Path, target: Path) -> str:
     """Copy a file, and return the hash of the copied bytes."""
+    with _opened(source) as old, target.open("wb") as new:
+        return _poured(old, new)
+
+
+def _poured(old: IO[bytes], new: IO[bytes]) -> str:
     state = hashlib.sha256()
-    with source.open("rb") as old, target.open("wb") as new:
-        while block := old.read(_BLOCK):
-            state.update(block)
-            new.write(block)
+    while block := old.read(_BLOCK):
+        state.update(block)
+        new.write(block)
     return state.hexdigest()
 
 
@@ -132,14 +213,29 @@ def keep(key: str, files: list[Path], exported: MadeFiles) -> None:
     size = sum(path.stat().st_size for path in files)
     if size > limit():
         return
+    mark_cache()
     with contextlib.suppress(EdgeZooError, OSError), staging(_exports(), key) as stage:
+        _close_to_others(_exports(), 0o700)
         made = stage / "made"
         (made / "files").mkdir(parents=True)
-        hashes = {path.name: _copied(path, made / "files" / path.name) for path in files}
+        hashes = {}
+        for path in files:
+            with path.open("rb") as old, (made / "files" / path.name).open("xb") as new:
+                hashes[path.name] = _poured(old, new)
         entry = typed_json.encode(_Entry(_hash(exported, hashes), hashes, exported))
         (made / _ENTRY).write_text(json.dumps(entry), encoding="utf-8")
+        for place in (made, made / "files"):
+            _close_to_others(place, 0o700)
+            for file in place.iterdir():
+                if file.is_file():
+                    _close_to_others(file, 0o600)
         made.rename(_exports() / key)
         _shrink(stage)
+
+
+def _close_to_others(path: Path, mode: int) -> None:
+    """Let nobody else write, whatever the umask: `fetch` throws such entries away."""
+    path.chmod(mode)
 
 
 def _hash(exported: MadeFiles, files: dict[str, str]) -> str:
@@ -187,19 +283,23 @@ def _size(path: Path) -> int:
 
 def info() -> CacheResult:
     """Return the content of the cache."""
+    found = _entries(cache_home())
     parts = tuple(
         CachePart(part.name, len(_entries(part)), _size(part))
-        for part in _entries(cache_home())
-        if part.is_dir()  # files are notes, such as `downloads.seen`
+        for part in found
+        if part.name in _PARTS and part.is_dir()
     )
-    return CacheResult(cache_home(), limit(), sum(part.bytes for part in parts), parts)
+    known = {*_FILES, *(part.name for part in parts)}
+    others = tuple(path.name for path in found if path.name not in known)
+    size = sum(part.bytes for part in parts)
+    return CacheResult(cache_home(), limit(), size, parts, others=others or None)
 
 
 def clear(names: tuple[str, ...] = ()) -> CacheResult:
-    """Remove parts of the cache, or all of it, and return what remains.
+    """Remove parts of the cache, or all of them, and return what remains.
 
     Raises:
-        UsageError: the cache has no part of that name.
+        UsageError: the cache has no part of that name, or the folder is not EdgeZoo's own.
         DataError: a part cannot be removed.
     """
     parts = info().parts
@@ -208,10 +308,19 @@ def clear(names: tuple[str, ...] = ()) -> CacheResult:
         if name not in known:
             hint = did_you_mean(name, known) if known else "The cache is empty."
             raise UsageError(f"The cache has no part {name!r}.", hint)
+    home = cache_home()
+    if _entries(home) and not made_cache(home):
+        raise UsageError(
+            f"{home}, which EDGEZOO_CACHE names, is not a cache that EdgeZoo has made: it has no "
+            f"{CACHE_MARKER} of EdgeZoo.",
+            "Name another folder, or remove by hand what you do not need: "
+            f"{', '.join(known) or 'EdgeZoo has made nothing in it'}.",
+        )
     removed = tuple(part for part in parts if not names or part.name in names)
-    for path in (cache_home() / part.name for part in removed):
+    for path in (home / part.name for part in removed):
         try:
             shutil.rmtree(path)
         except OSError as error:
-            raise DataError(f"{path} cannot be removed: {error.strerror}.") from error
+            reason = error.strerror or error
+            raise DataError(f"{path} cannot be removed: {reason}.") from error
     return replace(info(), removed=removed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgezoo.core.artifact import ArtifactRecord, WeightsRecord
+from edgezoo.core.spec import Precision
 from edgezoo.core.typed_json import Json, JsonObject, optional
 from edgezoo.evaluation.agreement import Verification
 from edgezoo.pipeline.guard import GuardRecord
@@ -38,6 +39,23 @@ class ExportedFile(ArtifactRecord):
 
 
 @dataclass(frozen=True, slots=True)
+class NotMade(JsonObject):
+    """A file that could not be made of this network, while others were.
+
+    Attributes:
+        format: that was asked for
+        precision: that was asked for
+        reason: why not, as a sentence
+        hint: what to do, as a sentence
+    """
+
+    format: str
+    precision: Precision
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class ExportResult(JsonObject):
     """What an export wrote.
 
@@ -49,6 +67,8 @@ class ExportResult(JsonObject):
         failures: sentences on bounds that do not hold; the exit code is 6 where there are any
         usage: CPU seconds and peak memory of each child process that made the files
         cached: the files come from the cache; usage is what it took to make them
+        not_made: files that were asked for and are not there; the exit code is 3 where there are
+            any, unless a bound does not hold
     """
 
     artifacts: tuple[ExportedFile, ...]
@@ -58,6 +78,7 @@ class ExportResult(JsonObject):
     usage: dict[str, Usage] | None = optional()
     cached: bool = False
     manifests: tuple[Path, ...] | None = optional()
+    not_made: tuple[NotMade, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +142,14 @@ class MadeFiles:
         head: of the manifest.
         warnings: see `ExportResult`.
         failures: see `ExportResult`.
+        not_made: see `ExportResult`.
     """
 
     artifacts: tuple[ExportedFile, ...]
     head: ManifestHead
     warnings: tuple[str, ...]
     failures: tuple[str, ...]
+    not_made: tuple[NotMade, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

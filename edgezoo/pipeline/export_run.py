@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-
-from edgezoo.calibration import fingerprints, sources
+from edgezoo.calibration import sources
 from edgezoo.calibration.observation import UNSTABLE
-from edgezoo.core.artifact import InputContract, WeightsRecord
+from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.calibration_metadata import Stability
-from edgezoo.core.errors import DataError, RefusedError, counted
-from edgezoo.core.protocols import Intermediate
+from edgezoo.core.errors import EdgeZooError, counted
+from edgezoo.core.protocols import ExportJob, Intermediate
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
-from edgezoo.images.labelled import find_labelled
-from edgezoo.images.preprocessing import load_many
+from edgezoo.images.folders import named
 from edgezoo.pipeline import children
+from edgezoo.pipeline.attempts import Attempts, refusal_of
 from edgezoo.pipeline.plan import Plan
-from edgezoo.system import process
-from edgezoo.system.staging import new_array
+from edgezoo.system import process, sandbox
 
 Progress = Callable[[str], None]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledPixels:
-    """Decoded images with the index of their class."""
-
-    pixels: Path
-    classes: tuple[int, ...]
 
 
 class Work:
@@ -46,13 +34,17 @@ class Work:
     def __init__(self, plan: Plan, stage: Path, progress: Progress, debug: bool) -> None:
         self.plan, self.stage, self.progress = plan, stage, progress
         # Temporary files of libraries that are killed are removed with the stage.
-        self._launcher = process.Launcher(debug, scratch=stage.resolve())
-        self.calibration: sources.StoredImages | None = None
+        self._launcher = sandbox.workshop(
+            _strangers(plan), stage, debug=debug, trust=plan.request.trust
+        )
+        self.calibration: Path | None = None
         self.means: Path | None = None
         self.verification: Path | None = None
-        self.labelled: LabelledPixels | None = None
+        self.labelled: children.LabelledPixels | None = None
         self.paths: dict[str, tuple[Path, ...]] = {}
-        self.usage: dict[str, process.Usage] = {}
+        self.in_bfloat16: set[Path] = set()
+        self.attempts = Attempts(plan, self._launcher)
+        self.usage = self.attempts.usage
         self.unreadable = 0
         self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
         self.contract = _contract(plan)
@@ -64,22 +56,34 @@ class Work:
         if not (self.plan.needs_calibration or self.plan.needs_means or request.verify):
             return  # making or decoding them costs a CPU second
         self.progress("Choosing images")
-        size, resize = self.plan.size, self.plan.spec.resize
         counts = self.plan.chosen_images, request.verify_count
-        chosen, held_out = sources.choose(request.calibration, size, *counts, request.seed, resize)
-        self.unreadable = chosen.unreadable
+        resize = self.plan.spec.resize
+        choice = children.Choice(request.calibration, self.plan.size, *counts, request.seed, resize)
+        names = "calibration" if self.plan.needs_calibration else "means"
+        files = (names, "verification" if request.verify else None)
+        if request.calibration == "synthetic":  # nobody's files
+            chosen = children.store_images(self.stage, choice, files)
+        else:
+            chosen = self._call(children.store_images, self.stage, choice, files)
+        self.unreadable, self.verification = chosen.unreadable, chosen.held_out
         if self.plan.needs_calibration:
-            self.calibration = sources.store(chosen, size, self.stage, "calibration")
+            self.calibration = chosen.path
             self._warn_about(chosen)
-            self.means = self.calibration.path
-        elif self.plan.needs_means:
-            self.means = sources.store(chosen, size, self.stage, "means").path
-        if request.verify:
-            self.verification = sources.store(held_out, size, self.stage, "verification").path
+        if self.plan.needs_calibration or self.plan.needs_means:
+            self.means = chosen.path
         if request.images is not None:
-            self.labelled = self._decode_labelled(request.images)
+            self.labelled = self._call(
+                children.decode_labelled,
+                self.stage,
+                self.contract,
+                request.images,
+                request.ground_truth,
+                self.calibration,
+                resize,
+            )
+            self.warnings += self.labelled.remarks
 
-    def _warn_about(self, chosen: sources.ImageSet) -> None:
+    def _warn_about(self, chosen: children.ChosenImages) -> None:
         if chosen.source == "synthetic":
             self.warnings.append(
                 "Calibrated on synthetic images. Real images keep more accuracy: "
@@ -91,39 +95,15 @@ class Work:
                 f"{sources.FEW_IMAGES} the ranges depend on which ones."
             )
         if chosen.unreadable:
-            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped.")
+            # Few enough to name all of them: at most a tenth of the images that were wanted.
+            names = named(chosen.unreadable_files, all_of_them=True)
+            self.warnings.append(f"{chosen.unreadable} unreadable images were skipped: {names}.")
+        if chosen.repeated:
+            self.warnings.append(
+                f"{counted(chosen.repeated, 'calibration image')} repeat others byte for byte."
+            )
         if chosen.note and self.plan.request.verify:
             self.warnings.append(f"Too few images to hold some out: {chosen.note}.")
-
-    def _decode_labelled(self, folder: Path) -> LabelledPixels:
-        """The images that the accuracy guard measures on; none is a calibration image."""
-        size = self.plan.size
-        found = find_labelled(folder, self.contract, self.plan.request.ground_truth)
-        if self.calibration is not None:
-            shared = fingerprints.overlapping(
-                self.calibration.metadata, found.paths, size, self.plan.spec.resize
-            )
-            if shared:
-                raise RefusedError(
-                    f"{len(shared)} of {len(found.paths)} images in {folder} are calibration "
-                    "images too, and prove nothing.",
-                    "Give --images other images than --calibration.",
-                )
-        path = self.stage / "labelled.npy"
-        kept: list[int] = []
-        pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
-        decoded_images = load_many(found.paths, size, self.plan.spec.resize)
-        for label, (_, decoded) in zip(found.labels, decoded_images, strict=True):
-            if decoded is not None:
-                pixels[len(kept)] = decoded
-                kept.append(label)
-        if len(kept) < len(found.paths):
-            raise DataError(
-                f"{len(found.paths) - len(kept)} of {len(found.paths)} files in {folder} are not "
-                "readable images.",
-                "Take them out of the folder.",
-            )
-        return LabelledPixels(path, tuple(kept))
 
     def make_source(self) -> None:
         """Build, trace, freeze and convert in the one process that loads TensorFlow."""
@@ -139,33 +119,60 @@ class Work:
         if plan.weights.source == "random":
             record = replace(record, sha256=made.weights_sha256)
         self.contract = replace(self.contract, output_shape=made.output_shape, weights=record)
+        self._lose_from(made.onnx_refusal, ("float.onnx", "fp16.onnx", "prepared.onnx"))
 
     def _intermediates(self) -> set[Intermediate]:
         """The float intermediates that the jobs start from."""
         intermediates: set[Intermediate] = set()
-        for exporter, job in self.plan.jobs:
+        for exporter, job in self.attempts.jobs:
             intermediates.update(exporter.intermediates(self.contract, job))
         return intermediates
+
+    def _lose_from(self, refusal: children.Refusal | None, names: Collection[str]) -> None:
+        """Go on without the files that start from some intermediates."""
+        lost = [
+            job
+            for exporter, job in self.attempts.jobs
+            if not set(names).isdisjoint(exporter.intermediates(self.contract, job))
+        ]
+        if refusal is not None:
+            self.attempts.lose(lost, refusal)
 
     def correct_fp16(self) -> None:
         """Let biases compensate for weights in float16, where a job has such."""
         wanted = tuple(sorted(x for x in self._intermediates() if x.startswith("fp16.")))
         if wanted and self.means is not None:
             self.progress("Choosing float16 values")
-            self._call(children.correct_fp16, self.stage, self.contract, self.means, wanted)
+            job = process.job(children.correct_fp16, self.stage, self.contract, self.means, wanted)
+            answer = self.attempts.many([job], ["fp16"], "correct")["fp16"]
+            if isinstance(answer, EdgeZooError):
+                self._lose_from(refusal_of(answer), wanted)
+            else:
+                self._lose_from(answer, ("fp16.onnx",))
 
     def prepare(self) -> None:
         """Make the network ready for 8 bits, once for each way in which weights are rounded."""
+        wanted = sorted(x for x in self._intermediates() if x.startswith("prepared."))
+        if not wanted:
+            return
         self.progress("Observing ranges, choosing roundings, correcting biases")
         images = self._calibration_images()
-        self._judge(self._call(children.observe_network, self.stage, self.contract, images))
-        wanted = sorted(x for x in self._intermediates() if x.startswith("prepared."))
+        job = process.job(children.observe_network, self.stage, self.contract, images)
+        seen = self.attempts.many([job], ["network"], "observe")["network"]
+        if isinstance(seen, EdgeZooError):
+            self._lose_from(refusal_of(seen), wanted)
+            return
+        self._judge(seen)
         work = children.prepare_intermediate
         jobs = [
             process.job(work, self.stage, self.contract, images, name, self._recipe(name))
             for name in wanted
         ]
-        self._call_many(jobs, [*wanted], "prepare")
+        errors = self.attempts.many(jobs, wanted, "prepare")
+        for name in wanted:
+            error = errors[name]
+            if error is not None:
+                self._lose_from(refusal_of(error), (name,))
 
     def _judge(self, stability: Stability | None) -> None:
         """Warn where the ranges depend on which images were taken."""
@@ -197,6 +204,10 @@ class Work:
         entry = children.FileJob(job, self.plan.file_stem(job))
         self._call(children.export_files, self.stage, self.contract, (entry,), images)
 
+    def load(self, paths: Iterable[Path]) -> tuple[Artifact, ...]:
+        """Read the contracts of files that were written."""
+        return self._launcher.call(children.load_files, tuple(paths)).value
+
     def ranking(self) -> tuple[str, ...]:
         """Layers, those that lose most in 8 bits first."""
         images, recipe = self._calibration_images(), self._recipe("prepared.tflite")
@@ -204,46 +215,76 @@ class Work:
 
     def _calibration_images(self) -> Path:
         assert self.calibration is not None
-        return self.calibration.path
+        return self.calibration
 
     def export_files(self) -> None:
         """Each format in a process of its own, as many at once as there are cores."""
-        groups: dict[str, list[children.FileJob]] = defaultdict(list)
-        for _, job in self.plan.jobs:
-            groups[job.format].append(children.FileJob(job, self.plan.file_stem(job)))
+        groups: dict[str, list[ExportJob]] = defaultdict(list)
+        for _, job in self.attempts.jobs:
+            groups[job.format].append(job)
         self.progress(f"Writing {', '.join(groups)}")
-        images = self.calibration.path if self.calibration else None
-        jobs = [
-            process.job(children.export_files, self.stage, self.contract, tuple(group), images)
-            for group in groups.values()
-        ]
-        self.paths |= self._call_many(jobs, list(groups), "export")
+
+        def start(jobs: Sequence[ExportJob]) -> process.Job[tuple[children.Outcome, ...]]:
+            entries = tuple(children.FileJob(job, self.plan.file_stem(job)) for job in jobs)
+            return process.job(
+                children.attempt_exports, self.stage, self.contract, entries, self.calibration
+            )
+
+        for name, made in self.attempts.each(groups, start, "export").items():
+            self.paths[name] = tuple(outcome.path for outcome in made.values() if outcome.path)
+            for job, outcome in made.items():
+                if outcome.refusal is not None:
+                    self.attempts.lose([job], outcome.refusal)
 
     def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
-        """Run files on stored images, each format in an own process; where the answers are."""
+        """Run files on stored images, each format in an own process; where the answers are.
+
+        A file that its runtime does not run is taken back. Files that were computed in bfloat16
+        are added to `in_bfloat16`.
+        """
+
+        def place(path: Path) -> Path:
+            return path.with_name(f"{path.name}.{pixels.stem}.npy")
+
+        def start(group: Sequence[Path]) -> process.Job[tuple[children.Outcome, ...]]:
+            places = tuple(map(place, group))
+            return process.job(children.attempt_predictions, tuple(group), pixels, places)
+
         outputs: dict[Path, Path] = {}
-        jobs = []
-        for group in paths.values():
-            places = {path: path.with_name(f"{path.name}.{pixels.stem}.npy") for path in group}
-            answers = tuple(places.values())
-            jobs.append(process.job(children.predict_files, tuple(places), pixels, answers))
-            outputs |= places
-        self._call_many(jobs, list(paths), "verify")
+        for name, made in self.attempts.each(paths, start, "verify").items():
+            for path, outcome in made.items():
+                if outcome.path is not None:
+                    outputs[path] = outcome.path
+                    if outcome.in_bfloat16:
+                        self.in_bfloat16.add(path)
+                elif outcome.refusal is not None:
+                    self._take_back(name, path, outcome.refusal)
         return outputs
+
+    def _take_back(self, name: str, path: Path, refusal: children.Refusal) -> None:
+        """Remove a file that was written."""
+        self.paths[name] = tuple(other for other in self.paths[name] if other != path)
+        for artifact in self.load([path]):
+            for file in artifact.files:
+                file.unlink(missing_ok=True)
+        lost = [
+            job
+            for exporter, job in self.attempts.jobs
+            if self.plan.file_stem(job) + exporter.suffix == path.name
+        ]
+        self.attempts.lose(lost, refusal)
 
     def _call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         answer = self._launcher.call(function, *args, **kwargs)
         self.usage[function.__name__] = answer.usage
         return answer.value
 
-    def _call_many(
-        self, jobs: Sequence[process.Job[T]], names: list[str], prefix: str
-    ) -> dict[str, T]:
-        answers: dict[str, T] = {}
-        for index, answer in self._launcher.run_many(jobs, min(2, os.cpu_count() or 1)):
-            self.usage[f"{prefix}_{names[index]}"] = answer.usage
-            answers[names[index]] = answer.value
-        return {name: answers[name] for name in names}
+
+def _strangers(plan: Plan) -> tuple[Path, ...]:
+    """Return the files of others that an export opens."""
+    own = plan.network.user_model
+    weights = plan.weights.path if plan.weights.source == "file" else None
+    return tuple(path for path in (own.path if own else None, weights) if path is not None)
 
 
 def answers_to(pixels: Path) -> Path:

@@ -18,6 +18,7 @@ from edgezoo.core.protocols import Exporter, ExportJob
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
+    InferencePrecision,
     InputKind,
     Layout,
     ModelSpec,
@@ -25,12 +26,13 @@ from edgezoo.core.spec import (
 )
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.images import imagenet_classes
-from edgezoo.images.labelled import image_files
+from edgezoo.images.finding import image_files
 from edgezoo.networks import arguments, building, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
 from edgezoo.pipeline.request import ExportRequest, check_words, completed
-from edgezoo.system import process
+from edgezoo.system import process, sandbox
+from edgezoo.system.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,14 @@ class Plan:
         layout = "" if job.layout == "NHWC" else f"_{job.layout.lower()}"
         granularity = "_per-tensor" if job.granularity == "per-tensor" else ""
         resizes = "_resizes" if job.embed_resize else ""
-        return f"{self.stem}_{job.precision}{granularity}{io}{layout}{resizes}"
+        asked = f"_{job.inference_precision}" if job.inference_precision else ""
+        return f"{self.stem}_{job.precision}{granularity}{io}{layout}{resizes}{asked}"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a user should know of choices in this export, as sentences."""
+        found = [exporter.remark(job) for exporter, job in self.jobs]
+        return tuple(dict.fromkeys(remark for remark in found if remark))
 
     @property
     def chosen_images(self) -> int:
@@ -180,7 +189,9 @@ def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
     if chosen.classes is not None:
         return network
     registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
-    shape = process.call(building.output_shape, network)
+    with scratch() as folder:
+        start = sandbox.workshop([Path(request.model)], folder, trust=request.trust)
+        shape = start.call(building.output_shape, network).value
     if chosen.output_kind == "features":
         return network
     classes = shape[-1]
@@ -219,10 +230,18 @@ def _jobs(
     kind: InputKind = request.input_kind  # type: ignore[assignment]
     layout: Layout = request.input_layout.upper()  # type: ignore[assignment]
     common = request.seed, layout, request.embed_resize
+    asked: InferencePrecision | None = request.openvino_precision  # type: ignore[assignment]
+    if asked and not any(exporter.inference_precisions for exporter in exporters):
+        raise UsageError(
+            f"--openvino-precision {asked} has no effect: there is no OpenVINO file.",
+            "Add --format openvino, or leave it out.",
+        )
     jobs, refused = [], []
     for exporter, precision in itertools.product(exporters, precisions):
         granularity = request.granularity if precision == "int8" else "per-channel"
         job = ExportJob(exporter.name, precision, kind, request.io, granularity, *common)
+        if asked in exporter.inference_precisions:
+            job = replace(job, inference_precision=asked)
         reason = exporter.refusal(spec, job)
         if reason:
             refused.append(

@@ -18,9 +18,8 @@ from edgezoo.core.releases import own_version
 from edgezoo.core.spec import BuildArguments, ModelSpec, WeightsPackage
 from edgezoo.core.typed_json import Json
 from edgezoo.core.versions import dependencies
-from edgezoo.images import ground_truth_lists
+from edgezoo.images import finding, ground_truth_lists
 from edgezoo.images.labelled import wanted_files
-from edgezoo.images.preprocessing import find_images
 from edgezoo.networks import user_models
 from edgezoo.pipeline.plan import Plan
 from edgezoo.pipeline.request import ExportRequest
@@ -173,11 +172,12 @@ def _images(plan: Plan) -> object:
     if request.calibration == "synthetic":
         return None
     place = sources.place_of(request.calibration)
-    if not place.is_dir():
+    if not finding.is_place(place):
         return file_sha256(place)
     wanted = request.verify_count + plan.chosen_images
-    chosen = sources.spread(place, find_images(place), request.seed)[:wanted]
-    return [(path.relative_to(place).as_posix(), file_sha256(path)) for path in chosen]
+    images = finding.one_part(place, "--calibration")
+    chosen = sources.spread(place, images, request.seed)[:wanted]
+    return [(finding.name_of(image, place), file_sha256(image)) for image in chosen]
 
 
 def _labelled(request: ExportRequest) -> object:

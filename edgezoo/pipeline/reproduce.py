@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.spec import BuildArguments
-from edgezoo.core.typed_json import Json, JsonObject
+from edgezoo.core.typed_json import InvalidValueError, Json, JsonObject
 from edgezoo.formats.keras_files.reading import is_user_model
 from edgezoo.pipeline import provenance
 from edgezoo.pipeline.export_result import ExportedFile
@@ -22,6 +21,7 @@ from edgezoo.pipeline.verify_everywhere import EverywhereResult
 from edgezoo.pipeline.verify_files import VerifyResult
 from edgezoo.results import manifest as manifests
 from edgezoo.results.manifest import ManifestCheck
+from edgezoo.system.scratch import scratch
 
 # Values of a request's fields that are not files or folders.
 _WORDS = {"calibration": ("synthetic",), "weights": ("imagenet", "random")}
@@ -122,7 +122,7 @@ def reproduce(
     for request, entries in _runs(facts["artifacts"], path):
         plan = resolve(_request(request, path.parent, given, trust))
         _check_weights(plan, entries[0])
-        with TemporaryDirectory(prefix="edgezoo-") as folder:
+        with scratch() as folder:
             plan = replace(plan, request=replace(plan.request, output=Path(folder)))
             made = execute(plan, progress, debug).artifacts
         again = {file.path.name: file.sha256 for entry in made for file in entry.files}
@@ -172,13 +172,11 @@ def _request(
             continue
         option = "weights" if name == "model" else name
         facts[name] = _found(str(word), option, folder, given.get(option))
-    for name in ("images", "ground_truth", "labels"):
-        facts[name] = facts.get(name) and Path(facts[name])
     facts |= {"verify": False, "min_agreement": None, "cache": False, "trust": trust}
+    facts["arguments"] = {k: v for k, v in recorded.items() if k in BuildArguments.__slots__}
     try:
-        facts |= {name: tuple(facts[name]) for name in ("formats", "precisions")}
-        return ExportRequest(arguments=BuildArguments.from_json(recorded), **facts)
-    except (TypeError, ValueError, KeyError) as error:
+        return typed_json.decode(ExportRequest, facts)
+    except InvalidValueError as error:
         raise DataError(f"The manifest's request is damaged: {error}.") from error
 
 
@@ -226,8 +224,8 @@ def _changes(facts: Json) -> list[str]:
     return found
 
 
-def _short(word: str | None) -> str:
-    return "unknown" if word is None else word[:12]
+def _short(word: object) -> str:
+    return "unknown" if word is None else str(word)[:12]
 
 
 def _changed_inputs(before: list[Json], after: tuple[ExportedFile, ...]) -> list[str]:
@@ -236,8 +234,10 @@ def _changed_inputs(before: list[Json], after: tuple[ExportedFile, ...]) -> list
     found = []
     for entry in (entry for entry in before if entry["path"] in now):
         for name, key in _INPUTS:
-            old = (entry["contract"].get(name) or {}).get(key)
-            new = (now[entry["path"]].get(name) or {}).get(key)
+            old, new = (
+                typed_json.part(contract, name).get(key)
+                for contract in (entry["contract"], now[entry["path"]])
+            )
             if json.dumps(old) != json.dumps(new):
                 what = "list of calibration images" if key == "list_sha256" else name
                 found.append(f"{entry['path']}: the {what} changed")

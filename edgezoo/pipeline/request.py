@@ -10,7 +10,14 @@ from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.core.protocols import Target
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.core.rounding import Granularity
-from edgezoo.core.spec import INPUT_KINDS, IO_TYPES, LAYOUTS, PRECISIONS, BuildArguments
+from edgezoo.core.spec import (
+    INFERENCE_PRECISIONS,
+    INPUT_KINDS,
+    IO_TYPES,
+    LAYOUTS,
+    PRECISIONS,
+    BuildArguments,
+)
 
 DEFAULT_CALIBRATION_COUNT = 200
 DEFAULT_VERIFY_COUNT = 64
@@ -50,6 +57,7 @@ class ExportRequest:
     labels: Path | None = None
     trust: bool = False
     embed_resize: bool = False
+    openvino_precision: str | None = None
     cache: bool = True
 
 
@@ -102,6 +110,8 @@ def check_words(request: ExportRequest) -> None:
         _check_word("--input-layout", request.input_layout, layouts)
     if request.io is not None:
         _check_word("--io", request.io, IO_TYPES)
+    if request.openvino_precision is not None:
+        _check_word("--openvino-precision", request.openvino_precision, INFERENCE_PRECISIONS)
     if request.io is not None and request.input_kind == "normalized":
         raise UsageError(
             "--io and --input normalized contradict each other: normalized input is float32.",

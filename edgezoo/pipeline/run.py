@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core import registry, typed_json
-from edgezoo.core.errors import DataError, ThresholdError, counted
+from edgezoo.core.arrays import load_rows
+from edgezoo.core.errors import DataError, RefusedError, ThresholdError, counted
 from edgezoo.evaluation.agreement import Comparison, Verification, compare
 from edgezoo.evaluation.drop import Drop, above_chance, paired_drop
 from edgezoo.pipeline import export_cache, provenance
@@ -45,13 +46,14 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
     request = plan.request
     key = provenance.request_key(plan) if request.cache and export_cache.limit() else None
     with staging(request.output, plan.stem) as stage:
-        made = export_cache.fetch(key, stage) if key else None
+        told: list[str] = []
+        made = export_cache.fetch(key, stage, told.append) if key else None
         cached = made is not None
         if made is None:
             work = Work(plan, stage, progress, debug)
             made = _make(work)
             # The key knows no images but those that are tried where all can be read.
-            if key and not work.unreadable:
+            if key and not work.unreadable and not made.not_made:
                 progress("Keeping the files in the cache")
                 files = [stage / file.path for entry in made.artifacts for file in entry.files]
                 export_cache.keep(key, files, made)
@@ -60,7 +62,13 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> ExportResult
         publish_with_manifest(stage, manifest, entries, head)
     placed = (replace(entry.moved(request.output), request=None) for entry in made.artifacts)
     return ExportResult(
-        tuple(placed), manifest, made.warnings, made.failures, made.head.usage, cached
+        tuple(placed),
+        manifest,
+        (*told, *made.warnings),
+        made.failures,
+        made.head.usage,
+        cached,
+        not_made=made.not_made,
     )
 
 
@@ -83,14 +91,15 @@ def _verify(work: Work) -> dict[Path, Comparison]:
     """Open every file in its own runtime, and compare with the Keras network."""
     assert work.verification is not None
     work.progress("Verifying every file in its runtime")
-    reference = np.load(answers_to(work.verification), mmap_mode="r")
+    reference = load_rows(answers_to(work.verification))
     kind = work.contract.output_kind
     found = {}
-    for path, output in work.answers(work.paths, work.verification).items():
-        precision = registry.load_artifact(path).required_contract().precision
+    answers = work.answers(work.paths, work.verification)
+    for artifact, (path, output) in zip(work.load(answers), answers.items(), strict=True):
+        precision = artifact.required_contract().precision
         bound = work.plan.request.min_agreement
-        got = np.load(output, mmap_mode="r")
-        found[path] = compare(reference, got, precision, bound, kind)
+        got, rounded = load_rows(output), path in work.in_bfloat16
+        found[path] = compare(reference, got, precision, bound, kind, rounded)
     return found
 
 
@@ -99,7 +108,7 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
     assert work.labelled is not None
     labelled = work.labelled
     classes = np.asarray(labelled.classes)
-    answers = np.load(answers_to(labelled.pixels)).argmax(1)
+    answers = load_rows(answers_to(labelled.pixels)).argmax(1)
     right = answers == classes
     _require_knowledge(answers, classes, work)
     ranked: list[str] = []
@@ -110,8 +119,10 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
         return ranked
 
     def measure(name: str, path: Path) -> Drop:
-        output = work.answers({name: [path]}, labelled.pixels)[path]
-        return paired_drop(right, np.load(output).argmax(1) == classes)
+        output = work.answers({name: [path]}, labelled.pixels).get(path)
+        if output is None:
+            raise RefusedError(work.attempts.not_made[-1].reason, work.attempts.not_made[-1].hint)
+        return paired_drop(right, load_rows(output).argmax(1) == classes)
 
     found = []
     for name, path in _int8_files(work):
@@ -131,8 +142,8 @@ def _guard(work: Work, max_drop_points: float) -> list[Guarded]:
 def _int8_files(work: Work) -> Iterator[tuple[str, Path]]:
     """Each int8 file with the name of its format."""
     for name, paths in work.paths.items():
-        for path in paths:
-            if registry.load_artifact(path).required_contract().precision == "int8":
+        for path, artifact in zip(paths, work.load(paths), strict=True):
+            if artifact.required_contract().precision == "int8":
                 yield name, path
 
 
@@ -176,8 +187,8 @@ def _described(
     for guard in guarded:
         work.warnings += [f"{guard.file}: {text}" for text in _notes(guard, request)]
     by_name = {guard.file: guard for guard in guarded}
-    for path in (path for paths in work.paths.values() for path in paths):
-        staged = registry.load_artifact(path)
+    written = [path for paths in work.paths.values() for path in paths]
+    for path, staged in zip(written, work.load(written), strict=True):
         comparison = comparisons.get(path)
         record, contract = staged.record(), staged.required_contract().to_json()
         del contract["labels"]  # a thousand, which the file holds
@@ -192,7 +203,8 @@ def _described(
             failures += [f"{path.name}: {text}" for text in comparison.failures]
             work.warnings += [f"{path.name}: {text}" for text in comparison.warnings]
         entries.append(entry.moved(Path()))
-    return MadeFiles(tuple(entries), _head(work), tuple(work.warnings), tuple(failures))
+    lost = work.attempts.not_made
+    return MadeFiles(tuple(entries), _head(work), tuple(work.warnings), tuple(failures), lost)
 
 
 def _notes(guard: Guarded, request: ExportRequest) -> list[str]:
@@ -231,13 +243,20 @@ def _verification(comparison: Comparison | None, plan: Plan) -> Verification:
 
 
 def require_passed(result: ExportResult) -> None:
-    """Raise where a bound does not hold.
+    """Raise where a bound does not hold, or a file could not be made.
 
     Raises:
         ThresholdError: with every failure; the files and their manifest stay.
+        RefusedError: with the files that are not there; the others stay.
     """
     if result.failures:
         raise ThresholdError(
             f"Verification failed: {'; '.join(result.failures)}.",
             f"The files and their evidence are kept; see {result.manifest}.",
+        )
+    if result.not_made:
+        lost = (f"{entry.format} {entry.precision}: {entry.reason}" for entry in result.not_made)
+        raise RefusedError(
+            f"Not all files could be made. {' '.join(lost)}",
+            f"The others are kept; see {result.manifest}. {result.not_made[0].hint}",
         )

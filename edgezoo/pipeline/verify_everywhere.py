@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgezoo.calibration import sources
 from edgezoo.core import registry
+from edgezoo.core.arrays import load_rows
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import CrashError, EdgeZooError, MissingError, RefusedError
 from edgezoo.core.reader_protocol import Opened, Reader
@@ -22,9 +22,11 @@ from edgezoo.core.spec import Precision
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Share
 from edgezoo.evaluation import between_readers
 from edgezoo.evaluation.between_readers import Difference, Margins
+from edgezoo.pipeline import children
 from edgezoo.readers import _ask
 from edgezoo.system import sandbox
 from edgezoo.system.machine import usable_cores
+from edgezoo.system.scratch import scratch
 
 Verdict = Literal["reference", "agrees", "differs", "faulty", "refused", "crashed", "missing"]
 _WRONG: tuple[Verdict, ...] = ("differs", "crashed")
@@ -105,6 +107,7 @@ def verify_everywhere(
     *,
     readers: OneOrMany[str] | None = None,
     images: PathLike = "synthetic",
+    split: str | None = None,
     count: int = 64,
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
@@ -116,6 +119,7 @@ def verify_everywhere(
         artifacts: files with a contract.
         readers: ask these alone, instead of all.
         images: "synthetic", a folder or an .npz of pixels.
+        split: take this folder of `images`, such as "val", alone.
         count: how many images.
         seed: of the choice of images.
         progress: called with what is being done.
@@ -127,17 +131,18 @@ def verify_everywhere(
         DataError: a damaged file, or one that its own runtime cannot open.
     """
     asked = None if readers is None else tuple(registry.reader(name) for name in many(readers))
-    loaded = [sandbox.load_artifact(path) for path in paths(artifacts)]
+    loaded = sandbox.load_artifacts(paths(artifacts))
     for artifact in loaded:
         _readers_of(artifact, asked)
         artifact.required_contract()
-    choice = _Images(str(images), count, seed)
+    images = sources.part_of(str(images), split)
+    choice = _Images(images, count, seed)
     files = tuple(
         _in_every_reader(artifact, _readers_of(artifact, asked), choice, progress, debug)
         for artifact in loaded
     )
     counted = max(found.readers[0].images for found in files)
-    return EverywhereResult(all(found.passed for found in files), counted, str(images), files)
+    return EverywhereResult(all(found.passed for found in files), counted, images, files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +181,18 @@ def _in_every_reader(
     debug: bool,
 ) -> FileEverywhere:
     contract = artifact.required_contract()
-    with TemporaryDirectory(prefix="edgezoo-everywhere-") as scratch:
-        folder = Path(scratch)
-        size, resize = contract.input_size, contract.resize
-        chosen, _ = sources.choose(images.where, size, images.count, 2, images.seed, resize)
-        pixels = sources.store(chosen, size, folder, "images").path
+    with scratch() as folder:
+        start = sandbox.workshop((artifact.path,), folder, debug=debug)
+        choice = children.Choice(
+            images.where, contract.input_size, images.count, 2, images.seed, contract.resize,
+            "--images",
+        )  # fmt: skip
+        pixels = start.call(children.store_images, folder, choice, ("images", None)).value.path
         output = folder / "reference.npy"
         progress(f"Running {artifact.path.name} in its own runtime")
-        box = _box(artifact, (folder,), 0.0, debug)
+        box = _box(artifact, folder, images.count, debug)
         own = box.call(_ask.open_reference, artifact.path, pixels, output)
-        reference = np.load(output)
+        reference = load_rows(output)
 
         def ask(reader: Reader) -> ReaderResult:
             progress(f"Reading {artifact.path.name} with {reader.name}")
@@ -205,10 +212,14 @@ def _in_every_reader(
 
 
 def _box(
-    artifact: Artifact, writable: tuple[Path, ...], patience_s: float, debug: bool
+    artifact: Artifact, folder: Path, images: int, debug: bool, reader: Reader | None = None
 ) -> sandbox.Sandbox:
-    usual = sandbox.limits_for(artifact.files)
-    limits = replace(usual, timeout=max(patience_s, usual.timeout))
+    """Return the limited process for the file's own runtime, or for a reader."""
+    limits, writable = sandbox.limits_for(artifact.files, items=images), (folder,)
+    if reader is not None:
+        patience = max(reader.patience_s, limits.timeout)
+        limits = replace(limits, timeout=patience, programs=reader.programs)
+        writable = (folder, *reader.writable())
     return sandbox.Sandbox((artifact.path,), limits, writable, debug=debug)
 
 
@@ -223,7 +234,7 @@ def _asked(
     """Ask one reader in a child process, and judge its answers."""
     output = folder / f"{reader.name}.npy"
     images = min(len(reference), reader.most_images or len(reference))
-    box = _box(opened.artifact, (folder, *reader.writable()), reader.patience_s, debug)
+    box = _box(opened.artifact, folder, images, debug, reader)
     try:
         told = box.call(_ask.ask, reader.name, opened, pixels, images, output)
     except EdgeZooError as error:
@@ -232,7 +243,9 @@ def _asked(
         )
     contract = opened.contract
     arithmetic = told.arithmetic or contract.precision
-    found = between_readers.difference(reference, np.load(output), arithmetic, contract.output_kind)
+    found = between_readers.difference(
+        reference, load_rows(output), arithmetic, contract.output_kind
+    )
     return _judged(reader.name, told, found)
 
 

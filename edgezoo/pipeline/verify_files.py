@@ -6,12 +6,10 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-import numpy as np
 
 from edgezoo.calibration import sources
 from edgezoo.core import registry
+from edgezoo.core.arrays import load_rows
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
@@ -23,6 +21,7 @@ from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
 from edgezoo.pipeline import children
 from edgezoo.system import process, sandbox
+from edgezoo.system.scratch import scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,7 @@ def verify_files(
     artifacts: OneOrMany[PathLike],
     *,
     images: PathLike = "synthetic",
+    split: str | None = None,
     count: int = 64,
     weights: PathLike | None = None,
     seed: int = 0,
@@ -92,6 +92,7 @@ def verify_files(
     Args:
         artifacts: files of one network.
         images: "synthetic", a folder or an .npz of pixels.
+        split: take this folder of `images`, such as "val", alone.
         count: how many images.
         weights: the file that the network's weights came from, where it was a file.
         seed: of the choice of images.
@@ -103,37 +104,44 @@ def verify_files(
         UsageError: files of different networks.
         DataError: a damaged file, or weights that are not here.
     """
-    loaded = [sandbox.load_artifact(path) for path in paths(artifacts)]
-    images = str(images)
+    files = paths(artifacts)
+    loaded = list(sandbox.load_artifacts(files))
+    images = sources.part_of(str(images), split)
     contract = common_contract(loaded)
     if contract.output_kind == "features" and min_agreement is not None:
         raise UsageError(
             "--min-agreement needs classes, and these files return features.", "Leave it out."
         )
     network = source_network(contract, None if weights is None else str(weights))
-    with TemporaryDirectory(prefix="edgezoo-verify-") as scratch:
-        folder = Path(scratch)
-        chosen, _ = sources.choose(images, contract.input_size, count, 2, seed, contract.resize)
-        pixels = sources.store(chosen, contract.input_size, folder, "images").path
+    with scratch() as folder:
+        start = sandbox.workshop(files, folder, debug=debug)
+        choice = children.Choice(
+            images, contract.input_size, count, 2, seed, contract.resize, "--images"
+        )
+        pixels = start.call(children.store_images, folder, choice, ("images", None)).value.path
         reference_path = folder / "reference.npy"
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
         question = children.Question(pixels, reference_path)
-        jobs: list[process.Job[str | None]] = [
+        jobs: list[process.Job[str | tuple[bool, ...] | None]] = [
             process.job(children.predict_source, network, question),
             *(
                 process.job(children.predict_files, (artifact.path,), pixels, (output,))
                 for artifact, output in zip(loaded, outputs, strict=True)
             ),
         ]
-        answers = dict(process.Launcher(debug).run_many(jobs, 2))
-        check_weights(contract, answers[0].value)
-        reference = np.load(reference_path, mmap_mode="r")
-        scores = [np.load(output, mmap_mode="r") for output in outputs]
+        answers = dict(start.run_many(jobs, 2))
+        weights_sha256 = answers[0].value
+        check_weights(contract, weights_sha256 if isinstance(weights_sha256, str) else None)
+        reference = load_rows(reference_path)
+        scores = [load_rows(output) for output in outputs]
     results, kind = [], contract.output_kind
-    for artifact, got in zip(loaded, scores, strict=True):
-        precision = artifact.required_contract().precision
-        found = compare(reference, got, precision, min_agreement, kind)
+    for number, (artifact, got) in enumerate(zip(loaded, scores, strict=True), 1):
+        precision, rounded = (
+            artifact.required_contract().precision,
+            answers[number].value == (True,),
+        )
+        found = compare(reference, got, precision, min_agreement, kind, rounded)
         values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
         results.append(VerifiedFile(artifact=artifact.path, **values))
     pairs = []

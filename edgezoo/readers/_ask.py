@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgezoo.core import registry
-from edgezoo.core.errors import MissingError, interpreting
+from edgezoo.core import registry, typed_json
+from edgezoo.core.errors import EdgeZooError, MissingError, interpreting
 from edgezoo.core.reader_protocol import Opened
 from edgezoo.inference.predict import predict
 
@@ -25,6 +28,17 @@ class Asked:
     backend: str | None
     arithmetic: str | None
     fault: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `ask` is called with, for an interpreter of another machine."""
+
+    name: str
+    opened: Opened
+    pixels: Path
+    images: int
+    output: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +79,20 @@ def ask(name: str, opened: Opened, pixels: Path, images: int, output: Path) -> A
     np.save(output, scores.values)
     fault = reader.known_fault(opened, scores.values)
     return Asked(scores.version or version, scores.backend, scores.arithmetic, fault)
+
+
+def _main(request: Path) -> int:
+    """Answer a request, in JSON on the last line; refusals go to standard error."""
+    asked = typed_json.decode(Request, json.loads(request.read_text()))
+    try:
+        told = ask(asked.name, asked.opened, asked.pixels, asked.images, asked.output)
+    except EdgeZooError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(typed_json.encode(told)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    code = _main(Path(sys.argv[1]))
+    os._exit(code)  # some native libraries crash while the interpreter unloads them

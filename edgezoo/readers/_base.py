@@ -32,6 +32,7 @@ class BaseReader(ABC):
     install: str
     patience_s: float = _PATIENCE_S
     most_images: int | None = None
+    programs: bool = False
 
     def writable(self) -> tuple[Path, ...]:
         """See `Reader`."""
@@ -83,7 +84,8 @@ class RuntimeReader(SessionReader):
     def version(self) -> str | None:
         """See `Reader`."""
         runtime = registry.runtimes()[self.runtime]
-        return runtime.version() if self.device in runtime.devices() else None
+        here = self.device == "cpu" or self.device in runtime.devices()
+        return runtime.version() if here else None
 
     def open(self, opened: Opened) -> Session:
         """See `SessionReader`."""

@@ -1,31 +1,38 @@
-"""Run another program that shows signs of life, and end it with this process."""
+"""Run another program that shows signs of life, in the process group and limits of this one."""
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edgezoo.core.errors import CrashError
 from edgezoo.core.heartbeat import alive
 
-_SET_PARENT_DEATH_SIGNAL = 1  # of prctl
+_MAX_MESSAGE = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A program that ended: its lines, and the end of its messages."""
+    """A program that ended: its exit code, its lines, and its messages."""
 
     code: int
     lines: tuple[str, ...]
     messages: str
 
+    @property
+    def last_words(self) -> str:
+        """The last line of its messages."""
+        return (self.messages.splitlines() or ["no reason given"])[-1][:_MAX_MESSAGE].rstrip(".")
 
-def run(command: Sequence[str]) -> Ended:
-    """Run a program; each line that it prints is a sign of life."""
+
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Ended:
+    """Run a program; each line that it prints is a sign of life.
+
+    Raises:
+        CrashError: a signal ended it.
+    """
     with tempfile.TemporaryFile() as messages:
         with subprocess.Popen(
             command,
@@ -33,7 +40,7 @@ def run(command: Sequence[str]) -> Ended:
             stdout=subprocess.PIPE,
             stderr=messages,
             text=True,
-            preexec_fn=_end_with_parent,
+            env=environment,
         ) as child:
             lines = []
             for line in child.stdout or ():
@@ -41,10 +48,8 @@ def run(command: Sequence[str]) -> Ended:
                 lines.append(line.rstrip("\n"))
         messages.seek(0)
         text = messages.read().decode(errors="replace").strip()
-    return Ended(child.returncode, tuple(lines), text)
-
-
-def _end_with_parent() -> None:
-    """Let Linux end this process with the one that started it, which a timer may kill."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    ended = Ended(child.returncode, tuple(lines), text)
+    if ended.code < 0:
+        message = f"The process of {command[0]} died (signal {-ended.code})."
+        raise CrashError(message, f"Its last words: {ended.last_words}.")
+    return ended

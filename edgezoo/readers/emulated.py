@@ -7,6 +7,7 @@ in EdgeZoo's cache.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -15,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgezoo.core import typed_json
+from edgezoo.core.errors import DataError
 from edgezoo.core.paths import PACKAGE, cache_home
 from edgezoo.core.reader_protocol import Opened, Scores
-from edgezoo.readers import _ask
+from edgezoo.readers import _ask, _program
 from edgezoo.readers._base import BaseReader
-from edgezoo.system import process
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,13 +68,19 @@ class EmulatedReader(BaseReader):
         with tempfile.TemporaryDirectory() as folder:
             # EdgeZoo alone: what is installed next to it was built for this machine's CPU.
             Path(folder, "edgezoo").symlink_to(PACKAGE)
-            if self.board:
-                os.environ["PYTHONPATH"] = folder
-            given, output = Path(folder, "pixels.npy"), Path(folder, "scores.npy")
+            path = {"PYTHONPATH": folder} if self.board else {}
+            request, given = Path(folder, "request.json"), Path(folder, "pixels.npy")
             np.save(given, pixels)
-            launcher = process.Launcher(interpreter=self._python() or ())
-            asked = launcher.call(_ask.ask, self.inner, opened, given, len(pixels), output).value
-            return Scores(np.load(output), asked.backend, asked.arithmetic, asked.version)
+            output = Path(folder, "scores.npy")
+            asked = _ask.Request(self.inner, opened, given, len(pixels), output)
+            request.write_text(json.dumps(typed_json.encode(asked)))
+            command = [*(self._python() or ()), "-m", _ask.__name__, str(request)]
+            ended = _program.run(command, {**os.environ, **path})
+            if ended.code or not ended.lines:
+                message = f"{opened.path} cannot be opened on {self.name}: {ended.last_words}."
+                raise DataError(message)
+            told = typed_json.decode(_ask.Asked, json.loads(ended.lines[-1]))
+            return Scores(np.load(output), told.backend, told.arithmetic, told.version)
 
 
 def _boards() -> Path:
@@ -87,7 +95,7 @@ def _readers() -> tuple[EmulatedReader, ...]:
     boards = (("", "haswell", without), ("pi4", "pi4", board), ("pi5", "pi5", board))
     inner = {"": (*_INNER, ("openvino", ("openvino",)))}
     return tuple(
-        EmulatedReader(f"{name}-{title}", formats, install, _PATIENCE_S, _IMAGES, name, key)
+        EmulatedReader(f"{name}-{title}", formats, install, _PATIENCE_S, _IMAGES, True, name, key)
         for key, title, install in boards
         for name, formats in inner.get(key, _INNER)
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core.errors import CrashError, DataError
+from edgezoo.core.errors import DataError
 from edgezoo.core.reader_protocol import Opened, Scores
 from edgezoo.readers import _program
 from edgezoo.readers._base import BaseReader
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SCRIPT = Path(__file__).with_name("_onnxruntime.js")
-_MAX_REASON = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +53,9 @@ class JsReader(BaseReader):
             asked = {"package": self.name, "model": str(opened.path.resolve()),
                      "input": described, "output": str(output)}  # fmt: skip
             ended = _run(asked)
-            if ended.code < 0:
-                message = f"The process of {self.name} died (signal {-ended.code})."
-                raise CrashError(message, ended.messages[-_MAX_REASON:])
             if ended.code:
-                words = (ended.messages.splitlines() or ["no reason given"])[-1][:_MAX_REASON]
-                raise DataError(f"{opened.path} cannot be opened by {self.name}: {words}")
+                message = f"{opened.path} cannot be opened by {self.name}: {ended.last_words}."
+                raise DataError(message)
             raw = np.fromfile(output, opened.output.dtype).reshape(len(batch), -1)
         scores = dequantize(raw, opened.output)
         return Scores(scores.reshape(len(batch), *opened.contract.output_shape), "wasm"
@@ -83,6 +79,7 @@ def _folders() -> list[str]:
 
 
 READERS = tuple(
-    JsReader(name, ("onnx",), f"Run: npm install --global {name} (with Node 18 or newer).")
+    JsReader(name, ("onnx",), f"Run: npm install --global {name} (with Node 18 or newer).",
+             programs=True)
     for name in ("onnxruntime-web", "onnxruntime-node")
-)
+)  # fmt: skip

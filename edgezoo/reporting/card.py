@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from edgezoo.reporting.text import markdown_table, plain
+from edgezoo.core.escapes import markdown, markdown_code
+from edgezoo.reporting.text import markdown_table
 from edgezoo.results.manifest import Facts
 
 
@@ -31,7 +32,7 @@ def to_markdown(manifest: Facts) -> str:
 
 def _title(manifest: Facts, entry: Facts) -> str:
     width = "" if entry["alpha"] is None else f" {entry['alpha']:g}"
-    return f"{plain(manifest['model'])}{width} at {entry['input_size']} px"
+    return f"{markdown(manifest['model'])}{width} at {entry['input_size']} px"
 
 
 def _summary(manifest: Facts, entry: Facts) -> str:
@@ -47,7 +48,7 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    return markdown_table(columns, ([plain(cell) for cell in row] for row in rows))
+    return markdown_table(columns, ([markdown(cell) for cell in row] for row in rows))
 
 
 def _files(entries: list[Facts]) -> str:
@@ -71,9 +72,9 @@ def _tensors(entries: list[Facts]) -> str:
     contract = entries[0]["contract"]
     resize, how = contract["resize"], contract["normalization"]
     steps = (
-        f"Shorter side resized to {resize['shorter_side']} px ({plain(resize['filter'])}), then "
+        f"Shorter side resized to {resize['shorter_side']} px ({markdown(resize['filter'])}), then "
         f"{contract['input_size']} x {contract['input_size']} px cut out of the centre. "
-        f"Normalisation `{plain(how['mode'])}`, inside files that take pixels."
+        f"Normalisation {markdown_code(how['mode'])}, inside files that take pixels."
     )
     return f"{_table(('file', 'tensor', 'values', 'output'), rows)}\n\n{steps}"
 
@@ -90,8 +91,8 @@ def _evidence(entries: list[Facts]) -> str:
         rows.append((entry["path"], check["verdict"], *used, same, sqnr))
         if guard := entry.get("guard"):
             words.append(
-                f"- {plain(entry['path'])}: top-1 drops by {_points(guard, 'drop'):.2f} points on "
-                f"{guard['images']} labelled images, by at most "
+                f"- {markdown(entry['path'])}: top-1 drops by {_points(guard, 'drop'):.2f} points "
+                f"on {guard['images']} labelled images, by at most "
                 f"{_points(guard, 'drop_bound'):.2f} with {guard['confidence']:.0%} confidence; "
                 f"{len(guard['float_layers'])} layers are in float."
             )
@@ -133,7 +134,7 @@ def _limits(manifest: Facts, entries: list[Facts]) -> str:
     found += [
         "Agreement with the source is not accuracy. Measure that on labelled images of the task, "
         "with `edgezoo evaluate`.",
-        *(plain(text) for text in manifest.get("reproducible_within", [])),
+        *(markdown(text) for text in manifest.get("reproducible_within", [])),
     ]
     return "\n".join(f"- {text}" for text in found)
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal, TypeVar
 
 from edgezoo.core.typed_json import Share
-from edgezoo.measurement import statistics
+from edgezoo.evaluation.drop import EQUAL_WITHIN
+from edgezoo.measurement import verdicts
+from edgezoo.measurement.statistics import Ratio
 from edgezoo.measurement.trust import Level
+from edgezoo.reporting.gaps import Interval, accuracy_gap, latency_gap
 from edgezoo.reporting.matching import failed_label, label, match
-from edgezoo.reporting.rows import Interval, Row, gap_points, rows
+from edgezoo.reporting.rows import Contents, Row, contents
 from edgezoo.results.record import Record
 
 LEVEL = 0.05
-# Processes, memory and clock differ from session to session, and the A/A check within one cannot
-# see it. MLPerf Mobile too treats repeats within 5 % as equal.
-BETWEEN_SESSIONS = 0.05
 # Less is metadata: a label, a version, another name of a layer.
 GROWTH = 0.03
-_Z = NormalDist().inv_cdf(0.975)
+EQUAL_WITHIN_POINTS = 100 * EQUAL_WITHIN
 Verdict = Literal["better", "worse", "same", "cannot tell"]
 
 
@@ -48,8 +47,8 @@ class LatencyChange(_Change):
 
     Attributes:
         change: ratio of the two
-        floor: smallest change that counts: noise floors of both sessions, and what sessions differ
-            by
+        ci95: covers what the two sessions differ by without a cause
+        floor: that difference, as a share: 5 %, a noise floor, or what repeats in the stores show
         trust: before and after
     """
 
@@ -59,13 +58,12 @@ class LatencyChange(_Change):
     floor: float
     trust: tuple[Level, Level]
 
-    def judge(self) -> Verdict:
-        """Return the verdict on a change that is not due to chance."""
-        if abs(math.log(self.change)) <= math.log1p(self.floor):
-            return "same"
-        if "poor" in self.trust:
-            return "cannot tell"
-        return "worse" if self.change > 1 else "better"
+    def judge(self, p: float, equal_within_points: float) -> Verdict:
+        """Return the verdict, by the adjusted p-value."""
+        if p < LEVEL and "poor" not in self.trust:
+            return "worse" if self.change > 1 else "better"
+        alike = verdicts.word_for(Ratio(self.change, *self.ci95, 0), self.floor) == "same"
+        return "same" if alike and p >= LEVEL else "cannot tell"
 
     def __str__(self) -> str:
         low, high = self.ci95
@@ -83,20 +81,30 @@ class AccuracyChange(_Change):
 
     Attributes:
         change_points: difference of the two, in percentage points
+        paired: whether the outcome of each image was compared; false where a record has none
+        certain: no image has another outcome
     """
 
     what: Literal["top-1"] = "top-1"
     change_points: float
     change_points_ci95: Interval
+    paired: bool
+    certain: bool
 
-    def judge(self) -> Verdict:
-        """Return the verdict on a change that is not due to chance."""
+    def judge(self, p: float, equal_within_points: float) -> Verdict:
+        """Return the verdict, by the adjusted p-value."""
+        low, high = self.change_points_ci95
+        if -equal_within_points <= low and high <= equal_within_points:
+            return "same"
+        if p >= LEVEL:
+            return "cannot tell"
         return "worse" if self.change_points < 0 else "better"
 
     def __str__(self) -> str:
         low, high = self.change_points_ci95
         points = f"{self.change_points:+.1f} points (95 %: {low:+.1f} to {high:+.1f})"
-        return f"top-1 changed by {points}"
+        how = "" if self.paired else ", not in pairs: a record has no outcomes"
+        return f"top-1 changed by {points}{how}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,7 @@ class ComparedVariant:
 
     Attributes:
         bytes, runtime: before and after
+        same_file: whether the file has the same SHA-256
         reasons: why something was not compared
     """
 
@@ -113,6 +122,7 @@ class ComparedVariant:
     accuracy: AccuracyChange | None
     bytes: tuple[int, int]
     runtime: tuple[str | None, str | None]
+    same_file: bool
     reasons: tuple[str, ...]
 
 
@@ -122,114 +132,125 @@ class StoreComparison:
 
     Attributes:
         warnings: latencies that changed, with poor trust in one of the two
+        unsure: what may have changed by more than matters, and is not proved
     """
 
     variants: tuple[ComparedVariant, ...]
     regressions: tuple[str, ...]
     improvements: tuple[str, ...]
     warnings: tuple[str, ...]
+    unsure: tuple[str, ...]
     not_compared: tuple[str, ...]
 
 
-def compare(before: Sequence[Record], after: Sequence[Record]) -> StoreComparison:
+def compare(
+    before: Iterable[Record],
+    after: Iterable[Record],
+    equal_within_points: float = EQUAL_WITHIN_POINTS,
+) -> StoreComparison:
+    """Compare the records of two stores; see `compare_contents`."""
+    return compare_contents(contents(before), contents(after), equal_within_points)
+
+
+def compare_contents(
+    before: Contents, after: Contents, equal_within_points: float = EQUAL_WITHIN_POINTS
+) -> StoreComparison:
     """Match variants of two stores, see `matching.match`, and judge what changed.
 
-    Latencies are compared on the same machine only, accuracies on the same images only. A latency
-    must change by more than both noise floors and than what two sessions of one file differ by:
-    `BETWEEN_SESSIONS`, or more where a store holds repeats that differ by more. Where the trust in
-    one of two latencies is poor, such a change is a warning, neither a regression nor an
-    improvement. A file counts as larger or smaller beyond `GROWTH`. Memory is not judged.
+    Latencies are compared on the same machine only, accuracies on the same images only, in pairs
+    where both records have the outcome of each image. The interval of a latency covers what two
+    sessions of one file differ by. Where the trust in one of two latencies is poor, a change is a
+    warning, neither a regression nor an improvement. "same" is said of what is proved to be within
+    `equal_within_points`, or within twice the floor of a latency. A file counts as larger or
+    smaller beyond `GROWTH`. Memory is not judged.
     """
     found = match(before, after)
-    repeats = max(_repeats(rows(before)), _repeats(rows(after)))
-    entries = _adjusted([_entry(a, b, repeats) for a, b in found.pairs])
+    entries = _adjusted([_entry(a, b) for a, b in found.pairs], equal_within_points)
     texts: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         for change in (entry.latency, entry.accuracy):
             if change is not None:
-                texts[change.verdict].append(f"{entry.name}: {change}")
+                texts[_heading(change)].append(f"{entry.name}: {change}")
         small, large = entry.bytes
         if abs(large - small) > GROWTH * small:
             text = f"{entry.name}: the file has {large} bytes after {small}"
             texts["worse" if large > small else "better"].append(text)
     texts["worse"] += [f"{failed_label(r)}: {r.error.message}" for r in found.broken]
-    worse, better, unsure = (tuple(texts[word]) for word in ("worse", "better", "cannot tell"))
-    return StoreComparison(tuple(entries), worse, better, unsure, tuple(found.alone))
+    return StoreComparison(
+        variants=tuple(entries),
+        regressions=tuple(texts["worse"]),
+        improvements=tuple(texts["better"]),
+        warnings=tuple(texts["poor"]),
+        unsure=tuple(texts["cannot tell"]),
+        not_compared=tuple(found.alone),
+    )
 
 
-def _repeats(found: Sequence[Row]) -> float:
-    """Return by how much sessions of one file in one store differed at most, as a share."""
-    medians: dict[tuple[object, ...], dict[str, float]] = {}
-    for row in found:
-        if row.kind == "measurement" and row.trust != "poor":
-            place = (row.sha256, row.machine, row.device, row.threads, row.runtime)
-            medians.setdefault(place, {})[row.session] = row.median_ms
-    return max((max(m.values()) / min(m.values()) - 1 for m in medians.values()), default=0.0)
+def _heading(change: LatencyChange | AccuracyChange) -> str:
+    changed = change.p_adjusted < LEVEL and change.verdict == "cannot tell"
+    return "poor" if changed else change.verdict
 
 
-def _entry(a: Row, b: Row, repeats: float) -> ComparedVariant:
+def _entry(a: Row, b: Row) -> ComparedVariant:
     reasons = []
     latency = accuracy = None
     if a.machine == b.machine:
-        latency = _latency(a, b, repeats)
+        latency = _latency(a, b)
     else:
         reasons.append(f"measured on {a.machine} and {b.machine}")
     if a.top1 is not None and b.top1 is not None:
-        if a.images_hash == b.images_hash:
-            accuracy = _accuracy(a, b)
-        else:
+        accuracy = _accuracy(a, b)
+        if a.images_hash != b.images_hash:
             reasons.append("scored on other images")
-    sizes, runtimes = (a.bytes, b.bytes), (a.runtime, b.runtime)
-    return ComparedVariant(label(b), latency, accuracy, sizes, runtimes, tuple(reasons))
+    sizes, runtimes, same = (a.bytes, b.bytes), (a.runtime, b.runtime), a.sha256 == b.sha256
+    return ComparedVariant(label(b), latency, accuracy, sizes, runtimes, same, tuple(reasons))
 
 
-def _latency(a: Row, b: Row, repeats: float) -> LatencyChange:
-    ratio = statistics.apart(b.median_ms, b.median_ci95, a.median_ms, a.median_ci95)
-    spread = (math.log(ratio.high) - math.log(ratio.low)) / (2 * _Z)
-    floor = max(a.noise_floor, b.noise_floor)
-    if a.kind == "measurement":
-        floor = max(floor, BETWEEN_SESSIONS, repeats)
+def _latency(a: Row, b: Row) -> LatencyChange:
+    gap = latency_gap(b, a, sessions=True)
     return LatencyChange(
         before=a.median_ms,
         after=b.median_ms,
-        change=ratio.estimate,
-        ci95=(ratio.low, ratio.high),
-        p=_p(math.log(ratio.estimate), spread),
-        floor=floor,
+        change=gap.ratio.estimate,
+        ci95=(gap.ratio.low, gap.ratio.high),
+        p=_p(gap.z),
+        floor=gap.floor,
         trust=(a.trust, b.trust),
     )
 
 
 def _accuracy(a: Row, b: Row) -> AccuracyChange | None:
-    gap = gap_points(b, a)
+    gap = accuracy_gap(b, a)
     if gap is None or a.top1 is None or b.top1 is None:
         return None
-    points, low, high = gap
     return AccuracyChange(
         before=a.top1,
         after=b.top1,
-        change_points=points,
-        change_points_ci95=(low, high),
-        p=_p(points, (high - low) / (2 * _Z)),
+        change_points=gap.points,
+        change_points_ci95=(gap.low, gap.high),
+        p=_p(gap.z),
+        paired=gap.paired,
+        certain=gap.certain,
     )
 
 
-def _p(gap: float, spread: float) -> float:
-    """Return the two-sided p-value of a gap that is taken as normal."""
-    if spread <= 0:
-        return 1.0 if gap == 0 else 0.0
-    return 2 * (1 - NormalDist().cdf(abs(gap) / spread))
+def _p(z: float) -> float:
+    """Return the two-sided p-value of a standard normal figure."""
+    return 2 * (1 - NormalDist().cdf(abs(z)))
 
 
 Change = TypeVar("Change", LatencyChange, AccuracyChange)
 
 
-def _adjusted(entries: list[ComparedVariant]) -> list[ComparedVariant]:
+def _adjusted(entries: list[ComparedVariant], equal_within_points: float) -> list[ComparedVariant]:
     """Return the variants with Holm's step-down adjustment of all p-values, and verdicts.
 
     With many variants some differ by chance (S. Holm, Scandinavian Journal of Statistics 6, 1979).
+    What cannot be significant, such as accuracies without one image of another outcome, does not
+    count (R. E. Tarone, Biometrics 46, 1990).
     """
-    values = sorted(c.p for e in entries for c in (e.latency, e.accuracy) if c is not None)
+    changes = [c for e in entries for c in (e.latency, e.accuracy) if c is not None]
+    values = sorted(c.p for c in changes if not (isinstance(c, AccuracyChange) and c.certain))
     # The smallest of m p-values counts m times, the next m - 1 times and so on; an adjusted value
     # is never below that of a smaller p-value.
     highest = 0.0
@@ -241,7 +262,7 @@ def _adjusted(entries: list[ComparedVariant]) -> list[ComparedVariant]:
     def judged(change: Change | None) -> Change | None:
         if change is None:
             return None
-        p = by_p[change.p]
-        return replace(change, p_adjusted=p, verdict=change.judge() if p < LEVEL else "same")
+        p = by_p.get(change.p, 1.0)
+        return replace(change, p_adjusted=p, verdict=change.judge(p, equal_within_points))
 
     return [replace(e, latency=judged(e.latency), accuracy=judged(e.accuracy)) for e in entries]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
 from edgezoo.core.errors import counted
 from edgezoo.core.registry import require_packages
 from edgezoo.measurement.protocol import Settings
@@ -32,6 +32,7 @@ def to_html(
     found: Sequence[Row],
     comparison: StoreComparison | None = None,
     heading: str = "EdgeZoo report",
+    allow_poor: bool = False,
 ) -> str:
     """Return the page.
 
@@ -39,6 +40,7 @@ def to_html(
         records, found: all that were read, failed ones too; the rows of those with figures.
         comparison: of two stores, see `edgezoo.reporting.comparison`.
         heading: of the page.
+        allow_poor: let latencies with poor trust stand on the front.
 
     Raises:
         MissingError: jinja2 or plotly is not installed.
@@ -49,14 +51,14 @@ def to_html(
 
     here = resources.files("edgezoo.reporting")
     strict = {"undefined": jinja2.StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    template = jinja2.Environment(autoescape=True, **strict)
+    template = jinja2.Environment(autoescape=True, finalize=escapes.in_template, **strict)
     page: str = template.from_string((here / "page.html.j2").read_text()).render(
         heading=heading,
         counted=counted,
         style=(here / "page.css").read_text(),
         script=(here / "page.js").read_text(),
         plotly=get_plotlyjs(),
-        data=_for_script(found),
+        data=_for_script(found, allow_poor),
         machines=_machines(records, found),
         most_reasons=MOST_REASONS,
         protocols=_protocols(records),
@@ -69,11 +71,24 @@ def to_html(
     return page
 
 
-def _for_script(found: Sequence[Row]) -> str:
+def _for_script(found: Sequence[Row], allow_poor: bool) -> str:
     """Return JSON that cannot end the script element that contains it."""
-    facts = {"rows": typed_json.encode(found)}
+    facts = {
+        "rows": [_shown(typed_json.encode(row)) for row in found],
+        "options": {"allow_poor": allow_poor},
+    }
     text = json.dumps(facts, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _shown(row: dict[str, object]) -> dict[str, object]:
+    """Escape control characters, which a browser passes on to what a user copies."""
+    return {
+        name: [escapes.in_template(item) for item in value]
+        if isinstance(value, list)
+        else escapes.in_template(value)
+        for name, value in row.items()
+    }
 
 
 @dataclass(slots=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgezoo.reporting.rows import Row, rows
-from edgezoo.results.record import Failed, Kind, Record, RecordedVariant
+from edgezoo.reporting.rows import Contents, Row
+from edgezoo.results.record import Failed, Kind, RecordedVariant
 
 Identity = tuple[object, ...]
 
@@ -35,7 +34,7 @@ class _Side:
     older: list[str]
 
 
-def match(before: Sequence[Record], after: Sequence[Record]) -> Matches:
+def match(before: Contents, after: Contents) -> Matches:
     """Match variants by their place in the grid, files by their names, on one machine if possible.
 
     Where a store has several records of a variant, such as of two sweeps with different `--limit`,
@@ -80,17 +79,16 @@ def _identity(variant: Row | RecordedVariant, file: str | None, kind: Kind) -> I
     return *network, variant.precision, variant.format, *place
 
 
-def _side(records: Sequence[Record]) -> _Side:
+def _side(found: Contents) -> _Side:
     measured: dict[Identity, dict[str, Row]] = {}
     failed: dict[Identity, Failed] = {}
     older = []
-    for row in sorted(rows(records), key=lambda row: row.created):
+    for row in sorted(found.rows, key=lambda row: row.created):
         place = measured.setdefault(_identity(row, row.file, row.kind), {})
         if row.machine in place:
             older.append(label(place[row.machine]))
         place[row.machine] = row
-    failures = [record for record in records if isinstance(record, Failed)]
-    for record in sorted(failures, key=lambda record: record.created):
+    for record in sorted(found.failed, key=lambda record: record.created):
         identity = _identity(record.variant, record.file, record.kind)
         known = measured.get(identity, {}).values()
         if any(row.created >= record.created for row in known):

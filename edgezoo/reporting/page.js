@@ -1,6 +1,7 @@
 "use strict";
 (() => {
-  const rows = JSON.parse(document.getElementById("data").textContent).rows;
+  const DATA = JSON.parse(document.getElementById("data").textContent);
+  const {rows, options: OPTIONS} = DATA;
   const FILTERS = [["machine", "Machine"], ["images_hash", "Images"], ["model", "Model"],
     ["alpha", "Width"], ["input_size", "Input size"], ["precision", "Precision"], ["format", "Format"],
     ["runtime", "Runtime"], ["device", "Device"], ["threads", "Threads"], ["store", "Store"],
@@ -99,15 +100,73 @@
     ([key, values]) => values.has(shown(row[key])) ||
       (key === "images_hash" && row.top1 === null)));
 
-  // Bit masks say who beats whom; only visible variants count.
+  // The rules of edgezoo/reporting/gaps.py and fronts.py, so that the front follows the filters.
+  const Z = 1.959964;
+  const BITS = Array.from({length: 256}, (_, byte) => byte.toString(2).replaceAll("0", "").length);
+  const unpacked = new Map();
+  const outcomesOf = (text) => {
+    if (!text) return null;
+    if (!unpacked.has(text)) {
+      unpacked.set(text, Uint8Array.from(atob(text), (char) => char.charCodeAt(0)));
+    }
+    return unpacked.get(text);
+  };
+  const pairsOf = (row, other) => {
+    const [a, b] = [row.outcomes, other.outcomes];
+    if (!a || !b || a.labels_hash !== b.labels_hash || a.images !== b.images) return null;
+    const [own, theirs] = [outcomesOf(a.correct), outcomesOf(b.correct)];
+    const gone = [outcomesOf(a.unreadable), outcomesOf(b.unreadable)].filter((list) => list);
+    let won = 0, lost = 0;
+    for (let i = 0; i < own.length; i += 1) {
+      const read = 255 & ~gone.reduce((all, list) => all | list[i], 0);
+      won += BITS[own[i] & ~theirs[i] & read];
+      lost += BITS[theirs[i] & ~own[i] & read];
+    }
+    return {won, lost};
+  };
+  const isMoreAccurate = (row, other) => {
+    if (row.top1 <= other.top1) return false;
+    const found = pairsOf(row, other);
+    if (found) return (found.won - found.lost) / Math.sqrt(Math.max(1, found.won + found.lost)) > Z;
+    if (!row.top1_ci95 || !other.top1_ci95) return false;
+    return row.top1 - other.top1 -
+      Math.hypot(row.top1 - row.top1_ci95[0], other.top1_ci95[1] - other.top1) > 0;
+  };
+  const isFaster = (row, other) => {
+    const half = (r) => Math.log(r.median_ci95[1] / r.median_ci95[0]) / 2;
+    const sessions = row.session !== other.session && row.kind === "measurement" ?
+      Math.max(row.between_sessions, other.between_sessions) : 0;
+    const floor = Math.max(row.noise_floor, other.noise_floor, sessions);
+    return Math.log(row.median_ms / other.median_ms) +
+      Math.hypot(half(row), half(other), Math.log1p(floor)) < 0;
+  };
+  const beats = (row, other) => row.median_ms <= other.median_ms && row.top1 >= other.top1 &&
+    (row.median_ms < other.median_ms || row.top1 > other.top1);
   const stand = (visible) => {
-    let mask = 0n;
-    for (const row of visible) mask |= 1n << BigInt(row.id);
-    return (row) => {
-      if (row.top1 === null) return "none";
-      if (!(BigInt("0x" + row.beaten_by) & mask)) return "front";
-      return BigInt("0x" + row.clearly_beaten_by) & mask ? "behind" : "maybe";
-    };
+    const places = new Map();
+    const groups = new Map();
+    for (const row of visible) {
+      if (row.top1 === null) { places.set(row.id, "none"); continue; }
+      if (row.trust === "poor" && !OPTIONS.allow_poor) { places.set(row.id, "poor"); continue; }
+      const key = JSON.stringify([row.machine, row.device, row.kind, row.images_hash]);
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(row);
+    }
+    for (const group of groups.values()) {
+      const front = [];
+      group.sort((a, b) => a.median_ms - b.median_ms || b.top1 - a.top1);
+      for (const row of group) {
+        if (!front.length || !beats(front[front.length - 1], row)) {
+          front.push(row);
+          places.set(row.id, "front");
+          continue;
+        }
+        const clear = [...front].reverse().some((other) => beats(other, row) &&
+          (isMoreAccurate(other, row) || isFaster(other, row)));
+        places.set(row.id, clear ? "behind" : "maybe");
+      }
+    }
+    return (row) => places.get(row.id);
   };
 
   const LAYOUT = {margin: {l: 60, r: 16, t: 16, b: 48}, font: {family: "system-ui, sans-serif"},
@@ -117,11 +176,14 @@
   const around = (list, value, interval, scale) => ({type: "data", symmetric: false, thickness: 1,
     width: 2, array: list.map((r) => scale * (r[interval][1] - r[value])),
     arrayminus: list.map((r) => scale * (r[value] - r[interval][0]))});
-  const hover = (r) => r.name + "<br>" + r.device + ", threads " + r.threads + ", " + r.runtime +
+  // plotly takes some HTML in texts.
+  const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const hover = (r) => plain(r.name) + "<br>" + plain(r.device) + ", threads " + r.threads + ", " +
+    plain(r.runtime) +
     "<br>" + ms(r.median_ms) + " ms (" + range(r.median_ci95, ms) + ")" +
     (r.top1 === null ? "" : "<br>top-1 " + percent(r.top1) + " % (" +
       range(r.top1_ci95, percent) + ")") + "<br>" + (r.bytes / 1000).toFixed(0) + " kB, trust: " +
-    r.trust + (r.kind === "estimate" ? "<br>" + r.estimated_by + ": not a measurement" : "");
+    r.trust + (r.kind === "estimate" ? "<br>" + plain(r.estimated_by) + ": not a measurement" : "");
   const FAINT = "40";  // of 255, appended to a colour
   const trace = (name, list, place, accuracy, largest) => {
     const estimate = list[0].kind === "estimate";
@@ -137,7 +199,7 @@
       marker: {color: faint, size: list.map((r) => 8 + 20 * Math.sqrt(r.bytes / largest)),
         sizemode: "diameter", line: {width: 2, color: faint}, opacity: 1,
         symbol: list.map((r) => estimate ? "x-thin" :
-          place(r) === "maybe" ? symbol + "-open-dot" : symbol)}};
+          symbol + ({maybe: "-open-dot", poor: "-open"}[place(r)] || ""))}};
   };
   const drawFront = (visible, place) => {
     const accuracy = visible.some((r) => r.top1 !== null);
@@ -151,7 +213,7 @@
         .sort((a, b) => place(a).localeCompare(place(b)));  // the legend shows the first
       const far = list.filter((r) => place(r) === "behind");
       for (const part of [far, near]) {
-        if (part.length) traces.push(trace(group, part, place, accuracy, largest));
+        if (part.length) traces.push(trace(plain(group), part, place, accuracy, largest));
       }
       if (!near.length) traces[traces.length - 1].showlegend = true;
     }
@@ -259,12 +321,17 @@
     element("a", {href: url, download: name}).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   };
+  // As edgezoo.core.escapes.csv: spreadsheets take what begins so for a formula.
+  const isFormula = (value, text) => typeof (Array.isArray(value) ? value[0] : value) === "string" &&
+    /^\s*[=+\-@\uff0b\uff0d\uff1d\uff20]/.test(text) &&
+    !/^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(text);
   const quoted = (value) => {
-    const text = value === null ? "" : Array.isArray(value) ? value.join(" ") : String(value);
+    const own = value === null ? "" : Array.isArray(value) ? value.join(" ") : String(value);
+    const text = isFormula(value, own) ? "'" + own : own;
     return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   };
   const csv = (list) => {
-    const keys = Object.keys(rows[0] || {}).filter((key) => !key.includes("beaten_by"));
+    const keys = Object.keys(rows[0] || {}).filter((key) => key !== "outcomes" && key !== "quantiles_ms");
     return [keys.join(","), ...list.map((row) => keys.map((key) => quoted(row[key])).join(","))]
       .join("\n") + "\n";
   };

@@ -4,52 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from edgezoo.core.errors import DataError, UsageError, counted
-from edgezoo.core.typed_json import Count, shared
-from edgezoo.reporting.rows import Candidate, Row, gap_points, latency_verdict
+from edgezoo.core.typed_json import Count
+from edgezoo.reporting.budgets import (
+    Alternative,
+    Budgets,
+    Nearest,
+    Statistic,
+    candidate,
+    misses_of,
+    nearest_to,
+    without_a_bound,
+)
+from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS
+from edgezoo.reporting.fronts import beats, comparable
+from edgezoo.reporting.gaps import accuracy_gap, latency_gap
+from edgezoo.reporting.rows import Candidate, Row
 
 Preference = Literal["accuracy", "latency", "size"]
-Statistic = Literal["median", "p90", "p95"]
-
-
-@dataclass(frozen=True, slots=True)
-class Budgets:
-    """Bounds that a variant must keep; None sets no bound.
-
-    Attributes:
-        min_top1: a share.
-        max_drop_points: of top-1 against float32, in percentage points.
-        statistic: the latency that `max_latency_ms` bounds.
-        sure: whole 95 % intervals must keep the bounds, not only the figures.
-    """
-
-    max_latency_ms: float | None = None
-    max_bytes: int | None = None
-    max_memory_mb: float | None = None
-    min_top1: float | None = None
-    max_drop_points: float | None = None
-    statistic: Statistic = "median"
-    sure: bool = False
-
-
-_BOUNDS = tuple(f.name for f in fields(Budgets) if f.name not in ("statistic", "sure"))
-
-
-@dataclass(frozen=True, slots=True)
-class Alternative:
-    """What fits without one bound.
-
-    Attributes:
-        without: the bound
-        variant: the one that breaks it by the least
-    """
-
-    without: str
-    variant: Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +36,11 @@ class RecommendResult:
         statistic: the latency that --max-latency-ms bounds
         choice: null where nothing fits; then the exit code is 6
         misses: variants that break a bound, by the bound
-        alternatives: where nothing fits
+        alternatives: what fits without one bound, where nothing fits
+        nearest: where nothing fits, the variant that breaks the bounds by the least
+        runner_up: the best variant of another file
+        equal_within_points: a difference of top-1 that does not matter, percentage points
+        left_out: variants with poor trust in their latency, which are chosen only if asked
     """
 
     statistic: Statistic
@@ -71,6 +51,9 @@ class RecommendResult:
     considered: Count
     misses: dict[str, Count]
     alternatives: tuple[Alternative, ...]
+    nearest: Nearest | None
+    equal_within_points: float
+    left_out: Count
 
 
 def recommend(
@@ -79,6 +62,9 @@ def recommend(
     prefer: Preference = "accuracy",
     machine: str | None = None,
     images: str | None = None,
+    *,
+    equal_within_points: float = EQUAL_WITHIN_POINTS,
+    allow_poor: bool = False,
 ) -> RecommendResult:
     """Return the best variant under budgets, the runner-up, and why.
 
@@ -89,6 +75,8 @@ def recommend(
         machine: part of the name of the machine, where there are several.
         images: beginning of the hash of the images of the accuracies, where there are several;
             variants without an accuracy stay.
+        equal_within_points: a difference of top-1 that does not matter; the faster one wins then.
+        allow_poor: choose also among latencies with poor trust.
 
     Raises:
         UsageError: `sure` with a statistic without an interval; figures of several machines, or
@@ -109,20 +97,58 @@ def recommend(
             "No variant has an accuracy to choose by.",
             "Give edgezoo benchmark --images DIR, or choose with --prefer latency or size.",
         )
+    trusted = [row for row in considered if allow_poor or row.trust != "poor"]
+    left_out, considered = len(considered) - len(trusted), trusted
     scored = [row for row in considered if prefer != "accuracy" or row.top1 is not None]
-    fitting = [row for row in scored if not _misses(row, budgets)]
-    fitting.sort(key=partial(_order, prefer))
-    choice, runner_up = (*fitting, None, None)[:2]
+    fitting = [row for row in scored if not misses_of(row, budgets)]
+    choice = _best(fitting, prefer, equal_within_points)
+    others = [row for row in fitting if choice and row.sha256 != choice.sha256]
+    runner_up = _best(others, prefer, equal_within_points)
     return RecommendResult(
         statistic=budgets.statistic,
-        choice=choice and _candidate(choice),
-        runner_up=runner_up and _candidate(runner_up),
-        why=tuple(_why(choice, runner_up, considered, fitting, prefer)) if choice else (),
+        choice=choice and candidate(choice),
+        runner_up=runner_up and candidate(runner_up),
+        why=tuple(_why(choice, runner_up, considered, fitting, prefer, equal_within_points))
+        if choice
+        else (),
         fitting=len(fitting),
         considered=len(considered),
-        misses=Counter(name for row in considered for name in _misses(row, budgets)),
-        alternatives=() if choice else tuple(_alternatives(considered, budgets)),
+        misses=Counter(name for row in considered for name in misses_of(row, budgets)),
+        alternatives=() if choice else tuple(without_a_bound(considered, budgets)),
+        nearest=None if choice or not considered else nearest_to(considered, budgets),
+        equal_within_points=equal_within_points,
+        left_out=left_out,
     )
+
+
+def _best(found: Sequence[Row], prefer: Preference, equal_within_points: float) -> Row | None:
+    """Return the best variant; of those that are as good as the first, the best in the rest.
+
+    Accuracies within `equal_within_points` are equal, and latencies that no measurement can tell
+    apart.
+    """
+    if not found:
+        return None
+    first = min(found, key=partial(_order, prefer))
+    return min(_ties(first, found, prefer, equal_within_points), key=partial(_second, prefer))
+
+
+def _ties(
+    first: Row, found: Sequence[Row], prefer: Preference, equal_within_points: float
+) -> list[Row]:
+    """Return the variants that are as good as the first one in what is preferred."""
+    if prefer == "accuracy":
+        least = (first.top1 or 0.0) - equal_within_points / 100 - 1e-9
+        return [row for row in found if row.top1 is not None and row.top1 >= least]
+    if prefer == "latency" and equal_within_points:
+        return [r for r in found if r is first or latency_gap(r, first).word == "same"]
+    key = _order(prefer, first)[0]
+    return [row for row in found if _order(prefer, row)[0] == key]
+
+
+def _second(prefer: Preference, row: Row) -> tuple[float, ...]:
+    first, *rest = _order(prefer, row)
+    return (*rest, first)
 
 
 def _of_one_machine(measured: list[Row], machine: str | None) -> list[Row]:
@@ -165,35 +191,6 @@ def _of_one_list(measured: list[Row], wanted: str | None, counts: bool) -> list[
     return [r for r in measured if r.top1 is None or r.images_hash in chosen]
 
 
-def _figures(row: Row, budgets: Budgets) -> dict[str, float | None]:
-    """Return what each bound applies to; with `sure`, the unfavourable end of its interval."""
-    latency, top1, drop = getattr(row, f"{budgets.statistic}_ms"), row.top1, row.drop_points
-    if budgets.sure:
-        latency = row.median_ci95[1]
-        top1 = row.top1_ci95[0] if row.top1_ci95 else None
-        drop = row.drop_points_ci95[1] if row.drop_points_ci95 else None
-    if row.precision == "float32" and row.top1 is not None:
-        drop = 0.0
-    return {
-        "max_latency_ms": latency,
-        "max_bytes": row.bytes,
-        "max_memory_mb": row.peak_rss_mb,
-        "min_top1": top1,
-        "max_drop_points": drop,
-    }
-
-
-def _misses(row: Row, budgets: Budgets) -> list[str]:
-    """Return the bounds that a variant breaks; an unknown figure breaks its bound."""
-    bounds = {name: getattr(budgets, name) for name in _BOUNDS}
-    figures = _figures(row, budgets)
-    return [n for n, bound in bounds.items() if bound is not None and _breaks(n, figures[n], bound)]
-
-
-def _breaks(name: str, value: float | None, bound: float) -> bool:
-    return value is None or (value < bound if name == "min_top1" else value > bound)
-
-
 def _order(prefer: Preference, row: Row) -> tuple[float, ...]:
     top1 = -(row.top1 if row.top1 is not None else -1.0)
     return {
@@ -204,7 +201,12 @@ def _order(prefer: Preference, row: Row) -> tuple[float, ...]:
 
 
 def _why(
-    choice: Row, other: Row | None, considered: list[Row], fitting: list[Row], prefer: Preference
+    choice: Row,
+    other: Row | None,
+    considered: list[Row],
+    fitting: list[Row],
+    prefer: Preference,
+    equal_within_points: float,
 ) -> list[str]:
     """Return sentences that an engineer can check."""
     best = {"accuracy": "most accurate", "latency": "fastest", "size": "smallest"}[prefer]
@@ -212,10 +214,24 @@ def _why(
         f"It is the {best} of {counted(len(fitting), 'variant')} within the budgets, "
         f"of {len(considered)} that were measured."
     ]
-    ahead = int(choice.beaten_by, 16)
-    if any(ahead >> row.id & 1 for row in fitting):
+    equal = len(
+        _ties(min(fitting, key=partial(_order, prefer)), fitting, prefer, equal_within_points)
+    )
+    if equal > 1 and prefer != "size":
+        within = (
+            f"within {equal_within_points:g} points of each other"
+            if prefer == "accuracy"
+            else ("that noise does not tell apart")
+        )
+        then = "fastest" if prefer == "accuracy" else "most accurate"
+        texts[0] = (
+            f"It is the {then} of the {equal} {best} variants, {within}, of "
+            f"{counted(len(fitting), 'variant')} within the budgets and {len(considered)} that "
+            "were measured."
+        )
+    if any(comparable(row, choice) and beats(row, choice) for row in fitting):
         texts.append("Another variant is at least as fast and as accurate, but its file is larger.")
-    elif any(ahead >> row.id & 1 for row in considered):
+    elif any(comparable(row, choice) and beats(row, choice) for row in considered):
         texts.append("Another variant is at least as fast and as accurate, but breaks a bound.")
     if other is not None:
         texts += _against(choice, other)
@@ -227,38 +243,23 @@ def _why(
 
 
 def _against(choice: Row, other: Row) -> list[str]:
-    verdict = latency_verdict(choice, other, "It", "the runner-up")
+    gap = latency_gap(choice, other)
+    verdict = gap.verdict("It", "the runner-up")
     texts = [verdict.text.replace("than It", "than it") + "."]
-    gap = gap_points(choice, other)
-    if gap is not None and choice.images_hash != other.images_hash:
-        texts.append("Their accuracies were measured on different images, and are not compared.")
-    elif gap is not None:
-        points, low, high = gap
-        sure = "" if low > 0 or high < 0 else "; these images cannot distinguish the two"
+    if choice.session != other.session:
         texts.append(
-            f"Its top-1 is {points:+.1f} points from the runner-up's "
-            f"(95 %: {low:+.1f} to {high:+.1f}{sure})."
+            f"They were measured in two sessions, which differ by up to {100 * gap.floor:.1f} %."
         )
-    share = choice.bytes / other.bytes
+    if choice.images_hash != other.images_hash and None not in (choice.top1, other.top1):
+        texts.append("Their accuracies were measured on different images, and are not compared.")
+    elif found := accuracy_gap(choice, other):
+        sure = (
+            "" if found.low > 0 or found.high < 0 else "; these images cannot distinguish the two"
+        )
+        how = "" if found.paired else ", not in pairs: the records have no outcomes"
+        texts.append(
+            f"Its top-1 is {found.points:+.1f} points from the runner-up's "
+            f"(95 %: {found.low:+.1f} to {found.high:+.1f}{how}{sure})."
+        )
+    share = choice.bytes / max(other.bytes, 1)
     return [*texts, f"Its file is {share:.2f} times the size of the runner-up's."]
-
-
-def _alternatives(considered: list[Row], budgets: Budgets) -> list[Alternative]:
-    """Return what fits without one of the bounds, for each bound."""
-    found, unsure = [], replace(budgets, sure=False)
-    for name in _BOUNDS:
-        fitting = [row for row in considered if set(_misses(row, budgets)) <= {name}]
-        if getattr(budgets, name) is not None and fitting:
-            nearest = min(fitting, key=partial(_excess, name, unsure))
-            found.append(Alternative(name, _candidate(nearest)))
-    return found
-
-
-def _excess(bound: str, budgets: Budgets, row: Row) -> tuple[bool, float]:
-    """Return what orders by how little a bound is broken; unknown figures come last."""
-    value = row.drop_points if bound == "max_drop_points" else _figures(row, budgets)[bound]
-    return value is None, (-1 if bound == "min_top1" else 1) * (value or 0)
-
-
-def _candidate(row: Row) -> Candidate:
-    return Candidate(**shared(row, Candidate))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
+from edgezoo.core.escapes import shell
 from edgezoo.core.typed_json import Count
-from edgezoo.reporting import card, html, sbom, text
+from edgezoo.reporting import card, html, manifest_facts, sbom, text
 from edgezoo.reporting.comparison import StoreComparison, compare
 from edgezoo.reporting.rows import Row, rows
 from edgezoo.results import manifest
@@ -82,7 +83,7 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
     every = [record for records in parts for record in records]
     if not every:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
-    comparison = compare(*parts) if len(parts) == 2 else None
+    comparison = compare(parts[0], parts[1]) if len(parts) == 2 else None
     found = rows(every)
     failed = [record for record in every if isinstance(record, Failed)]
     result = ReportResult(
@@ -137,19 +138,14 @@ def write_of_manifests(
         if broken:
             raise DataError(
                 f"{path} does not describe what is there: {', '.join(broken)}.",
-                f"See edgezoo verify {path}.",
+                f"See edgezoo verify {shell(path)}.",
             )
-        facts, name = manifest.read(path), path.name.removesuffix(manifest.SUFFIX)
+        facts, name = manifest_facts.read(path), path.name.removesuffix(manifest.SUFFIX)
         place = path.parent if folder is None else folder
-        try:
-            contents = {
-                "card": (place / f"{name}.card.md", card.to_markdown(facts)),
-                "sbom": (place / f"{name}.cdx.json", sbom.to_cyclonedx(facts, name)),
-            }
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise DataError(
-                f"{path} lacks what a report needs: {error}.", "Export again."
-            ) from error
+        contents = {
+            "card": (place / f"{name}.card.md", card.to_markdown(facts)),
+            "sbom": (place / f"{name}.cdx.json", sbom.to_cyclonedx(facts, name)),
+        }
         for report, content in map(contents.__getitem__, kinds):
             write_in_folder(report, content)
             reports.append(str(report))

@@ -6,7 +6,6 @@ different images.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from edgezoo.core.errors import counted
-from edgezoo.measurement import statistics, verdicts
+from edgezoo.evaluation.outcomes import Outcomes
 from edgezoo.measurement.trust import Level
+from edgezoo.measurement.verdicts import BETWEEN_SESSIONS
+from edgezoo.reporting.fronts import Place, fronts
+from edgezoo.reporting.gaps import Interval, accuracy_gap
 from edgezoo.results.record import Estimated, Failed, Kind, Measured, Record
 from edgezoo.system.machine import Environment
 
 _QUANTILES = 41
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,12 @@ class Candidate:
         name: no longer than needed to distinguish variants: the file, its hash, the images
         runtime: package and version
         store: folder of the results store
+        path: of the file, relative to the store; the name alone of a file that was given
         drop_points: top-1 of float32 on the same images minus its own, in percentage points
         drop_points_ci95: the paired interval of the evaluation where there is one
         images: how many the accuracy was found on
         images_hash: of the list of images
+        outcomes: of each image; not in older records
         reasons: what speaks against the latency
     """
 
@@ -50,6 +53,7 @@ class Candidate:
     threads: int
     machine: str
     store: str | None
+    path: str
     sha256: str
     bytes: int
     median_ms: float
@@ -63,6 +67,7 @@ class Candidate:
     drop_points_ci95: Interval | None
     images: int | None
     images_hash: str | None
+    outcomes: Outcomes | None
     trust: Level
     reasons: tuple[str, ...]
 
@@ -74,8 +79,10 @@ class Row(Candidate):
     Attributes:
         file: name of the file that was given; None for a variant of a grid.
         quantiles_ms: of all runs, evenly spaced from the least to the greatest.
-        beaten_by, clearly_beaten_by: bit masks of row ids, in hex: rows that are as fast and as
-            accurate and better in one, and those for which noise does not explain it.
+        place: "front": nothing else of its group is as fast, as accurate, and better in one;
+            "maybe": only noise keeps it off the front; "behind"; "poor" where the latency is not
+            to be trusted; null without an accuracy.
+        between_sessions: what two sessions on its machine differ by, as a share.
     """
 
     id: int
@@ -98,8 +105,8 @@ class Row(Candidate):
     session: str
     noise_floor: float
     self_checked: bool
-    beaten_by: str = "0"
-    clearly_beaten_by: str = "0"
+    between_sessions: float = BETWEEN_SESSIONS
+    place: Place | None = None
 
     @property
     def mark(self) -> str:
@@ -114,16 +121,50 @@ class Row(Candidate):
         return f"{self.images} images, list {(self.images_hash or 'unknown')[:6]}"
 
 
-def rows(records: Iterable[Record]) -> list[Row]:
-    """Return a row for each record that has figures, in the order given."""
-    measured = (record for record in records if not isinstance(record, Failed))
-    found = [_row(number, record) for number, record in enumerate(measured)]
+def rows(records: Iterable[Record], allow_poor: bool = False) -> list[Row]:
+    """Return a row for each record that has figures, in the order given.
+
+    `allow_poor` lets latencies with poor trust stand on the front.
+    """
+    return contents(records, allow_poor).rows
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a store holds, without the runs."""
+
+    rows: list[Row]
+    failed: list[Failed]
+
+
+def contents(records: Iterable[Record], allow_poor: bool = False) -> Contents:
+    """Return rows, as `rows` does, and the records without figures; each record is read once."""
+    found: list[Row] = []
+    failed: list[Failed] = []
+    for record in records:
+        if isinstance(record, Failed):
+            failed.append(record)
+        else:
+            found.append(row_of(len(found), record))
+    return Contents(related(found, allow_poor), failed)
+
+
+def related(found: list[Row], allow_poor: bool = False) -> list[Row]:
+    """Return rows of `row_of` with what follows from the others: names, drops and places."""
     found = _with_names(found, lambda r: (r.machine, r.device, r.threads, r.kind), _FILES)
     found = _with_names(found, lambda r: (r.machine, r.device, r.threads, r.kind, r.store), _APART)
-    found = _with_drops(found)
-    groups = _grouped(found, lambda r: (r.machine, r.device, r.kind, r.images_hash))
-    beaten = {row.id: _ordered(row, group) for group in groups for row in group}
-    return [beaten[row.id] for row in found]
+    repeats = _repeats(found)
+    drops = _drops(found)
+    found = [
+        replace(
+            row,
+            between_sessions=max(BETWEEN_SESSIONS, repeats.get(row.machine, 0.0)),
+            **drops.get(row.id, {}),
+        )
+        for row in found
+    ]
+    places = fronts(found, allow_poor)
+    return [replace(row, place=places.get(row.id)) for row in found]
 
 
 def _grouped(found: Iterable[Row], place: Callable[[Row], object]) -> list[list[Row]]:
@@ -133,7 +174,22 @@ def _grouped(found: Iterable[Row], place: Callable[[Row], object]) -> list[list[
     return list(groups.values())
 
 
-def _row(number: int, record: Measured | Estimated) -> Row:
+def _repeats(found: Iterable[Row]) -> dict[str, float]:
+    """Return by how much sessions of one file on a machine differed at most, as a share."""
+    medians: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    for row in found:
+        if row.kind == "measurement" and row.trust != "poor":
+            place = (row.machine, row.sha256, row.device, f"{row.threads} {row.runtime}")
+            medians[place][row.session] = row.median_ms
+    most: dict[str, float] = {}
+    for (machine, *_), own in medians.items():
+        apart = max(own.values()) / min(own.values()) - 1
+        most[machine] = max(most.get(machine, 0.0), apart)
+    return most
+
+
+def row_of(number: int, record: Measured | Estimated) -> Row:
+    """Return the row of one record, as if it were alone; `number` becomes its id."""
     median = record.latency.latency_ms
     full = record.latency if isinstance(record, Measured) else None
     runs = full.latency_ms if full else None
@@ -146,7 +202,7 @@ def _row(number: int, record: Measured | Estimated) -> Row:
         **_of(record, "file", "store", "created"),
         **_of(variant, *(f.name for f in fields(variant))),
         machine=machine_name(record.environment),
-        **_of(artifact, "bytes", "sha256", "trained"),
+        **_of(artifact, "path", "bytes", "sha256", "trained"),
         median_ms=median.median,
         median_ci95=median.ci95,
         **{f"{k}_ms": v for k, v in _of(runs, "min", "p5", "p90", "p95", "p99").items()},
@@ -155,7 +211,7 @@ def _row(number: int, record: Measured | Estimated) -> Row:
         **_of(full, "cpu_ms", "cold_start_ms", "peak_rss_mb", "memory_over_runtime_mb"),
         quantiles_ms=_quantiles(full.blocks_ms) if full else None,
         **_of(record.accuracy, "top1", "top1_ci95", "top5", "agreement_top1", "images"),
-        **_of(record.accuracy, "images_hash", "drop_points", "drop_points_ci95"),
+        **_of(record.accuracy, "images_hash", "outcomes", "drop_points", "drop_points_ci95"),
         trust=record.trust.level,
         reasons=record.trust.reasons,
         session=record.session.id,
@@ -174,6 +230,7 @@ _FILES: tuple[_Label, ...] = ((lambda row: row.file, lambda row: row.file or "of
 _APART: tuple[_Label, ...] = (
     (lambda row: row.sha256, lambda row: f"file {row.sha256[:6]}"),
     (lambda row: row.images_hash, lambda row: f"{row.images or 'no'} images"),
+    (lambda row: row.runtime, lambda row: row.runtime or "unknown runtime"),
     (lambda row: row.created, lambda row: row.created),
 )
 
@@ -185,16 +242,19 @@ def _with_names(
 
     `labels` are values that may differ, and their text; the first that suffice are added.
     """
-    names = {}
+    names: dict[int, str] = {}
     for group in _grouped(found, lambda row: (row.name, place(row))):
+        if len(group) == 1:
+            continue
         texts: list[list[str]] = [[] for _ in group]
         for value, text in labels:
             if len({value(row) for row in group}) > 1 and len({*map(tuple, texts)}) < len(group):
                 for own, row in zip(texts, group, strict=True):
                     own.append(text(row))
         for own, row in zip(texts, group, strict=True):
-            names[row.id] = row.name + (f" ({', '.join(own)})" if own else "")
-    return [replace(row, name=names[row.id]) for row in found]
+            if own:
+                names[row.id] = f"{row.name} ({', '.join(own)})"
+    return [replace(row, name=names[row.id]) if row.id in names else row for row in found]
 
 
 def noise_floors(found: Iterable[Row]) -> list[str]:
@@ -222,8 +282,8 @@ def _quantiles(blocks: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
     return tuple(round(float(v), 4) for v in np.quantile(values, np.linspace(0, 1, _QUANTILES)))
 
 
-def _with_drops(found: list[Row]) -> list[Row]:
-    """Return the rows, compared with float32 of the same network and images.
+def _drops(found: list[Row]) -> dict[int, dict[str, Any]]:
+    """Return the drops of rows against float32 of the same network and images, by their id.
 
     A paired drop of the evaluation stays. The same format comes first.
     """
@@ -232,77 +292,15 @@ def _with_drops(found: list[Row]) -> list[Row]:
         if row.precision == "float32" and row.top1 is not None:
             twins.setdefault(_network(row), row)
             twins.setdefault((*_network(row), row.format), row)
-    return [_with_drop(row, twins) for row in found]
-
-
-def _with_drop(row: Row, twins: dict[tuple[object, ...], Row]) -> Row:
-    twin = twins.get((*_network(row), row.format)) or twins.get(_network(row))
-    gap = None if twin is None else gap_points(twin, row)
-    if gap is None or row.drop_points is not None or row.precision == "float32":
-        return row
-    return replace(row, drop_points=gap[0], drop_points_ci95=(gap[1], gap[2]))
+    drops: dict[int, dict[str, Any]] = {}
+    for row in found:
+        if row.drop_points is not None or row.precision == "float32" or row.top1 is None:
+            continue
+        twin = twins.get((*_network(row), row.format)) or twins.get(_network(row))
+        if twin is not None and (gap := accuracy_gap(twin, row)):
+            drops[row.id] = {"drop_points": gap.points, "drop_points_ci95": (gap.low, gap.high)}
+    return drops
 
 
 def _network(row: Row) -> tuple[object, ...]:
     return (row.model, row.alpha, row.input_size, row.images_hash, row.store)
-
-
-def gap_points(row: Candidate, other: Candidate) -> tuple[float, float, float] | None:
-    """Return the difference of two accuracies and its 95 % interval in points; None without."""
-    if row.top1 is None or other.top1 is None or not row.top1_ci95 or not other.top1_ci95:
-        return None
-    low, high = difference95(row.top1, row.top1_ci95, other.top1, other.top1_ci95)
-    return 100 * (row.top1 - other.top1), 100 * low, 100 * high
-
-
-def difference95(share: float, own: Interval, other: float, other_interval: Interval) -> Interval:
-    """Return the 95 % interval of a difference of two shares from their Wilson intervals.
-
-    Method 10 of R. G. Newcombe (Statistics in Medicine 17, 1998), for independent samples. Two
-    files scored on the same images differ by less than it allows for: it is wide, not narrow.
-    """
-    (low, high), (other_low, other_high) = own, other_interval
-    gap = share - other
-    return (
-        gap - math.hypot(share - low, other_high - other),
-        gap + math.hypot(high - share, other - other_low),
-    )
-
-
-def _ordered(row: Row, group: list[Row]) -> Row:
-    """Return the row with the rows of its group that beat it."""
-    beaten = clearly = 0
-    for other in group:
-        if _beats(other, row):
-            beaten |= 1 << other.id
-            clearly |= _clearly(other, row) << other.id
-    return replace(row, beaten_by=f"{beaten:x}", clearly_beaten_by=f"{clearly:x}")
-
-
-def _beats(row: Row, other: Row) -> bool:
-    if row.top1 is None or other.top1 is None:
-        return False
-    faster, better = row.median_ms - other.median_ms, row.top1 - other.top1
-    return faster <= 0 and better >= 0 and (faster < 0 or better > 0)
-
-
-def _clearly(row: Row, other: Row) -> bool:
-    """Return whether one that beats another does so beyond noise in latency or accuracy."""
-    gap = gap_points(row, other)
-    return (gap is not None and gap[1] > 0) or latency_verdict(row, other).word == "faster"
-
-
-def latency_verdict(row: Row, other: Row, name: str = "", base: str = "") -> verdicts.Verdict:
-    """Judge whether medians of one machine differ beyond their intervals and noise."""
-    ratio = statistics.apart(row.median_ms, row.median_ci95, other.median_ms, other.median_ci95)
-    return verdicts.judge(name, base, ratio, max(row.noise_floor, other.noise_floor))
-
-
-def on_front(row: Row, visible: int) -> str:
-    """Return "front", "maybe" where only noise keeps the row off the front, or "behind".
-
-    The row has an accuracy; `visible` is a bit mask of the rows that count.
-    """
-    if not int(row.beaten_by, 16) & visible:
-        return "front"
-    return "behind" if int(row.clearly_beaten_by, 16) & visible else "maybe"

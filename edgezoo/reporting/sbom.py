@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from urllib.parse import quote
 
 from edgezoo.results.manifest import Facts
 
@@ -83,5 +84,5 @@ def _file(entry: Facts, file: Facts) -> Facts:
 
 
 def _package(name: str, version: str) -> Facts:
-    purl = f"pkg:pypi/{name.lower()}@{version}"
+    purl = f"pkg:pypi/{quote(name.lower(), safe='')}@{quote(version, safe='')}"
     return _component("library", purl, name, version=version, scope="excluded", purl=purl)

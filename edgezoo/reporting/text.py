@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
+from edgezoo.core import escapes
+from edgezoo.core.escapes import markdown
 from edgezoo.reporting.matching import failed_label
-from edgezoo.reporting.rows import Row, noise_floors, on_front
+from edgezoo.reporting.rows import Row, noise_floors
 from edgezoo.results.record import Failed
 
-_LEFT_OUT = {"id", "quantiles_ms", "beaten_by", "clearly_beaten_by"}
+_LEFT_OUT = {"id", "quantiles_ms", "outcomes"}
 _LEFT_OUT |= {"reasons", "session", "self_checked"}
 MOST_SESSIONS = 10
 
@@ -21,14 +22,6 @@ def shortened(texts: Sequence[str], most: int) -> str:
     """Join texts; say how many are left out."""
     more = len(texts) - most
     return "; ".join(texts[:most]) + (f"; and {more} more" if more > 0 else "")
-
-
-def plain(value: object) -> str:
-    """Return text that is neither HTML nor Markdown, whatever a name contains."""
-    if value is None:
-        return "-"
-    text = html.escape(" ".join(str(value).split()))
-    return "".join(f"\\{char}" if char in r"\`*[]|#" else char for char in text)
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -44,7 +37,9 @@ def to_csv(found: Sequence[Row]) -> str:
     if lines:
         writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(
+            {name: escapes.csv(value) for name, value in line.items()} for line in lines
+        )
     return stream.getvalue()
 
 
@@ -66,11 +61,11 @@ def to_markdown(found: Sequence[Row], failed: Sequence[Failed]) -> str:
     several = len({row.images_hash for row in found if row.top1 is not None}) > 1
     for machine in dict.fromkeys(row.machine for row in found):
         own = sorted((r for r in found if r.machine == machine), key=lambda r: r.median_ms)
-        parts += [f"## {plain(machine)}\n", _table(own, several)]
+        parts += [f"## {markdown(machine)}\n", _table(own, several)]
         if floors := noise_floors(own):
-            parts.append(f"Noise floor: {plain(shortened(floors, MOST_SESSIONS))}.\n")
+            parts.append(f"Noise floor: {markdown(shortened(floors, MOST_SESSIONS))}.\n")
     if failed:
-        texts = (f"- {plain(failed_label(r))}: {plain(r.error.message)}" for r in failed)
+        texts = (f"- {markdown(failed_label(r))}: {markdown(r.error.message)}" for r in failed)
         parts += ["## Failed\n", *texts, ""]
     if any(row.top1 is not None for row in found):
         parts.append(
@@ -93,22 +88,21 @@ _COLUMNS = ("variant", "device", "threads", "median ms", "95 %", "p95 ms", "top-
 
 def _table(own: list[Row], images: bool) -> str:
     columns = (*_COLUMNS, "size kB", "trust", *(("images",) if images else ()))
-    visible = sum(1 << row.id for row in own)
-    rows = ((*_cells(row, visible), *((row.image_list or "-",) if images else ())) for row in own)
+    lists = {row.id: (markdown(row.image_list or "-"),) if images else () for row in own}
+    rows = ((*_cells(row), *lists[row.id]) for row in own)
     return markdown_table(columns, rows) + "\n"
 
 
-def _cells(row: Row, visible: int) -> tuple[str, ...]:
-    front = "behind" if row.top1 is None else on_front(row, visible)
-    stars = {"front": "**", "maybe": "*", "behind": ""}[front]
+def _cells(row: Row) -> tuple[str, ...]:
+    stars = {"front": "**", "maybe": "*"}.get(row.place or "", "")
     kind = f" ({row.mark})" if row.mark else ""
     low, high = row.median_ci95
     drop = "-"
     if row.drop_points is not None and row.drop_points_ci95 is not None:
         drop = "{:.1f} ({:.1f} to {:.1f})".format(row.drop_points, *row.drop_points_ci95)
     return (
-        f"{stars}{plain(row.name)}{stars}{kind}",
-        row.device,
+        f"{stars}{markdown(row.name)}{stars}{kind}",
+        markdown(row.device),
         str(row.threads),
         f"{row.median_ms:.3f}",
         f"{low:.3f} to {high:.3f}",
@@ -116,5 +110,5 @@ def _cells(row: Row, visible: int) -> tuple[str, ...]:
         "-" if row.top1 is None else f"{100 * row.top1:.1f}",
         drop,
         f"{row.bytes / 1000:.0f}",
-        row.trust,
+        markdown(row.trust),
     )

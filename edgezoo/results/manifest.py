@@ -6,17 +6,22 @@ It names every file with its hash. While files are moved or removed, it is marke
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from edgezoo.core import typed_json
 from edgezoo.core.artifact import SCHEMA
+from edgezoo.core.documents import read_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import file_sha256
+from edgezoo.core.typed_json import InvalidValueError
 from edgezoo.system.staging import publish
 
 SUFFIX = ".manifest.json"
 Facts = dict[str, Any]
+T = TypeVar("T")
 State = Literal["whole", "altered", "missing"]
 
 
@@ -82,8 +87,34 @@ def merge(path: Path, entries: list[Facts], facts: Facts) -> Facts:
     """Return a manifest with new entries; those of earlier runs stay while their files do."""
     new = {entry["path"] for entry in entries}
     others = [entry for entry in _entries(path) if entry["path"] not in new]
-    kept = [e for e in others if all((path.parent / f["path"]).is_file() for f in e["files"])]
+    kept = [e for e in others if all(os.path.isfile(path.parent / f["path"]) for f in e["files"])]
     return {"schema": SCHEMA, **facts, "artifacts": [*kept, *entries]}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    path: str
+    files: tuple[_File, ...]
+    contract: Facts | None = None
+    request: Facts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What every reader of a manifest relies on."""
+
+    schema: int
+    artifacts: tuple[_Entry, ...]
+    edgezoo: Facts | None = None
+    platform: Facts | None = None
+    versions: dict[str, str] | None = None
+    pending: bool | None = None
 
 
 def read(path: Path) -> Facts:
@@ -92,30 +123,45 @@ def read(path: Path) -> Facts:
     Raises:
         DataError: it is missing, damaged, of a newer schema, or names files elsewhere.
     """
+    again = "Export again."
     try:
-        facts: Facts = json.loads(path.read_text(encoding="utf-8"))
-        schema, entries = facts["schema"], facts["artifacts"]
-        names = [file["path"] for entry in entries for file in entry["files"]]
-        whole = all(isinstance(entry["path"], str) for entry in entries)
-        whole &= all(isinstance(f["sha256"], str) for entry in entries for f in entry["files"])
-        inside = all(name == Path(name).name and name not in ("", "..") for name in names)
+        facts = read_json(path)
+        schema = facts["schema"]
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged or not a manifest.", "Export again.") from error
-    if schema != SCHEMA:
+        reason = f": {error}" if isinstance(error, ValueError) else ""
+        raise DataError(f"{path} is damaged or not a manifest{reason}.", again) from error
+    if type(schema) is int and schema != SCHEMA:
         raise DataError(
             f"{path} has schema {schema!r}; this EdgeZoo reads schema {SCHEMA}.", "Upgrade EdgeZoo."
         )
-    if not (whole and inside):
-        raise DataError(f"{path} names files outside of its folder.", "Export again.")
-    return facts
+    head = described(_Head, facts, path)
+    names = [file.path for entry in head.artifacts for file in entry.files]
+    if not all(name == Path(name).name and name not in ("", "..") for name in names):
+        raise DataError(f"{path} names files outside of its folder.", again)
+    return dict(facts)
+
+
+def described(kind: type[T], facts: Facts, path: Path) -> T:
+    """Return what a dataclass describes of a manifest.
+
+    Raises:
+        DataError: a field is missing, or has a value that it cannot have.
+    """
+    try:
+        return typed_json.decode(kind, facts, unknown="ignore")
+    except InvalidValueError as error:
+        wrong = f"lacks {error.path}" if error.problem == "missing" else f"has an invalid {error}"
+        raise DataError(
+            f"{path} is damaged or not a manifest: it {wrong}.", "Export again."
+        ) from error
 
 
 def state(folder: Path, file: Facts) -> State:
     """Return the state of a file that a manifest names."""
     path = folder / file["path"]
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a name is too long
         return "missing"
     return "whole" if file_sha256(path) == file["sha256"] else "altered"
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from edgezoo.core.protocols import Estimate
 from edgezoo.core.typed_json import Count, Length, Range, Share, optional
 from edgezoo.evaluation.agreement import Verification
+from edgezoo.evaluation.outcomes import Outcomes
 from edgezoo.measurement.child import Pixels
 from edgezoo.measurement.protocol import Settings
 from edgezoo.measurement.session import Figures, Threads
@@ -89,6 +90,7 @@ class Accuracy:
         drop_points: top-1 of the reference minus that of the file, in percentage points
         drop_points_ci95: Tango's 95 % interval for paired proportions
         images_hash: of names and sizes of the images, with limit and ground truth
+        outcomes: of each image; not in older records, which are compared as if on other images
     """
 
     images: Images
@@ -104,10 +106,13 @@ class Accuracy:
     verdict: str | None = None
     preprocessing: str | None = None
     reference: str | None = None
+    outcomes: Outcomes | None = optional()
 
     def __post_init__(self) -> None:
         if (self.drop_points is None) != (self.drop_points_ci95 is None):
             raise ValueError("a drop goes with its interval")
+        if self.outcomes and abs(self.outcomes.hits - self.top1 * self.images) > 0.5:
+            raise ValueError("top1 is not that of the outcomes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

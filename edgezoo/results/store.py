@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgezoo.core import typed_json
+from edgezoo.core.documents import read_json
 from edgezoo.core.errors import DataError, UsageError, words_of
 from edgezoo.core.files import write_text_atomically
-from edgezoo.core.typed_json import InvalidValueError, parse_json
+from edgezoo.core.typed_json import InvalidValueError
 from edgezoo.results.record import SCHEMA, Estimated, Failed, Measured, Record, current, in_points
 
 _SCRATCH = re.compile(r"\..+\.(\d+)")
@@ -78,7 +79,7 @@ class Store:
     def note(self, kind: type[T], name: str) -> T | None:
         """Return what `keep` wrote, None where it is missing or damaged."""
         try:
-            facts = parse_json((self.folder / "notes" / f"{name}.json").read_text())
+            facts = read_json(self.folder / "notes" / f"{name}.json")
             return typed_json.decode(kind, in_points(facts), unknown="ignore")
         except (OSError, ValueError):
             return None
@@ -149,7 +150,7 @@ def check_schema(folder: Path) -> None:
     """
     path = folder / "store.json"
     try:
-        schema = int(parse_json(path.read_text())["schema"]) if path.exists() else SCHEMA
+        schema = read_json(path)["schema"] if path.exists() else SCHEMA
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is damaged or not of a results store.", "Name another folder."
@@ -184,7 +185,7 @@ def read_record(path: Path) -> Record:
     """
     again = "Delete it; the next sweep makes it again."
     try:
-        facts = parse_json(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
         kind, status, _ = facts["kind"], facts["status"], facts["variant"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged.", again) from error

@@ -12,7 +12,8 @@ from edgezoo.core.files import file_sha256
 from edgezoo.core.typed_json import encode, optional
 from edgezoo.core.versions import dependencies
 from edgezoo.images import samples
-from edgezoo.images.labelled import image_files, lists_behind
+from edgezoo.images.finding import image_files
+from edgezoo.images.labelled import lists_behind
 from edgezoo.results.store import content_key
 from edgezoo.sweep.grid import Network, SweepRequest, Variant
 

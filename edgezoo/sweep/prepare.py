@@ -16,6 +16,7 @@ from edgezoo.sweep.grid import Network, Variant
 from edgezoo.sweep.keys import MadeFrom
 from edgezoo.sweep.records import Item, Sweep, fail, open_items, share, title, write
 from edgezoo.sweep.steps import ExportedFile
+from edgezoo.system import sandbox
 from edgezoo.system.machine import environment
 
 T = TypeVar("T")
@@ -108,7 +109,7 @@ def _estimate(sweep: Sweep, item: Item) -> None:
     except EdgeZooError as error:
         fail(sweep, item, error, "estimate")
         return
-    file = child.describe(registry.load_artifact(item.path))
+    file = child.describe(sandbox.load_artifact(item.path))
     made = records.estimated(item, sweep.store.folder, found, file, environment())
     write(sweep, item, made)
 

@@ -14,8 +14,10 @@ from edgezoo.inspection.compile_file import TargetEstimate
 from edgezoo.measurement import session
 from edgezoo.pipeline.run import run
 from edgezoo.sweep.grid import SweepRequest, Variant, export_request
-from edgezoo.system import process
+from edgezoo.system import sandbox
 from edgezoo.system.machine import machine_id
+
+_MOST_IMAGES = 1 << 20  # each image has its own time
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,11 @@ def export(request: SweepRequest, files: Sequence[Variant]) -> dict[Variant, Exp
 def evaluate(
     request: SweepRequest, files: Sequence[Path], reference: Path | None
 ) -> Sequence[Accuracy]:
-    """Run `edgezoo evaluate` in a process of its own."""
+    """Run `edgezoo evaluate` in a limited process."""
     assert request.images is not None
-    return process.call(
+    paths = (*files, *([reference] if reference else []))
+    limited = sandbox.Sandbox(paths, sandbox.limits_for(paths, jobs=None, items=_MOST_IMAGES))
+    return limited.call(
         accuracy.evaluate,
         files,
         request.images,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tomllib
 from collections.abc import Container
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from edgezoo.core import documents
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
 from edgezoo.images import samples
 from edgezoo.sweep.grid import SweepRequest
@@ -34,8 +34,8 @@ def read_toml(path: Path) -> dict[str, Any]:
             options of how files are made.
     """
     try:
-        facts = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        facts = documents.read_toml(path)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path} cannot be read: {words_of(error)}.", "See docs/benchmarking.md."
         ) from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from edgezoo.sweep import keys, steps
 from edgezoo.sweep.grid import SweepRequest, Variant
 from edgezoo.sweep.steps import ExportedFile
 from edgezoo.system.remote.copied_files import package
+from edgezoo.system.scratch import scratch
 
 _ALSO = ("pillow", "dask", "distributed", "cloudpickle")
 # File names and what is in them.
@@ -135,18 +135,18 @@ def export(
 ) -> tuple[dict[Variant, ExportedFile], Contents]:
     """Run `steps.export`; return names of files in place of paths, and all that was written."""
     _require_alike()
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
-        made = steps.export(replace(request, output=Path(folder)), files)
+    with scratch() as folder:
+        made = steps.export(replace(request, output=folder), files)
         named = {file: replace(own, path=Path(own.path.name)) for file, own in made.items()}
-        places = sorted(Path(folder, "artifacts").iterdir())
+        places = sorted((folder / "artifacts").iterdir())
         return named, {path.name: path.read_bytes() for path in places if path.is_file()}
 
 
 def rank(contents: Contents, name: str, images: Sequence[Path | Member]) -> Ranks:
     """Rank images by a file, in one thread: Dask decides how many tasks run at once."""
     _require_alike()
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
-        return ranks.rank(_unpacked(contents, name, Path(folder)), lambda _: images, jobs=1)
+    with scratch() as folder:
+        return ranks.rank(_unpacked(contents, name, folder), lambda _: images, jobs=1)
 
 
 def _unpacked(contents: Contents, name: str, folder: Path) -> Path:
@@ -160,9 +160,9 @@ def measure(
     request: SweepRequest, subjects: Sequence[tuple[Contents, str, str, int]]
 ) -> session.Session:
     """Run `steps.measure` on files that are sent as (contents, name, device, threads)."""
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as scratch:
+    with scratch() as folder:
         found = [
-            session.Subject(_unpacked(contents, name, Path(scratch, str(number))), device, threads)
+            session.Subject(_unpacked(contents, name, folder / str(number)), device, threads)
             for number, (contents, name, device, threads) in enumerate(subjects)
         ]
         return steps.measure(request, found)

@@ -13,25 +13,31 @@ import importlib
 import importlib.machinery
 import inspect
 import json
+import logging
 import os
 import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import IO, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
-from edgezoo.core import typed_json
-from edgezoo.core.errors import BY_NAME, CrashError, DataError, EdgeZooError
+from edgezoo.core import heartbeat, typed_json
+from edgezoo.core.errors import CrashError, DataError, EdgeZooError
 from edgezoo.core.typed_json import Json
-from edgezoo.system.limits import Limits, confine
+from edgezoo.system import answer, limits, notes
+from edgezoo.system.limits import Limits
+from edgezoo.system.scratch import scratch
+from edgezoo.system.watch import Verdict, Watch
 
-_LOG_LINES = 6
+_LOG_LINES, _LOG_BYTES = 6, 1 << 16
+_PULSE = "pulse"
+_MOST_LINE = 64 << 20  # bytes of an answer in a conversation
 _STORAGE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 # Disables telemetry of libraries. openvino-telemetry, which openvino and nncf import, reads CI.
 SILENT = {"CI": "true", "ORT_DISABLE_TELEMETRY": "1"}
@@ -47,6 +53,16 @@ _QUIET = {
     # thread files are the same on any number of cores, for a third of the CPU seconds.
     "OPENBLAS_NUM_THREADS": "1",
 }
+# What a limited process needs of the environment; the rest may hold passwords.
+_PASSED = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "LC_", "TZ", "TMPDIR", "TERM", "COLUMNS",
+    "NO_COLOR", "PYTHON", "VIRTUAL_ENV", "CONDA_", "LD_LIBRARY_PATH", "DYLD_", "XDG_", "EDGEZOO_",
+    "KERAS_", "TF_", "XLA_", "TFLITE_", "ORT_", "OV_", "OPENVINO", "ONNX", "OMP_", "KMP_", "MKL_",
+    "OPENBLAS_", "GOTO_", "NUMEXPR_", "MALLOC_", "GLIBC_", "VK_", "MESA_", "LIBGL_", "GALLIUM_",
+    "LP_", "CUDA_", "NVIDIA_", "HIP_", "OCL_", "OPENCL_", "COVERAGE_", "NODE_PATH",
+)  # fmt: skip
+_log = logging.getLogger(__name__)
+_told = False
 _children: set[subprocess.Popen[bytes]] = set()
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,6 +122,7 @@ class _Request(_Call):
 
     limits: Limits | None = None
     writable: tuple[str, ...] = ()
+    notes: str | None = None
 
 
 def name_of(function: Callable[..., Any]) -> ModuleFunction:
@@ -129,54 +146,107 @@ class Launcher:
         limits: limits of the child; None for no limits.
         writable: folders that a limited child may write to in addition to its temporary folder.
         scratch: folder of temporary files; None for the system's folder.
-        interpreter: the command of another Python than this one.
+        blame: returns the error for a limited child that died.
+        progress: called when the limited child counts progress.
+        notes: folder where this process keeps the limited child's notes (`edgezoo.system.notes`).
     """
 
     debug: bool = False
     limits: Limits | None = None
     writable: tuple[str, ...] = ()
     scratch: Path | None = None
-    interpreter: tuple[str, ...] = ()
+    blame: Callable[[CrashError], EdgeZooError] | None = None
+    progress: Callable[[int], None] | None = None
+    notes: Path | None = None
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answer[T]:
         """Run a function of EdgeZoo in a new interpreter; see `run`."""
         return self.run(job(function, *args, **kwargs))
 
     def run(self, job: Job[T]) -> Answer[T]:
-        """Run a call in a new interpreter.
+        """Run a call in a new interpreter; in a limited process, which starts no other one, here.
 
         Raises:
-            EdgeZooError: the error that the child raised, of the same class.
-            CrashError: the child died.
+            EdgeZooError: the error that the function raised, of the same class.
+            CrashError: the child died, unless `blame` makes another error of it.
         """
-        with tempfile.TemporaryDirectory(prefix="edgezoo-", dir=self.scratch) as folder:
-            request, answer, log = (Path(folder, n) for n in ("request.json", "answer.json", "log"))
-            asked = _Request(job.function, job.arguments, self.limits, (folder, *self.writable))
-            request.write_text(json.dumps(typed_json.encode(asked)))
-            with log.open("wb") as stream:
-                stdout, stderr = (sys.stderr, None) if self.debug else (stream, stream)
-                words = [str(request), str(answer)]
-                child = _start(words, folder, stdout, stderr, interpreter=self.interpreter)
-                with _killed_on_exit(child):
+        if limits.confined():
+            value = invoke(find(job.function), job.arguments)
+            return Answer(typed_json.decode(job.returns, value), usage())
+        try:
+            with scratch(self.scratch) as folder:
+                return self._run(job, folder)
+        except CrashError as error:
+            if self.blame is None:
+                raise
+            raise self.blame(error) from error
+
+    def _run(self, job: Job[T], folder: Path) -> Answer[T]:
+        request, place = folder / "request.json", folder / "answer.json"
+        kept = None if self.notes is None else os.path.abspath(self.notes)
+        open_to = (str(folder), *self.writable)
+        asked = _Request(job.function, job.arguments, self.limits, open_to, kept)
+        request.write_text(json.dumps(typed_json.encode(asked)))
+        with (folder / "log").open("w+b") as log:
+            code, verdict = self._waited([str(request), str(place)], folder, log)
+            try:
+                if verdict is not None:
+                    raise answer.NoAnswerError
+                facts = answer.checked(answer.read(place), untrusted=_bounded(self.limits))
+                value = typed_json.decode(job.returns, facts["value"])
+                return Answer(value, typed_json.decode(Usage, facts["usage"]))
+            except (answer.NoAnswerError, KeyError, ValueError) as error:
+                if self.limits is None and not isinstance(error, answer.NoAnswerError):
+                    raise  # a defect of ours
+                raise _death(job.function, code, log, verdict) from error
+
+    def _waited(self, words: list[str], folder: Path, log: IO[bytes]) -> tuple[int, Verdict | None]:
+        """Run a child; return its exit code, and which limit it exceeded."""
+        streams = (sys.stderr, None) if self.debug else (log, log)
+        if self.limits is None:
+            child = _start(words, folder, *streams)
+            with _killed_on_exit(child):
+                return child.wait(), None
+        how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        pulse = os.open(folder / _PULSE, how, 0o600)
+        try:
+            child = _start(words, folder, *streams, alone=_bounded(self.limits))
+            with _killed_on_exit(child):
+                folders = (folder, *map(Path, self.writable))
+                with _kept(folder / notes.FOLDER, self.notes) as keep:
+                    watch = Watch(child, self.limits, folders, pulse, self.progress, keep)
+                    verdict = watch.wait()
+                    _kill(child)  # and what it may have started, if it has ended
                     code = child.wait()
-            if not answer.exists():
-                raise _death(job.function, code, log)
-            facts = _checked(answer.read_text())
-        value = typed_json.decode(job.returns, facts["value"])
-        return Answer(value, typed_json.decode(Usage, facts["usage"]))
+            _tell(watch)
+        finally:
+            os.close(pulse)
+        return code, verdict
 
     def run_many(self, jobs: Sequence[Job[T]], workers: int) -> Iterator[tuple[int, Answer[T]]]:
         """Run several calls in parallel, and yield (index, answer) as each one ends.
 
         The first error, or an interrupt of the caller, kills the other children.
         """
+        for index, found in self.attempt_many(jobs, workers, lambda error: False):
+            assert isinstance(found, Answer)
+            yield index, found
+
+    def attempt_many(
+        self, jobs: Sequence[Job[T]], workers: int, tolerated: Callable[[EdgeZooError], bool]
+    ) -> Iterator[tuple[int, Answer[T] | EdgeZooError]]:
+        """Run several calls as `run_many` does, and yield errors that are tolerated as answers."""
         from concurrent.futures import ThreadPoolExecutor, as_completed
 
         with ThreadPoolExecutor(max_workers=workers) as pool:
             futures = {pool.submit(self.run, job): i for i, job in enumerate(jobs)}
             try:
                 for future in as_completed(futures):
-                    yield futures[future], future.result()
+                    error = future.exception()
+                    if isinstance(error, EdgeZooError) and tolerated(error):
+                        yield futures[future], error
+                    else:
+                        yield futures[future], future.result()
             except BaseException:
                 for future in futures:
                     future.cancel()
@@ -188,6 +258,73 @@ class Launcher:
 def call(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function of EdgeZoo in a new interpreter, and return its result; see `Launcher.run`."""
     return Launcher().call(function, *args, **kwargs).value
+
+
+def guarded(job: Job[T], crashed: EdgeZooError) -> T:
+    """Run a call that may crash in a process of its own, and raise `crashed` if it does.
+
+    In a limited process, which starts no other one, the call runs here; the error is left as this
+    process' answer for the case that it dies.
+    """
+    place = answer.own_place
+    if place is None or not limits.confined():
+        try:
+            return Launcher().run(job).value
+        except CrashError as error:
+            raise crashed from error
+    place.write_text(json.dumps(_reported(crashed)))
+    try:
+        return Launcher().run(job).value
+    finally:
+        place.unlink()
+
+
+@contextlib.contextmanager
+def _kept(own: Path, kept: Path | None) -> Iterator[Callable[[], None]]:
+    """Give a function that keeps a child's notes, and call it when the child has ended."""
+
+    def keep() -> None:
+        if kept is not None:
+            notes.keep(own, kept)
+
+    try:
+        yield keep
+    finally:
+        keep()
+
+
+def limited_program(given: Limits, folder: Path) -> list[str]:
+    """Return what comes before a command, so that it runs limited and may write to a folder."""
+    request = folder / "limits.json"
+    asked = _Request("", {}, given, (os.path.realpath(folder),))
+    request.write_text(json.dumps(typed_json.encode(asked)))
+    return [*_interpreter(), "-m", __spec__.name, "--program", str(request)]
+
+
+def _become(request: Path, command: list[str]) -> int:
+    """Turn this process into a program with limits."""
+    asked = typed_json.decode(_Request, json.loads(request.read_text()))
+    request.unlink()
+    assert asked.limits is not None
+    limits.confine(asked.limits, map(Path, asked.writable))
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        print(f"{command[0]}: {error.strerror}", file=sys.stderr)
+    return os.EX_UNAVAILABLE
+
+
+def _bounded(given: Limits | None) -> bool:
+    """Return whether the answer may be a stranger's."""
+    return given is not None and not given.writes
+
+
+def _tell(watch: Watch) -> None:
+    """Say once that this system does not enforce all limits."""
+    global _told
+    if watch.partly and not _told:
+        _told = True
+        _log.warning(limits.warning(limits.lacking()))
 
 
 def _interpreter() -> list[str]:
@@ -205,19 +342,24 @@ def _interpreter() -> list[str]:
 
 def _start(
     words: list[str],
-    folder: str,
+    folder: Path,
     stdout: Any,
     stderr: Any,
     pipes: Sequence[int] = (),
-    interpreter: Sequence[str] = (),
+    *,
+    alone: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a child that runs this module, with its temporary files in a folder."""
+    """Start a child that runs this module, with its temporary files in a folder.
+
+    One that is `alone` knows only what it needs of the environment.
+    """
+    given = {k: v for k, v in os.environ.items() if not alone or k.startswith(_PASSED)}
     return subprocess.Popen(
-        [*(interpreter or _interpreter()), "-m", "edgezoo.system.process", *words],
+        [*_interpreter(), "-m", "edgezoo.system.process", *words],
         stdin=subprocess.PIPE,
         stdout=stdout,
         stderr=stderr,
-        env={**os.environ, **_QUIET, "TMPDIR": folder},
+        env={**given, **_QUIET, "TMPDIR": str(folder)},
         start_new_session=True,
         pass_fds=pipes,
     )
@@ -243,15 +385,9 @@ def _killed_on_exit(child: subprocess.Popen[bytes]) -> Iterator[None]:
             child.stdin.close()
 
 
-def _checked(text: str | bytes) -> Any:
-    """Parse the answer of a child, and raise the error that it reports, if any."""
-    facts = json.loads(text)
-    if error := facts.get("error"):
-        raise BY_NAME.get(error["class"], EdgeZooError)(error["message"], error["hint"])
-    return facts
-
-
-def _death(function: str, code: int, log: Path) -> EdgeZooError:
+def _death(
+    function: str, code: int, log: IO[bytes], verdict: Verdict | None = None
+) -> EdgeZooError:
     """Return the error for a child that died without an answer."""
     step = function.rpartition(":")[2].replace("_", " ")
     if code == os.EX_IOERR:
@@ -262,14 +398,20 @@ def _death(function: str, code: int, log: Path) -> EdgeZooError:
         )
         hint = "Close other programs, or try a smaller model or fewer calibration images."
     else:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [line for line in _tail(log).splitlines() if line.strip()]
         died = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         message = f"The process for the step '{step}' died ({died})."
         tail = "\n".join([" Its last lines:", *lines[-_LOG_LINES:]]) if lines else ""
         hint = f"Run again with --debug to see all of its output.{tail}"
     error = CrashError(message, hint)
-    error.returncode = code
+    error.returncode, error.verdict = code, verdict
     return error
+
+
+def _tail(log: IO[bytes]) -> str:
+    """Return the end of a log, by the descriptor that it was created with."""
+    size = os.fstat(log.fileno()).st_size
+    return os.pread(log.fileno(), _LOG_BYTES, max(0, size - _LOG_BYTES)).decode(errors="replace")
 
 
 class Conversation(Generic[C]):
@@ -280,25 +422,49 @@ class Conversation(Generic[C]):
     """
 
     def __init__(
-        self, partner: type[C], debug: bool = False, timeout_s: float | None = None
+        self,
+        partner: type[C],
+        debug: bool = False,
+        timeout_s: float | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         """Start a child that calls `partner` without arguments.
 
         With `debug` it writes to this terminal; a call without a response for `timeout_s` seconds
-        kills it.
+        kills it. `launcher` has the child's limits; its time is limited by `timeout_s` alone.
         """
         self.timeout_s = timeout_s
+        self._launcher = launcher or Launcher()
         self._name = name_of(partner)
-        self._scratch = tempfile.TemporaryDirectory(prefix="edgezoo-")
-        self._log = Path(self._scratch.name, "log")
-        self._lifeline: int | None
-        lifeline, self._lifeline = os.pipe()
-        words, folder = ["--converse", self._name, str(lifeline)], self._scratch.name
-        with self._log.open("wb") as stream:
-            errors = None if debug else stream
-            self._child = _start(words, folder, subprocess.PIPE, errors, (lifeline,))
+        self._stack = contextlib.ExitStack()
+        folder = self._stack.enter_context(scratch(self._launcher.scratch))
+        self._log = self._stack.enter_context((folder / "log").open("w+b"))
+        lifeline, end = os.pipe()
+        self._stack.callback(os.close, end)
+        given = self._launcher.limits
+        asked = _Request("", {}, given, (str(folder), *self._launcher.writable))
+        request = folder / "request.json"
+        request.write_text(json.dumps(typed_json.encode(asked)))
+        pulse = os.open(folder / _PULSE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._stack.callback(os.close, pulse)
+        words = ["--converse", self._name, str(lifeline), str(request)]
+        streams, alone = (subprocess.PIPE, None if debug else self._log), _bounded(given)
+        self._child = _start(words, folder, *streams, (lifeline,), alone=alone)
         os.close(lifeline)
         _children.add(self._child)
+        self._verdict: Verdict | None = None
+        self._watcher: threading.Thread | None = None
+        if given is not None:
+            folders = (folder, *map(Path, self._launcher.writable))
+            self._watch = Watch(self._child, given, folders, pulse, clock=False)
+            self._watcher = threading.Thread(target=self._look, daemon=True)
+            self._watcher.start()
+
+    def _look(self) -> None:
+        """Watch over a limited child, in a thread."""
+        self._verdict = self._watch.wait()
+        if self._verdict is not None:
+            _kill(self._child)
 
     def ask(
         self, method: Callable[Concatenate[C, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -324,7 +490,7 @@ class Conversation(Generic[C]):
         timer.daemon = True  # an interrupt may come before it is cancelled
         timer.start()
         try:
-            line = self._child.stdout.readline()
+            line = self._child.stdout.readline(_MOST_LINE)
             timed_out = timer.finished.is_set()
         finally:
             timer.cancel()
@@ -334,9 +500,21 @@ class Conversation(Generic[C]):
                 "and was killed.",
                 "The device or its driver may hang: try again, or measure the other files alone.",
             )
-        if not line.endswith(b"\n"):
-            raise _death(f"{self._name}:{method}", self._child.wait(), self._log)
-        return _checked(line)["value"]
+        return self._answered(method, line)
+
+    def _answered(self, method: str, line: bytes) -> Any:
+        try:
+            if not line.endswith(b"\n"):
+                raise answer.NoAnswerError
+            facts = answer.checked(line, untrusted=_bounded(self._launcher.limits))
+            return facts["value"]
+        except (answer.NoAnswerError, KeyError) as error:
+            if line:
+                _kill(self._child)
+            died = _death(f"{self._name}:{method}", self._child.wait(), self._log, self._verdict)
+            if self._launcher.blame is not None and isinstance(died, CrashError):
+                died = self._launcher.blame(died)
+            raise died from error
 
     def close(self) -> None:
         """Kill the child if it still runs, and release its resources."""
@@ -344,14 +522,15 @@ class Conversation(Generic[C]):
         if self._child.poll() is None:
             _kill(self._child)
             self._child.wait()
+        if self._watcher is not None:
+            self._watcher.join()
+            _tell(self._watch)
+            self._watcher = None
         for stream in (self._child.stdin, self._child.stdout):
             if stream:
                 with contextlib.suppress(BrokenPipeError):
                     stream.close()
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
-        self._scratch.cleanup()
+        self._stack.close()
 
     def __enter__(self) -> Conversation[C]:
         return self
@@ -424,34 +603,63 @@ def _answered(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Jso
             raise
         what = f"{error.filename or 'A file'} could not be written: {error.strerror}."
         reported = DataError(what, "Free some space or choose another folder with --output.")
-    kind, message = type(reported).__name__, reported.message
-    return {"error": {"class": kind, "message": message, "hint": reported.hint}}
+    return _reported(reported)
 
 
-def _converse(name: str) -> int:
+def _reported(error: EdgeZooError) -> Json:
+    kind, message = type(error).__name__, error.message
+    return {"error": {"class": kind, "message": message, "hint": error.hint}}
+
+
+def _limit(asked: _Request, folder: Path) -> int | None:
+    """Limit this process as it was asked, and return where it counts; None without limits."""
+    if asked.limits is None:
+        return None
+    pulse = os.open(folder / _PULSE, os.O_WRONLY | os.O_CLOEXEC)
+    whole = asked.limits.writes or not limits.lacking()
+    os.pwrite(pulse, heartbeat.enforced(whole), 16)
+    limits.confine(asked.limits, map(Path, asked.writable))
+    return pulse
+
+
+def _converse(name: str, lifeline: int, request: Path) -> int:
     """Run the child's side of a `Conversation`; output of libraries goes to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    asked = typed_json.decode(_Request, json.loads(request.read_text()))
+    _limit(asked, request.parent)
+    _exit_with_parent(lifeline)
     partner = find(name)()
     for line in sys.stdin:
-        request = json.loads(line)
-        facts = _answered(getattr(partner, request["method"]), request["arguments"])
+        question = json.loads(line)
+        called = getattr(partner, question["method"])
+        facts = _answered(called, question["arguments"])
         answers.write(json.dumps(facts) + "\n")
         answers.flush()
     return 0
 
 
-def _main(request: Path, answer: Path) -> int:
+def _main(request: Path, place: Path) -> int:
     asked = typed_json.decode(_Request, json.loads(request.read_text()))
-    if asked.limits:
-        confine(asked.limits, map(Path, asked.writable))
+    pulse = _limit(asked, place.parent)
     _exit_with_parent()
-    facts = _answered(find(asked.function), asked.arguments)
+    if asked.notes is not None:
+        notes.set_places(Path(asked.notes), place.parent / notes.FOLDER)
+    answer.own_place, function = place, find(asked.function)
+    if pulse is not None:
+        heartbeat.start(pulse)  # what was imported until now is no part of the time
+    try:
+        facts = _answered(function, asked.arguments)
+    except Exception:
+        if pulse is None:
+            raise
+        traceback.print_exc()
+        return os.EX_SOFTWARE
     facts["usage"] = typed_json.encode(usage())
-    part = answer.with_suffix(".part")
+    part = place.with_suffix(".part")
     try:
         part.write_text(json.dumps(facts))
-        part.replace(answer)
+        part.replace(place)
     except OSError:
         return os.EX_IOERR
     return 0
@@ -459,8 +667,9 @@ def _main(request: Path, answer: Path) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1] == "--converse":
-        _exit_with_parent(int(sys.argv[3]))
-        code = _converse(sys.argv[2])
+        code = _converse(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    elif sys.argv[1] == "--program":
+        code = _become(Path(sys.argv[2]), sys.argv[3:])
     else:
         code = _main(Path(sys.argv[1]), Path(sys.argv[2]))
     sys.stdout.flush()

@@ -6,32 +6,30 @@ gets one error. `edgezoo.system.limits` defines the limits, docs/security.md lis
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
 import os
 import signal
-import tempfile
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import CrashError, DataError, EdgeZooError, defect
-from edgezoo.core.heartbeat import alive
-from edgezoo.core.paths import cache_home
+from edgezoo.core.heartbeat import advance, alive
 from edgezoo.core.typed_json import Json
 from edgezoo.system import process
-from edgezoo.system.limits import Limits, for_files
+from edgezoo.system.limits import Limits, for_files, for_work
 from edgezoo.system.machine import usable_cores
 
+_MOST_ITEMS = 1 << 20  # where they are not counted: each has its own time
 Progress = Callable[[int], None]
 P = ParamSpec("P")
 T = TypeVar("T")
-_POLL_S = 0.2
 
 
 def limits_for(
@@ -42,6 +40,7 @@ def limits_for(
     jobs: int | None = 1,
     device: str = "cpu",
     trust: bool = False,
+    items: int = 0,
 ) -> Limits:
     """Return the limits for work on files on a device.
 
@@ -50,11 +49,13 @@ def limits_for(
         seconds: the user's timeout between two heartbeats instead of the default.
         jobs: images at a time, each with its own session; None for one per core.
         trust: code in the file may run, so writing is allowed, too.
+        items: parts of the work, such as images; see `Limits`.
     """
     sessions = usable_cores() if jobs is None else jobs
-    default = for_files(paths, sessions=sessions, device=device)
+    default = for_files(paths, sessions=sessions, device=device, items=items)
     memory = default.memory if memory_gb is None else int(memory_gb * 1e9) or None
-    return Limits(memory, default.timeout if seconds is None else seconds, trust)
+    timeout = default.timeout if seconds is None else seconds
+    return replace(default, memory=memory, timeout=timeout, writes=trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,11 @@ class Sandbox:
     Attributes:
         paths: the files, for error messages.
         limits: limits of the process.
-        writable: folders that it may write to; for a missing folder its nearest existing parent.
+        writable: folders that it may write to, made for it; what is missing opens nothing.
         progress: called here when the function calls its argument `progress`.
         debug: the process writes to this terminal.
+        scratch: folder of temporary files; None for the system's folder.
+        notes: folder where the notes of the process are kept (`edgezoo.system.notes`).
     """
 
     paths: tuple[Path, ...]
@@ -74,6 +77,8 @@ class Sandbox:
     writable: tuple[Path, ...] = ()
     progress: Progress | None = None
     debug: bool = False
+    scratch: Path | None = None
+    notes: Path | None = None
 
     def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function of EdgeZoo within the limits, and return its result; see `run`."""
@@ -84,19 +89,41 @@ class Sandbox:
 
         Raises:
             EdgeZooError: the error that the function raised, of the same class.
-            DataError: the process died or exceeded its limits.
+            DataError: the process died, exceeded its limits or answered nonsense.
         """
-        open_to = [_existing(place) for place in self.writable]
-        with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
-            note = Path(folder, "progress")
-            launcher = process.Launcher(self.debug, self.limits, (*open_to, folder))
-            settings = self.limits.memory, note if self.progress else None
-            try:
-                with _relayed(note, self.progress):
-                    answer = launcher.call(run, job.function, job.arguments, *settings)
-            except CrashError as error:
-                raise _blamed(error, self.paths, self.limits) from error
-        return cast("T", typed_json.decode(job.returns, answer.value))
+        settings = self.limits.memory, self.progress is not None
+        answer = self.launcher().call(run, job.function, job.arguments, *settings)
+        try:
+            return cast("T", typed_json.decode(job.returns, answer.value))
+        except ValueError as error:
+            raise _blamed(self.paths, self.limits, CrashError("")) from error
+
+    def launcher(self) -> process.Launcher:
+        """Return what starts several processes with these limits each."""
+        return process.Launcher(
+            self.debug,
+            self.limits,
+            tuple(os.path.abspath(place) for place in self.writable),
+            self.scratch,
+            partial(_blamed, self.paths, self.limits),
+            self.progress,
+            self.notes,
+        )
+
+
+def workshop(
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    debug: bool = False,
+    trust: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> process.Launcher:
+    """Return what starts the steps of long work on files, which may write to one folder only."""
+    limits = for_work(paths, device=device, trust=trust)
+    place = Path(os.path.realpath(folder))
+    return Sandbox(tuple(paths), limits, (place,), progress, debug, place).launcher()
 
 
 def call_with_default_limits(function: str, files: list[str], arguments: Json) -> Any:
@@ -111,26 +138,36 @@ def call_with_default_limits(function: str, files: list[str], arguments: Json) -
     lists = [value if isinstance(value, list) else [value] for value in given if value]
     paths = tuple(Path(path) for each in lists for path in each)
     jobs, device, trust = arguments.get("jobs", 1), arguments["device"], arguments["trust"]
-    limits = limits_for(paths, jobs=jobs, device=device, trust=trust)
-    sandbox = Sandbox(paths, limits, (cache_home(),))
-    return sandbox.call(run, function, arguments, limits.memory, None)
+    limits = limits_for(paths, jobs=jobs, device=device, trust=trust, items=_MOST_ITEMS)
+    return Sandbox(paths, limits).call(run, function, arguments, limits.memory, False)
 
 
 def load_artifact(path: Path | str) -> Artifact:
     """Call `registry.load_artifact` within the default limits."""
-    return Sandbox((Path(path),), limits_for([Path(path)])).call(registry.load_artifact, path)
+    return load_artifacts([path])[0]
 
 
-def run(function: str, arguments: Json, memory: int | None, note: Path | None) -> Any:
+def load_artifacts(paths: Sequence[Path | str]) -> tuple[Artifact, ...]:
+    """Call `registry.load_artifact` for each file, within the default limits of all."""
+    files = tuple(map(Path, paths))
+    return Sandbox(files, limits_for(files)).call(_load, files)
+
+
+def _load(paths: tuple[Path, ...]) -> tuple[Artifact, ...]:
+    return tuple(registry.load_artifact(path) for path in paths)
+
+
+def run(function: str, arguments: Json, memory: int | None, progress: bool) -> Any:
     """Run "edgezoo.module:name" in the limited process, and return its result as JSON.
 
     A defect of EdgeZoo is reported as such, with its traceback in the log. `memory` is the limit
-    in bytes, for messages; `note` the file that counts progress.
+    in bytes, for messages; with `progress` the function is told how to report it.
     """
     called = process.find(function)
     given = typed_json.decode_arguments(called, arguments)
-    if note is not None:
-        given["progress"] = _counter(note)
+    if progress:
+        given["progress"] = advance
+    alive()  # what was imported until now is no part of the time
     try:
         facts = typed_json.encode(called(**given))
     except EdgeZooError:
@@ -138,6 +175,8 @@ def run(function: str, arguments: Json, memory: int | None, note: Path | None) -
     except MemoryError as error:
         what = _TOO_MUCH.format(what="This work", gib=_gib(memory))
         raise DataError(what, _MORE_MEMORY) from error
+    except OSError as error:
+        raise _denied(error) from error
     except Exception as error:
         traceback.print_exc()
         raise defect(error) from error
@@ -149,14 +188,26 @@ def run(function: str, arguments: Json, memory: int | None, note: Path | None) -
     return facts
 
 
-def _existing(place: Path) -> str:
-    whole = Path(os.path.abspath(place))
-    return str(next(path for path in (whole, *whole.parents) if path.is_dir()))
+def _denied(error: OSError) -> EdgeZooError:
+    """Return the error for what the system refused to a limited process."""
+    if error.errno == errno.EFBIG:
+        return DataError(
+            "The file makes its process write more than the limit for untrusted files.",
+            "Check where it came from.",
+        )
+    if error.filename is None and error.errno in (errno.EPERM, errno.EACCES):
+        return DataError(
+            f"The file makes its process do what is forbidden for untrusted files: {error}.",
+            "Check where it came from.",
+        )
+    return defect(error)
 
 
 _TOO_MUCH = "{what} needs more memory than {gib}, the limit for untrusted files."
 # Failed allocations as Python, the loader, OpenBLAS and C++ report them.
-_OUT_OF_MEMORY = ("memoryerror", "memory allocation", "allocate memory", "map segment", "bad_alloc")
+_OUT_OF_MEMORY = ("memoryerror", "memory allocation", "allocate memory", "map segment", "bad_alloc",
+                  "start new thread")  # fmt: skip
+_DEFECT = os.EX_SOFTWARE  # an exception of Python code ended it
 _MORE_MEMORY = "If you trust the files, allow more with --max-memory."
 
 
@@ -166,19 +217,24 @@ def _gib(memory: int | None) -> str:
     return f"{memory / 2**30:.1f} GiB" if memory >= 2**28 else f"{memory / 2**20:.1f} MiB"
 
 
-def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> EdgeZooError:
+def _blamed(paths: Sequence[Path | str], limits: Limits, error: CrashError) -> EdgeZooError:
     """Return the error for files whose process died."""
     code, names = error.returncode, ", ".join(map(str, paths))
     text = f"{error.message} {error.hint}".lower()
-    if limits.memory is not None and any(word in text for word in _OUT_OF_MEMORY):
+    told = any(word in text for word in _OUT_OF_MEMORY)
+    if limits.memory is not None and (told or error.verdict == "memory"):
         # With less than about 100 MiB, Python or a library fails before it opens the file.
         what = f"Working on {names}"
         return DataError(_TOO_MUCH.format(what=what, gib=_gib(limits.memory)), _MORE_MEMORY)
+    if error.verdict is not None:
+        return DataError(*_VERDICTS[error.verdict](names, limits))
+    if code == _DEFECT:
+        return error
     if code is None or code >= 0:
-        return error  # the process exited by itself: a defect, not the file's fault
-    if code == -signal.SIGALRM:
-        message = f"Working on {names} made no progress for {limits.timeout:.0f} s and was killed."
-        return DataError(message, "If you trust the file, allow more time with --max-seconds.")
+        return DataError(
+            f"The process that worked on {names} ended without an answer (exit code {code}).",
+            "Check where the file came from; --debug shows the output of the process.",
+        )
     if code == -signal.SIGKILL:
         return DataError(
             f"The process that worked on {names} was killed, most likely because memory ran out.",
@@ -191,44 +247,22 @@ def _blamed(error: CrashError, paths: Sequence[Path | str], limits: Limits) -> E
     )
 
 
-def _counter(note: Path) -> Progress:
-    """Return a function that counts progress in a file."""
-    count = 0
-    descriptor = os.open(note, os.O_WRONLY | os.O_CREAT, 0o600)
-
-    def advance(more: int) -> None:
-        nonlocal count
-        alive()
-        count += more
-        os.pwrite(descriptor, count.to_bytes(8, "little"), 0)
-
-    return advance
-
-
-@contextlib.contextmanager
-def _relayed(note: Path, progress: Progress | None) -> Iterator[None]:
-    """Report the progress counted in the file until the block ends."""
-    if progress is None:
-        yield
-        return
-    reported, ended = 0, threading.Event()
-
-    def report() -> None:
-        nonlocal reported
-        with contextlib.suppress(OSError):
-            count = int.from_bytes(note.read_bytes()[:8], "little")
-            progress(count - reported)
-            reported = count
-
-    def watch() -> None:
-        while not ended.wait(_POLL_S):
-            report()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-        report()
+_MORE_TIME = "If you trust the file, allow more time with --max-seconds."
+_VERDICTS: dict[str, Callable[[str, Limits], tuple[str, str]]] = {
+    "time": lambda names, limits: (
+        f"Working on {names} made no progress for {limits.timeout:.0f} s and was killed.",
+        _MORE_TIME,
+    ),
+    "whole time": lambda names, limits: (
+        f"Working on {names} took longer than its size explains and was killed.",
+        _MORE_TIME,
+    ),
+    "disk": lambda names, limits: (
+        f"Working on {names} wrote more than {_gib(limits.disk)} and was killed.",
+        "Check where the file came from.",
+    ),
+    "stopped": lambda names, limits: (
+        f"The process that worked on {names} stopped itself and was killed.",
+        "Check where the file came from.",
+    ),
+}

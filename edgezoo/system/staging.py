@@ -4,7 +4,9 @@
     DIR/.edgezoo-NAME/xxxx/   the stage; each attempt has its own, so that the child of a killed
                               process does not write into the next attempt
 
-A killed process leaves an unlocked folder; the next process that writes to DIR removes it.
+A killed process leaves an unlocked folder; the next process that writes to DIR removes it. A link
+in place of that folder, and a folder of another user, are refused: they would lead what is written
+elsewhere, or let others change it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
+import stat
 import tempfile
 import time
 from collections import deque
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.errors import DataError, UsageError
+from edgezoo.system.scratch import remove_tree
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +50,7 @@ def staging(output: Path, name: str) -> Iterator[Path]:
     try:
         output.mkdir(parents=True, exist_ok=True)
         _remove_orphans(output)
+        _check_own(place)
         lock = _claimed(place)
     except OSError as error:
         message = f"The output folder {output} cannot be written: {error.strerror}."
@@ -59,7 +63,7 @@ def staging(output: Path, name: str) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(output / name, error) from error
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        remove_tree(place)
         os.close(lock)
         if created:
             with contextlib.suppress(OSError):
@@ -74,17 +78,44 @@ def _cannot_write(target: Path, error: OSError) -> DataError:
     return DataError(message, "Free some space or choose another folder with --output.")
 
 
+def _check_own(place: Path) -> None:
+    """Refuse what another has put in the place of a stage.
+
+    Raises:
+        DataError: it is a link or no folder, or belongs to another user.
+    """
+    try:
+        facts = place.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+        return
+    what = "belongs to another user" if stat.S_ISDIR(facts.st_mode) else "is no folder"
+    if stat.S_ISLNK(facts.st_mode):
+        what = "is a link"
+    raise DataError(
+        f"{place}, where files are written first, {what}.",
+        "Remove it, or choose another folder with --output.",
+    )
+
+
 def _claimed(place: Path) -> int | None:
     """Create and lock a folder; return None if another process holds it."""
     gone = None
     for _ in range(_TRIES):
         try:
-            place.mkdir(exist_ok=True)
-            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            with contextlib.suppress(FileExistsError):
+                place.mkdir(mode=0o700)
+            lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError as error:  # its last holder has just removed it
             gone = error
         else:
             gone = None
+            try:
+                _check_own(place)
+            except DataError:
+                os.close(lock)
+                raise
             if _lock(lock) and _still_there(place, lock):
                 return lock
             os.close(lock)
@@ -110,7 +141,7 @@ def _lock(folder: int) -> bool:
 def _still_there(place: Path, opened: int) -> bool:
     """Return whether an open folder still has that name, and was not removed meanwhile."""
     try:
-        return os.path.samestat(place.stat(), os.fstat(opened))
+        return os.path.samestat(place.lstat(), os.fstat(opened))
     except FileNotFoundError:
         return False
 
@@ -121,8 +152,9 @@ def _remove_orphans(output: Path) -> None:
         with contextlib.suppress(OSError):
             opened = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(place, ignore_errors=True)
+                if os.fstat(opened).st_uid == os.geteuid():
+                    fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove_tree(place)
             finally:
                 os.close(opened)
 
@@ -150,6 +182,18 @@ def new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap
     return mapped
 
 
+def _flush(source: Path) -> None:
+    """Flush a finished file to the disk, which nothing but a file may stand for."""
+    opened = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        facts = os.fstat(opened)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
+            raise DataError(f"{source.name} is no regular file.", "Check where the files are from.")
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def publish(steps: Sequence[tuple[Path | None, Path]]) -> None:
     """Rename finished files to their destinations, one after the other.
 
@@ -159,11 +203,13 @@ def publish(steps: Sequence[tuple[Path | None, Path]]) -> None:
     Args:
         steps: (finished file, destination) on one file system; None instead of the file removes
             the destination.
+
+    Raises:
+        DataError: a link or another thing stands in place of a file.
     """
     for source, _ in steps:
         if source is not None:
-            with source.open("rb") as stream:
-                os.fsync(stream.fileno())
+            _flush(source)
     left = deque(steps)
 
     def go_on() -> None:

@@ -105,7 +105,8 @@ def compile(path: Path, output: Path, timeout: float) -> Compilation:
         raise MissingError(f"{_PROGRAM} is not installed.", _GET)
     final = output / f"{path.stem}_edgetpu.tflite"
     with staging(output, final.name) as folder:
-        code, printed = _tool.run([program, "-s", "-o", str(folder), str(path)], timeout, _PROGRAM)
+        command = [program, "-s", "-o", str(folder), str(path.absolute())]
+        code, printed = _tool.run(command, path, folder, timeout, _PROGRAM)
         made = folder / final.name
         log = made.with_suffix(".log")
         text = printed + (log.read_text(errors="replace") if log.is_file() else "")

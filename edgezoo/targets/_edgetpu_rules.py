@@ -141,6 +141,8 @@ def refusal(op: Operation) -> str | None:
             return "has a size that is not fixed"
         if any(length != 1 for length in tensor.shape[:-_INNER]):
             return f"has more than {_INNER} dimensions that are longer than 1"
+    if op.weights is not None and op.weights.dtype not in _EIGHT_BITS:
+        return f"has {op.weights.dtype} weights; the Edge TPU takes weights of 8 bits"
     return rule(op)
 
 

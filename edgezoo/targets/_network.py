@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.core.errors import RefusedError
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer
 from edgezoo.formats.operators import COMPILED
+
+_WEIGHTED = (*operators.TFLITE, "TRANSPOSE_CONV")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,12 @@ class Operation:
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     options: Any
+
+    @property
+    def weights(self) -> Tensor | None:
+        """The constant kernel of an operation with weights."""
+        kernel = self.inputs[1] if self.name in _WEIGHTED and len(self.inputs) > 1 else None
+        return kernel if kernel is not None and kernel.values is not None else None
 
     @property
     def activations(self) -> tuple[Tensor, ...]:

@@ -9,16 +9,17 @@ import csv
 import importlib.metadata
 import importlib.util
 import re
-import sys
-import tempfile
+import signal
 from functools import partial
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, MissingError, RefusedError
 from edgezoo.core.protocols import Compilation, CpuOp, Estimate, Placement, Target
 from edgezoo.formats import tflite_flatbuffer
+from edgezoo.system.scratch import scratch
 from edgezoo.system.staging import publish, staging
 from edgezoo.targets import _network, _tool
+from edgezoo.targets._network import Operation
 
 # By family: configurations, and system and memory of Arm's own evaluation kit.
 _FAMILIES = {
@@ -30,6 +31,9 @@ _COUNT = re.compile(r"^(?P<place>CPU|NPU) operators = (?P<count>\d+)", re.M)
 _REFUSED = re.compile(r"operator: (?P<op>\w+), ofm: '(?P<output>[^']*)'\nReason: (?P<why>[^\n]+)")
 _FLASH = ("on_chip_flash_memory_used", "off_chip_flash_memory_used")
 _TIMEOUT = 600.0
+# Types of constants that Vela has a numpy type for.
+_CONSTANTS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"}
+_CONSTANTS |= {"float16", "float32", "float64"}
 
 
 def _compile(
@@ -42,7 +46,7 @@ def _compile(
         RefusedError: no operation maps, Vela fails, or it exceeded the timeout.
         DataError: the file is not a TFLite file.
     """
-    count = len(_network.read(path))
+    count = len(_readable(accelerator, path))
     path = path.absolute()  # a name that starts with a dash would be an option
     final = output / f"{path.stem}_{accelerator}.tflite"
     with staging(output, final.name) as folder:
@@ -63,9 +67,9 @@ def _compile(
 
 def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     """Return where Vela places each operation; the compiled file is discarded."""
-    count = len(_network.read(path))
+    count = len(_readable(accelerator, path))
     path = path.absolute()
-    with tempfile.TemporaryDirectory(prefix="edgezoo-") as folder:
+    with scratch() as folder:
         log, facts = _vela(accelerator, system, memory, path, Path(folder), _TIMEOUT)
         made = tflite_flatbuffer.read_model(Path(folder, f"{path.stem}_vela.tflite"))
     names = [tflite_flatbuffer.op_name(made, op) for op in made.subgraphs[0].operators]
@@ -77,6 +81,27 @@ def _place(accelerator: str, system: str, memory: str, path: Path) -> Placement:
     return Placement(npu, cpu_ops, names.count("ethos-u"), weights, sent)
 
 
+def _readable(accelerator: str, path: Path) -> list[Operation]:
+    """Read a file's operations, and refuse what Vela does not survive.
+
+    Vela 5.2 dies of a division by zero (SIGFPE) on weights of 4 bits, and of a KeyError on types
+    that came after it.
+
+    Raises:
+        RefusedError: the file has constants of a type that Vela does not read.
+    """
+    operations = _network.read(path)
+    for op in operations:
+        for tensor in op.constants:
+            if tensor.dtype not in _CONSTANTS:
+                raise RefusedError(
+                    f"{path} cannot be compiled for {accelerator}: {op.name} (operation {op.index})"
+                    f" has {tensor.dtype} weights, and Vela compiles weights of 8 bits.",
+                    f"Quantize the weights to int8: export with --target {accelerator}.",
+                )
+    return operations
+
+
 def _vela(
     accelerator: str, system: str, memory: str, path: Path, folder: Path, timeout: float
 ) -> tuple[str, dict[str, str]]:
@@ -86,13 +111,12 @@ def _vela(
             f"Compiling for {accelerator} needs Arm's Vela, which is not installed.",
             'Run: pip install "edgezoo[ethos-u]"',
         )
-    command = [sys.executable, "-P", "-m", "ethosu.vela", str(path)]
-    command += ["--accelerator-config", accelerator, "--system-config", system]
+    command = [str(path), "--accelerator-config", accelerator, "--system-config", system]
     command += ["--memory-mode", memory, "--config", "Arm/vela.ini", "--output-dir", str(folder)]
-    code, printed = _tool.run(command, timeout, "Vela")
+    code, printed = _tool.run_module("ethosu.vela", command, path, folder, timeout, "Vela")
     summary = folder / f"{path.stem}_summary_{system}.csv"
     if code or not summary.is_file():
-        said = _tool.last_line(printed)
+        said = f"it died of {signal.Signals(-code).name}" if code < 0 else _tool.last_line(printed)
         raise RefusedError(f"Vela cannot compile {path} for {accelerator}: {said}")
     with summary.open(newline="") as stream:
         return printed, next(csv.DictReader(stream))

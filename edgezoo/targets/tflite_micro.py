@@ -23,6 +23,7 @@ SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM SVDF TANH TRANSPOSE TRANSPOSE_C
 UNIDIRECTIONAL_SEQUENCE_LSTM UNPACK VAR_HANDLE WHILE ZEROS_LIKE
 """
 _KERNELS = frozenset(_NAMES.split())
+_INT4_KERNELS = ("CONV_2D", "FULLY_CONNECTED")
 _QUANTIZED = ("int8", "uint8", "int16")
 
 
@@ -47,9 +48,28 @@ def _refusal(op: Operation) -> str | None:
         return f"takes {op.inputs[0].dtype}; its kernel takes int8, uint8 and int16"
     if op.name in operators.TFLITE and any(t.dtype == "uint8" for t in op.constants):
         return "has uint8 weights of the older scheme; microcontroller kernels take int8"
+    if reason := _weights_refusal(op):
+        return reason
     if any(length < 0 for tensor in op.activations for length in tensor.shape):
         return "has a size that is not fixed"
     return None
+
+
+def _weights_refusal(op: Operation) -> str | None:
+    """Why no kernel takes the types of an operation's weights and activations."""
+    data, weights = op.inputs[0], op.weights
+    if data is None or weights is None or weights.dtype == data.dtype:
+        return None
+    if data.dtype == "float32":
+        return (
+            f"has {weights.dtype} weights for activations in float (dynamic range); its kernels "
+            "do not mix them"
+        )
+    if data.dtype == "int8" and weights.dtype == "int4" and op.name in _INT4_KERNELS:
+        return None
+    if data.dtype == "int16" and weights.dtype == "int8":
+        return None
+    return f"has {weights.dtype} weights for {data.dtype} activations, for which it has no kernel"
 
 
 TARGET = Target(

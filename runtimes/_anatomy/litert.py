@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace
+from edgezoo.core.artifact import Artifact
+from edgezoo.core.protocols import Session
 from edgezoo.formats import operators, tflite_flatbuffer
 from edgezoo.runtimes import litert
 
@@ -43,6 +45,10 @@ class LiteRtAnatomy:
                 if grid is not None:
                     grids[_name(graph, int(i))] = grid
         return Anatomy(layers, grids, _grid(graph.tensors[_entrance(model)]), _readings(model))
+
+    def open(self, artifact: Artifact) -> Session:
+        """See `AnatomyReader`."""
+        return litert.RUNTIME.open(artifact)
 
     @contextmanager
     def trace(self, path: Path, names: Collection[str]) -> Iterator[LiteRtTracer]:

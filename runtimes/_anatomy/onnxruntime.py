@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
+from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import RefusedError
+from edgezoo.core.protocols import Session
 from edgezoo.formats import operators
 from edgezoo.runtimes import onnxruntime as runtime
 from edgezoo.runtimes._onnx_layers import INTEGER
@@ -36,6 +38,10 @@ class OnnxAnatomy:
         grids = {node.input[0]: graph.grid(node) for node in quantizers}
         entrance = graph.entrance()
         return Anatomy(layers, grids, graph.grid(entrance) if entrance is not None else None)
+
+    def open(self, artifact: Artifact) -> Session:
+        """See `AnatomyReader`."""
+        return runtime.RUNTIME.open(artifact)
 
     @contextmanager
     def trace(self, path: Path, names: Collection[str]) -> Iterator[OnnxTracer]:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.anatomy import Anatomy, Grid, LayerConstants, Trace, channels_last
+from edgezoo.core.artifact import Artifact
+from edgezoo.core.protocols import Session
 from edgezoo.formats import operators
 from edgezoo.runtimes import openvino as runtime
 
@@ -36,6 +38,10 @@ class OpenVinoAnatomy:
         quantized = entrance.get_node().get_type_name() == "FakeQuantize"
         return Anatomy(layers, grids, _grid(entrance.get_node()) if quantized else None)
 
+    def open(self, artifact: Artifact) -> Session:
+        """See `AnatomyReader`."""
+        return runtime.RUNTIME.open_exact(artifact)
+
     @contextmanager
     def trace(self, path: Path, names: Collection[str]) -> Iterator[OpenVinoTracer]:
         """See `AnatomyReader`."""
@@ -55,7 +61,7 @@ class OpenVinoAnatomy:
         model.add_outputs([entrance, *shown.values()])
         places = {_key(o.get_node().input_value(0)): i for i, o in enumerate(model.outputs)}
         inner = {name: places[_key(port)] for name, port in shown.items()}
-        compiled, _ = runtime.compile_model(model, path)
+        compiled, _ = runtime.compile_model(model, path, exact=True)
         request = compiled.create_infer_request()
         yield OpenVinoTracer(request, places[_key(entrance)], inner)
 

@@ -36,7 +36,11 @@ def on_device(folder: Path, program: Path, *arguments: str | Path, absent: str =
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**environment(), "PYTHONPATH": str(folder), "HIDDEN_PACKAGES": f"{ABSENT},{absent}"},
+        env={
+            **environment(),
+            "PYTHONPATH": str(folder),
+            "EDGEZOO_HIDDEN_PACKAGES": f"{ABSENT},{absent}",
+        },
         timeout=PATIENCE,
         check=False,
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edgezoo.bundling import c_source
+from edgezoo.core import escapes
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.protocols import TensorInfo
 from edgezoo.inference.predict import to_input
@@ -135,4 +136,4 @@ def test_file_with_the_name_of_a_keyword(exported: Exported, tmp_path: Path) -> 
     ("text", "literal"), [('a"b\\', '"a\\042b\\134"'), ("é?", '"\\303\\251\\077"'), ("", '""')]
 )
 def test_c_strings(text: str, literal: str) -> None:
-    assert c_source._string(text) == literal
+    assert escapes.c_string(text) == literal

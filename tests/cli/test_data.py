@@ -197,7 +197,7 @@ def test_full_disk(limit: int, extra: tuple[str, ...], output: Path) -> None:
 def _without(packages: str, folder: Path, *arguments: str | Path) -> Ended:
     """A command on a machine where some packages are not installed."""
     (folder / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    return run_cli(*arguments, PYTHONPATH=f"{folder}:{ROOT}", HIDDEN_PACKAGES=packages)
+    return run_cli(*arguments, PYTHONPATH=f"{folder}:{ROOT}", EDGEZOO_HIDDEN_PACKAGES=packages)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,7 @@ def test_mediapipe(mediapipe: Client, file_of: FileOf, pictures: Pictures, preci
     _check_clear([answers[n] for n in both], ours[both])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", UNTRAINED)
 def test_other_normalizations(
     model_api: Client,

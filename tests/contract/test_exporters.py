@@ -186,6 +186,16 @@ def test_tflite_int8_computes_in_integers_throughout(exported: Exported) -> None
     assert all(len(kernel.quantization.scale) > 1 for kernel in kernels), "per channel"
 
 
+@pytest.mark.parametrize("precision", EXPORTERS["tflite"].precisions)
+def test_tflite_says_each_operation_twice_alike(exported: Exported, precision: str) -> None:
+    """OpenCV and OpenVINO read the older field alone, in which 0 is ADD."""
+    from edgezoo.formats import tflite_flatbuffer
+
+    model = tflite_flatbuffer.read_model(exported.path("tflite", precision))
+    for code in model.operatorCodes:
+        assert code.deprecatedBuiltinCode == min(code.builtinCode, 127)
+
+
 def test_tflite_claims_no_oldest_runtime_of_other_operations(exported: Exported) -> None:
     """The converter's claim is about float operations; integer ones came with later runtimes."""
     from edgezoo.formats import tflite_flatbuffer

@@ -25,21 +25,10 @@ def files(imagenet_int8: Path) -> Path:
     return imagenet_int8
 
 
-# OpenVINO's default session computes in bfloat16 where the CPU can; EdgeZoo asks for float32.
-IN_FLOAT32 = """
-import runpy, sys
-import openvino as ov
-compile_model, hint = ov.Core.compile_model, {"INFERENCE_PRECISION_HINT": "f32"}
-ov.Core.compile_model = lambda core, model, device: compile_model(core, model, device, hint)
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-def _score(file: Path, *python: str) -> dict[str, Any]:
+def _score(file: Path) -> dict[str, Any]:
     """What shared/tools/score.py says, in the runtime's default session."""
     ended = subprocess.run(
-        [sys.executable, *python, str(SHARED / "tools" / "score.py"), str(file), "0.5", "160"],
+        [sys.executable, str(SHARED / "tools" / "score.py"), str(file), "0.5", "160"],
         capture_output=True,
         text=True,
         env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow"),
@@ -65,7 +54,7 @@ def test_our_own_figures_are_the_arbiters(files: Path, format: str) -> None:
     ended = run_cli("evaluate", path, "--images", SHARED / "imagenet" / "val", "--json")
     assert ended.code == 0, ended.stderr
     (result,) = ended.json["results"]
-    facts = _score(path, *(("-c", IN_FLOAT32) if format == "openvino" else ()))
+    facts = _score(path)
     assert result["images"] == facts["images"]
     assert result["top1"] == pytest.approx(facts["top1"], abs=0.002)
 

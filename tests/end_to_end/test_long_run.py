@@ -26,6 +26,7 @@ def _run(output: Path, *arguments: str | Path) -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.slow
 def test_evaluations(exported: Exported, trained: Trained, tmp_path: Path) -> None:
     """In one process, in three runtimes; about 15 CPU seconds."""
     files = [exported.path(format, "int8") for format in ("tflite", "onnx", "openvino")]

@@ -20,7 +20,7 @@ from edgezoo.images.preprocessing import find_images
 from tests.conftest import SHARED, SUPPORT, Exported, Trained, environment, run_cli
 from tests.support.devices import Pi, make_pi
 
-boards = pytest.mark.parametrize("board", ["pi4", "pi5"])
+boards = pytest.mark.parametrize("board", ["pi4", pytest.param("pi5", marks=pytest.mark.slow)])
 RAW = SUPPORT / "raw_outputs.py"
 
 
@@ -46,6 +46,7 @@ def test_selftest_of_a_bundle(board: str, pis: dict[str, Pi], bundle: Path) -> N
             assert entry["output"]["max_difference"] <= steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["tflite", "onnx"])
 def test_evaluate(format: str, pis: dict[str, Pi], exported: Exported, trained: Trained) -> None:
     command = ("evaluate", exported.path(format, "int8"), "--images", trained.test, "--limit",
@@ -58,6 +59,7 @@ def test_evaluate(format: str, pis: dict[str, Pi], exported: Exported, trained: 
     assert there["preprocessing"] == here["preprocessing"]
 
 
+@pytest.mark.slow
 def test_classify_and_doctor(pis: dict[str, Pi], exported: Exported, trained: Trained) -> None:
     pictures = sorted(trained.test.rglob("*.png"))[:5]
     command: tuple[str | Path, ...]
@@ -126,6 +128,7 @@ def test_int8_of_the_digits(
     assert _raw(_on(pis["pi4"]), logits, 0, pictures) == _raw(_here, logits, 0, pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.imagenet
 def test_int8_of_a_real_network(pis: dict[str, Pi], imagenet_int8: Path, tmp_path: Path) -> None:
     """MobileNet 0.5 at 160 px, the first 20 of the validation pictures.
@@ -148,6 +151,7 @@ def test_int8_of_a_real_network(pis: dict[str, Pi], imagenet_int8: Path, tmp_pat
     assert _raw(_on(pis["pi5"]), logits, 0, pictures) == before
 
 
+@pytest.mark.slow
 @pytest.mark.imagenet
 def test_int8_onnx_of_a_real_network(pis: dict[str, Pi], imagenet_int8: Path) -> None:
     pictures = find_images(SHARED / "imagenet" / "val")[:20]

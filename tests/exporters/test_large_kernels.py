@@ -76,7 +76,14 @@ print(json.dumps([answer, seen]))
 """
 
 
-@pytest.mark.parametrize("kind", ["found", "lost", "failing"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "found",
+        pytest.param("lost", marks=pytest.mark.slow),
+        pytest.param("failing", marks=pytest.mark.slow),
+    ],
+)
 def test_same_file_as_with_all_kernels_seen(kind: str, tmp_path: Path) -> None:
     """Also where a converter made something of a kernel that is not found again."""
     import numpy as np

@@ -39,7 +39,6 @@ def store(data: Path, path: Path, **options: Any) -> dataset.StoredPixels:
         options.pop("resize", Resize()),
         options.pop("seed", 0),
         path / "pixels.npy",
-        lambda done, total: None,
     )
 
 
@@ -91,7 +90,7 @@ def test_unreadable_and_repeated_files_are_left_out(data: Path, tmp_path: Path) 
     (data / "cat/9.png").write_bytes(b"no picture")
     (data / "cat/again.png").write_bytes((data / "cat/3.png").read_bytes())
     stored = store(data, tmp_path)
-    assert (stored.unreadable, stored.repeated, len(stored.files)) == (1, 1, 29)
+    assert (len(stored.unreadable), stored.repeated, len(stored.files)) == (1, 1, 29)
     for i in range(9):
         (data / "cat" / f"bad{i}.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match="not readable images"):

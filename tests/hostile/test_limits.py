@@ -33,13 +33,10 @@ def reserve():
     place = mmap.mmap(-1, 1 << 34, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ)
     return {"bytes": len(place)}
 def hang(): ctypes.PyDLL(None).sleep(3600)  # with Python's lock, as native code may
-def show_life():
-    import signal
-    timers = []
-    signal.setitimer = lambda *timer: timers.append(timer)
-    alive()
-    alive()
-    return {"real": int(signal.ITIMER_REAL), "timers": timers}
+def show_life(pauses):
+    import time
+    for pause in pauses: time.sleep(pause); alive()
+    return {}
 def crash(): os.kill(os.getpid(), 11)
 def write(path):
     open(path, "w").write("x"); return {}
@@ -122,11 +119,18 @@ def test_hang_that_holds_the_lock_of_python() -> None:
 
 
 def test_signs_of_life_make_more_time() -> None:
-    """Each one sets the kernel's timer anew."""
-    facts = _call("show_life", Limits(None, 250.0))
-    assert facts["timers"] == [[facts["real"], 250.0]] * 2
+    """Each one starts the clock again; without them the same work takes too long."""
+    assert _call("show_life", Limits(None, 1.5), pauses=[0.8] * 4) == {}
+    with pytest.raises(DataError, match=r"no progress for 2 s"):
+        _call("show_life", Limits(None, 1.5), pauses=[9])
     alive()  # and nothing here, where nothing limits
     assert resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY
+
+
+def test_signs_of_life_for_ever() -> None:
+    """All of the work has a limit too, by the number of its parts."""
+    with pytest.raises(DataError, match=r"longer than its size explains"):
+        _call("show_life", Limits(None, 1.0, items=1), pauses=[0.2] * 200)
 
 
 def test_crash_is_the_files_fault() -> None:

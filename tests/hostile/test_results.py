@@ -15,8 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from edgezoo.cli import _console
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.finetuning import curve
 from edgezoo.finetuning.finetune_result import Epoch
@@ -118,5 +117,5 @@ def test_tables_and_notes() -> None:
 
 
 def test_printable_leaves_text_alone() -> None:
-    assert _console.printable("Grüße, 東京\tx\ny 👍") == "Grüße, 東京\tx\ny 👍"
-    assert _console.printable("\ud800") == r"\ud800"
+    assert escapes.text("Grüße, 東京\tx\ny 👍") == "Grüße, 東京\tx\ny 👍"
+    assert escapes.text("\ud800") == r"\ud800"

@@ -180,6 +180,7 @@ def test_tflite_adds_exactly(kind: Any, delegate: bool, tmp_path: Path) -> None:
     assert (entry.kind, entry.can_overflow, entry.channels) == (kind, False, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(why_no_saturation() is None, reason="the tests above run on this processor")
 def test_the_same_on_an_emulated_haswell() -> None:
     """A processor with AVX2 alone, where this one has VNNI: none of the tests above is left out."""

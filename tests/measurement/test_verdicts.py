@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgezoo.measurement.comparisons import compare, short_names
 from edgezoo.measurement.protocol import Settings
 from edgezoo.measurement.session import Session, Subject
 from edgezoo.measurement.statistics import Ratio
-from edgezoo.measurement.verdicts import int8_remark, judge, noise_floor
+from edgezoo.measurement.verdicts import covering, int8_remark, judge, noise_floor
 from edgezoo.system.machine import environment
 from tests.support.fake_sweep import measured_file
 
@@ -20,15 +22,15 @@ from tests.support.fake_sweep import measured_file
     ("ratio", "word", "text"),
     [
         (Ratio(1 / 1.42, 1 / 1.47, 1 / 1.38, 12), "faster",
-         "a is 1.42 times faster than b (95 %: 1.38 to 1.47)"),
+         "a is 1.42 times faster than b (95 %: 1.36 to 1.49)"),
         (Ratio(1.42, 1.38, 1.47, 12), "slower",
-         "b is 1.42 times faster than a (95 %: 1.38 to 1.47)"),
+         "b is 1.42 times faster than a (95 %: 1.36 to 1.49)"),
         (Ratio(1.01, 0.99, 1.03, 12), "same",
          "a against b: no difference can be seen; noise floor 3.0 %"),
-        (Ratio(1.029, 1.02, 1.04, 12), "same",
-         "a against b: no difference can be seen; noise floor 3.0 %"),
-        (Ratio(1.5, 0.9, 1.9, 12), "same",
-         "a against b: no difference can be seen; noise floor 3.0 %"),
+        (Ratio(1.029, 1.02, 1.04, 12), "unknown",
+         "a against b: cannot tell, 1.00 to 1.06 times (95 %)"),
+        (Ratio(1.5, 0.9, 1.9, 12), "unknown",
+         "a against b: cannot tell, 0.90 to 1.90 times (95 %)"),
         (Ratio(2.0, 0.0, float("inf"), 5), "unknown",
          "a against b: 5 rounds are too few to distinguish them"),
     ],
@@ -36,6 +38,21 @@ from tests.support.fake_sweep import measured_file
 def test_judge(ratio: Ratio, word: str, text: str) -> None:
     verdict = judge("a", "b", ratio, 0.03)
     assert (verdict.word, verdict.text) == (word, text)
+
+
+def test_intervals_cover_what_processes_differ_by() -> None:
+    """Two processes of one file: the printed 95 % holds the truth, however steady the runs are."""
+    rng = np.random.default_rng(0)
+    for floor in (0.02, 0.05):
+        apart = math.log1p(floor) / 1.96
+        within = rng.normal(0, 0.002, 4000)
+        truths = rng.normal(0, apart, 4000) + within
+        wide = [
+            covering(Ratio(math.exp(t), math.exp(t - 0.00392), math.exp(t + 0.00392), 12), floor)
+            for t in truths
+        ]
+        assert 0.93 <= np.mean([ratio.low <= 1 <= ratio.high for ratio in wide]) <= 0.97
+    assert covering(Ratio(1.0, 0.0, float("inf"), 3), 0.02).high == float("inf")
 
 
 def test_files_of_one_name_are_told_apart() -> None:

@@ -13,32 +13,47 @@ import pytest
 from edgezoo.core import registry
 from tests.conftest import SUPPORT, environment, made_once
 
-# The small ones; all others are counted by the slow tests/networks/test_catalogue.py.
-COUNTED = ("mobilenet", "mobilenetv2", "mobilenetv3small", "mobilenetv3large", "efficientnetb0",
-           "efficientnetv2b0", "resnet50v2", "efficientnet_lite0", "efficientnet_lite1",
-           "efficientnet_lite2")  # fmt: skip
-WIDE = ("mobilenetv2", "mobilenetv3small", "mobilenetv3large")
+# Others are counted by slow tests, here and in tests/networks/test_catalogue.py.
+COUNTED = ("mobilenet", "mobilenetv3small", "efficientnet_lite0")
+WIDE = ("mobilenetv3small",)
+OTHERS = ("mobilenetv2", "mobilenetv3large", "efficientnetb0", "efficientnetv2b0", "resnet50v2",
+          "efficientnet_lite1", "efficientnet_lite2")  # fmt: skip
+OTHERS_WIDE = ("mobilenetv2", "mobilenetv3large")
+
+
+def _probe(folder: Path, counted: tuple[str, ...], wide: tuple[str, ...]) -> dict[str, Any]:
+    ended = subprocess.run(
+        [sys.executable, str(SUPPORT / "probe_zoo.py"), ",".join(counted), ",".join(wide),
+         str(folder)],
+        capture_output=True, text=True, check=False,
+        env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow",
+                        KERAS_HOME=str(folder)),
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    facts: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return facts
 
 
 @pytest.fixture(scope="module")
 def built(common: Path) -> dict[str, Any]:
-    """What the child found; takes about 40 CPU seconds."""
+    """What the child found."""
 
     def make(folder: Path) -> None:
-        ended = subprocess.run(
-            [sys.executable, str(SUPPORT / "probe_zoo.py"), ",".join(COUNTED), ",".join(WIDE),
-             str(folder)],
-            capture_output=True, text=True, check=False,
-            env=environment(TF_CPP_MIN_LOG_LEVEL="3", KERAS_BACKEND="tensorflow",
-                            KERAS_HOME=str(folder)),
-        )  # fmt: skip
-        assert ended.returncode == 0, ended.stderr[-2000:]
-        (folder / "facts.json").write_text(ended.stdout.splitlines()[-1])
+        (folder / "facts.json").write_text(json.dumps(_probe(folder, COUNTED, WIDE)))
 
     facts: dict[str, Any] = json.loads(
         (made_once(common / "built", make) / "facts.json").read_text()
     )
     return facts
+
+
+@pytest.mark.slow
+def test_the_others_count_to_the_digit(tmp_path: Path) -> None:
+    found = _probe(tmp_path, OTHERS, OTHERS_WIDE)
+    for name in OTHERS:
+        test_counts_to_the_digit(found, name)
+    for name in OTHERS_WIDE:
+        test_parameters_at_each_width(found, name)
 
 
 @pytest.mark.parametrize("name", COUNTED)

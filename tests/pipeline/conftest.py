@@ -15,7 +15,7 @@ from tests.support import fake_export
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The quick format of `support/fake_export.py` in this process, for one test."""
     monkeypatch.setattr(process.Launcher, "run", process.Launcher.run)
-    monkeypatch.setattr(process.Launcher, "run_many", process.Launcher.run_many)
+    monkeypatch.setattr(process.Launcher, "attempt_many", process.Launcher.attempt_many)
     fake_export.install()
     yield
     registry.exporters.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError
 from edgezoo.pipeline import export_cache
 from edgezoo.pipeline.export_result import MadeFiles, ManifestHead, OriginalWeights
@@ -157,3 +159,101 @@ def test_command(home: Path, tmp_path: Path) -> None:
     assert [part["name"] for part in cleared["parts"]] == ["samples"]
     assert "EDGEZOO_CACHE_LIMIT" in run_cli("cache", "info", EDGEZOO_CACHE_LIMIT="x").error(2)
     assert json.loads(run_cli("cache", "clear", "--json").stdout)["bytes"] == 0
+
+
+def _rewritten(folder: Path, change: dict[str, str]) -> None:
+    """Give an entry other files, with a hash that fits: what a foreign writer could do."""
+    facts = json.loads((folder / "entry.json").read_text())
+    facts["files"] = change
+    entry = typed_json.decode(export_cache._Entry, facts)
+    facts["sha256"] = export_cache._hash(entry.made, entry.files)
+    (folder / "entry.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("name", ["../../planted", "/tmp/edgezoo-planted", "..", "a\nb", ""])
+def test_names_that_lead_elsewhere(name: str, home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    _rewritten(home / "exports" / "a", {name: hashlib.sha256(b"x").hexdigest()})
+    (home / "exports" / "planted").write_text("x")
+    told: list[str] = []
+    out = tmp_path / "deep" / "out"
+    out.mkdir(parents=True)
+    assert export_cache.fetch("a", out, told.append) is None
+    (line,) = told
+    assert "names files outside of it" in line and "\n" not in line
+    assert [path.name for path in tmp_path.rglob("planted")] == ["planted"]
+    assert not (home / "exports" / "a").exists(), "thrown away"
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [(".", "others may write a"), ("files", "others may write files"),
+     ("entry.json", "others may write entry.json"), ("files/m.bin", "others may write m.bin")],
+)  # fmt: skip
+def test_entries_that_others_may_write(place: str, reason: str, home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    victim = home / "exports" / "a" / place
+    victim.chmod(victim.stat().st_mode | 0o020)
+    (tmp_path / "out").mkdir()
+    told: list[str] = []
+    assert export_cache.fetch("a", tmp_path / "out", told.append) is None
+    assert reason in told[0]
+
+
+@pytest.mark.parametrize("place", ["files/m.bin", "files", "entry.json", "."])
+def test_entries_with_links(place: str, home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    victim = home / "exports" / "a" / place
+    victim.rename(tmp_path / "moved")
+    victim.symlink_to(tmp_path / "moved")
+    (tmp_path / "out").mkdir()
+    told: list[str] = []
+    assert export_cache.fetch("a", tmp_path / "out", told.append) is None
+    assert len(told) == 1
+    assert (tmp_path / "moved").exists(), "what the link leads to stays"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a file to another user")
+def test_entries_of_another_user(home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    os.chown(home / "exports" / "a" / "files" / "m.bin", 65534, 65534)
+    (tmp_path / "out").mkdir()
+    told: list[str] = []
+    assert export_cache.fetch("a", tmp_path / "out", told.append) is None
+    assert "belongs to another user" in told[0]
+
+
+def test_an_open_umask_makes_no_open_entries(home: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        _keep(tmp_path / "in", "a")
+    finally:
+        os.umask(before)
+    assert _fetch(tmp_path / "out", "a") == b"a" * 3000
+
+
+def test_a_users_folder_is_not_cleared(home: Path, tmp_path: Path) -> None:
+    """Also where its folders have names that the cache has."""
+    for name in ("photos", "exports"):
+        (home / name).mkdir(parents=True)
+        (home / name / "only copy.txt").write_text("mine")
+    before = sorted(home.rglob("*"))
+    for parts in ((), ("exports",)):
+        assert f"{home}, which EDGEZOO_CACHE names" in run_cli("cache", "clear", *parts).error(2)
+    assert "has no part 'photos'" in run_cli("cache", "clear", "photos").error(2)
+    _keep(tmp_path / "in", "a")  # uses it as a cache, which does not make it one
+    assert "remove by hand" in run_cli("cache", "clear").error(2)
+    assert set(before) <= set(home.rglob("*"))
+
+
+def test_only_known_parts_of_a_cache_are_cleared(home: Path, tmp_path: Path) -> None:
+    _keep(tmp_path / "in", "a")
+    (home / "thesis").mkdir()
+    (home / "notes.txt").write_text("mine")
+    (home / "weights").symlink_to(tmp_path / "in")
+    assert "cannot be removed" in run_cli("cache", "clear").error(5)
+    assert (tmp_path / "in" / "m.bin").exists()
+    (home / "weights").unlink()
+    cleared = run_cli("cache", "clear")
+    assert cleared.code == 0 and "notes.txt, thesis" in cleared.stderr
+    assert sorted(path.name for path in home.iterdir()) == ["CACHEDIR.TAG", "notes.txt", "thesis"]

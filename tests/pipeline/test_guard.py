@@ -164,6 +164,7 @@ def test_export_keeps_layers_in_float_until_the_drop_is_proved(
     facts = cli("inspect", entry["path"], "--json").json
     assert facts["contract"]["quantization"]["float_layers"] == kept
     assert bool({"CONV_2D", "DEPTHWISE_CONV_2D"} & set(facts["float_ops"])) == needed
+    assert facts["faults"] == []
     assert ("often takes int8 alone" in ended.stderr) == needed
     manifest = json.loads(Path(ended.json["manifest"]).read_text())
     assert manifest["artifacts"][0]["guard"] == guard

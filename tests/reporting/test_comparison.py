@@ -7,7 +7,7 @@ import pytest
 
 from edgezoo.measurement.trust import Level
 from edgezoo.reporting.comparison import LatencyChange, StoreComparison, compare
-from tests.support.fake_records import changed, failed, record
+from tests.support.fake_records import changed, failed, record, scored
 
 FORMATS = ("tflite", "onnx", "openvino")
 
@@ -87,7 +87,7 @@ def test_many_variants_do_not_make_false_alarms() -> None:
             ]
             for side in medians
         ]
-        alarms += bool(compare(*sides).regressions)
+        alarms += bool(compare(sides[0], sides[1]).regressions)
     assert alarms <= 5
 
 
@@ -130,3 +130,51 @@ def test_sizes_of_files() -> None:
     assert len(compare([record(size=1_800_000)], [record()]).improvements) == 1
     facts = compare([record()], [record(size=606_000)])
     assert facts.regressions == facts.improvements == ()
+
+
+def test_accuracies_are_compared_in_pairs() -> None:
+    """23 images lost and none won of 650 are a loss of 3.5 points, as `evaluate` says."""
+    facts = compare([scored(400)], [scored(377, sha256="1" * 64)])
+    (text,) = facts.regressions
+    assert "top-1 changed by -3.5 points (95 %: -5.3 to -2.4)" in text
+    assert facts.variants[0].accuracy and facts.variants[0].accuracy.paired
+    older = compare([record(hits=400)], [record(hits=377, sha256="1" * 64)])
+    assert older.regressions == () and "not in pairs" in older.unsure[0]
+
+
+def test_same_is_what_is_proved_to_be_small() -> None:
+    few = compare([scored(60, images=100)], [scored(58, 1, images=100, sha256="1" * 64)])
+    assert few.variants[0].accuracy and few.variants[0].accuracy.verdict == "cannot tell"
+    assert len(few.unsure) == 1
+    many = compare([scored(400)], [scored(400, 1, sha256="1" * 64)])
+    assert many.variants[0].accuracy and many.variants[0].accuracy.verdict == "same"
+    wide = compare([record(spread=0.6)], [record(spread=0.6, sha256="1" * 64)])
+    assert _latency(wide).verdict == "cannot tell"
+
+
+def test_one_file_is_equal_to_itself() -> None:
+    """Three images prove nothing of two files; of one file there is nothing to prove."""
+    facts = compare([scored(2, images=3)], [scored(2, images=3)])
+    change = facts.variants[0].accuracy
+    assert facts.variants[0].same_file and change and change.verdict == "same"
+    assert change.change_points_ci95 == (0.0, 0.0)
+
+
+def test_what_cannot_differ_does_not_count_among_the_comparisons() -> None:
+    before = [scored(400, input_size=32 + i) for i in range(30)]
+    after = [
+        scored(400 - (12 if i == 7 else 0), input_size=32 + i, sha256=f"{i:064}") for i in range(30)
+    ]
+    (text,) = compare(before, after).regressions
+    assert "-1.8 points" in text
+
+
+def test_verdict_and_interval_agree() -> None:
+    """A change whose printed interval holds 1 is none, and one comparison has no other correction.
+
+    4.9 % is less than sessions differ by, 8 % is more.
+    """
+    for factor in (1.01, 1.049, 1.06, 1.08, 1.2):
+        change = _latency(compare([record(hits=None)], [record(median=2 * factor, hits=None)]))
+        inside = change.ci95[0] <= 1 <= change.ci95[1]
+        assert inside == (change.verdict in ("same", "cannot tell")), factor

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgezoo.reporting.comparison import compare
@@ -16,7 +17,7 @@ from edgezoo.reporting.html import to_html
 from edgezoo.reporting.report_files import write
 from edgezoo.reporting.rows import rows
 from tests.support.browser import chromium, new_context
-from tests.support.fake_records import changed, failed, grid, record, write_store
+from tests.support.fake_records import changed, failed, grid, record, scored, write_store
 
 EVIL = "</script><script>document.title = 'taken'</script><img src=x onerror=alert(1)>"
 
@@ -141,6 +142,33 @@ def test_front_follows_the_filters(page: Page) -> None:
     page.choose("threads", "1")
     page.drawn(1)
     assert places() == {"9.000": "front measurement"}
+
+
+def test_page_and_command_line_agree_on_the_front(browser: Any, tmp_path: Path) -> None:
+    """The page computes the front anew for what is visible, by the same rules."""
+    rng = np.random.default_rng(1)
+    every = [
+        changed(
+            scored(
+                int(320 + 60 * np.log(ms) + rng.normal(0, 12)), int(rng.integers(0, 20)),
+                input_size=32 + i, median=float(ms), trust=("good", "good", "poor")[i % 3],
+            ),
+            "session.id", f"session{i % 4}",
+        )
+        for i, ms in enumerate(np.exp(rng.uniform(0, 1.5, 60)))
+    ]  # fmt: skip
+    found = rows(every)
+    assert len({row.place for row in found}) == 4
+    for allow_poor in (False, True):
+        path = tmp_path / f"{allow_poor}.html"
+        path.write_text(to_html(every, found, allow_poor=allow_poor))
+        opened = Page(browser, path)
+        lines = opened.page.locator("#table tbody tr").all()
+        places = [str(line.get_attribute("class")).split()[0] for line in lines]
+        ordered = sorted(rows(every, allow_poor), key=lambda row: row.median_ms)
+        assert places == [row.place for row in ordered]
+        opened.page.close()
+        assert opened.complaints == []
 
 
 def test_sizes_where_no_accuracy_was_measured(browser: Any, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from edgezoo.core.errors import DataError, UsageError
-from edgezoo.reporting.recommendation import Budgets, Preference, recommend
+from edgezoo.reporting.budgets import Budgets
+from edgezoo.reporting.recommendation import Preference, recommend
 from edgezoo.reporting.rows import Candidate, rows
-from tests.support.fake_records import changed, record
+from tests.support.fake_records import changed, record, scored
 
 SMALL = record(alpha=0.25, median=2.0, hits=380, size=600_000)
 FLOAT = record(alpha=0.25, precision="float32", median=4.0, hits=390, size=1_900_000)
@@ -115,7 +116,67 @@ def test_without_accuracies() -> None:
 
 def test_little_trust_is_told() -> None:
     poor = rows([record(trust="poor")])
-    assert "Trust in its latency: poor. Others were busy." in recommend(poor, Budgets()).why
+    asked = recommend(poor, Budgets(), allow_poor=True)
+    assert "Trust in its latency: poor. Others were busy." in asked.why
+
+
+def test_poor_latencies_are_chosen_only_if_asked() -> None:
+    found = rows([record(median=1.0, hits=500, trust="poor"), record(alpha=0.5, median=2.0)])
+    facts = recommend(found, Budgets())
+    assert (_best(facts.choice).median_ms, facts.left_out, facts.considered) == (2.0, 1, 1)
+    assert _best(recommend(found, Budgets(), allow_poor=True).choice).median_ms == 1.0
+    alone = recommend(found[:1], Budgets())
+    assert alone.choice is None and alone.left_out == 1 and alone.nearest is None
+
+
+def test_the_runner_up_is_another_file() -> None:
+    """One file in two runtimes is one candidate, told apart by name."""
+    same = [record(sha256="3" * 64, runtime=f"litert 2.{i}", median=1 + i / 25) for i in (0, 1)]
+    found = rows(same)
+    assert [row.name[-12:] for row in found] == ["(litert 2.0)", "(litert 2.1)"]
+    assert recommend(found, Budgets()).runner_up is None
+    other = record(alpha=0.5, hits=398, median=9.0)
+    assert _best(recommend(rows([*same, other]), Budgets()).runner_up).alpha == 0.5
+
+
+def test_ties_go_to_the_faster() -> None:
+    """Half a point does not matter: the faster of the two is the better answer."""
+    found = rows([record(alpha=0.5, median=9.0, hits=403), record(median=2.0, hits=400)])
+    facts = recommend(found, Budgets())
+    assert _best(facts.choice).median_ms == 2.0
+    assert facts.why[0].startswith("It is the fastest of the 2 most accurate variants, within 1 ")
+    assert _best(recommend(found, Budgets(), equal_within_points=0).choice).median_ms == 9.0
+    near = rows([record(median=2.0, hits=400), record(alpha=0.5, median=2.02, hits=450)])
+    facts = recommend(near, Budgets(), "latency")
+    assert _best(facts.choice).alpha == 0.5 and "noise does not tell apart" in facts.why[0]
+
+
+def test_two_sessions_differ_by_five_percent() -> None:
+    """4 % between two sessions is no difference, within one it is."""
+    one = record(median=1.0, hits=400)
+    other = record(alpha=0.5, median=1.04, hits=380)
+    assert "1.04 times faster" in " ".join(recommend(rows([one, other]), Budgets()).why)
+    apart = changed(other, "session.id", "b" * 12)
+    words = " ".join(recommend(rows([one, apart]), Budgets()).why)
+    assert "no difference can be seen" in words and "two sessions, which differ by up to" in words
+
+
+def test_accuracies_are_compared_in_pairs() -> None:
+    """20 images of 650 lost and none won is a clear loss, whatever two intervals say."""
+    found = rows([scored(400), scored(380, alpha=0.5, median=1.0)])
+    words = " ".join(recommend(found, Budgets()).why)
+    assert "Its top-1 is +3.1 points" in words and "cannot distinguish" not in words
+    words = " ".join(
+        recommend(rows([record(hits=400), record(hits=380, alpha=0.5)]), Budgets()).why
+    )
+    assert "not in pairs" in words and "cannot distinguish" in words
+
+
+def test_impossible_budgets_name_the_nearest() -> None:
+    facts = recommend(EVERY, Budgets(max_latency_ms=1, min_top1=0.9))
+    assert facts.choice is None and facts.alternatives == () and facts.nearest
+    assert facts.nearest.variant.bytes == 600_000
+    assert facts.nearest.misses == {"max_latency_ms": 2.0, "min_top1": 380 / 650}
 
 
 def test_a_better_variant_that_was_not_chosen_is_explained() -> None:

@@ -10,16 +10,16 @@ import pytest
 
 from edgezoo.evaluation.drop import share_interval
 from edgezoo.measurement.statistics import ReportedRatio
-from edgezoo.reporting.rows import difference95, on_front, rows
+from edgezoo.reporting.fronts import fronts
+from edgezoo.reporting.gaps import difference95
+from edgezoo.reporting.rows import rows
 from edgezoo.reporting.text import to_csv, to_markdown
 from edgezoo.results.record import Record
 from tests.support.fake_records import changed, failed, measured, record
 
 
-def _place(*records: Record) -> list[str]:
-    found = rows(records)
-    every = sum(1 << row.id for row in found)
-    return [on_front(row, every) for row in found]
+def _place(*records: Record) -> list[str | None]:
+    return [row.place for row in rows(records)]
 
 
 def test_difference_is_newcombes() -> None:
@@ -49,7 +49,7 @@ def test_equal_figures_stand_side_by_side() -> None:
 
 def test_only_visible_variants_count() -> None:
     found = rows([record(median=1.0, hits=500), record(median=2.0, hits=400)])
-    assert on_front(found[1], 0b11) == "behind" and on_front(found[1], 0b10) == "front"
+    assert found[1].place == "behind" and fronts(found[1:]) == {found[1].id: "front"}
 
 
 def test_machines_kinds_and_devices_do_not_meet() -> None:

@@ -13,22 +13,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from model_api.adapters import OpenvinoAdapter, create_core
 from model_api.models import ClassificationModel
-
-
-def _client(model: str) -> ClassificationModel:
-    """As by default; where a CPU has bfloat16, as it is by default on all others."""
-    if "bf16" not in Path("/proc/cpuinfo").read_text():
-        return ClassificationModel.create_model(model)
-    exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    adapter = OpenvinoAdapter(create_core(), model, device="CPU", plugin_config=exact)
-    return ClassificationModel.create_model(adapter)
 
 
 def main(model: str, pictures: str, size: str, stretched: str) -> None:
     decoded = [cv2.imread(path) for path in json.loads(Path(pictures).read_text())]
-    client = _client(model)
+    client = ClassificationModel.create_model(model)
     answers = []
     for picture in decoded:
         best = client(picture).top_labels[0]

@@ -52,6 +52,7 @@ class FakeExporter:
     name, suffix, extra = "fake", ".fake", "export"
     packages: tuple[str, ...] = ()
     precisions = ("float32", "float16")
+    inference_precisions: tuple[InferencePrecision, ...] = ()
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         return None
@@ -96,8 +97,8 @@ def _run(self: process.Launcher, job: process.Job[Any]) -> process.Answer[Any]:
     return process.Answer(step(**arguments), process.Usage(0.0, 0.0))
 
 
-def _run_many(
-    self: process.Launcher, jobs: Sequence[process.Job[Any]], workers: int
+def _attempt_many(
+    self: process.Launcher, jobs: Sequence[process.Job[Any]], workers: int, tolerated: Any
 ) -> Iterator[tuple[int, process.Answer[Any]]]:
     yield from ((i, _run(self, job)) for i, job in enumerate(jobs))
 
@@ -106,7 +107,8 @@ def install() -> None:
     """Put the format into this process, and the steps of children in the place of children."""
     registry.exporters()["fake"] = FakeExporter()  # type: ignore[assignment]
     registry.runtimes()["fake"] = FakeRuntime()  # type: ignore[assignment]
-    process.Launcher.run, process.Launcher.run_many = _run, _run_many  # type: ignore[method-assign]
+    process.Launcher.run = _run  # type: ignore[method-assign]
+    process.Launcher.attempt_many = _attempt_many  # type: ignore[method-assign]
 
 
 def request(folder: Path, seed: int, **more: Any) -> ExportRequest:

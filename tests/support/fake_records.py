@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 
 from edgezoo.evaluation.agreement import Verification
 from edgezoo.evaluation.drop import share_interval
+from edgezoo.evaluation.outcomes import Outcomes
+from edgezoo.evaluation.outcomes import outcomes as packed
 from edgezoo.measurement.child import ColdStart
 from edgezoo.measurement.host import HostState
 from edgezoo.measurement.protocol import Settings
@@ -62,9 +65,13 @@ def record(
     file: str | None = None,
     created: str = "2026-01-01T00:00:00+00:00",
     images_hash: str = "e" * 16,
-    sha256: str = "0" * 64,
+    sha256: str | None = None,
+    outcomes: Outcomes | None = None,
 ) -> Record:
     """A measured variant; with `file` one of a file that somebody gave."""
+    if sha256 is None:
+        facts_of_file = repr((model, alpha, input_size, precision, format, file))
+        sha256 = hashlib.sha256(facts_of_file.encode()).hexdigest()
     rng = np.random.default_rng(seed)
     blocks = (median * np.exp(rng.normal(0, spread, (24, 10)))).tolist()
     half = median * spread / 10
@@ -85,6 +92,7 @@ def record(
             images=images, top1=hits / images, top5=0.9, top1_ci95=share_interval(hits, images),
             top5_ci95=(0.88, 0.92), agreement_top1=0.95, preprocessing="f" * 16,
             reference="x.tflite", images_hash=images_hash, drop_points=None, drop_points_ci95=None,
+            outcomes=outcomes,
         ),
         "trust": Trust(trust, () if trust == "good" else ("Others were busy.",),
                        HostStates(_HOST, _HOST)),
@@ -108,6 +116,17 @@ def record(
         ),
         protocol=Settings(),
     )  # fmt: skip
+
+
+def scored(hits: int, lost: int = 0, images: int = 650, **facts: Any) -> Record:
+    """A record with the outcome of each image: the first are right, but for `lost` of them.
+
+    As many others are right instead, so that `hits` are right in all.
+    """
+    correct = np.zeros(images, bool)
+    correct[lost : hits + lost] = True
+    found = packed(correct, np.ones(images, bool), "0123456789abcdef")
+    return record(hits=hits, images=images, outcomes=found, **facts)
 
 
 def measured(**variant: Any) -> Measured:

@@ -60,7 +60,8 @@ def evaluate(
     _note(request, "evaluate", [path.stem for path in files])
     return [
         Accuracy(
-            artifact=path, runtime="fake 1", device="cpu", ran_on=RanOn(), images=10, unreadable=0,
+            artifact=path, runtime="fake 1", device="cpu", ran_on=RanOn(), images=10,
+            unreadable=0, unreadable_files=(),
             resumed=0, top1=len(path.name) / 100, top5=0.9, top1_ci95=(0.1, 0.9),
             top5_ci95=(0.1, 1.0), trained=False, preprocessing="x", overlap=None,
             reference=reference, agreement_top1=0.9, drop_points=0.0,

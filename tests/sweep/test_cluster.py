@@ -117,7 +117,7 @@ def local(
     return _records(store)
 
 
-@pytest.mark.parametrize("death", ["none", "export", "rank"])
+@pytest.mark.parametrize("death", ["none", pytest.param("export", marks=pytest.mark.slow), "rank"])
 def test_records_are_those_of_one_machine(
     death: str, dask: Cluster, trained: Trained, local: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -133,6 +133,7 @@ def test_records_are_those_of_one_machine(
     assert again.done_before == 8
 
 
+@pytest.mark.slow
 def test_task_that_kills_every_worker_fails_alone(
     dask: Cluster, trained: Trained, local: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -141,3 +141,33 @@ def test_published_whatever_interrupts(
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(
         ("a", "b", "c"), "new"
     )
+
+
+@pytest.mark.parametrize("planted", ["folder", "file", "nothing"])
+def test_a_link_in_place_of_the_stage_is_refused(planted: str, tmp_path: Path) -> None:
+    """It would lead what is written elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    if planted == "folder":
+        elsewhere.mkdir()
+    elif planted == "file":
+        elsewhere.write_text("kept")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / ".edgezoo-m").symlink_to(elsewhere)
+    with pytest.raises(DataError, match="is a link"), staging(output, "m"):
+        pass
+    assert (output / ".edgezoo-m").is_symlink()
+    assert [path.name for path in elsewhere.iterdir()] == [] if planted == "folder" else True
+    with staging(output, "another"):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give a folder to another user")
+def test_a_stage_of_another_user_is_refused(tmp_path: Path) -> None:
+    """Its owner could change what is written; and it is not removed as an orphan."""
+    (tmp_path / ".edgezoo-m").mkdir()
+    (tmp_path / ".edgezoo-m" / "theirs").write_text("kept")
+    os.chown(tmp_path / ".edgezoo-m", 65534, 65534)
+    with pytest.raises(DataError, match="belongs to another user"), staging(tmp_path, "m"):
+        pass
+    assert (tmp_path / ".edgezoo-m" / "theirs").read_text() == "kept"

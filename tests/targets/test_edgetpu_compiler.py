@@ -109,7 +109,7 @@ def compile_as(
             "import shutil, subprocess, sys, time\n"
             "folder, source = sys.argv[sys.argv.index('-o') + 1], sys.argv[-1]\n"
             f"print(open({str(tmp_path / 'printed.txt')!r}).read(), flush=True)\n"
-            f"if {writes}: shutil.copy(source, folder + '/model_edgetpu.tflite')\n"
+            f"if {writes}: shutil.copyfile(source, folder + '/model_edgetpu.tflite')\n"
             f"if {case == 'hang'}:\n"
             "    open(folder + '/model_edgetpu.tflite', 'w').write('half')\n"
             "    time.sleep(3600)\n"

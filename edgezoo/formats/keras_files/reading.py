@@ -18,7 +18,8 @@ from typing import IO, Any, Literal
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
-from edgezoo.core.files import not_a_file
+from edgezoo.core.files import not_a_file, open_regular
+from edgezoo.core.paths import expanded
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
 from edgezoo.formats.keras_files import saved_model
@@ -75,7 +76,7 @@ class KerasFile:
 
 def is_user_model(word: str | Path) -> bool:
     """Return whether a word is a network file or the folder of a SavedModel, not a name."""
-    path = Path(word).expanduser()
+    path = expanded(word)
     return path.suffix.lower() in (".keras", ".h5", ".hdf5") or os.path.isfile(
         path / SAVED_MODEL_FILE
     )
@@ -185,7 +186,7 @@ def _parsed(text: Any) -> Json:
 
 def _of_hdf5(path: Path) -> KerasFile:
     h5py = _h5py()
-    with path.open("rb") as stream, h5py.File(stream, "r") as file:
+    with open_regular(path) as stream, h5py.File(stream, "r") as file:
         links = _links_out(file)
         text, training = file.attrs.get("model_config"), file.attrs.get("training_config")
         if text is None:
@@ -209,11 +210,13 @@ def _links_out(file: Any) -> tuple[str, ...]:
     """Describe what in an HDF5 file refers to other files.
 
     Raises:
-        ValueError: more objects, or larger arrays, than any network has.
+        ValueError: more objects, or larger arrays, than any network has, or a group in several
+            places, whose number of paths can grow without limit.
     """
     h5py = _h5py()
     found: list[str] = []
     total, objects, waiting = 0, 0, [file]
+    seen = {_address(file)}
     while waiting:
         group = waiting.pop()
         for name in group:
@@ -225,8 +228,14 @@ def _links_out(file: Any) -> tuple[str, ...]:
                 found.append(f"a link to {getattr(link, 'filename', link.path)}")
                 continue
             item = group[name]
+            known = (place := _address(item)) in seen
+            seen.add(place)
             if isinstance(item, h5py.Group):
+                if known:
+                    raise ValueError(f"its group {item.name} is in several places")
                 waiting.append(item)
+            elif known:
+                continue
             elif isinstance(item, h5py.Dataset):
                 total += int(item.nbytes)
                 if item.external or item.is_virtual:
@@ -234,6 +243,11 @@ def _links_out(file: Any) -> tuple[str, ...]:
     if total > _LARGEST_WEIGHTS:
         raise ValueError(f"its arrays claim {total >> 30} GiB")
     return tuple(found)
+
+
+def _address(item: Any) -> int:
+    """Return where an object is in its file, whatever path led to it."""
+    return int(_h5py().h5o.get_info(item.id).addr)
 
 
 def _interface(config: Json) -> tuple[Shapes | None, Shapes | None, str | None]:

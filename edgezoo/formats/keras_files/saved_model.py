@@ -15,45 +15,75 @@ from typing import Any
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError
 from edgezoo.core.spec import SAVED_MODEL_FILE
+from edgezoo.formats.keras_files.reached import STARTUP_SIGNATURE, running
 
 _LARGEST = 2**31 - 1  # protobuf's own limit
 # `model.export` writes both for the same function.
 _USUAL_SIGNATURES = ("serving_default", "serve")
-_STARTUP_SIGNATURE = "__saved_model_init_op"
 # The fields, as in the .proto files: name, number, type; types of messages start with a capital
 # letter, "*" marks repeated fields. A map is a repeated message of a key (1) and a value (2).
 _MESSAGES: dict[str, tuple[tuple[str, int, str], ...]] = {
     "SavedModel": (("meta_graphs", 2, "*MetaGraph"),),
-    "MetaGraph": (("graph", 2, "Graph"), ("signatures", 5, "*NamedSignature")),
+    "MetaGraph": (
+        ("graph", 2, "Graph"),
+        ("saver", 3, "Saver"),
+        ("collections", 4, "*NamedCollection"),
+        ("signatures", 5, "*NamedSignature"),
+        ("objects", 7, "Objects"),
+    ),
     "Graph": (("nodes", 1, "*Node"), ("library", 2, "Library")),
-    "Node": (("name", 1, "string"), ("op", 2, "string")),
-    "Library": (("functions", 1, "*Function"),),
-    "Function": (("nodes", 3, "*Node"),),
+    "Node": (
+        ("name", 1, "string"),
+        ("op", 2, "string"),
+        ("inputs", 3, "*string"),
+        ("attributes", 5, "*NamedAttribute"),
+    ),
+    "NamedAttribute": (("key", 1, "string"), ("value", 2, "Attribute")),
+    "Attribute": (("list", 1, "List"), ("text", 2, "bytes"), ("function", 10, "NamedFunction")),
+    "List": (("functions", 9, "*NamedFunction"),),
+    "NamedFunction": (("name", 1, "string"), ("attributes", 2, "*NamedAttribute")),
+    "Library": (("functions", 1, "*Function"), ("gradients", 2, "*Gradient")),
+    "Function": (
+        ("signature", 1, "Operation"),
+        ("nodes", 3, "*Node"),
+        ("attributes", 5, "*NamedAttribute"),
+    ),
+    "Operation": (("name", 1, "string"),),
+    "Gradient": (("function", 1, "string"), ("gradient", 2, "string")),
+    "Saver": (("filename", 1, "string"), ("save", 2, "string"), ("restore", 3, "string")),
+    "NamedCollection": (("key", 1, "string"), ("value", 2, "Collection")),
+    "Collection": (("nodes", 1, "Names"),),
+    "Names": (("values", 1, "*string"),),
+    "Objects": (("nodes", 1, "*Object"), ("functions", 2, "*ConcreteFunction")),
+    "Object": (),
+    "ConcreteFunction": (("key", 1, "string"),),
     "NamedSignature": (("key", 1, "string"), ("value", 2, "Signature")),
     "Signature": (("inputs", 1, "*NamedTensor"), ("outputs", 2, "*NamedTensor")),
     "NamedTensor": (("key", 1, "string"), ("value", 2, "Tensor")),
-    "Tensor": (("dtype", 2, "int32"), ("shape", 3, "Shape")),
+    "Tensor": (("name", 1, "string"), ("dtype", 2, "int32"), ("shape", 3, "Shape")),
     "Shape": (("dims", 2, "*Dimension"), ("unknown_rank", 3, "bool")),
     "Dimension": (("size", 1, "int64"),),
 }
-# Operations that only compute, hold the network's variables, or load them from next to the file.
-# Left out are PyFunc and the like, and operations that read or write files that they name.
+# Operations that only compute, or hold the network's variables. Left out are PyFunc and the like,
+# and operations that read or write files that they name.
 _COMPUTING = """
 Abs Add AddN AddV2 ArgMax Assert AssignVariableOp AvgPool BatchMatMul BatchMatMulV2 BatchMatMulV3
 BiasAdd BroadcastTo Cast Ceil ClipByValue Concat ConcatV2 Const Conv2D DepthwiseConv2dNative
 DepthToSpace DisableCopyOnRead DivNoNan Einsum Elu EnsureShape Equal Erf Exp ExpandDims Fill Floor
 FloorDiv FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity
 IdentityN If LeakyRelu Less LessEqual Log LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max
-MaxPool Maximum Mean MergeV2Checkpoints Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot Pack Pad
+MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual OneHot Pack Pad
 PadV2 PartitionedCall Placeholder PlaceholderWithDefault PlaceholderV2 Pow Prod Range Rank
-ReadVariableOp RealDiv Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor RestoreV2 ReverseV2
-Round Rsqrt SaveV2 Select SelectV2 Selu Shape ShardedFilename Sigmoid Sign Size Slice Softmax
+ReadVariableOp RealDiv Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ReverseV2
+Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Size Slice Softmax
 Softplus Softsign SpaceToBatchND BatchToSpaceND SpaceToDepth Split SplitV Sqrt Square
 SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StaticRegexFullMatch StopGradient
 StridedSlice StringJoin Sub Sum Tanh Tile TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp
 VariableV2 Where ZerosLike
 """
 _OPERATIONS = frozenset(_COMPUTING.split())
+# What the saver that every SavedModel carries consists of. They take paths: nothing may run them.
+_SAVING = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +116,26 @@ def read(folder: Path) -> SavedModelFacts:
         )
     graph = model.meta_graphs[0]
     signatures = {entry.key: entry.value for entry in graph.signatures}
-    name = _chosen(folder, [key for key in signatures if key != _STARTUP_SIGNATURE])
-    nodes = [*graph.graph.nodes]
-    for function in graph.graph.library.functions:
-        nodes += function.nodes
-    unknown = sorted({node.op for node in nodes} - _OPERATIONS)
+    name = _chosen(folder, [key for key in signatures if key != STARTUP_SIGNATURE])
     chosen = signatures[name]
     return SavedModelFacts(
         name,
-        tuple(f"the operation {op}" for op in unknown),
+        _code(graph),
         tuple(_shape(entry.value) for entry in chosen.inputs),
         tuple(_shape(entry.value) for entry in chosen.outputs),
+    )
+
+
+def _code(meta_graph: Any) -> tuple[str, ...]:
+    """Describe the operations that may touch files or run code, in the order of their names."""
+    nodes = [*meta_graph.graph.nodes]
+    for function in meta_graph.graph.library.functions:
+        nodes += function.nodes
+    unknown = {node.op for node in nodes} - _OPERATIONS - _SAVING
+    saving = {node.op for node in running(meta_graph)} & _SAVING
+    return (
+        *(f"the operation {op}" for op in sorted(unknown)),
+        *(f"the operation {op} in what it runs" for op in sorted(saving)),
     )
 
 
@@ -144,6 +183,7 @@ def _message_class() -> Any:
     kinds = descriptor_pb2.FieldDescriptorProto
     scalars = {
         "string": kinds.TYPE_STRING,
+        "bytes": kinds.TYPE_BYTES,
         "bool": kinds.TYPE_BOOL,
         "int32": kinds.TYPE_INT32,
         "int64": kinds.TYPE_INT64,

@@ -11,7 +11,8 @@ import hashlib
 import os
 import subprocess
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from edgezoo.system.scratch import scratch
 
 _TIMEOUT_S = 60
 
@@ -26,7 +27,7 @@ def blobs(repository: str, commit: str) -> dict[str, str]:
     Raises:
         UnknownError: git is not installed, or the repository cannot be reached.
     """
-    with TemporaryDirectory(prefix="edgezoo-") as folder:
+    with scratch() as folder:
         _git(folder, "init", "--quiet", "--bare")
         _git(folder, "remote", "add", "origin", repository)
         _git(folder, "fetch", "--quiet", "--depth=1", "--filter=blob:none", "origin", commit)
@@ -35,7 +36,7 @@ def blobs(repository: str, commit: str) -> dict[str, str]:
     return {name: facts.split()[2] for facts, _, name in entries}
 
 
-def _git(folder: str, *arguments: str) -> str:
+def _git(folder: Path, *arguments: str) -> str:
     try:
         done = subprocess.run(
             ["git", "-C", folder, *arguments],

@@ -11,7 +11,7 @@ from typing import Literal
 
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.files import file_sha256
-from edgezoo.core.paths import cache_home
+from edgezoo.core.paths import cache_home, mark_cache
 from edgezoo.core.typed_json import Count, Positive, optional
 from edgezoo.images.samples import commit
 from edgezoo.images.samples.likeness import why_another
@@ -208,6 +208,7 @@ def _adopted(collection: Collection, sample: Sample) -> bool:
 def _save_terms(collection: Collection) -> None:
     path = home(collection) / _TERMS
     try:
+        mark_cache()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(collection.terms, encoding="utf-8")
     except OSError as error:

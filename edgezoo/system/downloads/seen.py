@@ -10,7 +10,7 @@ import fcntl
 from pathlib import Path
 
 from edgezoo.core.errors import DataError
-from edgezoo.core.paths import cache_home
+from edgezoo.core.paths import cache_home, mark_cache
 
 
 def record_path() -> Path:
@@ -46,6 +46,7 @@ def remember(url: str, sha256: str) -> str:
         DataError: the file cannot be written.
     """
     path = record_path()
+    mark_cache()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a+", encoding="utf-8") as stream:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgezoo.calibration import sources
 from edgezoo.core.errors import DataError, RefusedError, UsageError
-from edgezoo.images import imagenet_classes, labelled, samples
+from edgezoo.images import finding, imagenet_classes, samples
 from edgezoo.images.samples import fetch_samples, likeness
 from edgezoo.images.samples.fetch_samples import FetchedSamples
 from edgezoo.images.samples.listing import COLLECTION, Collection
@@ -153,9 +153,9 @@ def test_calibration_on_samples(
 def test_accuracy_on_samples_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RefusedError, match="training images"):
-        labelled.image_files(Path("samples"))
+        finding.image_files(Path("samples"))
     (tmp_path / "samples").mkdir()
-    assert labelled.image_files(Path("samples")) == [], "a folder of that name is a folder"
+    assert finding.image_files(Path("samples")) == [], "a folder of that name is a folder"
 
 
 # Hashes of the commit

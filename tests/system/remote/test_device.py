@@ -183,7 +183,7 @@ def test_device_without_a_runtime(
     from tests.support.hidden import SITECUSTOMIZE
 
     python = _program(
-        tmp_path, "export HIDDEN_PACKAGES=ai_edge_litert,tflite_runtime,tensorflow",
+        tmp_path, "export EDGEZOO_HIDDEN_PACKAGES=ai_edge_litert,tflite_runtime,tensorflow",
         sitecustomize=SITECUSTOMIZE,
     )  # fmt: skip
     ended = _on(machine, "classify", exported.path("tflite", "int8"), *pictures, python=python)
@@ -199,7 +199,7 @@ def test_device_without_what_every_file_needs(
     from tests.support.hidden import SITECUSTOMIZE
 
     python = _program(
-        tmp_path, f"export HIDDEN_PACKAGES={package}", sitecustomize=SITECUSTOMIZE
+        tmp_path, f"export EDGEZOO_HIDDEN_PACKAGES={package}", sitecustomize=SITECUSTOMIZE
     )  # fmt: skip
     ended = _on(machine, "classify", exported.path("tflite", "int8"), *pictures, python=python)
     assert f"pip install {pip}" in ended.error(4)
