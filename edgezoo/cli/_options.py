@@ -19,6 +19,8 @@ from edgezoo.core.spec import (
     INFERENCE_PRECISIONS,
     INPUT_KINDS,
     IO_TYPES,
+    MOST_IMAGES,
+    MOST_SEED,
     NORMALIZATIONS,
     PRECISIONS,
 )
@@ -28,8 +30,9 @@ T = TypeVar("T")
 
 PATH = click.Path(path_type=Path)
 SHARE = click.FloatRange(0, 1)
-COUNT = click.IntRange(1)
-SEED = click.IntRange(0)
+COUNT = click.IntRange(1, MOST_IMAGES)
+SEVERAL = click.IntRange(2, MOST_IMAGES)
+SEED = click.IntRange(0, MOST_SEED)
 if TYPE_CHECKING:
     from edgezoo.system.sandbox import Sandbox
 
@@ -175,17 +178,31 @@ protected = flag(
     expose_value=False,
     callback=lambda ctx, param, value: _required(ctx, value),
 )
+_MOST_GB, _LEAST_GB = 1e6, 1e-3
+_MOST_SECONDS = 1e7
+
+
+def _memory(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse a limit that rounds to 0, which stands for none, and nan."""
+    if value is not None and not (value == 0 or value >= _LEAST_GB):
+        raise click.BadParameter(
+            f"{value:g} GB is less than a process needs; 0 is for no limit.", ctx, param
+        )
+    return value
+
+
 # For commands that open untrusted files in a limited process.
 limited = _combined(
     option(
         "--max-memory GB",
         "Memory limit for untrusted files (default: by their size; 0: no limit).",
-        click.FloatRange(0),
+        click.FloatRange(0, _MOST_GB),
+        callback=_memory,
     ),
     option(
         "--max-seconds S",
         "Timeout without progress (default: by the size of the files).",
-        click.FloatRange(1),
+        click.FloatRange(1, _MOST_SECONDS),
     ),
     protected,
 )
@@ -239,7 +256,9 @@ def limited_process(
                 f"{option} has no effect on {on}, which applies its own default limits.",
                 f"Leave out {option} or --on.",
             )
-    shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
+    shared: dict[str, Any] = {
+        name: options[name] for name in ("jobs", "device", "trust") if name in options
+    }
     shared["items"] = items * len(files)
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)

@@ -141,7 +141,7 @@ def _note(images: Path, result: EvaluateResult) -> None:
     for files, what in ((unreadable, " could not be read as images and"), (result.left_out, "")):
         if files:
             names, verb = named(files, _console.verbose()), "was" if len(files) == 1 else "were"
-            count = counted(len(files), "file")
+            count = counted(len(files), "file" if what else "entry")
             _console.warn(f"{count} in {images}{what} {verb} left out: {names}.")
     for text in result.warnings:
         _console.warn(text)

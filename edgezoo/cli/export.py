@@ -12,6 +12,7 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import (
     PATH,
     SEED,
+    SEVERAL,
     SHARE,
     common,
     flag,
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
 )
 @option("-o --output DIR", type=PATH, shown=Path("exported"))
 @option("--verify/--no-verify", "Compare each file with Keras.", default=True)
-@option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
+@option("--verify-images", type=SEVERAL, to="verify_count", shown=64)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @option(
     "--max-drop POINTS",

@@ -90,6 +90,8 @@ def _show(result: FinetuneResult) -> None:
     if images.unreadable:
         names = named(images.unreadable_files, _console.verbose())
         _console.warn(f"Left out: {counted(images.unreadable, 'unreadable image')}: {names}.")
+    if images.left_out:
+        _console.warn(f"Left out: {named(images.left_out, _console.verbose())}.")
     if images.repeated:
         _console.warn(f"Left out: {counted(images.repeated, 'repeated image')}.")
     _console.note(f"Curve: {result.curve}")

@@ -11,6 +11,7 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import (
     PATH,
     SEED,
+    SEVERAL,
     SHARE,
     common,
     flag,
@@ -39,7 +40,7 @@ WRONG = ("differs", "crashed")  # verdicts of a reader that fail the file
 @flag("--reproduce", "Export the files of each MANIFEST again; exit 6 if their bytes differ.")
 @option("--images DIR|NPZ", "Images to compare on.", default="synthetic")
 @option("--split NAME", "Compare on this folder of --images alone, such as val.")
-@option("--count", "Number of images.", click.IntRange(2), shown=64)
+@option("--count", "Number of images.", SEVERAL, shown=64)
 @option("--weights FILE", "Weights file that the files were exported from.")
 @option(
     "--calibration DIR|NPZ", "For --reproduce: calibration images outside of the current folder."

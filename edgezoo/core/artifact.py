@@ -164,7 +164,7 @@ class InputContract(JsonObject):
             takes = f"RGB normalised as {self.preprocessing}"
         itself = " of an image of any size" if self.resizes else ""
         of = f" of {self.classes} classes" if self.classes else ""
-        return (
+        return escapes.line(
             f"{self.model}{width} {self.precision}, made by EdgeZoo. Takes {takes}{itself} as "
             f"{self.input_dtype} {self.layout}: shorter side resized to {side}, "
             f"then {size} x {size} cut out of the centre. Gives {self.output_kind}{of} as "

@@ -215,7 +215,8 @@ def _box(
     artifact: Artifact, folder: Path, images: int, debug: bool, reader: Reader | None = None
 ) -> sandbox.Sandbox:
     """Return the limited process for the file's own runtime, or for a reader."""
-    limits, writable = sandbox.limits_for(artifact.files, items=images), (folder,)
+    limits = sandbox.limits_for(artifact.files, items=images)
+    writable: tuple[Path, ...] = (folder,)
     if reader is not None:
         patience = max(reader.patience_s, limits.timeout)
         limits = replace(limits, timeout=patience, programs=reader.programs)
