@@ -137,6 +137,23 @@ def test_margins_bound_what_can_turn_over(everywhere: dict[str, Any]) -> None:
                 assert (reader["largest_flipped_margin"] or 0) <= 2 * margins["noise"]
 
 
+def test_opencv(everywhere: dict[str, Any]) -> None:
+    pytest.importorskip("cv2", reason="needs opencv-python-headless")
+    found = {
+        (file["format"], file["precision"]): reader
+        for file in everywhere["files"]
+        for reader in file["readers"]
+        if reader["reader"] == "opencv"
+    }
+    assert found["onnx", "float32"]["verdict"] == "agrees"
+    assert found["tflite", "float16"]["verdict"] == "agrees", "it reads the old operator codes"
+    refused = found["tflite", "int8"]
+    assert refused["verdict"] == "refused" and "OpenCV" in refused["reason"]
+    faulty = found["onnx", "int8"]
+    assert faulty["verdict"] == "faulty" and "--io float32" in faulty["hint"]
+    assert faulty["agreement_top1"] < 0.9 and faulty["version"].startswith("opencv-")
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """EdgeZoo with two more readers: the example of the how-to page, and one of oddities."""
