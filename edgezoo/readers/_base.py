@@ -51,17 +51,15 @@ class SessionReader(BaseReader):
     def open(self, opened: Opened) -> Session:
         """Return a session that takes and returns what the contract says."""
 
-    def arithmetic(self, session: Session) -> str | None:
-        """Return the floating-point type that is computed in, where it is not float32."""
-        return None
-
     def answer(self, opened: Opened, pixels: NDArray[np.uint8]) -> Scores:
         """See `Reader`."""
         import numpy as np
 
         with self.open(opened) as session:
             values = np.concatenate(list(_rows(session, opened, pixels)))
-            return Scores(values, session.backend, self.arithmetic(session))
+            return Scores(
+                values, session.backend, "bfloat16" if session.ran_on.in_bfloat16 else None
+            )
 
 
 def _rows(

@@ -1,7 +1,7 @@
 """OpenVINO: its own files, and .onnx and .tflite files read by its frontends.
 
-`openvino` computes in float32, as EdgeZoo's own sessions do; `openvino-plain` is the session of a
-program that sets nothing, in which CPUs with AMX or avx512_bf16 may compute in bfloat16.
+`openvino` computes in float32; `openvino-plain` is the session of a program that sets nothing, in
+which CPUs with AMX or avx512_bf16 compute in bfloat16 what the file does not want in float32.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from edgezoo.core.protocols import Session
 
-_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
-_LESS = {"bf16": "bfloat16", "f16": "float16"}
 _OLD = (
     "OpenVINO {} misreads quantized .tflite files without a message. "
     "Upgrade it, or export for OpenVINO."
@@ -32,9 +30,9 @@ _OLD = (
 
 @dataclass(frozen=True, slots=True)
 class OpenVinoReader(SessionReader):
-    """OpenVINO's CPU plugin with some settings."""
+    """OpenVINO's CPU plugin; `exact`: in float32."""
 
-    settings: tuple[tuple[str, str], ...] = ()
+    exact: bool = False
 
     def version(self) -> str | None:
         """See `Reader`."""
@@ -42,18 +40,13 @@ class OpenVinoReader(SessionReader):
 
     def open(self, opened: Opened) -> Session:
         """See `SessionReader`."""
-        core = load("openvino").Core()
         try:
             with quiet_native():
-                compiled = core.compile_model(str(opened.path), "CPU", dict(self.settings))
+                model = load("openvino").Core().read_model(str(opened.path))
         except RuntimeError as error:
             message = f"{opened.path} cannot be read by OpenVINO: {words_of(error, -1)}."
             raise DataError(message) from error
-        return _Session(compiled, opened)
-
-    def arithmetic(self, session: Session) -> str | None:
-        """See `SessionReader`."""
-        return _LESS.get(str(session.ran_on.details.get("precision")))
+        return _Session(*openvino.compile_model(model, opened.path, exact=self.exact), opened)
 
     def known_fault(self, opened: Opened, scores: NDArray[Any]) -> str | None:
         """See `Reader`."""
@@ -65,9 +58,7 @@ class OpenVinoReader(SessionReader):
 class _Session(openvino.OpenVinoSession):
     """A session whose tensors have the scales of the file's own runtime, which frontends drop."""
 
-    def __init__(self, compiled: Any, opened: Opened) -> None:
-        precision = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        ran_on = RanOn("cpu", details={"precision": precision})
+    def __init__(self, compiled: Any, ran_on: RanOn, opened: Opened) -> None:
         super().__init__(compiled, ran_on)
         self.inputs = (_completed(self.inputs[0], opened.input),)
         self.outputs = (_completed(self.outputs[0], opened.output),)
@@ -79,12 +70,8 @@ def _completed(found: Any, own: Any) -> Any:
     return replace(found, scale=own.scale, zero_point=own.zero_point)
 
 
-READERS = (
-    OpenVinoReader(
-        "openvino", ("openvino", "onnx", "tflite"), 'Run: pip install "edgezoo[openvino]".',
-        settings=tuple(_FLOAT32.items()),
-    ),
-    OpenVinoReader(
-        "openvino-plain", ("openvino", "onnx", "tflite"), 'Run: pip install "edgezoo[openvino]".'
-    ),
+READERS = tuple(
+    OpenVinoReader(name, ("openvino", "onnx", "tflite"), 'Run: pip install "edgezoo[openvino]".',
+                   exact=exact)
+    for name, exact in (("openvino", True), ("openvino-plain", False))
 )  # fmt: skip
