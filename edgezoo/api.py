@@ -33,6 +33,7 @@ from edgezoo.inspection import compile_file, diagnosis, inspect_file
 from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments, building, catalogue
 from edgezoo.pipeline import explain_file, verify_files
+from edgezoo.pipeline import verify_everywhere as everywhere
 from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
 from edgezoo.pipeline.run import require_passed, run
@@ -68,6 +69,7 @@ __all__ = [
     "report",
     "show",
     "verify",
+    "verify_everywhere",
 ]
 
 
@@ -89,6 +91,7 @@ def _public(function: Callable[P, T], public_name: str = "") -> Callable[P, T]:
 
 
 verify = _public(verify_files.verify_files, "verify")
+verify_everywhere = _public(everywhere.verify_everywhere)
 evaluate = _public(accuracy.evaluate)
 find_preprocessing = _public(finding.find_preprocessing)
 classify = _public(classification.classify)

@@ -113,11 +113,11 @@ def _built_for_numpy_1(error: Exception, distribution: str) -> Exception:
     )
 
 
-def _interpreter(path: Path, threads: int = 1) -> Any:
+def _interpreter(path: Path, threads: int = 1, **options: Any) -> Any:
     interpreter_class = load_api().Interpreter
     try:
         with quiet_native():
-            interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            interpreter = interpreter_class(model_path=str(path), num_threads=threads, **options)
             _close_sizes(interpreter)
             interpreter.allocate_tensors()
     except (AttributeError, SystemError) as error:
@@ -259,6 +259,17 @@ class LiteRtRuntime(BaseRuntime):
 def open_on_cpu(path: Path, threads: int = 1) -> LiteRtSession:
     """Open a session on the CPU, with XNNPACK's kernels where they apply."""
     return LiteRtSession(_interpreter(path, threads))
+
+
+def has_reference_kernels() -> bool:
+    """Return whether the installed package can select the reference kernels."""
+    return _find_package() is not None and hasattr(load_api(), "OpResolverType")
+
+
+def open_reference(path: Path) -> LiteRtSession:
+    """Open a session on the CPU with the kernels that define what each operation computes."""
+    kernels = load_api().OpResolverType.BUILTIN_REF
+    return LiteRtSession(_interpreter(path, experimental_op_resolver_type=kernels))
 
 
 class LiteRtSession(BaseSession):
