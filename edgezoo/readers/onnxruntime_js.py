@@ -41,7 +41,7 @@ class JsReader(BaseReader):
         """See `Reader`."""
         import numpy as np
 
-        from edgezoo.inference.predict import dequantize, to_input
+        from edgezoo.inference.conversion import dequantize, to_input
 
         batch = to_input(pixels, opened.contract, opened.input)
         with tempfile.TemporaryDirectory() as folder:
