@@ -97,6 +97,11 @@ def write(
         html.require()
     parts, damaged = read_stores(stores)
     every = [record for records in parts for record in records]
+    if not every and damaged:
+        raise DataError(
+            f"{stores[-1]} holds no record that can be read; the first one: {damaged[0]}",
+            "Delete damaged records; the next sweep makes them again.",
+        )
     if not every:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
     comparison = compare(parts[0], parts[1], equal_within_points) if len(parts) == 2 else None
