@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, MissingError, words_of
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import COMPUTED_IN, RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
-from edgezoo.runtimes import _openvino_xml
+from edgezoo.runtimes import _openvino_hints, _openvino_xml
 from edgezoo.runtimes._base import BaseRuntime, parse_contract
 from edgezoo.runtimes._openvino_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, quiet_native
@@ -71,6 +71,10 @@ class OpenVinoRuntime(BaseRuntime):
         if not model.has_rt_info([CONTRACT_KEY]):
             return None
         return parse_contract(str(model.get_rt_info([CONTRACT_KEY]).value), path)
+
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`."""
+        return _openvino_hints.hints(read_model(path))
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -139,7 +143,7 @@ class OpenVinoSession(BaseSession):
 
     def _infer(self) -> Any:
         self._native.infer(share_outputs=True)
-        return self._native.get_output_tensor().data
+        return self._native.get_output_tensor(self._chosen).data
 
     def close(self) -> None:
         """Release the request and its memory."""
