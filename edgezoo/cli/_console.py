@@ -170,6 +170,13 @@ def _rich(enabled: bool) -> Console | None:
     return Console(stderr=True)
 
 
+def _for_rich(text: str) -> str:
+    """Escape a step for rich, which takes [words] for markup."""
+    from rich.markup import escape
+
+    return str(escape(escapes.line(text)))
+
+
 @contextlib.contextmanager
 def status(enabled: bool) -> Iterator[Callable[[str], None]]:
     """Show the current step with a spinner on a terminal, and nothing elsewhere.
@@ -181,7 +188,7 @@ def status(enabled: bool) -> Iterator[Callable[[str], None]]:
         yield lambda text: note(f"{time.monotonic() - begun:7.1f} s  {text}")
     elif console := _rich(enabled):
         with console.status("Starting") as spinner:
-            yield lambda text: spinner.update(f"{text} …")
+            yield lambda text: spinner.update(f"{_for_rich(text)} …")
     else:
         yield lambda text: None
 
@@ -199,7 +206,7 @@ def bar(enabled: bool, total: int | None, text: str) -> Iterator[Callable[[int],
         from rich.progress import Progress
 
         with Progress(console=console, transient=True) as progress:
-            task = progress.add_task(text, total=total)
+            task = progress.add_task(_for_rich(text), total=total)
             yield lambda n: progress.advance(task, n)
     else:
         yield lambda n: None
@@ -227,7 +234,9 @@ def share(enabled: bool) -> Iterator[Callable[[str, float], None]]:
 
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Starting", total=1.0)
-            yield lambda text, done: progress.update(task, description=text, completed=done)
+            yield lambda text, done: progress.update(
+                task, description=_for_rich(text), completed=done
+            )
     elif enabled and sys.stderr.isatty():
         yield lambda text, done: note(f"{100 * done:3.0f} % {text}")
     else:

@@ -37,6 +37,7 @@ _LIMIT = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)b?", re.I)
 _PART = "exports"
 # What EdgeZoo makes in the root of its cache. "remote" is of a device that works for others.
 _PARTS = (_PART, "evaluations", "remote", "samples", "weights")
+_MOST_NAMED = 10
 _FILES = (CACHE_MARKER, "first-seen.tsv")
 _ENTRY = "entry.json"
 _BLOCK = 1 << 20
@@ -295,6 +296,13 @@ def info() -> CacheResult:
     return CacheResult(cache_home(), limit(), size, parts, others=others or None)
 
 
+def _listed(found: list[Path]) -> str:
+    names = [path.name for path in found[:_MOST_NAMED]]
+    return ", ".join(names) + (
+        f" and {len(found) - len(names)} more" if found[len(names) :] else ""
+    )
+
+
 def clear(names: tuple[str, ...] = ()) -> CacheResult:
     """Remove parts of the cache, or all of them, and return what remains.
 
@@ -312,9 +320,8 @@ def clear(names: tuple[str, ...] = ()) -> CacheResult:
     if _entries(home) and not made_cache(home):
         raise UsageError(
             f"{home}, which EDGEZOO_CACHE names, is not a cache that EdgeZoo has made: it has no "
-            f"{CACHE_MARKER} of EdgeZoo.",
-            "Name another folder, or remove by hand what you do not need: "
-            f"{', '.join(known) or 'EdgeZoo has made nothing in it'}.",
+            f"{CACHE_MARKER} of EdgeZoo, and holds {_listed(_entries(home))}.",
+            "Nothing was removed. Name another folder, or remove by hand what EdgeZoo has made.",
         )
     removed = tuple(part for part in parts if not names or part.name in names)
     for path in (home / part.name for part in removed):

@@ -98,6 +98,11 @@ def write(
         html.require()
     stored = read(stores, allow_poor)
     found, failed, parts = stored.rows, stored.failed, stored.parts
+    if not found and not failed and stored.damaged:
+        raise DataError(
+            f"{stores[-1]} holds no record that can be read; the first one: {stored.damaged[0]}",
+            "Delete damaged records; the next sweep makes them again.",
+        )
     if not found and not failed:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
     pair = len(parts) == 2

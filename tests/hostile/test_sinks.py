@@ -310,3 +310,10 @@ def test_page_is_text(tmp_path: Path) -> None:
     ours = made[: made.index("</script>\n<script>")]  # plotly's own code may hold anything
     assert "<script>PWNED" not in made and not ORDERS.search(ours)
     assert "&lt;script&gt;PWNED" in ours and r"\x1b[2J" in ours
+
+
+def test_steps_are_no_markup_of_rich() -> None:
+    rich = pytest.importorskip("rich.text")
+    for value in ("[red]a[/]", "[/]", "a\n\x1b[2J"):
+        shown = rich.Text.from_markup(_console._for_rich(value)).plain
+        assert shown == escapes.line(value)

@@ -242,7 +242,7 @@ def test_a_users_folder_is_not_cleared(home: Path, tmp_path: Path) -> None:
         assert f"{home}, which EDGEZOO_CACHE names" in run_cli("cache", "clear", *parts).error(2)
     assert "has no part 'photos'" in run_cli("cache", "clear", "photos").error(2)
     _keep(tmp_path / "in", "a")  # uses it as a cache, which does not make it one
-    assert "remove by hand" in run_cli("cache", "clear").error(2)
+    assert "holds exports, photos. Nothing was removed" in run_cli("cache", "clear").error(2)
     assert set(before) <= set(home.rglob("*"))
 
 

@@ -22,7 +22,7 @@ def known() -> dict[str, str]:
     """Return the recorded SHA-256 by address."""
     try:
         return _parsed(record_path().read_text(encoding="utf-8"))
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return {}
 
 
