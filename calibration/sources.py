@@ -46,6 +46,7 @@ class ImageSet:
         names: of the images, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source has none.
         unreadable, unreadable_files: files that were skipped, and their names and reasons.
+        left_out: files that were not tried, such as pipes.
         note: which images verify, as a clause, where too few are left to hold out.
         prints: a fingerprint of each image; none for synthetic images.
         resize: how files became pixels.
@@ -58,6 +59,7 @@ class ImageSet:
     classes: int | None = None
     unreadable: int = 0
     unreadable_files: tuple[LeftOut, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     note: str | None = None
     prints: tuple[bytes, ...] = ()
     resize: Resize = USUAL_RESIZE
@@ -251,7 +253,8 @@ def _from_folder(
     classes = {finding.parent_of(path, folder) for path in list(good)[:n]}
     seen = len(classes) if classes != {PurePath(".")} else None
     stack = np.stack(list(good.values()))
-    facts = (seed, seen, len(bad), skipped, note)
+    left_out = folders.walk(folder).left_out if folder.is_dir() else ()
+    facts = (seed, seen, len(bad), skipped, left_out, note)
     held_names = tuple(names[i] for i in held_out)
     held_prints = tuple(prints[i] for i in held_out)
     return (

@@ -466,7 +466,7 @@ def report(
 
     Args:
         stores: results stores; exactly two are compared.
-        kind: "html", "csv", "md", "json".
+        kind: "html", "csv", "md", "json", "junit".
         output: folder of the reports; None for the last store.
 
     Raises:

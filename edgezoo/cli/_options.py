@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from edgezoo.cli import _console
 from edgezoo.core import registry
-from edgezoo.core.errors import UsageError
+from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.escapes import shell
 from edgezoo.core.input_options import numbers
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES
@@ -21,17 +21,21 @@ from edgezoo.core.spec import (
     INFERENCE_PRECISIONS,
     INPUT_KINDS,
     IO_TYPES,
+    MOST_IMAGES,
+    MOST_SEED,
     NORMALIZATIONS,
     PRECISIONS,
     RESIZE_MODES,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 PATH = click.Path(path_type=Path)
 SHARE = click.FloatRange(0, 1)
-COUNT = click.IntRange(1)
-SEED = click.IntRange(0)
+COUNT = click.IntRange(1, MOST_IMAGES)
+SEVERAL = click.IntRange(2, MOST_IMAGES)
+SEED = click.IntRange(0, MOST_SEED)
 if TYPE_CHECKING:
     from edgezoo.system.sandbox import Sandbox
 
@@ -127,6 +131,35 @@ common = _combined(
     flag("-v --verbose", "Print each step with its time, also in a pipe.", **_sets("verbose")),
     flag("--debug", "Show tracebacks and the output of child processes."),
 )
+_WITHOUT_SANDBOX = {
+    "--trust": "lets code in a file run with your rights",
+    "--on": "applies the limits of the device",
+}
+
+
+def _apart(ctx: click.Context, name: str, given: object, value: T) -> T:
+    """Refuse --require-sandbox together with an option that it does not reach."""
+    if given:
+        names = ctx.meta.setdefault("edgezoo.sandbox", set())
+        names.add(name)
+        other = next((option for option in _WITHOUT_SANDBOX if option in names), None)
+        if "--require-sandbox" in names and other is not None:
+            raise UsageError(
+                f"--require-sandbox contradicts {other}, which {_WITHOUT_SANDBOX[other]}.",
+                f"Leave out --require-sandbox or {other}.",
+            )
+    return value
+
+
+def _required(ctx: click.Context, value: bool) -> None:
+    """Refuse to go on where the system lacks a part of the limits."""
+    _apart(ctx, "--require-sandbox", value, None)
+    if not value:
+        return
+    from edgezoo.system import limits
+
+    if parts := limits.lacking():
+        raise RefusedError(limits.warning(parts), "Leave out --require-sandbox to go on without.")
 
 
 # For files that EdgeZoo did not export.
@@ -183,19 +216,45 @@ thresholded = option(
     default=0.5,
 )
 # For commands that load Keras models.
-trusted = flag("--trust", "Allow code in a .keras, .h5 or SavedModel to run.")
+trusted = flag(
+    "--trust",
+    "Allow code in a .keras, .h5 or SavedModel to run.",
+    callback=lambda ctx, param, value: _apart(ctx, "--trust", value, value),
+)
+# For commands that open untrusted files.
+protected = flag(
+    "--require-sandbox",
+    "Refuse where this system cannot enforce all limits for untrusted files.",
+    expose_value=False,
+    callback=lambda ctx, param, value: _required(ctx, value),
+)
+_MOST_GB, _LEAST_GB = 1e6, 1e-3
+_MOST_SECONDS = 1e7
+
+
+def _memory(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    """Refuse a limit that rounds to 0, which stands for none, and nan."""
+    if value is not None and not (value == 0 or value >= _LEAST_GB):
+        raise click.BadParameter(
+            f"{value:g} GB is less than a process needs; 0 is for no limit.", ctx, param
+        )
+    return value
+
+
 # For commands that open untrusted files in a limited process.
 limited = _combined(
     option(
         "--max-memory GB",
         "Memory limit for untrusted files (default: by their size; 0: no limit).",
-        click.FloatRange(0),
+        click.FloatRange(0, _MOST_GB),
+        callback=_memory,
     ),
     option(
         "--max-seconds S",
         "Timeout without progress (default: by the size of the files).",
-        click.FloatRange(1),
+        click.FloatRange(1, _MOST_SECONDS),
     ),
+    protected,
 )
 _place = _combined(
     option("--device NAME", "cpu, gpu or coral; a missing device is an error.", shown="cpu"),
@@ -205,7 +264,11 @@ _place = _combined(
     ),
 )
 # For commands that can run on a device over ssh.
-remote = option("--on URL", "Run on ssh://user@host[:port][/path/to/python].")
+remote = option(
+    "--on URL",
+    "Run on ssh://user@host[:port][/path/to/python].",
+    callback=lambda ctx, param, value: _apart(ctx, "--on", value, value),
+)
 # For commands that run files on images.
 running = _combined(limited, remote, trusted, third_party, _place)
 
@@ -228,6 +291,8 @@ def limited_process(
 ) -> Sandbox:
     """Return a process with limited resources; take its settings out of a command's options.
 
+    Each of the `files` is worked on in `items` parts, such as images.
+
     Raises:
         UsageError: a limit is given together with --on.
     """
@@ -241,7 +306,10 @@ def limited_process(
                 f"{option} has no effect on {on}, which applies its own default limits.",
                 f"Leave out {option} or --on.",
             )
-    shared = {name: options[name] for name in ("jobs", "device", "trust") if name in options}
+    shared: dict[str, Any] = {
+        name: options[name] for name in ("jobs", "device", "trust") if name in options
+    }
+    shared["items"] = items * len(files)
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
 

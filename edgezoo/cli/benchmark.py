@@ -10,7 +10,18 @@ import click
 from click.core import ParameterSource
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
+from edgezoo.cli._options import (
+    COUNT,
+    PATH,
+    SEED,
+    F,
+    common,
+    protected,
+    quiet,
+    recommendation,
+    remote,
+    split,
+)
 from edgezoo.core import typed_json
 from edgezoo.core.errors import UsageError, counted
 from edgezoo.core.escapes import shell
@@ -40,11 +51,11 @@ def _list(name: str, help: str) -> Callable[[F], F]:
     "--images", type=PATH, metavar="DIR|TAR", help="Labelled images: measure accuracy too."
 )
 @click.option("--ground-truth", type=PATH, metavar="FILE", help="Classes of a flat folder.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Score N images of them.")
+@click.option("--limit", type=COUNT, metavar="N", help="Score N images of them.")
 @click.option("--weights", metavar="WORD|FILE", help="As in edgezoo export.")
-@click.option("--seed", type=click.IntRange(0), help="As in edgezoo export.")
+@click.option("--seed", type=SEED, help="As in edgezoo export.")
 @click.option("--calibration", metavar="DIR|NPZ", help="As in edgezoo export.")
-@click.option("--calibration-count", type=click.IntRange(1), help="As in edgezoo export.")
+@click.option("--calibration-count", type=COUNT, help="As in edgezoo export.")
 @click.option("-o", "--output", type=PATH, metavar="DIR", help="Results store; a sweep resumes.")
 @click.option("--pin", is_flag=True, help="Pin each process to cores of its own.")
 @click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
@@ -59,14 +70,13 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @click.option(
     "--cluster", metavar="URL", help="Export and score on a Dask cluster: tcp://host:port."
 )
-@click.option(
-    "--workers", type=click.IntRange(1), help="The same with N processes on this machine."
-)
+@click.option("--workers", type=COUNT, help="The same with N processes on this machine.")
 @click.option("--measure-on", metavar="here|NAME", help="Device under test: a worker's resource.")
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be measured, and how long it takes."
 )
 @remote
+@protected
 @quiet
 @common
 def COMMAND(what: tuple[str, ...], **options: Any) -> int:

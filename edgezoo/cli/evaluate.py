@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +37,11 @@ _ABOVE_0_POINTS = click.FloatRange(0, 100, min_open=True)
 _THREADS = click.IntRange(1, MOST_THREADS)
 # Options of --find-preprocessing, and those that it finds out or does not use.
 _TAKEN_TO_FIND = (
-    *("ground_truth", "labels", "input_size", "head", "output_name", "limit"),
+    *("ground_truth", "split", "labels_from", "labels", "input_size", "head", "output_name"),
+    *("limit",),
     *("runtime", "device", "threads", "trust"),
 )
+_TRIES = 9 * 3 * 500  # inferences of --find-preprocessing
 _FOUND_OUT = (
     *("preprocessing", "scale", "offset", "bgr", "resize", "crop_fraction"),
     *("reference", "equal_within_points", "max_drop_points", "on"),
@@ -121,7 +126,7 @@ def COMMAND(
     reference = options["reference"]
     files = (*artifacts, *([reference] if reference else []))
     with _console.bar(not quiet, None, "Scoring images") as progress:
-        process = limited_process(files, options, progress)
+        process = limited_process(files, options, progress, items=_most(images))
         if options["on"] is not None:
             result = evaluate(artifacts, images, **options)
         else:
@@ -157,7 +162,7 @@ def _find(
                 "Leave one of them out.",
             )
     with _console.bar(not quiet, None, "Trying") as progress:
-        process = limited_process(artifacts, options, progress=progress)
+        process = limited_process(artifacts, options, progress, items=_TRIES + _most(images))
         given = {name: options[name] for name in _TAKEN_TO_FIND}
         result = process.call(find_preprocessing, artifacts[0], images, **given)
     if as_json:
@@ -182,6 +187,20 @@ def _find(
     return 0
 
 
+def _most(images: Path) -> int:
+    """Return at least the number of images in a folder or tar file, without reading it."""
+    if not images.is_dir():
+        return images.stat().st_size // tarfile.BLOCKSIZE if images.is_file() else 0
+    count = 0
+    for folder, _, names in os.walk(images):
+        count += len(names)
+        for name in names:
+            if name.endswith(".tar"):
+                with contextlib.suppress(OSError):
+                    count += os.stat(os.path.join(folder, name)).st_size // tarfile.BLOCKSIZE
+    return count
+
+
 def _note(images: Path, result: EvaluateResult) -> None:
     """Print what a reader of the result must know, on standard error."""
     for text in result.notes or ():
@@ -196,7 +215,7 @@ def _note(images: Path, result: EvaluateResult) -> None:
     for files, what in ((unreadable, " could not be read as images and"), (result.left_out, "")):
         if files:
             names, verb = named(files, _console.verbose()), "was" if len(files) == 1 else "were"
-            count = counted(len(files), "file")
+            count = counted(len(files), "file" if what else "entry")
             _console.warn(f"{count} in {images}{what} {verb} left out: {names}.")
     for text in result.warnings:
         _console.warn(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, quiet, third_party
+from edgezoo.cli._options import PATH, SEED, SEVERAL, common, option, protected, quiet, third_party
 from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _TIED = (
     "--images DIR|NPZ", "Images to run. A folder per class also gives top-1.", default="synthetic"
 )
 @option("--split NAME", "Run this folder of --images alone, such as val.")
-@option("--count", "Images to run.", click.IntRange(2), shown=64)
+@option("--count", "Images to run.", SEVERAL, shown=64)
 @option(
     "--float FILE",
     "Compare with this float32 .tflite of the same network instead of Keras.",
@@ -41,6 +41,7 @@ _TIED = (
 @third_party
 @option("--seed", "Of the choice of images.", SEED, default=0)
 @option("--html FILE", "Write a page with plots.", PATH)
+@protected
 @quiet
 @common
 def COMMAND(

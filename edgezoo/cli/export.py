@@ -12,12 +12,14 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import (
     PATH,
     SEED,
+    SEVERAL,
     SHARE,
     common,
     flag,
     headed,
     option,
     preprocessed,
+    protected,
     quiet,
     split,
     trusted,
@@ -107,7 +109,7 @@ if TYPE_CHECKING:
 )
 @option("-o --output DIR", type=PATH, shown=Path("exported"))
 @option("--verify/--no-verify", "Compare each file with Keras.", default=True)
-@option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
+@option("--verify-images", type=SEVERAL, to="verify_count", shown=64)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @option(
     "--max-drop POINTS",
@@ -121,6 +123,7 @@ if TYPE_CHECKING:
 @option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
 @flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:

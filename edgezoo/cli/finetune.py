@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, preprocessed, quiet, trusted
+from edgezoo.cli._options import PATH, SEED, common, option, preprocessed, protected, quiet, trusted
 from edgezoo.core.errors import counted
 from edgezoo.core.escapes import shell
 from edgezoo.finetuning.finetune_result import FinetuneResult
@@ -41,6 +41,7 @@ from edgezoo.images.folders import named
 @preprocessed
 @option("-o --output FILE", "The .keras file; by default a file in finetuned/.", PATH)
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(model: str, as_json: bool, debug: bool, quiet: bool, **options: Any) -> int:
@@ -91,6 +92,8 @@ def _show(result: FinetuneResult) -> None:
     if images.unreadable:
         names = named(images.unreadable_files, _console.verbose())
         _console.warn(f"Left out: {counted(images.unreadable, 'unreadable image')}: {names}.")
+    if images.left_out:
+        _console.warn(f"Left out: {named(images.left_out, _console.verbose())}.")
     if images.repeated:
         _console.warn(f"Left out: {counted(images.repeated, 'repeated image')}.")
     _console.note(f"Curve: {result.curve}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common
 from edgezoo.core import typed_json
 from edgezoo.core.errors import counted
+from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
     from edgezoo.reporting.budgets import Budgets
@@ -27,10 +27,10 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     """A size such as 300k, 2M or 1.5Mi."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]i?|)B?", text)
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([kMG]i?|)B?", text)
     if found is None:
         raise click.BadParameter(
-            f"{text!r} is not a size; write 300k, 2M or 1.5Mi.", context, option
+            f"{text[:40]!r} is not a size; write 300k, 2M or 1.5Mi.", context, option
         )
     return int(float(found[1]) * _UNITS[found[2]])
 
@@ -201,13 +201,13 @@ def _show_next(choice: Candidate) -> None:
 
     for path in (Path(choice.store or "") / choice.path, Path(choice.path)):
         if path.is_file() and artifact_sha256(path) == choice.sha256:
-            _console.next_command(f"edgezoo bundle {shlex.quote(str(path))} -o bundle.zip")
+            _console.next_command(f"edgezoo bundle {shell(path)} -o bundle.zip")
             return
     _console.note(
         f"The file is {choice.path}, SHA-256 {choice.sha256}. It is not in the store or here: "
         "give its path to edgezoo bundle."
     )
-    _console.next_command(f"edgezoo report {shlex.quote(str(choice.store))}")
+    _console.next_command(f"edgezoo report {shell(choice.store)}")
 
 
 def _show(result: RecommendResult, choice: Candidate) -> None:

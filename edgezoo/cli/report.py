@@ -17,7 +17,7 @@ from edgezoo.results.manifest import SUFFIX
 if TYPE_CHECKING:
     from edgezoo.reporting.report_files import ManifestReport, ReportResult
 
-KINDS = ("html", "csv", "md", "json")
+KINDS = ("html", "csv", "md", "json", "junit")
 MANIFEST_KINDS = ("card", "sbom")
 MOST_TEXTS = 50
 
@@ -29,7 +29,8 @@ MOST_TEXTS = 50
     "kinds",
     multiple=True,
     metavar="LIST",
-    help="html (default), csv, md, json; of a manifest card (default), sbom; several by commas.",
+    help="html (default), csv, md, json, junit; of a manifest card (default), sbom; several by "
+    "commas.",
 )
 @click.option(
     "-o",
@@ -39,12 +40,24 @@ MOST_TEXTS = 50
     help="Where to write; default: the last store, or next to each manifest.",
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit 6 where the second store is worse.")
+@click.option(
+    "--equal-within",
+    "equal_within_points",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    metavar="POINTS",
+    help="Differences of top-1 between two stores that do not matter, in percentage points.",
+)
+@click.option("--allow-poor", is_flag=True, help="Let latencies with poor trust on the front.")
 @common
 def COMMAND(
     stores: tuple[Path, ...],
     kinds: tuple[str, ...],
     output: Path | None,
     fail_on_regression: bool,
+    equal_within_points: float,
+    allow_poor: bool,
     as_json: bool,
     debug: bool,
 ) -> int:
@@ -56,7 +69,7 @@ def COMMAND(
     Examples:
       edgezoo report results/
       edgezoo report results/ --as html,csv,md
-      edgezoo report before/ after/ --fail-on-regression
+      edgezoo report before/ after/ --as md,junit --fail-on-regression
       edgezoo report exported/mobilenet_0.5_160.manifest.json --as card,sbom
     """
     from edgezoo.reporting.report_files import write, write_of_manifests
@@ -71,7 +84,13 @@ def COMMAND(
     if of_manifests:
         _show_paths(write_of_manifests(stores, wanted, output), as_json, stores[0])
         return 0
-    result = write(stores, wanted, output or stores[-1])
+    result = write(
+        stores,
+        wanted,
+        output or stores[-1],
+        equal_within_points=equal_within_points,
+        allow_poor=allow_poor,
+    )
     for text in result.damaged:
         _console.warn(text)
     if as_json:

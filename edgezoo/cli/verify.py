@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SEVERAL,
+    SHARE,
+    common,
+    flag,
+    option,
+    protected,
+    quiet,
+    trusted,
+)
 from edgezoo.core.errors import UsageError
 from edgezoo.core.escapes import shell
 from edgezoo.results.manifest import SUFFIX
@@ -22,7 +33,7 @@ if TYPE_CHECKING:
 @flag("--reproduce", "Export the files of each MANIFEST again; exit 6 if their bytes differ.")
 @option("--images DIR|NPZ", "Images to compare on.", default="synthetic")
 @option("--split NAME", "Compare on this folder of --images alone, such as val.")
-@option("--count", "Number of images.", click.IntRange(2), shown=64)
+@option("--count", "Number of images.", SEVERAL, shown=64)
 @option("--weights FILE", "Weights file that the files were exported from.")
 @option(
     "--calibration DIR|NPZ", "For --reproduce: calibration images outside of the current folder."
@@ -30,6 +41,7 @@ if TYPE_CHECKING:
 @option("--seed", "Seed of the choice of images.", SEED, default=0)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(artifacts: tuple[Path, ...], reproduce: bool, as_json: bool, **options: Any) -> int:

@@ -225,7 +225,7 @@ class InputContract(JsonObject):
         itself = " of an image of any size" if self.resizes else ""
         of = f" of {self.classes} classes" if self.classes else ""
         gives = self.output_kind if self.head is None else f"{self.head} for {self.output_kind}"
-        return (
+        return escapes.line(
             f"{self.model}{width} {self.precision}, made by EdgeZoo. Takes {takes}{itself} as "
             f"{self.input_dtype} {self.layout}: {self.resize_text}. Gives {gives}{of} as "
             f"{self.output_dtype}."

@@ -90,6 +90,11 @@ def defect(error: Exception) -> EdgeZooError:
             f"{error.filename or 'A file or the output'}: {error.strerror or error}.",
             "" if error.filename else "Free some space, or redirect the output elsewhere.",
         )
+    if isinstance(error, MemoryError):
+        return DataError(
+            f"This needs more memory than there is ({words_of(error)}).",
+            "Ask for fewer images, a smaller input or fewer classes.",
+        )
     return EdgeZooError(
         f"EdgeZoo failed unexpectedly ({type(error).__name__}: {error}).",
         "This is a defect: please report it with the output of the same command and --debug.",
@@ -137,7 +142,8 @@ def either(words: Sequence[str]) -> str:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: "1 image", "2 images"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {plural}"
 
 
 def did_you_mean(word: str, known: list[str] | tuple[str, ...]) -> str:

@@ -87,6 +87,11 @@ class InvalidValueError(ValueError):
         super().__init__(f"{path}: {reason}" if path else reason)
         self.path, self.problem, self.reason = path, problem, reason
 
+    def inside(self, place: str) -> InvalidValueError:
+        """Return the error as one of the value that this one is a part of."""
+        joint = "" if not self.path or self.path[0] in ".[" else "."
+        return InvalidValueError(f"{place}{joint}{self.path}", self.problem, self.reason)
+
 
 class JsonObject:
     """A result that a command prints."""
@@ -236,15 +241,16 @@ def decode(
         InvalidValueError: a key is missing or unknown, or a value has another type or is out of
             bounds.
     """
-    found: T = _Reader(unknown, one_line).read(wanted, value, "")
+    described: Any = wanted
+    found: T = _reader(described, _Mode(unknown, one_line))(value)
     return found
 
 
 def decode_arguments(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Json:
     """Read keyword arguments of a function by its annotations; InvalidValueError as of `decode`."""
-    hints, reader = _hints(function), _Reader("refuse")
+    hints = _hints(function)
     return {
-        name: reader.read(hints[name], value, name) if name in hints else value
+        name: _read_inside(_reader(hints[name], _Mode()), value, name) if name in hints else value
         for name, value in arguments.items()
     }
 
@@ -254,95 +260,170 @@ def returned(function: Callable[..., Any]) -> Any:
     return _hints(function).get("return", Any)
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    """Reads values by their types."""
+# A reader takes a value as `json.loads` returns it. The readers of a type are put together once: a
+# store of 100,000 records has millions of fields, and looking at each field's type again takes
+# minutes. A reader raises with the path below its own value, and who called it puts the rest
+# in front.
+Reader = Callable[[Any], Any]
 
-    unknown: Literal["refuse", "ignore"]
+
+@dataclass(frozen=True, slots=True)
+class _Mode:
+    unknown: Literal["refuse", "ignore"] = "refuse"
     one_line: bool = False
 
-    def read(self, wanted: Any, value: Any, path: str) -> Any:
-        if wanted is Any:
-            return value
-        origin, arguments = get_origin(wanted), get_args(wanted)
-        if origin is Annotated:
-            found = self.read(arguments[0], value, path)
-            for rule in arguments[1:]:
-                _check(rule, found, path)
-            return found
-        if origin in (Union, types.UnionType):
-            return self._union(arguments, value, path)
-        if origin is Literal:
-            if not any(type(value) is type(word) and value == word for word in arguments):
-                raise _invalid(path, value)
-            return value
-        if origin in (tuple, *_LISTS):
-            return self._sequence(origin, arguments, value, path)
-        if origin in (dict, Mapping):
-            if not isinstance(value, dict):
-                raise _invalid(path, value)
-            inner = arguments[1]
-            for key in value if self.one_line else ():
-                _require_one_line(key, path)
-            return {key: self.read(inner, item, f"{path}.{key}") for key, item in value.items()}
-        if is_dataclass(wanted):
-            return self._object(wanted, value, path)
-        if self.one_line and isinstance(value, str):
-            _require_one_line(value, path)
-        return _scalar(wanted, value, path)
 
-    def _union(self, members: tuple[Any, ...], value: Any, path: str) -> Any:
-        if value is None and type(None) in members:
+@lru_cache(maxsize=4096)
+def _reader(wanted: Any, mode: _Mode) -> Reader:
+    if wanted is Any:
+        return lambda value: value
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        return _annotated_reader(wanted, mode)
+    if origin in (Union, types.UnionType):
+        return _union_reader(arguments, mode)
+    if origin is Literal:
+        return _literal_reader(arguments)
+    if origin in (tuple, *_LISTS):
+        return _sequence_reader(origin, arguments, mode)
+    if origin in (dict, Mapping):
+        return _mapping_reader(_reader(arguments[1], mode), mode)
+    if is_dataclass(wanted):
+        return _object_reader(wanted, mode)
+    return _line_reader(wanted) if mode.one_line else lambda value: _scalar(wanted, value)
+
+
+def _read_inside(reader: Reader, value: Any, place: str) -> Any:
+    """Read a part of a value; errors get its place."""
+    try:
+        return reader(value)
+    except InvalidValueError as error:
+        raise error.inside(place) from error
+
+
+def _annotated_reader(wanted: Any, mode: _Mode) -> Reader:
+    base, *rules = get_args(wanted)
+    inner, bounds = _reader(base, mode), _bounds(wanted)
+
+    def read(value: Any) -> Any:
+        if bounds and type(value) is bounds[0] and bounds[1] <= value <= bounds[2]:
+            return value
+        found = inner(value)
+        for rule in rules:
+            _check(rule, found)
+        return found
+
+    return read
+
+
+def _union_reader(members: tuple[Any, ...], mode: _Mode) -> Reader:
+    optional_ = type(None) in members
+    readers = [_reader(member, mode) for member in members if member is not type(None)]
+
+    def read(value: Any) -> Any:
+        if value is None and optional_:
             return None
         deepest: InvalidValueError | None = None
-        for member in members:
-            if member is type(None):
-                continue
+        for reader in readers:
             try:
-                return self.read(member, value, path)
+                return reader(value)
             except InvalidValueError as error:
                 if deepest is None or len(error.path) > len(deepest.path):
                     deepest = error
-        raise deepest or _invalid(path, value)
+        raise deepest or _invalid(value)
 
-    def _sequence(self, origin: Any, arguments: tuple[Any, ...], value: Any, path: str) -> Any:
+    return read
+
+
+def _literal_reader(words: tuple[Any, ...]) -> Reader:
+    def read(value: Any) -> Any:
+        if not any(type(value) is type(word) and value == word for word in words):
+            raise _invalid(value)
+        return value
+
+    return read
+
+
+def _sequence_reader(origin: Any, arguments: tuple[Any, ...], mode: _Mode) -> Reader:
+    fixed = origin is tuple and arguments[1:] != (Ellipsis,)
+    readers = [_reader(kind, mode) for kind in (arguments if fixed else arguments[:1])]
+    bounds = None if fixed else _bounds(arguments[0])
+    made: type[Any] = tuple if origin is tuple else list
+
+    def read(value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
-            raise _invalid(path, value)
-        fixed = origin is tuple and arguments[1:] != (Ellipsis,)
-        kinds = arguments if fixed else arguments[:1] * len(value)
-        if len(kinds) != len(value):
-            raise _invalid(path, value)
-        bounds = None if fixed else _bounds(arguments[0])
+            raise _invalid(value)
         # Thousands of measured times in a record: one by one as below takes seconds for a store.
         if bounds and all(type(v) is bounds[0] and bounds[1] <= v <= bounds[2] for v in value):
-            return list(value) if origin is list else tuple(value)
-        places = [f"{path}[{i}]" for i in range(len(value))]
-        items = list(map(self.read, kinds, value, places))
-        return tuple(items) if origin is tuple else items
+            return made(value)
+        own = readers if fixed else readers * len(value)
+        if len(own) != len(value):
+            raise _invalid(value)
+        pairs = enumerate(zip(own, value, strict=True))
+        return made(_read_inside(reader, item, f"[{i}]") for i, (reader, item) in pairs)
 
-    def _object(self, wanted: Any, value: Any, path: str) -> Any:
+    return read
+
+
+def _line_reader(wanted: Any) -> Reader:
+    def read(value: Any) -> Any:
+        if isinstance(value, str):
+            _require_one_line(value)
+        return _scalar(wanted, value)
+
+    return read
+
+
+def _mapping_reader(inner: Reader, mode: _Mode) -> Reader:
+    def read(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise _invalid(value)
+        for key in value if mode.one_line else ():
+            _require_one_line(key)
+        return {key: _read_inside(inner, item, f".{key}") for key, item in value.items()}
+
+    return read
+
+
+def _object_reader(wanted: Any, mode: _Mode) -> Reader:
+    """Return the reader of a dataclass; those of its fields are made when they are first needed."""
+    known = {_key(f): f for f in fields(wanted)}
+    parts: list[tuple[str, str, Reader, bool]] = []
+
+    def prepare() -> None:
+        hints = _hints(wanted)
+        parts[:] = [
+            (name, f.name, _reader(hints[f.name], mode), _required(f))
+            for name, f in known.items()
+            if f.init
+        ]
+
+    def read(value: Any) -> Any:
         if isinstance(value, wanted):
             return value
         if not isinstance(value, dict):
-            raise _invalid(path, value)
-        known = {_key(f): f for f in fields(wanted)}
-        prefix = f"{path}." if path else ""
-        for name in value:
-            if name not in known and self.unknown == "refuse":
-                raise InvalidValueError(f"{prefix}{name}", "unknown", "no such field")
-        found, hints = {}, _hints(wanted)
-        for name, described in known.items():
-            if not described.init:
-                continue
-            if name in value:
-                kind = hints[described.name]
-                found[described.name] = self.read(kind, value[name], f"{prefix}{name}")
-            elif _required(described):
-                raise InvalidValueError(f"{prefix}{name}", "missing", "it is not there")
+            raise _invalid(value)
+        if not parts:
+            prepare()
+        if mode.unknown == "refuse":
+            for name in value:
+                if name not in known:
+                    raise InvalidValueError(str(name), "unknown", "no such field")
+        found = {}
+        for key, name, reader, required in parts:
+            if key in value:
+                try:
+                    found[name] = reader(value[key])
+                except InvalidValueError as error:
+                    raise error.inside(key) from error
+            elif required:
+                raise InvalidValueError(key, "missing", "it is not there")
         try:
             return wanted(**found)
         except ValueError as error:  # what a class's own check of several fields finds
-            raise InvalidValueError(path, "invalid", str(error)) from error
+            raise InvalidValueError("", "invalid", str(error)) from error
+
+    return read
 
 
 @lru_cache(maxsize=64)
@@ -359,13 +440,18 @@ def _required(described: Field[Any]) -> bool:
     return described.default is MISSING and described.default_factory is MISSING
 
 
-def _invalid(path: str, value: Any) -> InvalidValueError:
+def _invalid(value: Any) -> InvalidValueError:
     # A whole value of megabytes would cost seconds.
     shown = f"{value[:_SHOWN]!r}" if isinstance(value, (str, list)) else f"{value!r}"
-    return InvalidValueError(path, "invalid", shown[:_SHOWN])
+    return InvalidValueError("", "invalid", shown[:_SHOWN])
 
 
-def _check(rule: Any, value: Any, path: str) -> None:
+def _require_one_line(value: str) -> None:
+    if escapes.label(value) != value:
+        raise _invalid(value)
+
+
+def _check(rule: Any, value: Any) -> None:
     fits = True
     if isinstance(rule, Range) and value is not None:
         fits = rule.minimum <= value <= rule.maximum
@@ -374,15 +460,10 @@ def _check(rule: Any, value: Any, path: str) -> None:
     elif isinstance(rule, OneOf) and value is not None:
         fits = value in rule.words
     if not fits:
-        raise _invalid(path, value)
+        raise _invalid(value)
 
 
-def _require_one_line(value: str, path: str) -> None:
-    if escapes.label(value) != value:
-        raise _invalid(path, value)
-
-
-def _scalar(wanted: Any, value: Any, path: str) -> Any:
+def _scalar(wanted: Any, value: Any) -> Any:
     """One of the types that JSON has, and paths; no int is a bool, and no float an int."""
     if wanted is Path and isinstance(value, (str, Path)):
         return Path(value)
@@ -394,7 +475,7 @@ def _scalar(wanted: Any, value: Any, path: str) -> Any:
         return value
     if wanted is object or (wanted in (dict, list) and isinstance(value, wanted)):
         return value
-    raise _invalid(path, value)
+    raise _invalid(value)
 
 
 def schema(described: Any, title: str, name: str) -> Json:

@@ -9,7 +9,7 @@ shifted crops, everything else the centre crop, with exactly the pixels of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,14 @@ class Folder:
         root: a folder, or a tar, zip or parquet file.
         labels: names of the class folders, sorted; the position is the class.
         paths, classes: images, and the class of each.
+        left_out: files and folders without images that are read.
     """
 
     root: Path
     labels: tuple[str, ...]
     paths: tuple[Image, ...]
     classes: tuple[int, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ def find(
         if not parts:
             hint = "Sort all images into a folder per class."
             raise DataError(f"{path} is not in a class folder.", hint)
-    return _folder(root, [parts[0] for parts in names], paths, fewest, classes)
+    found = _folder(root, [parts[0] for parts in names], paths, fewest, classes)
+    return replace(found, left_out=folders.walk(root).left_out if root.is_dir() else ())
 
 
 def _class_of(image: Image, root: Path, texts: finding.Texts) -> tuple[str, ...]:

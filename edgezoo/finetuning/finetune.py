@@ -194,6 +194,7 @@ def _result(run: _Training, pixels: StoredPixels, correct: int) -> FinetuneResul
             unreadable=len(pixels.unreadable),
             unreadable_files=pixels.unreadable,
             repeated=pixels.repeated,
+            left_out=plan.data.left_out + (plan.apart.left_out if plan.apart else ()),
         ),
         held_out=HeldOutScore(
             correct / len(held_out),

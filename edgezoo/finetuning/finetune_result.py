@@ -37,6 +37,7 @@ class ImageCounts:
     Attributes:
         unreadable, unreadable_files: files that were left out; names and reasons.
         repeated: files that were left out because another file has the same bytes.
+        left_out: what else is in the folders: pipes, formats that are not read, empty folders.
     """
 
     train: Count
@@ -45,6 +46,7 @@ class ImageCounts:
     unreadable: Count
     unreadable_files: tuple[LeftOut, ...]
     repeated: Count
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgezoo.core import registry
+from edgezoo.core.artifact import LARGEST_SIDE, MOST_CLASSES
 from edgezoo.core.errors import UsageError, did_you_mean
 from edgezoo.core.input_options import Size, parse_size
 from edgezoo.core.spec import IMAGENET_CLASSES, POOLINGS, BuildArguments, Frame, ModelSpec
@@ -46,7 +47,29 @@ def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
     return _with_output(filled)
 
 
+# No file can state more in its contract.
+_MOST = {
+    "input_size": LARGEST_SIDE,
+    "alpha": 1000,
+    "depth_multiplier": 1000,
+    "classes": MOST_CLASSES,
+    "blocks": 1000,
+}
+
+
+def _check_bounds(filled: BuildArguments) -> None:
+    for name, most in _MOST.items():
+        given = getattr(filled, name)
+        for value in given if isinstance(given, tuple) else (given,):
+            if value is not None and value > most:
+                raise UsageError(
+                    f"{_option(name)} {value:.6g} is beyond what a file can have.",
+                    f"Give at most {most}.",
+                )
+
+
 def _check_values(spec: ModelSpec, filled: BuildArguments) -> None:
+    _check_bounds(filled)
     alpha, multiplier = filled.alpha, filled.depth_multiplier
     if alpha is not None and not 0 < alpha < math.inf:
         raise UsageError(f"--alpha {alpha:g} is not a width.", "Give a number above 0.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, RefusedError, UsageError
-from edgezoo.core.files import file_sha256
+from edgezoo.core.files import file_sha256, open_regular
 from edgezoo.core.paths import expanded, home
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
@@ -206,7 +206,7 @@ def check_hdf5(path: Path, again: str) -> None:
 
 
 def _why_not_hdf5(path: Path) -> str | None:
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         magic = stream.read(len(_HDF5_MAGIC))
     if path.suffix == ".keras" and magic[:4] == b"PK\x03\x04":
         return None

@@ -106,6 +106,7 @@ class ChosenImages:
     note: str | None
     unreadable_files: tuple[LeftOut, ...] = ()
     repeated: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     overlap: int | None = None
 
 
@@ -128,7 +129,7 @@ def store_images(directory: Path, choice: Choice, files: tuple[str, str | None])
     apart = sources.store(held_out, choice.size, directory, second).path if second else None
     facts = chosen.source, chosen.names, chosen.seed, chosen.unreadable, chosen.note
     repeated = len(chosen.prints) - len(set(chosen.prints))
-    return ChosenImages(stored, apart, *facts, chosen.unreadable_files, repeated)
+    return ChosenImages(stored, apart, *facts, chosen.unreadable_files, repeated, chosen.left_out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,8 @@ class Work:
             # Few enough to name all of them: at most a tenth of the images that were wanted.
             names = named(chosen.unreadable_files, all_of_them=True)
             self.warnings.append(f"{chosen.unreadable} unreadable images were skipped: {names}.")
+        if chosen.left_out:
+            self.warnings.append(f"Left out of the calibration: {named(chosen.left_out)}.")
         if chosen.repeated:
             self.warnings.append(
                 f"{counted(chosen.repeated, 'calibration image')} repeat others byte for byte."

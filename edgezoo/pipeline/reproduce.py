@@ -156,7 +156,7 @@ def _request(
     if "max_drop" in recorded:  # as manifests before 0.2 call it
         recorded = {**recorded, "max_drop_points": recorded["max_drop"]}
         del recorded["max_drop"]
-    unknown = provenance.unknown_fields(recorded)
+    unknown = provenance.unknown_fields(recorded) | {"arguments"} & recorded.keys()
     if unknown:
         raise DataError(
             f"The manifest's request contains {', '.join(sorted(unknown))}, which this version of "

@@ -16,6 +16,8 @@ from edgezoo.core.spec import (
     INPUT_KINDS,
     IO_TYPES,
     LAYOUTS,
+    MOST_IMAGES,
+    MOST_SEED,
     PRECISIONS,
     BuildArguments,
 )
@@ -140,14 +142,16 @@ def check_words(request: ExportRequest) -> None:
         )
     if not request.formats or not request.precisions:
         raise UsageError("No format or no precision was named.", "Leave the option out for all.")
-    if request.seed < 0:
-        raise UsageError(f"--seed {request.seed} is illegal.", "Give 0 or more.")
+    if not 0 <= request.seed <= MOST_SEED:
+        raise UsageError(f"--seed {request.seed} is illegal.", f"Give 0 to {MOST_SEED}.")
     for option, count, fewest in (
         ("--calibration-count", request.calibration_count, 1),
         ("--verify-images", request.verify_count, 2),
     ):
         if count < fewest:
             raise UsageError(f"{option} {count} is too few.", f"Give {fewest} or more.")
+        if count > MOST_IMAGES:
+            raise UsageError(f"{option} {count} is too many.", f"Give at most {MOST_IMAGES}.")
     _check_guard(request)
     _check_used(request)
     if request.min_agreement is not None and not 0 <= request.min_agreement <= 1:

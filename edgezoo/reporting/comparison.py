@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal, TypeVar
 
-from edgezoo.core.typed_json import Share
+from edgezoo.core.typed_json import Share, shared
 from edgezoo.evaluation.drop import EQUAL_WITHIN
 from edgezoo.measurement import verdicts
 from edgezoo.measurement.statistics import Ratio
@@ -16,7 +16,7 @@ from edgezoo.measurement.trust import Level
 from edgezoo.reporting.gaps import Interval, accuracy_gap, latency_gap
 from edgezoo.reporting.matching import failed_label, label, match
 from edgezoo.reporting.rows import Contents, Row, contents
-from edgezoo.results.record import Record
+from edgezoo.results.record import GridPlace, Record
 
 LEVEL = 0.05
 # Less is metadata: a label, a version, another name of a layer.
@@ -112,18 +112,43 @@ class ComparedVariant:
     """A variant of both stores.
 
     Attributes:
+        variant: its place in the grid
+        file: name of the file that was given; null for a variant of a grid
+        machine: of the second store
+        verdict: worse if anything is; better if something is and nothing is worse
+        size: verdict on the bytes
         bytes, runtime: before and after
         same_file: whether the file has the same SHA-256
         reasons: why something was not compared
     """
 
     name: str
+    variant: GridPlace
+    file: str | None
+    machine: str
+    verdict: Verdict
     latency: LatencyChange | None
     accuracy: AccuracyChange | None
+    size: Verdict
     bytes: tuple[int, int]
     runtime: tuple[str | None, str | None]
     same_file: bool
     reasons: tuple[str, ...]
+
+    @property
+    def verdicts(self) -> tuple[tuple[str, Verdict, str], ...]:
+        """What was judged, with its verdict and a sentence."""
+        changes = [c for c in (self.latency, self.accuracy) if c is not None]
+        size = f"the file has {self.bytes[1]} bytes after {self.bytes[0]}"
+        return (*((c.what, c.verdict, str(c)) for c in changes), ("size", self.size, size))
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenVariant:
+    """A variant that had figures before, and failed after."""
+
+    name: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +158,11 @@ class StoreComparison:
     Attributes:
         warnings: latencies that changed, with poor trust in one of the two
         unsure: what may have changed by more than matters, and is not proved
+        broken: variants that failed, which are regressions too
     """
 
     variants: tuple[ComparedVariant, ...]
+    broken: tuple[BrokenVariant, ...]
     regressions: tuple[str, ...]
     improvements: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -166,18 +193,20 @@ def compare_contents(
     """
     found = match(before, after)
     entries = _adjusted([_entry(a, b) for a, b in found.pairs], equal_within_points)
+    if len({entry.machine for entry in entries}) > 1:
+        entries = [replace(e, name=f"{e.name} on {e.machine}") for e in entries]
     texts: dict[str, list[str]] = defaultdict(list)
     for entry in entries:
         for change in (entry.latency, entry.accuracy):
             if change is not None:
                 texts[_heading(change)].append(f"{entry.name}: {change}")
-        small, large = entry.bytes
-        if abs(large - small) > GROWTH * small:
-            text = f"{entry.name}: the file has {large} bytes after {small}"
-            texts["worse" if large > small else "better"].append(text)
-    texts["worse"] += [f"{failed_label(r)}: {r.error.message}" for r in found.broken]
+        *_, (_, verdict, text) = entry.verdicts
+        texts[verdict].append(f"{entry.name}: {text}")
+    broken = [BrokenVariant(failed_label(r), r.error.message) for r in found.broken]
+    texts["worse"] += [f"{variant.name}: {variant.message}" for variant in broken]
     return StoreComparison(
         variants=tuple(entries),
+        broken=tuple(broken),
         regressions=tuple(texts["worse"]),
         improvements=tuple(texts["better"]),
         warnings=tuple(texts["poor"]),
@@ -202,8 +231,34 @@ def _entry(a: Row, b: Row) -> ComparedVariant:
         accuracy = _accuracy(a, b)
         if a.images_hash != b.images_hash:
             reasons.append("scored on other images")
-    sizes, runtimes, same = (a.bytes, b.bytes), (a.runtime, b.runtime), a.sha256 == b.sha256
-    return ComparedVariant(label(b), latency, accuracy, sizes, runtimes, same, tuple(reasons))
+    return ComparedVariant(
+        name=label(b),
+        variant=GridPlace(**shared(b, GridPlace)),
+        file=b.file,
+        machine=b.machine,
+        verdict="same",
+        latency=latency,
+        accuracy=accuracy,
+        size=_size(a.bytes, b.bytes),
+        bytes=(a.bytes, b.bytes),
+        runtime=(a.runtime, b.runtime),
+        same_file=a.sha256 == b.sha256,
+        reasons=tuple(reasons),
+    )
+
+
+def _size(small: int, large: int) -> Verdict:
+    if abs(large - small) <= GROWTH * small:
+        return "same"
+    return "worse" if large > small else "better"
+
+
+_SEVERITY: tuple[Verdict, ...] = ("worse", "better", "cannot tell", "same")
+
+
+def _summed_up(entry: ComparedVariant) -> ComparedVariant:
+    """Return the variant with the verdict that matters most of all that was judged."""
+    return replace(entry, verdict=min((v for _, v, _ in entry.verdicts), key=_SEVERITY.index))
 
 
 def _latency(a: Row, b: Row) -> LatencyChange:
@@ -265,4 +320,7 @@ def _adjusted(entries: list[ComparedVariant], equal_within_points: float) -> lis
         p = by_p.get(change.p, 1.0)
         return replace(change, p_adjusted=p, verdict=change.judge(p, equal_within_points))
 
-    return [replace(e, latency=judged(e.latency), accuracy=judged(e.accuracy)) for e in entries]
+    return [
+        _summed_up(replace(e, latency=judged(e.latency), accuracy=judged(e.accuracy)))
+        for e in entries
+    ]

@@ -13,12 +13,14 @@ from edgezoo.core.errors import counted
 from edgezoo.core.registry import require_packages
 from edgezoo.measurement.protocol import Settings
 from edgezoo.reporting.comparison import StoreComparison
+from edgezoo.reporting.comparison_text import by_severity, summary
 from edgezoo.reporting.rows import Row, machine_name, noise_floors
 from edgezoo.reporting.text import MOST_SESSIONS, shortened
 from edgezoo.results.record import Failed, Measured, Record
 from edgezoo.system.machine import Environment
 
 MOST_REASONS = 20
+MOST_COMPARED = 500
 PACKAGES = ("jinja2", "plotly")
 
 
@@ -64,6 +66,9 @@ def to_html(
         protocols=_protocols(records),
         failed=_failed(records),
         comparison=comparison,
+        compared=by_severity(comparison) if comparison else [],
+        summary=summary(comparison) if comparison else "",
+        most_compared=MOST_COMPARED,
         images=sorted({row.image_list for row in found if row.image_list}),
         untrained=any(row.trained is False for row in found),
         estimates=any(row.kind == "estimate" for row in found),

@@ -11,8 +11,8 @@ from edgezoo.core import typed_json
 from edgezoo.core.errors import DataError
 from edgezoo.core.escapes import shell
 from edgezoo.core.typed_json import Count
-from edgezoo.reporting import card, html, manifest_facts, sbom, text
-from edgezoo.reporting.comparison import StoreComparison, compare
+from edgezoo.reporting import card, comparison_text, html, manifest_facts, sbom, text
+from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS, StoreComparison, compare
 from edgezoo.reporting.rows import Row, rows
 from edgezoo.results import manifest
 from edgezoo.results.record import Failed, Kind, Step
@@ -67,10 +67,26 @@ class ManifestReport:
 
 
 Printed = ReportResult | ManifestReport
+# CI services look for JUnit's XML by the end of the name.
+SUFFIXES = {"junit": "junit.xml"}
 
 
-def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportResult:
-    """Read stores and write report.html, .csv, .md and .json, as `kinds` says.
+def write(
+    stores: Sequence[Path],
+    kinds: Sequence[str],
+    folder: Path,
+    *,
+    equal_within_points: float = EQUAL_WITHIN_POINTS,
+    allow_poor: bool = False,
+) -> ReportResult:
+    """Read stores and write report.html, .csv, .md, .json and .junit.xml, as `kinds` says.
+
+    Args:
+        stores: of exactly two the second is compared with the first.
+        kinds: "html", "csv", "md", "json", "junit".
+        folder: where to write.
+        equal_within_points: a difference of top-1 that does not matter.
+        allow_poor: let latencies with poor trust stand on the front.
 
     Raises:
         UsageError: one store is named twice.
@@ -83,11 +99,11 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
     every = [record for records in parts for record in records]
     if not every:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
-    comparison = compare(parts[0], parts[1]) if len(parts) == 2 else None
-    found = rows(every)
+    comparison = compare(parts[0], parts[1], equal_within_points) if len(parts) == 2 else None
+    found = rows(every, allow_poor)
     failed = [record for record in every if isinstance(record, Failed)]
     result = ReportResult(
-        reports=tuple(str(folder / f"report.{kind}") for kind in kinds),
+        reports=tuple(str(folder / f"report.{SUFFIXES.get(kind, kind)}") for kind in kinds),
         variants=len(found),
         failed=len(failed),
         failures=tuple(map(_failure, failed)),
@@ -97,9 +113,14 @@ def write(stores: Sequence[Path], kinds: Sequence[str], folder: Path) -> ReportR
         comparison=comparison,
     )
     contents: dict[str, Callable[[], str]] = {
-        "html": lambda: html.to_html(every, found, comparison),
-        "csv": lambda: text.to_csv(found),
-        "md": lambda: text.to_markdown(found, failed),
+        "html": lambda: html.to_html(every, found, comparison, allow_poor=allow_poor),
+        "csv": lambda: comparison_text.to_csv(comparison) if comparison else text.to_csv(found),
+        "md": lambda: (
+            comparison_text.to_markdown(comparison)
+            if comparison
+            else text.to_markdown(found, failed)
+        ),
+        "junit": lambda: comparison_text.to_junit(found, failed, comparison),
         "json": lambda: _json(result, found),
     }
     for kind, path in zip(kinds, result.reports, strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 from edgezoo.core import documents
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
+from edgezoo.core.spec import MOST_SEED
 from edgezoo.images import samples
 from edgezoo.sweep.grid import SweepRequest
 
@@ -72,7 +73,7 @@ def _value(path: Path, name: str, value: Any) -> Any:
         found = tuple(_entry(path, name, entry) for entry in entries)
         return tuple(path.parent / entry for entry in found) if name == "files" else found
     if name in _LEAST:
-        if type(value) is not int or value < _LEAST[name]:
+        if type(value) is not int or not _LEAST[name] <= value <= MOST_SEED:
             raise _wrong(path, name, value, f"a whole number of {_LEAST[name]} or more")
         return value
     if name in _SWITCHES:

@@ -88,7 +88,7 @@ def test_html_in_names(tmp_path: Path) -> None:
     page = (tmp_path / "store" / "report.html").read_text()
     assert "<script>alert" not in page and "<img" not in page
     assert "&lt;/script&gt;" in page and r"\u003c/script>" in page
-    ended = run_cli("recommend", tmp_path / "store")
+    ended = run_cli("recommend", tmp_path / "store", "--allow-poor")
     assert ended.code == 0, ended.stderr
     assert "\x1b" not in ended.stdout + ended.stderr and r"\x1b[2J" in ended.stdout
     assert "[bold]" in ended.stdout

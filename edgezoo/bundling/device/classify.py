@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -28,13 +29,27 @@ Contract = dict[str, Any]  # JSON, as docs/schemas/contract.json describes it
 Tensor = dict[str, Any]  # as get_input_details() and get_output_details() return it
 
 
+# Control characters, ends of lines, changes of the direction of writing, and surrogates.
+UNSEEN = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069"
+    "\\ud800-\\udfff]"
+)
+
+
+def shown(text: object) -> str:
+    """Escape a name for a line of a terminal: it may come from a stranger's file."""
+    return UNSEEN.sub(lambda found: ascii(found[0])[1:-1], str(text))
+
+
 def read_contract(model: Path) -> Contract:
     """Read what the model takes and returns: from the file itself, else FILE.contract.json."""
     try:
         with zipfile.ZipFile(model) as inside:
             contract: Contract = json.loads(inside.read("edgezoo_contract.json"))
             if "labels.txt" in inside.namelist():
-                contract["labels"] = inside.read("labels.txt").decode().splitlines()
+                # Only a line feed ends a label, not what str.splitlines takes for a line as well.
+                text = inside.read("labels.txt").decode().rstrip("\n")
+                contract["labels"] = text.split("\n") if text else []
     except (zipfile.BadZipFile, KeyError):
         sidecar = model.with_suffix(".contract.json")
         if not sidecar.is_file():
@@ -259,18 +274,18 @@ def main() -> int:
     model = asked.model or only_model(Path(__file__).resolve().parent)
     for path in (model, *asked.images):
         if not path.is_file():
-            raise SystemExit(f"{path} is not a file.")
+            raise SystemExit(f"{shown(path)} is not a file.")
     try:
         facts = classify(model, asked.images, max(1, asked.top), asked.threads)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise SystemExit(f"Error: {error}") from None
+        raise SystemExit(f"Error: {shown(error)}") from None
     if asked.json:
         print(json.dumps(facts, indent=1))
         return 0
     for result in facts["results"]:
-        print(result["image"])
+        print(shown(result["image"]))
         for entry in result["classes"]:
-            print(f"  {entry['probability']:.3f}  {entry['label']}")
+            print(f"  {entry['probability']:.3f}  {shown(entry['label'])}")
     return 0
 
 

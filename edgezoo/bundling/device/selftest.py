@@ -318,24 +318,29 @@ def check_model(
     }
 
 
+def say(text: str) -> None:
+    """Print a line; control characters of names in the bundle's files are escaped."""
+    print("".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+
+
 def show(result: Json) -> None:
     """Print the result as text."""
     for name in result["changed_files"]:
-        print(f"FAILED: {name} is missing or was changed: copy it again.")
+        say(f"FAILED: {name} is missing or was changed: copy it again.")
     for model in result["models"]:
-        print(f"{model['file']} with {model['runtime']} on {result['machine']}")
+        say(f"{model['file']} with {model['runtime']} on {result['machine']}")
         for entry in model["images"]:
             output = entry["output"]
             found = "equal" if output["equal"] else f"differs by {output['max_difference']:g}"
             fed = "input correct" if not entry["faults"] else "INPUT WRONG"
             limit = "" if output["passed"] else ": TOO MUCH"
-            print(f"  {entry['image']:<22} {fed}, output {found}{limit}")
+            say(f"  {entry['image']:<22} {fed}, output {found}{limit}")
         faults = [fault for entry in model["images"] for fault in entry["faults"]]
         for kind, text in {fault["kind"]: fault["message"] for fault in reversed(faults)}.items():
-            print(f"  FAILED: {kind}: {text}")
+            say(f"  FAILED: {kind}: {text}")
         if not all(entry["output"]["passed"] for entry in model["images"]):
-            print("  FAILED: runtime: correct inputs lead to other outputs than expected")
-    print("PASSED" if result["passed"] else "FAILED")
+            say("  FAILED: runtime: correct inputs lead to other outputs than expected")
+    say("PASSED" if result["passed"] else "FAILED")
 
 
 def main() -> int:

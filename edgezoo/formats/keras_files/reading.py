@@ -11,7 +11,7 @@ import importlib
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -24,6 +24,7 @@ from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
 from edgezoo.formats.keras_files import saved_model
 from edgezoo.formats.keras_files.allowed import third_party_code
+from edgezoo.formats.keras_files.network_config import network_config
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGEST_JSON = 64 * 2**20
@@ -31,6 +32,7 @@ _LARGEST_WEIGHTS = 8 * 2**30
 # Trained weights hardly compress; a file of zeros does, by a factor of 1000. Small files may.
 _MOST_RATIO, _ANY_RATIO = 50, 100 * 2**20
 _MOST_OBJECTS = 200_000
+_POINTER = b"version https://git-lfs.github.com/spec/"
 _DAMAGE = (
     OSError,
     ValueError,
@@ -62,8 +64,8 @@ class KerasFile:
         activation: of the output: "softmax", "linear", …; None if the file does not state it.
         contract: as `InputContract.to_json` writes it, if EdgeZoo wrote the file.
         weights_only: the file has weights without a network.
-        names: of the layers at the inputs, and at the outputs; empty if the file does not state
-            them.
+        config: the network's JSON, as it is loaded; None of a SavedModel.
+        written_by: version of Keras that wrote it, as far as the file states it.
     """
 
     path: Path
@@ -74,7 +76,8 @@ class KerasFile:
     activation: str | None = None
     contract: Json | None = None
     weights_only: bool = False
-    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    config: Json | None = None
+    written_by: str | None = None
 
 
 def is_user_model(word: str | Path) -> bool:
@@ -95,9 +98,13 @@ def read(path: Path) -> KerasFile:
         return _of_saved_model(path)
     if not os.path.isfile(path):
         raise not_a_file(path)
+    _refuse_pointer(path)
     try:
         # By its ending, as in Keras: a file can be a zip and an HDF5 file at the same time.
         return _of_zip(path) if path.suffix.lower() == ".keras" else _of_hdf5(path)
+    except RefusedError as refusal:
+        message = f"{path} cannot be read by Keras 3: {refusal.message}"
+        raise RefusedError(message, refusal.hint) from refusal
     except RecursionError as error:
         raise DataError(f"{path} is nested deeper than any network.") from error
     except _DAMAGE as error:
@@ -129,7 +136,7 @@ def usable(path: Path, trust: bool = False) -> KerasFile:
             _HINT,
         )
     sides = (("inputs", found.inputs), ("outputs", found.outputs))
-    for (what, shapes), names in zip(sides, found.names, strict=True):
+    for (what, shapes), names in zip(sides, _ends(found.config or {}), strict=True):
         if shapes is not None and len(shapes) != 1:
             listed = f" ({', '.join(names)})" if names else ""
             raise RefusedError(
@@ -137,6 +144,21 @@ def usable(path: Path, trust: bool = False) -> KerasFile:
                 "Save a keras.Model(inputs, outputs) with one of them.",
             )
     return found
+
+
+def _refuse_pointer(path: Path) -> None:
+    """Name a pointer of Git LFS: the commonest reason for a file of 130 bytes.
+
+    Raises:
+        DataError: the file is one.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(len(_POINTER))
+    if start == _POINTER:
+        raise DataError(
+            f"{path} is a pointer of Git LFS, not the file itself.",
+            "Run git lfs pull in the folder that it came with.",
+        )
 
 
 def _reason(error: Exception) -> str:
@@ -161,12 +183,13 @@ def _of_zip(path: Path) -> KerasFile:
             raise ValueError(f"its weights claim more than {_LARGEST_WEIGHTS >> 30} GiB")
         with archive.open(_WEIGHTS) as stream:
             links = _check_hdf5(stream)
+    version = metadata.get("keras_version")
+    config = network_config(config, version)
     code = (*third_party_code(config), *(f"the file {name}" for name in other_files), *links)
     inside = metadata.get(CONTRACT_KEY)
     contract = inside if isinstance(inside, dict) else None
-    return KerasFile(
-        path, "keras", code, *_interface(config), contract=contract, names=_ends(config)
-    )
+    found = KerasFile(path, "keras", code, *_interface(config), contract=contract, config=config)
+    return replace(found, written_by=_text_or_none(version))
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Json:
@@ -195,12 +218,18 @@ def _of_hdf5(path: Path) -> KerasFile:
     h5py = _h5py()
     with open_regular(path) as stream, h5py.File(stream, "r") as file:
         links = _links_out(file)
-        text, training = file.attrs.get("model_config"), file.attrs.get("training_config")
+        text, version = file.attrs.get("model_config"), file.attrs.get("keras_version")
         if text is None:
             return KerasFile(path, "h5", links, weights_only=True)
-        config = _parsed(text)
-        code = third_party_code(config) + (third_party_code(_parsed(training)) if training else ())
-    return KerasFile(path, "h5", (*code, *links), *_interface(config), names=_ends(config))
+    config = network_config(_parsed(text), version)
+    code = (*third_party_code(config), *links)
+    found = KerasFile(path, "h5", code, *_interface(config), config=config)
+    return replace(found, written_by=_text_or_none(version))
+
+
+def _text_or_none(version: Any) -> str | None:
+    version = version.decode() if isinstance(version, bytes) else version
+    return version if isinstance(version, str) else None
 
 
 def _h5py() -> Any:
