@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints, synthetic
+from edgezoo.core import lfs
 from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
@@ -93,7 +94,7 @@ class StoredImages:
 
 def list_hash(names: tuple[str, ...]) -> str:
     """SHA-256 over the names in order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def metadata(images: ImageSet, size: int | Frame) -> CalibrationMetadata:
@@ -300,6 +301,7 @@ def _from_array(
 
 
 def _read_array(path: Path) -> NDArray[Any]:
+    lfs.require_content(path)
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

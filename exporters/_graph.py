@@ -61,7 +61,7 @@ def _converted(
     signature = [tf.TensorSpec((1, *frame.shape), tf.float32, name=INPUT_NAME)]
 
     def inference(image: tf.Tensor) -> tf.Tensor:
-        with _placeholders(kernels):
+        with _placeholders(kernels), _for_inference(model):
             return model(before(image), training=False)
 
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
@@ -165,6 +165,55 @@ def _placeholders(kernels: list[_Kernel]) -> Iterator[None]:
     finally:
         for kernel, variable in zip(kernels, kept, strict=True):
             vars(kernel.layer)[kernel.attribute] = variable
+
+
+@contextlib.contextmanager
+def _for_inference(model: keras.Model) -> Iterator[None]:
+    """Take out of layers, while a graph is traced, what no converter takes and no answer needs.
+
+    A recurrent layer's loop becomes a WHILE with graphs of its own, which no quantizer looks into:
+    its steps are written one by one. An augmentation layer draws a seed, which changes a variable,
+    although it passes images through. Keras' argmax tells -0.0 from 0.0 by bits.
+    """
+    import keras
+    import tensorflow as tf
+    from keras.src.backend.tensorflow import numpy as functions
+
+    changes: list[tuple[keras.Layer, str, object]] = []
+    for part in (part for layer in _layers(model) for part in _parts(layer)):
+        if vars(part).get("unroll") is False:
+            changes.append((part, "unroll", True))
+        seeds = (k for k, v in vars(part).items() if isinstance(v, keras.random.SeedGenerator))
+        changes += [(part, name, 0) for name in seeds]
+    before = [(part, name, vars(part)[name]) for part, name, _ in changes]
+    argmax, argmin = functions.argmax, functions.argmin
+
+    def plain(reduce: Callable[..., Any]) -> Callable[..., Any]:
+        def of(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+            flat = tf.reshape(x, [-1]) if axis is None else x
+            found = reduce(flat, axis=0 if axis is None else axis, output_type=tf.int32)
+            return tf.expand_dims(found, axis) if keepdims and axis is not None else found
+
+        return of
+
+    try:
+        functions.argmax, functions.argmin = plain(tf.argmax), plain(tf.argmin)
+        for part, name, value in changes:
+            vars(part)[name] = value
+        yield
+    finally:
+        functions.argmax, functions.argmin = argmax, argmin
+        for part, name, value in before:
+            vars(part)[name] = value
+
+
+def _parts(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """Yield a layer and the layers that it wraps."""
+    yield layer
+    for name in ("layer", "forward_layer", "backward_layer"):
+        inner = getattr(layer, name, None)
+        if inner is not None and inner is not layer:
+            yield from _parts(inner)
 
 
 def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:

@@ -101,7 +101,8 @@ def _quantize(source: Source, calibration: CalibrationSource, preparation: Prepa
     inputs = _common.network_inputs(source, preparation, calibration)
     # One image is enough where NNCF's own ranges are all replaced.
     images = [*itertools.islice(inputs, _IMAGES if _has_more(intermediate, preparation) else 1)]
-    exact = {op.get_friendly_name(): op for op in ov.convert_model(intermediate).get_ops()}
+    plain = ov.convert_model(intermediate)  # kept: its operations refer to one another
+    exact = {op.get_friendly_name(): op for op in plain.get_ops()}
     off = OverflowFix.DISABLE
     how = AdvancedQuantizationParameters(disable_bias_correction=True, overflow_fix=off)
     quantized = nncf.quantize(

@@ -69,6 +69,7 @@ COMPLETED: dict[str, Words] = {
     "models": Words(registry.models),
     "target": Words(registry.targets),
     "runtime": Words(registry.runtimes),
+    "readers": Words(registry.readers),
     "format": _FORMATS,
     "formats": _FORMATS,
     "precision": _PRECISIONS,
@@ -306,10 +307,8 @@ def limited_process(
                 f"{option} has no effect on {on}, which applies its own default limits.",
                 f"Leave out {option} or --on.",
             )
-    shared: dict[str, Any] = {
-        name: options[name] for name in ("jobs", "device", "trust") if name in options
-    }
-    shared["items"] = items * len(files)
+    shared: dict[str, Any] = {"items": items * len(files)}
+    shared |= {name: options[name] for name in ("jobs", "device", "trust") if name in options}
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
 

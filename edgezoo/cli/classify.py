@@ -39,10 +39,8 @@ def COMMAND(artifact: Path, as_json: bool, **options: Any) -> None:
     """
     from edgezoo.inference.classification import classify
 
-    debug, process = (
-        options["debug"],
-        limited_process([artifact], options, items=len(options["images"])),
-    )
+    debug = options["debug"]
+    process = limited_process([artifact], options, items=len(options["images"]))
     if options["on"] is not None:
         with _console.status(not debug) as progress:
             progress(f"Classifying on {options['on']}")

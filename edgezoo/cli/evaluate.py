@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,8 @@ from edgezoo.images.folders import named
 if TYPE_CHECKING:
     from edgezoo.evaluation.accuracy import EvaluateResult
 
+_ONE_EACH = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic")
+_SMALLEST = 64  # bytes of an image in an archive
 _POINTS = click.FloatRange(0, 100)
 _ABOVE_0_POINTS = click.FloatRange(0, 100, min_open=True)
 _THREADS = click.IntRange(1, MOST_THREADS)
@@ -145,6 +146,23 @@ def COMMAND(
     return 6 if result.failures else 0
 
 
+def _most(images: Path) -> int:
+    """Return at least the number of images in a folder or archive, without reading it."""
+    if not images.is_dir():
+        return _most_in(images)
+    return sum(
+        1 if name.lower().endswith(_ONE_EACH) else _most_in(Path(folder, name))
+        for folder, _, names in os.walk(images)
+        for name in names
+    )
+
+
+def _most_in(archive: Path) -> int:
+    with contextlib.suppress(OSError):
+        return 1 + archive.stat().st_size // _SMALLEST
+    return 1
+
+
 def _find(
     artifacts: tuple[Path, ...], images: Path, quiet: bool, as_json: bool, options: dict[str, Any]
 ) -> int:
@@ -185,20 +203,6 @@ def _find(
         f"edgezoo evaluate {artifacts[0]} --images {images} {result.tried[0].options}"
     )
     return 0
-
-
-def _most(images: Path) -> int:
-    """Return at least the number of images in a folder or tar file, without reading it."""
-    if not images.is_dir():
-        return images.stat().st_size // tarfile.BLOCKSIZE if images.is_file() else 0
-    count = 0
-    for folder, _, names in os.walk(images):
-        count += len(names)
-        for name in names:
-            if name.endswith(".tar"):
-                with contextlib.suppress(OSError):
-                    count += os.stat(os.path.join(folder, name)).st_size // tarfile.BLOCKSIZE
-    return count
 
 
 def _note(images: Path, result: EvaluateResult) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgezoo.core import registry
+from edgezoo.core import lfs, registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, interpreting, words_of
 from edgezoo.core.files import decoded, read_limited
@@ -44,6 +44,7 @@ def files(ground_truth: Path) -> tuple[Path, ...]:
 
 def _rows(ground_truth: Path) -> dict[int, str]:
     """Return the lines of a list that are not empty, by line number."""
+    lfs.require_content(ground_truth)
     try:
         lines = decoded(read_limited(ground_truth, _LARGEST)).split("\n")
     except (OSError, ValueError) as error:

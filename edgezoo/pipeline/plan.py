@@ -26,7 +26,8 @@ from edgezoo.core.spec import (
     ModelSpec,
     Precision,
 )
-from edgezoo.formats.keras_files.reading import is_user_model
+from edgezoo.exporters._unsupported import refuse_unsupported
+from edgezoo.formats.keras_files.reading import is_user_model, read
 from edgezoo.images import imagenet_classes
 from edgezoo.images.finding import image_files
 from edgezoo.networks import arguments, building, user_heads, user_models
@@ -183,13 +184,17 @@ def _check_resize(request: ExportRequest, spec: ModelSpec, chosen: BuildArgument
 def _own(request: ExportRequest) -> user_models.Chosen | None:
     """The user model, where the model is a path."""
     if is_user_model(request.model):
-        return user_models.choose(
+        chosen = user_models.choose(
             request.model,
             request.arguments,
             request.stated,
             weights=request.weights,
             trust=request.trust,
         )
+        config = read(chosen.user_model.path).config
+        if config is not None:
+            refuse_unsupported(chosen.user_model.path.name, config)
+        return chosen
     require_known(request.model, request.stated)
     return None
 

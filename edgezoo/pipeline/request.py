@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.core.files import require_utf8
 from edgezoo.core.input_options import InputOptions
 from edgezoo.core.protocols import Target
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES, Effort
@@ -123,6 +124,7 @@ def check_words(request: ExportRequest) -> None:
     Raises:
         UsageError: an unknown word, an illegal value, or an option without effect.
     """
+    require_utf8(request.output)
     for precision in request.precisions or ():
         _check_word("precision", precision, PRECISIONS)
     _check_word("--effort", request.effort, EFFORTS)

@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.ops import core, nn, operation
+from keras.src.ops import core, einops, image, linalg, nn, operation
 from keras.src.ops import math as maths
 from keras.src.ops import numpy as numbers
 
@@ -118,7 +118,7 @@ def missing_names() -> list[str]:
         for part in place.split("."):
             module = getattr(module, part)
         known |= {name for name, value in vars(module).items() if inspect.isclass(value)}
-    for module in (numbers, nn, maths, core):
+    for module in (numbers, nn, maths, core, einops, image, linalg):
         known |= {
             name
             for name, value in vars(module).items()
