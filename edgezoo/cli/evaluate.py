@@ -38,9 +38,11 @@ _ABOVE_0_POINTS = click.FloatRange(0, 100, min_open=True)
 _THREADS = click.IntRange(1, MOST_THREADS)
 # Options of --find-preprocessing, and those that it finds out or does not use.
 _TAKEN_TO_FIND = (
-    *("ground_truth", "labels", "input_size", "head", "output_name", "limit"),
+    *("ground_truth", "split", "labels_from", "labels", "input_size", "head", "output_name"),
+    *("limit",),
     *("runtime", "device", "threads", "trust"),
 )
+_TRIES = 9 * 3 * 500  # inferences of --find-preprocessing
 _FOUND_OUT = (
     *("preprocessing", "scale", "offset", "bgr", "resize", "crop_fraction"),
     *("reference", "equal_within_points", "max_drop_points", "on"),
@@ -178,7 +180,7 @@ def _find(
                 "Leave one of them out.",
             )
     with _console.bar(not quiet, None, "Trying") as progress:
-        process = limited_process(artifacts, options, progress=progress)
+        process = limited_process(artifacts, options, progress, items=_TRIES + _most(images))
         given = {name: options[name] for name in _TAKEN_TO_FIND}
         result = process.call(find_preprocessing, artifacts[0], images, **given)
     if as_json:

@@ -28,6 +28,7 @@ from edgezoo.core.spec import (
 
 _CHANNELS = (1, 3)
 _LEAST_FRACTION = 0.1
+_SIDE = re.compile(r"-?[0-9]{1,5}")  # what is too small is refused where the least is known
 _RECTANGLE = re.compile(r"([0-9]{1,5})x([0-9]{1,5})", re.IGNORECASE)
 Size = int | str | Sequence[int]
 
@@ -133,7 +134,10 @@ class InputOptions:
 
     def size(self) -> tuple[int, int] | None:
         """Height and width; None where they are not stated."""
-        return None if self.input_size is None else parse_size(self.input_size)
+        found = None if self.input_size is None else parse_size(self.input_size)
+        if found is not None and min(found) < 1:
+            raise UsageError(f"--input-size {self.input_size} is no size.", "Give 1 or more.")
+        return found
 
     def asked_head(self) -> Head | None:
         """What the output values are; None where it is not stated."""
@@ -189,13 +193,13 @@ def parse_size(given: Size) -> tuple[int, int]:
         match = _RECTANGLE.fullmatch(given.strip())
         if match is not None:
             found = int(match[1]), int(match[2])
-        elif given.strip().isdecimal() and len(given.strip()) <= len("65536"):
+        elif _SIDE.fullmatch(given.strip()):
             found = (int(given),) * 2
     elif isinstance(given, int):
         found = (given, given)
     elif len(given) == 2 and all(isinstance(side, int) for side in given):
         found = tuple(given)
-    if len(found) != 2 or min(found) < 1:
+    if len(found) != 2:
         raise UsageError(
             f"--input-size {given} is not a size in pixels.",
             "Write --input-size 224, or height x width: --input-size 96x128.",

@@ -24,7 +24,8 @@ from edgezoo.core.spec import NORMALIZATIONS, RESIZE_MODES, ResizeMode
 from edgezoo.core.typed_json import JsonObject, Positive, Share
 from edgezoo.evaluation import drop
 from edgezoo.evaluation.accuracy import EvaluateResult
-from edgezoo.images import labelled
+from edgezoo.images import folders, labelled
+from edgezoo.images.class_names import LabelsFrom
 from edgezoo.images.preprocessing import load_many, require_readable
 from edgezoo.inference.predict import open_as_stated, predict, require_classes
 
@@ -106,6 +107,8 @@ def find_preprocessing(
     images: PathLike,
     *,
     ground_truth: PathLike | None = None,
+    split: str | None = None,
+    labels_from: LabelsFrom | None = None,
     labels: PathLike | None = None,
     input_size: Size | None = None,
     head: str | None = None,
@@ -121,7 +124,7 @@ def find_preprocessing(
 
     Args:
         artifact: the file.
-        images, ground_truth: see `evaluate`.
+        images, ground_truth, split, labels_from: see `evaluate`.
         labels, input_size, head, output_name: see `open_artifact`.
         limit: images to try, spread evenly over the folder; 500 by default.
         device, runtime, threads, trust: see `open_artifact`.
@@ -135,7 +138,9 @@ def find_preprocessing(
         "raw", resize="stretch", input_size=input_size, labels=labels, head=head,
         output_name=output_name,
     )  # fmt: skip
-    known = labelled.finder(Path(images), path(ground_truth), limit or IMAGES)
+    known = labelled.finder(
+        folders.part_of(Path(images), split), path(ground_truth), limit or IMAGES, labels_from
+    )
     runs, left_out = list[_Run](), list[str]()
     decoded: _Decoded | None = None
     for mode, bgr in _modes():

@@ -258,6 +258,9 @@ def test_file_of_another_tool(exported: Exported, trained: Trained, tmp_path: Pa
     # A quantized input states its range.
     known = run_cli("bundle", file, "-o", tmp_path / "known").stderr
     assert "preprocessing tf, by the range of its quantized input" in known
+    wrong = run_cli("bundle", file, "--preprocessing", "none", "-o", tmp_path / "no").error(3)
+    assert "clips 99% of the pixel values with raw" in wrong and "--preprocessing tf" in wrong
+    assert not (tmp_path / "no").exists()
     options = ("--preprocessing", "tf", "-o", tmp_path / "b")
     assert run_cli("bundle", file, *options).code == 0
     ended = on_device(tmp_path, tmp_path / "b" / "selftest.py", "--exact")

@@ -66,6 +66,8 @@ def test_one_file(exported: Exported, trained: Trained, tmp_path: Path) -> None:
     scores = edgezoo.evaluate(file, str(trained.test), limit=20, max_drop_points=100.0,
                               reference=exported.path("onnx", "float32"))  # fmt: skip
     assert scores.results[0].images == 20 and scores.max_drop_points == 100.0
+    with pytest.raises(UsageError, match="carries its own"):
+        edgezoo.find_preprocessing(file, trained.test)
     assert edgezoo.inspect(file).quantized
     artifact, session = edgezoo.open_artifact(file, threads=1)
     with session:

@@ -37,6 +37,21 @@ def test_every_file_has_it_once_and_labels_once(exported: Exported, precision: s
         assert kinds == {zipfile.ZIP_STORED}, "MediaPipe reads no other"
 
 
+def test_metadata_is_read_back_as_hints(exported: Exported) -> None:
+    """As from a file of another tool: of an int8 file (pixel - 128) / 127.5, the pixel itself."""
+    for precision, offset in (("int8", -128 / 127.5), ("float32", 0.0)):
+        path = exported.path("tflite", precision)
+        found = registry.runtime_for(path).hints(path)
+        how = found.normalization
+        assert how is not None and found.source == "TFLite metadata"
+        assert how.offset == pytest.approx((offset,) * 3, abs=1e-4)
+        assert found.labels == registry.load_artifact(path).required_contract().labels
+        assert found.activations == ("softmax",)
+    for format in ("onnx", "openvino"):
+        path = exported.path(format, "int8")
+        assert registry.runtime_for(path).hints(path).activations == ("softmax",)
+
+
 @pytest.mark.parametrize(
     ("kind", "preprocessing", "dtype", "means"),
     [

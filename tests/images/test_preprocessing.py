@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from edgezoo.core.errors import DataError
-from edgezoo.core.spec import NORMALIZATIONS, USUAL_RESIZE, Resize
+from edgezoo.core.spec import (
+    NORMALIZATIONS,
+    RESIZE_MODES,
+    STRETCH,
+    USUAL_RESIZE,
+    Frame,
+    Resize,
+    ResizeMode,
+)
 from edgezoo.images.preprocessing import find_images, load_many, load_pixels, normalize, recipe_hash
 
 GENERATOR = np.random.default_rng(0)
@@ -189,3 +197,36 @@ def test_normalize_is_keras(mode: str, formula: object) -> None:
 def test_every_mode_has_a_formula() -> None:
     assert NORMALIZATIONS.keys() == {"tf", "caffe", "torch", "unit", "raw"}
     assert [mode for mode, how in NORMALIZATIONS.items() if how.uniform] == ["tf"]
+
+
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_image_that_fits_is_left_alone(mode: ResizeMode, channels: int, tmp_path: Path) -> None:
+    pixels = GENERATOR.integers(0, 256, (12, 20, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "i.png")
+    got = load_pixels(tmp_path / "i.png", Frame(12, 20, channels), Resize(0.8, mode=mode))
+    grey = pixels @ np.array([0.299, 0.587, 0.114])  # ITU-R 601
+    if channels == 3:
+        assert np.array_equal(got, pixels)
+    else:
+        assert np.abs(got[..., 0] - grey).max() <= 1
+
+
+def test_fit_and_stretch(tmp_path: Path) -> None:
+    Image.fromarray(np.full((10, 40, 3), 200, np.uint8)).save(tmp_path / "i.png")
+    fitted = load_pixels(tmp_path / "i.png", Frame(16, 16), Resize(1.0, mode="fit"))
+    assert (fitted[6:10] == 200).all() and not fitted[:6].any() and not fitted[10:].any()
+    whole = load_pixels(tmp_path / "i.png", Frame(16, 16), STRETCH)
+    assert (whole == 200).all() and whole.shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("resize", [STRETCH, Resize(1.0, mode="fit"), Resize(0.8)])
+@pytest.mark.parametrize("shape", [(30, 50), (16, 24), (7, 9)])
+def test_margin_leaves_the_centre(resize: Resize, shape: tuple[int, int], tmp_path: Path) -> None:
+    """Shifted crops of fine-tuning are around what a device sees."""
+    pixels = GENERATOR.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "i.png")
+    frame = Frame(16, 24)
+    wide = load_pixels(tmp_path / "i.png", frame, resize, (2, 3))
+    assert wide.shape == (20, 30, 3)
+    assert np.array_equal(wide[2:-2, 3:-3], load_pixels(tmp_path / "i.png", frame, resize))

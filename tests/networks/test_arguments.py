@@ -149,7 +149,7 @@ def test_arguments_of_python() -> None:
     for wrong in ((96, 96, 1), (96, 96), (None, None, 3)):
         with pytest.raises(UsageError, match="not that of RGB"):
             side(None, wrong)
-    for no_size in ("96x", "x", "-3", "0", (96,), 0):
+    for no_size in ("96x", "x", "3.5", (96,), "96x-3", ""):
         with pytest.raises(UsageError, match="not a size"):
             side(no_size, None)
     with pytest.raises(UsageError, match="contradict"):
