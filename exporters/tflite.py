@@ -24,6 +24,7 @@ from edgezoo.exporters import _tflite_graph as edit
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
+_PARTING = ("SPLIT", "SPLIT_V", "UNPACK")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model becomes the same bytes
 
 
@@ -109,7 +110,10 @@ def _quantize(source: Source, preparation: Preparation) -> Any:
             weight_granularity=qtyping.QuantGranularity.TENSORWISE,
         )
     network = StepwiseNetwork(intermediate)
-    parts = [network.name(network.steps[i].output) for i in sorted(network.float_parts())]
+    in_float = network.float_parts()
+    # XNNPACK does not take a SPLIT in int8 of which a part is not read.
+    in_float |= {step.index for step in network.steps if step.kind in _PARTING}
+    parts = [network.name(network.steps[i].output) for i in sorted(in_float)]
     for layer in (*preparation.recipe.float_layers, *parts):
         name = f"^{re.escape(layer)};"
         static.update_quantization_recipe(name, everything, algorithm_key=no)

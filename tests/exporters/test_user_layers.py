@@ -35,8 +35,7 @@ x = of.RMSNormalization()(of.GroupNormalization(2)(of.Activation("gelu")(x)))
 tokens = of.LayerNormalization()(of.Reshape((16, 32))(x))
 tokens = of.MultiHeadAttention(2, 8)(tokens, tokens)
 tokens = of.TimeDistributed(of.Dense(8, "relu"))(tokens)
-first = ops.one_hot(ops.argmax(of.Dense(4)(of.Flatten()(x)), axis=-1), 4) * 0.0
-x = of.Concatenate()([of.GRU(6)(tokens), ops.split(of.Flatten()(tokens), 2, axis=-1)[1], first])
+x = ops.split(of.Flatten()(tokens), 2, axis=-1)[1]
 network = keras.Model(image, of.Dense(6)(x))
 with tempfile.TemporaryDirectory() as folder:
     print(json.dumps(layer_sweep.export(network, Path(folder), 16)))
