@@ -19,7 +19,7 @@ from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
 from edgezoo.core.errors import DataError, EdgeZooError, MissingError, RefusedError
 from edgezoo.core.files import open_regular
 from edgezoo.core.labels import lines_of
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import minimum_releases
 from edgezoo.core.typed_json import Json
@@ -31,6 +31,7 @@ from edgezoo.runtimes import (
     _edgetpu,
     _litert_gpu,
     _tflite_faults,
+    _tflite_hints,
     _tflite_versions,
 )
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
@@ -75,6 +76,7 @@ _DAMAGED = r"not a valid [Ff]latbuffer|[Vv]erif|mmap|out of bounds|[Ii]nvalid (t
 _OTHERWISE = "Its operations or sizes do not fit together there: convert the model again."
 _LARGEST_ATTACHED = 64 << 20
 _IO_OPS = {"QUANTIZE", "DEQUANTIZE"}
+_ANY_LENGTH = 256  # of an input that takes any, until one comes
 
 
 def _find_package() -> tuple[str, str] | None:
@@ -116,6 +118,7 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
     try:
         with quiet_native():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            _close_sizes(interpreter)
             interpreter.allocate_tensors()
     except (AttributeError, SystemError) as error:
         raise _built_for_numpy_1(error, (_find_package() or ("", ""))[1]) from error
@@ -134,6 +137,15 @@ def _cause(path: Path, error: Exception) -> EdgeZooError:
         if releases := ", ".join(f"{name} {release}" for name, release in need.since.items()):
             found.hint = f"These releases and later ones have it: {releases}."
     return found
+
+
+def _close_sizes(interpreter: Any) -> None:
+    """Give an input of open height and width a size: at 1 x 1, kernels may not fit into it."""
+    for detail in interpreter.get_input_details():
+        signature = [int(n) for n in detail.get("shape_signature", ())]
+        if min(signature[1:], default=0) < 0:
+            shape = [1, *(_ANY_LENGTH if n < 0 else n for n in signature[1:])]
+            interpreter.resize_tensor_input(detail["index"], shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +201,11 @@ class LiteRtRuntime(BaseRuntime):
         except UnicodeDecodeError as error:
             raise DataError(f"The labels inside {path} are damaged.") from error
         return {"labels": labels, **parse_contract(text, path)}
+
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`; nothing without ai-edge-litert, whose schema reads the file."""
+        model = _parsed(path)
+        return Hints() if model is None else _tflite_hints.hints(model, path)
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -251,14 +268,27 @@ class LiteRtSession(BaseSession):
         self._native, self.ran_on, self.copies = interpreter, ran_on, ran_on.device == "cpu"
         self.inputs, self.outputs = _infos(interpreter)
         self._in = interpreter.get_input_details()[0]["index"]
-        self._out = interpreter.get_output_details()[0]["index"]
+        self._outs = [detail["index"] for detail in interpreter.get_output_details()]
+        self._shape = tuple(map(int, interpreter.get_input_details()[0]["shape"]))
+        signature = [int(n) for n in interpreter.get_input_details()[0].get("shape_signature", ())]
+        self._free_batch = signature[:1] == [-1]
+        self._open = self._free_batch or min(self.inputs[0].shape, default=1) < 1
         ops = (op["op_name"] for op in interpreter._get_ops_details())
         self.backend = "XNNPACK" if "DELEGATE" in ops else "built-in kernels"
 
+    @property
+    def free_batch(self) -> bool:
+        """See `Session`."""
+        return self._free_batch
+
     def _run_one(self, batch: NDArray[Any]) -> Any:
+        if self._open and batch.shape != self._shape:
+            self._native.resize_tensor_input(self._in, batch.shape)
+            self._native.allocate_tensors()
+            self._shape = batch.shape
         self._native.set_tensor(self._in, batch)
         self._native.invoke()
-        return self._native.get_tensor(self._out)
+        return self._native.get_tensor(self._outs[self._chosen])
 
     def tensor(self, index: int) -> Any:
         """Return an output of the last run by its index in the file, including the batch axis."""
@@ -293,7 +323,12 @@ def _infos(interpreter: Any) -> tuple[tuple[TensorInfo, ...], ...]:
 def _info(detail: Any) -> TensorInfo:
     scale, zero = detail["quantization"]
     grid = float(scale) or None, int(zero) if scale else None
-    return TensorInfo(detail["name"], tuple(map(int, detail["shape"])), _dtype(detail), *grid)
+    shape = list(map(int, detail["shape"]))
+    # A size that is open is 1 in the shape, and -1 in the signature; one image is run at a time.
+    signature = [int(n) for n in detail.get("shape_signature", ())]
+    if len(signature) == len(shape):
+        shape[1:] = signature[1:]
+    return TensorInfo(detail["name"], tuple(shape), _dtype(detail), *grid)
 
 
 def _parsed(path: Path) -> Any:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, EdgeZooError, MissingError
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
-from edgezoo.runtimes import _causes, _vulkan
+from edgezoo.runtimes import _causes, _onnx_hints, _vulkan
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
 from edgezoo.runtimes._causes import Cause
 from edgezoo.runtimes._onnx_external import external_files
@@ -117,6 +117,12 @@ class OnnxRuntime(BaseRuntime):
         text = session_of(str(path), path).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         return parse_contract(text, path) if text else None
 
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`; without onnx, the properties alone."""
+        properties = session_of(str(path), path).get_modelmeta().custom_metadata_map
+        known = importlib.util.find_spec("onnx") is not None
+        return _onnx_hints.hints(properties, load_model(path) if known else None)
+
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
         session = OnnxSession(session_of(str(path), path))  # raises for a damaged file
@@ -161,7 +167,7 @@ class OnnxSession(BaseSession):
         self.backend = ", ".join(session.get_providers())
 
     def _run_one(self, batch: NDArray[Any]) -> Any:
-        return self._native.run(None, {self.inputs[0].name: batch})[0]
+        return self._native.run([self.outputs[0].name], {self.inputs[0].name: batch})[0]
 
 
 def load_model(path: Path) -> Any:

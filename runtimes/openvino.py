@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, EdgeZooError, MissingError, RefusedError
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import COMPUTED_IN, RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
-from edgezoo.runtimes import _causes, _openvino_xml
+from edgezoo.runtimes import _causes, _openvino_hints, _openvino_xml
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
 from edgezoo.runtimes._causes import Cause
 from edgezoo.runtimes._openvino_layers import integer_layers
@@ -89,6 +89,10 @@ class OpenVinoRuntime(BaseRuntime):
             return None
         return parse_contract(str(model.get_rt_info([CONTRACT_KEY]).value), path)
 
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`."""
+        return _openvino_hints.hints(read_model(path))
+
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
         model, needs = read_model(path), _requirements(path)
@@ -151,7 +155,7 @@ class OpenVinoSession(BaseSession):
 
     def _infer(self) -> Any:
         self._native.infer(share_outputs=True)
-        return self._native.get_output_tensor().data
+        return self._native.get_output_tensor(self._chosen).data
 
     def close(self) -> None:
         """Release the request and its memory."""

@@ -16,7 +16,7 @@ from edgezoo.core import lfs
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
 from edgezoo.core.escapes import shell
-from edgezoo.core.files import not_a_file
+from edgezoo.core.files import not_a_file, require_utf8
 from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ def load_artifact(
         path /= SAVED_MODEL_FILE
     if not os.path.isfile(path):
         raise not_a_file(path)
+    require_utf8(path)
     runtime = runtime_for(path)
     lfs.require_content(path)
     with interpreting(path):

@@ -132,8 +132,12 @@ def _key(described: Field[Any]) -> str:
     return str(described.metadata.get(_KEY, described.name.rstrip("_")))
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, paths: bool = False) -> Any:
     """Parse untrusted text; see `edgezoo.core.documents` for whole files.
+
+    Args:
+        text: JSON, as UTF-8 if it is bytes.
+        paths: allow halves of surrogate pairs, which stand for bytes in names that are not UTF-8.
 
     Raises:
         ValueError: it is not JSON, is nested too deeply for the code that walks it, holds half of
@@ -149,7 +153,7 @@ def parse_json(text: str | bytes) -> Any:
         value = json.loads(text, **hooks)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    if "\\ud" in text.lower() or _SURROGATE.search(text):
+    if not paths and ("\\ud" in text.lower() or _SURROGATE.search(text)):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError) as error:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgezoo.core.errors import RefusedError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.inspection.inspect_file import inspect
 from edgezoo.pipeline import explain_file
@@ -82,11 +83,11 @@ def test_inspect_names_contradicting_fields(
 
 def test_explain_names_contradicting_fields(exported: Exported, tmp_path: Path) -> None:
     path = exported.path("tflite", "int8")
-    assert explain_file.identify(path, None, None).faults == ()
+    assert explain_file.identify(path, None, InputOptions()).faults == ()
     model = tflite_flatbuffer.read_model(path)
     _code(model, QUANTIZE).deprecatedBuiltinCode = 0
     foreign = _write_as_it_is(model, tmp_path / "foreign.tflite")
-    (fault,) = explain_file.identify(foreign, None, None).faults
+    (fault,) = explain_file.identify(foreign, None, InputOptions()).faults
     assert "QUANTIZE (as ADD)" in fault.evidence
     message = _refused(exported.path("tflite", "float16"))
     assert "weights in float16 and activations in float" in message
@@ -94,7 +95,7 @@ def test_explain_names_contradicting_fields(exported: Exported, tmp_path: Path) 
 
 def _refused(path: Path) -> str:
     with pytest.raises(RefusedError) as caught:
-        explain_file.identify(path, None, None)
+        explain_file.identify(path, None, InputOptions())
     return caught.value.message
 
 
