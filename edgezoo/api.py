@@ -33,13 +33,12 @@ from edgezoo.inspection import compile_file, diagnosis, inspect_file
 from edgezoo.measurement.protocol import Settings
 from edgezoo.networks import arguments, building, catalogue
 from edgezoo.pipeline import explain_file, verify_files
+from edgezoo.pipeline import verify_everywhere as everywhere
 from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
 from edgezoo.pipeline.run import require_passed, run
-from edgezoo.reporting import budgets, recommendation, report_files
+from edgezoo.reporting import budgets, recommendation, report_files, stored
 from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS
-from edgezoo.reporting.rows import rows
-from edgezoo.results.store import read_stores
 from edgezoo.sweep import entry
 
 if TYPE_CHECKING:
@@ -70,6 +69,7 @@ __all__ = [
     "report",
     "show",
     "verify",
+    "verify_everywhere",
 ]
 
 
@@ -91,6 +91,7 @@ def _public(function: Callable[P, T], public_name: str = "") -> Callable[P, T]:
 
 
 verify = _public(verify_files.verify_files, "verify")
+verify_everywhere = _public(everywhere.verify_everywhere)
 evaluate = _public(accuracy.evaluate)
 find_preprocessing = _public(finding.find_preprocessing)
 classify = _public(classification.classify)
@@ -511,13 +512,11 @@ def recommend(
     Raises:
         UsageError, DataError: a store cannot be read, or no variant fits.
     """
-    parts, _ = read_stores(paths(stores))
-    records = [record for records in parts for record in records]
     bounds = budgets.Budgets(
         max_latency_ms, max_bytes, max_memory_mb, min_top1, max_drop_points, statistic, sure
     )
     return recommendation.recommend(
-        rows(records, allow_poor),
+        stored.read(paths(stores), allow_poor).rows,
         bounds,
         prefer,
         machine,

@@ -113,11 +113,11 @@ def _built_for_numpy_1(error: Exception, distribution: str) -> Exception:
     )
 
 
-def _interpreter(path: Path, threads: int = 1) -> Any:
+def _interpreter(path: Path, threads: int = 1, **options: Any) -> Any:
     interpreter_class = load_api().Interpreter
     try:
         with quiet_native():
-            interpreter = interpreter_class(model_path=str(path), num_threads=threads)
+            interpreter = interpreter_class(model_path=str(path), num_threads=threads, **options)
             _close_sizes(interpreter)
             interpreter.allocate_tensors()
     except (AttributeError, SystemError) as error:
@@ -125,6 +125,15 @@ def _interpreter(path: Path, threads: int = 1) -> Any:
     except (ValueError, RuntimeError) as error:
         raise _cause(path, error) from error
     return interpreter
+
+
+def _close_sizes(interpreter: Any) -> None:
+    """Give an input of open height and width a size: at 1 x 1, kernels may not fit into it."""
+    for detail in interpreter.get_input_details():
+        signature = [int(n) for n in detail.get("shape_signature", ())]
+        if min(signature[1:], default=0) < 0:
+            shape = [1, *(_ANY_LENGTH if n < 0 else n for n in signature[1:])]
+            interpreter.resize_tensor_input(detail["index"], shape)
 
 
 def _cause(path: Path, error: Exception) -> EdgeZooError:
@@ -137,15 +146,6 @@ def _cause(path: Path, error: Exception) -> EdgeZooError:
         if releases := ", ".join(f"{name} {release}" for name, release in need.since.items()):
             found.hint = f"These releases and later ones have it: {releases}."
     return found
-
-
-def _close_sizes(interpreter: Any) -> None:
-    """Give an input of open height and width a size: at 1 x 1, kernels may not fit into it."""
-    for detail in interpreter.get_input_details():
-        signature = [int(n) for n in detail.get("shape_signature", ())]
-        if min(signature[1:], default=0) < 0:
-            shape = [1, *(_ANY_LENGTH if n < 0 else n for n in signature[1:])]
-            interpreter.resize_tensor_input(detail["index"], shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +259,17 @@ class LiteRtRuntime(BaseRuntime):
 def open_on_cpu(path: Path, threads: int = 1) -> LiteRtSession:
     """Open a session on the CPU, with XNNPACK's kernels where they apply."""
     return LiteRtSession(_interpreter(path, threads))
+
+
+def has_reference_kernels() -> bool:
+    """Return whether the installed package can select the reference kernels."""
+    return _find_package() is not None and hasattr(load_api(), "OpResolverType")
+
+
+def open_reference(path: Path) -> LiteRtSession:
+    """Open a session on the CPU with the kernels that define what each operation computes."""
+    kernels = load_api().OpResolverType.BUILTIN_REF
+    return LiteRtSession(_interpreter(path, experimental_op_resolver_type=kernels))
 
 
 class LiteRtSession(BaseSession):

@@ -69,6 +69,7 @@ COMPLETED: dict[str, Words] = {
     "models": Words(registry.models),
     "target": Words(registry.targets),
     "runtime": Words(registry.runtimes),
+    "readers": Words(registry.readers),
     "format": _FORMATS,
     "formats": _FORMATS,
     "precision": _PRECISIONS,

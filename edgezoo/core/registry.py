@@ -22,6 +22,7 @@ from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 if TYPE_CHECKING:
     from edgezoo.core.anatomy import AnatomyReader
     from edgezoo.core.protocols import Exporter, Runtime, Target
+    from edgezoo.core.reader_protocol import Reader
 
 T = TypeVar("T")
 _ANATOMY = "edgezoo.runtimes._anatomy."
@@ -65,6 +66,18 @@ def targets() -> dict[str, Target]:
     for module in _modules("edgezoo.targets"):
         found += getattr(module, "TARGETS", None) or (module.TARGET,)
     return {target.name: target for target in found}
+
+
+@lru_cache(maxsize=1)
+def readers() -> dict[str, Reader]:
+    """Return all readers by name; a file holds them as READERS."""
+    found = [reader for group in _collect("edgezoo.readers", "READERS") for reader in group]
+    return {reader.name: reader for reader in found}
+
+
+def reader(name: str) -> Reader:
+    """Return a reader by its name, upper or lower case; UsageError if that is unknown."""
+    return _named("reader", name, readers())
 
 
 def _named(

@@ -178,9 +178,9 @@ def compare(
             precision do not apply.
         multi_label: classes do not exclude one another.
     """
-    if broken := _broken(reference, got):
+    if problem := broken(reference, got):
         share = 0.0 if kind == "probabilities" else None
-        return Comparison(len(got), None, None, share, share, (broken,), ())
+        return Comparison(len(got), None, None, share, share, (problem,), ())
     ratio, bounds = sqnr_db(reference, got), _NO_BOUNDS if in_bfloat16 else BOUNDS[precision]
     warnings: tuple[str, ...] = (_BFLOAT16.format(precision),) if in_bfloat16 else ()
     failed: tuple[str, ...] = ()
@@ -209,7 +209,7 @@ def _in_top5(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
     return float(np.mean((top5 == reference.argmax(1)[:, None]).any(1)))
 
 
-def _broken(reference: NDArray[np.float32], got: NDArray[np.float32]) -> str | None:
+def broken(reference: NDArray[np.float32], got: NDArray[np.float32]) -> str | None:
     """Return what is wrong with an output that no bound can accept."""
     if got.shape != reference.shape:
         return f"the output has shape {got.shape}, the source's {reference.shape}"

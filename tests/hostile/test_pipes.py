@@ -21,7 +21,7 @@ from edgezoo.images.preprocessing import load_pixels
 from edgezoo.networks.weights import check_hdf5
 from edgezoo.reporting import report_files
 from edgezoo.results import manifest
-from edgezoo.results.store import read_stores
+from edgezoo.results.store import read_records
 from edgezoo.sweep.sweep_file import read_toml
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -54,7 +54,7 @@ def test_pipe(name: str, tmp_path: Path) -> None:
 def test_pipes_in_a_store(tmp_path: Path) -> None:
     (tmp_path / "records").mkdir()
     os.mkfifo(tmp_path / "records" / "a.json")
-    assert read_stores([tmp_path])[1] == [f"{tmp_path}/records/a.json is damaged."]
+    assert read_records(tmp_path)[1] == [f"{tmp_path}/records/a.json is damaged."]
     os.mkfifo(tmp_path / "store.json")
     with pytest.raises(EdgeZooError, match=r"store\.json is damaged"):
         report_files.write([tmp_path], ["csv"], tmp_path)

@@ -27,12 +27,13 @@ from edgezoo.core import escapes, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.protocols import TensorInfo
-from edgezoo.reporting import card, manifest_facts, sbom, text
+from edgezoo.reporting import card, manifest_facts, page_data, sbom, text
 from edgezoo.reporting import html as page
 from edgezoo.reporting.budgets import Budgets
 from edgezoo.reporting.comparison import compare
 from edgezoo.reporting.recommendation import recommend
 from edgezoo.reporting.rows import rows
+from edgezoo.reporting.stored import collected
 from edgezoo.results.record import Failed
 from edgezoo.results.store import read_record
 from tests.core.test_artifact import CONTRACT
@@ -247,10 +248,11 @@ def _check_record(facts: Any, path: tuple[Any, ...], value: Any, reader: str, fo
     elif reader == "md":
         _is_text(text.to_markdown(found, [read] if isinstance(read, Failed) else []))
     elif reader == "html":
-        shown = page._for_script(found, allow_poor=False)
+        shown = page_data.for_script(found, {})
         assert "<script>PWNED" not in shown and not ORDERS.search(shown)
-        page._machines([read, usual], found)
-        page._failed([read, usual])
+        stored = collected([read, usual])
+        page._floors(stored)
+        page._failed(stored.failed)
     elif reader == "recommend":
         budgets = Budgets(max_latency_ms=1e9)
         with contextlib.suppress(UsageError):  # figures of several machines
@@ -304,7 +306,7 @@ def test_page_is_text(tmp_path: Path) -> None:
     broken = read_record(file)
     file.write_text(json.dumps(_with(WHOLE, ("variant", "model"), hostile)))
     read = read_record(file)
-    made = page.to_html([read, broken], rows([read]))
+    made = page.to_html([read, broken])
     ours = made[: made.index("</script>\n<script>")]  # plotly's own code may hold anything
     assert "<script>PWNED" not in made and not ORDERS.search(ours)
     assert "&lt;script&gt;PWNED" in ours and r"\x1b[2J" in ours
