@@ -55,6 +55,7 @@ def _asked(line: str) -> ExportRequest:
     (model,) = options.pop("models")
     for name in ("as_json", "debug", "dry_run", "quiet"):
         options.pop(name)
+    assert options.pop("part") is None, "the folder that --split names is in the request"
     precisions = split(options.pop("precisions")) + (("int8",) if options.pop("int8") else ())
     options["include_top"] = not options.pop("no_top")
     options["formats"] = split(options["formats"])
