@@ -59,7 +59,7 @@ _PASSED = (
     "NO_COLOR", "PYTHON", "VIRTUAL_ENV", "CONDA_", "LD_LIBRARY_PATH", "DYLD_", "XDG_", "EDGEZOO_",
     "KERAS_", "TF_", "XLA_", "TFLITE_", "ORT_", "OV_", "OPENVINO", "ONNX", "OMP_", "KMP_", "MKL_",
     "OPENBLAS_", "GOTO_", "NUMEXPR_", "MALLOC_", "GLIBC_", "VK_", "MESA_", "LIBGL_", "GALLIUM_",
-    "LP_", "CUDA_", "NVIDIA_", "HIP_", "OCL_", "OPENCL_", "COVERAGE_",
+    "LP_", "CUDA_", "NVIDIA_", "HIP_", "OCL_", "OPENCL_", "COVERAGE_", "NODE_PATH",
 )  # fmt: skip
 _log = logging.getLogger(__name__)
 _told = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -58,11 +57,18 @@ def test_a_folder_for_each_file_as_it_is(tmp_path: Path) -> None:
     assert notes.folder_for(tmp_path, [one]) in places
 
 
-def test_expired_notes_go(tmp_path: Path) -> None:
-    old, new = tmp_path / "a" / NAME, tmp_path / "b" / NAME
-    for path in (old, new):
-        path.parent.mkdir()
-        path.write_text("x")
-    os.utime(old, (0, time.time() - 40 * 86400))
+def test_only_old_notes_are_removed(tmp_path: Path) -> None:
+    own = tmp_path / ("a" * 32)
+    users = tmp_path / "thesis"
+    for folder in (own, users):
+        folder.mkdir()
+    old = (own / f"{'b' * 32}.npy", own / f".{'b' * 32}.npy.17", tmp_path / f"{'d' * 32}.npy")
+    kept = (own / f"{'c' * 32}.npy", tmp_path / "photo.jpg", users / f"{'b' * 32}.npy")
+    for path in (*old, *kept):
+        path.write_bytes(b"x")
+        os.utime(path, (0, 0))
+    os.utime(kept[0])
+    (tmp_path / "empty").mkdir()
     notes.remove_expired(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert not any(path.exists() for path in old)
+    assert all(path.exists() for path in (*kept, tmp_path / "empty"))
