@@ -57,7 +57,8 @@ def execute(plan: Plan, progress: Progress, debug: bool = False) -> FinetuneResu
     with staging(plan.output.parent, plan.output.name) as stage:
         launcher = sandbox.workshop(_strangers(plan), stage, debug=debug, trust=plan.request.trust)
         pixels = _decoded(plan, stage, progress)
-        with Conversation(Trainer, debug, launcher=launcher) as child:
+        patience = launcher.limits.timeout if launcher.limits else None
+        with Conversation(Trainer, debug, patience, launcher) as child:
             run = _Training(plan, child, progress)
             progress("Building the network", 0.0)
             images = Split(pixels.path, pixels.margin, pixels.parts, pixels.classes)

@@ -45,7 +45,7 @@ class Watch:
         *,
         clock: bool = True,
     ) -> None:
-        """Begin; `keep` is called now and then, and without `clock` the time has no limit."""
+        """Begin; `keep` is called now and then; without `clock` others limit the time."""
         self._child, self._limits, self._folders, self._pulse = child, limits, folders, pulse
         self._progress, self._reported = progress, 0
         self._keep, self._next = keep, time.monotonic() + _KEPT_EVERY_S
@@ -87,7 +87,7 @@ class Watch:
             self._reported = count
 
     def _verdict(self) -> Verdict | None:
-        if _state(self._child.pid) == "T":
+        if self._clock and _state(self._child.pid) == "T":
             return "stopped"
         if self._clock and (late := self._late()) is not None:
             return late

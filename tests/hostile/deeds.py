@@ -293,6 +293,35 @@ def end_as(kind: str) -> dict[str, Any]:
     return {}
 
 
+def write_to(places: list[str]) -> dict[str, Any]:
+    """Write to each place; which of them could be written."""
+    written = []
+    for place in places:
+        try:
+            Path(place).write_text("x")
+        except PermissionError:
+            continue
+        written.append(place)
+    return {"written": written}
+
+
+def guarded(dies: bool) -> dict[str, Any]:
+    """Call what may crash, with an error that says so."""
+    from edgezoo.core.errors import MissingError
+    from edgezoo.system import process
+
+    job: process.Job[Any] = process.Job("edgezoo.deeds:perhaps_die", {"dies": dies})
+    found: dict[str, Any] = process.guarded(job, MissingError("The library crashed.", "Update it."))
+    return found
+
+
+def perhaps_die(dies: bool) -> dict[str, Any]:
+    """Crash, as a library does."""
+    if dies:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return {"pid": os.getpid()}
+
+
 def _spin() -> None:
     while True:
         pass

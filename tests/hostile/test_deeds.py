@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from edgezoo.core.errors import DataError
+from edgezoo.core.errors import DataError, MissingError
 from edgezoo.system import landlock, process, sandbox, seccomp
 from edgezoo.system.limits import Limits
 from tests.conftest import ROOT
@@ -180,3 +180,25 @@ def test_ends_within_its_limits(kind: str, words: str) -> None:
     with pytest.raises(DataError, match=words) as caught:
         _call("end_as", limits, kind=kind)
     assert caught.value.exit_code == 5
+
+
+def test_last_words() -> None:
+    """What may crash runs in the limited process itself, which has said what that would mean."""
+    assert _call("guarded", Limits(None, PATIENCE), dies=False)["pid"] != os.getpid()
+    with pytest.raises(MissingError, match=r"The library crashed\.") as caught:
+        _call("guarded", Limits(None, PATIENCE), dies=True)
+    assert caught.value.hint == "Update it."
+
+
+def test_folders_that_are_missing_open_nothing(tmp_path: Path) -> None:
+    """Not even the nearest one above them, and no folder that a link leads to."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    given = (tmp_path / "missing" / "below", Path("/nonexistent/.cache"), tmp_path / "link")
+    job: process.Job[Any] = process.Job(
+        "edgezoo.deeds:write_to", {"places": [str(tmp_path / "x"), str(tmp_path / "there" / "x")]}
+    )
+    limited = sandbox.Sandbox((Path("m.tflite"),), Limits(None, PATIENCE), given)
+    assert limited.run(job) == {"written": []}
+    opened = sandbox.Sandbox((Path("m.tflite"),), Limits(None, PATIENCE), (tmp_path / "there",))
+    assert opened.run(job) == {"written": [str(tmp_path / "there" / "x")]}

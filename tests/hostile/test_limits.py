@@ -13,7 +13,7 @@ import pytest
 from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
 from edgezoo.core.heartbeat import alive
 from edgezoo.system import landlock, process, sandbox
-from edgezoo.system.limits import Limits, for_files
+from edgezoo.system.limits import Limits, for_files, for_work
 from tests.conftest import ROOT
 from tests.support.processes import PATIENCE
 
@@ -194,5 +194,9 @@ def test_limits_grow_with_the_file(tmp_path: Path) -> None:
     small, large = for_files([]), for_files([tmp_path / "m.tflite"])
     assert large.timeout == small.timeout + 10 < for_files([], device="gpu").timeout
     assert small.memory and large.memory and large.memory - small.memory in (0, 160 << 20)
+    assert small.disk and large.disk == small.disk + 12 * (10 << 20)
+    work = for_work([tmp_path / "m.tflite"])
+    assert work.timeout == 3600 + 200 and work.disk == (64 << 30) + 64 * (10 << 20)
+    assert work.memory and small.memory <= work.memory
     assert sandbox.limits_for([], memory_gb=0).memory is None
     assert sandbox.limits_for([], memory_gb=2, seconds=7) == Limits(2 * 10**9, 7)

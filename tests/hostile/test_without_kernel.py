@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgezoo.system import seccomp
-from tests.conftest import Ended, Exported, environment
+from tests.conftest import Ended, Exported, environment, run_cli
 
 # Numbers of landlock_create_ruleset, and of seccomp on x86-64 and arm64.
 _OLD = """
@@ -59,3 +59,12 @@ def test_said_once_and_refused(part: str, exported: Exported) -> None:
     facts = json.loads(shown.stdout)
     assert [text for text in facts["not_limited"] if WORDS[part] in text]
     assert [entry for entry in facts["problems"] if WORDS[part] in entry["what"]]
+
+
+def test_required_where_all_is_there(exported: Exported) -> None:
+    file = exported.path("tflite", "int8")
+    assert run_cli("inspect", file, "--require-sandbox", "--json").code == 0
+    contradicted = run_cli("classify", file, file, "--require-sandbox", "--trust")
+    assert "contradicts --trust" in contradicted.error(2)
+    away = run_cli("benchmark", file, "--on", "ssh://a@b", "--require-sandbox")
+    assert "contradicts --on" in away.error(2)

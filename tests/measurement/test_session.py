@@ -134,6 +134,6 @@ def test_a_process_that_dies_is_told_in_words(exported: Exported) -> None:
     child = session._Child(Subject(exported.path("tflite", "int8")), None, False)
     with child.talk:
         child.talk._child.kill()
-        with pytest.raises(CrashError, match="killed"):
+        with pytest.raises(DataError, match="killed"):
             child.block(1, 0)
     assert child.talk._child.poll() is not None
