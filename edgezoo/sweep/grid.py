@@ -34,6 +34,7 @@ class SweepRequest:
         target: devices whose compiler estimates the time of int8 .tflite files.
         images: labelled images for accuracy; None measures latency only.
         output: the results store.
+        machine_name: of the machine that measures, in reports.
     """
 
     models: tuple[str, ...] = ()
@@ -54,6 +55,7 @@ class SweepRequest:
     calibration_count: int = 200
     pin: bool = False
     self_check: bool = True
+    machine_name: str | None = None
     output: Path | None = None
     settings: Settings = field(default_factory=Settings)
 

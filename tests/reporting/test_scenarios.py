@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgezoo.reporting.html import to_html
 from edgezoo.reporting.rows import rows
 from edgezoo.reporting.scenarios import across, scenarios
-from tests.support.fake_records import record
+from tests.support.fake_records import changed, record
 
 EVERY = [
     record(alpha=0.25, median=2.0, hits=380, size=600_000),
@@ -42,6 +42,13 @@ def test_each_machine_has_its_own() -> None:
     assert label.startswith("mobilenet 0.25 128 int8 tflite")
     assert [cell and cell.median_ms for cell in cells] == [2.0, 1.0, 1.5]
     assert across(rows(EVERY)) is None
+
+
+def test_names_tell_clones_of_a_card_apart() -> None:
+    clones = [changed(record(), "environment.name", name) for name in ("pi5-lab", "pi5-desk")]
+    found = rows(clones)
+    assert [row.machine for row in found] == ["pi5-lab (aaaaaa)", "pi5-desk (aaaaaa)"]
+    assert across(found)
 
 
 def test_where_nothing_can_be_trusted() -> None:
