@@ -15,9 +15,11 @@ from edgezoo.calibration.tiny_weights import lift_tiny_weights
 from edgezoo.core.arrays import Pixels, other_axes
 from edgezoo.core.recipe import Preparation, Ranges, Recipe
 from edgezoo.core.rounding import PIXEL_ZERO
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import tflite_flatbuffer, tflite_shift
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
+# Operations whose output has the values of their input, zeros at the edges aside.
+_PASSING = ("PAD", "RESHAPE")
 _CORRECTION_BYTES = 512 * 2**20
 
 
@@ -42,18 +44,27 @@ def _shift_first_bias(path: Path, offset: float) -> None:
     """Move a constant that is missing from the input into the first layer's bias.
 
     Exact except at the edges, where the layer pads with zeros: there the network now sees a pixel
-    of 128 in place of the mean of 127.5.
-
-    Raises:
-        ValueError: the first operation is not a layer with weights and bias.
+    of 128 in place of the mean of 127.5. A network that does not begin with one layer with a bias
+    gets an addition in front.
     """
     network = StepwiseNetwork(path)
-    first = next(step for step in network.steps if step.kind != "PAD")
-    if first.weights is None or first.bias is None:
-        raise ValueError("the network does not start with a convolution")
-    weights = network.weights(first)
-    sums = weights.sum(other_axes(weights, first.channel_axis))
-    network.set_constant(first.bias, network.constant(first.bias) + offset * sums)
+    passing, first = {network.input}, None
+    for step in network.steps:  # through operations that pass the pixels on
+        if passing.isdisjoint(step.computed_inputs):
+            continue
+        if first is not None:
+            first = None
+            break  # several read them
+        if step.kind in _PASSING:
+            passing.add(step.output)
+        else:
+            first = step
+    if first is None or first.weights is None or first.bias is None:
+        tflite_shift.add_in_front(network.model, offset)
+    else:
+        weights = network.weights(first)
+        sums = weights.sum(other_axes(weights, first.channel_axis))
+        network.set_constant(first.bias, network.constant(first.bias) + offset * sums)
     tflite_flatbuffer.write_model(network.model, path)
 
 

@@ -14,7 +14,7 @@ from edgezoo.core.errors import RefusedError
 from edgezoo.core.protocols import Intermediate, Source
 from edgezoo.exporters import _onnx_graph, _tflite_graph
 from edgezoo.exporters._converting import converting
-from edgezoo.formats import tflite_flatbuffer
+from edgezoo.formats import tflite_flatbuffer, tflite_shift
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +43,7 @@ def write(network: keras.Model, source: Source, intermediates: set[str]) -> Refu
     in_network = None if how.uniform or not pixels else how
     base = source.intermediate("base.tflite")
     with converting("TensorFlow's converter", "TFLite, from which all formats are made,"):
-        _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
+        _graph.write_tflite(network, contract.frame, in_network, contract.output_kind, base)
     if "float.tflite" in intermediates:
         _write_float_tflite(source, base, "float.tflite")
     if not intermediates & _ONNX:
@@ -114,5 +114,8 @@ def fill(source: Source, intermediate: Intermediate, prepared: Path) -> None:
     model = onnx.load(str(source.intermediate("base.onnx")))
     with converting("tf2onnx", "ONNX"):
         _onnx_graph.take_constants(model, prepared)
+    shift = tflite_shift.shift_of(tflite_flatbuffer.read_model(prepared))
+    if shift is not None:
+        _onnx_graph.shift_in_front(model, shift)
     onnx.save(model, str(target))
     prepared.unlink()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.rounding import PIXEL_ZERO
 from edgezoo.core.spec import Normalization
-from edgezoo.formats import operators, tflite_flatbuffer
+from edgezoo.formats import operators, tflite_flatbuffer, tflite_shift
 
 if TYPE_CHECKING:
     import onnx
@@ -54,6 +54,19 @@ def normalize_in_front(model: onnx.ModelProto, how: Normalization) -> None:
     add = helper.make_node("Add", [f"{name}/scaled", f"{name}/offset"], [f"{name}/normalized"])
     graph.node.insert(0, add)
     graph.node.insert(0, helper.make_node("Mul", [name, f"{name}/scale"], [f"{name}/scaled"]))
+
+
+def shift_in_front(model: onnx.ModelProto, offset: float) -> None:
+    """Add a constant to the input, which keeps its name."""
+    import numpy as np
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    name = graph.input[0].name
+    shifted, constant = f"{name}{tflite_shift.SHIFTED}", f"{name}/shift"
+    rename_reads(graph.node, name, shifted)
+    graph.initializer.append(numpy_helper.from_array(np.asarray(offset, np.float32), constant))
+    graph.node.insert(0, helper.make_node("Add", [name, constant], [shifted]))
 
 
 def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> None:

@@ -8,7 +8,6 @@ options are a package in Google's DarwiNN format, a flatbuffer whose schema is i
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import os
 import re
 import struct
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 from edgezoo.core.errors import DataError, EdgeZooError, MissingError
 from edgezoo.system import process
 from edgezoo.system.hardware import EDGETPU_VARIABLE
+from edgezoo.system.libraries import find_library
 
 T = TypeVar("T")
 LIBRARY_VARIABLE = EDGETPU_VARIABLE
@@ -124,7 +124,7 @@ class _Table:
 def library() -> str | None:
     """Return the name or path of libedgetpu, from the variable or from the system."""
     named = os.environ.get(LIBRARY_VARIABLE)
-    return named or ctypes.util.find_library("edgetpu")
+    return named or find_library("edgetpu")
 
 
 @lru_cache(maxsize=4)

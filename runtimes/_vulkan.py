@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,6 +10,7 @@ from typing import Literal
 
 from edgezoo.core.errors import MissingError
 from edgezoo.system import process
+from edgezoo.system.libraries import find_library
 
 _CPU_TYPE = 4  # VK_PHYSICAL_DEVICE_TYPE_CPU
 _INSTANCE_CREATE_INFO = 1
@@ -32,7 +32,7 @@ def adapters() -> tuple[Adapter, ...]:
 
     Drivers are third-party code, so they are loaded in a child process, except in a limited one.
     """
-    if not sys.platform.startswith("linux") or ctypes.util.find_library("vulkan") is None:
+    if not sys.platform.startswith("linux") or find_library("vulkan") is None:
         return ()
     crashed = MissingError(
         "The Vulkan driver crashed the process that looked for GPUs.",
@@ -64,7 +64,7 @@ class _InstanceInfo(ctypes.Structure):
 
 def list_adapters() -> tuple[Adapter, ...]:
     """Look for Vulkan devices; called in a child process."""
-    vulkan = ctypes.CDLL(ctypes.util.find_library("vulkan"))
+    vulkan = ctypes.CDLL(find_library("vulkan"))
     instance = ctypes.c_void_p()
     info = _InstanceInfo(sType=_INSTANCE_CREATE_INFO)
     if vulkan.vkCreateInstance(ctypes.byref(info), None, ctypes.byref(instance)) != 0:

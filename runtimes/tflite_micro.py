@@ -19,7 +19,12 @@ from edgezoo.core.ran_on import RanOn
 from edgezoo.runtimes import _compiled
 from edgezoo.runtimes._base import BaseRuntime
 from edgezoo.runtimes._session import BaseSession, captured_native
-from edgezoo.runtimes.litert import LiteRtRuntime, load_api, tensor_infos
+from edgezoo.runtimes.litert import (
+    LiteRtRuntime,
+    has_reference_kernels,
+    open_reference,
+    tensor_infos,
+)
 from edgezoo.system import process
 
 if TYPE_CHECKING:
@@ -67,7 +72,7 @@ class TfliteMicroSession(BaseSession):
     def _run_one(self, batch: NDArray[Any]) -> Any:
         self._native.set_input(batch, 0)
         self._native.invoke()
-        return self._native.get_output(0)
+        return self._native.get_output(self._chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +146,10 @@ def _opens(path: Path, arena: int) -> bool:
 
 def _reference(path: Path, values: NDArray[Any]) -> Any:
     """Run TFLite's reference kernels; None if the package cannot select them."""
-    api = load_api()
-    if not hasattr(api, "OpResolverType"):
+    if not has_reference_kernels():
         return None
-    kernels = {"experimental_op_resolver_type": api.OpResolverType.BUILTIN_REF}
-    interpreter = api.Interpreter(model_path=str(path), **kernels)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    with open_reference(path) as session:
+        return session.run(values)
 
 
 def _load(path: Path, arena: int | None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import math
 import os
 import pkgutil
 import signal
@@ -20,6 +21,8 @@ from edgezoo.cli import _console
 from edgezoo.cli._options import COMPLETED
 from edgezoo.core import escapes
 from edgezoo.core.errors import EdgeZooError, UsageError, defect, did_you_mean
+
+_NO_HOME = "/nonexistent"
 
 
 class _Commands(click.Group):
@@ -52,9 +55,10 @@ class _Commands(click.Group):
 
 
 def _a_number(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
-    """Refuse "nan", which click accepts as a number within any bounds."""
-    if value is not None and value != value:
-        raise click.BadParameter("nan is not a number.", ctx, param)
+    """Refuse "nan" and "inf", which click accepts as numbers within any bounds."""
+    for number in value if isinstance(value, tuple) else (value,):
+        if number is not None and not math.isfinite(number):
+            raise click.BadParameter(f"{number} is not a number.", ctx, param)
     return value
 
 
@@ -83,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; return the exit code, 130 after Ctrl-C or 143 after SIGTERM."""
     arguments = sys.argv[1:] if arguments is None else arguments
     _open_streams()
+    _settle_home()
     signal.signal(signal.SIGTERM, _terminate)
     _console.follow_log(quiet=not {"-q", "--quiet"}.isdisjoint(arguments))
     try:
@@ -120,6 +125,16 @@ def _open_streams() -> None:
     # A name that the terminal's encoding lacks is shown as an escape.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _settle_home() -> None:
+    """Give a user without a home folder one that does not exist, as Debian's system users have.
+
+    Otherwise libraries fail when they are imported, and what is optional, such as the cache, is
+    not left out.
+    """
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ["HOME"] = _NO_HOME
 
 
 def _click_message(error: click.ClickException) -> tuple[str, str]:

@@ -10,7 +10,18 @@ import click
 from click.core import ParameterSource
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, F, common, quiet, recommendation, remote, split
+from edgezoo.cli._options import (
+    COUNT,
+    PATH,
+    SEED,
+    F,
+    common,
+    protected,
+    quiet,
+    recommendation,
+    remote,
+    split,
+)
 from edgezoo.core import escapes, typed_json
 from edgezoo.core.errors import UsageError, counted
 from edgezoo.core.escapes import shell
@@ -37,7 +48,7 @@ def _name(context: click.Context, option: click.Parameter, text: str | None) -> 
 @click.command("benchmark")
 @click.argument("what", nargs=-1, required=True, metavar="ARTIFACT...|MODEL...|SWEEP.toml")
 @_list("--alpha", "Widths of a MobileNet to sweep over, by commas.")
-@_list("--input-size", "Sizes in pixels to sweep over.")
+@_list("--input-size", "Sizes in pixels to sweep over; of files of open size, the one.")
 @_list("--format", "Formats to sweep over, or all (default).")
 @_list("--precision", "float32 (default), float16, int8.")
 @_list("--threads", "Numbers of threads, or all: every usable physical core (default 1).")
@@ -47,11 +58,11 @@ def _name(context: click.Context, option: click.Parameter, text: str | None) -> 
     "--images", type=PATH, metavar="DIR|TAR", help="Labelled images: measure accuracy too."
 )
 @click.option("--ground-truth", type=PATH, metavar="FILE", help="Classes of a flat folder.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Score N images of them.")
+@click.option("--limit", type=COUNT, metavar="N", help="Score N images of them.")
 @click.option("--weights", metavar="WORD|FILE", help="As in edgezoo export.")
-@click.option("--seed", type=click.IntRange(0), help="As in edgezoo export.")
+@click.option("--seed", type=SEED, help="As in edgezoo export.")
 @click.option("--calibration", metavar="DIR|NPZ", help="As in edgezoo export.")
-@click.option("--calibration-count", type=click.IntRange(1), help="As in edgezoo export.")
+@click.option("--calibration-count", type=COUNT, help="As in edgezoo export.")
 @click.option("-o", "--output", type=PATH, metavar="DIR", help="Results store; a sweep resumes.")
 @click.option("--pin", is_flag=True, help="Pin each process to cores of its own.")
 @click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
@@ -61,18 +72,24 @@ def _name(context: click.Context, option: click.Parameter, text: str | None) -> 
     callback=_name,
     help="Name of the machine in reports: tells boards of one kind apart.",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 4096),
+    default=1,
+    metavar="N",
+    help="Images of one inference, of files that take any number (default 1).",
+)
 @click.option("--retry-failed", is_flag=True, help="Try failed variants again.")
 @click.option(
     "--cluster", metavar="URL", help="Export and score on a Dask cluster: tcp://host:port."
 )
-@click.option(
-    "--workers", type=click.IntRange(1), help="The same with N processes on this machine."
-)
+@click.option("--workers", type=COUNT, help="The same with N processes on this machine.")
 @click.option("--measure-on", metavar="here|NAME", help="Device under test: a worker's resource.")
 @click.option(
     "--dry-run", is_flag=True, help="Print what would be measured, and how long it takes."
 )
 @remote
+@protected
 @quiet
 @common
 def COMMAND(what: tuple[str, ...], **options: Any) -> int:
@@ -178,7 +195,8 @@ def _measure_files(
     if as_json:
         _console.print_json(typed_json.encode(result))
         return 0
-    _show_results("Latency", result.results, _LATENCY)
+    of = f" of {request.batch} images" if request.batch != 1 else ""
+    _show_results(f"Latency{of}", result.results, _LATENCY)
     _show_verdicts(result)
     _show_accuracies(result.results)
     _show_estimates(result)

@@ -10,6 +10,8 @@ import click
 from edgezoo.cli import _console
 from edgezoo.cli._options import PATH, common, flag, limited, limited_process, option, third_party
 
+_IMAGES = 16  # golden images and more
+
 
 @click.command("bundle", short_help="Collect files and everything that a device needs to run them.")
 @click.argument("artifacts", nargs=-1, required=True, type=PATH, metavar="ARTIFACT...")
@@ -36,12 +38,14 @@ def COMMAND(artifacts: tuple[Path, ...], output: Path, as_json: bool, **options:
     from edgezoo.system.scratch import scratch
 
     with scratch() as folder:
-        process = limited_process(artifacts, options, writable=[folder])
+        process = limited_process(artifacts, options, items=_IMAGES, writable=[folder])
         result = process.call(make.prepare, folder, artifacts, output, **options)
         make.place(folder, result)
     if as_json:
         _console.print_json(result)
         return
+    for note in result.notes or ():
+        _console.note(note)
     rows = [(file.path, _console.size(file.bytes)) for file in result.files]
     _console.table(f"{result.path}, {_console.size(result.bytes)}", ("file", "size"), rows)
     _console.next_command("python3 selftest.py (on the device)")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SHARE, common, option
+from edgezoo.cli._options import PATH, SHARE, common, option, protected
 from edgezoo.core.escapes import shell
 from edgezoo.core.protocols import Estimate
 from edgezoo.inspection.compile_file import compile_artifact
@@ -22,6 +22,7 @@ from edgezoo.inspection.compile_file import compile_artifact
     "--min-offload SHARE", "Exit 6 where a smaller share of the operations is accelerated.", SHARE
 )
 @option("--timeout SECONDS", type=click.FloatRange(0, min_open=True), shown=600.0)
+@protected
 @common
 def COMMAND(artifact: Path, target: str, as_json: bool, debug: bool, **options: Any) -> None:
     """Compile ARTIFACT for an accelerator with the accelerator's own compiler.

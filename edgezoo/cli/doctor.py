@@ -30,6 +30,12 @@ def COMMAND(on: str | None, as_json: bool, debug: bool) -> None:
         _show(result)
 
 
+def _limits(result: DoctorResult) -> str:
+    if not result.not_limited:
+        return "limited in memory, time, disk, writes, network and processes"
+    return f"NOT limited in {'; '.join(result.not_limited)}"
+
+
 def _show(result: DoctorResult) -> None:
     machine = result.machine
     _console.table(
@@ -40,6 +46,7 @@ def _show(result: DoctorResult) -> None:
             ("memory", f"{machine.memory_gb} GB, pages of {machine.page_size} bytes"),
             ("CPU features", ", ".join(machine.features) or "none of those that matter"),
             ("Keras weights in", result.keras_home),
+            ("untrusted files", _limits(result)),
         ],
     )
     rows: list[tuple[object, ...]] = [

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SHARE, common, flag, option, quiet, split, trusted
+from edgezoo.cli._options import (
+    PATH,
+    SEED,
+    SEVERAL,
+    SHARE,
+    common,
+    flag,
+    headed,
+    option,
+    preprocessed,
+    protected,
+    quiet,
+    split,
+    trusted,
+)
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError
 from edgezoo.core.escapes import shell
@@ -25,7 +39,7 @@ if TYPE_CHECKING:
 @option("--depth-multiplier", "Depth multiplier of a MobileNet.", int)
 @option("--blocks N,N,N,N", "Layers in each block of a DenseNet.")
 @option("--dropout RATE", "Dropout of a MobileNet, for training.", float)
-@option("--input-size PX", "Height and width in pixels.", int)
+@option("--input-size PX|HxW", "Height and width in pixels: 224, or 96x128.")
 @option("--classes N", "Number of classes (default 1000).", int)
 @flag("--no-top", "Export features, without the dense layers.")
 @option(
@@ -53,9 +67,8 @@ if TYPE_CHECKING:
     "imagenet (default), random (untrained, seeded) or an .h5 file.",
     default="imagenet",
 )
-@option(
-    "--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file that does not state it."
-)
+@preprocessed
+@headed
 @option("--labels FILE", "One class name per line, unless ImageNet's.", PATH)
 @option("--seed", "Seed of random weights and chosen images.", SEED, default=0)
 @option(
@@ -96,7 +109,7 @@ if TYPE_CHECKING:
 )
 @option("-o --output DIR", type=PATH, shown=Path("exported"))
 @option("--verify/--no-verify", "Compare each file with Keras.", default=True)
-@option("--verify-images", type=click.IntRange(2), to="verify_count", shown=64)
+@option("--verify-images", type=SEVERAL, to="verify_count", shown=64)
 @option("--min-agreement SHARE", "Exit 6 if fewer images than this share keep their top-1.", SHARE)
 @option(
     "--max-drop POINTS",
@@ -110,6 +123,7 @@ if TYPE_CHECKING:
 @option("--cache/--no-cache", "Reuse the files of an equal request.", default=True)
 @flag("--dry-run", "Print files, sizes and duration without exporting.")
 @trusted
+@protected
 @quiet
 @common
 def COMMAND(models: tuple[str, ...], **options: Any) -> int:

@@ -27,10 +27,10 @@ def _bytes(context: click.Context, option: click.Parameter, text: str | None) ->
     """A size such as 300k, 2M or 1.5Mi."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]i?|)B?", text)
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([kMG]i?|)B?", text)
     if found is None:
         raise click.BadParameter(
-            f"{text!r} is not a size; write 300k, 2M or 1.5Mi.", context, option
+            f"{text[:40]!r} is not a size; write 300k, 2M or 1.5Mi.", context, option
         )
     return int(float(found[1]) * _UNITS[found[2]])
 

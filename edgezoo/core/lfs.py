@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgezoo.core.errors import DataError
+from edgezoo.core.files import open_regular
 
 _START = b"version https://git-lfs.github.com/spec/"
 _WORDS = "it is a Git LFS pointer, not the file itself: run git lfs pull"
@@ -28,7 +29,7 @@ def require_content(path: Path) -> None:
         DataError: it is a pointer.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(len(_START))
     except OSError:
         return

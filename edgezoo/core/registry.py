@@ -12,15 +12,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edgezoo.core import lfs
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
 from edgezoo.core.escapes import shell
-from edgezoo.core.files import not_a_file
+from edgezoo.core.files import not_a_file, require_utf8
 from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 
 if TYPE_CHECKING:
     from edgezoo.core.anatomy import AnatomyReader
     from edgezoo.core.protocols import Exporter, Runtime, Target
+    from edgezoo.core.reader_protocol import Reader
 
 T = TypeVar("T")
 _ANATOMY = "edgezoo.runtimes._anatomy."
@@ -64,6 +66,18 @@ def targets() -> dict[str, Target]:
     for module in _modules("edgezoo.targets"):
         found += getattr(module, "TARGETS", None) or (module.TARGET,)
     return {target.name: target for target in found}
+
+
+@lru_cache(maxsize=1)
+def readers() -> dict[str, Reader]:
+    """Return all readers by name; a file holds them as READERS."""
+    found = [reader for group in _collect("edgezoo.readers", "READERS") for reader in group]
+    return {reader.name: reader for reader in found}
+
+
+def reader(name: str) -> Reader:
+    """Return a reader by its name, upper or lower case; UsageError if that is unknown."""
+    return _named("reader", name, readers())
 
 
 def _named(
@@ -188,11 +202,16 @@ def load_artifact(
         path /= SAVED_MODEL_FILE
     if not os.path.isfile(path):
         raise not_a_file(path)
+    require_utf8(path)
     runtime = runtime_for(path)
+    lfs.require_content(path)
     with interpreting(path):
+        files = runtime.files(path)
+        for file in files:
+            lfs.require_content(file)
         facts = runtime.read_contract(path)
         inside = InputContract.from_json(facts) if facts is not None else contract
-    return Artifact(path, runtime.format, runtime.files(path), inside, trust)
+    return Artifact(path, runtime.format, files, inside, trust)
 
 
 def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:

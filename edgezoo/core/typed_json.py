@@ -133,8 +133,12 @@ def _key(described: Field[Any]) -> str:
     return str(described.metadata.get(_KEY, described.name.rstrip("_")))
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, paths: bool = False) -> Any:
     """Parse untrusted text; see `edgezoo.core.documents` for whole files.
+
+    Args:
+        text: JSON, as UTF-8 if it is bytes.
+        paths: allow halves of surrogate pairs, which stand for bytes in names that are not UTF-8.
 
     Raises:
         ValueError: it is not JSON, is nested too deeply for the code that walks it, holds half of
@@ -151,7 +155,7 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     escaped = "\\ud" in text or "\\uD" in text
-    if escaped or not (text.isascii() or not _SURROGATE.search(text)):
+    if not paths and (escaped or not (text.isascii() or not _SURROGATE.search(text))):
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except (UnicodeEncodeError, RecursionError) as error:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share
+from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
 from edgezoo.images.folders import LeftOut
 
 Stage = Literal["top", "blocks"]
@@ -37,6 +37,7 @@ class ImageCounts:
     Attributes:
         unreadable, unreadable_files: files that were left out; names and reasons.
         repeated: files that were left out because another file has the same bytes.
+        left_out: what else is in the folders: pipes, formats that are not read, empty folders.
     """
 
     train: Count
@@ -45,6 +46,7 @@ class ImageCounts:
     unreadable: Count
     unreadable_files: tuple[LeftOut, ...]
     repeated: Count
+    left_out: tuple[LeftOut, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class FinetuneResult(JsonObject):
         best_epoch: whose state was written; counted from 1 over both stages.
         learning_parameters: of top and blocks together; null if the blocks were not trained.
         interrupted: Ctrl-C ended the training, and the best state until then was written.
+        notes: what was assumed for a network without a contract.
     """
 
     path: Path
@@ -89,3 +92,4 @@ class FinetuneResult(JsonObject):
     learning_parameters: int | None
     interrupted: bool
     seed: Annotated[int, Range(0)]
+    notes: tuple[str, ...] | None = optional()

@@ -44,7 +44,8 @@ class ClassNames:
             return self._exact[name]
         if (leading := _LEADING_WNID.match(name)) and leading[1] in self._wnids:
             return self._wnids[leading[1]]
-        return self._loose.get(_loosely(name))
+        # Data sets of ImageNet name synonyms: "tench, Tinca tinca".
+        return self._loose.get(_loosely(name), self._loose.get(_loosely(name.partition(",")[0])))
 
     def by_index(self, name: str) -> int | None:
         """Return the class of that number, counted from 0."""

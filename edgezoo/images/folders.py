@@ -17,9 +17,12 @@ from edgezoo.core.errors import DataError, UsageError, counted, words_of
 from edgezoo.core.files import not_a_folder
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
-    | {".heic", ".heif", ".avif", ".avifs"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+    | {".heic", ".heif", ".hif", ".avif", ".avifs"}
 )
+# Formats of images that are not read: most likely their owner believes that they are.
+_OTHER_IMAGES = {".jp2", ".j2k", ".jxl", ".psd", ".svg", ".ico", ".tga", ".ppm", ".pgm", ".eps"}
+_OTHER_IMAGES |= {".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".raw"}
 # Names of the parts of a data set.
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"}
 SPLITS |= {"held_out", "held-out", "holdout"}
@@ -93,8 +96,23 @@ def walk(root: Path) -> Listing:
                     images.append(path)
                 else:
                     left_out.append(LeftOut(path.relative_to(root).as_posix(), _kind_of(path)))
+            elif path.suffix.lower() in _OTHER_IMAGES:
+                reason = f"{path.suffix.lower()} is not read"
+                left_out.append(LeftOut(path.relative_to(root).as_posix(), reason))
         links.sort()
+    left_out += _without_images(root, images, left_out)
     return Listing(tuple(sorted(images)), tuple(sorted(left_out, key=lambda file: file.path)))
+
+
+def _without_images(root: Path, images: list[Path], others: list[LeftOut]) -> list[LeftOut]:
+    """Return the folders in the root without any image, each most likely a class."""
+    used = {path.relative_to(root).parts[0] for path in images}
+    if not used - {path.name for path in images}:
+        return []  # no class has a folder
+    named = {file.path for file in others}
+    names = [entry.name for entry in _entries(root) if entry.is_dir() and not hidden(entry.name)]
+    missing = [name for name in names if name not in used and name not in named]
+    return [LeftOut(name, "a folder without images") for name in missing]
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -195,6 +213,10 @@ def require_one_part(
     fitting = [name for name in found if (name.lower() in ("train", "training")) == trains]
     chosen = fitting[0] if fitting else next(iter(found))
     hint = f"Give one of them: {option} {root / chosen}, or add --split {chosen}."
+    others = [name for name in found if name.lower() in ("val", "valid", "validation")]
+    if option == "--data" and others:
+        apart = f"{option} {root / chosen} --held-out {root / others[0]}"
+        hint = f"Give {apart}, or --split {chosen} to hold out images of {chosen}."
     if not (root / chosen).is_dir():
         hint = "Sort or unpack them into a folder for each part, and give one of these."
     raise UsageError(f"{root} contains the parts of a data set: {parts}. They are not mixed.", hint)

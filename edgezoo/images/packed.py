@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from edgezoo.core.errors import DataError, words_of
+from edgezoo.core.files import open_regular
 from edgezoo.core.heartbeat import alive
 
 _COMPRESSED = (".gz", ".tgz")
@@ -78,7 +79,7 @@ def zip_entries(path: Path, largest: int) -> Iterator[tuple[str, int, int, int |
         DataError: it is damaged or encrypted, or contains a file larger than `largest`.
     """
     try:
-        with zipfile.ZipFile(path) as opened, path.open("rb") as stream:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as opened:
             for entry in opened.infolist():
                 if entry.is_dir():
                     continue

@@ -13,7 +13,7 @@ from edgezoo.core import registry
 from edgezoo.core.ran_on import Remote
 from edgezoo.core.typed_json import JsonObject, optional
 from edgezoo.networks.weights import keras_home
-from edgezoo.system import hardware, remote
+from edgezoo.system import hardware, limits, remote
 from edgezoo.system.hardware import Coral, Library
 from edgezoo.system.machine import Machine, describe_machine
 
@@ -67,6 +67,7 @@ class DoctorResult(JsonObject):
     Attributes:
         coral: Coral Edge TPUs that are plugged in
         libraries: by which runtimes reach other devices than the CPU
+        not_limited: what this system lets untrusted files do, though EdgeZoo limits it elsewhere
     """
 
     machine: Machine
@@ -75,6 +76,7 @@ class DoctorResult(JsonObject):
     exporters: tuple[InstalledExporter, ...]
     coral: tuple[Coral, ...]
     libraries: tuple[Library, ...]
+    not_limited: tuple[str, ...]
     problems: tuple[Problem, ...]
     remote: Remote | None = optional()
 
@@ -102,7 +104,8 @@ def diagnose(on: str | None = None, root: Path | str = "/") -> DoctorResult:
     )
     corals, libraries = tuple(hardware.corals(host)), tuple(hardware.libraries(host))
     machine, problems = describe_machine(Path(root)), tuple(_problems(host, corals, runtimes))
-    return DoctorResult(machine, keras_home(), runtimes, exporters, corals, libraries, problems)
+    found = (runtimes, exporters, corals, libraries, limits.lacking())
+    return DoctorResult(machine, keras_home(), *found, problems)
 
 
 def _problems(
@@ -116,6 +119,8 @@ def _problems(
     yield from package_clashes(versions, _is_arm_32_bit(host))
     yield from python_clashes(host, versions, sys.version_info[:2])
     yield from coral_problems(host, corals, versions)
+    if parts := limits.lacking():
+        yield Problem(limits.warning(parts), "Open files that may be malicious elsewhere.")
     if not lacking and not any(runtime.devices for runtime in runtimes):
         hint = 'Run: pip install "edgezoo[tflite]"'
         yield Problem("No runtime is installed: no file can be run.", hint)

@@ -33,7 +33,7 @@ from edgezoo.system.staging import staging
 LIMIT = "EDGEZOO_CACHE_LIMIT"
 _DEFAULT_LIMIT = 5_000_000_000
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_LIMIT = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.I)
+_LIMIT = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)b?", re.I)
 _PART = "exports"
 # What EdgeZoo makes in the root of its cache. "remote" is of a device that works for others.
 _PARTS = (_PART, "evaluations", "remote", "samples", "weights")

@@ -17,6 +17,7 @@ from edgezoo.pipeline.export_result import ExportedFile
 from edgezoo.pipeline.plan import Plan, resolve
 from edgezoo.pipeline.request import ExportRequest
 from edgezoo.pipeline.run import execute
+from edgezoo.pipeline.verify_everywhere import EverywhereResult
 from edgezoo.pipeline.verify_files import VerifyResult
 from edgezoo.results import manifest as manifests
 from edgezoo.results.manifest import ManifestCheck
@@ -88,8 +89,8 @@ class CheckedManifests(JsonObject):
     manifests: tuple[CheckedManifest, ...]
 
 
-# What `edgezoo verify --json` prints, of files and of manifests.
-Printed = VerifyResult | CheckedManifests
+# What `edgezoo verify --json` prints, of files, of files in every reader and of manifests.
+Printed = VerifyResult | EverywhereResult | CheckedManifests
 
 
 def reproduce(
@@ -156,7 +157,7 @@ def _request(
     if "max_drop" in recorded:  # as manifests before 0.2 call it
         recorded = {**recorded, "max_drop_points": recorded["max_drop"]}
         del recorded["max_drop"]
-    unknown = provenance.unknown_fields(recorded)
+    unknown = provenance.unknown_fields(recorded) | {"arguments"} & recorded.keys()
     if unknown:
         raise DataError(
             f"The manifest's request contains {', '.join(sorted(unknown))}, which this version of "

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.core.files import require_utf8
+from edgezoo.core.input_options import InputOptions
 from edgezoo.core.protocols import Target
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES, Effort
 from edgezoo.core.rounding import Granularity
@@ -15,6 +17,8 @@ from edgezoo.core.spec import (
     INPUT_KINDS,
     IO_TYPES,
     LAYOUTS,
+    MOST_IMAGES,
+    MOST_SEED,
     PRECISIONS,
     BuildArguments,
 )
@@ -59,6 +63,26 @@ class ExportRequest:
     embed_resize: bool = False
     openvino_precision: str | None = None
     cache: bool = True
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+    bgr: bool = False
+    resize: str | None = None
+    crop_fraction: float | None = None
+    head: str | None = None
+
+    @property
+    def stated(self) -> InputOptions:
+        """What it states about a network of the user's own."""
+        return InputOptions(
+            self.preprocessing,
+            self.scale,
+            self.offset,
+            self.bgr,
+            self.resize,
+            self.crop_fraction,
+            labels=self.labels,
+            head=self.head,
+        )
 
 
 def completed(request: ExportRequest) -> ExportRequest:
@@ -100,6 +124,7 @@ def check_words(request: ExportRequest) -> None:
     Raises:
         UsageError: an unknown word, an illegal value, or an option without effect.
     """
+    require_utf8(request.output)
     for precision in request.precisions or ():
         _check_word("precision", precision, PRECISIONS)
     _check_word("--effort", request.effort, EFFORTS)
@@ -119,14 +144,16 @@ def check_words(request: ExportRequest) -> None:
         )
     if not request.formats or not request.precisions:
         raise UsageError("No format or no precision was named.", "Leave the option out for all.")
-    if request.seed < 0:
-        raise UsageError(f"--seed {request.seed} is illegal.", "Give 0 or more.")
+    if not 0 <= request.seed <= MOST_SEED:
+        raise UsageError(f"--seed {request.seed} is illegal.", f"Give 0 to {MOST_SEED}.")
     for option, count, fewest in (
         ("--calibration-count", request.calibration_count, 1),
         ("--verify-images", request.verify_count, 2),
     ):
         if count < fewest:
             raise UsageError(f"{option} {count} is too few.", f"Give {fewest} or more.")
+        if count > MOST_IMAGES:
+            raise UsageError(f"{option} {count} is too many.", f"Give at most {MOST_IMAGES}.")
     _check_guard(request)
     _check_used(request)
     if request.min_agreement is not None and not 0 <= request.min_agreement <= 1:

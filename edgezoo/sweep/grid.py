@@ -32,6 +32,7 @@ class SweepRequest:
         files: artifacts that exist already.
         threads: numbers, or "all" for every usable physical core.
         target: devices whose compiler estimates the time of int8 .tflite files.
+        batch: images of one inference, of files that take any number.
         images: labelled images for accuracy; None measures latency only.
         output: the results store.
         machine_name: of the machine that measures, in reports.
@@ -56,6 +57,7 @@ class SweepRequest:
     pin: bool = False
     self_check: bool = True
     machine_name: str | None = None
+    batch: int = 1
     output: Path | None = None
     settings: Settings = field(default_factory=Settings)
 

@@ -43,7 +43,11 @@ def folder_hash(folder: Path) -> str:
     """
     state = hashlib.sha256()
     for path in image_files(folder):
-        state.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+        state.update(
+            f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     return state.hexdigest()[:16]
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from edgezoo.core import documents, escapes
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
+from edgezoo.core.spec import MOST_SEED
 from edgezoo.images import samples
 from edgezoo.sweep.grid import SweepRequest
 
 _NAMES = ("models", "files", "format", "precision", "threads", "device", "target")
 LISTS = {"alpha": float, "input_size": int, **dict.fromkeys(_NAMES, str)}
-_LEAST = {"limit": 1, "seed": 0, "calibration_count": 1}
+_LEAST = {"limit": 1, "seed": 0, "calibration_count": 1, "batch": 1}
 MOST_OF_A_NAME = 64
 _SWITCHES = ("pin", "self_check")
 _PATHS = ("images", "ground_truth", "output")
@@ -56,7 +57,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def not_for_files(given: Container[str]) -> str | None:
     """Return the first of these fields that does not apply to files that exist already."""
-    return next((name for name in _OF_MODELS if name in given), None)
+    # A file may take images of any size: then one is needed to measure it.
+    return next((name for name in _OF_MODELS if name in given and name != "input_size"), None)
 
 
 def _key(name: str) -> str:
@@ -72,7 +74,7 @@ def _value(path: Path, name: str, value: Any) -> Any:
         found = tuple(_entry(path, name, entry) for entry in entries)
         return tuple(path.parent / entry for entry in found) if name == "files" else found
     if name in _LEAST:
-        if type(value) is not int or value < _LEAST[name]:
+        if type(value) is not int or not _LEAST[name] <= value <= MOST_SEED:
             raise _wrong(path, name, value, f"a whole number of {_LEAST[name]} or more")
         return value
     if name in _SWITCHES:

@@ -10,15 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from edgezoo.core.errors import BY_NAME
+from edgezoo.core.escapes import text
 from edgezoo.core.typed_json import parse_json
 
 _MOST = 64 << 20
 _MOST_WORDS = 20_000  # characters of a message
-# Control characters but line feeds, those that change the direction of writing, half characters.
-_UNSEEN = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
-)
-
 _PLAIN = re.compile(r"[^/\x00-\x1f\x7f]{1,255}")
 
 
@@ -40,13 +36,16 @@ def read(path: Path, most: int = _MOST) -> bytes:
         opened = os.open(path, how)
     except OSError as error:
         raise NoAnswerError(error.strerror or "it cannot be opened") from error
-    with os.fdopen(opened, "rb") as stream:
+    try:
         facts = os.fstat(opened)
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink != 1:
             raise NoAnswerError("it is no regular file")
         if facts.st_uid != os.geteuid():
             raise NoAnswerError("it belongs to another user")
-        content = stream.read(most + 1)
+        with os.fdopen(os.dup(opened), "rb") as stream:
+            content = stream.read(most + 1)
+    finally:
+        os.close(opened)
     if len(content) > most:
         raise NoAnswerError("it is too large")
     return content
@@ -69,14 +68,14 @@ def read_below(folder: Path, name: str, most: int) -> bytes:
     return read(place / parts[-1], most)
 
 
-def checked(text: bytes, *, untrusted: bool = False) -> dict[str, Any]:
+def checked(content: bytes, *, untrusted: bool = False) -> dict[str, Any]:
     """Parse the answer of a child, and raise the error that it reports, if any.
 
     Raises:
         NoAnswerError: it has another form.
     """
     try:
-        facts = parse_json(text) if untrusted else json.loads(text)
+        facts = parse_json(content, paths=True) if untrusted else json.loads(content)
     except ValueError as error:
         raise NoAnswerError(str(error)) from error
     if not isinstance(facts, dict) or not ("value" in facts) ^ ("error" in facts):
@@ -97,7 +96,7 @@ def _raise(error: Any) -> NoReturn:
     raise BY_NAME[kind](_words(message), _words(hint))
 
 
-def _words(text: str) -> str:
+def _words(words: str) -> str:
     """Return a text without characters that a terminal would obey."""
-    short = text if len(text) <= _MOST_WORDS else f"{text[:_MOST_WORDS]}…"
-    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], short)
+    short = words if len(words) <= _MOST_WORDS else f"{words[:_MOST_WORDS]}…"
+    return text(short)

@@ -51,7 +51,6 @@ class Limits:
             ten more.
         device: that it uses.
         programs: it may start other programs, as a compiler does; each has these limits.
-        strict: refuse to work where the kernel lacks a part of the protection.
     """
 
     memory: int | None
@@ -61,7 +60,6 @@ class Limits:
     items: int = 0
     device: str = "cpu"
     programs: bool = False
-    strict: bool = False
 
 
 def for_files(

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from edgezoo.core import heartbeat, typed_json
-from edgezoo.core.errors import CrashError, DataError, EdgeZooError, RefusedError
+from edgezoo.core.errors import CrashError, DataError, EdgeZooError
 from edgezoo.core.typed_json import Json
 from edgezoo.system import answer, limits, notes
 from edgezoo.system.limits import Limits
@@ -59,7 +59,7 @@ _PASSED = (
     "NO_COLOR", "PYTHON", "VIRTUAL_ENV", "CONDA_", "LD_LIBRARY_PATH", "DYLD_", "XDG_", "EDGEZOO_",
     "KERAS_", "TF_", "XLA_", "TFLITE_", "ORT_", "OV_", "OPENVINO", "ONNX", "OMP_", "KMP_", "MKL_",
     "OPENBLAS_", "GOTO_", "NUMEXPR_", "MALLOC_", "GLIBC_", "VK_", "MESA_", "LIBGL_", "GALLIUM_",
-    "LP_", "CUDA_", "NVIDIA_", "HIP_", "OCL_", "OPENCL_", "COVERAGE_",
+    "LP_", "CUDA_", "NVIDIA_", "HIP_", "OCL_", "OPENCL_", "COVERAGE_", "NODE_PATH",
 )  # fmt: skip
 _log = logging.getLogger(__name__)
 _told = False
@@ -612,16 +612,10 @@ def _reported(error: EdgeZooError) -> Json:
 
 
 def _limit(asked: _Request, folder: Path) -> int | None:
-    """Limit this process as it was asked, and return where it counts; None without limits.
-
-    Raises:
-        RefusedError: the system does not enforce all limits, and they are required.
-    """
+    """Limit this process as it was asked, and return where it counts; None without limits."""
     if asked.limits is None:
         return None
     pulse = os.open(folder / _PULSE, os.O_WRONLY | os.O_CLOEXEC)
-    if asked.limits.strict and (parts := limits.lacking()):
-        raise RefusedError(limits.warning(parts), "Leave out --require-sandbox, or use another.")
     whole = asked.limits.writes or not limits.lacking()
     os.pwrite(pulse, heartbeat.enforced(whole), 16)
     limits.confine(asked.limits, map(Path, asked.writable))
@@ -633,17 +627,13 @@ def _converse(name: str, lifeline: int, request: Path) -> int:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     asked = typed_json.decode(_Request, json.loads(request.read_text()))
-    refusal = None
-    try:
-        _limit(asked, request.parent)
-    except RefusedError as error:
-        refusal = _reported(error)
+    _limit(asked, request.parent)
     _exit_with_parent(lifeline)
     partner = find(name)()
     for line in sys.stdin:
         question = json.loads(line)
         called = getattr(partner, question["method"])
-        facts = refusal or _answered(called, question["arguments"])
+        facts = _answered(called, question["arguments"])
         answers.write(json.dumps(facts) + "\n")
         answers.flush()
     return 0
@@ -651,24 +641,20 @@ def _converse(name: str, lifeline: int, request: Path) -> int:
 
 def _main(request: Path, place: Path) -> int:
     asked = typed_json.decode(_Request, json.loads(request.read_text()))
+    pulse = _limit(asked, place.parent)
+    _exit_with_parent()
+    if asked.notes is not None:
+        notes.set_places(Path(asked.notes), place.parent / notes.FOLDER)
+    answer.own_place, function = place, find(asked.function)
+    if pulse is not None:
+        heartbeat.start(pulse)  # what was imported until now is no part of the time
     try:
-        pulse = _limit(asked, place.parent)
-    except RefusedError as error:
-        facts = _reported(error)
-    else:
-        _exit_with_parent()
-        if asked.notes is not None:
-            notes.set_places(Path(asked.notes), place.parent / notes.FOLDER)
-        answer.own_place, function = place, find(asked.function)
-        if pulse is not None:
-            heartbeat.start(pulse)  # what was imported until now is no part of the time
-        try:
-            facts = _answered(function, asked.arguments)
-        except Exception:
-            if pulse is None:
-                raise
-            traceback.print_exc()
-            return os.EX_SOFTWARE
+        facts = _answered(function, asked.arguments)
+    except Exception:
+        if pulse is None:
+            raise
+        traceback.print_exc()
+        return os.EX_SOFTWARE
     facts["usage"] = typed_json.encode(usage())
     part = place.with_suffix(".part")
     try:

@@ -26,6 +26,7 @@ from edgezoo.system import process
 from edgezoo.system.limits import Limits, for_files, for_work
 from edgezoo.system.machine import usable_cores
 
+_MOST_ITEMS = 1 << 20  # where they are not counted: each has its own time
 Progress = Callable[[int], None]
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +41,6 @@ def limits_for(
     device: str = "cpu",
     trust: bool = False,
     items: int = 0,
-    strict: bool = False,
 ) -> Limits:
     """Return the limits for work on files on a device.
 
@@ -50,13 +50,12 @@ def limits_for(
         jobs: images at a time, each with its own session; None for one per core.
         trust: code in the file may run, so writing is allowed, too.
         items: parts of the work, such as images; see `Limits`.
-        strict: refuse to work where the system does not enforce all limits.
     """
     sessions = usable_cores() if jobs is None else jobs
     default = for_files(paths, sessions=sessions, device=device, items=items)
     memory = default.memory if memory_gb is None else int(memory_gb * 1e9) or None
     timeout = default.timeout if seconds is None else seconds
-    return replace(default, memory=memory, timeout=timeout, writes=trust, strict=strict)
+    return replace(default, memory=memory, timeout=timeout, writes=trust)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +138,7 @@ def call_with_default_limits(function: str, files: list[str], arguments: Json) -
     lists = [value if isinstance(value, list) else [value] for value in given if value]
     paths = tuple(Path(path) for each in lists for path in each)
     jobs, device, trust = arguments.get("jobs", 1), arguments["device"], arguments["trust"]
-    limits = limits_for(paths, jobs=jobs, device=device, trust=trust)
+    limits = limits_for(paths, jobs=jobs, device=device, trust=trust, items=_MOST_ITEMS)
     return Sandbox(paths, limits).call(run, function, arguments, limits.memory, False)
 
 

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "edgezoo"
 # Here a file's name is what it adds: a format, a command, a family of models.
-PLUG_INS = ("exporters", "runtimes", "calibration", "models", "targets", "cli")
+PLUG_INS = ("exporters", "runtimes", "calibration", "models", "targets", "readers", "cli")
 
 
 def _modules() -> list[Path]:

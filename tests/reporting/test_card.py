@@ -94,7 +94,7 @@ def test_command(exported: Exported, tmp_path: Path) -> None:
     told = json.loads(manifest.read_text())
     lacking = tmp_path / f"lacking{manifest.name}"
     lacking.write_text(json.dumps({"schema": 1, "artifacts": []}))
-    assert "lacks what a report needs" in run_cli("report", lacking).error(5)
+    assert "it lacks" in run_cli("report", lacking).error(5)
     told["artifacts"][0]["files"][0]["sha256"] = "0" * 64
     wrong = tmp_path / manifest.name
     wrong.write_text(json.dumps(told))

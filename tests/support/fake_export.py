@@ -21,7 +21,7 @@ from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.files import file_sha256
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
-from edgezoo.core.spec import BuildArguments, ModelSpec
+from edgezoo.core.spec import BuildArguments, InferencePrecision, ModelSpec
 from edgezoo.pipeline import children, provenance
 from edgezoo.pipeline import run as pipeline
 from edgezoo.pipeline.request import ExportRequest
@@ -52,6 +52,7 @@ class FakeExporter:
     name, suffix, extra = "fake", ".fake", "export"
     packages: tuple[str, ...] = ()
     precisions = ("float32", "float16")
+    inference_precisions: tuple[InferencePrecision, ...] = ()
 
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         return None

@@ -13,37 +13,63 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgezoo.core.typed_json import Json
+from edgezoo.formats.keras_files.keras2 import OWN
 
 # Left out: Lambda, TorchModuleWrapper, JaxLayer, FlaxLayer and TFSMLayer, which contain code;
 # StringLookup, IntegerLookup and TextVectorization, which read the files that they name.
 _LAYERS = """
-Activation ActivityRegularization AdaptiveAveragePooling2D AdaptiveMaxPooling2D Add
-AdditiveAttention AlphaDropout Attention Average AveragePooling1D AveragePooling2D AveragePooling3D
-BatchNormalization Bidirectional CenterCrop Concatenate Conv1D Conv1DTranspose Conv2D
-Conv2DTranspose Conv3D Conv3DTranspose Cropping1D Cropping2D Cropping3D Dense DepthwiseConv1D
-DepthwiseConv2D Dot Dropout ELU EinsumDense Embedding Flatten GaussianDropout GaussianNoise
-GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D
-GlobalMaxPooling2D GlobalMaxPooling3D GroupNormalization GroupQueryAttention GRU GRUCell Identity
-InputLayer LSTM LSTMCell LayerNormalization LeakyReLU Masking MaxPooling1D MaxPooling2D
-MaxPooling3D Maximum Minimum MultiHeadAttention Multiply Normalization PReLU Permute
-RMSNormalization RNN RandomBrightness RandomColorJitter RandomContrast RandomCrop RandomErasing
-RandomFlip RandomGaussianBlur RandomGrayscale RandomHue RandomRotation RandomSaturation
-RandomSharpness RandomShear RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape
-Resizing SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell Softmax SpatialDropout1D
-SpatialDropout2D SpatialDropout3D SpectralNormalization StackedRNNCells Subtract ThresholdedReLU
-TimeDistributed UnitNormalization UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D
-ZeroPadding2D ZeroPadding3D
+Activation ActivityRegularization AdaptiveAveragePooling1D AdaptiveAveragePooling2D
+AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D AdaptiveMaxPooling3D Add
+AdditiveAttention AlphaDropout Attention AugMix AutoContrast Average AveragePooling1D
+AveragePooling2D AveragePooling3D BatchNormalization Bidirectional CategoryEncoding CenterCrop
+Concatenate ContrastLimitedAdaptiveHistogramEqualization Conv1D Conv1DTranspose Conv2D
+Conv2DTranspose Conv3D Conv3DTranspose ConvLSTM1D ConvLSTM2D ConvLSTM3D Cropping1D Cropping2D
+Cropping3D CutMix Dense DepthwiseConv1D DepthwiseConv2D Discretization Dot Dropout EinsumDense ELU
+Embedding Equalization Flatten GaussianDropout GaussianNoise GlobalAveragePooling1D
+GlobalAveragePooling2D GlobalAveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D
+GlobalMaxPooling3D GroupNormalization GroupQueryAttention GRU GRUCell Identity InputLayer
+LayerNormalization LeakyReLU LSTM LSTMCell Masking Maximum MaxPooling1D MaxPooling2D MaxPooling3D
+MelSpectrogram Minimum MixUp MultiHeadAttention Multiply Normalization Permute Pipeline PReLU
+RandAugment RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast RandomCrop
+RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHue
+RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation RandomSharpness
+RandomShear RandomTranslation RandomZoom ReLU RepeatVector Rescaling Reshape Resizing
+ReversibleEmbedding RMSNormalization RNN SeparableConv1D SeparableConv2D SimpleRNN SimpleRNNCell
+Softmax Solarization SpatialDropout1D SpatialDropout2D SpatialDropout3D SpectralNormalization
+StackedRNNCells STFTSpectrogram Subtract ThresholdedReLU TimeDistributed UnitNormalization
+UpSampling1D UpSampling2D UpSampling3D ZeroPadding1D ZeroPadding2D ZeroPadding3D
 """
 _MODELS = "Functional Model Sequential"
-# Operations of `keras.ops` that are called on tensors between layers.
+# Operations of `keras.ops` that are called on tensors between layers. Left out are those that call
+# functions of the file: Cond, Map, Scan, WhileLoop and the like.
 _OPERATIONS = """
-Absolute Amax Amin Argmax Argmin AveragePool BatchNorm BroadcastTo Cast Ceil Clip Conv
-DepthwiseConv Divide DivideNoNan Einsum Elu Equal Exp ExpandDims Flip Floor FloorDivide Full
-FullLike Gelu GetItem Greater GreaterEqual HardSigmoid HardSilu HardTanh LeakyRelu Less LessEqual
-Log LogSoftmax Logsumexp Matmul Max MaxPool Mean Min Mod Moveaxis Negative Normalize NotEqual
-OneHot OnesLike Pad Power Prod Ravel Reciprocal Relu Relu6 Repeat Roll Round Rsqrt Selu Sigmoid
-Sign Silu Slice Softplus Softsign Split Sqrt Square Squeeze Stack Std StopGradient Sum Swapaxes
-Take Tanh Tensordot Tile Transpose TrueDivide Unstack Var Vstack Hstack Where ZerosLike
+Abs Absolute AdaptiveAveragePool AdaptiveMaxPool AffineTransform All AllClose Amax Amin Angle Any
+Append Arange Arccos Arccosh Arcsin Arcsinh Arctan Arctan2 Arctanh Argmax Argmin Argpartition
+Argsort Array ArraySplit AveragePool BatchNorm Bincount BitwiseAnd BitwiseInvert BitwiseLeftShift
+BitwiseNot BitwiseOr BitwiseRightShift BitwiseXor BroadcastTo Cast Cbrt CDist Ceil Celu Cholesky
+CholeskyInverse Clip Conj Conjugate Conv ConvertToTensor ConvTranspose Copy Corrcoef Correlate Cos
+Cosh CountNonzero CropImages Cross Cumprod Cumsum Deg2rad DepthToSpace DepthwiseConv Det Diag
+Diagflat Diagonal Diff Digitize Divide DivideNoNan DotProductAttention Dsplit Dstack Eig Eigh
+Einsum ElasticTransform Elu EmptyLike Equal Erf Erfc Erfinv Exp Exp2 ExpandDims Expm1
+ExtractPatches ExtractSequences Fabs FFT FFT2 Flip Fliplr Flipud Floor FloorDivide Fmax Fmin Fmod
+Fold Full FullLike GaussianBlur Gcd Gelu Geomspace GetItem Glu Greater GreaterEqual HardShrink
+HardSigmoid HardSilu HardTanh Heaviside Histogram Hsplit Hstack HSVToRGB Hypot I0 IFFT2 Imag Inner
+InTopK Inv IRFFT Isclose Isfinite IsIn Isinf Isnan Isneginf Isposinf Isreal ISTFT Kron LayerNorm
+Lcm Ldexp LeakyRelu LeftShift Less LessEqual Linspace Log Log10 Log1p Log2 Logaddexp Logaddexp2
+Logdet LogicalAnd LogicalNot LogicalOr LogicalXor LogSigmoid LogSoftmax Logspace Logsumexp Lstsq
+LuFactor MapCoordinates Matmul MatrixRank Max MaxPool Mean Median Meshgrid Min Mod Moments
+Moveaxis MultiHot Nanargmax Nanargmin Nancumprod Nancumsum Nanmax Nanmean Nanmedian Nanmin
+Nanpercentile Nanprod Nanquantile Nanstd Nansum NanToNum Nanvar Ndim Negative Nextafter Nonzero
+Norm Normalize NotEqual OneHot OnesLike Outer Pad PadImages Percentile PerspectiveTransform Pinv
+Polar Power Prod PSNR Ptp Qr Quantile Rad2deg Ravel Real Rearrange Reciprocal Relu Relu6 Repeat
+Resize RFFT RGBToGrayscale RGBToHSV RightShift RMSNorm Roll Rot90 Round Rsqrt SaturateCast
+ScaleAndTranslate Scatter ScatterUpdate SearchSorted SegmentMax SegmentMin SegmentProd
+SegmentReduction SegmentSum Select Selu SeparableConv Sigmoid Sign Signbit Silu Sin Sinc Sinh Size
+Slice SliceUpdate Slogdet SobelEdges Softplus SoftShrink Softsign Solve SolveTriangular Sort
+SpaceToDepth Sparsemax SparsePlus SparseSigmoid Split Sqrt Square Squareplus Squeeze SSIM Stack
+Std STFT StopGradient Sum SVD Swapaxes Take TakeAlongAxis Tan Tanh TanhShrink Tensordot Threshold
+Tile TopK Trace Transpose Trapezoid Tril Triu TrueDivide Trunc Unfold Unique UnravelIndex Unstack
+Vander Var Vdot View ViewAsComplex ViewAsReal Vsplit Vstack Where ZerosLike
 """
 _INITIALIZERS = """
 Constant GlorotNormal GlorotUniform HeNormal HeUniform IdentityInitializer LecunNormal LecunUniform
@@ -135,9 +161,13 @@ def _judge(named: Json) -> str | None:
     if not isinstance(name, str) or not isinstance(module, str | None):
         return "a class without a proper name"
     if name == "function":
+        if registered in OWN and named.get("config") == registered:
+            return None
         return _judge_function(named.get("config"), module)
     if module is not None and module != "keras" and not module.startswith("keras."):
         return f"{name} of the module {module}"
+    if registered in OWN:
+        return None
     if registered not in (None, name):
         return f"the registered class {registered}"
     if name not in CLASSES and name not in _VALUES:

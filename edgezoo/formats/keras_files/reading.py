@@ -11,19 +11,20 @@ import importlib
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from edgezoo.core import registry
+from edgezoo.core import lfs, registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
-from edgezoo.core.files import not_a_file, open_regular
+from edgezoo.core.files import not_a_file, open_regular, require_utf8
 from edgezoo.core.paths import expanded
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
 from edgezoo.formats.keras_files import saved_model
 from edgezoo.formats.keras_files.allowed import third_party_code
+from edgezoo.formats.keras_files.network_config import network_config
 
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 _LARGEST_JSON = 64 * 2**20
@@ -62,6 +63,10 @@ class KerasFile:
         activation: of the output: "softmax", "linear", …; None if the file does not state it.
         contract: as `InputContract.to_json` writes it, if EdgeZoo wrote the file.
         weights_only: the file has weights without a network.
+        config: the network's JSON, as it is loaded; None of a SavedModel.
+        written_by: version of Keras that wrote it, as far as the file states it.
+        names: of the layers at the inputs, and at the outputs; empty if the file does not state
+            them.
     """
 
     path: Path
@@ -72,6 +77,9 @@ class KerasFile:
     activation: str | None = None
     contract: Json | None = None
     weights_only: bool = False
+    config: Json | None = None
+    written_by: str | None = None
+    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 def is_user_model(word: str | Path) -> bool:
@@ -88,13 +96,18 @@ def read(path: Path) -> KerasFile:
     Raises:
         DataError: the file does not exist, is damaged, or exceeds a limit when unpacked.
     """
+    require_utf8(path)
     if os.path.isdir(path):
         return _of_saved_model(path)
     if not os.path.isfile(path):
         raise not_a_file(path)
+    lfs.require_content(path)
     try:
         # By its ending, as in Keras: a file can be a zip and an HDF5 file at the same time.
         return _of_zip(path) if path.suffix.lower() == ".keras" else _of_hdf5(path)
+    except RefusedError as refusal:
+        message = f"{path} cannot be read by Keras 3: {refusal.message}"
+        raise RefusedError(message, refusal.hint) from refusal
     except RecursionError as error:
         raise DataError(f"{path} is nested deeper than any network.") from error
     except _DAMAGE as error:
@@ -125,10 +138,12 @@ def usable(path: Path, trust: bool = False) -> KerasFile:
             "its author.",
             _HINT,
         )
-    for what, shapes in (("inputs", found.inputs), ("outputs", found.outputs)):
+    sides = (("inputs", found.inputs), ("outputs", found.outputs))
+    for (what, shapes), names in zip(sides, found.names, strict=True):
         if shapes is not None and len(shapes) != 1:
+            listed = f" ({', '.join(names)})" if names else ""
             raise RefusedError(
-                f"{path} has {len(shapes)} {what}; EdgeZoo takes networks with one.",
+                f"{path} has {len(shapes)} {what}{listed}; EdgeZoo takes networks with one.",
                 "Save a keras.Model(inputs, outputs) with one of them.",
             )
     return found
@@ -156,10 +171,13 @@ def _of_zip(path: Path) -> KerasFile:
             raise ValueError(f"its weights claim more than {_LARGEST_WEIGHTS >> 30} GiB")
         with archive.open(_WEIGHTS) as stream:
             links = _check_hdf5(stream)
+    version = metadata.get("keras_version")
+    config = network_config(config, version)
     code = (*third_party_code(config), *(f"the file {name}" for name in other_files), *links)
     inside = metadata.get(CONTRACT_KEY)
     contract = inside if isinstance(inside, dict) else None
-    return KerasFile(path, "keras", code, *_interface(config), contract=contract)
+    found = KerasFile(path, "keras", code, *_interface(config), contract=contract, config=config)
+    return replace(found, written_by=_text_or_none(version), names=_ends(config))
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Json:
@@ -188,12 +206,18 @@ def _of_hdf5(path: Path) -> KerasFile:
     h5py = _h5py()
     with open_regular(path) as stream, h5py.File(stream, "r") as file:
         links = _links_out(file)
-        text, training = file.attrs.get("model_config"), file.attrs.get("training_config")
+        text, version = file.attrs.get("model_config"), file.attrs.get("keras_version")
         if text is None:
             return KerasFile(path, "h5", links, weights_only=True)
-        config = _parsed(text)
-        code = third_party_code(config) + (third_party_code(_parsed(training)) if training else ())
-    return KerasFile(path, "h5", (*code, *links), *_interface(config))
+    config = network_config(_parsed(text), version)
+    code = (*third_party_code(config), *links)
+    found = KerasFile(path, "h5", code, *_interface(config), config=config)
+    return replace(found, written_by=_text_or_none(version), names=_ends(config))
+
+
+def _text_or_none(version: Any) -> str | None:
+    version = version.decode() if isinstance(version, bytes) else version
+    return version if isinstance(version, str) else None
 
 
 def _h5py() -> Any:
@@ -271,6 +295,14 @@ def _interface(config: Json) -> tuple[Shapes | None, Shapes | None, str | None]:
     outputs = tuple(_output_shape(name, by_name, order) for name in ends)
     last = by_name[ends[0]]["config"] if len(ends) == 1 else {}
     return inputs, outputs, _activation(ends, by_name, last)
+
+
+def _ends(config: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the layers at both ends of a functional network."""
+    inner = config.get("config")
+    if not isinstance(inner, dict) or not {"input_layers", "output_layers"} <= inner.keys():
+        return (), ()
+    return tuple(_names(inner["input_layers"])), tuple(_names(inner["output_layers"]))
 
 
 def _names(ends: Any) -> list[str]:

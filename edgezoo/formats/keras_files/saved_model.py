@@ -81,7 +81,18 @@ SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StaticRegexFullMat
 StridedSlice StringJoin Sub Sum Tanh Tile TopKV2 Transpose Unpack VarHandleOp VarIsInitializedOp
 VariableV2 Where ZerosLike
 """
-_OPERATIONS = frozenset(_COMPUTING.split())
+# Random numbers, and what augmentation layers do with images: in training alone.
+_TRAINING = """
+AdjustContrastv2 AdjustHue AdjustSaturation Bitcast BitwiseAnd Cos HSVToRGB
+ImageProjectiveTransformV2 ImageProjectiveTransformV3 RandomShuffle RandomStandardNormal
+RandomUniform RandomUniformInt RGBToHSV RngReadAndSkip Sin StatefulStandardNormalV2
+StatefulTruncatedNormal StatefulUniform StatelessRandomGetAlg StatelessRandomGetKeyCounter
+StatelessRandomGetKeyCounterAlg StatelessRandomNormal StatelessRandomNormalV2
+StatelessRandomUniform StatelessRandomUniformFullInt StatelessRandomUniformFullIntV2
+StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomUniformV2
+StatelessTruncatedNormal StatelessTruncatedNormalV2 TruncatedNormal
+"""
+_OPERATIONS = frozenset(f"{_COMPUTING} {_TRAINING}".split())
 # What the saver that every SavedModel carries consists of. They take paths: nothing may run them.
 _SAVING = frozenset({"MergeV2Checkpoints", "RestoreV2", "SaveV2", "ShardedFilename"})
 

@@ -17,7 +17,7 @@ from typing import IO, Any, ParamSpec, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from edgezoo.core import typed_json
-from edgezoo.core.errors import BY_NAME, EdgeZooError, MissingError, UsageError
+from edgezoo.core.errors import BY_NAME, DataError, MissingError, UsageError, words_of
 from edgezoo.core.ran_on import Copied, Remote
 from edgezoo.core.typed_json import Json
 from edgezoo.system import process
@@ -34,6 +34,7 @@ _OPTIONS = {
     "ServerAliveCountMax": "3",
     "ClearAllForwardings": "yes",
 }
+_LONGEST_LINE, _LONGEST_NOISE = 256 << 20, 1 << 20  # bytes
 _NOISE_LINES = 1000  # most lines that a login script may print before the agent starts
 # Messages of OpenSSH or the remote shell, with cause and hint.
 _CAUSES = (
@@ -160,22 +161,63 @@ def _call(
     with tempfile.TemporaryFile() as log, _connected(device, log) as child:
         try:
             here, copied, reply = _converse(child, json.dumps(request), contents)
+        except ValueError as error:
+            raise _misunderstood(device, error) from error
         except (BrokenPipeError, EOFError) as error:
             child.wait()
             silent = isinstance(error, _SilentError) and child.returncode != _SSH_FAILED
             log.seek(0)
             output = log.read().decode(errors="replace").strip()
             raise _lost(device, child.returncode, output, silent) from None
-    if "error" in reply:
-        facts = names.homeward(reply["error"])
-        kind = BY_NAME.get(facts["class"], EdgeZooError)
-        raise kind(f"On {device}: {facts['message']}", facts["hint"])
-    answer = names.homeward(reply["answer"])
+    if isinstance(reply, _Failure):
+        kind = BY_NAME[reply.class_]
+        message, hint = names.homeward(reply.message), names.homeward(reply.hint)
+        raise kind(f"On {device}: {message}", hint)
     sent = Copied(len(copied), sum(file.bytes for file in copied))
-    own_facts = {name: here[name] for name in ("python", "executable", "machine", "system")}
-    about = Remote(str(device), **own_facts, runtimes=answer["runtimes"], copied=sent)
-    value = typed_json.decode(typed_json.returned(function), answer["value"])
-    return cast("T", value), about
+    about = Remote(str(device), **typed_json.encode(here), runtimes=reply.runtimes, copied=sent)
+    try:
+        result = typed_json.decode(typed_json.returned(function), names.homeward(reply.value))
+    except ValueError as error:
+        raise _misunderstood(device, error) from error
+    return cast("T", result), about
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """Facts about the device."""
+
+    python: str
+    executable: str
+    machine: str
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """What the agent states before it gets the files that it lacks."""
+
+    here: _Here
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    value: Any
+    runtimes: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    class_: str
+    message: str
+    hint: str
+
+
+def _misunderstood(device: Device, error: ValueError) -> DataError:
+    return DataError(
+        f"{device} gave an answer that is none of EdgeZoo's: {words_of(error)}.",
+        "Check what runs there, and that its files were not changed.",
+    )
 
 
 def _command(device: Device, size: int) -> list[str]:
@@ -212,31 +254,51 @@ def _connected(device: Device, log: IO[bytes]) -> Iterator[subprocess.Popen[byte
 
 def _converse(
     child: subprocess.Popen[bytes], request: str, contents: dict[str, File]
-) -> tuple[Any, list[File], Any]:
+) -> tuple[_Here, list[File], _Answer | _Failure]:
     """Return the agent's facts about the device, the files it lacked, and its answer.
 
     Raises:
+        ValueError: the answer has another form.
         BrokenPipeError, EOFError: the connection ended before the answer.
     """
     assert child.stdin is not None and child.stdout is not None
     _wait_for_agent(child.stdout)
     child.stdin.write(request.encode() + b"\n")
     child.stdin.flush()
-    first = json.loads(_line(child.stdout))
-    if "error" in first:
-        return {}, [], first
-    lacked = [contents[digest] for digest in first["missing"]]
+    first = _said(child.stdout, _First, "here")
+    if isinstance(first, _Failure):
+        return _Here("", "", "", ""), [], first
+    if unknown := set(first.missing) - contents.keys():
+        raise ValueError(f"it lacks a file that it does not need, {min(unknown)[:16]}")
+    lacked = [contents[digest] for digest in first.missing]
     for file in lacked:
         with file.local.open("rb") as stream:
             shutil.copyfileobj(stream, child.stdin)
     child.stdin.flush()
-    return first["here"], lacked, json.loads(_line(child.stdout))
+    return first.here, lacked, _said(child.stdout, _Answer, "answer")
+
+
+def _said(stream: IO[bytes], kind: type[T], name: str) -> T | _Failure:
+    """Return an object of the agent, or the error that it reports.
+
+    Raises:
+        ValueError: it has another form.
+    """
+    facts = typed_json.decode(Json, typed_json.parse_json(_line(stream), paths=True))
+    if "error" in facts:
+        failure = typed_json.decode(_Failure, facts["error"], unknown="ignore")
+        if failure.class_ not in BY_NAME:
+            raise ValueError(f"it reports an error {failure.class_[:40]!r} that does not exist")
+        return failure
+    if name == "answer":
+        facts = typed_json.part(facts, name)
+    return typed_json.decode(kind, facts, unknown="ignore")
 
 
 def _wait_for_agent(stream: IO[bytes]) -> None:
     """Skip the output of a login script."""
     for _ in range(_NOISE_LINES):
-        line = stream.readline()
+        line = stream.readline(_LONGEST_NOISE)
         if line.strip() == agent.MARK.encode():
             return
         if not line:
@@ -246,7 +308,9 @@ def _wait_for_agent(stream: IO[bytes]) -> None:
 
 def _line(stream: IO[bytes]) -> bytes:
     """Read a line; a truncated line means that the connection broke."""
-    line = stream.readline()
+    line = stream.readline(_LONGEST_LINE)
+    if len(line) == _LONGEST_LINE:
+        raise ValueError("it has no end")
     if not line.endswith(b"\n"):
         raise EOFError
     return line

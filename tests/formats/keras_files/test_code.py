@@ -77,9 +77,6 @@ CODE: dict[str, tuple[Json, str]] = {
     "constraint": (functional(conv(kernel_constraint=[{"deep": CUSTOM}])), "evil>Mine"),
     "activation of a module": (functional(conv(activation=FOREIGN)), "module os"),
     "a function of Keras that fetches": (functional(conv(activation=FETCH)), "get_file"),
-    "loss": (functional(compile_config={"loss": FOREIGN}), "module os"),
-    "metric": (functional(compile_config={"metrics": [[CUSTOM]]}), "evil>Mine"),
-    "optimizer": (functional(compile_config={"optimizer": DRESSED}), "module evil"),
     "build config": (functional({**conv(), "build_config": {"x": LAMBDA}}), "Lambda"),
     "TorchModuleWrapper": (functional(layer("TorchModuleWrapper", "t", "image")), "TorchModule"),
     "StringLookup": (
@@ -133,6 +130,26 @@ def test_code_is_refused(name: str, suffix: str, tmp_path: Path) -> None:
     assert "--trust" in refused.value.hint
     if name != "an own class":
         assert usable(path, trust=True).code
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize(
+    "training", [{"loss": FOREIGN}, {"metrics": [[CUSTOM]]}, {"optimizer": DRESSED}]
+)
+def test_what_a_network_was_trained_with_is_not_loaded(
+    training: Json, suffix: str, tmp_path: Path
+) -> None:
+    inner = {**functional(), "compile_config": training}
+    config = functional(
+        {**inner, "name": "network", "inbound_nodes": conv()["inbound_nodes"]},
+        compile_config=training,
+    )
+    if suffix == "keras":
+        found = usable(write_keras(tmp_path / "m.keras", config))
+    else:
+        found = usable(write_h5(tmp_path / "m.h5", config, training))
+    assert found.code == ()
+    assert "compile_config" not in json.dumps(found.config)
 
 
 @pytest.mark.parametrize("suffix", ["keras", "h5"])
