@@ -395,6 +395,7 @@ def benchmark(
     batch: int | None = None,
     pin: bool | None = None,
     self_check: bool | None = None,
+    machine_name: str | None = None,
     output: PathLike | None = None,
     settings: Settings | None = None,
     on: str | None = None,
@@ -420,6 +421,7 @@ def benchmark(
         batch: images of one inference, of files that take any number.
         pin: keep each process on cores of its own.
         self_check: measure one file twice, the A/A check.
+        machine_name: of the machine that measures, in reports.
         output: the results store; needed for a sweep.
         settings: numbers of the protocol.
         on: a device to measure files on, as ssh://user@host.
@@ -449,6 +451,7 @@ def benchmark(
         "batch": batch,
         "pin": pin,
         "self_check": self_check,
+        "machine_name": machine_name,
         "output": path(output),
         "settings": settings,
     }

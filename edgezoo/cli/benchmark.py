@@ -22,7 +22,7 @@ from edgezoo.cli._options import (
     remote,
     split,
 )
-from edgezoo.core import typed_json
+from edgezoo.core import escapes, typed_json
 from edgezoo.core.errors import UsageError, counted
 from edgezoo.core.escapes import shell
 
@@ -36,6 +36,13 @@ _EXAMPLES = {"alpha": ("--alpha", "0.25,0.5"), "input_size": ("--input-size", "1
 
 def _list(name: str, help: str) -> Callable[[F], F]:
     return click.option(name, multiple=True, metavar="LIST", help=help)
+
+
+def _name(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
+    """Return a name of one short line."""
+    if text is not None and (not 0 < len(text.strip()) <= 64 or escapes.line(text) != text):
+        raise click.BadParameter("a name has 1 to 64 characters on one line.", context, option)
+    return text
 
 
 @click.command("benchmark")
@@ -59,6 +66,12 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @click.option("-o", "--output", type=PATH, metavar="DIR", help="Results store; a sweep resumes.")
 @click.option("--pin", is_flag=True, help="Pin each process to cores of its own.")
 @click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
+@click.option(
+    "--machine-name",
+    metavar="NAME",
+    callback=_name,
+    help="Name of the machine in reports: tells boards of one kind apart.",
+)
 @click.option(
     "--batch",
     type=click.IntRange(1, 4096),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -112,6 +112,10 @@ class Session:
     self_check: Ratio | None
     environment: Environment
     settings: Settings
+
+    def on_machine(self, name: str | None) -> Session:
+        """Return the session on a machine that the user has given a name."""
+        return replace(self, environment=replace(self.environment, name=name)) if name else self
 
     @property
     def noise_floor(self) -> float:

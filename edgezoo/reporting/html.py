@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from importlib import resources
 
@@ -13,6 +13,7 @@ from edgezoo.reporting.comparison import StoreComparison
 from edgezoo.reporting.comparison_text import by_severity, summary
 from edgezoo.reporting.page_data import chosen, for_script
 from edgezoo.reporting.rows import Row, noise_floors
+from edgezoo.reporting.scenarios import across, scenarios
 from edgezoo.reporting.stored import Stored, collected
 from edgezoo.reporting.text import MOST_SESSIONS, shortened
 from edgezoo.results.record import Failed, Record
@@ -77,6 +78,10 @@ def page(
         protocols=list(stored.protocols),
         failed=_failed(stored.failed),
         comparison=comparison,
+        scenarios=scenarios(found, allow_poor),
+        across=across(found),
+        levels=Counter(row.trust for row in found),
+        allow_poor=allow_poor,
         compared=by_severity(comparison) if comparison else [],
         summary=summary(comparison) if comparison else "",
         most_compared=MOST_COMPARED,

@@ -7,6 +7,7 @@
     [key, Array.isArray(column) ? (i) => column[i] : (i) => column.of[column.at[i]]]);
   const rows = Array.from({length: DATA.rows}, (_, i) =>
     Object.fromEntries(columns.map(([key, value]) => [key, value(i)])));
+  for (const row of rows) row.fps = 1000 / row.median_ms;
   const FILTERS = [["machine", "Machine"], ["images_hash", "Images"], ["model", "Model"],
     ["alpha", "Width"], ["input_size", "Input size"], ["precision", "Precision"], ["format", "Format"],
     ["runtime", "Runtime"], ["device", "Device"], ["threads", "Threads"], ["store", "Store"],
@@ -17,21 +18,24 @@
   const percent = (v) => (100 * v).toFixed(1);
   const range = (pair, f) => f(pair[0]) + " to " + f(pair[1]);
   // [key, heading, text of a cell]; null cells are shown as a dash and sorted last.
+  // What decides comes first: it is visible at 1280 pixels without scrolling.
   const COLUMNS = [
     ["name", "Variant", (r) => r.name + (estimateOf(r) ? " (" + estimateOf(r) + ")" : "")],
-    ["device", "Device", (r) => r.device], ["threads", "Threads", (r) => String(r.threads), 1],
     ["median_ms", "Median ms", (r) => ms(r.median_ms), 1],
     ["median_ci95", "95 % interval", (r) => range(r.median_ci95, ms), 1],
-    ["p95_ms", "p95 ms", (r) => ms(r.p95_ms), 1],
     ["top1", "Top-1 %", (r) => percent(r.top1), 1],
     ["top1_ci95", "95 % interval", (r) => range(r.top1_ci95, percent), 1],
     ["drop_points", "Drop, points", (r) => points(r.drop_points) + " (" +
       range(r.drop_points_ci95, points) + ")", 1],
-    ["agreement_top1", "Same top-1 %", (r) => percent(r.agreement_top1), 1],
     ["bytes", "Size kB", (r) => (r.bytes / 1000).toFixed(0), 1],
+    ["trust", "Trust", (r) => r.trust],
+    ["device", "Device", (r) => r.device], ["threads", "Threads", (r) => String(r.threads), 1],
+    ["p95_ms", "p95 ms", (r) => ms(r.p95_ms), 1],
+    ["fps", "FPS", (r) => r.fps.toFixed(r.fps < 100 ? 1 : 0), 1],
+    ["agreement_top1", "Same top-1 %", (r) => percent(r.agreement_top1), 1],
     ["peak_rss_mb", "Peak MB", (r) => r.peak_rss_mb.toFixed(0), 1],
     ["cold_start_ms", "Cold start ms", (r) => r.cold_start_ms.toFixed(0), 1],
-    ["trust", "Trust", (r) => r.trust], ["runtime", "Runtime", (r) => r.runtime]];
+    ["runtime", "Runtime", (r) => r.runtime]];
   const TRUST = {good: 0, caution: 1, poor: 2};
   // Okabe and Ito's colours, distinguished by shape too.
   const STYLES = {float32: ["#0072b2", "circle"], float16: ["#e69f00", "square"],
@@ -173,8 +177,13 @@
     return (row) => places.get(row.id);
   };
 
-  const LAYOUT = {margin: {l: 60, r: 16, t: 16, b: 48}, font: {family: "system-ui, sans-serif"},
-    legend: {orientation: "h", y: 1.08}, hovermode: "closest", paper_bgcolor: "#fff"};
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const axis = () => ({gridcolor: colour("--line"), zerolinecolor: colour("--line"),
+    linecolor: colour("--line")});
+  const narrow = () => window.innerWidth < 640;
+  const layout = () => ({margin: {l: 60, r: 16, t: narrow() ? 64 : 40, b: 48}, font: {family: "system-ui, sans-serif",
+    color: colour("--ink")}, legend: {orientation: "h", y: 1.02, yanchor: "bottom"}, hovermode: "closest",
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)"});
   const CONFIG = {responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d",
     "lasso2d"], toImageButtonOptions: {format: "svg"}};
   const around = (list, value, interval, scale) => ({type: "data", symmetric: false, thickness: 1,
@@ -225,7 +234,7 @@
       .sort((a, b) => a.median_ms - b.median_ms);
     if (front.length > 1) {
       traces.unshift({name: "front", type: "scatter", mode: "lines", hoverinfo: "skip",
-        line: {shape: "hv", color: "#59636e", width: 1, dash: "dot"},
+        line: {shape: "hv", color: colour("--faint"), width: 1, dash: "dot"},
         x: front.map((r) => r.median_ms), y: front.map((r) => 100 * r.top1)});
     }
     const medians = drawn.map((r) => r.median_ms);
@@ -237,25 +246,24 @@
     for (const part of document.querySelectorAll("#front-note [data-axis]")) {
       part.hidden = (part.dataset.axis === "accuracy") !== accuracy;
     }
-    Plotly.react("front", traces, {...LAYOUT,
-      xaxis: {title: {text: "median latency, ms"}, type: log ? "log" : "linear",
+    Plotly.react("front", traces, {...layout(),
+      xaxis: {...axis(), nticks: narrow() ? 5 : 12, title: {text: "median latency, ms"}, type: log ? "log" : "linear",
         rangemode: log ? "normal" : "tozero", automargin: true},
-      yaxis: {title: {text: accuracy ? "top-1, %" : "file, MB"}, automargin: true}}, CONFIG);
+      yaxis: {...axis(), title: {text: accuracy ? "top-1, %" : "file, MB"}, automargin: true}}, CONFIG);
   };
   const drawSpread = (visible) => {
     const whole = visible.filter((r) => r.box_ms)
       .sort((a, b) => a.median_ms - b.median_ms);
     const ticked = whole.filter((r) => state.ticked.has(r.id));
-    const list = (ticked.length ? ticked : whole).slice(0, SPREAD_SHOWN).reverse();
+    const list = (ticked.length ? ticked : whole).slice(0, narrow() ? 8 : SPREAD_SHOWN).reverse();
     const at = (place) => list.map((r) => r.box_ms[place]);
-    const narrow = window.innerWidth < 640;
-    const name = (r) => (narrow ? r.name.replace(/ (?=float|int)/, "<br>") : r.name) + ", " +
+    const name = (r) => (narrow() ? r.name.replace(/ (?=float|int)/, "<br>") : r.name) + ", " +
       r.device + " " + r.threads;
     Plotly.react("spread", [{type: "box", orientation: "h", y: list.map(name),
       lowerfence: at(0), q1: at(1), median: at(2), q3: at(3), upperfence: at(4), marker: {color: "#0072b2"},
-      hoverinfo: "x", showlegend: false}], {...LAYOUT,
-      xaxis: {title: {text: "ms"}, rangemode: "tozero"},
-      yaxis: {automargin: true, tickfont: {size: 11}}}, CONFIG);
+      hoverinfo: "x", showlegend: false}], {...layout(),
+      xaxis: {...axis(), nticks: narrow() ? 5 : 12, title: {text: "ms"}, rangemode: "tozero"},
+      yaxis: {...axis(), automargin: true, tickfont: {size: 11}}}, CONFIG);
   };
 
   const compareRows = (key, up) => (a, b) => {
@@ -359,6 +367,7 @@
     (rows.length === 1 ? " variant, " : " variants, ") +
     several(distinct("machine").length, "machine") +
     (imageLists.size > 1 ? "; " + imageLists.size + " lists of images, shown one at a time" : "");
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
   byId("reset").addEventListener("click", () => {
     for (const input of document.querySelectorAll("#filters input[type=checkbox]")) {
       input.checked = true;

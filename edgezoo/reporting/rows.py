@@ -273,8 +273,8 @@ def noise_floors(found: Iterable[Row]) -> list[str]:
 
 
 def machine_name(environment: Environment) -> str:
-    """Return the CPU and a short hash, which distinguishes two boxes of one kind."""
-    return f"{environment.machine.cpu} ({environment.machine_id[:6]})"
+    """Return the name or the CPU, and a short hash, which distinguishes two boxes of one kind."""
+    return f"{environment.name or environment.machine.cpu} ({environment.machine_id[:6]})"
 
 
 def _quantiles(blocks: Sequence[Sequence[float]]) -> tuple[float, ...] | None:

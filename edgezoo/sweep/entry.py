@@ -192,7 +192,7 @@ def _measure(request: SweepRequest, progress: Progress, debug: bool) -> Benchmar
         self_check=request.self_check,
         progress=lambda done: progress("Measuring", done),
         debug=debug,
-    )
+    ).on_machine(request.machine_name)
     results = []
     for result in measured.results:
         if isinstance(result, EdgeZooError):

@@ -35,6 +35,7 @@ class SweepRequest:
         batch: images of one inference, of files that take any number.
         images: labelled images for accuracy; None measures latency only.
         output: the results store.
+        machine_name: of the machine that measures, in reports.
     """
 
     models: tuple[str, ...] = ()
@@ -55,6 +56,7 @@ class SweepRequest:
     calibration_count: int = 200
     pin: bool = False
     self_check: bool = True
+    machine_name: str | None = None
     batch: int = 1
     output: Path | None = None
     settings: Settings = field(default_factory=Settings)

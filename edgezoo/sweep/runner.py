@@ -60,7 +60,9 @@ def run(
     images = keys.images_hash(request)
     assert request.output is not None
     with open_store(request.output) as store:
-        sweep = Sweep(request, store, steps, progress, images, steps.machine_id())
+        # Clones of one card have one id; their names tell them apart.
+        machine = " ".join(filter(None, (steps.machine_id(), request.machine_name)))
+        sweep = Sweep(request, store, steps, progress, images, machine)
         every = [[_item(sweep, n, v, retry_failed) for v in n.every] for n in networks]
         require_same_files(sweep, networks, every)
         before = sum(item.record is not None for items in every for item in items)
@@ -135,7 +137,7 @@ def _sessions(items: Iterable[Item]) -> Iterator[list[Item]]:
 
 def _measure(sweep: Sweep, items: Sequence[Item]) -> None:
     subjects = [Subject(i.path, i.variant.device, i.variant.threads) for i in items if i.path]
-    measured = sweep.steps.measure(sweep.request, subjects)
+    measured = sweep.steps.measure(sweep.request, subjects).on_machine(sweep.request.machine_name)
     session = comparisons.result(measured, uuid.uuid4().hex[:12])
     sweep.sessions.append(session)
     for item, result, blocks in zip(items, measured.results, measured.blocks, strict=True):

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from edgezoo.core import documents
+from edgezoo.core import documents, escapes
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
 from edgezoo.core.spec import MOST_SEED
 from edgezoo.images import samples
@@ -17,6 +17,7 @@ from edgezoo.sweep.grid import SweepRequest
 _NAMES = ("models", "files", "format", "precision", "threads", "device", "target")
 LISTS = {"alpha": float, "input_size": int, **dict.fromkeys(_NAMES, str)}
 _LEAST = {"limit": 1, "seed": 0, "calibration_count": 1, "batch": 1}
+MOST_OF_A_NAME = 64
 _SWITCHES = ("pin", "self_check")
 _PATHS = ("images", "ground_truth", "output")
 # A path or one of these words; a folder of images may be called imagenet.
@@ -82,6 +83,10 @@ def _value(path: Path, name: str, value: Any) -> Any:
         return value
     if not isinstance(value, str) or not value:
         raise _wrong(path, name, value, "a text")
+    if name == "machine_name":
+        if len(value) > MOST_OF_A_NAME or escapes.line(value) != value:
+            raise _wrong(path, name, value, f"at most {MOST_OF_A_NAME} characters on one line")
+        return value
     if name in _PATHS:
         return path.parent / value
     return value if value in _WORDS[name] else str(path.parent / value)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from edgezoo.core.paths import PACKAGE
 from edgezoo.core.releases import own_version
+from edgezoo.core.typed_json import optional
 from edgezoo.system import hardware
 from edgezoo.system.hardware import read
 
@@ -56,6 +57,7 @@ class Environment:
         usable_cores: physical, within affinity and cgroup quota.
         edgezoo: version.
         commit: of a checkout; null for an installed package.
+        name: that the user gave the machine.
     """
 
     machine_id: str
@@ -64,6 +66,7 @@ class Environment:
     libc: str | None
     edgezoo: str
     commit: str | None
+    name: str | None = optional()
 
 
 def describe_machine(root: Path = ROOT) -> Machine:

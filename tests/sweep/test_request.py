@@ -100,3 +100,10 @@ def test_options_that_files_have_no_use_for(tmp_path: Path, what: str, option: s
 def test_a_grid_without_an_axis() -> None:
     with pytest.raises(UsageError, match="--precision names nothing"):
         expand(SweepRequest(models=("mobilenet",), precision=()))
+
+
+def test_names_of_machines(tmp_path: Path) -> None:
+    assert _request(tmp_path, 'models = "x"\nmachine-name = "pi5-lab"\n').machine_name == "pi5-lab"
+    for wrong in ('"a\\nb"', f'"{"x" * 65}"', "5"):
+        with pytest.raises(UsageError, match="machine-name cannot be"):
+            _request(tmp_path, f'models = "x"\nmachine-name = {wrong}\n')
