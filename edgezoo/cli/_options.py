@@ -14,7 +14,7 @@ from edgezoo.cli import _console
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.escapes import shell
-from edgezoo.core.recipe import EFFORTS, GRANULARITIES
+from edgezoo.core.recipe import EFFORTS, GRANULARITIES, QDQ_FORMS
 from edgezoo.core.spec import (
     INFERENCE_PRECISIONS,
     INPUT_KINDS,
@@ -76,6 +76,7 @@ COMPLETED: dict[str, Words] = {
     "preprocessing": Words(lambda: NORMALIZATIONS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
+    "qdq": Words(lambda: QDQ_FORMS),
     "openvino_precision": Words(lambda: INFERENCE_PRECISIONS),
 }
 
