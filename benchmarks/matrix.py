@@ -146,7 +146,7 @@ def time_inference(path: Path) -> dict[str, Any]:
     import numpy as np
 
     from edgezoo.core import registry
-    from edgezoo.inference.predict import to_input
+    from edgezoo.inference.conversion import to_input
 
     artifact = registry.load_artifact(path)
     contract = artifact.required_contract()

@@ -18,7 +18,7 @@ from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, Fingerprints
 from edgezoo.core.errors import DataError, interpreting
 from edgezoo.core.files import file_sha256
-from edgezoo.core.spec import USUAL_RESIZE, Resize
+from edgezoo.core.spec import USUAL_RESIZE, Frame, Resize
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.images.shards import Member
 
@@ -44,7 +44,7 @@ def pack(prints: Iterable[bytes], of: Literal["file", "pixels"]) -> Fingerprints
 def overlapping(
     metadata: CalibrationMetadata,
     paths: Iterable[Path | Member],
-    size: int,
+    size: int | Frame,
     resize: Resize = USUAL_RESIZE,
 ) -> list[Path | Member] | None:
     """Return the image files that an artifact was calibrated on.

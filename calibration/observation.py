@@ -19,6 +19,8 @@ from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpre
 from edgezoo.images.preprocessing import normalize
 
 LOGIT_ROOM = 1.7  # factor on the logits' range of synthetic images, see `widen_logits`
+# Operations whose outputs are parts of their input.
+_PARTING = ("SPLIT", "SPLIT_V", "UNPACK")
 # Below this score the ranges depend on the choice of images.
 UNSTABLE = 0.75
 
@@ -85,8 +87,11 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     """
     interpreter = preserving_interpreter(path)
     network = StepwiseNetwork(path)
+    # What no operation reads, such as one half of a SPLIT, has no memory in the interpreter.
+    read = {tensor for step in network.steps for tensor in step.computed_inputs}
+    read |= {int(tensor) for tensor in network.graph.outputs}
     outputs = {tensor for step in network.steps for tensor in step.outputs}
-    computed = sorted(filter(network.is_float, outputs))
+    computed = sorted(filter(network.is_float, outputs & read))
     lows = np.empty((len(pixels), len(computed)))
     highs = np.empty_like(lows)
     for row, image in enumerate(pixels):
@@ -99,6 +104,11 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     ends = zip(lows.min(0).tolist(), highs.max(0).tolist(), strict=True)
     ranges: Ranges = dict(zip(names, ends, strict=True))
     ranges[network.name(network.input)] = feed.range
+    for step in network.steps:
+        # Kernels take and return parts in one scale; and a part that nothing reads has no range.
+        if step.kind in _PARTING and step.computed_inputs:
+            whole = ranges[network.name(step.computed_inputs[0])]
+            ranges |= {network.name(tensor): whole for tensor in step.outputs}
     # The range of a softmax is 0 to 1, whatever the images.
     fixed = {step.output for step in network.steps if step.kind == "SOFTMAX"}
     free = [i for i, tensor in enumerate(computed) if tensor not in fixed]
@@ -136,7 +146,9 @@ def widen_logits(path: Path, ranges: Ranges) -> Ranges:
     """
     network = StepwiseNetwork(path)
     widened = dict(ranges)
-    logits = {i for step in network.steps if step.kind == "SOFTMAX" for i in step.computed_inputs}
+    ends = [step for step in network.steps if step.kind == "SOFTMAX"]
+    ends += [step for step in network.steps[-1:] if step.kind == "LOGISTIC"]
+    logits = {i for step in ends for i in step.computed_inputs}
     for step in reversed(network.steps):  # a Reshape before the softmax shares its range
         if step.output in logits:
             low, high = ranges[network.name(step.output)]

@@ -49,9 +49,10 @@ def rank_layers(
 
 
 def _logits(network: StepwiseNetwork) -> int:
-    """Return the tensor that enters the softmax; without a softmax, the last output."""
+    """Return the tensor that enters the softmax or the last sigmoid, else the last output."""
     entering = (step.computed_inputs[0] for step in network.steps if step.kind == "SOFTMAX")
-    return next(entering, network.steps[-1].output)
+    last = network.steps[-1]
+    return next(entering, last.computed_inputs[0] if last.kind == "LOGISTIC" else last.output)
 
 
 def _propagate(

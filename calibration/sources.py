@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.calibration import fingerprints, synthetic
+from edgezoo.core import lfs
 from edgezoo.core.arrays import Pixels
 from edgezoo.core.calibration_metadata import CalibrationMetadata, ImageSource, RangesRecord
 from edgezoo.core.errors import DataError
 from edgezoo.core.paths import expanded
-from edgezoo.core.spec import USUAL_RESIZE, Resize
+from edgezoo.core.spec import USUAL_RESIZE, Frame, Resize
 from edgezoo.images import finding, folders, samples
 from edgezoo.images.finding import Image
 from edgezoo.images.folders import LeftOut
@@ -41,7 +42,8 @@ class ImageSet:
     """Pixels that were chosen, and how.
 
     Attributes:
-        pixels: uint8 RGB, shape (n, size, size, 3); from `open_images` a memory map.
+        pixels: uint8 RGB or grey, shape (n, height, width, channels); from `open_images` a memory
+            map.
         names: of the images, relative to the source; for the list hash.
         classes: class folders that are represented; None where the source has none.
         unreadable, unreadable_files: files that were skipped, and their names and reasons.
@@ -81,21 +83,21 @@ class StoredImages:
         replace(self.metadata, ranges=ranges).save(self.path.with_suffix(".json"))
 
     def array(self) -> Pixels:
-        """All pixels as a memory map: uint8, shape (n, size, size, 3)."""
+        """All pixels as a memory map: uint8, shape (n, height, width, channels)."""
         pixels: Pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
         return pixels
 
     def pixels(self) -> Iterator[Pixels]:
-        """Each image in turn: uint8 RGB, shape (size, size, 3)."""
+        """Each image in turn: uint8, shape (height, width, channels)."""
         yield from self.array()
 
 
 def list_hash(names: tuple[str, ...]) -> str:
     """SHA-256 over the names in order."""
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def metadata(images: ImageSet, size: int) -> CalibrationMetadata:
+def metadata(images: ImageSet, size: int | Frame) -> CalibrationMetadata:
     """Return what an int8 artifact records about the images that it was calibrated on."""
     hashed: Literal["file", "pixels"] = "pixels" if images.source == "npz" else "file"
     return CalibrationMetadata(
@@ -116,7 +118,7 @@ def shared_images(chosen: ImageSet, held_out: ImageSet) -> int:
     return sum(fingerprint in known for fingerprint in held_out.prints)
 
 
-def store(images: ImageSet, size: int, directory: Path, name: str) -> StoredImages:
+def store(images: ImageSet, size: int | Frame, directory: Path, name: str) -> StoredImages:
     """Write pixels and metadata for the next steps."""
     path = directory / f"{name}.npy"
     np.save(path, images.pixels)
@@ -132,7 +134,7 @@ def open_images(path: Path) -> StoredImages:
 
 def choose(
     where: str,
-    size: int,
+    size: int | Frame,
     count: int,
     verify_count: int,
     seed: int,
@@ -144,7 +146,7 @@ def choose(
     Args:
         where: "synthetic", "samples", a folder or a tar, zip or parquet file of images, or an
             .npz/.npy file of pixels.
-        size: height and width in pixels.
+        size: of the images; a number for a square of RGB pixels.
         count: images to calibrate on, at the most.
         verify_count: images to verify with; see `_held_out`.
         seed: makes the choice repeatable.
@@ -156,15 +158,16 @@ def choose(
         UsageError: a folder with several parts of a data set.
     """
     check_source(where)
+    frame = Frame.of(size)
     if where == "synthetic":
-        held_out = _synthetic(size, verify_count, seed + _VERIFICATION_SEED)
-        return _synthetic(size, count, seed), held_out
+        held_out = _synthetic(frame, verify_count, seed + _VERIFICATION_SEED)
+        return _synthetic(frame, count, seed), held_out
     path = place_of(where)
     if finding.is_place(path):
         source: ImageSource = "samples" if where == samples.WORD else "folder"
         images = finding.one_part(path, option)
-        return _from_folder(source, path, images, size, count, verify_count, seed, resize)
-    return _from_array(path, size, count, verify_count, seed)
+        return _from_folder(source, path, images, frame, count, verify_count, seed, resize)
+    return _from_array(path, frame, count, verify_count, seed)
 
 
 def place_of(where: str) -> Path:
@@ -196,10 +199,10 @@ def check_source(where: str) -> None:
     )
 
 
-def _synthetic(size: int, count: int, seed: int) -> ImageSet:
+def _synthetic(frame: Frame, count: int, seed: int) -> ImageSet:
     names = tuple(f"picture-{seed}-{i}" for i in range(count))
-    pixels = np.empty((count, size, size, 3), np.uint8)
-    for i, image in enumerate(synthetic.images(count, size, seed)):
+    pixels = np.empty((count, *frame.shape), np.uint8)
+    for i, image in enumerate(synthetic.frames(count, frame, seed)):
         pixels[i] = image
     return ImageSet(pixels, "synthetic", names, seed)
 
@@ -227,7 +230,7 @@ def _from_folder(
     source: ImageSource,
     folder: Path,
     paths: list[Image],
-    size: int,
+    frame: Frame,
     count: int,
     verify: int,
     seed: int,
@@ -235,14 +238,14 @@ def _from_folder(
 ) -> tuple[ImageSet, ImageSet]:
     good: dict[Image, Pixels] = {}
     bad: list[Image] = []
-    for path, decoded in load_many(spread(folder, paths, seed), size, resize):
+    for path, decoded in load_many(spread(folder, paths, seed), frame, resize):
         if decoded is None:
             bad.append(path)
         else:
             good[path] = decoded
         if len(good) == count + verify:
             break
-    skipped = why_unreadable(bad, folder, size, resize)
+    skipped = why_unreadable(bad, folder, frame, resize)
     require_readable(len(bad), len(good) + len(bad), folder, skipped)
     n = min(count, len(good))
     held_out, note = _held_out(len(good), n, verify)
@@ -279,10 +282,10 @@ def _held_out(total: int, calibrating: int, verify_count: int) -> tuple[list[int
 
 
 def _from_array(
-    path: Path, size: int, count: int, verify_count: int, seed: int
+    path: Path, frame: Frame, count: int, verify_count: int, seed: int
 ) -> tuple[ImageSet, ImageSet]:
     pixels = _read_array(path)
-    check_pixels(pixels, size, str(path))
+    check_pixels(pixels, frame, str(path))
     order = np.random.default_rng(seed).permutation(len(pixels))
     n = min(count, len(order))
     held_out, note = _held_out(len(order), n, verify_count)
@@ -298,6 +301,7 @@ def _from_array(
 
 
 def _read_array(path: Path) -> NDArray[Any]:
+    lfs.require_content(path)
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -323,13 +327,16 @@ def _read_array(path: Path) -> NDArray[Any]:
         raise DataError(f"{path} is damaged: {error}.") from error
 
 
-def check_pixels(pixels: NDArray[Any], size: int, what: str) -> None:
-    """Raise a DataError unless an array holds RGB pixels of the right size."""
-    expected = f"expected uint8 RGB pixels 0 to 255, shape (n, {size}, {size}, 3)"
+def check_pixels(pixels: NDArray[Any], size: int | Frame, what: str) -> None:
+    """Raise a DataError unless an array holds pixels of the right size and channels."""
+    frame = Frame.of(size)
+    height, width, channels = frame.shape
+    kind = "RGB" if channels == 3 else "grey"
+    expected = f"expected uint8 {kind} pixels 0 to 255, shape (n, {height}, {width}, {channels})"
     got = f"got {pixels.dtype}, shape {pixels.shape}"
-    if pixels.ndim == 4 and pixels.shape[1] == 3 and pixels.shape[3] != 3:
+    if pixels.ndim == 4 and pixels.shape[1] == channels and pixels.shape[3] != channels:
         got += ", which looks like NCHW"
-    if pixels.dtype != "uint8" or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3):
+    if pixels.dtype != "uint8" or pixels.ndim != 4 or pixels.shape[1:] != frame.shape:
         raise DataError(f"{what}: {expected}, {got}.", "Convert the array; do not normalise it.")
     if len(pixels) == 0:
         raise DataError(f"{what}: {expected}, got no image at all.")

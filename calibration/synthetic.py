@@ -21,8 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.core.arrays import Doubles, Floats, Pixels
+from edgezoo.core.spec import Frame
 
 Owners = NDArray[np.intp]
+_GREY = np.array([[0.299], [0.587], [0.114]], np.float32)
+_LEAST = 16  # pixels of a side that `images` draws
 
 # What one unit of luminance, red-green and blue-yellow adds to the logarithms of R, G and B.
 _OPPONENT = np.array([[1.0, 1.0, 1.0], [0.6, -0.4, -0.1], [0.35, 0.2, -0.7]], np.float32)
@@ -50,6 +53,20 @@ def images(count: int, size: int, seed: int) -> Iterator[Pixels]:
     """
     for index in range(count):
         yield _image(np.random.default_rng(np.random.SeedSequence([seed, index])), size)
+
+
+def frames(count: int, frame: Frame, seed: int) -> Iterator[Pixels]:
+    """Yield images as of `images`, cut out of squares, for a network that takes this frame.
+
+    Grey is 0.299 red + 0.587 green + 0.114 blue, as in ITU-R 601.
+    """
+    side = max(frame.height, frame.width, _LEAST)
+    top, left = (side - frame.height) // 2, (side - frame.width) // 2
+    for image in images(count, side, seed):
+        cut = image[top : top + frame.height, left : left + frame.width]
+        if frame.channels == 1:
+            cut = np.rint(cut.astype(np.float32) @ _GREY).astype(np.uint8)
+        yield cut
 
 
 def _image(rng: np.random.Generator, size: int) -> Pixels:

@@ -1,6 +1,6 @@
 """Generates documents from the code and from committed results.
 
-They are cli.md, support-matrix.md, zoo.md, measurements.md, matrix.md and the JSON Schemas of
+They are cli.md, support-matrix.md, zoo.md, measurements.md, matrix.md, layers.md and the Schemas of
 `json_schemas.py`.
 
 Without arguments the files are written. With `--check` nothing is written, and the exit code
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 from json_schemas import schemas
+from layer_tables import layers
 from matrix_tables import matrix
 from measured import measurements
 from tables import table
@@ -195,6 +196,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "zoo.md": zoo,
     "measurements.md": lambda: f"{MARK}\n{measurements()}",
     "matrix.md": lambda: f"{MARK}\n{matrix()}",
+    "layers.md": lambda: f"{MARK}\n{layers()}",
 }
 
 

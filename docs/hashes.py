@@ -47,7 +47,7 @@ HEAD = """\
 # The versions of {constraints} with the hashes of their wheels, for Linux on {machines},
 # Python 3.11 to 3.13. Written by docs/hashes.py. Use, in a checkout:
 #     pip install --require-hashes -r requirements/{name}.txt
-#     pip install --no-build-isolation --no-deps .
+#     pip install {build}--no-deps .
 """
 
 
@@ -60,8 +60,7 @@ def requirements_of(project: dict[str, Any], extras: Iterable[str]) -> list[Requ
                 waiting += other.extras
             else:
                 found.append(line)
-    # What builds EdgeZoo itself, without an isolated environment.
-    return [Requirement(line) for line in (*found, *project["build-system"]["requires"])]
+    return [Requirement(line) for line in found]
 
 
 def pins_of(path: Path) -> dict[str, str]:
@@ -96,9 +95,16 @@ def wheels(pins: dict[str, str], python: str, machine: str) -> dict[str, dict[st
 
 
 def closure(
-    roots: list[Requirement], found: dict[str, dict[str, Any]], python: str, machine: str
+    roots: list[Requirement],
+    found: dict[str, dict[str, Any]],
+    pins: dict[str, str],
+    python: str,
+    machine: str,
 ) -> set[str]:
-    """Return the normalized names of all that some requirements lead to."""
+    """Return the normalized names of all that some requirements lead to.
+
+    A package without a wheel for this Python and machine is left out.
+    """
     place = {
         "python_version": ".".join(python.split(".")[:2]),
         "python_full_version": python,
@@ -115,6 +121,8 @@ def closure(
         if requirement.marker and not requirement.marker.evaluate({**place, "extra": extra}):
             continue
         name = canonicalize_name(requirement.name)
+        if name not in pins:
+            raise SystemExit(f"{name} is needed and not in the constraints")
         for own in ("", *requirement.extras):
             if (name, own) in seen or name not in found:
                 continue
@@ -133,16 +141,22 @@ def main() -> None:
     for wanted in SETS:
         pins = pins_of(ROOT / wanted.constraints)
         roots = requirements_of(project, wanted.extras)
+        if "hatchling" in pins:  # builds EdgeZoo itself
+            roots += map(Requirement, project["build-system"]["requires"])
         hashes: dict[str, set[str]] = defaultdict(set)
         for python in PYTHONS:
             for machine in wanted.machines:
                 key = (wanted.constraints, python, machine)
                 if key not in known:
                     known[key] = wheels(pins, python, machine)
-                for name in closure(roots, known[key], python, machine):
+                for name in closure(roots, known[key], pins, python, machine):
                     hashes[name].add(known[key][name]["download_info"]["archive_info"]["hash"])
         text = HEAD.format(
-            constraints=wanted.constraints, machines=" and ".join(wanted.machines), name=wanted.name
+            constraints=wanted.constraints,
+            machines=" and ".join(wanted.machines),
+            name=wanted.name,
+            # Otherwise pip fetches what builds EdgeZoo, without hashes.
+            build="--no-build-isolation " if "hatchling" in hashes else "",
         )
         for name in sorted(hashes):
             lines = [f"--hash={digest.replace('=', ':')}" for digest in sorted(hashes[name])]

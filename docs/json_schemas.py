@@ -19,7 +19,7 @@ CLASSES: dict[str, tuple[str, str, str]] = {
     "compile": ("edgezoo.inspection.compile_file", "CompileResult", "edgezoo compile --json"),
     "doctor": ("edgezoo.inspection.diagnosis", "DoctorResult", "edgezoo doctor --json"),
     "environment": ("edgezoo.system.machine", "Environment", "where a figure was measured"),
-    "evaluate": ("edgezoo.evaluation.accuracy", "EvaluateResult", "edgezoo evaluate --json"),
+    "evaluate": ("edgezoo.evaluation.find_preprocessing", "Printed", "edgezoo evaluate --json"),
     "inspect": ("edgezoo.inspection.inspect_file", "InspectResult", "edgezoo inspect --json"),
     "protocol": ("edgezoo.measurement.protocol", "Settings", "numbers of the measuring protocol"),
     "recommend": (

@@ -17,11 +17,13 @@ from edgezoo.bundling import make
 from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError, did_you_mean
+from edgezoo.core.input_options import Size, numbers
 from edgezoo.core.recipe import Effort, Qdq
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.sequences import OneOrMany, PathLike, many, path, paths
 from edgezoo.core.spec import BuildArguments
 from edgezoo.evaluation import accuracy
+from edgezoo.evaluation import find_preprocessing as finding
 from edgezoo.finetuning import finetune as finetuning
 from edgezoo.finetuning.finetune_request import FinetuneRequest
 from edgezoo.finetuning.finetune_result import FinetuneResult
@@ -35,10 +37,8 @@ from edgezoo.pipeline import verify_everywhere as everywhere
 from edgezoo.pipeline.export_result import ExportResult
 from edgezoo.pipeline.request import DEFAULT_CALIBRATION_COUNT, DEFAULT_VERIFY_COUNT, ExportRequest
 from edgezoo.pipeline.run import require_passed, run
-from edgezoo.reporting import budgets, recommendation, report_files
+from edgezoo.reporting import budgets, recommendation, report_files, stored
 from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS
-from edgezoo.reporting.rows import rows
-from edgezoo.results.store import read_stores
 from edgezoo.sweep import entry
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "find_preprocessing",
     "finetune",
     "inspect",
     "list_models",
@@ -92,6 +93,7 @@ def _public(function: Callable[P, T], public_name: str = "") -> Callable[P, T]:
 verify = _public(verify_files.verify_files, "verify")
 verify_everywhere = _public(everywhere.verify_everywhere)
 evaluate = _public(accuracy.evaluate)
+find_preprocessing = _public(finding.find_preprocessing)
 classify = _public(classification.classify)
 inspect = _public(inspect_file.inspect)
 explain = _public(explain_file.explain_file, "explain")
@@ -113,7 +115,7 @@ def export(
     precision: OneOrMany[str] | None = None,
     weights: PathLike = "imagenet",
     alpha: float | None = None,
-    input_size: int | None = None,
+    input_size: Size | None = None,
     input_shape: tuple[int, int, int] | None = None,
     include_top: bool = True,
     pooling: str | None = None,
@@ -123,6 +125,12 @@ def export(
     blocks: Sequence[int] | None = None,
     output_layer: str | None = None,
     preprocessing: str | None = None,
+    scale: OneOrMany[float] | None = None,
+    offset: OneOrMany[float] | None = None,
+    bgr: bool = False,
+    resize: str | None = None,
+    crop_fraction: float | None = None,
+    head: str | None = None,
     labels: PathLike | None = None,
     seed: int = 0,
     calibration: PathLike = "synthetic",
@@ -155,7 +163,7 @@ def export(
         precision: "float32" (the default), "float16", "int8".
         weights: "imagenet", "random" or an .h5 file.
         alpha: width of a MobileNet.
-        input_size: height and width in pixels.
+        input_size: height and width in pixels: 224, "96x128" or (96, 128).
         input_shape: (height, width, 3), instead of `input_size`.
         include_top: with the dense layers that name classes; without, the network gives features.
         pooling: "avg" or "max" of features; None keeps the feature map.
@@ -164,7 +172,8 @@ def export(
         dropout: rate in a MobileNet's top.
         blocks: layers in each block of a DenseNet.
         output_layer: cut the network off behind this layer.
-        preprocessing: "tf", "caffe", "torch" or "none", for a network of your own.
+        preprocessing: "unit", "tf", "caffe", "torch" or "none", for a network of your own.
+        scale, offset, bgr, resize, crop_fraction, head: the same; see `open_artifact`.
         labels: text file with a class name a line.
         seed: of random weights and of the choice of images.
         calibration: a folder of images, an .npz of uint8 pixels, "samples" or "synthetic".
@@ -197,12 +206,10 @@ def export(
         UsageError, RefusedError, MissingError, DataError: nothing was written.
         ThresholdError: the files were written, but a bound does not hold.
     """
-    size, layers = (
-        arguments.side(input_size, input_shape),
-        None if blocks is None else tuple(blocks),
-    )
+    size, width = arguments.side(input_size, input_shape)
+    layers = None if blocks is None else tuple(blocks)
     options = (pooling, classes, alpha, depth_multiplier, dropout, layers, output_layer)
-    network = BuildArguments(size, include_top, *options)
+    network = BuildArguments(size, include_top, *options, input_width=width)
     request = ExportRequest(
         str(model),
         network,
@@ -227,6 +234,12 @@ def export(
         ground_truth=path(ground_truth),
         target=target,
         preprocessing=preprocessing,
+        scale=None if scale is None else numbers("--scale", scale),
+        offset=None if offset is None else numbers("--offset", offset),
+        bgr=bgr,
+        resize=resize,
+        crop_fraction=crop_fraction,
+        head=head,
         labels=path(labels),
         trust=trust,
         embed_resize=embed_resize,
@@ -246,7 +259,7 @@ def build(
     seed: int = 0,
     input_tensor: keras.KerasTensor | None = None,
     alpha: float | None = None,
-    input_size: int | None = None,
+    input_size: Size | None = None,
     input_shape: tuple[int, int, int] | None = None,
     include_top: bool = True,
     pooling: str | None = None,
@@ -275,12 +288,10 @@ def build(
     """
     if input_tensor is not None and input_shape is None and input_size is None:
         input_shape = tuple(input_tensor.shape[1:])
-    size, layers = (
-        arguments.side(input_size, input_shape),
-        None if blocks is None else tuple(blocks),
-    )
+    size, width = arguments.side(input_size, input_shape)
+    layers = None if blocks is None else tuple(blocks)
     options = (pooling, classes, alpha, depth_multiplier, dropout, layers, output_layer)
-    network = BuildArguments(size, include_top, *options)
+    network = BuildArguments(size, include_top, *options, input_width=width)
     return building.build(model, network, weights, seed, input_tensor)
 
 
@@ -301,9 +312,14 @@ def finetune(
     mirror: bool = True,
     seed: int = 0,
     preprocessing: str | None = None,
+    scale: OneOrMany[float] | None = None,
+    offset: OneOrMany[float] | None = None,
+    bgr: bool = False,
+    resize: str | None = None,
+    crop_fraction: float | None = None,
     trust: bool = False,
     alpha: float | None = None,
-    input_size: int | None = None,
+    input_size: Size | None = None,
     input_shape: tuple[int, int, int] | None = None,
     depth_multiplier: int | None = None,
     blocks: Sequence[int] | None = None,
@@ -324,18 +340,18 @@ def finetune(
         held_out: share of each class to score on, or a folder of its own.
         mirror: train on mirrored images too.
         seed: of the split, the top and the order of images.
-        preprocessing: see `export`.
+        preprocessing, scale, offset, bgr, resize, crop_fraction: see `export`.
         trust: code in a network of your own may run.
         alpha, input_size, input_shape and all that follow: see `export`.
 
     Raises:
         UsageError, RefusedError, MissingError, DataError: nothing was written.
     """
-    size, layers = (
-        arguments.side(input_size, input_shape),
-        None if blocks is None else tuple(blocks),
+    size, width = arguments.side(input_size, input_shape)
+    layers = None if blocks is None else tuple(blocks)
+    network = BuildArguments(
+        size, alpha=alpha, depth_multiplier=depth_multiplier, blocks=layers, input_width=width
     )
-    network = BuildArguments(size, alpha=alpha, depth_multiplier=depth_multiplier, blocks=layers)
     request = FinetuneRequest(
         str(model),
         data,
@@ -351,6 +367,11 @@ def finetune(
         mirror=mirror,
         seed=seed,
         preprocessing=preprocessing,
+        scale=None if scale is None else numbers("--scale", scale),
+        offset=None if offset is None else numbers("--offset", offset),
+        bgr=bgr,
+        resize=resize,
+        crop_fraction=crop_fraction,
         trust=trust,
         split=split,
     )
@@ -375,6 +396,7 @@ def benchmark(
     seed: int | None = None,
     calibration: PathLike | None = None,
     calibration_count: int | None = None,
+    batch: int | None = None,
     pin: bool | None = None,
     self_check: bool | None = None,
     output: PathLike | None = None,
@@ -399,6 +421,7 @@ def benchmark(
         ground_truth: classes of `images`, where their folder is flat.
         limit: score only so many images.
         weights, seed, calibration, calibration_count: see `export`.
+        batch: images of one inference, of files that take any number.
         pin: keep each process on cores of its own.
         self_check: measure one file twice, the A/A check.
         output: the results store; needed for a sweep.
@@ -427,6 +450,7 @@ def benchmark(
         "seed": seed,
         "calibration": calibration if calibration is None else str(calibration),
         "calibration_count": calibration_count,
+        "batch": batch,
         "pin": pin,
         "self_check": self_check,
         "output": path(output),
@@ -492,13 +516,11 @@ def recommend(
     Raises:
         UsageError, DataError: a store cannot be read, or no variant fits.
     """
-    parts, _ = read_stores(paths(stores))
-    records = [record for records in parts for record in records]
     bounds = budgets.Budgets(
         max_latency_ms, max_bytes, max_memory_mb, min_top1, max_drop_points, statistic, sure
     )
     return recommendation.recommend(
-        rows(records, allow_poor),
+        stored.read(paths(stores), allow_poor).rows,
         bounds,
         prefer,
         machine,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgezoo.core.spec import Normalization
+from edgezoo.core.spec import Frame, Normalization
 from edgezoo.formats import operators, tflite_flatbuffer
 
 if TYPE_CHECKING:
@@ -31,36 +31,37 @@ _MARKS = [sign * power for power in range(1, 61) for sign in (1, -1)]
 
 
 def write_tflite(
-    model: keras.Model, size: int, how: Normalization | None, output: str, path: Path
+    model: keras.Model, frame: Frame, how: Normalization | None, output: str, path: Path
 ) -> None:
     """Trace a Keras network once and convert it to a float32 TFLite file of static shape.
 
     Args:
-        model: takes float32 NHWC, normalized as its family expects; here (1, size, size, 3).
+        model: takes float32 NHWC, normalized as its family expects; here (1, height, width,
+            channels).
         how: a first operation that normalizes RGB pixels, for networks whose channels differ or
             are swapped; None for the network alone.
         output: name of the output in the signature.
     """
     kernels = _large_kernels(model)
-    converted = _converted(model, size, how, kernels)
+    converted = _converted(model, frame, how, kernels)
     if not _put_back(converted, kernels):
-        converted = _converted(model, size, how, [])
+        converted = _converted(model, frame, how, [])
     tflite_flatbuffer.add_signature(converted, INPUT_NAME, output)
     tflite_flatbuffer.rename_layers(converted)
     tflite_flatbuffer.write_model(converted, path)
 
 
 def _converted(
-    model: keras.Model, size: int, how: Normalization | None, kernels: list[_Kernel]
+    model: keras.Model, frame: Frame, how: Normalization | None, kernels: list[_Kernel]
 ) -> Any:
     """Convert a network by TensorFlow, with placeholders for some kernels."""
     import tensorflow as tf
 
     before = _normalizer(how) if how else lambda x: x
-    signature = [tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT_NAME)]
+    signature = [tf.TensorSpec((1, *frame.shape), tf.float32, name=INPUT_NAME)]
 
     def inference(image: tf.Tensor) -> tf.Tensor:
-        with _placeholders(kernels):
+        with _placeholders(kernels), _for_inference(model):
             return model(before(image), training=False)
 
     traced = tf.function(inference, input_signature=signature).get_concrete_function()
@@ -166,6 +167,55 @@ def _placeholders(kernels: list[_Kernel]) -> Iterator[None]:
             vars(kernel.layer)[kernel.attribute] = variable
 
 
+@contextlib.contextmanager
+def _for_inference(model: keras.Model) -> Iterator[None]:
+    """Take out of layers, while a graph is traced, what no converter takes and no answer needs.
+
+    A recurrent layer's loop becomes a WHILE with graphs of its own, which no quantizer looks into:
+    its steps are written one by one. An augmentation layer draws a seed, which changes a variable,
+    although it passes images through. Keras' argmax tells -0.0 from 0.0 by bits.
+    """
+    import keras
+    import tensorflow as tf
+    from keras.src.backend.tensorflow import numpy as functions
+
+    changes: list[tuple[keras.Layer, str, object]] = []
+    for part in (part for layer in _layers(model) for part in _parts(layer)):
+        if vars(part).get("unroll") is False:
+            changes.append((part, "unroll", True))
+        seeds = (k for k, v in vars(part).items() if isinstance(v, keras.random.SeedGenerator))
+        changes += [(part, name, 0) for name in seeds]
+    before = [(part, name, vars(part)[name]) for part, name, _ in changes]
+    argmax, argmin = functions.argmax, functions.argmin
+
+    def plain(reduce: Callable[..., Any]) -> Callable[..., Any]:
+        def of(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+            flat = tf.reshape(x, [-1]) if axis is None else x
+            found = reduce(flat, axis=0 if axis is None else axis, output_type=tf.int32)
+            return tf.expand_dims(found, axis) if keepdims and axis is not None else found
+
+        return of
+
+    try:
+        functions.argmax, functions.argmin = plain(tf.argmax), plain(tf.argmin)
+        for part, name, value in changes:
+            vars(part)[name] = value
+        yield
+    finally:
+        functions.argmax, functions.argmin = argmax, argmin
+        for part, name, value in before:
+            vars(part)[name] = value
+
+
+def _parts(layer: keras.Layer) -> Iterator[keras.Layer]:
+    """Yield a layer and the layers that it wraps."""
+    yield layer
+    for name in ("layer", "forward_layer", "backward_layer"):
+        inner = getattr(layer, name, None)
+        if inner is not None and inner is not layer:
+            yield from _parts(inner)
+
+
 def _put_back(converted: Any, kernels: list[_Kernel]) -> bool:
     """Replace each placeholder by its kernel, times the factors of folded batch norms.
 
@@ -217,6 +267,6 @@ def _normalizer(how: Normalization) -> Callable[[Any], Any]:
     kernel = np.diag(how.scale).astype(np.float32)
     if how.channel_order == "BGR":
         kernel = kernel[::-1]
-    square, bias = kernel.reshape(1, 1, 3, 3), np.asarray(how.offset, np.float32)
+    square, bias = kernel.reshape(1, 1, *kernel.shape), np.asarray(how.offset, np.float32)
     name = "normalize/BiasAdd"
     return lambda x: tf.nn.bias_add(tf.nn.conv2d(x, square, 1, "VALID"), bias, name=name)

@@ -43,7 +43,7 @@ def write(network: keras.Model, source: Source, intermediates: set[str]) -> Refu
     in_network = None if how.uniform or not pixels else how
     base = source.intermediate("base.tflite")
     with converting("TensorFlow's converter", "TFLite, from which all formats are made,"):
-        _graph.write_tflite(network, contract.input_size, in_network, contract.output_kind, base)
+        _graph.write_tflite(network, contract.frame, in_network, contract.output_kind, base)
     if "float.tflite" in intermediates:
         _write_float_tflite(source, base, "float.tflite")
     if not intermediates & _ONNX:

@@ -17,7 +17,7 @@ from edgezoo.core.rounding import PIXEL_ZERO
 NAME = "TFLITE_METADATA"
 _IDENTIFIER = b"M001"
 _MIN_PARSER_VERSION = "1.0.0"  # of the fields below: the first release of the schema
-_RGB = 1
+_RGB, _GREY = 1, 2
 _FEATURES, _IMAGE = 1, 2  # ContentProperties
 _NORMALIZATION = 1  # ProcessUnitOptions
 _TENSOR_AXIS_LABELS = 2  # AssociatedFileType
@@ -71,7 +71,8 @@ def _input(
     builder: Any, contract: InputContract, how: tuple[Sequence[float], Sequence[float]] | None
 ) -> int:
     swapped = contract.input_kind == "normalized" and contract.normalization.channel_order != "RGB"
-    image = _table(builder, 2, {} if swapped else {0: ("Uint8", _RGB)})
+    colours = _GREY if contract.channels == 1 else _RGB
+    image = _table(builder, 2, {} if swapped else {0: ("Uint8", colours)})
     units = []
     if how is not None:
         mean, deviation = (builder.CreateNumpyVector(_floats(values)) for values in how)

@@ -117,10 +117,13 @@ def _quantize(
     kept = preparation.recipe.float_layers
     # Probabilities below 1/256 would vanish in a quantized softmax.
     parts = _onnx_ranges.float_nodes(model)
+    outputs = {value.name for value in model.graph.output}
     excluded = [
         node.name
         for node in model.graph.node
         if node.op_type == "Softmax"
+        # So would those of a sigmoid that ends the network.
+        or (node.op_type == "Sigmoid" and node.output[0] in outputs)
         or node.output[0].removesuffix("/linear") in kept
         or node.name in parts
     ]
@@ -176,6 +179,11 @@ def _layers(model: onnx.ModelProto) -> dict[str, tuple[Any, Any, int]]:
     return found
 
 
+def _groups(node: onnx.NodeProto) -> int:
+    """Return the groups of a convolution: one that reads a grey image has one, as usual."""
+    return next((int(a.i) for a in node.attribute if a.name == "group"), 1)
+
+
 def _make_pair_safe(
     model: onnx.ModelProto, layers: dict[str, tuple[Any, Any, int]], chosen: dict[str, list[float]]
 ) -> None:
@@ -198,7 +206,7 @@ def _make_pair_safe(
             continue
         kernel, constant, axis = layers[node.name]
         given = chosen.get(node.output[0].removesuffix("/linear"))
-        if kernel.ndim == 4 and kernel.shape[1] == 1:
+        if kernel.ndim == 4 and kernel.shape[1] == 1 and _groups(node) > 1:
             continue  # depthwise kernels multiply in 16 bits, and keep their largest weight
         weight, data = dequantizers[node.input[1]], dequantizers[node.input[0]]
         scales = _common.pair_safe_scales(kernel, axis, 1 - axis, given)

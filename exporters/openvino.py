@@ -102,7 +102,8 @@ def _quantize(source: Source, calibration: CalibrationSource, preparation: Prepa
     inputs = _common.network_inputs(source, preparation, calibration)
     # One image is enough where NNCF's own ranges are all replaced.
     images = [*itertools.islice(inputs, _IMAGES if _has_more(intermediate, preparation) else 1)]
-    exact = {op.get_friendly_name(): op for op in ov.convert_model(intermediate).get_ops()}
+    plain = ov.convert_model(intermediate)  # kept: its operations refer to one another
+    exact = {op.get_friendly_name(): op for op in plain.get_ops()}
     off = OverflowFix.DISABLE
     how = AdvancedQuantizationParameters(disable_bias_correction=True, overflow_fix=off)
     quantized = nncf.quantize(
@@ -278,14 +279,14 @@ def _describe(model: ov.Model, contract: InputContract) -> None:
     model.set_rt_info(json.dumps(contract.to_json()), [CONTRACT_KEY])
     info = {
         "model_name": contract.model,
-        "resize_type": "standard",
+        "resize_type": "fit_to_window_letterbox" if contract.resize_mode == "fit" else "standard",
         "interpolation_mode": "CUBIC" if contract.resize_filter == "bicubic" else "LINEAR",
     }
-    if contract.output_kind == "probabilities":
+    if contract.output_kind == "probabilities" and contract.head is None:
         info["model_type"] = "Classification"
     how = contract.normalization
     normalized = contract.input_kind == "normalized"
-    if not normalized or how.channel_order == "RGB":
+    if contract.channels is None and (not normalized or how.channel_order == "RGB"):
         info["reverse_input_channels"] = "True"
     if normalized:
         pairs = list(zip(how.scale, how.offset, strict=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgezoo.core.artifact import Artifact
 from edgezoo.core.errors import DataError, MissingError
-from edgezoo.core.protocols import IntegerKernels
+from edgezoo.core.protocols import Hints, IntegerKernels
 from edgezoo.core.typed_json import Json, decode, parse_json
 
 
@@ -49,6 +49,10 @@ class BaseRuntime:
     def files(self, path: Path) -> tuple[Path, ...]:
         """See `Runtime`."""
         return (path,)
+
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`; by default nothing is known."""
+        return Hints()
 
     def integer_kernels(self, path: Path) -> IntegerKernels:
         """See `Runtime`; by default no weights can be read, so no layer is reported."""

@@ -60,7 +60,7 @@ class LiteRtGpuSession(BaseSession):
         self._in[0].write(np.ascontiguousarray(batch))
         self._native.run_by_index(0, self._in, self._out)
         wanted = self.outputs[0]
-        return self._out[0].read(int(np.prod(wanted.shape)), np.dtype(wanted.dtype))
+        return self._out[self._chosen].read(int(np.prod(wanted.shape)), np.dtype(wanted.dtype))
 
     def close(self) -> None:
         """Release the buffers and then the model."""

@@ -30,6 +30,18 @@ class BaseSession(ABC):
     backend: str | None = None
     copies = False
     _native: Any = None  # the runtime's own session
+    _chosen = 0  # position of the output that is returned
+
+    @property
+    def free_batch(self) -> bool:
+        """See `Session`."""
+        return self.inputs[0].shape[0] < 1
+
+    def choose_output(self, position: int) -> None:
+        """See `Session`."""
+        others = (output for i, output in enumerate(self.outputs) if i != position)
+        self.outputs = (self.outputs[position], *others)
+        self._chosen = position
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Run n inputs, in batches of the size that the file takes.
@@ -38,7 +50,7 @@ class BaseSession(ABC):
             batch: the file's own dtype and layout, shape (n, *input shape without batch).
 
         Returns:
-            Raw outputs in the file's own dtype, shape (n, classes).
+            Raw outputs in the file's own dtype, shape (n, values).
 
         Raises:
             DataError: the file takes a different dtype or shape.

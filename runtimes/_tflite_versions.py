@@ -69,14 +69,15 @@ def requirements(model: Any) -> tuple[Requirement, ...]:
                 continue  # a custom operation has no release
             version = max(int(code.version), _version_by_types(name, graph, op))
             found[name, version] = None
-    needs = [_requirement(name, version) for name, version in found]
+    needs = [requirement(name, version) for name, version in found]
     if codes := tflite_flatbuffer.contradicting_codes(model):
         names = ", ".join(sorted(codes))
         needs.append(Requirement(f"the field builtin_code of {names}", _since(_NEWER_FIELD)))
     return tuple(sorted(needs, key=lambda n: release_numbers(n.since.get("tflite", "999"))))
 
 
-def _requirement(name: str, version: int) -> Requirement:
+def requirement(name: str, version: int) -> Requirement:
+    """Return what a version of an operation requires of a TFLite runtime."""
     what = f"{name} version {version}"
     releases = _SINCE.get(name, [])
     if not 1 <= version <= len(releases):

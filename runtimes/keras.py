@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact
-from edgezoo.core.protocols import Description, TensorInfo
+from edgezoo.core.protocols import Activation, Description, Hints, TensorInfo
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json
 from edgezoo.formats.keras_files import load_network, reading
@@ -44,6 +44,20 @@ class KerasRuntime(BaseRuntime):
         """See `Runtime`."""
         return reading.read(_network_path(path)).contract
 
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`."""
+        found = reading.read(_network_path(path))
+        known: dict[str, Activation] = {
+            "softmax": "softmax",
+            "sigmoid": "sigmoid",
+            "hard_sigmoid": "sigmoid",
+            "linear": "linear",
+            "log_softmax": "linear",
+        }
+        # Networks in networks do not state how they end: that is seen by their values.
+        word = known.get(found.activation, "other") if found.activation else None
+        return Hints(activations=(word,))
+
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
         model = _load(path, trust=False)
@@ -63,8 +77,14 @@ class KerasSession(BaseSession):
     def __init__(self, model: Any) -> None:
         self._native = model
         size = tuple(n or -1 for n in model.input_shape[1:])
-        self.inputs = (TensorInfo("input", (1, *size), "float32"),)
+        kind = str(model.inputs[0].dtype)
+        self.inputs = (TensorInfo("input", (1, *size), kind),)
         self.outputs = (TensorInfo("output", (1, *model.output_shape[1:]), "float32"),)
+
+    @property
+    def free_batch(self) -> bool:
+        """See `Session`."""
+        return True
 
     def _run_one(self, batch: NDArray[Any]) -> Any:
         return self._native.predict_on_batch(batch)

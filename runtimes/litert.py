@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -15,17 +16,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgezoo.core.artifact import CONTRACT_KEY, LABELS_FILE, Artifact
-from edgezoo.core.errors import DataError, MissingError, RefusedError, words_of
+from edgezoo.core.errors import DataError, EdgeZooError, MissingError, RefusedError
 from edgezoo.core.files import open_regular
 from edgezoo.core.labels import lines_of
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.operators import EDGE_TPU
-from edgezoo.runtimes import _compiled, _edgetpu, _litert_gpu, _tflite_faults, _tflite_versions
+from edgezoo.runtimes import (
+    _causes,
+    _compiled,
+    _edgetpu,
+    _litert_gpu,
+    _tflite_faults,
+    _tflite_hints,
+    _tflite_versions,
+)
 from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
+from edgezoo.runtimes._causes import Cause
 from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._tflite_layers import integer_layers, weighted_operations
 
@@ -38,8 +48,35 @@ _PACKAGES = (
     ("tflite_runtime.interpreter", "tflite-runtime"),
     ("tensorflow.lite.python.interpreter", "tensorflow"),
 )
+_TOO_NEW = r"op for builtin opcode '(?P<op>\w+)' version '(?P<version>\d+)'"
+_CAUSES = (
+    Cause(
+        _TOO_NEW,
+        "it has no version {version} of {op}",
+        "Update the runtime, or convert the model with an older converter.",
+    ),
+    Cause(
+        r"Op builtin_code out of range: (?P<code>\d+)",
+        "it does not know the operation with the code {code}",
+        "Update the runtime, or convert the model with an older converter.",
+    ),
+    Cause(
+        r"Select TensorFlow op\(s\).*\((?P<op>\w+)\) failed to prepare",
+        "{op} is an operation of TensorFlow, which needs the Flex delegate",
+        "Convert the model with tf.lite.OpsSet.TFLITE_BUILTINS alone.",
+    ),
+    Cause(
+        r"unresolved custom op: (?P<op>[^\s.]+)",
+        "its operation {op} is not one of TFLite's",
+        "It needs the library of the operation, which EdgeZoo does not load: convert the model "
+        "without it.",
+    ),
+)
+_DAMAGED = r"not a valid [Ff]latbuffer|[Vv]erif|mmap|out of bounds|[Ii]nvalid (tensor|node) index"
+_OTHERWISE = "Its operations or sizes do not fit together there: convert the model again."
 _LARGEST_ATTACHED = 64 << 20
 _IO_OPS = {"QUANTIZE", "DEQUANTIZE"}
+_ANY_LENGTH = 256  # of an input that takes any, until one comes
 
 
 def _find_package() -> tuple[str, str] | None:
@@ -81,15 +118,34 @@ def _interpreter(path: Path, threads: int = 1, **options: Any) -> Any:
     try:
         with quiet_native():
             interpreter = interpreter_class(model_path=str(path), num_threads=threads, **options)
+            _close_sizes(interpreter)
             interpreter.allocate_tensors()
     except (AttributeError, SystemError) as error:
         raise _built_for_numpy_1(error, (_find_package() or ("", ""))[1]) from error
     except (ValueError, RuntimeError) as error:
-        raise DataError(
-            f"{path} cannot be opened by {(_find_package() or ('', ''))[1]}: {words_of(error)}.",
-            "Check that the file is complete; a newer runtime may know more operations.",
-        ) from error
+        raise _cause(path, error) from error
     return interpreter
+
+
+def _close_sizes(interpreter: Any) -> None:
+    """Give an input of open height and width a size: at 1 x 1, kernels may not fit into it."""
+    for detail in interpreter.get_input_details():
+        signature = [int(n) for n in detail.get("shape_signature", ())]
+        if min(signature[1:], default=0) < 0:
+            shape = [1, *(_ANY_LENGTH if n < 0 else n for n in signature[1:])]
+            interpreter.resize_tensor_input(detail["index"], shape)
+
+
+def _cause(path: Path, error: Exception) -> EdgeZooError:
+    """Return the error for a file that the runtime does not open, with the release that would."""
+    opener = LiteRtRuntime().version() or "TFLite"
+    found = _causes.error_of(path, opener, error, _CAUSES, _DAMAGED, _OTHERWISE)
+    newer = re.search(_TOO_NEW, str(error))
+    if newer is not None:
+        need = _tflite_versions.requirement(newer["op"], int(newer["version"]))
+        if releases := ", ".join(f"{name} {release}" for name, release in need.since.items()):
+            found.hint = f"These releases and later ones have it: {releases}."
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +201,11 @@ class LiteRtRuntime(BaseRuntime):
         except UnicodeDecodeError as error:
             raise DataError(f"The labels inside {path} are damaged.") from error
         return {"labels": labels, **parse_contract(text, path)}
+
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`; nothing without ai-edge-litert, whose schema reads the file."""
+        model = _parsed(path)
+        return Hints() if model is None else _tflite_hints.hints(model, path)
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -218,14 +279,27 @@ class LiteRtSession(BaseSession):
         self._native, self.ran_on, self.copies = interpreter, ran_on, ran_on.device == "cpu"
         self.inputs, self.outputs = _infos(interpreter)
         self._in = interpreter.get_input_details()[0]["index"]
-        self._out = interpreter.get_output_details()[0]["index"]
+        self._outs = [detail["index"] for detail in interpreter.get_output_details()]
+        self._shape = tuple(map(int, interpreter.get_input_details()[0]["shape"]))
+        signature = [int(n) for n in interpreter.get_input_details()[0].get("shape_signature", ())]
+        self._free_batch = signature[:1] == [-1]
+        self._open = self._free_batch or min(self.inputs[0].shape, default=1) < 1
         ops = (op["op_name"] for op in interpreter._get_ops_details())
         self.backend = "XNNPACK" if "DELEGATE" in ops else "built-in kernels"
 
+    @property
+    def free_batch(self) -> bool:
+        """See `Session`."""
+        return self._free_batch
+
     def _run_one(self, batch: NDArray[Any]) -> Any:
+        if self._open and batch.shape != self._shape:
+            self._native.resize_tensor_input(self._in, batch.shape)
+            self._native.allocate_tensors()
+            self._shape = batch.shape
         self._native.set_tensor(self._in, batch)
         self._native.invoke()
-        return self._native.get_tensor(self._out)
+        return self._native.get_tensor(self._outs[self._chosen])
 
     def tensor(self, index: int) -> Any:
         """Return an output of the last run by its index in the file, including the batch axis."""
@@ -260,7 +334,12 @@ def _infos(interpreter: Any) -> tuple[tuple[TensorInfo, ...], ...]:
 def _info(detail: Any) -> TensorInfo:
     scale, zero = detail["quantization"]
     grid = float(scale) or None, int(zero) if scale else None
-    return TensorInfo(detail["name"], tuple(map(int, detail["shape"])), _dtype(detail), *grid)
+    shape = list(map(int, detail["shape"]))
+    # A size that is open is 1 in the shape, and -1 in the signature; one image is run at a time.
+    signature = [int(n) for n in detail.get("shape_signature", ())]
+    if len(signature) == len(shape):
+        shape[1:] = signature[1:]
+    return TensorInfo(detail["name"], tuple(shape), _dtype(detail), *grid)
 
 
 def _parsed(path: Path) -> Any:

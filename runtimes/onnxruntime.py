@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.errors import DataError, MissingError, words_of
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.errors import DataError, EdgeZooError, MissingError
+from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
-from edgezoo.runtimes import _vulkan
-from edgezoo.runtimes._base import BaseRuntime, parse_contract
+from edgezoo.runtimes import _causes, _onnx_hints, _vulkan
+from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
+from edgezoo.runtimes._causes import Cause
 from edgezoo.runtimes._onnx_external import external_files
 from edgezoo.runtimes._onnx_layers import INTEGER, integer_layers
 from edgezoo.runtimes._session import BaseSession, quiet_native
@@ -39,6 +41,46 @@ _FLOAT_ARITHMETIC = {*operators.ONNX, "BatchNormalization", "Add", "Mul", "Sub"}
 _FIRST_IR = {3: "0.1", 4: "0.4", 5: "0.5", 6: "1.0", 7: "1.3", 8: "1.10", 9: "1.15", 10: "1.18"}
 _OPSETS = "0.1 0.1 0.3 0.5 1.0 1.3 1.6 1.8 1.9 1.11 1.12 1.14 1.15 1.17 1.18"
 _FIRST_OPSET = dict(enumerate(_OPSETS.split(), 7))
+_TOO_NEW_IR = (
+    r"Unsupported model IR version: (?P<found>\d+), max supported IR version: (?P<most>\d+)"
+)
+_TOO_NEW_OPSET = (
+    r"Opset (?P<found>\d+) is under development.*domain (?P<domain>\S+) is till opset (?P<most>\d+)"
+)
+_CONVERT = (
+    "No release up to the one that EdgeZoo was tested with reads it: update onnxruntime, or "
+    "convert "
+)
+_CAUSES = (
+    Cause(
+        _TOO_NEW_IR,
+        "it has IR version {found}, and this release reads up to {most}",
+        f"{_CONVERT}the model with an onnx whose IR version is {{most}} or lower.",
+    ),
+    Cause(
+        _TOO_NEW_OPSET,
+        "it has opset {found} of {domain}, and this release reads up to {most}",
+        f"{_CONVERT}the model to opset {{most}} or lower (onnx.version_converter).",
+    ),
+    Cause(
+        r"No Op registered for (?P<op>\S+) with domain_version of (?P<opset>\d+)",
+        "opset {opset} has no operation {op}",
+        "Convert the model again: an operation of another library, or of a newer opset, is in it.",
+    ),
+    Cause(
+        r"(?P<op>[\w.]+:\w+)\(-?\d+\) is not a registered function/op",
+        "its operation {op} is not one of onnxruntime's",
+        "It needs the library of the operation, which EdgeZoo does not load: convert the model "
+        "without it.",
+    ),
+    Cause(
+        r"Could not find an implementation for (?P<op>\w+)\((?P<opset>\d+)\)",
+        "it has no kernel for {op} with the types that it has there",
+        "Convert the model to float32, or without that operation.",
+    ),
+)
+_DAMAGED = r"INVALID_PROTOBUF|Protobuf parsing failed|file size|out of bounds|ends before"
+_OTHERWISE = "The file was read, but its graph is not valid there: convert the model again."
 _DISTRIBUTIONS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-webgpu")
 # GPU providers, best first; a package has one of these families.
 _GPU_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider", "WebGpuExecutionProvider")
@@ -74,6 +116,12 @@ class OnnxRuntime(BaseRuntime):
         """See `Runtime`."""
         text = session_of(str(path), path).get_modelmeta().custom_metadata_map.get(CONTRACT_KEY)
         return parse_contract(text, path) if text else None
+
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`; without onnx, the properties alone."""
+        properties = session_of(str(path), path).get_modelmeta().custom_metadata_map
+        known = importlib.util.find_spec("onnx") is not None
+        return _onnx_hints.hints(properties, load_model(path) if known else None)
 
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
@@ -119,7 +167,7 @@ class OnnxSession(BaseSession):
         self.backend = ", ".join(session.get_providers())
 
     def _run_one(self, batch: NDArray[Any]) -> Any:
-        return self._native.run(None, {self.inputs[0].name: batch})[0]
+        return self._native.run([self.outputs[0].name], {self.inputs[0].name: batch})[0]
 
 
 def load_model(path: Path) -> Any:
@@ -169,8 +217,19 @@ def session_of(
         # Without enable_fallback=0, the CPU silently replaces a provider that fails.
         return onnxruntime.InferenceSession(model, options, providers=[provider], enable_fallback=0)
     except Exception as error:  # onnxruntime's own error classes have no common base
-        message = f"{path} cannot be opened by onnxruntime: {words_of(error)}."
-        raise DataError(message, "Check that the file is complete.") from error
+        raise _cause(path, error) from error
+
+
+def _cause(path: Path, error: Exception) -> EdgeZooError:
+    """Return the error for a file that onnxruntime does not open, with the release that would."""
+    version = first_installed(_DISTRIBUTIONS) or "onnxruntime"
+    found = _causes.error_of(path, version, error, _CAUSES, _DAMAGED, _OTHERWISE)
+    for pattern, first in ((_TOO_NEW_IR, _FIRST_IR), (_TOO_NEW_OPSET, _FIRST_OPSET)):
+        newer = re.search(pattern, str(error))
+        main = newer is not None and newer.groupdict().get("domain", "") in _MAIN_DOMAIN
+        if newer is not None and main and (release := first.get(int(newer["found"]))):
+            found.hint = f'Run: pip install "onnxruntime>={release}"'
+    return found
 
 
 def _gpu_provider() -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
-from edgezoo.core.errors import DataError, MissingError, words_of
-from edgezoo.core.protocols import Description, IntegerKernels, TensorInfo
+from edgezoo.core.errors import DataError, EdgeZooError, MissingError, RefusedError
+from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
 from edgezoo.core.ran_on import COMPUTED_IN, RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
-from edgezoo.runtimes import _openvino_xml
-from edgezoo.runtimes._base import BaseRuntime, parse_contract
+from edgezoo.runtimes import _causes, _openvino_hints, _openvino_xml
+from edgezoo.runtimes._base import BaseRuntime, first_installed, parse_contract
+from edgezoo.runtimes._causes import Cause
 from edgezoo.runtimes._openvino_layers import integer_layers
 from edgezoo.runtimes._session import BaseSession, quiet_native
 from edgezoo.runtimes._silent import load
@@ -38,6 +40,21 @@ _GPU_HINT = (
     "OpenVINO's GPU plugin supports Intel GPUs: install the driver (intel-opencl-icd), and check "
     "the group (render). Or use --device cpu."
 )
+_TOO_NEW_OPSET = r"from unsupported opset: opset(?P<found>\d+)"
+_CAUSES = (
+    Cause(
+        _TOO_NEW_OPSET,
+        "it has operations of opset{found}, which this release does not know",
+        "Update openvino, or convert the model with this release.",
+    ),
+    Cause(
+        r"Opset (?P<opset>\S+) doesn't contain the operation with type: (?P<op>\S+)",
+        "{opset} has no operation {op}",
+        "It needs an extension, which EdgeZoo does not load: convert the model without it.",
+    ),
+)
+_DAMAGED = r"Incorrect weights in bin file|pugi|parsing|out of range|Cannot open"
+_OTHERWISE = "The files were read, but the graph is not valid there: convert the model again."
 # Layers of the plugin that have weights, and so the precision of a network.
 _WEIGHTED = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
@@ -72,6 +89,10 @@ class OpenVinoRuntime(BaseRuntime):
             return None
         return parse_contract(str(model.get_rt_info([CONTRACT_KEY]).value), path)
 
+    def hints(self, path: Path) -> Hints:
+        """See `Runtime`."""
+        return _openvino_hints.hints(read_model(path))
+
     def describe(self, path: Path) -> Description:
         """See `Runtime`."""
         model, needs = read_model(path), _requirements(path)
@@ -97,11 +118,6 @@ class OpenVinoRuntime(BaseRuntime):
         self.require_device(artifact, device, _GPU_HINT if device == "gpu" else "")
         model = read_model(artifact.path)
         return OpenVinoSession(*compile_model(model, artifact.path, device, threads))
-
-    def open_exact(self, artifact: Artifact) -> OpenVinoSession:
-        """Open a session on the CPU that computes whatever is not integer in float32."""
-        model = read_model(artifact.path)
-        return OpenVinoSession(*compile_model(model, artifact.path, exact=True))
 
 
 class OpenVinoSession(BaseSession):
@@ -139,11 +155,16 @@ class OpenVinoSession(BaseSession):
 
     def _infer(self) -> Any:
         self._native.infer(share_outputs=True)
-        return self._native.get_output_tensor().data
+        return self._native.get_output_tensor(self._chosen).data
 
     def close(self) -> None:
         """Release the request and its memory."""
         self._native = self._input = None
+
+
+def open_exact(path: Path) -> OpenVinoSession:
+    """Open a session on the CPU that computes whatever is not integer in float32."""
+    return OpenVinoSession(*compile_model(read_model(path), path, exact=True))
 
 
 def read_model(path: Path) -> Any:
@@ -159,13 +180,36 @@ def read_model(path: Path) -> Any:
     if not weights.is_file():
         missing = f"{path} has no weights file {weights.name} next to it."
         raise DataError(missing, "Copy both files.")
-    _openvino_xml.read(path)
+    _require_version(path, _openvino_xml.read(path).version)
     try:
         with quiet_native():
             return openvino.Core().read_model(str(path))
     except RuntimeError as error:
-        message = f"{path} cannot be read by OpenVINO: {words_of(error, -1)}."
-        raise DataError(message, "Check that both files are complete.") from error
+        raise _cause(path, error) from error
+
+
+def _require_version(path: Path, version: str) -> None:
+    """Refuse an IR version that no release of today reads, whose message does not tell that."""
+    if version in _FIRST_IR:
+        return
+    older = version.isdecimal() and int(version) < min(map(int, _FIRST_IR))
+    known = " and ".join(_FIRST_IR)
+    raise RefusedError(
+        f"{path} has IR version {version or 'unknown'}, and OpenVINO reads {known}.",
+        "Convert the model again: OpenVINO 2022.1 was the last to read it."
+        if older
+        else "A newer OpenVINO may read it; else convert the model with this one.",
+    )
+
+
+def _cause(path: Path, error: Exception) -> EdgeZooError:
+    """Return the error for a file that OpenVINO does not open, with the release that would."""
+    version = first_installed(("openvino",)) or "openvino"
+    found = _causes.error_of(path, version, error, _CAUSES, _DAMAGED, _OTHERWISE, -1)
+    newer = re.search(_TOO_NEW_OPSET, str(error))
+    if newer is not None and (release := _FIRST_OPSET.get(int(newer["found"]))):
+        found.hint = f'Run: pip install "openvino>={release}"'
+    return found
 
 
 def _has_gpu() -> bool:
@@ -196,8 +240,7 @@ def compile_model(
     try:
         compiled = core.compile_model(model, device.upper(), settings)
     except RuntimeError as error:
-        message = f"{path} cannot be compiled by OpenVINO: {words_of(error, -1)}."
-        raise DataError(message, "Check that both files are complete.") from error
+        raise _cause(path, error) from error
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
     if not all(place.startswith(device.upper()) for place in places):
         hint = _GPU_HINT if device == "gpu" else ""

@@ -72,7 +72,7 @@ class TfliteMicroSession(BaseSession):
     def _run_one(self, batch: NDArray[Any]) -> Any:
         self._native.set_input(batch, 0)
         self._native.invoke()
-        return self._native.get_output(0)
+        return self._native.get_output(self._chosen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -99,14 +100,14 @@ def _guarded(name: str, body: str) -> str:
 
 def _header(name: str, artifact: Artifact, input: TensorInfo, output: TensorInfo) -> str:
     contract = artifact.required_contract()
-    upper, how = name.upper(), contract.normalization
+    upper, how, crops = name.upper(), contract.normalization, contract.resize_mode is None
     defines: list[tuple[str, object]] = [
-        ("INPUT_HEIGHT", contract.input_size),
-        ("INPUT_WIDTH", contract.input_size),
-        ("INPUT_CHANNELS", 3),
+        ("INPUT_HEIGHT", contract.frame.height),
+        ("INPUT_WIDTH", contract.frame.width),
+        ("INPUT_CHANNELS", contract.frame.channels),
         *_quantization("INPUT", input),
-        ("RESIZE_SHORTER_SIDE", contract.resize.shorter_side(contract.input_size)),
-        ("OUTPUT_COUNT", output.shape[-1]),
+        *([("RESIZE_SHORTER_SIDE", contract.resize_record.shorter_side)] if crops else []),
+        ("OUTPUT_COUNT", _values_of(output)),
         *_quantization("OUTPUT", output),
         ("CLASSES", contract.classes),
     ]
@@ -114,11 +115,11 @@ def _header(name: str, artifact: Artifact, input: TensorInfo, output: TensorInfo
     comment = [
         f"{contract.model}, {contract.precision}. Made by EdgeZoo; do not edit.",
         f"Takes {contract.color_order} {contract.input_kind}, {contract.layout}, batch "
-        f"{contract.batch}, as {_C_TYPES[input.dtype]}: resize the shorter side "
-        f"({contract.resize_filter}), crop the centre.",
-        _rule(contract.input_kind, input.dtype, how.channel_order),
+        f"{contract.batch}, as {_C_TYPES[input.dtype]}: {_resize_rule(contract)}",
+        _rule(_fed(contract, input), input.dtype, how.channel_order),
         f"Returns {contract.output_kind} as {_C_TYPES[output.dtype]}"
         + (": (value - zero point) * scale." if output.scale else "."),
+        *_head_rule(contract),
         *(["The first output is a background class, which CLASSES does not count."] * background),
     ]
     lines = ["/*", *(f" * {escapes.c_comment(line)}" for line in comment), " */"]
@@ -130,14 +131,47 @@ def _header(name: str, artifact: Artifact, input: TensorInfo, output: TensorInfo
     lines += ["", f"extern const unsigned char {name}[];", f"extern const unsigned int {name}_len;"]
     if contract.labels:
         lines += [
-            "/* A name for each output, in the same order. */",
-            f"extern const char *const {name}_labels[{upper}_OUTPUT_COUNT];",
+            "/* A name for each output, in the same order. */"
+            if not contract.binary
+            else "/* The second one is the class whose probability the output is. */",
+            f"extern const char *const {name}_labels[{upper}_{_labels_count(contract)}];",
         ]
     return _guarded(name, "\n".join(lines) + "\n")
 
 
 def _has_background(contract: InputContract, output: TensorInfo) -> bool:
-    return output.shape[-1] == contract.classes + 1
+    return _values_of(output) == contract.values + 1
+
+
+def _values_of(output: TensorInfo) -> int:
+    """Return the number of values for an image, whatever the shape: (1, N), (N), (1, N, 1, 1)."""
+    return math.prod(output.shape[1:]) if len(output.shape) > 1 else output.shape[0]
+
+
+def _labels_count(contract: InputContract) -> str:
+    return "CLASSES" if contract.binary else "OUTPUT_COUNT"
+
+
+def _resize_rule(contract: InputContract) -> str:
+    if contract.resize_mode is None:
+        return f"resize the shorter side ({contract.resize_filter}), crop the centre."
+    return f"{contract.resize_text}."
+
+
+def _head_rule(contract: InputContract) -> list[str]:
+    """Return how the outputs become probabilities, where they are something else."""
+    if contract.head is None:
+        return []
+    lines = []
+    if contract.head == "logits":
+        lines = ["A softmax over the outputs makes probabilities of them."]
+    elif contract.head == "sigmoid-logits":
+        lines = ["1 / (1 + exp(-output)) is a probability."]
+    if contract.binary:
+        return [*lines, "The output is the probability of the second class; 1 minus it, the first."]
+    if contract.multi_label:
+        return [*lines, "Each output is of its own: several classes can be right."]
+    return lines
 
 
 def _quantization(side: str, tensor: TensorInfo) -> list[tuple[str, object]]:
@@ -145,6 +179,12 @@ def _quantization(side: str, tensor: TensorInfo) -> list[tuple[str, object]]:
     if tensor.scale is None:
         return []
     return [(f"{side}_SCALE", f"{tensor.scale!r}f"), (f"{side}_ZERO_POINT", tensor.zero_point)]
+
+
+def _fed(contract: InputContract, input: TensorInfo) -> str:
+    """Return what a program feeds: pixels too where bytes have no quantization."""
+    whole = input.dtype == "uint8" and input.scale is None
+    return "pixels" if whole else contract.input_kind
 
 
 def _rule(kind: str, dtype: str, order: str) -> str:
@@ -174,7 +214,8 @@ def _source(name: str, artifact: Artifact, output: TensorInfo) -> str:
     if contract.labels:
         front = (_BACKGROUND,) if _has_background(contract, output) else ()
         listed = "".join(f"  {escapes.c_string(label)},\n" for label in front + contract.labels)
-        text += f"const char *const {name}_labels[{name.upper()}_OUTPUT_COUNT] = {{\n{listed}}};\n"
+        count = f"{name.upper()}_{_labels_count(contract)}"
+        text += f"const char *const {name}_labels[{count}] = {{\n{listed}}};\n"
     return text
 
 

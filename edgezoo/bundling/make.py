@@ -22,11 +22,13 @@ from edgezoo.core import registry, typed_json
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError
 from edgezoo.core.escapes import markdown, markdown_code, shell
+from edgezoo.core.input_options import InputOptions, Size
 from edgezoo.core.protocols import Session, TensorInfo
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
-from edgezoo.core.typed_json import JsonObject, Length
+from edgezoo.core.typed_json import JsonObject, Length, optional
 from edgezoo.images.preprocessing import load_pixels
-from edgezoo.inference.predict import open_artifact, require_classes, to_input
+from edgezoo.inference.conversion import to_input
+from edgezoo.inference.predict import open_as_stated, require_classes
 from edgezoo.system import answer
 from edgezoo.system.staging import publish, staging
 
@@ -67,12 +69,14 @@ class BundleResult(JsonObject):
     Attributes:
         path: folder or zip
         bytes: of all files, unpacked
+        notes: what was assumed for files without a contract
     """
 
     path: Path
     bytes: int
     models: tuple[BundledModel, ...]
     files: tuple[BundledFile, ...]
+    notes: tuple[str, ...] | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,15 @@ def bundle(
     *,
     c_array: bool = False,
     preprocessing: str | None = None,
+    scale: OneOrMany[float] | None = None,
+    offset: OneOrMany[float] | None = None,
+    bgr: bool = False,
+    resize: str | None = None,
+    crop_fraction: float | None = None,
+    input_size: Size | None = None,
     labels: PathLike | None = None,
+    head: str | None = None,
+    output_name: str | None = None,
 ) -> BundleResult:
     """Put .tflite files and everything that a device needs to run them into a folder or a .zip.
 
@@ -109,14 +121,27 @@ def bundle(
         output: a path that ends in .zip, or a folder: a new one, an empty one, or an unchanged
             earlier bundle, which is replaced.
         c_array: also write each model as C source with its contract as a header.
-        preprocessing, labels: for files without a contract.
+        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
+            output_name: for a file without a contract; see `open_artifact`.
 
     Raises:
         UsageError: the output exists and is not a bundle, or two files have the same name.
         RefusedError: a file is not TFLite, or produces features instead of classes.
         DataError, MissingError: a file cannot be read, run or written.
     """
-    models, contents = _made(paths(artifacts), output, c_array, preprocessing, labels)
+    stated = InputOptions(
+        preprocessing,
+        scale,
+        offset,
+        bgr,
+        resize,
+        crop_fraction,
+        input_size,
+        labels,
+        head,
+        output_name,
+    )
+    models, contents = _made(paths(artifacts), output, c_array, stated)
     _write(contents, resolved(output))
     return _result(models, contents, Path(output), c_array)
 
@@ -128,10 +153,30 @@ def prepare(
     *,
     c_array: bool = False,
     preprocessing: str | None = None,
+    scale: OneOrMany[float] | None = None,
+    offset: OneOrMany[float] | None = None,
+    bgr: bool = False,
+    resize: str | None = None,
+    crop_fraction: float | None = None,
+    input_size: Size | None = None,
     labels: PathLike | None = None,
+    head: str | None = None,
+    output_name: str | None = None,
 ) -> BundleResult:
     """Write the files of a bundle into a folder, in a limited process; see `bundle`."""
-    models, contents = _made(paths(artifacts), output, c_array, preprocessing, labels)
+    stated = InputOptions(
+        preprocessing,
+        scale,
+        offset,
+        bgr,
+        resize,
+        crop_fraction,
+        input_size,
+        labels,
+        head,
+        output_name,
+    )
+    models, contents = _made(paths(artifacts), output, c_array, stated)
     try:
         for name, data in contents.items():
             file = folder / name
@@ -175,18 +220,17 @@ def _not_as_named(name: str) -> DataError:
 
 
 def _made(
-    files: Sequence[Path],
-    output: PathLike,
-    c_array: bool,
-    preprocessing: str | None,
-    labels: PathLike | None,
+    files: Sequence[Path], output: PathLike, c_array: bool, stated: InputOptions
 ) -> tuple[list[_Model], dict[str, bytes]]:
     """Run the models, and return them with every file of the bundle."""
     _check(files, resolved(output), c_array)
     for path in files:
         require_classes(registry.load_artifact(path))
-    opened = [open_artifact(path, preprocessing=preprocessing, labels=labels) for path in files]
-    images = golden.images(max(found.required_contract().input_size for found, _ in opened))
+    opened = [open_as_stated(path, stated) for path in files]
+    for found, _ in opened:
+        require_classes(found)
+    frames = [found.required_contract().frame for found, _ in opened]
+    images = golden.images(max(max(frame.height, frame.width) for frame in frames))
     models = []
     for artifact, session in opened:
         with session:
@@ -231,7 +275,7 @@ def _run(artifact: Artifact, session: Session, images: dict[str, bytes]) -> _Mod
     contract = artifact.required_contract()
     inputs, outputs = {}, {}
     for name, data in images.items():
-        pixels = load_pixels(io.BytesIO(data), contract.input_size, contract.resize)
+        pixels = load_pixels(io.BytesIO(data), contract.frame, contract.resize)
         inputs[name] = to_input(pixels[None], contract, session.inputs[0])
         outputs[name] = session.run(inputs[name])[0]
     return _Model(artifact, session.inputs[0], session.outputs[0], inputs, outputs)
@@ -285,10 +329,10 @@ def _readme(models: list[_Model], c_array: bool) -> bytes:
     rows, first = [], models[0]
     for model in models:
         contract = model.contract
-        size = contract.input_size
+        height, width, _ = contract.frame.shape
         rows.append(
             f"| {markdown_code(f'{model.stem}.tflite')} | {contract.color_order} "
-            f"{contract.input_kind}, {model.input.dtype}, {contract.layout}, {size} x {size} | "
+            f"{contract.input_kind}, {model.input.dtype}, {contract.layout}, {height} x {width} | "
             f"{contract.classes} {contract.output_kind}, {model.output.dtype} |"
         )
     c_row = "| `c/` | each model as a C array, its contract as a header, and one golden image |\n"
@@ -342,4 +386,6 @@ def _result(
         version = registry.runtime_for(path).version()
         bundled.append(BundledModel(path, f"{stem}.tflite", sources, version))
     written = (BundledFile(name, len(files[name]), sha) for name, sha in _hashes(files).items())
-    return BundleResult(output, sum(map(len, files.values())), tuple(bundled), tuple(written))
+    notes = tuple(note for model in models for note in model.artifact.notes)
+    size = sum(map(len, files.values()))
+    return BundleResult(output, size, tuple(bundled), tuple(written), notes or None)

@@ -14,8 +14,10 @@ from edgezoo.cli import _console
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.escapes import shell
+from edgezoo.core.input_options import numbers
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES, QDQ_FORMS
 from edgezoo.core.spec import (
+    HEADS,
     INFERENCE_PRECISIONS,
     INPUT_KINDS,
     IO_TYPES,
@@ -23,6 +25,7 @@ from edgezoo.core.spec import (
     MOST_SEED,
     NORMALIZATIONS,
     PRECISIONS,
+    RESIZE_MODES,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,7 +76,9 @@ COMPLETED: dict[str, Words] = {
     "precisions": _PRECISIONS,
     "io": Words(lambda: IO_TYPES),
     "input_kind": Words(lambda: INPUT_KINDS),
-    "preprocessing": Words(lambda: NORMALIZATIONS),
+    "preprocessing": Words(lambda: [*NORMALIZATIONS, "none"]),
+    "resize": Words(lambda: RESIZE_MODES),
+    "head": Words(lambda: HEADS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
     "qdq": Words(lambda: QDQ_FORMS),
@@ -160,11 +165,57 @@ def _required(ctx: click.Context, value: bool) -> None:
 
 
 # For files that EdgeZoo did not export.
-third_party = _combined(
+def _read_numbers(name: str) -> Callable[..., Any]:
+    """Return a callback that reads one number, or three."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+        return None if value is None else numbers(name, value)
+
+    return read
+
+
+# For files and networks of others: how pixels become the input, and images become pixels.
+preprocessed = _combined(
     option(
-        "--preprocessing MODE", "tf, caffe, torch or none, for a file without an EdgeZoo contract."
+        "--crop-fraction SHARE", "Of --resize crop: the share that stays (default 0.875).", float
     ),
+    option(
+        "--resize WORD", "How images become the input of such a file: stretch (default), fit, crop."
+    ),
+    flag("--bgr", "Its channels are blue, green, red."),
+    option(
+        "--offset O[,O,O]",
+        "Of --scale: of each channel in the network's order (with --bgr blue first), or of all.",
+        callback=_read_numbers("--offset"),
+    ),
+    option(
+        "--scale S[,S,S]",
+        "Instead of --preprocessing: input = pixel * scale + offset. 1/255 is a number too.",
+        callback=_read_numbers("--scale"),
+    ),
+    option(
+        "--preprocessing MODE",
+        "For a file without an EdgeZoo contract: unit (0 to 1), tf (-1 to 1), caffe, torch, or "
+        "none (0 to 255).",
+    ),
+)
+headed = option(
+    "--head WORD",
+    "What its outputs are: softmax, logits, sigmoid, sigmoid-logits (default: as it ends).",
+)
+third_party = _combined(
+    option("--output-name NAME", "Of several outputs of such a file, the one to read."),
+    headed,
+    option("--input-size PX|HxW", "Of such a file, if it takes images of any size."),
     option("--labels FILE", "One class name per line, for such a file.", PATH),
+    preprocessed,
+)
+# For commands whose result has a probability for each class.
+thresholded = option(
+    "--threshold P",
+    "Least probability of a class, where classes do not exclude one another (default 0.5).",
+    SHARE,
+    default=0.5,
 )
 # For commands that load Keras models.
 trusted = flag(
@@ -257,10 +308,8 @@ def limited_process(
                 f"{option} has no effect on {on}, which applies its own default limits.",
                 f"Leave out {option} or --on.",
             )
-    shared: dict[str, Any] = {
-        name: options[name] for name in ("jobs", "device", "trust") if name in options
-    }
-    shared["items"] = items * len(files)
+    shared: dict[str, Any] = {"items": items * len(files)}
+    shared |= {name: options[name] for name in ("jobs", "device", "trust") if name in options}
     limits = sandbox.limits_for(files, memory_gb=memory, seconds=seconds, **shared)
     return sandbox.Sandbox(tuple(files), limits, tuple(writable), progress, debug)
 

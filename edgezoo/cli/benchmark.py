@@ -41,7 +41,7 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @click.command("benchmark")
 @click.argument("what", nargs=-1, required=True, metavar="ARTIFACT...|MODEL...|SWEEP.toml")
 @_list("--alpha", "Widths of a MobileNet to sweep over, by commas.")
-@_list("--input-size", "Sizes in pixels to sweep over.")
+@_list("--input-size", "Sizes in pixels to sweep over; of files of open size, the one.")
 @_list("--format", "Formats to sweep over, or all (default).")
 @_list("--precision", "float32 (default), float16, int8.")
 @_list("--threads", "Numbers of threads, or all: every usable physical core (default 1).")
@@ -59,6 +59,13 @@ def _list(name: str, help: str) -> Callable[[F], F]:
 @click.option("-o", "--output", type=PATH, metavar="DIR", help="Results store; a sweep resumes.")
 @click.option("--pin", is_flag=True, help="Pin each process to cores of its own.")
 @click.option("--self-check/--no-self-check", default=True, help="Measure one file twice: A/A.")
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 4096),
+    default=1,
+    metavar="N",
+    help="Images of one inference, of files that take any number (default 1).",
+)
 @click.option("--retry-failed", is_flag=True, help="Try failed variants again.")
 @click.option(
     "--cluster", metavar="URL", help="Export and score on a Dask cluster: tcp://host:port."
@@ -175,7 +182,8 @@ def _measure_files(
     if as_json:
         _console.print_json(typed_json.encode(result))
         return 0
-    _show_results("Latency", result.results, _LATENCY)
+    of = f" of {request.batch} images" if request.batch != 1 else ""
+    _show_results(f"Latency{of}", result.results, _LATENCY)
     _show_verdicts(result)
     _show_accuracies(result.results)
     _show_estimates(result)

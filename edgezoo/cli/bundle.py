@@ -44,6 +44,8 @@ def COMMAND(artifacts: tuple[Path, ...], output: Path, as_json: bool, **options:
     if as_json:
         _console.print_json(result)
         return
+    for note in result.notes or ():
+        _console.note(note)
     rows = [(file.path, _console.size(file.bytes)) for file in result.files]
     _console.table(f"{result.path}, {_console.size(result.bytes)}", ("file", "size"), rows)
     _console.next_command("python3 selftest.py (on the device)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import COUNT, PATH, common, limited_process, option, running
+from edgezoo.cli._options import COUNT, PATH, common, limited_process, option, running, thresholded
 from edgezoo.core.escapes import shell
 from edgezoo.core.spec import MOST_THREADS
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("images", nargs=-1, required=True, type=PATH, metavar="IMAGE...")
 @option("--top", "Classes to print.", COUNT, shown=5)
 @option("--threads", type=click.IntRange(1, MOST_THREADS), shown=1)
+@thresholded
 @running
 @common
 def COMMAND(artifact: Path, as_json: bool, **options: Any) -> None:
@@ -38,10 +39,8 @@ def COMMAND(artifact: Path, as_json: bool, **options: Any) -> None:
     """
     from edgezoo.inference.classification import classify
 
-    debug, process = (
-        options["debug"],
-        limited_process([artifact], options, items=len(options["images"])),
-    )
+    debug = options["debug"]
+    process = limited_process([artifact], options, items=len(options["images"]))
     if options["on"] is not None:
         with _console.status(not debug) as progress:
             progress(f"Classifying on {options['on']}")
@@ -55,12 +54,16 @@ def COMMAND(artifact: Path, as_json: bool, **options: Any) -> None:
 
 
 def _show(artifact: Path, result: ClassifyResult) -> None:
+    for note in result.notes or ():
+        _console.note(note)
     for image in result.results:
         _console.say(str(image.image))
         for score in image.classes:
             if score.probability == 0 and score is not image.classes[0]:
                 break  # an 8-bit output cannot represent less than 1/256: the order is arbitrary
-            _console.say(f"  {score.probability:.3f}  {score.label}")
+            above = image.above_threshold
+            found = "" if above is None or score.index not in above else "  found"
+            _console.say(f"  {score.probability:.3f}  {score.label}{found}")
     _console.note_place(result.ran_on)
     _console.ran_on(result.remote)
     if not result.trained:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import COUNT, PATH, common, flag, limited_process, option, quiet, running
-from edgezoo.core.errors import counted
+from edgezoo.cli._options import (
+    COUNT,
+    PATH,
+    common,
+    flag,
+    limited_process,
+    option,
+    quiet,
+    running,
+    thresholded,
+)
+from edgezoo.core.errors import UsageError, counted
 from edgezoo.core.escapes import shell
 from edgezoo.core.spec import MOST_THREADS
 from edgezoo.images.class_names import LABELS_FROM
@@ -22,9 +31,20 @@ from edgezoo.images.folders import named
 if TYPE_CHECKING:
     from edgezoo.evaluation.accuracy import EvaluateResult
 
+_ONE_EACH = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic")
+_SMALLEST = 64  # bytes of an image in an archive
 _POINTS = click.FloatRange(0, 100)
 _ABOVE_0_POINTS = click.FloatRange(0, 100, min_open=True)
 _THREADS = click.IntRange(1, MOST_THREADS)
+# Options of --find-preprocessing, and those that it finds out or does not use.
+_TAKEN_TO_FIND = (
+    *("ground_truth", "labels", "input_size", "head", "output_name", "limit"),
+    *("runtime", "device", "threads", "trust"),
+)
+_FOUND_OUT = (
+    *("preprocessing", "scale", "offset", "bgr", "resize", "crop_fraction"),
+    *("reference", "equal_within_points", "max_drop_points", "on"),
+)
 
 
 @click.command("evaluate", short_help="Top-1 and top-5 accuracy, with intervals.")
@@ -60,6 +80,10 @@ _THREADS = click.IntRange(1, MOST_THREADS)
     to="max_drop_points",
 )
 @flag(
+    "--find-preprocessing",
+    "Try every preprocessing and resize on the images, and report which one fits.",
+)
+@flag(
     "--allow-overlap",
     "Also score images that a file was calibrated on; the result records how many.",
 )
@@ -67,6 +91,7 @@ _THREADS = click.IntRange(1, MOST_THREADS)
 @option("--threads", "Of the runtime, for one image.", _THREADS, shown=1)
 @option("--jobs N", "Images at a time (default: all cores).", COUNT)
 @option("--resume/--no-resume", "Continue an interrupted evaluation.", default=True)
+@thresholded
 @running
 @quiet
 @common
@@ -88,11 +113,15 @@ def COMMAND(
           --reference m_float32.tflite --max-drop 1
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
+      edgezoo evaluate downloaded.tflite --images val/ --labels names.txt \\
+          --find-preprocessing
     """
     from edgezoo.evaluation import checkpoint
     from edgezoo.evaluation.accuracy import evaluate
     from edgezoo.system import notes
 
+    if options.pop("find_preprocessing"):
+        return _find(artifacts, images, quiet, as_json, options)
     reference = options["reference"]
     files = (*artifacts, *([reference] if reference else []))
     with _console.bar(not quiet, None, "Scoring images") as progress:
@@ -116,21 +145,68 @@ def COMMAND(
 
 
 def _most(images: Path) -> int:
-    """Return at least the number of images in a folder or tar file, without reading it."""
+    """Return at least the number of images in a folder or archive, without reading it."""
     if not images.is_dir():
-        return images.stat().st_size // tarfile.BLOCKSIZE if images.is_file() else 0
-    count = 0
-    for folder, _, names in os.walk(images):
-        count += len(names)
-        for name in names:
-            if name.endswith(".tar"):
-                with contextlib.suppress(OSError):
-                    count += os.stat(os.path.join(folder, name)).st_size // tarfile.BLOCKSIZE
-    return count
+        return _most_in(images)
+    return sum(
+        1 if name.lower().endswith(_ONE_EACH) else _most_in(Path(folder, name))
+        for folder, _, names in os.walk(images)
+        for name in names
+    )
+
+
+def _most_in(archive: Path) -> int:
+    with contextlib.suppress(OSError):
+        return 1 + archive.stat().st_size // _SMALLEST
+    return 1
+
+
+def _find(
+    artifacts: tuple[Path, ...], images: Path, quiet: bool, as_json: bool, options: dict[str, Any]
+) -> int:
+    """Try every preprocessing on one file."""
+    from edgezoo.evaluation.find_preprocessing import find_preprocessing
+
+    if len(artifacts) != 1:
+        raise UsageError("--find-preprocessing takes one file.", "Give it one after the other.")
+    for name in _FOUND_OUT:
+        if options[name] not in (None, False):
+            option = {"equal_within_points": "equal-within", "max_drop_points": "max-drop"}
+            raise UsageError(
+                f"--{option.get(name, name.replace('_', '-'))} has no effect next to "
+                "--find-preprocessing.",
+                "Leave one of them out.",
+            )
+    with _console.bar(not quiet, None, "Trying") as progress:
+        process = limited_process(artifacts, options, progress=progress)
+        given = {name: options[name] for name in _TAKEN_TO_FIND}
+        result = process.call(find_preprocessing, artifacts[0], images, **given)
+    if as_json:
+        _console.print_json(result)
+        return 0
+    rows = []
+    for tried in result.tried:
+        if tried.same_as is not None:
+            continue
+        interval = "{:.1f} to {:.1f}".format(*(100 * end for end in tried.top1_ci95))
+        fits = "yes" if tried.fits else ""
+        top1, loss = _console.percent(tried.top1), f"{tried.log_loss:.3f}"
+        rows.append((tried.options, top1, interval, loss, fits))
+    columns = ("options", "top-1", "95 % interval", "log loss", "fits")
+    _console.table(f"{artifacts[0].name} on {result.images} images", columns, rows)
+    for text in result.left_out:
+        _console.note(text)
+    _console.say(result.verdict)
+    _console.next_command(
+        f"edgezoo evaluate {artifacts[0]} --images {images} {result.tried[0].options}"
+    )
+    return 0
 
 
 def _note(images: Path, result: EvaluateResult) -> None:
     """Print what a reader of the result must know, on standard error."""
+    for text in result.notes or ():
+        _console.note(text)
     for entry in result.results:
         if entry.resumed:
             before = f"an interrupted run had scored {entry.resumed} images"
@@ -157,10 +233,27 @@ def _show(images: Path, result: EvaluateResult) -> None:
         rows.append((entry.artifact.name, entry.images, top1, interval, top5, agrees))
     columns = ("file", "images", "top-1", "95 % interval", "top-5", "agrees")
     _console.table(f"Accuracy on {images}", columns, rows)
+    _show_multi_label(result)
     _show_drops(result)
     _console.note_place(result.results[0].ran_on)
     if any(not entry.trained for entry in result.results):
         _console.warn("Untrained weights: the accuracy is meaningless.")
+
+
+def _show_multi_label(result: EvaluateResult) -> None:
+    rows = [
+        (
+            entry.artifact.name,
+            f"{found.threshold:g}",
+            *(f"{value:.3f}" for value in (found.micro_f1, found.macro_f1)),
+            f"{found.mean_average_precision:.3f}",
+        )
+        for entry in result.results
+        if (found := entry.multi_label) is not None
+    ]
+    if rows:
+        title = "Classes that do not exclude one another"
+        _console.table(title, ("file", "threshold", "micro F1", "macro F1", "mAP"), rows)
 
 
 def _show_drops(result: EvaluateResult) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, SEVERAL, common, option, protected, quiet
+from edgezoo.cli._options import PATH, SEED, SEVERAL, common, option, protected, quiet, third_party
 from edgezoo.core.escapes import shell
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _TIED = (
     to="float_file",
 )
 @option("--weights FILE", "The weights file that the file was made from, if there was one.")
-@option("--preprocessing MODE", "tf, caffe or torch, for a file without an EdgeZoo contract.")
+@third_party
 @option("--seed", "Of the choice of images.", SEED, default=0)
 @option("--html FILE", "Write a page with plots.", PATH)
 @protected
@@ -66,6 +66,8 @@ def COMMAND(
         page.require()
     with _console.status(not quiet and not debug) as progress:
         result = explain_file(artifact, **options, progress=progress, debug=debug)
+    for note in result.notes or ():
+        _console.note(note)
     if result.overlap:
         _console.warn(
             f"{result.overlap} of {result.images} images calibrated {artifact}: it may lose "

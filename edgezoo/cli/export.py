@@ -16,7 +16,9 @@ from edgezoo.cli._options import (
     SHARE,
     common,
     flag,
+    headed,
     option,
+    preprocessed,
     protected,
     quiet,
     split,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 @option("--depth-multiplier", "Depth multiplier of a MobileNet.", int)
 @option("--blocks N,N,N,N", "Layers in each block of a DenseNet.")
 @option("--dropout RATE", "Dropout of a MobileNet, for training.", float)
-@option("--input-size PX", "Height and width in pixels.", int)
+@option("--input-size PX|HxW", "Height and width in pixels: 224, or 96x128.")
 @option("--classes N", "Number of classes (default 1000).", int)
 @flag("--no-top", "Export features, without the dense layers.")
 @option(
@@ -65,9 +67,8 @@ if TYPE_CHECKING:
     "imagenet (default), random (untrained, seeded) or an .h5 file.",
     default="imagenet",
 )
-@option(
-    "--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file that does not state it."
-)
+@preprocessed
+@headed
 @option("--labels FILE", "One class name per line, unless ImageNet's.", PATH)
 @option("--seed", "Seed of random weights and chosen images.", SEED, default=0)
 @option(

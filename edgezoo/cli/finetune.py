@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from edgezoo.cli import _console
-from edgezoo.cli._options import PATH, SEED, common, option, protected, quiet, trusted
+from edgezoo.cli._options import PATH, SEED, common, option, preprocessed, protected, quiet, trusted
 from edgezoo.core.errors import counted
 from edgezoo.core.escapes import shell
 from edgezoo.finetuning.finetune_result import FinetuneResult
@@ -20,7 +20,7 @@ from edgezoo.images.folders import named
 @option("--split NAME", "Train on this folder of --data alone, such as train.")
 @option("--alpha", "Width of a MobileNet.", float)
 @option("--depth-multiplier", "Of MobileNet's depthwise layers.", int)
-@option("--input-size PX", "Height and width in pixels.", int)
+@option("--input-size PX|HxW", "Height and width in pixels: 224, or 96x128.")
 @option(
     "--weights WORD|FILE",
     "Initial weights: imagenet (default), random or an .h5 file.",
@@ -38,7 +38,7 @@ from edgezoo.images.folders import named
 )
 @option("--mirror/--no-mirror", "Train on mirrored images too (not for text).", default=True)
 @option("--seed", "Of the split and the training.", SEED, default=0)
-@option("--preprocessing MODE", "tf, caffe, torch or none, if MODEL is a file without a contract.")
+@preprocessed
 @option("-o --output FILE", "The .keras file; by default a file in finetuned/.", PATH)
 @trusted
 @protected
@@ -76,6 +76,8 @@ def COMMAND(model: str, as_json: bool, debug: bool, quiet: bool, **options: Any)
 
 
 def _show(result: FinetuneResult) -> None:
+    for note in result.notes or ():
+        _console.note(note)
     rows = []
     for stage in dict.fromkeys(epoch.stage for epoch in result.epochs):
         accuracies = [e.validation_accuracy for e in result.epochs if e.stage == stage]

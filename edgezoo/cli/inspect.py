@@ -138,20 +138,26 @@ def _weighted(found: WeightedOperations) -> str:
 
 
 def _contract_rows(contract: InputContract) -> list[tuple[str, object]]:
-    size, labels = contract.input_size, contract.labels
+    labels = contract.labels
     trained = "trained" if contract.weights.trained else "UNTRAINED"
+    head = "" if contract.head is None else f" by {contract.head}"
     return [
         ("model", f"{contract.model}, alpha {contract.alpha}, {contract.precision}"),
         ("takes", f"{contract.color_order} {contract.input_kind}, {contract.layout}"),
-        (
-            "preprocessing",
-            f"{contract.preprocessing}; shorter side to {contract.resize.shorter_side(size)} px, "
-            f"{contract.resize_filter}, centre crop {size} px",
-        ),
-        ("gives", f"{contract.output_kind}, {contract.classes} classes"),
+        ("preprocessing", f"{contract.preprocessing}; {_resize(contract)}"),
+        ("gives", f"{contract.output_kind}{head}, {contract.classes} classes"),
         ("labels", f"{len(labels)}: {', '.join(labels[:3])} …" if labels else "none"),
         ("weights", f"{contract.weights.source}, {trained}"),
     ]
+
+
+def _resize(contract: InputContract) -> str:
+    if contract.resize_mode is not None:
+        return contract.resize_text
+    height, width, _ = contract.frame.shape
+    cut = f"{height}" if height == width else f"{height} x {width}"
+    side = contract.resize_record.shorter_side
+    return f"shorter side to {side} px, {contract.resize_filter}, centre crop {cut} px"
 
 
 def _portability_rows(found: Portability | None) -> list[tuple[str, object]]:

@@ -117,15 +117,13 @@ def COMMAND(
     """
     from edgezoo.reporting.budgets import Budgets
     from edgezoo.reporting.recommendation import recommend
-    from edgezoo.reporting.rows import rows
-    from edgezoo.results.store import read_stores
+    from edgezoo.reporting.stored import read
 
-    parts, damaged = read_stores(stores)
-    for text in damaged:
+    stored = read(stores, allow_poor)
+    for text in stored.damaged:
         _console.warn(text)
-    records = [record for records in parts for record in records]
     result = recommend(
-        rows(records, allow_poor),
+        stored.rows,
         Budgets(**budgets),
         prefer,
         machine,

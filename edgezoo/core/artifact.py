@@ -7,6 +7,7 @@ runtimes read it back; runtimes need nothing else of the exporter.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,7 @@ LABELS_FILE = "labels.txt"
 # No contract goes beyond these: images of 8192 x 8192 take 800 MB as float32.
 LARGEST_SIDE, MOST_CLASSES = 8192, 10_000_000
 _MOST_AXES = 8
+BINARY = 2  # classes of one sigmoid
 _Small = Annotated[int, Range(1, 1000)]
 _Label = Annotated[str, Length(escapes.LONGEST_LABEL)]
 _PROBLEMS = {"missing": "lacks {0}", "unknown": "has an unknown {0}"}
@@ -58,12 +60,17 @@ class ResizeRecord:
     """How a client turns an image into the input.
 
     Attributes:
-        shorter_side: pixels of the shorter side before the crop
+        shorter_side: pixels of the shorter side before the crop; of a rectangle, its shorter side
+            divided by crop_fraction, so that the resized image covers it
+        crop: null where nothing is cut off
+        mode: stretch: the whole image is resized to the input. fit: the same without changing its
+            shape, and black on both sides. Missing: crop, as above
     """
 
     shorter_side: Positive
     filter: str
-    crop: Literal["centre"] = "centre"
+    crop: Literal["centre"] | None = "centre"
+    mode: Literal["stretch", "fit"] | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class InputContract(JsonObject):
 
     Attributes:
         schema: version of this schema
-        input_size: height and width in pixels
+        input_size: height and width in pixels; the height where input_width is there
         preprocessing: name of the normalization
         classes: how many the output distinguishes; 0 where it returns features
         alpha: width; null for families without widths
@@ -97,13 +104,23 @@ class InputContract(JsonObject):
         quantization: of an int8 file
         versions: packages that shaped the file
         normalization: network input = pixel * scale + offset, per channel in the network's order
+        input_width: of an input that is no square
+        channels: 1 where the file takes grey images: 0.299 red + 0.587 green + 0.114 blue
+        resize_mode: how an image becomes the input, where it is not resized and cropped
+        custom_normalization: where preprocessing is custom
+        head: what the values of the output are, where they are not probabilities of classes that
+            exclude one another. logits: a softmax makes them so. sigmoid: one value is the
+            probability of the second of two classes, several are of classes that do not exclude
+            one another. sigmoid-logits: a sigmoid makes them so
+        output_name: of the output tensor, in a file with several
+        stated_head: what an option said about the output of the network
     """
 
     schema: Literal[1] = field(init=False, default=SCHEMA)
     model: str
     precision: spec.Precision
     input_size: Annotated[int, Range(1, LARGEST_SIDE)]
-    preprocessing: Annotated[str, OneOf(tuple(spec.NORMALIZATIONS))]
+    preprocessing: Annotated[str, OneOf(spec.PREPROCESSINGS)]
     weights: WeightsRecord
     classes: Annotated[int, Range(0, MOST_CLASSES)]
     alpha: Annotated[float, Range(0, 1000)] | None = None
@@ -119,7 +136,7 @@ class InputContract(JsonObject):
     output_kind: spec.OutputKind = "probabilities"
     output_shape: Annotated[tuple[Annotated[int, Range(0, 2**31)], ...], Length(_MOST_AXES)] = ()
     layout: spec.Layout = "NHWC"
-    color_order: Literal["RGB", "BGR"] = "RGB"
+    color_order: Literal["RGB", "BGR", "GREY"] = "RGB"
     batch: Annotated[int, Range(1, 2**16)] = 1
     resizes: bool = False
     crop_fraction: Annotated[float, Range(0.1, 1)] = spec.USUAL_RESIZE.crop_fraction
@@ -130,17 +147,61 @@ class InputContract(JsonObject):
     versions: dict[str, str] = field(default_factory=dict)
     normalization: spec.Normalization = field(init=False)
     resize_record: ResizeRecord = field(init=False, metadata=typed_json.key("resize"))
+    input_width: Annotated[int, Range(1, LARGEST_SIDE)] | None = optional()
+    channels: Literal[1] | None = optional()
+    resize_mode: Literal["stretch", "fit"] | None = optional()
+    custom_normalization: spec.Normalization | None = optional()
+    head: Literal["logits", "sigmoid", "sigmoid-logits"] | None = optional()
+    output_name: str | None = optional()
+    stated_head: spec.Head | None = optional()
 
     def __post_init__(self) -> None:
-        side = self.resize.shorter_side(self.input_size)
-        object.__setattr__(self, "normalization", spec.NORMALIZATIONS[self.preprocessing])
-        object.__setattr__(self, "resize_record", ResizeRecord(side, self.resize_filter))
+        frame, resize = self.frame, self.resize
+        side, crops = min(frame.height, frame.width), self.resize_mode is None
+        crop: Literal["centre"] | None = "centre" if crops else None
+        record = ResizeRecord(resize.shorter_side(side), self.resize_filter, crop, self.resize_mode)
+        object.__setattr__(self, "normalization", self._normalization())
+        object.__setattr__(self, "resize_record", record)
+
+    def _normalization(self) -> spec.Normalization:
+        """The numbers of `preprocessing`; ValueError where they do not fit it or the channels."""
+        if (self.preprocessing == spec.CUSTOM) != (self.custom_normalization is not None):
+            raise ValueError("custom numbers without preprocessing custom, or the reverse")
+        how = self.custom_normalization or spec.NORMALIZATIONS[self.preprocessing]
+        if len(how.scale) != len(how.offset):
+            raise ValueError("scale and offset of different lengths")
+        return how.of_channels(self.channels or 3)
+
+    @property
+    def frame(self) -> spec.Frame:
+        """Height, width and channels of the input."""
+        return spec.Frame(self.input_size, self.input_width or self.input_size, self.channels or 3)
+
+    @property
+    def values(self) -> int:
+        """How many values the output has for an image, apart from a background class."""
+        return 1 if self.binary else self.classes
+
+    @property
+    def binary(self) -> bool:
+        """Whether one value stands for two classes."""
+        independent = self.head in ("sigmoid", "sigmoid-logits")
+        return independent and self.output_shape != () and math.prod(self.output_shape) == 1
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether several classes can be right for an image, each with its own probability."""
+        return self.head in ("sigmoid", "sigmoid-logits") and not self.binary
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of the input tensor in its layout; -1 for any length."""
-        n, size = self.batch, -1 if self.resizes else self.input_size
-        return (n, 3, size, size) if self.layout == "NCHW" else (n, size, size, 3)
+        n, (height, width, channels) = self.batch, self.frame.shape
+        if self.resizes:
+            height = width = -1
+        if self.layout == "NCHW":
+            return n, channels, height, width
+        return n, height, width, channels
 
     @property
     def arguments(self) -> spec.BuildArguments:
@@ -150,26 +211,39 @@ class InputContract(JsonObject):
 
     @property
     def resize(self) -> spec.Resize:
-        """How an image becomes `input_size` square."""
-        return spec.Resize(self.crop_fraction, self.resize_filter)
+        """How an image becomes the input."""
+        return spec.Resize(self.crop_fraction, self.resize_filter, self.resize_mode or "crop")
 
     @property
     def summary(self) -> str:
         """Input and output as a sentence, for tools that show a text; files contain it."""
         width = "" if self.alpha is None else f" {self.alpha:g}"
-        size = self.input_size
-        side = f"{self.resize.shorter_side(size)} ({self.resize_filter})"
-        takes = f"{self.color_order} pixels 0 to 255"
+        colours = "grey" if self.channels == 1 else self.color_order
+        takes = f"{colours} pixels 0 to 255"
         if self.input_kind != "pixels":
-            takes = f"RGB normalised as {self.preprocessing}"
+            takes = f"{'grey' if self.channels == 1 else 'RGB'} normalised as {self.preprocessing}"
         itself = " of an image of any size" if self.resizes else ""
         of = f" of {self.classes} classes" if self.classes else ""
+        gives = self.output_kind if self.head is None else f"{self.head} for {self.output_kind}"
         return escapes.line(
             f"{self.model}{width} {self.precision}, made by EdgeZoo. Takes {takes}{itself} as "
-            f"{self.input_dtype} {self.layout}: shorter side resized to {side}, "
-            f"then {size} x {size} cut out of the centre. Gives {self.output_kind}{of} as "
+            f"{self.input_dtype} {self.layout}: {self.resize_text}. Gives {gives}{of} as "
             f"{self.output_dtype}."
         )
+
+    @property
+    def resize_text(self) -> str:
+        """How an image becomes the input, as a clause."""
+        height, width, _ = self.frame.shape
+        if self.resize_mode == "stretch":
+            return f"the whole image resized to {height} x {width} ({self.resize_filter})"
+        if self.resize_mode == "fit":
+            return (
+                f"resized to fit into {height} x {width} ({self.resize_filter}), black on both "
+                "sides"
+            )
+        side = f"{self.resize_record.shorter_side} ({self.resize_filter})"
+        return f"shorter side resized to {side}, then {height} x {width} cut out of the centre"
 
     @classmethod
     def from_json(cls, facts: Json) -> InputContract:
@@ -257,7 +331,8 @@ class ArtifactRecord:
 class Artifact:
     """One exported model: its main file, the files that belong to it, and its contract.
 
-    `trusted`: the user allows code in the file to run.
+    `trusted`: the user allows code in the file to run. `notes`: sentences about what was assumed
+    for a file without a contract.
     """
 
     path: Path
@@ -265,6 +340,7 @@ class Artifact:
     files: tuple[Path, ...]
     contract: InputContract | None = None
     trusted: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -284,8 +360,9 @@ class Artifact:
         if self.contract is None:
             raise DataError(
                 f"{self.path} carries no EdgeZoo contract, so its preprocessing is unknown.",
-                f"Say it with --preprocessing {'|'.join(spec.NORMALIZATIONS)} "
-                "(and --labels FILE for names).",
+                f"Say it with --preprocessing {'|'.join(spec.NORMALIZATIONS)}, or with --scale and "
+                "--offset (and --labels FILE for names). With labelled images, edgezoo evaluate "
+                "--find-preprocessing finds out.",
             )
         return self.contract
 

@@ -20,8 +20,12 @@ from typing import ClassVar
 
 _MAX_LISTED = 40  # known names in a message; a network has hundreds of layers
 _MAX_REASON = 300  # characters of another library's message
-# The prefix of onnxruntime: file, line, signature and condition of a failed check.
-_CHECKED = re.compile(r"/\S+\.(?:cc|cpp|h):\d+ .* was false\. ")
+# What onnxruntime puts in front of a cause: its code, the file's name, and of a failed check the
+# place in its C++ sources with the signature of the function, or with the condition.
+_CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_LOADING = re.compile(r"Load model from .*? failed: ?")
+_PLACE = re.compile(r"/\S+\.(?:cc|cpp|cxx|h|hpp|cu):\d+ ")
+_CONDITION = " was false. "
 
 
 class EdgeZooError(Exception):
@@ -104,14 +108,42 @@ def defect(error: Exception) -> EdgeZooError:
 def words_of(error: Exception, line: int = 0) -> str:
     """Return one line of another library's message: shortened, without a full stop.
 
-    A leading position in the library's C++ sources, which does not help a user, is removed.
+    What is in front of the cause and does not help a user, such as a position in C++ sources, is
+    removed.
     """
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     lines = text.strip().splitlines() or ["no reason given"]
     reason = lines[line].strip()
-    return (_CHECKED.sub("", reason, count=1) or reason)[:_MAX_REASON].rstrip(".")
+    return (_cause(reason) or reason)[:_MAX_REASON].rstrip(". ")
+
+
+def _cause(reason: str) -> str:
+    """Return the part of onnxruntime's words behind code, file, place and signature."""
+    for prefix in (_CODE, _LOADING):
+        found = prefix.search(reason)
+        if found and found.start() == 0:
+            reason = reason[found.end() :]
+    place = _PLACE.search(reason)
+    if place is None:
+        return reason.strip()
+    before, behind = reason[: place.start()], reason[place.end() :]
+    if _CONDITION in behind:
+        behind = behind.partition(_CONDITION)[2]
+    else:
+        behind = _behind_signature(behind)
+    return f"{before.strip()} {behind.strip()}".strip()
+
+
+def _behind_signature(text: str) -> str:
+    """Return what follows a C++ signature: the parentheses of its arguments may be nested."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == ")" and depth <= 0:
+            return text[place + 1 :].strip().removeprefix("const ").removeprefix("[")
+    return text
 
 
 @contextlib.contextmanager

@@ -82,6 +82,21 @@ def decoded(data: bytes) -> str:
     return data.decode("utf-16" if marked else "utf-8-sig")
 
 
+def require_utf8(path: Path) -> None:
+    """Check that a path can be handed to native libraries, which take UTF-8 alone.
+
+    Raises:
+        DataError: its name has other bytes.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The name of {path} is not UTF-8, and runtimes and converters cannot open it.",
+            "Rename it.",
+        ) from error
+
+
 def not_a_file(path: Path) -> DataError:
     """Return the error for a path that is not a file."""
     if os.path.isdir(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgezoo.core import escapes
+from edgezoo.core import escapes, lfs
 from edgezoo.core.errors import DataError, UsageError, did_you_mean, words_of
 from edgezoo.core.files import decoded, read_limited
 from edgezoo.core.spec import NORMALIZATIONS
@@ -39,6 +39,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: the file cannot be read.
     """
+    lfs.require_content(path)
     try:
         lines = lines_of(read_limited(path, _LARGEST_LABELS))
     except (OSError, ValueError) as error:

@@ -17,7 +17,15 @@ from edgezoo.core.ran_on import RanOn
 from edgezoo.core.recipe import Qdq
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
-from edgezoo.core.spec import InferencePrecision, InputKind, Layout, ModelSpec, Precision
+from edgezoo.core.spec import (
+    InferencePrecision,
+    InputKind,
+    Layout,
+    ModelSpec,
+    Normalization,
+    Precision,
+    ResizeMode,
+)
 from edgezoo.core.typed_json import Json, optional
 
 if TYPE_CHECKING:
@@ -141,6 +149,29 @@ class TensorInfo:
     zero_point: int | None = None
 
 
+# Of the last operation: "linear" for sums of products, "other" for what no classifier ends with.
+Activation = Literal["softmax", "sigmoid", "linear", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a file without a contract states about itself, in the terms of other tools.
+
+    Attributes:
+        source: what states it, such as "TFLite metadata"; "" for nothing.
+        normalization: of pixels into real values of the input.
+        resize: how images become the input.
+        labels: class names in the order of the output.
+        activations: of each output; None where it is not known. Empty where none is known.
+    """
+
+    source: str = ""
+    normalization: Normalization | None = None
+    resize: ResizeMode | None = None
+    labels: tuple[str, ...] = ()
+    activations: tuple[Activation | None, ...] = ()
+
+
 class Session(Protocol):
     """An artifact opened in a runtime, ready to run.
 
@@ -154,8 +185,15 @@ class Session(Protocol):
     backend: str | None
     copies: bool
 
+    @property
+    def free_batch(self) -> bool:
+        """Whether `prepared` takes any number of images."""
+
+    def choose_output(self, position: int) -> None:
+        """Return another output from now on, which becomes the first of `outputs`."""
+
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Raw outputs, shape (n, classes), of n inputs in the file's own dtype and layout."""
+        """Raw outputs, shape (n, values), of n inputs in the file's own dtype and layout."""
 
     def prepared(self, one: NDArray[Any]) -> Callable[[], NDArray[Any]]:
         """Return a function that runs one input of the file's own shape, unchecked, to be timed.
@@ -313,6 +351,9 @@ class Runtime(Protocol):
         Raises:
             DataError: the file is damaged or of another format.
         """
+
+    def hints(self, path: Path) -> Hints:
+        """What a file without a contract states about itself."""
 
     def describe(self, path: Path) -> Description:
         """Operations, tensors and requirements of a file."""

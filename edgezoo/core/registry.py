@@ -12,10 +12,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edgezoo.core import lfs
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import MissingError, RefusedError, UsageError, did_you_mean, interpreting
 from edgezoo.core.escapes import shell
-from edgezoo.core.files import not_a_file
+from edgezoo.core.files import not_a_file, require_utf8
 from edgezoo.core.spec import SAVED_MODEL_FILE, ModelSpec
 
 if TYPE_CHECKING:
@@ -201,11 +202,16 @@ def load_artifact(
         path /= SAVED_MODEL_FILE
     if not os.path.isfile(path):
         raise not_a_file(path)
+    require_utf8(path)
     runtime = runtime_for(path)
+    lfs.require_content(path)
     with interpreting(path):
+        files = runtime.files(path)
+        for file in files:
+            lfs.require_content(file)
         facts = runtime.read_contract(path)
         inside = InputContract.from_json(facts) if facts is not None else contract
-    return Artifact(path, runtime.format, runtime.files(path), inside, trust)
+    return Artifact(path, runtime.format, files, inside, trust)
 
 
 def require_packages(packages: tuple[str, ...], extra: str, purpose: str) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from edgezoo.core.typed_json import Length, Range, optional
 
 Precision = Literal["float32", "float16", "int8"]
 InputKind = Literal["pixels", "normalized"]
 OutputKind = Literal["probabilities", "features"]
 Layout = Literal["NHWC", "NCHW"]
+# How an image of another shape becomes the input; see `Resize`.
+ResizeMode = Literal["stretch", "fit", "crop"]
+# What the values of an output are; see `inference.heads`.
+Head = Literal["softmax", "logits", "sigmoid", "sigmoid-logits", "features"]
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "int8")
 INPUT_KINDS: tuple[InputKind, ...] = ("pixels", "normalized")
@@ -19,6 +25,7 @@ LAYOUTS: tuple[Layout, ...] = ("NHWC", "NCHW")
 # What a file asks a session for that asks for nothing itself: float32, or what is fastest there.
 InferencePrecision = Literal["f32", "auto"]
 INFERENCE_PRECISIONS: tuple[InferencePrecision, ...] = ("f32", "auto")
+THRESHOLD = 0.5  # least probability of a class that does not exclude others
 POOLINGS: tuple[str, ...] = ("avg", "max")
 IMAGENET_CLASSES = 1000
 SAVED_MODEL_FILE = "saved_model.pb"  # marks the folder of a TensorFlow SavedModel
@@ -26,8 +33,15 @@ MOST_SEED = 2**63 - 1
 MOST_IMAGES = 10_000_000  # more than any set has
 MOST_THREADS = 256  # with more, runtimes fail with misleading messages
 RESIZE_FILTERS: tuple[str, ...] = ("bilinear", "bicubic")
+RESIZE_MODES: tuple[ResizeMode, ...] = ("stretch", "fit", "crop")
+HEADS: tuple[Head, ...] = ("softmax", "logits", "sigmoid", "sigmoid-logits", "features")
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 _FILE_OVERHEAD = 60_000  # labels, contract, graph
+
+
+# One number of a normalization; larger ones are no preprocessing of pixels.
+Factor = Annotated[float, Range(-1e9, 1e9)]
+Factors = Annotated[tuple[Factor, ...], Length(3, 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +49,55 @@ class Normalization:
     """How pixels become the values that the network was trained on.
 
     `x[c] = pixel[source] * scale[c] + offset[c]`, channels c in the network's own order;
-    `channel_order` ("RGB" or "BGR") says which pixel channel feeds c.
+    `channel_order` ("RGB" or "BGR") says which pixel channel feeds c. Grey networks have one
+    scale and one offset.
     "tf", "caffe" and "torch" are the modes of
-    `keras.applications.imagenet_utils.preprocess_input`; "raw" leaves pixels unchanged, for
-    networks that normalise inside.
+    `keras.applications.imagenet_utils.preprocess_input`; "unit" maps pixels to 0 to 1; "raw"
+    leaves pixels unchanged, for networks that normalise inside; "custom" has other numbers.
     """
 
     mode: str
-    scale: tuple[float, float, float]
-    offset: tuple[float, float, float]
+    scale: Factors
+    offset: Factors
     channel_order: Literal["RGB", "BGR"] = "RGB"
 
     @property
-    def uniform(self) -> bool:
-        """Whether all channels share one scale and one offset, in RGB order.
-
-        If so, the scale can become the input's quantization and the offset part of the first
-        layer's bias. A network that normalises inside keeps its own first operation.
-        """
+    def alike(self) -> bool:
+        """Whether all channels have one scale and one offset, in RGB order."""
         one = len({*self.scale}) == len({*self.offset}) == 1
-        return one and self.channel_order == "RGB" and self.mode != "raw"
+        return one and self.channel_order == "RGB"
+
+    @property
+    def uniform(self) -> bool:
+        """Whether scale and offset can become the input's quantization and part of a bias.
+
+        All channels must be alike, and a pixel of 128 must become nearly 0: convolutions pad with
+        zeros, so the bias of the first layer cannot stand for another offset. A network that
+        normalises inside keeps its own first operation.
+        """
+        if not self.alike or self.mode == "raw":
+            return False
+        return abs(self.offset[0] + _MIDDLE * self.scale[0]) <= abs(self.scale[0])
+
+    def of_channels(self, channels: int) -> Normalization:
+        """Return the same for a network that takes so many channels.
+
+        Raises:
+            ValueError: the channels of a colour image are treated differently, and it takes grey.
+        """
+        if len(self.scale) == channels:
+            return self
+        if not self.alike:
+            raise ValueError(f"{self.mode} treats colours differently, which a grey image lacks")
+        scale, offset = self.scale[:1] * channels, self.offset[:1] * channels
+        return Normalization(self.mode, scale, offset)
 
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 BGR_MEAN = (103.939, 116.779, 123.68)
+_MIDDLE = 127.5  # of the pixel values
+CUSTOM = "custom"
 
 NORMALIZATIONS: dict[str, Normalization] = {
     "tf": Normalization("tf", (1 / 127.5,) * 3, (-1.0,) * 3),
@@ -73,27 +111,88 @@ NORMALIZATIONS: dict[str, Normalization] = {
             -IMAGENET_MEAN[2] / IMAGENET_STD[2],
         ),
     ),
+    "unit": Normalization("unit", (1 / 255,) * 3, (0.0,) * 3),
     "raw": Normalization("raw", (1.0,) * 3, (0.0,) * 3),
 }
+_SAME = 1e-4  # relative difference of numbers that people round
+PREPROCESSINGS = (*NORMALIZATIONS, CUSTOM)
+
+
+def named(how: Normalization) -> Normalization:
+    """Return the known normalization with the same numbers; the given one if there is none."""
+    channels = len(how.scale)
+    for known in NORMALIZATIONS.values():
+        if channels != len(known.scale) and not known.alike:
+            continue
+        theirs = known.of_channels(channels)
+        pairs = zip((*how.scale, *how.offset), (*theirs.scale, *theirs.offset), strict=True)
+        near = all(abs(a - b) <= _SAME * max(abs(b), 1e-3) for a, b in pairs)
+        if near and how.channel_order == theirs.channel_order:
+            return theirs
+    return how
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The pixels that a network takes: RGB, or grey where it has one channel."""
+
+    height: int
+    width: int
+    channels: int = 3
+
+    @classmethod
+    def of(cls, size: int | Frame) -> Frame:
+        """Return a square of RGB pixels for a number."""
+        return size if isinstance(size, Frame) else cls(size, size)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image: (height, width, channels)."""
+        return self.height, self.width, self.channels
+
+    @property
+    def text(self) -> str:
+        """Height and width as in a file name or in --input-size: 224, or 96x128."""
+        square = self.height == self.width
+        return str(self.height) if square else f"{self.height}x{self.width}"
 
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """From an image of any size to a square, as in the evaluation of the published weights.
+    """From an image of any size to the input.
 
-    The shorter side becomes round(size / crop_fraction) pixels by `filter` (one of
-    `RESIZE_FILTERS`, as Pillow computes it), followed by a centre crop.
+    An image that has the input's height and width already is not touched. "crop" is the protocol
+    of the published ImageNet weights: the image is resized to cover height and width divided by
+    `crop_fraction`, and the centre is cut out. "stretch" resizes the whole image to the input,
+    whatever its shape. "fit" keeps its shape and fills the rest with black, on both sides.
+    `filter` is one of `RESIZE_FILTERS`, as Pillow computes it.
     """
 
     crop_fraction: float = 0.875
     filter: str = "bilinear"
+    mode: ResizeMode = "crop"
 
     def shorter_side(self, size: int) -> int:
-        """Return the pixels of the shorter side before the crop."""
-        return round(size / self.crop_fraction)
+        """Return the pixels of a side of `size` before the crop."""
+        return round(size / self.crop_fraction) if self.mode == "crop" else size
+
+    def scaled(self, width: int, height: int, frame: Frame) -> tuple[int, int]:
+        """Return width and height to which an image of another size is resized."""
+        if self.mode == "stretch":
+            return frame.width, frame.height
+        across, down = self.shorter_side(frame.width), self.shorter_side(frame.height)
+        factors = across / width, down / height
+        if self.mode == "fit":
+            scale = min(factors)
+            fitted = min(across, round(width * scale)), min(down, round(height * scale))
+            return max(1, fitted[0]), max(1, fitted[1])
+        scale = max(factors)
+        return max(across, round(width * scale)), max(down, round(height * scale))
 
 
 USUAL_RESIZE = Resize()
+# The whole image, as networks see it that were trained on folders of images by Keras' own tools.
+STRETCH = Resize(1.0, "bilinear", "stretch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +256,8 @@ class BuildArguments:
     None stands for the model's default; `edgezoo.networks.arguments.complete` fills it in.
 
     Attributes:
-        input_size: height and width in pixels.
+        input_size: height and width in pixels, of a square; else the height.
+        input_width: of an input that is no square.
         include_top: keep the dense layers that classify.
         pooling: "avg" or "max" over the last feature map, without a top; None for no pooling.
         classes: number of outputs of the top.
@@ -177,6 +277,7 @@ class BuildArguments:
     dropout: float | None = None
     blocks: tuple[int, ...] | None = None
     output_layer: str | None = None
+    input_width: int | None = optional()
 
     @property
     def output_kind(self) -> OutputKind:
@@ -209,7 +310,8 @@ class ModelSpec:
     parameters; size is that of the float32 weights in MiB. `multiply_adds` are those of the
     convolutions and dense layers at the default size (`edgezoo.networks.building.multiply_adds`).
     `fixed_size_weights`: the network flattens before its dense layers, so its ImageNet weights
-    fit the default input size only.
+    fit the default input size only. `own_normalization` has the numbers of a user's network whose
+    preprocessing is "custom"; `channels` is 1 for grey images.
     """
 
     name: str
@@ -233,6 +335,8 @@ class ModelSpec:
     resize: Resize = USUAL_RESIZE
     module: str = "keras.applications"
     figures: str = KERAS_TABLE
+    own_normalization: Normalization | None = None
+    channels: int = 3
 
     def parameter_count(self, alpha: float | None = None) -> int:
         """Return the parameters at a width: exact at those with ImageNet weights, else estimated.
@@ -256,4 +360,5 @@ class ModelSpec:
     @property
     def normalization(self) -> Normalization:
         """The numbers behind `preprocessing`."""
-        return NORMALIZATIONS[self.preprocessing]
+        how = self.own_normalization or NORMALIZATIONS[self.preprocessing]
+        return how.of_channels(self.channels)

@@ -15,10 +15,13 @@ from edgezoo.calibration import fingerprints
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.input_options import InputOptions, Size
 from edgezoo.core.ran_on import RanOn, Remote
 from edgezoo.core.sequences import OneOrMany, PathLike, path, paths
+from edgezoo.core.spec import THRESHOLD
 from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
-from edgezoo.evaluation import drop, outcomes, ranks
+from edgezoo.evaluation import drop, multi_label, outcomes, ranks
+from edgezoo.evaluation.multi_label import MultiLabel
 from edgezoo.evaluation.outcomes import Outcomes
 from edgezoo.evaluation.ranks import Ranks
 from edgezoo.images import folders, labelled
@@ -58,6 +61,7 @@ class Accuracy:
         drop_points_ci95: Tango's score interval for paired proportions
         verdict: equal: the interval lies within equal_within_points; better: of another network
         images_needed: about how many images would give a verdict; null where these do
+        multi_label: where classes do not exclude one another
         outcomes: of each image, for comparisons in pairs
     """
 
@@ -82,6 +86,7 @@ class Accuracy:
     drop_points_ci95: tuple[Points, Points] | None = None
     verdict: drop.Verdict | None = None
     images_needed: Positive | None = None
+    multi_label: MultiLabel | None = optional()
     outcomes: Outcomes | None = optional()
 
 
@@ -96,6 +101,7 @@ class EvaluateResult(JsonObject):
         left_out: files that are not images of a class, such as pipes, and images in no folder
         repeated: images whose bytes another image has too; they count each time
         warnings: what a reader should know of the images, as sentences
+        notes: what was assumed for files without a contract
     """
 
     results: tuple[Accuracy, ...]
@@ -106,6 +112,7 @@ class EvaluateResult(JsonObject):
     repeated: Count
     warnings: tuple[str, ...]
     remote: Remote | None = optional()
+    notes: tuple[str, ...] | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +131,22 @@ class _Scores:
         """Whether each image could be read."""
         mask: NDArray[np.bool_] = self.ranks.top[:, 0] != ranks.UNREADABLE
         return mask
+
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        """Whether each class is right for each image, where several can be."""
+        every = self.images.every or tuple((int(label),) for label in self.labels)
+        return multi_label.truth_of(every, self.contract.classes)
+
+    @property
+    def hits(self) -> NDArray[np.bool_]:
+        """Whether each of the best classes is right, shape (images, 5)."""
+        top = self.ranks.top
+        if not self.images.every:
+            plain: NDArray[np.bool_] = top == self.labels[:, None]
+            return plain
+        found: NDArray[np.bool_] = np.take_along_axis(self.truth, np.maximum(top, 0), axis=1)
+        return found & (top >= 0)
 
 
 def evaluate(
@@ -144,7 +167,16 @@ def evaluate(
     jobs: int | None = None,
     resume: bool = True,
     preprocessing: str | None = None,
+    scale: OneOrMany[float] | None = None,
+    offset: OneOrMany[float] | None = None,
+    bgr: bool = False,
+    resize: str | None = None,
+    crop_fraction: float | None = None,
+    input_size: Size | None = None,
     labels: PathLike | None = None,
+    head: str | None = None,
+    output_name: str | None = None,
+    threshold: float = THRESHOLD,
     trust: bool = False,
     on: str | None = None,
     progress: Callable[[int], None] = lambda n: None,
@@ -166,7 +198,9 @@ def evaluate(
         threads: of the runtime, for one image.
         jobs: images that are processed at a time; by default as many as use all cores.
         resume: continue the same evaluation where it was interrupted.
-        preprocessing, labels: for files without a contract.
+        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
+            output_name: for a file without a contract; see `open_artifact`.
+        threshold: least probability of a class that does not exclude others.
         trust: allow a Keras model to run the code that it contains.
         on: a device to run on, as ssh://user@host; see `remote.device.call`.
         progress: called with the number of images that are done; not from a device.
@@ -180,6 +214,18 @@ def evaluate(
                 f"{option} needs a reference to drop from.",
                 f"Add --reference with the float file, or leave {option} out.",
             )
+    stated = InputOptions(
+        preprocessing,
+        scale,
+        offset,
+        bgr,
+        resize,
+        crop_fraction,
+        input_size,
+        labels,
+        head,
+        output_name,
+    )
     files, standard, truth = paths(artifacts), path(reference), path(ground_truth)
     place = folders.part_of(Path(images), split)
     if on is not None:
@@ -205,16 +251,25 @@ def evaluate(
             jobs=jobs,
             resume=resume,
             preprocessing=preprocessing,
+            scale=scale,
+            offset=offset,
+            bgr=bgr,
+            resize=resize,
+            crop_fraction=crop_fraction,
+            input_size=input_size,
             labels=path(labels),
+            head=head,
+            output_name=output_name,
+            threshold=threshold,
             trust=trust,
         )
         return replace(result, remote=machine)
     every = files if standard is None else (*files, standard)
-    third_party = _third_party(every, preprocessing, labels, trust)
+    third_party = _third_party(every, stated, trust)
     plain = partial(
         ranks.rank, threads=threads, trust=trust, jobs=jobs, resume=resume, progress=progress
     )
-    described = partial(plain, preprocessing=preprocessing, labels=labels)
+    described = partial(plain, stated=stated)
 
     def rank(path: Path, find: FindPaths, **place: Any) -> Ranks:
         return (described if path in third_party else plain)(path, find, **place)
@@ -228,17 +283,16 @@ def evaluate(
         equal_within_points=equal_within_points,
         max_drop_points=max_drop_points,
         allow_overlap=allow_overlap,
+        threshold=threshold,
     )
 
 
-def _third_party(
-    paths: Sequence[Path], preprocessing: str | None, labels: PathLike | None, trust: bool
-) -> frozenset[Path]:
-    """Return the files without a contract, the only ones that preprocessing and labels apply to."""
-    if preprocessing is None and labels is None:
+def _third_party(paths: Sequence[Path], stated: InputOptions, trust: bool) -> frozenset[Path]:
+    """Return the files without a contract, the only ones that such options apply to."""
+    if not stated.given():
         return frozenset()  # no file needs to be read
     loaded = [registry.load_artifact(path, trust=trust) for path in paths]
-    require_third_party(loaded, preprocessing, labels)
+    require_third_party(loaded, stated)
     found = zip(paths, loaded, strict=True)
     return frozenset(path for path, artifact in found if artifact.contract is None)
 
@@ -253,11 +307,13 @@ def assess(
     equal_within_points: float | None = None,
     max_drop_points: float | None = None,
     allow_overlap: bool = False,
+    threshold: float = THRESHOLD,
 ) -> EvaluateResult:
     """Do what `evaluate` does, wherever the files are run.
 
     Args:
-        artifacts, reference, equal_within_points, max_drop_points, allow_overlap: see `evaluate`.
+        artifacts, reference, equal_within_points, max_drop_points, allow_overlap, threshold: see
+            `evaluate`.
         find: finds the images with their classes, by a file's contract.
         ranker, reference_ranker: run the artifacts, and the reference.
     """
@@ -273,7 +329,7 @@ def assess(
     shift = _from_1(every)
     results = []
     for scores in scored:
-        result = _accuracy(scores, overlaps[scores.path])
+        result = _accuracy(scores, overlaps[scores.path], threshold)
         if standard is not None:
             result = _compared(result, standard, scores, within / 100)
         results.append(result)
@@ -281,12 +337,20 @@ def assess(
     for scores in every:
         if scores.ranks.checkpoint:
             scores.ranks.checkpoint.remove()
+    notes = tuple(dict.fromkeys(note for scores in every for note in scores.ranks.notes))
     images = every[0].images
     repeated = repeats(images.paths)
     told = images.remarks + ((shift,) if shift else ()) + _about_repeats(repeated, images)
     failures = _failures(results, max_drop_points)
     return EvaluateResult(
-        tuple(results), within, max_drop_points, failures, images.left_out, repeated, told
+        tuple(results),
+        within,
+        max_drop_points,
+        failures,
+        images.left_out,
+        repeated,
+        told,
+        notes=notes or None,
     )
 
 
@@ -343,7 +407,7 @@ def _score(path: Path, find: Find, ranker: Ranker) -> _Scores:
 def _unreadable(scores: _Scores) -> tuple[LeftOut, ...]:
     missed = [scores.images.paths[i] for i in np.flatnonzero(~scores.readable)]
     contract = scores.contract
-    return why_unreadable(missed, scores.images.root, contract.input_size, contract.resize)
+    return why_unreadable(missed, scores.images.root, contract.frame, contract.resize)
 
 
 def _labels_hash(wanted: LabelledImages, contract: InputContract) -> str:
@@ -362,9 +426,7 @@ def _overlap(artifact: Artifact, find: Find, allowed: bool) -> int | None:
     if contract is None or contract.calibration is None:
         return 0 if contract is not None and contract.precision != "int8" else None
     paths = find(contract).paths
-    shared = fingerprints.overlapping(
-        contract.calibration, paths, contract.input_size, contract.resize
-    )
+    shared = fingerprints.overlapping(contract.calibration, paths, contract.frame, contract.resize)
     verb = "calibrated" if contract.precision == "int8" else "trained"
     if shared and not allowed:
         raise RefusedError(
@@ -386,9 +448,8 @@ def _compared(
         )
     hashes = {standard.contract.weights.sha256, scores.contract.weights.sha256}
     both = standard.readable & scores.readable
-    labels = scores.labels[both]
     theirs, mine = standard.ranks.top[both, 0], scores.ranks.top[both, 0]
-    outcome = drop.paired_drop(theirs == labels, mine == labels)
+    outcome = drop.paired_drop(standard.hits[both, 0], scores.hits[both, 0])
     same_network = len(hashes) == 1 or "" in hashes  # a file without a contract has no hash
     return replace(
         result,
@@ -412,12 +473,16 @@ def _failures(results: Sequence[Accuracy], limit: float | None) -> tuple[str, ..
     )
 
 
-def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
+def _accuracy(scores: _Scores, overlap: int | None, threshold: float) -> Accuracy:
     contract, ranks, readable = scores.contract, scores.ranks, scores.readable
     n = int(readable.sum())
-    hits = ranks.top[readable] == scores.labels[readable, None]
+    hits = scores.hits[readable]
+    several = ranks.scores
+    found = None
+    if several is not None:
+        found = multi_label.measure(several[readable], scores.truth[readable], threshold)
     first, five = int(hits[:, 0].sum()), int(hits.any(1).sum())
-    correct = (ranks.top[:, 0] == scores.labels) & readable
+    correct = scores.hits[:, 0] & readable
     return Accuracy(
         artifact=scores.path,
         runtime=ranks.runtime,
@@ -432,7 +497,8 @@ def _accuracy(scores: _Scores, overlap: int | None) -> Accuracy:
         top1_ci95=drop.share_interval(first, n),
         top5_ci95=drop.share_interval(five, n),
         trained=contract.weights.trained,
-        preprocessing=recipe_hash(contract.input_size, contract.resize),
+        preprocessing=recipe_hash(contract.frame, contract.resize),
         overlap=overlap,
+        multi_label=found,
         outcomes=outcomes.outcomes(correct, readable, scores.labels_hash),
     )

@@ -41,6 +41,7 @@ LOW_AGREEMENT = 0.85
 # differs a little from image to image even where a network has collapsed.
 _CONSTANT = 1e-3
 _ROWS = 16
+_HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Comparison:
         verdict: failed: there are failures
         sqnr_db: signal power over error power; null where nothing differs, or the output is broken
         max_abs_diff: largest difference of a score; null where the output is broken
-        agreement_top1: share of images with the same best class; null for features
+        agreement_top1: share of images with the same best class, or, where classes do not exclude
+            one another, of classes on the same side of 0.5; null for features
         reference_in_top5: share of images with the reference's best class in the top 5
         cosine: between the features of an image and the reference's, the smallest of all images
     """
@@ -149,6 +151,11 @@ def agreement_top1(reference: NDArray[np.float32], got: NDArray[np.float32]) -> 
     return float(np.mean(reference.argmax(1) == got.argmax(1)))
 
 
+def same_sides(reference: NDArray[np.float32], got: NDArray[np.float32]) -> float:
+    """Return the share of probabilities that are on the same side of 0.5."""
+    return float(np.mean((np.asarray(reference) >= _HALF) == (np.asarray(got) >= _HALF)))
+
+
 def compare(
     reference: NDArray[np.float32],
     got: NDArray[np.float32],
@@ -156,6 +163,8 @@ def compare(
     min_agreement: float | None = None,
     kind: OutputKind = "probabilities",
     in_bfloat16: bool = False,
+    *,
+    multi_label: bool = False,
 ) -> Comparison:
     """Compare the output of a file with that of its source.
 
@@ -167,6 +176,7 @@ def compare(
         kind: of output; features have no classes to agree on.
         in_bfloat16: the runtime computed in bfloat16, which the file allows: the bounds of its
             precision do not apply.
+        multi_label: classes do not exclude one another.
     """
     if problem := broken(reference, got):
         share = 0.0 if kind == "probabilities" else None
@@ -181,10 +191,13 @@ def compare(
     if kind == "features":
         cosine = smallest_cosine(reference, got)
         return Comparison(len(got), decibels, largest, None, None, failed, warnings, cosine)
-    agreement, in_top5 = agreement_top1(reference, got), _in_top5(reference, got)
+    same = same_sides(reference, got) if multi_label else agreement_top1(reference, got)
+    agreement, in_top5 = same, _in_top5(reference, got)
     least = bounds.agreement if min_agreement is None else min_agreement
     if agreement < least:
-        failed += (f"top-1 agreement {agreement:.3f} is below {least:g}",)
+        failed += (
+            f"{'label' if multi_label else 'top-1'} agreement {agreement:.3f} is below {least:g}",
+        )
     elif precision == "int8" and agreement < LOW_AGREEMENT:
         warnings += (f"top-1 agreement with the float model is only {agreement:.3f}",)
     return Comparison(len(got), decibels, largest, agreement, in_top5, failed, warnings)

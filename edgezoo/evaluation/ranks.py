@@ -25,15 +25,19 @@ from numpy.typing import NDArray
 from edgezoo.core import registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.core.protocols import Session
 from edgezoo.core.ran_on import RanOn
 from edgezoo.evaluation.checkpoint import Checkpoint, Setup
 from edgezoo.images.preprocessing import load_pixels
 from edgezoo.images.shards import Member
-from edgezoo.inference.predict import open_artifact, predict
+from edgezoo.inference import heads
+from edgezoo.inference.predict import open_as_stated, require_classes, require_output, values_of
 from edgezoo.system.machine import usable_cores
 
 Images = Sequence[Path | Member]
+Ranked = tuple[NDArray[np.int32], NDArray[np.float32]]
+_NO_OPTIONS = InputOptions()
 
 BEST = 5
 # First column of an image that cannot be read, and of one that is not ranked yet.
@@ -54,6 +58,9 @@ class Ranks:
         ran_on: what the session reports that it ran on.
         resumed: images that an earlier, interrupted run had done.
         checkpoint: where an interrupted run would continue; None without one.
+        scores: probability of each class, shape (images, classes), where classes do not exclude
+            one another; NaN for an image that cannot be read. None elsewhere.
+        notes: what was assumed for a file without a contract.
     """
 
     top: NDArray[np.int32]
@@ -62,6 +69,8 @@ class Ranks:
     ran_on: RanOn
     resumed: int = 0
     checkpoint: Checkpoint | None = None
+    scores: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def rank(
@@ -71,8 +80,7 @@ def rank(
     device: str = "cpu",
     runtime: str | None = None,
     threads: int = 1,
-    preprocessing: str | None = None,
-    labels: Path | str | None = None,
+    stated: InputOptions = _NO_OPTIONS,
     trust: bool = False,
     jobs: int | None = None,
     resume: bool = False,
@@ -83,30 +91,40 @@ def rank(
     Args:
         path: an artifact.
         find: finds the images, by the artifact's contract.
-        device, runtime, threads, preprocessing, labels, trust: see `predict.open_artifact`.
+        device, runtime, threads, trust: see `predict.open_artifact`.
+        stated: for a file without a contract.
         jobs: images that are processed at a time; by default as many as use all cores.
         resume: continue an interrupted run, and write a checkpoint.
         progress: called with the number of images that are done.
     """
-    opening = partial(open_artifact, preprocessing=preprocessing, labels=labels, trust=trust)
-    artifact, first = opening(path, device=device, runtime=runtime, threads=threads)
+    artifact, first = open_as_stated(path, stated, device, runtime, threads, trust)
     opener = registry.runtime_for(artifact.path, runtime)
     version, ran_on = opener.version(), first.ran_on
     with ExitStack() as stack:
         sessions: list[Session] = [stack.enter_context(first)]
+        require_classes(artifact)
         contract = artifact.required_contract()
         images = find(contract)
         jobs = min(jobs or max(1, usable_cores() // threads), -(-len(images) // _CHUNK))
         if first.copies and artifact.bytes <= _COPIED_BYTES:
             for _ in range(jobs - 1):
                 sessions.append(stack.enter_context(opener.open(artifact, device, threads)))
+                require_output(sessions[-1], contract)
         checkpoint = None
-        if resume:
+        scores = _scores(contract, len(images))
+        if resume and scores is None:
             setup = Setup(artifact.sha256(), contract, version, ran_on.device, threads)
             checkpoint = Checkpoint(setup, images)
-        top, resumed = _fill(images, contract, sessions, jobs, checkpoint, progress)
-        classes = min(first.outputs[0].shape[-1], contract.classes)
-        return Ranks(top, classes, version, ran_on, resumed, checkpoint)
+        top, resumed = _fill(images, contract, sessions, jobs, checkpoint, progress, scores)
+        facts = contract.classes, version, ran_on, resumed, checkpoint
+        return Ranks(top, *facts, scores, artifact.notes)
+
+
+def _scores(contract: InputContract, images: int) -> NDArray[np.float32] | None:
+    """Return room for the scores of all images, where the best classes alone do not tell."""
+    if not contract.multi_label:
+        return None
+    return np.full((images, contract.classes), np.nan, np.float32)
 
 
 def _fill(
@@ -116,6 +134,7 @@ def _fill(
     jobs: int,
     checkpoint: Checkpoint | None,
     progress: Callable[[int], None],
+    scores: NDArray[np.float32] | None,
 ) -> tuple[NDArray[np.int32], int]:
     """Rank all images; return also how many of them an earlier run had ranked."""
     top = np.full((len(images), BEST), OPEN, np.int32)
@@ -132,10 +151,13 @@ def _fill(
     workers = jobs if len(sessions) == jobs else jobs + 1
     try:
         for start, rows in _chunks(ranked, images, starts, workers):
-            top[start : start + len(rows)] = rows
+            best, values = rows
+            top[start : start + len(best)] = best
+            if scores is not None:
+                scores[start : start + len(best)] = values
             if checkpoint:
                 checkpoint.save(top)
-            progress(len(rows))
+            progress(len(best))
     except BaseException:
         if checkpoint:
             checkpoint.save(top, now=True)
@@ -144,10 +166,10 @@ def _fill(
 
 
 def _chunks(
-    ranked: Callable[[Images], NDArray[np.int32]], images: Images, starts: list[int], workers: int
-) -> Iterator[tuple[int, NDArray[np.int32]]]:
+    ranked: Callable[[Images], Ranked], images: Images, starts: list[int], workers: int
+) -> Iterator[tuple[int, Ranked]]:
     """Rank the chunks of images, in order; no more are started than the threads need."""
-    begun: deque[tuple[int, Future[NDArray[np.int32]]]] = deque()
+    begun: deque[tuple[int, Future[Ranked]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             for start in starts:
@@ -162,27 +184,28 @@ def _chunks(
             pool.shutdown(cancel_futures=True)
 
 
-def _rank_chunk(
-    images: Images, contract: InputContract, free: SimpleQueue[Session]
-) -> NDArray[np.int32]:
+def _rank_chunk(images: Images, contract: InputContract, free: SimpleQueue[Session]) -> Ranked:
+    """Return the best classes of each image, and its scores."""
+    every = np.full((len(images), contract.classes), np.nan, np.float32)
     top = np.full((len(images), BEST), UNREADABLE, np.int32)
     pixels, places = [], []
     for i, image in enumerate(images):
         try:
-            pixels.append(load_pixels(image, contract.input_size, contract.resize))
+            pixels.append(load_pixels(image, contract.frame, contract.resize))
             places.append(i)
         except DataError:
             continue
     if pixels:
         session = free.get()
         try:
-            scores = predict(session, contract, np.stack(pixels))
+            scores = heads.ranking(values_of(session, contract, np.stack(pixels)), contract)
         finally:
             free.put(session)
         for i, row in zip(places, scores, strict=True):
             best = best_classes(row)
             top[i, : len(best)] = best
-    return top
+            every[i] = row
+    return top, every
 
 
 def best_classes(scores: NDArray[np.float32]) -> NDArray[np.intp]:

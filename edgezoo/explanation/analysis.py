@@ -10,18 +10,21 @@ import numpy as np
 
 from edgezoo.core import registry
 from edgezoo.core.arrays import Floats, Labels, Pixels
-from edgezoo.core.artifact import Artifact
+from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.typed_json import Length, Positive, Range, Share
 from edgezoo.explanation.causes import Answers, Cause, Stage, StageName, decompose, logits_of, stage
 from edgezoo.explanation.input_view import InputView, compare_inputs
 from edgezoo.explanation.layers import LayerReport, report
 from edgezoo.explanation.reference import Reference
 from edgezoo.explanation.simulation import STREAMS, Simulation
-from edgezoo.inference.predict import predict, to_input
+from edgezoo.inference import heads
+from edgezoo.inference.conversion import to_input
+from edgezoo.inference.predict import predict
 
 # Memory for activations: all streams and the trace of a batch are kept at once.
 _BYTES = 64 * 2**20
 _MOST_IMAGES = 16
+_SURE = 8.0  # the logit of 0.9997, of which float32 has the difference from 1 to four digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +86,17 @@ def analyse(
     if source is None:
         for part in _parts(simulation, len(pixels)):
             simulation.plain(right[part], "source")
-    answers = _answers(simulation, scores)
+    contract = artifact.required_contract()
+    answers = _answers(simulation, scores, contract)
     given: dict[StageName, Floats | None] = {"source": source, "float file": float_file}
-    answers |= {name: Answers(x, logits_of(x)) for name, x in given.items() if x is not None}
+    several = contract.multi_label
+    answers |= {
+        name: Answers(x, logits_of(x, independent=several))
+        for name, x in given.items()
+        if x is not None
+    }
+    if several or contract.binary:
+        answers = {name: _bounded(answer) for name, answer in answers.items()}
     order: tuple[StageName, ...] = ("source", "float file", *STREAMS, "file")
     present = [name for name in order if name in answers]
     stages = {n: stage(n, answers["source"], answers[n], labels) for n in present}
@@ -143,18 +154,37 @@ def _run(
     return np.concatenate(scores), np.concatenate(entered), difference
 
 
-def _answers(simulation: Simulation, scores: Floats) -> dict[StageName, Answers]:
+def _bounded(answer: Answers) -> Answers:
+    """Bound the logits of sigmoids: in float32, a probability near 1 does not tell its logit."""
+    return Answers(answer.scores, np.clip(answer.logits, -_SURE, _SURE))
+
+
+def _answers(
+    simulation: Simulation, scores: Floats, contract: InputContract
+) -> dict[StageName, Answers]:
     """Return scores and logits by stage, without a background class before the others."""
 
     def joined(parts: list[Floats]) -> Floats:
         return np.concatenate([part.reshape(len(part), -1) for part in parts])[:, -classes:]
 
+    def logits_from(parts: list[Floats]) -> Floats:
+        found = joined(parts)
+        # One logit is the difference of two that make the same probabilities by a softmax.
+        return np.concatenate([-found / 2, found / 2], axis=1) if found.shape[1] == 1 else found
+
+    def scores_from(parts: list[Floats]) -> Floats:
+        found = joined(parts)
+        if contract.head in ("logits", "sigmoid-logits"):
+            return heads.probabilities(found, contract)
+        return heads.both_sides(found)
+
     classes = scores.shape[1]
     outcome = simulation.outcome
     found: dict[StageName, Answers] = {
-        name: Answers(joined(parts), joined(outcome.logits[name]))
+        name: Answers(scores_from(parts), logits_from(outcome.logits[name]))
         for name, parts in outcome.scores.items()
     }
-    traced = "file" in outcome.logits
-    logits = joined(outcome.logits["file"]) if traced else logits_of(scores)
+    traced, several = "file" in outcome.logits, contract.multi_label
+    own = logits_of(scores, independent=several)
+    logits = logits_from(outcome.logits["file"]) if traced else own
     return {**found, "file": Answers(scores, logits)}

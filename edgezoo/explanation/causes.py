@@ -67,9 +67,15 @@ class Answers:
     logits: Floats
 
 
-def logits_of(probabilities: Floats) -> Floats:
-    """Return the logits of probabilities (n, classes), up to a constant per image."""
-    return np.log(np.maximum(probabilities, np.float32(_TINY)))
+def logits_of(probabilities: Floats, *, independent: bool = False) -> Floats:
+    """Return the logits of probabilities (n, classes), up to a constant per image.
+
+    Where classes do not exclude one another, each is that of a sigmoid.
+    """
+    logits = np.log(np.maximum(probabilities, np.float32(_TINY)))
+    if independent:
+        logits -= np.log(np.maximum(1 - probabilities, np.float32(_TINY)))
+    return logits
 
 
 def stage(name: StageName, source: Answers, got: Answers, labels: Labels | None) -> Stage:

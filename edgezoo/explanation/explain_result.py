@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgezoo.core.protocols import FileFault
-from edgezoo.core.typed_json import Count, shared
+from edgezoo.core.typed_json import Count, optional, shared
 from edgezoo.explanation.analysis import Analysis
 from edgezoo.explanation.findings import Finding
 from edgezoo.explanation.verdict import Verdict
@@ -35,6 +35,7 @@ class ExplainResult(Explanation):
         overlap: images that calibrated the file; null if it does not record them.
         file_faults: what some readers of the file get wrong, whatever it answers here.
         page: the HTML page, if one was requested.
+        notes: what was assumed for a file without a contract.
     """
 
     artifact: Path
@@ -46,6 +47,7 @@ class ExplainResult(Explanation):
     overlap: Count | None
     file_faults: tuple[FileFault, ...]
     page: Path | None = None
+    notes: tuple[str, ...] | None = optional()
 
 
 def with_verdict(analysis: Analysis, findings: list[Finding], verdict: Verdict) -> Explanation:

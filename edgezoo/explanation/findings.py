@@ -106,7 +106,7 @@ def _preprocessing(
     view, base = analysis.input, analysis.stage("base")
     kept = 100 * (base.agreement_top1 if base else 0)
     effect = f"The float network keeps {kept:.1f} % of the top-1 on that input."
-    if view.reversed or contract.color_order != "RGB":
+    if view.reversed or contract.color_order not in ("RGB", "GREY"):
         evidence = f"the file gets red where the network was trained on blue. {effect}"
         advice = "Swap the channels (RGB and BGR) before the file, or export it again."
         yield _finding("channel order", evidence, advice)

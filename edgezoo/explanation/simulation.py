@@ -24,6 +24,7 @@ from edgezoo.formats.tflite_stepwise import Step, StepwiseNetwork, Values
 
 STREAMS: tuple[StageName, ...] = ("base", "weights", "activations", "both")
 # Operations that move values without rounding.
+_ENDS = ("SOFTMAX", "LOGISTIC")  # that turn logits into probabilities
 _MOVING = {"RESHAPE", "PAD", "TRANSPOSE", "SQUEEZE"}
 
 Outputs = dict[StageName, list[Floats]]
@@ -74,7 +75,7 @@ class Simulation:
         self.outcome = Outcome()
         self.peaks: Values = {}
         last = self.exact.steps[-1]
-        self.logits = last.computed_inputs[0] if last.kind == "SOFTMAX" else last.output
+        self.logits = last.computed_inputs[0] if last.kind in _ENDS else last.output
 
     def _exchange(self, step: Step) -> bool:
         """Replace the constants of one layer by the file's; False if the file has none that fit."""

@@ -19,7 +19,7 @@ from edgezoo.calibration import fingerprints
 from edgezoo.core.errors import DataError, counted
 from edgezoo.core.files import not_a_folder
 from edgezoo.core.labels import unfit
-from edgezoo.core.spec import Resize
+from edgezoo.core.spec import USUAL_RESIZE, Frame, Resize
 from edgezoo.images import finding, folders
 from edgezoo.images.finding import Image
 from edgezoo.images.folders import LeftOut
@@ -55,13 +55,14 @@ class Split:
     """Decoded images for training, validation and scoring.
 
     Attributes:
-        path: .npy of uint8 RGB, shape (n, size + 2 margin, size + 2 margin, 3).
+        path: .npy of uint8, shape (n, height + 2 margin, width + 2 margin, channels).
+        margin: rows and columns.
         parts: rows of "train", "validation" and "held_out", each with images of every class.
         classes: of each row.
     """
 
     path: Path
-    margin: int
+    margin: tuple[int, int]
     parts: dict[str, tuple[int, ...]]
     classes: tuple[int, ...]
 
@@ -161,16 +162,22 @@ def check_same_classes(data: Folder, other: Folder) -> None:
         )
 
 
-def margin_of(size: int, resize: Resize) -> int:
-    """Return the pixels on each side of the centre crop, within the resized image's square."""
-    return (resize.shorter_side(size) - size) // 2
+def margin_of(frame: Frame, resize: Resize) -> tuple[int, int]:
+    """Return the rows and columns to keep on each side of the input, for shifted crops.
+
+    A crop has them within the resized image. Where nothing is cut off, as much as the usual crop
+    cuts off is added.
+    """
+    room = resize if resize.mode == "crop" else USUAL_RESIZE
+    sides = [(room.shorter_side(side) - side) // 2 for side in (frame.height, frame.width)]
+    return sides[0], sides[1]
 
 
 def store(
     data: Folder,
     apart: Folder | None,
     share: float,
-    size: int,
+    size: int | Frame,
     resize: Resize,
     seed: int,
     path: Path,
@@ -190,16 +197,15 @@ def store(
     Raises:
         DataError: more than a tenth of a folder is not readable, or a class has no images left.
     """
-    margin = margin_of(size, resize)
-    side = size + 2 * margin
-    # Same resized image as for `size`, cropped less: the centre of a row is the usual crop.
-    wide = Resize(side / resize.shorter_side(size), resize.filter)
+    frame = Frame.of(size)
+    margin = margin_of(frame, resize)
+    sides = frame.height + 2 * margin[0], frame.width + 2 * margin[1]
     folders = [data] if apart is None else [data, apart]
     total = sum(len(folder.paths) for folder in folders)
-    pixels = new_array(path, np.uint8, (total, side, side, 3))
+    pixels = new_array(path, np.uint8, (total, *sides, frame.channels))
     gathered = _Gathered(pixels, progress)
     for number, folder in enumerate(folders):
-        gathered.take(folder, data.labels, number, side, wide)
+        gathered.take(folder, data.labels, number, frame, resize, margin)
     own = [row for row, number in enumerate(gathered.source) if number == 0]
     parts = _split(own, gathered.classes, share if apart is None else 0.0, seed)
     if apart is not None:
@@ -233,12 +239,18 @@ class _Gathered:
         self._pixels, self._progress = pixels, progress
 
     def take(
-        self, folder: Folder, labels: tuple[str, ...], number: int, side: int, resize: Resize
+        self,
+        folder: Folder,
+        labels: tuple[str, ...],
+        number: int,
+        frame: Frame,
+        resize: Resize,
+        margin: tuple[int, int],
     ) -> None:
         """Decode one folder."""
         unreadable: list[Image] = []
         known = set(self.prints)
-        decoded = load_many(folder.paths, side, resize)
+        decoded = load_many(folder.paths, frame, resize, margin)
         for (path, values), wanted in zip(decoded, folder.classes, strict=True):
             self._progress(1)
             if values is None:
@@ -254,7 +266,7 @@ class _Gathered:
             self.files.append(finding.name_of(path, folder.root))
             self.prints.append(fingerprint)
             self.source.append(number)
-        skipped = why_unreadable(unreadable, folder.root, side, resize)
+        skipped = why_unreadable(unreadable, folder.root, frame, resize)
         require_readable(len(unreadable), len(folder.paths), folder.root, skipped)
         self.unreadable += skipped
 

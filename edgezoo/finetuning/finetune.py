@@ -30,7 +30,7 @@ from edgezoo.finetuning.finetune_result import (
 from edgezoo.finetuning.trainer import StepResult, Trainer, Work
 from edgezoo.formats.keras_files import embed_contract
 from edgezoo.images.preprocessing import recipe_hash
-from edgezoo.networks import arguments
+from edgezoo.networks import arguments, user_models
 from edgezoo.system import sandbox
 from edgezoo.system.limits import for_work
 from edgezoo.system.process import Conversation
@@ -99,7 +99,7 @@ def _decoded(plan: Plan, stage: Path, progress: Progress) -> StoredPixels:
 
     roots = (plan.data.root, *([plan.apart.root] if plan.apart else []))
     limited = sandbox.Sandbox(roots, for_work(), (stage.resolve(),), decoded)
-    place, size, resize = stage / "pixels.npy", plan.job.size, plan.job.spec.resize
+    place, size, resize = stage / "pixels.npy", plan.job.frame, plan.job.spec.resize
     return limited.call(
         dataset.store, plan.data, plan.apart, plan.share, size, resize, plan.request.seed, place
     )
@@ -206,6 +206,7 @@ def _result(run: _Training, pixels: StoredPixels, correct: int) -> FinetuneResul
         learning_parameters=run.learning_parameters,
         interrupted=run.interrupted,
         seed=plan.request.seed,
+        notes=plan.notes or None,
     )
 
 
@@ -220,7 +221,7 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
         seed=plan.request.seed,
         list_sha256=sources.list_hash(tuple(sorted(pixels.files))),
         unreadable=len(pixels.unreadable),
-        preprocessing=recipe_hash(job.size, spec.resize),
+        preprocessing=recipe_hash(job.frame, spec.resize),
         fingerprints=fingerprints.pack(tuple(map(bytes.fromhex, pixels.prints)), "file"),
     )
     return InputContract(
@@ -233,8 +234,8 @@ def _contract(plan: Plan, pixels: StoredPixels, weights_sha256: str) -> InputCon
         **{name: getattr(chosen, name) for name in arguments.FAMILY},
         input_kind="normalized",
         output_shape=(classes,),
-        crop_fraction=spec.resize.crop_fraction,
-        resize_filter=spec.resize.filter,
+        input_width=job.arguments.input_width,
+        **user_models.contract_facts(job.user_model, spec.resize),
         labels=plan.data.labels,
         calibration=metadata,
         versions=artifact_versions(),

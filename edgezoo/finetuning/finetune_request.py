@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.core.spec import BuildArguments
 from edgezoo.finetuning import dataset
 from edgezoo.formats.keras_files.reading import is_user_model
@@ -35,7 +36,8 @@ class FinetuneRequest:
         held_out: share of each class to score on, or another folder with a folder per class.
         mirror: train on mirrored images too.
         seed: of the split and the training.
-        preprocessing: "tf", "caffe", "torch" or "none", for a network file without a contract.
+        preprocessing, scale, offset, bgr, resize, crop_fraction: for a network file without a
+            contract; see `core.input_options.InputOptions`.
         trust: code in the network file may run.
     """
 
@@ -55,6 +57,17 @@ class FinetuneRequest:
     preprocessing: str | None = None
     trust: bool = False
     split: str | None = None
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+    bgr: bool = False
+    resize: str | None = None
+    crop_fraction: float | None = None
+
+    @property
+    def stated(self) -> InputOptions:
+        """What it states about a network of the user's own."""
+        numbers = self.scale, self.offset, self.bgr
+        return InputOptions(self.preprocessing, *numbers, self.resize, self.crop_fraction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,7 @@ class Plan:
         data: to train on, and to score on unless `apart` is set.
         apart: to score on.
         share: of each class of `data` to score on.
+        notes: what was assumed for a network without a contract.
     """
 
     request: FinetuneRequest
@@ -73,6 +87,7 @@ class Plan:
     apart: dataset.Folder | None
     share: float
     output: Path
+    notes: tuple[str, ...] = ()
 
 
 def resolve(request: FinetuneRequest) -> Plan:
@@ -100,19 +115,21 @@ def resolve(request: FinetuneRequest) -> Plan:
     data = dataset.find(place, dataset.FEWEST_IMAGES if apart is None else 2)
     if apart is not None:
         dataset.check_same_classes(data, apart)
-    job = _job(request)
-    name = f"{job.spec.name}_{job.size}_{data.root.resolve().name}{_SUFFIX}"
-    return Plan(request, job, data, apart, share, output or Path("finetuned", name))
+    job, notes = _job(request)
+    name = f"{job.spec.name}_{job.frame.text}_{data.root.resolve().name}{_SUFFIX}"
+    output = output or Path("finetuned", name)
+    return Plan(request, job, data, apart, share, output, notes)
 
 
-def _job(request: FinetuneRequest) -> BuildJob:
-    """Return the network to start from."""
+def _job(request: FinetuneRequest) -> tuple[BuildJob, tuple[str, ...]]:
+    """Return the network to start from, and what was assumed about it."""
     if is_user_model(request.model):
         # Its top is replaced, so its outputs need not be probabilities.
-        headless = BuildArguments(request.arguments.input_size, include_top=False)
-        weights, how, trust = request.weights, request.preprocessing, request.trust
+        size = request.arguments.input_size, request.arguments.input_width
+        headless = BuildArguments(size[0], include_top=False, input_width=size[1])
+        weights, trust = request.weights, request.trust
         found = user_models.choose(
-            request.model, headless, weights=weights, preprocessing=how, trust=trust
+            request.model, headless, request.stated, weights=weights, trust=trust
         )
         if found.user_model.path.is_dir():
             raise RefusedError(
@@ -120,12 +137,13 @@ def _job(request: FinetuneRequest) -> BuildJob:
                 "Save the network as .keras.",
             )
         name, seed = found.spec.name, request.seed
-        return BuildJob(name, found.arguments, found.weights, seed, found.user_model)
-    if request.preprocessing is not None:
-        raise UsageError(f"The preprocessing of {request.model} is known.", "Omit --preprocessing.")
+        job = BuildJob(name, found.arguments, found.weights, seed, found.user_model)
+        return job, found.notes
+    for option in request.stated.given():
+        raise UsageError(f"The preprocessing of {request.model} is known.", f"Omit {option}.")
     spec = registry.model(request.model)
     chosen = arguments.complete(spec, request.arguments)
-    return BuildJob(spec.name, chosen, locate(spec, chosen, request.weights), request.seed)
+    return BuildJob(spec.name, chosen, locate(spec, chosen, request.weights), request.seed), ()
 
 
 def _check_values(request: FinetuneRequest) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share
+from edgezoo.core.typed_json import Count, JsonObject, Positive, Range, Share, optional
 from edgezoo.images.folders import LeftOut
 
 Stage = Literal["top", "blocks"]
@@ -76,6 +76,7 @@ class FinetuneResult(JsonObject):
         best_epoch: whose state was written; counted from 1 over both stages.
         learning_parameters: of top and blocks together; null if the blocks were not trained.
         interrupted: Ctrl-C ended the training, and the best state until then was written.
+        notes: what was assumed for a network without a contract.
     """
 
     path: Path
@@ -91,3 +92,4 @@ class FinetuneResult(JsonObject):
     learning_parameters: int | None
     interrupted: bool
     seed: Annotated[int, Range(0)]
+    notes: tuple[str, ...] | None = optional()

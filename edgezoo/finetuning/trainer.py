@@ -189,18 +189,18 @@ class Trainer:
 
     def _centre(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the centre crops, normalised: the input at deployment."""
-        margin, size = self._images.margin, self._job.size
-        crops = self._pixels[rows, margin : margin + size, margin : margin + size]
+        (top, left), frame = self._images.margin, self._job.frame
+        crops = self._pixels[rows, top : top + frame.height, left : left + frame.width]
         return normalize(crops, self._job.spec.normalization)
 
     def _varied(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return shifted crops, half of them mirrored, normalised."""
-        margin, size = self._images.margin, self._job.size
-        crops = np.empty((len(rows), size, size, 3), np.uint8)
+        margin, frame = np.asarray(self._images.margin), self._job.frame
+        crops = np.empty((len(rows), *frame.shape), np.uint8)
         shifts = self._random.integers(0, 2 * margin + 1, (len(rows), 2))
         mirrored = self._random.random(len(rows)) < 0.5 * self._request.mirror
         for i, (row, (top, left)) in enumerate(zip(rows, shifts, strict=True)):
-            crop = self._pixels[row, top : top + size, left : left + size]
+            crop = self._pixels[row, top : top + frame.height, left : left + frame.width]
             crops[i] = crop[:, ::-1] if mirrored[i] else crop
         return normalize(crops, self._job.spec.normalization)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgezoo.core import registry
+from edgezoo.core import lfs, registry
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.errors import DataError, interpreting, words_of
 from edgezoo.core.files import decoded, read_limited
@@ -22,6 +22,7 @@ _NUMBERED = re.compile(r"_(\d{8})\.", re.IGNORECASE)
 _ORDER = "meta.mat"
 _LARGEST = 256 << 20  # ImageNet's has 2 MB
 _GAP = re.compile(r"[\s,]+")
+_AND = re.compile(r"[,;|]")  # between the classes of one image
 
 
 def find(folder: Path) -> Path | None:
@@ -43,6 +44,7 @@ def files(ground_truth: Path) -> tuple[Path, ...]:
 
 def _rows(ground_truth: Path) -> dict[int, str]:
     """Return the lines of a list that are not empty, by line number."""
+    lfs.require_content(ground_truth)
     try:
         lines = decoded(read_limited(ground_truth, _LARGEST)).split("\n")
     except (OSError, ValueError) as error:
@@ -70,11 +72,14 @@ class Classes:
     Attributes:
         numbered: they are read from numbers, which may have been counted from 1.
         remark: what was noticed, as a sentence.
+        every: all classes of each image, where they do not exclude one another; `labels` has the
+            first of each then, -1 for none. Empty elsewhere.
     """
 
     labels: tuple[int, ...]
     numbered: bool = False
     remark: str | None = None
+    every: tuple[tuple[int, ...], ...] = ()
 
 
 def labels(
@@ -85,7 +90,8 @@ def labels(
     Args:
         folder: of the images, for messages.
         paths: of the images.
-        ground_truth: `file class` lines, Kaggle's table, or the development kit's list.
+        ground_truth: `file class` lines, Kaggle's table, or the development kit's list. For
+            classes that do not exclude one another, `file class,class,…` lines.
         contract: has the number of classes and their names.
 
     Raises:
@@ -97,12 +103,24 @@ def labels(
     table = {}
     for line in rows.values():
         name, *rest = _GAP.split(line, maxsplit=1)
-        if rest:
+        if rest or contract.multi_label:
+            rest = rest or [""]  # an image of no class
             table[Path(name).stem] = rest[0]
     missing = [path.name for path in paths if path.stem not in table]
     if missing:
         raise DataError(f"{ground_truth} does not list {missing[0]}.", "Check the file.")
-    return read_classes([(table[p.stem], ground_truth) for p in paths], contract)
+    texts = [(table[p.stem], ground_truth) for p in paths]
+    return _sets(texts, contract) if contract.multi_label else read_classes(texts, contract)
+
+
+def _sets(texts: Sequence[tuple[str, Path]], contract: InputContract) -> Classes:
+    """Read all classes of each image, for networks whose classes do not exclude one another."""
+    names = ClassNames(contract)
+    every = tuple(
+        tuple(class_index(word.strip(), where, names) for word in _AND.split(text) if word.strip())
+        for text, where in texts
+    )
+    return Classes(tuple(found[0] if found else -1 for found in every), every=every)
 
 
 def read_classes(texts: Sequence[tuple[str, Path | Member]], contract: InputContract) -> Classes:

@@ -28,6 +28,7 @@ class LabelledImages:
         numbered: the classes are numbers of a list without 0, which may have been counted from 1.
         remarks: what a user should know of the folder, as sentences.
         left_out: files that are not images of a class.
+        every: all classes of each image, where a list has them; see `ground_truth_lists.Classes`.
     """
 
     root: Path
@@ -36,11 +37,13 @@ class LabelledImages:
     numbered: bool = False
     remarks: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    every: tuple[tuple[int, ...], ...] = ()
 
     def thinned(self, limit: int | None) -> LabelledImages:
         """Return at most `limit` images, evenly spread over all of them."""
         paths, labels = _thin(self.paths, limit), _thin(self.labels, limit)
-        return replace(self, paths=paths, labels=labels)
+        every = _thin(self.every, limit) if self.every else ()
+        return replace(self, paths=paths, labels=labels, every=every)
 
 
 def _thin(items: tuple[T, ...], limit: int | None) -> tuple[T, ...]:
@@ -109,10 +112,10 @@ def finder(
 
     Listing a tar file of 50,000 images takes seconds, and every file of a comparison needs it.
     """
-    known: dict[tuple[int, tuple[str, ...]], LabelledImages] = {}
+    known: dict[tuple[int, tuple[str, ...], bool], LabelledImages] = {}
 
     def find(contract: InputContract) -> LabelledImages:
-        classes = (contract.classes, contract.labels)
+        classes = (contract.classes, contract.labels, contract.multi_label)
         if classes not in known:
             found = find_labelled(place, contract, ground_truth, labels_from)
             known[classes] = found.thinned(limit)
@@ -185,7 +188,8 @@ def _labelled(
     left_out: tuple[LeftOut, ...],
 ) -> LabelledImages:
     remarks = () if read.remark is None else (read.remark,)
-    return LabelledImages(place, tuple(images), read.labels, read.numbered, remarks, left_out)
+    facts = read.labels, read.numbered, remarks, left_out, read.every
+    return LabelledImages(place, tuple(images), *facts)
 
 
 def _of_flat(

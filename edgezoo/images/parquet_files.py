@@ -21,23 +21,18 @@ _CLASSES = ("label", "labels", "class", "cls", "fine_label", "target", "category
 _AT_ONCE = 4  # groups of rows in memory, each some hundred images
 
 
-class Row(Member):
-    """The image of a row; `offset` is its number in the file, `size` the number of its group."""
+def open_row(path: Path, row: int, group: int) -> BytesIO:
+    """Return the bytes of the image of a row as a stream.
 
-    __slots__ = ()
-
-    def open(self, mode: str = "rb") -> BytesIO:
-        """Return the bytes as a stream.
-
-        Raises:
-            OSError: the file cannot be read, or the row has no image.
-        """
-        first, images = _group(self.tar, self.size)
-        image = images[self.offset - first]
-        data = image.get("bytes") if isinstance(image, dict) else image
-        if not isinstance(data, bytes) or len(data) > LARGEST:
-            raise OSError("the row has no bytes of an image")
-        return BytesIO(data)
+    Raises:
+        OSError: the file cannot be read, or the row has no image.
+    """
+    first, images = _group(path, group)
+    image = images[row - first]
+    data = image.get("bytes") if isinstance(image, dict) else image
+    if not isinstance(data, bytes) or len(data) > LARGEST:
+        raise OSError("the row has no bytes of an image")
+    return BytesIO(data)
 
 
 def members(path: Path, read: str) -> Iterator[tuple[Member, bytes]]:
@@ -66,7 +61,7 @@ def members(path: Path, read: str) -> Iterator[tuple[Member, bytes]]:
                     values = opened.read_row_group(group, columns=[label])[label].to_pylist()
                 for value in values:
                     stem = f"{row:08}"
-                    yield Row(path, f"{stem}.jpg", row, group), b""
+                    yield Member(path, f"{stem}.jpg", row, group), b""
                     if value is not None:
                         text = _text(value, names).encode()
                         yield Member(path, f"{stem}{read}", 0, 0), text

@@ -1,9 +1,10 @@
 """From an image file to the input of a network, with numpy and Pillow only.
 
-Calibration, evaluation and devices use this one implementation. It is the usual protocol of
-ImageNet evaluation: RGB, shorter side resized to round(size / crop fraction), centre crop.
-Crop fraction and filter are facts of the model (`edgezoo.core.spec.Resize`). Pillow's filters
-average over all source pixels when they shrink an image; OpenCV's usual ones do not.
+Calibration, evaluation and devices use this one implementation. For the models of the zoo it is the
+usual protocol of ImageNet evaluation: RGB, shorter side resized to round(size / crop fraction),
+centre crop. Mode, crop fraction and filter are facts of the model (`edgezoo.core.spec.Resize`).
+Pillow's filters average over all source pixels when they shrink an image; OpenCV's usual ones do
+not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from edgezoo.core import lfs
 from edgezoo.core.errors import DataError, words_of
 from edgezoo.core.files import open_regular
 from edgezoo.core.heartbeat import alive
-from edgezoo.core.spec import USUAL_RESIZE, Normalization, Resize
+from edgezoo.core.spec import USUAL_RESIZE, Frame, Normalization, Resize
 from edgezoo.images.folders import LeftOut, named, walk
 from edgezoo.images.shards import Member
 
@@ -75,20 +76,27 @@ def require_readable(
 
 
 def load_pixels(
-    image: Path | Member | IO[bytes], size: int, resize: Resize = USUAL_RESIZE
+    image: Path | Member | IO[bytes],
+    size: int | Frame,
+    resize: Resize = USUAL_RESIZE,
+    margin: tuple[int, int] = (0, 0),
 ) -> NDArray[np.uint8]:
     """Decode, rotate (EXIF), resize and crop one image.
 
     The first frame of an animation counts; transparent pixels keep their colour; 16-bit grey is
-    reduced to its upper 8 bits.
+    reduced to its upper 8 bits. Colours become grey by ITU-R 601. An image that has the right
+    height and width already is not resized or cropped.
 
     Args:
         image: an image file, a member of a tar file, or an open binary stream.
-        size: height and width of the result in pixels.
-        resize: filter and crop fraction.
+        size: of the result; a number for a square of RGB pixels.
+        resize: mode, filter and crop fraction.
+        margin: rows and columns to keep on each side: what a crop cuts off, or, where it cuts
+            nothing off there, the last row or column again.
 
     Returns:
-        uint8 RGB pixels, shape (size, size, 3), values 0 to 255.
+        uint8 pixels, shape (height, width, channels) and twice the margin, values 0 to 255; RGB,
+        or grey.
 
     Raises:
         DataError: the file is not an image of the kinds in `IMAGE_SUFFIXES`, is damaged, or has
@@ -98,19 +106,31 @@ def load_pixels(
     from PIL import Image
 
     alive()
+    frame = Frame.of(size)
     try:
         decoded = _decode(image)
     except Exception as error:  # decoders raise many classes for damaged files
         raise DataError(f"{image} {_UNREADABLE}{words_of(error)}.") from error
+    if frame.channels == 1:
+        decoded = decoded.convert("L")
     width, height = decoded.size
-    target = resize.shorter_side(size)
-    scale = target / min(width, height)
-    scaled = (max(target, round(width * scale)), max(target, round(height * scale)))
-    if scaled[0] * scaled[1] > MOST_PIXELS:
-        raise DataError(f"{image} {_UNREADABLE}{width} x {height} is too narrow.")
-    decoded = decoded.resize(scaled, Image.Resampling[resize.filter.upper()])
-    left, top = (scaled[0] - size) // 2, (scaled[1] - size) // 2
-    return np.asarray(decoded.crop((left, top, left + size, top + size)), np.uint8)
+    if (height, width) != (frame.height, frame.width):
+        scaled = resize.scaled(width, height, frame)
+        if scaled[0] * scaled[1] > MOST_PIXELS:
+            raise DataError(f"{image} {_UNREADABLE}{width} x {height} is too narrow.")
+        decoded = decoded.resize(scaled, Image.Resampling[resize.filter.upper()])
+        # Beyond its edges an image is black, which is how "fit" fills the rest.
+        left, top = (scaled[0] - frame.width) // 2, (scaled[1] - frame.height) // 2
+        down, across = margin if resize.mode == "crop" else (0, 0)
+        margin = (margin[0] - down, margin[1] - across)
+        box = (left - across, top - down, left + frame.width + across, top + frame.height + down)
+        decoded = decoded.crop(box)
+    pixels = np.asarray(decoded, np.uint8)
+    pixels = pixels.reshape(*pixels.shape[:2], frame.channels)
+    if margin == (0, 0):
+        return pixels
+    sides = ((margin[0],) * 2, (margin[1],) * 2, (0, 0))
+    return np.pad(pixels, sides, "edge")
 
 
 def _decode(image: Path | Member | IO[bytes]) -> Image.Image:
@@ -187,7 +207,8 @@ def _high_efficiency(kind: str) -> str:
 def normalize(pixels: NDArray[np.uint8], how: Normalization) -> NDArray[np.float32]:
     """Compute `preprocess_input` of the model's family in numpy.
 
-    Pixels are RGB, shape (..., 3); the result is float32, channels in the network's own order.
+    Pixels are RGB, shape (..., 3), or grey, shape (..., 1); the result is float32, channels in the
+    network's own order.
     """
     import numpy as np
 
@@ -202,7 +223,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def why_unreadable(
-    images: Iterable[ImageFile], root: Path, size: int, resize: Resize = USUAL_RESIZE
+    images: Iterable[ImageFile], root: Path, size: int | Frame, resize: Resize = USUAL_RESIZE
 ) -> tuple[LeftOut, ...]:
     """Return the reasons why images could not be read, by reading them again."""
     found = []
@@ -219,18 +240,28 @@ def why_unreadable(
 
 
 def load_many(
-    paths: Iterable[ImageFile], size: int, resize: Resize = USUAL_RESIZE
+    paths: Iterable[ImageFile],
+    size: int | Frame,
+    resize: Resize = USUAL_RESIZE,
+    margin: tuple[int, int] = (0, 0),
 ) -> Iterator[tuple[ImageFile, NDArray[np.uint8] | None]]:
     """Yield each image with its pixels, or with None if it cannot be read."""
     for path in paths:
         try:
-            yield path, load_pixels(path, size, resize)
+            yield path, load_pixels(path, size, resize, margin)
         except DataError:
             yield path, None
 
 
-def recipe_hash(size: int, resize: Resize = USUAL_RESIZE) -> str:
-    """Return a short hash of the resize-and-crop protocol, which results depend on."""
-    facts = {"size": size, "resize": resize.shorter_side(size), "filter": resize.filter}
-    facts |= {"crop": "centre", "library": "Pillow", "exif": "applied"}
+def recipe_hash(size: int | Frame, resize: Resize = USUAL_RESIZE) -> str:
+    """Return a short hash of how images become pixels, which results depend on."""
+    frame = Frame.of(size)
+    side = min(frame.height, frame.width)
+    facts: dict[str, object] = {"size": side, "resize": resize.shorter_side(side)}
+    facts |= {"filter": resize.filter, "crop": "centre", "library": "Pillow", "exif": "applied"}
+    # Only what differs from a square of RGB that is cropped: recorded hashes stay the same.
+    if resize.mode != "crop":
+        facts["crop"] = resize.mode
+    if frame != Frame.of(side):
+        facts["frame"] = frame.shape
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgezoo.core.files import file_sha256
-from edgezoo.images.shards import Member
+from edgezoo.images.shards import PARQUET, Member
 
 
 def repeats(images: Sequence[Path | Member]) -> int:
@@ -23,7 +23,10 @@ def repeats(images: Sequence[Path | Member]) -> int:
 
 def _size(image: Path | Member) -> int:
     try:
-        return image.size if isinstance(image, Member) else image.stat().st_size
+        if not isinstance(image, Member):
+            return image.stat().st_size
+        # The rows of a parquet file do not tell the sizes of their images.
+        return -1 if image.tar.suffix.lower() == PARQUET else image.unpacked or image.size
     except OSError:
         return -1
 

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+from edgezoo.core import lfs
 from edgezoo.core.errors import DataError
 from edgezoo.core.files import open_regular
 from edgezoo.images import packed
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip", ".parquet")
+PARQUET = ".parquet"
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip", PARQUET)
 # An image of ImageNet has 0.1 MB, its largest 15 MB.
 LARGEST = 256 << 20
 _SMALL = 1024
@@ -31,7 +33,8 @@ class Member:
     Attributes:
         tar: the file that contains it.
         inner: name in that file.
-        offset, size: of the bytes in that file, a compressed tar file as it is decompressed.
+        offset, size: of the bytes in that file, a compressed tar file as it is decompressed; in a
+            parquet file the numbers of the row and of its group.
         unpacked: size after inflating, in a zip file; None where it is stored as it is.
     """
 
@@ -72,6 +75,10 @@ class Member:
         Raises:
             OSError: the file cannot be read, or is truncated.
         """
+        if self.tar.suffix.lower() == PARQUET:
+            from edgezoo.images import parquet_files
+
+            return parquet_files.open_row(self.tar, self.offset, self.size)
         with open_regular(packed.plain(self.tar)) as stream:
             stream.seek(self.offset)
             data = stream.read(self.size)
@@ -107,8 +114,9 @@ def members(shard: Path, read: str) -> Iterator[tuple[Member, bytes]]:
         DataError: it is damaged, or contains a file too large for an image.
         MissingError: the package that reads it is not installed.
     """
+    lfs.require_content(shard)
     suffix = shard.suffix.lower()
-    if suffix == ".parquet":
+    if suffix == PARQUET:
         from edgezoo.images import parquet_files
 
         return parquet_files.members(shard, read)

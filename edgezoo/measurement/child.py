@@ -23,19 +23,19 @@ from numpy.typing import NDArray
 
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
-from edgezoo.core.errors import EdgeZooError
-from edgezoo.core.protocols import Runtime, Session, TensorInfo
+from edgezoo.core.errors import EdgeZooError, RefusedError, UsageError, counted
+from edgezoo.core.protocols import Runtime, Session
 from edgezoo.core.ran_on import RanOn
 from edgezoo.core.typed_json import Count, Range
 from edgezoo.images.preprocessing import load_pixels
-from edgezoo.inference.predict import dequantize, to_input
+from edgezoo.inference.conversion import dequantize, to_input
 from edgezoo.measurement.protocol import Block
 from edgezoo.measurement.statistics import Figure
 from edgezoo.system import process
 
 _AROUND_RUNS = 50
 _PHOTOGRAPH = (500, 375)  # a usual size of ImageNet's images
-_ANY_LENGTH = 256  # of an image, for files that take any
+_ANY_LENGTH = 256  # of an image, for files that resize by themselves
 _MS = 1e6
 Pixels = Annotated[int, Range(1, 2**20)]
 
@@ -120,8 +120,27 @@ class Stopwatch:
         self._infer: Callable[[], NDArray[Any]]
         self._runtime_rss = 0.0
 
-    def open(self, path: Path, device: str, threads: int, cpus: list[int] | None) -> Opened:
-        """Load the runtime, then the file, and run it once."""
+    def open(
+        self,
+        path: Path,
+        device: str,
+        threads: int,
+        cpus: list[int] | None,
+        batch: int = 1,
+        input_size: int | None = None,
+    ) -> Opened:
+        """Load the runtime, then the file, and run it once.
+
+        Args:
+            path, device, threads: of the subject.
+            cpus: to stay on; None for all.
+            batch: images at a time, of a file that takes any number.
+            input_size: height and width, of a file that takes images of any size.
+
+        Raises:
+            RefusedError: the file takes another number of images.
+            UsageError: it takes images of any size, and none is given.
+        """
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
         self._path = path
@@ -135,7 +154,7 @@ class Stopwatch:
         start = time.perf_counter_ns()
         self._session = runtime.open(artifact, device, threads)
         opened = time.perf_counter_ns()
-        self._input = _an_input(self._session.inputs[0])
+        self._input = _an_input(self._session, artifact.path, batch, input_size)
         before = time.perf_counter_ns()
         self._infer = self._session.prepared(self._input)
         self._infer()
@@ -174,7 +193,7 @@ class Stopwatch:
         photograph = _photograph()
 
         def decode() -> NDArray[Any]:
-            return load_pixels(BytesIO(photograph), contract.input_size, contract.resize)
+            return load_pixels(BytesIO(photograph), contract.frame, contract.resize)
 
         pixels, raw = decode(), self._session.run(self._input)
         taken, given = self._session.inputs[0], self._session.outputs[0]
@@ -208,9 +227,28 @@ def _load_runtime(runtime: Runtime, device: str, threads: int) -> None:
             runtime.open(Artifact(empty, runtime.format, (empty,)), device, threads)
 
 
-def _an_input(wanted: TensorInfo) -> NDArray[Any]:
+def _an_input(session: Session, path: Path, batch: int, size: int | None) -> NDArray[Any]:
     """Return seeded noise in the range of pixels: no kernel's time depends on the values."""
-    shape = [_ANY_LENGTH if length < 0 else length for length in wanted.shape]
+    wanted = session.inputs[0]
+    first, *sides = wanted.shape
+    if batch != 1 and batch != first and not session.free_batch:
+        raise RefusedError(
+            f"{path} takes {counted(first, 'image')} at a time, not {batch}.", "Omit --batch."
+        )
+    if size is not None and min(sides) > 0:
+        text = " x ".join(map(str, sides))
+        raise UsageError(f"{path} takes {text} pixels.", "Leave --input-size out.")
+    if min(sides) < 1 and size is None:
+        contract = registry.load_artifact(path).contract
+        if contract is None or not contract.resizes:
+            raise UsageError(
+                f"{path} takes images of any size, on which its time depends.",
+                "Give --input-size PX.",
+            )
+        size = _ANY_LENGTH
+    # A free number of images is one, as everywhere else, unless another is asked for.
+    images = batch if session.free_batch or first < 1 else first
+    shape = [images, *((size or side) if side < 0 else side for side in sides)]
     noise = np.random.default_rng(0).integers(0, 256, shape)
     return (noise - 128 if wanted.dtype == "int8" else noise).astype(wanted.dtype)
 

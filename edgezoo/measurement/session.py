@@ -31,11 +31,16 @@ Threads = Annotated[int, Range(1, 2**20)]
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is measured: a file on a device with a number of threads."""
+    """What is measured: a file on a device with a number of threads.
+
+    `batch` and `input_size` are of files that leave them open.
+    """
 
     path: Path
     device: str = "cpu"
     threads: int = 1
+    batch: int = 1
+    input_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class Measurement(File, Figures):
     Attributes:
         artifact: path of the file
         runtime: package and version
+        batch: images of one inference, where they are more than one
     """
 
     artifact: str
@@ -87,6 +93,7 @@ class Measurement(File, Figures):
     device: str
     threads: Threads
     trust: Trust
+    batch: Positive | None = optional()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,8 @@ class _Child:
     def _open(self, cpus: list[int] | None) -> Opened:
         place = (self.subject.path, self.subject.device, self.subject.threads)
         try:
-            return self.talk.ask(Stopwatch.open, *place, cpus)
+            shape = (self.subject.batch, self.subject.input_size)
+            return self.talk.ask(Stopwatch.open, *place, cpus, *shape)
         except BaseException:
             self.talk.close()
             raise
@@ -260,4 +268,5 @@ def _result(
         memory_over_runtime_mb=round(finished.peak_rss_mb - finished.runtime_rss_mb, 1),
         warm_up=WarmUp(series.warm_up_runs, series.warm_up_stable),
         trust=trust.stamp(found, *health),
+        batch=None if subject.batch == 1 else subject.batch,
     )

@@ -10,7 +10,8 @@ from typing import Any
 from edgezoo.core import registry
 from edgezoo.core.artifact import LARGEST_SIDE, MOST_CLASSES
 from edgezoo.core.errors import UsageError, did_you_mean
-from edgezoo.core.spec import IMAGENET_CLASSES, POOLINGS, BuildArguments, ModelSpec
+from edgezoo.core.input_options import Size, parse_size
+from edgezoo.core.spec import IMAGENET_CLASSES, POOLINGS, BuildArguments, Frame, ModelSpec
 
 FAMILY = ("alpha", "depth_multiplier", "dropout", "blocks")  # that only some families have
 _BLOCKS = 4
@@ -27,9 +28,11 @@ def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
         if getattr(given, name) is not None and name not in spec.arguments:
             raise UsageError(f"{spec.name} has no {_option(name)}.", _having(name))
     size = spec.default_input_size if given.input_size is None else given.input_size
-    if size < spec.min_input_size:
+    width = None if given.input_width == size else given.input_width
+    if min(size, width or size) < spec.min_input_size:
+        text = Frame(size, width or size).text
         raise UsageError(
-            f"{spec.name} cannot take {size} px images.",
+            f"{spec.name} cannot take {text} px images.",
             f"Its smallest input size is {spec.min_input_size} px.",
         )
     alpha, multiplier = given.alpha, given.depth_multiplier
@@ -37,7 +40,9 @@ def complete(spec: ModelSpec, given: BuildArguments) -> BuildArguments:
         alpha = 1.0
     if multiplier is None and "depth_multiplier" in spec.arguments:
         multiplier = 1
-    filled = replace(given, input_size=size, alpha=alpha, depth_multiplier=multiplier)
+    filled = replace(
+        given, input_size=size, input_width=width, alpha=alpha, depth_multiplier=multiplier
+    )
     _check_values(spec, filled)
     return _with_output(filled)
 
@@ -124,29 +129,39 @@ def _with_output(filled: BuildArguments) -> BuildArguments:
 
 def taken_from(options: dict[str, object]) -> BuildArguments:
     """Take the fields of `BuildArguments` out of the options of a command."""
+    if isinstance(options.get("input_size"), str):
+        height, width = side(str(options["input_size"]), None)
+        options |= {"input_size": height, "input_width": width}
     names = sorted({*BuildArguments.__slots__} & options.keys())
     return BuildArguments.from_json({name: options.pop(name) for name in names})
 
 
-def side(input_size: int | None, input_shape: Sequence[Any] | None) -> int | None:
-    """Return the input size, given as a number or as (height, width, 3).
+def side(
+    input_size: Size | None, input_shape: Sequence[Any] | None
+) -> tuple[int | None, int | None]:
+    """Return height, and width where it differs, of a size or of (height, width, 3).
 
     Raises:
-        UsageError: the shape is not a square of RGB pixels, or contradicts the size.
+        UsageError: the shape is not that of RGB pixels, or contradicts the size.
     """
-    if input_shape is None:
-        return input_size
-    shape = tuple(input_shape)
-    if len(shape) != 3 or shape[0] != shape[1] or shape[2] != 3 or not isinstance(shape[0], int):
-        raise UsageError(
-            f"input_shape {shape} is not a square of RGB pixels.", "Give it as (224, 224, 3)."
-        )
-    if input_size not in (None, shape[0]):
-        raise UsageError(
-            f"input_shape {shape} and input_size {input_size} contradict each other.",
-            "Give one of them.",
-        )
-    return shape[0]
+    asked = None if input_size is None else parse_size(input_size)
+    if input_shape is not None:
+        shape = tuple(input_shape)
+        sides = all(isinstance(side, int) and side > 0 for side in shape[:2])
+        if len(shape) != 3 or not sides or shape[2] != 3:
+            raise UsageError(
+                f"input_shape {shape} is not that of RGB pixels.",
+                "Give it as (224, 224, 3), height first.",
+            )
+        if asked not in (None, shape[:2]):
+            raise UsageError(
+                f"input_shape {shape} and input_size {input_size} contradict each other.",
+                "Give one of them.",
+            )
+        asked = shape[0], shape[1]
+    if asked is None:
+        return None, None
+    return asked[0], None if asked[1] == asked[0] else asked[1]
 
 
 def words(arguments: BuildArguments) -> list[str]:

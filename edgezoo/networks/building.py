@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
-from edgezoo.core.spec import BuildArguments, ModelSpec
-from edgezoo.networks import arguments, user_models
+from edgezoo.core.spec import BuildArguments, Frame, Head, ModelSpec
+from edgezoo.networks import arguments, user_heads, user_models
 from edgezoo.networks.load_weights import load_weights
 from edgezoo.networks.random_weights import settle
 from edgezoo.networks.user_models import UserModel
@@ -50,8 +50,14 @@ class BuildJob:
 
     @property
     def size(self) -> int:
-        """Height and width of the input in pixels."""
+        """Height of the input in pixels, and its width where it is a square."""
         return self.arguments.input_size or self.spec.default_input_size
+
+    @property
+    def frame(self) -> Frame:
+        """Height, width and channels of the input."""
+        channels = self.user_model.channels if self.user_model else 3
+        return Frame(self.size, self.arguments.input_width or self.size, channels)
 
 
 def build(
@@ -83,7 +89,7 @@ def build_job(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> k
     if job.weights.path is not None:
         load_weights(network, job.weights.path, spec.name, headless=not chosen.include_top)
     else:
-        settle(network, job.size, spec.normalization, job.seed, chosen.include_top)
+        settle(network, job.frame, spec.normalization, job.seed, chosen.include_top)
     if over is not None and input_tensor is not None:
         network = _copy_weights(network, over, input_tensor)
     return network if chosen.output_layer is None else _cut(network, chosen.output_layer, spec)
@@ -99,7 +105,7 @@ def _untrained(job: BuildJob, input_tensor: keras.KerasTensor | None = None) -> 
     keras.utils.set_random_seed(job.seed)
     spec, chosen = job.spec, job.arguments
     options: dict[str, object] = {
-        "input_shape": (job.size, job.size, 3),
+        "input_shape": job.frame.shape,
         "weights": None,
         "include_top": chosen.include_top,
         "pooling": chosen.pooling,
@@ -163,6 +169,25 @@ def check_output_layer(job: BuildJob) -> None:
 def output_shape(job: BuildJob) -> tuple[int, ...]:
     """Build a network and return its output shape without the batch; runs in a child process."""
     return tuple(build_job(job).output_shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """What the outputs of a user's network are, and how many classes."""
+
+    head: Head
+    count: int
+
+
+def classes_of(job: BuildJob) -> Classes:
+    """Build a user's network to see what its file does not state; runs in a child process."""
+    assert job.user_model is not None
+    chosen = job.arguments
+    if chosen.output_layer is not None:
+        message = "--output-layer leaves features, which are no classes."
+        raise RefusedError(message, "Omit --head and --labels.")
+    head, outputs = user_models.examine(job.user_model, chosen, job.labels)
+    return Classes(head, user_heads.classes(outputs, head))
 
 
 def multiply_adds(network: keras.Model) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgezoo.calibration import synthetic
-from edgezoo.core.spec import Normalization
+from edgezoo.core.spec import Frame, Normalization
 from edgezoo.images.preprocessing import normalize
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _BRANCH_GAIN = 0.25
 
 
 def settle(
-    network: keras.Model, size: int, how: Normalization, seed: int, classifies: bool
+    network: keras.Model, size: int | Frame, how: Normalization, seed: int, classifies: bool
 ) -> None:
     """Estimate batch-norm statistics on synthetic images, and spread the logits.
 
@@ -36,13 +36,14 @@ def settle(
     all images, so agreement and SQNR measured on it would be meaningless.
 
     Args:
-        network: takes float32 (n, size, size, 3).
-        size: height and width in pixels.
+        network: takes float32 (n, height, width, channels).
+        size: of its input; a number for a square of RGB pixels.
         how: normalisation of the pixels.
         seed: of the images.
         classifies: the last layer with weights computes logits.
     """
-    images = np.stack(list(synthetic.images(_STATISTICS_IMAGES, size, seed)))
+    frame = Frame.of(size)
+    images = np.stack(list(synthetic.frames(_STATISTICS_IMAGES, frame, seed)))
     batch = normalize(images, how)
     _settle_norms(network, batch)
     if classifies:

@@ -13,6 +13,7 @@ from edgezoo.core.paths import expanded, home
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
+    Frame,
     ModelSpec,
     WeightsFile,
     WeightsPackage,
@@ -154,10 +155,12 @@ def _refuse_untrained(spec: ModelSpec, arguments: BuildArguments) -> None:
             f"Add --no-top for features. {ways}",
         )
     size, trained = arguments.input_size, spec.default_input_size
-    if spec.fixed_size_weights and arguments.include_top and size != trained:
+    wide = arguments.input_width or size
+    if spec.fixed_size_weights and arguments.include_top and (size, wide) != (trained, trained):
+        text = Frame(size or 0, wide or 0).text
         raise RefusedError(
             f"The ImageNet weights of {spec.name} fit {trained} px only, "
-            f"not {size} px: it flattens before its dense layers.",
+            f"not {text} px: it flattens before its dense layers.",
             "Omit --input-size, add --no-top, or use --weights random.",
         )
 
@@ -176,11 +179,12 @@ def _imagenet_names(
             f"Widths with weights: {known}. Other widths need --weights random or a file.",
         )
     stored, note = size, None
-    if size not in spec.width.imagenet_sizes:
+    if size not in spec.width.imagenet_sizes or arguments.input_width is not None:
         stored = spec.width.fallback_size
         sizes = ", ".join(str(s) for s in spec.width.imagenet_sizes)
+        shown = Frame(size, arguments.input_width or size).text
         note = (
-            f"ImageNet weights were trained at {sizes} px; at {size} px those of {stored} px are "
+            f"ImageNet weights were trained at {sizes} px; at {shown} px those of {stored} px are "
             "used, as in Keras. Measure the accuracy at this size."
         )
     fields = {"alpha": spec.width.alpha_codes[alpha], "size": stored}

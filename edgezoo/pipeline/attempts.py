@@ -94,15 +94,18 @@ class Attempts:
 
 def refusal_of(error: EdgeZooError) -> children.Refusal:
     """Return what is told of an error that one file failed with."""
-    return children.Refusal(error.message, error.hint if not _crashed(error) else _CRASHED)
+    return children.Refusal(error.message, error.hint if _death(error) is None else _CRASHED)
 
 
-def _crashed(error: EdgeZooError) -> bool:
-    return isinstance(error, CrashError)
+def _death(error: EdgeZooError) -> CrashError | None:
+    """Return how a process died, also where that was told of a file of others."""
+    died = error if isinstance(error, CrashError) else error.__cause__
+    return died if isinstance(died, CrashError) else None
 
 
 def _blames_network(error: EdgeZooError) -> bool:
     """Whether an error is a library's with this network, not the machine's or the user's."""
-    if isinstance(error, CrashError):
-        return error.returncode != -signal.SIGKILL  # killed, most likely for its memory
+    died = _death(error)
+    if died is not None:
+        return died.returncode != -signal.SIGKILL  # killed for its memory, or at its limits
     return isinstance(error, RefusedError)

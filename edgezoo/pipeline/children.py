@@ -19,13 +19,14 @@ from edgezoo.core.calibration_metadata import ImageSource, Stability
 from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
 from edgezoo.core.recipe import Recipe
-from edgezoo.core.spec import USUAL_RESIZE, ModelSpec, Resize
+from edgezoo.core.spec import USUAL_RESIZE, Frame, Resize
 from edgezoo.exporters import _intermediates
 from edgezoo.exporters._converting import converting
 from edgezoo.formats.keras_files.load_network import values_hash
 from edgezoo.images.folders import LeftOut, named
 from edgezoo.images.labelled import find_labelled
 from edgezoo.images.preprocessing import load_many, normalize, why_unreadable
+from edgezoo.inference import heads
 from edgezoo.inference.predict import predict
 from edgezoo.networks.building import BuildJob, build_job
 from edgezoo.system.staging import new_array
@@ -79,7 +80,7 @@ class Choice:
     """Which images to choose; see `sources.choose`."""
 
     where: str
-    size: int
+    size: int | Frame
     count: int
     verify_count: int
     seed: int
@@ -158,7 +159,7 @@ def decode_labelled(
         RefusedError: images of the folder calibrate the file.
         DataError: files of the folder are not readable images.
     """
-    size = contract.input_size
+    size = contract.frame
     found = find_labelled(folder, contract, ground_truth)
     if calibration is not None:
         metadata = sources.open_images(calibration).metadata
@@ -171,7 +172,7 @@ def decode_labelled(
             )
     path = directory / "labelled.npy"
     kept: list[int] = []
-    pixels = new_array(path, np.uint8, (len(found.paths), size, size, 3))
+    pixels = new_array(path, np.uint8, (len(found.paths), *size.shape))
     decoded_images = load_many(found.paths, size, resize)
     bad = []
     for label, (image, decoded) in zip(found.labels, decoded_images, strict=True):
@@ -230,7 +231,7 @@ def make_source(
     """
     built = build_job(network)
     for question in questions:
-        _note_answers(built, network.spec, question.pixels, question.answers)
+        _note_answers(built, network, question.pixels, question.answers)
     digest = values_hash(built)
     refused = _intermediates.write(built, Source(directory, contract), set(intermediates))
     shape = tuple(built.output_shape[1:])
@@ -323,16 +324,21 @@ def _network_input(contract: InputContract) -> NetworkInput:
 def predict_source(network: BuildJob, question: Question) -> str:
     """Note the answers of the Keras network itself, and return the hash of its weights' values."""
     built = build_job(network)
-    _note_answers(built, network.spec, question.pixels, question.answers)
+    _note_answers(built, network, question.pixels, question.answers)
     return values_hash(built)
 
 
-def _note_answers(network: keras.Model, spec: ModelSpec, pixels: Path, answers: Path) -> None:
-    """Write the outputs of the Keras network for stored images."""
-    images, how = np.load(pixels, mmap_mode="r"), spec.normalization
+def _note_answers(network: keras.Model, job: BuildJob, pixels: Path, answers: Path) -> None:
+    """Write the outputs of the Keras network for stored images, as `predict` returns them."""
+    images, how = np.load(pixels, mmap_mode="r"), job.spec.normalization
     parts = (images[i : i + _CHUNK] for i in range(0, len(images), _CHUNK))
-    rows = (network.predict_on_batch(normalize(part, how)) for part in parts)
-    _write_rows(answers, len(images), rows)
+    outputs = (network.predict_on_batch(normalize(part, how)) for part in parts)
+    if job.arguments.output_kind == "features":
+        _write_rows(answers, len(images), outputs)
+        return
+    # The network gives probabilities: what they say is left to be spelled out.
+    flat = (np.asarray(part).reshape(len(part), -1) for part in outputs)
+    _write_rows(answers, len(images), map(heads.both_sides, flat))
 
 
 def _write_rows(path: Path, count: int, parts: Iterable[NDArray[np.float32]]) -> None:

@@ -14,8 +14,9 @@ from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.errors import DataError, RefusedError, UsageError, interpreting
+from edgezoo.core.input_options import InputOptions, Size
 from edgezoo.core.protocols import Description, ExportJob, FileFault, Intermediate
-from edgezoo.core.sequences import PathLike
+from edgezoo.core.sequences import OneOrMany, PathLike
 from edgezoo.core.spec import InputKind
 from edgezoo.explanation.analysis import analyse
 from edgezoo.explanation.explain_result import ExplainResult, Explanation, with_verdict
@@ -23,7 +24,7 @@ from edgezoo.explanation.findings import find
 from edgezoo.explanation.reference import Reference, centred
 from edgezoo.explanation.verdict import conclude
 from edgezoo.images.preprocessing import normalize
-from edgezoo.inference.predict import open_artifact, require_classes
+from edgezoo.inference.predict import open_as_stated, require_classes
 from edgezoo.inspection import portability
 from edgezoo.pipeline import children, explain_images
 from edgezoo.pipeline.verify_files import check_weights, common_contract, source_network
@@ -64,6 +65,15 @@ def explain_file(
     float_file: PathLike | None = None,
     weights: PathLike | None = None,
     preprocessing: str | None = None,
+    scale: OneOrMany[float] | None = None,
+    offset: OneOrMany[float] | None = None,
+    bgr: bool = False,
+    resize: str | None = None,
+    crop_fraction: float | None = None,
+    input_size: Size | None = None,
+    labels: PathLike | None = None,
+    head: str | None = None,
+    output_name: str | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
     debug: bool = False,
@@ -78,7 +88,8 @@ def explain_file(
         float_file: a float32 .tflite of the same network, to compare with instead of the Keras
             network, which is then not built.
         weights: the file that the network's weights came from, where it was a file.
-        preprocessing: "tf", "caffe" or "torch", for a file without a contract.
+        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
+            output_name: for a file without a contract; see `open_artifact`.
         seed: of the choice of images.
         progress: called with what is being done.
         debug: let child processes write to this terminal.
@@ -93,17 +104,29 @@ def explain_file(
             f"--weights {weights} has no effect next to --float, which replaces the Keras network.",
             "Give one of the two.",
         )
+    stated = InputOptions(
+        preprocessing,
+        scale,
+        offset,
+        bgr,
+        resize,
+        crop_fraction,
+        input_size,
+        labels,
+        head,
+        output_name,
+    )
     path, images = Path(artifact), sources.part_of(str(images), split)
     explain_images.require(images)
     paths = (path,) if float_file is None else (path, Path(float_file))
     limited = sandbox.Sandbox(paths, sandbox.limits_for(paths), debug=debug)
-    explained = limited.call(identify, path, float_file, preprocessing)
+    explained = limited.call(identify, path, float_file, stated)
     contract = explained.contract
     with scratch() as folder:
         given_files = paths if weights is None else (*paths, Path(weights))
         launcher = sandbox.workshop(given_files, folder, debug=debug)
         chosen = launcher.call(explain_images.store, folder, images, contract, count, seed).value
-        pixels, labels = chosen.path, chosen.labels
+        pixels, classes = chosen.path, chosen.labels
         if explained.float_file is None:
             given = None if weights is None else str(weights)
             _rebuild(explained, given, folder, pixels, progress, launcher)
@@ -111,7 +134,7 @@ def explain_file(
         network = explained.float_file or folder / "float.tflite"
         kind = explained.float_kind
         found = launcher.call(
-            analyse_file, path, contract, network, kind, folder, pixels, labels
+            analyse_file, path, contract, network, kind, folder, pixels, classes
         ).value
     return ExplainResult(
         artifact=path,
@@ -122,13 +145,12 @@ def explain_file(
         unlabelled=chosen.unlabelled,
         overlap=chosen.overlap,
         file_faults=explained.faults,
+        notes=explained.artifact.notes or None,
         **{field.name: getattr(found, field.name) for field in fields(found)},
     )
 
 
-def identify(
-    path: Path | str, float_file: Path | str | None, preprocessing: str | None
-) -> Explained:
+def identify(path: Path | str, float_file: Path | str | None, stated: InputOptions) -> Explained:
     """Check that a file can be explained, and find its float network; in a limited process."""
     artifact = registry.load_artifact(path)
     require_classes(artifact)
@@ -138,16 +160,18 @@ def identify(
     _require_quantized(path, described)
     with interpreting(path):
         reader.read(artifact.path)  # raises where it cannot be explained
-    if artifact.contract is None and (float_file is None or preprocessing is None):
+    own = artifact.contract is not None
+    if not own and float_file is None:
         raise DataError(
             f"{path} has no EdgeZoo contract, so neither its preprocessing nor the network "
             "that it was made from is known.",
-            "Give both: --preprocessing tf|caffe|torch, and --float FILE.tflite with the float32 "
-            "network.",
+            "Give both: --preprocessing unit|tf|caffe|torch, and --float FILE.tflite with the "
+            "float32 network.",
         )
-    if artifact.contract is None or preprocessing is not None:
-        artifact, session = open_artifact(path, preprocessing=preprocessing)
+    if not own or stated.given():
+        artifact, session = open_as_stated(path, stated)
         session.close()
+        require_classes(artifact)
     if float_file is None:
         return Explained(artifact, None, artifact.required_contract().input_kind, described.faults)
     beside = registry.load_artifact(float_file)
@@ -159,7 +183,7 @@ def identify(
             "Layers are simulated in TFLite's float kernels, for every format: give the float32 "
             ".tflite of the same network.",
         )
-    if beside.contract is not None and preprocessing is None:
+    if beside.contract is not None and own:
         common_contract([artifact, beside])
     kind = beside.contract.input_kind if beside.contract else None
     return Explained(artifact, beside.path, kind, described.faults)

@@ -43,13 +43,13 @@ def store(
     """Choose and decode the images, in a limited process."""
     chosen = choose(images, contract, count, seed)
     labels, why_not = labels_of(chosen, images, contract)
-    path = sources.store(chosen, contract.input_size, directory, "images").path
+    path = sources.store(chosen, contract.frame, directory, "images").path
     return StoredImages(path, labels, why_not, overlap(chosen, images, contract))
 
 
 def choose(images: str, contract: InputContract, count: int, seed: int) -> sources.ImageSet:
     """Choose the images to run."""
-    size, resize = contract.input_size, contract.resize
+    size, resize = contract.frame, contract.resize
     if images == "synthetic":  # the second set: the same seed calibrates on the first
         return sources.choose(images, size, 1, count, seed, resize)[1]
     return sources.choose(images, size, count, 2, seed, resize, "--images")[0]
@@ -69,7 +69,7 @@ def overlap(chosen: sources.ImageSet, images: str, contract: InputContract) -> i
     wanted = set(chosen.names)
     every = finding.one_part(place, "--images")
     paths = [image for image in every if finding.name_of(image, place) in wanted]
-    shared = fingerprints.overlapping(metadata, paths, contract.input_size, contract.resize)
+    shared = fingerprints.overlapping(metadata, paths, contract.frame, contract.resize)
     return len(shared) if shared is not None else None
 
 

@@ -18,6 +18,7 @@ from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
 from edgezoo.images.folders import named
+from edgezoo.networks import user_models
 from edgezoo.pipeline import children
 from edgezoo.pipeline.attempts import Attempts, refusal_of
 from edgezoo.pipeline.plan import Plan
@@ -46,7 +47,10 @@ class Work:
         self.attempts = Attempts(plan, self._launcher)
         self.usage = self.attempts.usage
         self.unreadable = 0
-        self.warnings: list[str] = [plan.weights.note] if plan.weights.note else []
+        self.warnings: list[str] = [
+            *plan.notes,
+            *([plan.weights.note] if plan.weights.note else []),
+        ]
         self.contract = _contract(plan)
         self.recipe = Recipe(
             plan.request.effort, plan.request.granularity, qdq=plan.request.qdq or "asymmetric"
@@ -60,7 +64,9 @@ class Work:
         self.progress("Choosing images")
         counts = self.plan.chosen_images, request.verify_count
         resize = self.plan.spec.resize
-        choice = children.Choice(request.calibration, self.plan.size, *counts, request.seed, resize)
+        choice = children.Choice(
+            request.calibration, self.plan.frame, *counts, request.seed, resize
+        )
         names = "calibration" if self.plan.needs_calibration else "means"
         files = (names, "verification" if request.verify else None)
         if request.calibration == "synthetic":  # nobody's files
@@ -309,8 +315,7 @@ def _contract(plan: Plan) -> InputContract:
         weights=WeightsRecord(weights.source, *file, seed, trained, licence, weights.note),
         output_kind=chosen.output_kind,
         input_kind=plan.jobs[0][1].input_kind,
-        crop_fraction=plan.spec.resize.crop_fraction,
-        resize_filter=plan.spec.resize.filter,
+        **user_models.contract_facts(plan.network.user_model, plan.spec.resize),
         labels=plan.network.labels,
         versions=artifact_versions(),
         **{**asdict(chosen), "input_size": plan.size, "classes": chosen.classes or 0},

@@ -13,21 +13,24 @@ from edgezoo.calibration.fp16 import IMAGES
 from edgezoo.calibration.sources import check_source
 from edgezoo.core import registry
 from edgezoo.core.errors import DataError, RefusedError, UsageError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.core.labels import read_labels
 from edgezoo.core.protocols import Exporter, ExportJob
 from edgezoo.core.spec import (
     IMAGENET_CLASSES,
     BuildArguments,
+    Frame,
     InferencePrecision,
     InputKind,
     Layout,
     ModelSpec,
     Precision,
 )
-from edgezoo.formats.keras_files.reading import is_user_model
+from edgezoo.exporters._unsupported import refuse_unsupported
+from edgezoo.formats.keras_files.reading import is_user_model, read
 from edgezoo.images import imagenet_classes
 from edgezoo.images.finding import image_files
-from edgezoo.networks import arguments, building, user_models
+from edgezoo.networks import arguments, building, user_heads, user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import LocatedWeights, locate
 from edgezoo.pipeline.request import ExportRequest, check_words, completed
@@ -43,6 +46,7 @@ class Plan:
     network: BuildJob
     jobs: tuple[tuple[Exporter, ExportJob], ...]
     skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
@@ -56,7 +60,7 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Height and width of the input in pixels."""
+        """Height of the input in pixels, and its width where it is a square."""
         return self.network.size
 
     @property
@@ -65,12 +69,17 @@ class Plan:
         chosen = self.network.arguments
         if self.network.user_model is not None:
             chosen = replace(chosen, classes=None)
-        parts = [self.spec.name, *arguments.words(chosen), str(self.size)]
+        parts = [self.spec.name, *arguments.words(chosen), self.frame.text]
         if self.request.input_kind == "normalized":
             parts.append("normalized")
         if self.weights.source == "random":
             parts.append("untrained")
         return "_".join(parts)
+
+    @property
+    def frame(self) -> Frame:
+        """Height, width and channels of the input."""
+        return self.network.frame
 
     def file_stem(self, job: ExportJob) -> str:
         """Name of one file without its suffix, with each choice that is not the default."""
@@ -123,6 +132,7 @@ def resolve(request: ExportRequest) -> Plan:
     _check_features(request, chosen)
     check_words(request)
     jobs, skipped = _jobs(request, spec)
+    _check_resize(request, spec, chosen)
     for exporter in {exporter.name: exporter for exporter, _ in jobs}.values():
         registry.require_packages(
             exporter.packages, exporter.extra, f"Exporting to {exporter.name}"
@@ -132,7 +142,8 @@ def resolve(request: ExportRequest) -> Plan:
     _check_labelled(request)
     if own is not None:
         network = BuildJob(spec.name, chosen, own.weights, request.seed, own.user_model, labels)
-        return Plan(request, _examined(network, request), jobs, skipped)
+        network = _examined(network, request)
+        return Plan(request, network, jobs, skipped, (*own.notes, *_of_head(network)))
     if chosen.output_layer is not None:
         registry.require_packages(("keras", "tensorflow"), "export", "Building a model")
         fresh = BuildJob(spec.name, chosen, LocatedWeights("random", None, None))
@@ -154,22 +165,54 @@ def _check_labelled(request: ExportRequest) -> None:
         )
 
 
+def _check_resize(request: ExportRequest, spec: ModelSpec, chosen: BuildArguments) -> None:
+    """Refuse a resize in the file that is not the crop of a square out of a colour image."""
+    if not request.embed_resize:
+        return
+    what = None
+    if spec.resize.mode != "crop":
+        what = f"resizes by {spec.resize.mode}"
+    elif chosen.input_width is not None or spec.channels != 3:
+        what = "takes grey images" if spec.channels != 3 else "takes rectangles"
+    if what:
+        raise RefusedError(
+            f"--embed-resize makes files that cut a square out of colour images, and {spec.name} "
+            f"{what}.",
+            "Leave --embed-resize out, or give --resize crop.",
+        )
+
+
 def _own(request: ExportRequest) -> user_models.Chosen | None:
     """The user model, where the model is a path."""
     if is_user_model(request.model):
-        return user_models.choose(
+        chosen = user_models.choose(
             request.model,
             request.arguments,
+            request.stated,
             weights=request.weights,
-            preprocessing=request.preprocessing,
-            labels=request.labels,
             trust=request.trust,
         )
-    if request.preprocessing is not None:
-        raise UsageError(
-            f"The preprocessing of {request.model} is known.", "Leave --preprocessing out."
-        )
+        config = read(chosen.user_model.path).config
+        if config is not None:
+            refuse_unsupported(chosen.user_model.path.name, config)
+        return chosen
+    require_known(request.model, request.stated)
     return None
+
+
+def require_known(model: str, stated: InputOptions) -> None:
+    """Refuse options that describe a user's network for a model of the zoo.
+
+    Raises:
+        UsageError: one of them is given.
+    """
+    for option in stated.given():
+        if option != "--labels":
+            what = {"--resize": "resize", "--crop-fraction": "resize", "--head": "output"}
+            raise UsageError(
+                f"The {what.get(option, 'preprocessing')} of {model} is known.",
+                f"Leave {option} out.",
+            )
 
 
 def _labels(request: ExportRequest, chosen: BuildArguments) -> tuple[str, ...]:
@@ -186,18 +229,27 @@ def _labels(request: ExportRequest, chosen: BuildArguments) -> tuple[str, ...]:
 
 def _examined(network: BuildJob, request: ExportRequest) -> BuildJob:
     """A user model with its number of classes, built once where only that shows it."""
-    chosen = network.arguments
-    if chosen.classes is not None:
+    chosen, model = network.arguments, network.user_model
+    if chosen.classes is not None or model is None:
         return network
     registry.require_packages(("keras", "tensorflow"), "export", "Loading a network")
     with scratch() as folder:
         start = sandbox.workshop([Path(request.model)], folder, trust=request.trust)
-        shape = start.call(building.output_shape, network).value
-    if chosen.output_kind == "features":
-        return network
-    classes = shape[-1]
-    user_models.check_labels(network.labels, classes, request.labels or request.model)
-    return replace(network, arguments=replace(chosen, classes=classes))
+        if chosen.output_kind == "features":
+            start.call(building.output_shape, network)
+            return network
+        found = start.call(building.classes_of, network).value
+    user_models.check_labels(network.labels, found.count, request.labels or request.model)
+    finished = replace(model, head=found.head)
+    complete = replace(chosen, classes=found.count)
+    return replace(network, arguments=complete, user_model=finished)
+
+
+def _of_head(network: BuildJob) -> tuple[str, ...]:
+    """What to say about an output that becomes probabilities."""
+    model = network.user_model
+    note = user_heads.note(model.head, model.path.name) if model else None
+    return (note,) if note else ()
 
 
 def _check_features(request: ExportRequest, chosen: BuildArguments) -> None:
@@ -305,7 +357,9 @@ def estimate(plan: Plan) -> ExportEstimate:
     chosen = plan.network.arguments
     parameters = plan.spec.parameter_count(chosen.alpha)
     family = chosen.alpha, chosen.depth_multiplier and 1, chosen.dropout
-    plain = BuildArguments(chosen.input_size, True, None, IMAGENET_CLASSES, *family)
+    plain = BuildArguments(
+        chosen.input_size, True, None, IMAGENET_CLASSES, *family, input_width=chosen.input_width
+    )
     known = chosen == plain and plan.network.user_model is None
     files = tuple(
         PlannedFile(
@@ -320,7 +374,8 @@ def estimate(plan: Plan) -> ExportEstimate:
     seconds = 10 + 0.06 * layers + 0.3 * millions + 1.5 * len(plan.jobs)
     if plan.needs_calibration:
         images = plan.request.calibration_count
-        work = millions * (plan.size / plan.spec.default_input_size) ** 2
+        pixels = plan.frame.height * plan.frame.width
+        work = millions * pixels / plan.spec.default_input_size**2
         seconds += 3 + images * (0.01 + 0.004 * work)
     return ExportEstimate(
         plan.spec.name,

@@ -39,6 +39,8 @@ _OPTIONS = {
     "max_drop_points": "--max-drop",
 }
 _SWITCHES = {"include_top": "--no-top", "verify": "--no-verify"}
+# Fields that a manifest has only where they are set.
+_RARE = ("input_width", "scale", "offset", "bgr", "resize", "crop_fraction", "head")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,9 @@ def portable(request: ExportRequest) -> Json:
     for name in _WITHOUT_EFFECT:
         del facts[name]
     facts = {"model": None, **facts.pop("arguments"), **facts}
+    for name in _RARE:
+        if facts.get(name) in (None, False):
+            facts.pop(name, None)
     facts["pooling"] = None if facts["pooling"] == "none" else facts["pooling"]
     for name in PATHS:
         facts[name] = facts[name] and Path(facts[name]).name
@@ -85,11 +90,14 @@ def command(request: ExportRequest) -> str:
     """Return the command line of a request, without the folders of its files."""
     defaults = portable(ExportRequest(""))
     words = ["edgezoo", "export"]
-    for name, value in portable(request).items():
+    facts = portable(request)
+    if width := facts.pop("input_width", None):
+        facts["input_size"] = f"{facts['input_size']}x{width}"
+    for name, value in facts.items():
         option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
         if name == "model":
             words.append(value)
-        elif value == defaults[name]:
+        elif value == defaults.get(name):
             continue
         elif name in _SWITCHES:
             words.append(_SWITCHES[name])

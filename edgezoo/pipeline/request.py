@@ -7,6 +7,8 @@ from pathlib import Path
 
 from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
+from edgezoo.core.files import require_utf8
+from edgezoo.core.input_options import InputOptions
 from edgezoo.core.protocols import Target
 from edgezoo.core.recipe import EFFORTS, GRANULARITIES, QDQ_FORMS, Effort, Qdq
 from edgezoo.core.rounding import Granularity
@@ -62,6 +64,26 @@ class ExportRequest:
     openvino_precision: str | None = None
     qdq: Qdq | None = None
     cache: bool = True
+    scale: tuple[float, ...] | None = None
+    offset: tuple[float, ...] | None = None
+    bgr: bool = False
+    resize: str | None = None
+    crop_fraction: float | None = None
+    head: str | None = None
+
+    @property
+    def stated(self) -> InputOptions:
+        """What it states about a network of the user's own."""
+        return InputOptions(
+            self.preprocessing,
+            self.scale,
+            self.offset,
+            self.bgr,
+            self.resize,
+            self.crop_fraction,
+            labels=self.labels,
+            head=self.head,
+        )
 
 
 def completed(request: ExportRequest) -> ExportRequest:
@@ -106,6 +128,7 @@ def check_words(request: ExportRequest) -> None:
     Raises:
         UsageError: an unknown word, an illegal value, or an option without effect.
     """
+    require_utf8(request.output)
     for precision in request.precisions or ():
         _check_word("precision", precision, PRECISIONS)
     _check_word("--effort", request.effort, EFFORTS)

@@ -99,7 +99,8 @@ def _verify(work: Work) -> dict[Path, Comparison]:
         precision = artifact.required_contract().precision
         bound = work.plan.request.min_agreement
         got, rounded = load_rows(output), path in work.in_bfloat16
-        found[path] = compare(reference, got, precision, bound, kind, rounded)
+        several = work.contract.multi_label
+        found[path] = compare(reference, got, precision, bound, kind, rounded, multi_label=several)
     return found
 
 

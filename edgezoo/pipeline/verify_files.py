@@ -12,10 +12,17 @@ from edgezoo.core import registry
 from edgezoo.core.arrays import load_rows
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, UsageError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
 from edgezoo.core.spec import BuildArguments
 from edgezoo.core.typed_json import JsonObject, Positive, Share
-from edgezoo.evaluation.agreement import Comparison, agreement_top1, compare, smallest_cosine
+from edgezoo.evaluation.agreement import (
+    Comparison,
+    agreement_top1,
+    compare,
+    same_sides,
+    smallest_cosine,
+)
 from edgezoo.networks import user_models
 from edgezoo.networks.building import BuildJob
 from edgezoo.networks.weights import locate
@@ -116,7 +123,7 @@ def verify_files(
     with scratch() as folder:
         start = sandbox.workshop(files, folder, debug=debug)
         choice = children.Choice(
-            images, contract.input_size, count, 2, seed, contract.resize, "--images"
+            images, contract.frame, count, 2, seed, contract.resize, "--images"
         )
         pixels = start.call(children.store_images, folder, choice, ("images", None)).value.path
         reference_path = folder / "reference.npy"
@@ -141,12 +148,21 @@ def verify_files(
             artifact.required_contract().precision,
             answers[number].value == (True,),
         )
-        found = compare(reference, got, precision, min_agreement, kind, rounded)
+        found = compare(
+            reference,
+            got,
+            precision,
+            min_agreement,
+            kind,
+            rounded,
+            multi_label=contract.multi_label,
+        )
         values = {field.name: getattr(found, field.name) for field in fields(found) if field.init}
         results.append(VerifiedFile(artifact=artifact.path, **values))
     pairs = []
     for i, j in itertools.combinations(range(len(loaded)), 2):
-        agreement = agreement_top1(scores[i], scores[j]) if kind == "probabilities" else None
+        agrees = same_sides if contract.multi_label else agreement_top1
+        agreement = agrees(scores[i], scores[j]) if kind == "probabilities" else None
         cosine = smallest_cosine(scores[i], scores[j]) if kind == "features" else None
         pairs.append(Pair(loaded[i].path, loaded[j].path, agreement, cosine))
     source = SourceNetwork(contract.model, contract.weights)
@@ -205,8 +221,13 @@ def _user_network(contract: InputContract, path: str | None) -> BuildJob:
         raise DataError(
             f"These files were made from the network {record.file}.", "Give it with --weights FILE."
         )
-    given = BuildArguments(wanted.input_size, wanted.include_top, output_layer=wanted.output_layer)
-    found = user_models.choose(path, given, preprocessing=contract.preprocessing)
+    given = BuildArguments(
+        wanted.input_size,
+        wanted.include_top,
+        output_layer=wanted.output_layer,
+        input_width=wanted.input_width,
+    )
+    found = user_models.choose(path, given, _stated(contract))
     if found.weights.sha256 != record.sha256:
         raise DataError(
             f"{path} is not the network that these files were made from "
@@ -214,6 +235,21 @@ def _user_network(contract: InputContract, path: str | None) -> BuildJob:
             "Give the right one with --weights FILE.",
         )
     return BuildJob(contract.model, wanted, found.weights, user_model=found.user_model)
+
+
+def _stated(contract: InputContract) -> InputOptions:
+    """What the options of the export stated, by the contract that they led to."""
+    how, resize = contract.custom_normalization, contract.resize
+    crops = resize.mode == "crop"
+    return InputOptions(
+        None if how else contract.preprocessing,
+        how.scale if how else None,
+        how.offset if how else None,
+        how is not None and how.channel_order == "BGR",
+        resize=resize.mode,
+        crop_fraction=resize.crop_fraction if crops else None,
+        head=contract.stated_head,
+    )
 
 
 def check_weights(contract: InputContract, weights_sha256: str | None) -> None:

@@ -32,7 +32,9 @@ def to_markdown(manifest: Facts) -> str:
 
 def _title(manifest: Facts, entry: Facts) -> str:
     width = "" if entry["alpha"] is None else f" {entry['alpha']:g}"
-    return f"{markdown(manifest['model'])}{width} at {entry['input_size']} px"
+    height, across = entry["input_size"], entry["contract"].get("input_width")
+    size = f"{height} x {across}" if across else f"{height}"
+    return f"{markdown(manifest['model'])}{width} at {size} px"
 
 
 def _summary(manifest: Facts, entry: Facts) -> str:
@@ -60,6 +62,21 @@ def _files(entries: list[Facts]) -> str:
     return _table(("file", "format", "precision", "bytes", "SHA-256"), rows)
 
 
+def _resize(contract: Facts) -> str:
+    """Say how an image becomes the input."""
+    resize, height = contract["resize"], contract["input_size"]
+    size = f"{height} x {contract.get('input_width') or height} px"
+    by = markdown(resize["filter"])
+    if resize.get("mode") == "stretch":
+        return f"The whole image resized to {size} ({by})."
+    if resize.get("mode") == "fit":
+        return f"Resized to fit into {size} ({by}), black on both sides."
+    return (
+        f"Shorter side resized to {resize['shorter_side']} px ({by}), then {size} cut out of the "
+        "centre."
+    )
+
+
 def _tensors(entries: list[Facts]) -> str:
     rows = []
     for entry in entries:
@@ -70,11 +87,10 @@ def _tensors(entries: list[Facts]) -> str:
         output = f"{contract['output_dtype']} {contract['output_kind']}"
         rows.append((entry["path"], tensor, values, output))
     contract = entries[0]["contract"]
-    resize, how = contract["resize"], contract["normalization"]
+    how = contract["normalization"]
     steps = (
-        f"Shorter side resized to {resize['shorter_side']} px ({markdown(resize['filter'])}), then "
-        f"{contract['input_size']} x {contract['input_size']} px cut out of the centre. "
-        f"Normalisation {markdown_code(how['mode'])}, inside files that take pixels."
+        f"{_resize(contract)} Normalisation {markdown_code(how['mode'])}, inside files that take "
+        "pixels."
     )
     return f"{_table(('file', 'tensor', 'values', 'output'), rows)}\n\n{steps}"
 

@@ -1,7 +1,12 @@
 "use strict";
 (() => {
   const DATA = JSON.parse(document.getElementById("data").textContent);
-  const {rows, options: OPTIONS} = DATA;
+  const OPTIONS = DATA.options;
+  // Columns hold values, or the distinct ones and the place of each.
+  const columns = Object.entries(DATA.columns).map(([key, column]) =>
+    [key, Array.isArray(column) ? (i) => column[i] : (i) => column.of[column.at[i]]]);
+  const rows = Array.from({length: DATA.rows}, (_, i) =>
+    Object.fromEntries(columns.map(([key, value]) => [key, value(i)])));
   const FILTERS = [["machine", "Machine"], ["images_hash", "Images"], ["model", "Model"],
     ["alpha", "Width"], ["input_size", "Input size"], ["precision", "Precision"], ["format", "Format"],
     ["runtime", "Runtime"], ["device", "Device"], ["threads", "Threads"], ["store", "Store"],
@@ -112,10 +117,9 @@
     return unpacked.get(text);
   };
   const pairsOf = (row, other) => {
-    const [a, b] = [row.outcomes, other.outcomes];
-    if (!a || !b || a.labels_hash !== b.labels_hash || a.images !== b.images) return null;
-    const [own, theirs] = [outcomesOf(a.correct), outcomesOf(b.correct)];
-    const gone = [outcomesOf(a.unreadable), outcomesOf(b.unreadable)].filter((list) => list);
+    if (!row.outcomes_of || row.outcomes_of !== other.outcomes_of) return null;
+    const [own, theirs] = [outcomesOf(row.correct), outcomesOf(other.correct)];
+    const gone = [outcomesOf(row.unreadable), outcomesOf(other.unreadable)].filter((list) => list);
     let won = 0, lost = 0;
     for (let i = 0; i < own.length; i += 1) {
       const read = 255 & ~gone.reduce((all, list) => all | list[i], 0);
@@ -239,18 +243,16 @@
       yaxis: {title: {text: accuracy ? "top-1, %" : "file, MB"}, automargin: true}}, CONFIG);
   };
   const drawSpread = (visible) => {
-    const whole = visible.filter((r) => r.quantiles_ms)
+    const whole = visible.filter((r) => r.box_ms)
       .sort((a, b) => a.median_ms - b.median_ms);
     const ticked = whole.filter((r) => state.ticked.has(r.id));
     const list = (ticked.length ? ticked : whole).slice(0, SPREAD_SHOWN).reverse();
-    const at = (r, share) => r.quantiles_ms[Math.round(share * (r.quantiles_ms.length - 1))];
+    const at = (place) => list.map((r) => r.box_ms[place]);
     const narrow = window.innerWidth < 640;
     const name = (r) => (narrow ? r.name.replace(/ (?=float|int)/, "<br>") : r.name) + ", " +
       r.device + " " + r.threads;
     Plotly.react("spread", [{type: "box", orientation: "h", y: list.map(name),
-      q1: list.map((r) => at(r, 0.25)), median: list.map((r) => at(r, 0.5)),
-      q3: list.map((r) => at(r, 0.75)), lowerfence: list.map((r) => at(r, 0.05)),
-      upperfence: list.map((r) => at(r, 0.95)), marker: {color: "#0072b2"},
+      lowerfence: at(0), q1: at(1), median: at(2), q3: at(3), upperfence: at(4), marker: {color: "#0072b2"},
       hoverinfo: "x", showlegend: false}], {...LAYOUT,
       xaxis: {title: {text: "ms"}, rangemode: "tozero"},
       yaxis: {automargin: true, tickfont: {size: 11}}}, CONFIG);
@@ -330,8 +332,9 @@
     const text = isFormula(value, own) ? "'" + own : own;
     return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   };
+  const HIDDEN = ["box_ms", "outcomes_of", "correct", "unreadable"];
   const csv = (list) => {
-    const keys = Object.keys(rows[0] || {}).filter((key) => key !== "outcomes" && key !== "quantiles_ms");
+    const keys = Object.keys(rows[0] || {}).filter((key) => !HIDDEN.includes(key));
     return [keys.join(","), ...list.map((row) => keys.map((key) => quoted(row[key])).join(","))]
       .join("\n") + "\n";
   };

@@ -12,11 +12,12 @@ from edgezoo.core.errors import DataError
 from edgezoo.core.escapes import shell
 from edgezoo.core.typed_json import Count
 from edgezoo.reporting import card, comparison_text, html, manifest_facts, sbom, text
-from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS, StoreComparison, compare
-from edgezoo.reporting.rows import Row, rows
+from edgezoo.reporting.comparison import EQUAL_WITHIN_POINTS, StoreComparison, compare_contents
+from edgezoo.reporting.rows import Row
+from edgezoo.reporting.stored import read
 from edgezoo.results import manifest
 from edgezoo.results.record import Failed, Kind, Step
-from edgezoo.results.store import read_stores, write_in_folder
+from edgezoo.results.store import write_in_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +96,12 @@ def write(
     """
     if "html" in kinds:
         html.require()
-    parts, damaged = read_stores(stores)
-    every = [record for records in parts for record in records]
-    if not every:
+    stored = read(stores, allow_poor)
+    found, failed, parts = stored.rows, stored.failed, stored.parts
+    if not found and not failed:
         raise DataError(f"{stores[-1]} holds no records.", "Run edgezoo benchmark first.")
-    comparison = compare(parts[0], parts[1], equal_within_points) if len(parts) == 2 else None
-    found = rows(every, allow_poor)
-    failed = [record for record in every if isinstance(record, Failed)]
+    pair = len(parts) == 2
+    comparison = compare_contents(parts[0], parts[1], equal_within_points) if pair else None
     result = ReportResult(
         reports=tuple(str(folder / f"report.{SUFFIXES.get(kind, kind)}") for kind in kinds),
         variants=len(found),
@@ -109,11 +109,11 @@ def write(
         failures=tuple(map(_failure, failed)),
         with_accuracy=sum(row.top1 is not None for row in found),
         machines=tuple(dict.fromkeys(row.machine for row in found)),
-        damaged=tuple(damaged),
+        damaged=tuple(stored.damaged),
         comparison=comparison,
     )
     contents: dict[str, Callable[[], str]] = {
-        "html": lambda: html.to_html(every, found, comparison, allow_poor=allow_poor),
+        "html": lambda: html.page(stored, comparison, allow_poor=allow_poor),
         "csv": lambda: comparison_text.to_csv(comparison) if comparison else text.to_csv(found),
         "md": lambda: (
             comparison_text.to_markdown(comparison)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgezoo.core.errors import counted
 from edgezoo.evaluation.outcomes import Outcomes
@@ -23,7 +25,7 @@ from edgezoo.reporting.gaps import Interval, accuracy_gap
 from edgezoo.results.record import Estimated, Failed, Kind, Measured, Record
 from edgezoo.system.machine import Environment
 
-_QUANTILES = 41
+QUANTILES = 41
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,9 +282,14 @@ def _quantiles(blocks: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
     values = np.sort(np.fromiter(chain.from_iterable(blocks), float))
     if not len(values):
         return None
-    places = np.linspace(0, len(values) - 1, _QUANTILES)
-    found = np.interp(places, np.arange(len(values)), values)
+    found = np.interp(*_places(len(values)), values)
     return tuple(found.round(4).tolist())
+
+
+@lru_cache(maxsize=256)
+def _places(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the quantiles lie among sorted values, and where the values lie."""
+    return np.linspace(0, count - 1, QUANTILES), np.arange(float(count))
 
 
 def _drops(found: list[Row]) -> dict[int, dict[str, Any]]:

@@ -16,7 +16,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,15 +195,18 @@ def read_record(path: Path) -> Record:
         raise DataError(f"{path} is not a record of EdgeZoo.", "Delete it.")
     wanted: Any = Failed if status == "failed" else figures
     try:
-        record: Record = typed_json.decode(wanted, current(facts), unknown="ignore")
+        own = {**current(facts), "schema": SCHEMA, "store": str(path.parent.parent)}
+        record: Record = typed_json.decode(wanted, own, unknown="ignore")
     except InvalidValueError as error:
         wrong = f"{error.path} is missing" if error.problem == "missing" else str(error)
         raise DataError(f"{path} is damaged: its {wrong}.", again) from error
-    return replace(record, schema=SCHEMA, store=str(path.parent.parent))
+    return record
 
 
-def read_records(folder: Path) -> tuple[list[Record], list[str]]:
-    """Return all records of a store, sorted by file name, and a message for each damaged one.
+def iterate(folder: Path, damaged: list[str]) -> Iterator[Record]:
+    """Yield the records of a store, sorted by file name, one in memory at a time.
+
+    A message for each damaged one is added to `damaged`.
 
     Raises:
         DataError: not a store, or one of a newer schema.
@@ -213,27 +216,28 @@ def read_records(folder: Path) -> tuple[list[Record], list[str]]:
             f"{folder} is not a results store.", "Make one with edgezoo benchmark and --output DIR."
         )
     check_schema(folder)
-    records, damaged = [], []
     for path in sorted((folder / "records").glob("*.json")):
         try:
-            records.append(read_record(path))
+            yield read_record(path)
         except DataError as error:
             if isinstance(error, SchemaError):
                 raise
             damaged.append(error.message)
-    return records, damaged
 
 
-def read_stores(folders: Sequence[Path]) -> tuple[list[list[Record]], list[str]]:
-    """Return the records of several stores, a list each, and a message for each damaged one.
+def read_records(folder: Path) -> tuple[list[Record], list[str]]:
+    """Return all records of a store, and a message for each damaged one; see `iterate`."""
+    damaged: list[str] = []
+    return list(iterate(folder, damaged)), damaged
+
+
+def require_different(folders: Sequence[Path]) -> None:
+    """Check that no store is named twice: its records would count twice.
 
     Raises:
-        UsageError: one store is named twice; its records would count twice.
-        DataError: as of `read_records`.
+        UsageError: one is.
     """
     places = [folder.resolve() for folder in folders]
     for i, folder in enumerate(folders):
         if places[i] in places[:i]:
             raise UsageError(f"{folder} is named twice.", "Name each results store once.")
-    read = [read_records(folder) for folder in folders]
-    return [records for records, _ in read], [text for _, damaged in read for text in damaged]

@@ -125,7 +125,23 @@ def request_for(what: Sequence[str | Path], given: dict[str, Any]) -> SweepReque
             f"--{extra.replace('_', '-')} says how files are made; these exist already.",
             "Leave it out, or name a model.",
         )
-    return SweepRequest(**{**asked, **given})
+    request = SweepRequest(**{**asked, **given})
+    _check_shape(request)
+    return request
+
+
+def _check_shape(request: SweepRequest) -> None:
+    """Refuse a batch, or sizes of files, that are not measured."""
+    if request.batch != 1 and (request.models or request.output is not None):
+        raise UsageError(
+            "--batch measures files and keeps nothing: a sweep's files take one image at a time.",
+            "Leave --batch out, or name files without --output.",
+        )
+    if request.files and (len(request.input_size) > 1 or (request.input_size and request.output)):
+        raise UsageError(
+            "--input-size of files is the one size at which those of open size are measured.",
+            "Give one size, without --output.",
+        )
 
 
 def _kind(word: str) -> str:
@@ -166,7 +182,8 @@ def measure_files(
 def _measure(request: SweepRequest, progress: Progress, debug: bool) -> BenchmarkResult:
     (network,) = expand(request)
     to_measure = [v for v in network.variants if not v.estimated]
-    subjects = [session.Subject(v.path, v.device, v.threads) for v in to_measure if v.path]
+    shape = request.batch, request.input_size[0] if request.input_size else None
+    subjects = [session.Subject(v.path, v.device, v.threads, *shape) for v in to_measure if v.path]
     accuracies = _accuracies(request, progress)
     measured = session.measure(
         subjects,

@@ -32,6 +32,7 @@ class SweepRequest:
         files: artifacts that exist already.
         threads: numbers, or "all" for every usable physical core.
         target: devices whose compiler estimates the time of int8 .tflite files.
+        batch: images of one inference, of files that take any number.
         images: labelled images for accuracy; None measures latency only.
         output: the results store.
     """
@@ -54,6 +55,7 @@ class SweepRequest:
     calibration_count: int = 200
     pin: bool = False
     self_check: bool = True
+    batch: int = 1
     output: Path | None = None
     settings: Settings = field(default_factory=Settings)
 

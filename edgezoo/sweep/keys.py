@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from edgezoo.core import registry, typed_json
@@ -42,7 +43,11 @@ def folder_hash(folder: Path) -> str:
     """
     state = hashlib.sha256()
     for path in image_files(folder):
-        state.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+        state.update(
+            f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     return state.hexdigest()[:16]
 
 
@@ -72,7 +77,7 @@ def made_from(request: SweepRequest, network: Network, variant: Variant) -> Made
         *place,
         request.weights if network.plan is None else network.plan.weights.sha256,
         request.seed,
-        content_key(encode(dependencies(registry.exporter(variant.format)))),
+        _exported_by(variant.format),
         _calibration_hash(request.calibration) if calibrated else None,
         request.calibration_count if calibrated else None,
     )
@@ -89,6 +94,25 @@ def artifact_sha256(path: Path) -> str:
     return bare_artifact(path).sha256()
 
 
+# Reading the metadata of installed packages takes ten milliseconds, and a sweep has many variants.
+@lru_cache(maxsize=64)
+def _exported_by(format: str) -> str:
+    return content_key(encode(dependencies(registry.exporter(format))))
+
+
+@lru_cache(maxsize=64)
+def _run_by(format: str) -> list[object] | None:
+    runtime = next((r for r in registry.runtimes().values() if r.format == format), None)
+    return [runtime.version(), encode(dependencies(runtime))] if runtime else None
+
+
+def look_again() -> None:
+    """Forget what was read of packages and folders; a sweep calls it once, at its start."""
+    for cached in (_exported_by, _run_by, _calibration_hash):
+        cached.cache_clear()
+
+
+@lru_cache(maxsize=8)
 def _calibration_hash(calibration: str) -> str:
     if calibration == samples.WORD:
         return samples.COLLECTION.sha256()
@@ -103,8 +127,7 @@ def record_key(
 ) -> str:
     """Return a hash of file, images, runtime, machine and protocol."""
     settings = asdict(request.settings)
-    runtime = next((r for r in registry.runtimes().values() if r.format == variant.format), None)
-    made_by = [runtime.version(), encode(dependencies(runtime))] if runtime else None
     protocol = [settings.pop("version"), settings, request.pin]
     place = {"file": file, "device": variant.device, "threads": variant.threads, "images": images}
-    return content_key({**place, "runtime": made_by, "machine": machine, "protocol": protocol})
+    here = {"runtime": _run_by(variant.format), "machine": machine, "protocol": protocol}
+    return content_key({**place, **here})

@@ -56,6 +56,7 @@ def run(
     """
     networks = expand(request) if networks is None else networks
     require_possible(networks)
+    keys.look_again()
     images = keys.images_hash(request)
     assert request.output is not None
     with open_store(request.output) as store:
@@ -105,7 +106,7 @@ def _item(sweep: Sweep, network: Network, variant: Variant, retry_failed: bool) 
     record = sweep.store.find(variant.name, key)
     if retry_failed and isinstance(record, Failed):
         record = None
-    return Item(variant, key, record, variant.path)
+    return Item(variant, key, records.without_runs(record), variant.path)
 
 
 def _measure_open(sweep: Sweep, items: list[Item], at: tuple[int, int]) -> None:

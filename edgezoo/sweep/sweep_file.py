@@ -16,7 +16,7 @@ from edgezoo.sweep.grid import SweepRequest
 
 _NAMES = ("models", "files", "format", "precision", "threads", "device", "target")
 LISTS = {"alpha": float, "input_size": int, **dict.fromkeys(_NAMES, str)}
-_LEAST = {"limit": 1, "seed": 0, "calibration_count": 1}
+_LEAST = {"limit": 1, "seed": 0, "calibration_count": 1, "batch": 1}
 _SWITCHES = ("pin", "self_check")
 _PATHS = ("images", "ground_truth", "output")
 # A path or one of these words; a folder of images may be called imagenet.
@@ -56,7 +56,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def not_for_files(given: Container[str]) -> str | None:
     """Return the first of these fields that does not apply to files that exist already."""
-    return next((name for name in _OF_MODELS if name in given), None)
+    # A file may take images of any size: then one is needed to measure it.
+    return next((name for name in _OF_MODELS if name in given and name != "input_size"), None)
 
 
 def _key(name: str) -> str:

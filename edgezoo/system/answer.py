@@ -75,7 +75,7 @@ def checked(content: bytes, *, untrusted: bool = False) -> dict[str, Any]:
         NoAnswerError: it has another form.
     """
     try:
-        facts = parse_json(content) if untrusted else json.loads(content)
+        facts = parse_json(content, paths=True) if untrusted else json.loads(content)
     except ValueError as error:
         raise NoAnswerError(str(error)) from error
     if not isinstance(facts, dict) or not ("value" in facts) ^ ("error" in facts):

@@ -16,10 +16,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from edgezoo.core.files import write_bytes_atomically
+from edgezoo.core.paths import mark_cache
 from edgezoo.system import answer
 
 FOLDER = "notes"  # in the folder of a limited process
 _NAME = re.compile(r"[0-9a-f]{32}\.npy")
+# Of notes, also of those being written. Others are a user's, where EDGEZOO_CACHE names his folder.
+_FOLDER = re.compile(r"[0-9a-f]{32}")
+_OURS = re.compile(r"\.?[0-9a-f]{32}\.(npy|\d+)(\.\d+)?")
 _MOST, _MOST_BYTES = 64, 64 << 20
 _EXPIRED_S = 30 * 86400
 _places: tuple[Path, Path] | None = None
@@ -64,6 +68,7 @@ def keep(own: Path, kept: Path) -> None:
         with contextlib.suppress(OSError, answer.NoAnswerError):
             content = answer.read(own / name, _MOST_BYTES)
             if content:
+                mark_cache()
                 kept.mkdir(mode=0o700, parents=True, exist_ok=True)
                 write_bytes_atomically(kept / name, content)
             else:
@@ -79,7 +84,12 @@ def remove_expired(folder: Path) -> None:
         for path in folder.iterdir():
             with contextlib.suppress(OSError):
                 if path.is_dir() and not path.is_symlink():
-                    remove_expired(path)
-                    path.rmdir()
-                elif time.time() - path.lstat().st_mtime > _EXPIRED_S:
+                    if _FOLDER.fullmatch(path.name):
+                        remove_expired(path)
+                        path.rmdir()
+                elif _OURS.fullmatch(path.name) and _is_expired(path):
                     path.unlink(missing_ok=True)
+
+
+def _is_expired(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > _EXPIRED_S

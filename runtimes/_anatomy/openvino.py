@@ -40,7 +40,7 @@ class OpenVinoAnatomy:
 
     def open(self, artifact: Artifact) -> Session:
         """See `AnatomyReader`."""
-        return runtime.RUNTIME.open_exact(artifact)
+        return runtime.open_exact(artifact.path)
 
     @contextmanager
     def trace(self, path: Path, names: Collection[str]) -> Iterator[OpenVinoTracer]:

@@ -81,7 +81,7 @@ def test_classify_answers_as_edgezoo_does(
 @pytest.mark.parametrize(
     ("before", "after", "kind", "word"),
     [
-        ("np.uint8)\n", "np.uint8)[..., ::-1]\n", "colours", "BGR"),
+        ("channels)\n", "channels)[..., ::-1]\n", "colours", "BGR"),
         ("[contract[\"resize\"][\"filter\"].upper()]", ".NEAREST", "resize", "nearest pixel"),
         ("values[None]", "(values[None] / 255)", "scale", "the model takes"),
     ],
@@ -106,7 +106,7 @@ def test_int8_input_and_output(io_types: Path, tmp_path: Path) -> None:
     broken = tmp_path / "mine.py"
     for change, kinds in (("[..., ::-1]", {"colours"}), ("[::-1]", {"resize"})):
         source = (io_types / "classify.py").read_text()
-        broken.write_text(source.replace("np.uint8)\n", f"np.uint8){change}\n"))
+        broken.write_text(source.replace("channels)\n", f"channels){change}\n"))
         ended = on_device(tmp_path, io_types / "selftest.py", "--using", broken, "--json")
         for model in ended.json["models"]:
             faults = [fault for entry in model["images"] for fault in entry["faults"]]
@@ -253,7 +253,11 @@ def test_same_name_in_c(
 
 def test_file_of_another_tool(exported: Exported, trained: Trained, tmp_path: Path) -> None:
     file = strip_contract(exported.path("tflite", "int8"), tmp_path)
-    assert "--preprocessing" in run_cli("bundle", file, "-o", tmp_path / "b").error(5)
+    plain = strip_contract(exported.path("tflite", "float32"), tmp_path / "float")
+    assert "--preprocessing" in run_cli("bundle", plain, "-o", tmp_path / "b").error(5)
+    # A quantized input states its range.
+    known = run_cli("bundle", file, "-o", tmp_path / "known").stderr
+    assert "preprocessing tf, by the range of its quantized input" in known
     options = ("--preprocessing", "tf", "-o", tmp_path / "b")
     assert run_cli("bundle", file, *options).code == 0
     ended = on_device(tmp_path, tmp_path / "b" / "selftest.py", "--exact")

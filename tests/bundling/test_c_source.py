@@ -13,7 +13,7 @@ from edgezoo.bundling import c_source
 from edgezoo.core import escapes
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.protocols import TensorInfo
-from edgezoo.inference.predict import to_input
+from edgezoo.inference.conversion import to_input
 from tests.bundling.conftest import tree
 from tests.conftest import Exported, run_cli
 from tests.support import needs

@@ -20,7 +20,8 @@ from edgezoo.core.artifact import InputContract, WeightsRecord
 from edgezoo.core.protocols import TensorInfo
 from edgezoo.core.spec import NORMALIZATIONS
 from edgezoo.images.preprocessing import load_pixels
-from edgezoo.inference.predict import dequantize, to_input
+from edgezoo.inference import heads
+from edgezoo.inference.conversion import dequantize, to_input
 from tests.conftest import ROOT
 
 SIZE = 48
@@ -67,6 +68,45 @@ def test_pixels(mode: str, shape: tuple[int, int], tmp_path: Path) -> None:
     Image.fromarray(values).convert(mode).save(path)
     given = classify.load_pixels(path, CONTRACT.to_json())
     assert np.array_equal(given, load_pixels(path, SIZE))
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (41, 97), (7, 500), (20, 30), (30, 20)])
+@pytest.mark.parametrize("channels", [None, 1])
+@pytest.mark.parametrize("mode", [None, "stretch", "fit"])
+def test_pixels_of_other_contracts(
+    mode: Any, channels: Any, shape: tuple[int, int], tmp_path: Path
+) -> None:
+    """A rectangle of 20 x 30: images of that size are left alone, by both."""
+    contract = replace(
+        CONTRACT, input_size=20, input_width=30, channels=channels, resize_mode=mode,
+        crop_fraction=0.8 if mode is None else 1.0,
+    )  # fmt: skip
+    values = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    path = tmp_path / "image.png"
+    Image.fromarray(values).save(path)
+    given = classify.load_pixels(path, contract.to_json())
+    wanted = load_pixels(path, contract.frame, contract.resize)
+    assert given.shape == (20, 30, channels or 3) and np.array_equal(given, wanted)
+    if shape == (20, 30) and channels is None:
+        assert np.array_equal(given, values)
+    if mode == "fit" and shape == (7, 500):  # 30 wide and hardly high: black above and below
+        assert not given[:9].any() and not given[11:].any() and given.any()
+
+
+@pytest.mark.parametrize("head", ["logits", "sigmoid", "sigmoid-logits"])
+@pytest.mark.parametrize("count", [1, 10])
+def test_heads(head: Any, count: int) -> None:
+    contract = replace(
+        CONTRACT, head=head, classes=2 if count == 1 else count, output_shape=(count,)
+    )
+    if (head, count) == ("logits", 1):
+        return  # a softmax over one value is refused before
+    raw = np.random.default_rng(0).normal(size=count).astype(np.float32)
+    info = TensorInfo("out", (1, count), "float32")
+    given = classify.probabilities(raw, contract.to_json(), _detail(info))
+    wanted = heads.probabilities(raw[None], contract)[0]
+    np.testing.assert_allclose(given, wanted, atol=1e-7)
+    assert len(given) == contract.classes
 
 
 @pytest.mark.parametrize(("turned", "turns"), [(1, 0), (3, 2), (6, -1)])

@@ -78,6 +78,34 @@ def test_saved_model(own_networks: Path, facts: dict[str, Any], output: Path) ->
     assert np.abs(found - facts["answers"]).max() < 1e-5
 
 
+def test_heads_and_inputs(
+    own_networks: Path, facts: dict[str, Any], output: Path, tmp_path: Path
+) -> None:
+    """Probabilities are those of Keras: of logits, one sigmoid, several, grey, a rectangle."""
+    pixels = np.load(own_networks / "pictures.npy")
+    for name, how, classes in (
+        ("logits", ("--preprocessing", "none"), 3),
+        ("binary", ("--scale", "1/127.5", "--offset", "-1"), 2),
+        ("several", ("--preprocessing", "unit"), 3),
+        ("grey", ("--scale", "1/64", "--offset", "-2", "--resize", "fit"), 3),
+        ("wide", ("--preprocessing", "torch", "--bgr"), 3),
+        ("bytes", ("--preprocessing", "none"), 3),
+    ):
+        made = export(own_networks / f"{name}.keras", output, *how, formats="tflite,onnx").json
+        assert made["failures"] == [], name
+        given = pixels.mean(-1, keepdims=True).astype(np.uint8) if name == "grey" else pixels
+        given = given[:, :16] if name == "wide" else given
+        for entry in made["artifacts"]:
+            found = answers(Path(entry["path"]), given)
+            assert found.shape == (2, classes)
+            assert np.abs(found - facts["heads"][name]).max() < 1e-5, name
+        contract = made["artifacts"][0]["contract"]
+        assert contract["resize"].get("mode") == ("fit" if name == "grey" else "stretch")
+    files = [output / f"binary_32_float32.{suffix}" for suffix in ("onnx", "tflite")]
+    ended = run_cli("verify", *files, "--weights", own_networks / "binary.keras", "--count", "4")
+    assert ended.code == 0, ended.stderr
+
+
 def test_number_of_outputs_that_only_building_tells(
     own_networks: Path, labels: Path, output: Path
 ) -> None:
@@ -112,7 +140,15 @@ def test_armed_files_do_not_go_off(
 REFUSED: dict[str, tuple[str, tuple[str, ...], int, str]] = {
     "no preprocessing": ("plain.keras", (), 2, "--preprocessing"),
     "a word that is none": ("plain.keras", ("--preprocessing", "keras"), 2, "Known: tf"),
-    "logits": ("logits.keras", ("--preprocessing", "none"), 3, "Softmax"),
+    "no logits": (
+        "logits.keras", ("--preprocessing", "none", "--head", "softmax"), 3, "ends in linear"),
+    "a head that is none": (
+        "plain.keras", ("--preprocessing", "none", "--head", "softmx"), 2, "Did you mean softmax"),
+    "two kinds of numbers": (
+        "plain.keras", ("--preprocessing", "none", "--scale", "1/255"), 2, "numbers of its own"),
+    "colours of grey": ("grey.keras", ("--preprocessing", "caffe"), 2, "takes grey"),
+    "one number": ("regression.keras", ("--preprocessing", "unit"), 3, "gives one value"),
+    "features": ("features.keras", ("--preprocessing", "unit"), 3, "--no-top"),
     "several outputs": ("two_outputs.keras", ("--preprocessing", "none"), 3, "2 outputs"),
     "several signatures": ("signatures", ("--preprocessing", "none"), 3, "2 signatures"),
     "Python in it": ("python", ("--preprocessing", "none"), 5, "EagerPyFunc"),

@@ -18,7 +18,7 @@ from edgezoo.core.labels import read_labels
 from edgezoo.core.protocols import TensorInfo
 from edgezoo.core.spec import NORMALIZATIONS
 from edgezoo.images.preprocessing import normalize
-from edgezoo.inference.predict import dequantize, to_input
+from edgezoo.inference.conversion import dequantize, to_input
 
 CONTRACT = InputContract(
     "mobilenet",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from edgezoo.core import typed_json
-from edgezoo.core.typed_json import InvalidValueError, Length, Range, optional
+from edgezoo.core.typed_json import InvalidValueError, Length, Range, optional, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +186,16 @@ def test_every_number_of_a_long_list_is_checked(wrong: object) -> None:
 
 def test_attributes_by_the_fields_of_another_class() -> None:
     assert typed_json.shared(Fault(1, "x"), Base) == {"seed": 1}
+
+
+@pytest.mark.parametrize("text", ["1e999", "[-1.5E+0400]", '{"a":1e400}', f"[1{'0' * 50}]"])
+def test_numbers_beyond_all_bounds(text: str) -> None:
+    with pytest.raises(ValueError, match="beyond all bounds"):
+        parse_json(text)
+
+
+def test_hashes_are_no_numbers() -> None:
+    """Every other SHA-256 holds something like an exponent."""
+    for text in ("a0e123", "12e400", "0" * 64):
+        assert parse_json(f'["{text}"]') == [text]
+    assert parse_json("[1e30, 0.5e-300]") == [1e30, 0.5e-300]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from edgezoo.core.artifact import InputContract, WeightsRecord
 from edgezoo.core.errors import DataError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.evaluation.accuracy import evaluate
 from edgezoo.evaluation.drop import share_interval
 from edgezoo.evaluation.ranks import best_classes, rank
@@ -393,7 +394,7 @@ def test_files_that_take_several_at_once(batch: str | int, tmp_path: Path) -> No
         Image.fromarray(pixels).save(paths[-1])
         scores = load_pixels(paths[-1], 8).astype(np.float32).reshape(-1) @ weights
         wanted.append(np.argsort(-scores)[:5])
-    ranks = rank(tmp_path / "m.onnx", lambda c: paths, preprocessing="raw")
+    ranks = rank(tmp_path / "m.onnx", lambda c: paths, stated=InputOptions("raw", resize="crop"))
     assert (ranks.top == np.stack(wanted)).all()
 
 

@@ -215,5 +215,8 @@ def test_unreadable_files_are_told(exported: Exported, trained: Trained, tmp_pat
     ended = run_cli("evaluate", *files, "--images", folder)
     assert ended.code == 0
     warnings = [line for line in ended.stderr.splitlines() if line.startswith("Warning: ")]
-    assert warnings == [f"Warning: 2 files in {folder} could not be read as images and were left "
-                        "out."]  # fmt: skip
+    (told,) = warnings
+    left_out = f"Warning: 2 files in {folder} could not be read as images and were left out: "
+    assert told.startswith(left_out)
+    assert f"{wnid.name}/bad.jpg (it is none of" in told
+    assert told.endswith(f"{wnid.name}/worse.jpg (it is empty).")

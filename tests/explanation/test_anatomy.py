@@ -12,7 +12,7 @@ from edgezoo.core.errors import RefusedError
 from edgezoo.evaluation.agreement import sqnr_db
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.formats.tflite_stepwise import StepwiseNetwork
-from edgezoo.inference.predict import to_input
+from edgezoo.inference.conversion import to_input
 from tests.conftest import FORMATS, Exported, Trained
 
 each_format = pytest.mark.parametrize("format", FORMATS)

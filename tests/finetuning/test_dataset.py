@@ -49,8 +49,8 @@ def test_centre_is_what_deployment_sees(
 ) -> None:
     stored = store(data, tmp_path, size=size, resize=resize)
     pixels = np.load(stored.path)
-    m = stored.margin
-    assert m == (resize.shorter_side(size) - size) // 2
+    m, across = stored.margin
+    assert m == across == (resize.shorter_side(size) - size) // 2
     for row, name in enumerate(stored.files):
         centre = pixels[row, m : m + size, m : m + size]
         assert np.array_equal(centre, load_pixels(data / name, size, resize)), name

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from edgezoo.core.errors import RefusedError
+from edgezoo.core.input_options import InputOptions
 from edgezoo.formats import tflite_flatbuffer
 from edgezoo.inspection.inspect_file import inspect
+from edgezoo.pipeline import explain_file
 from edgezoo.runtimes import litert
 from tests.conftest import Ended, Exported
 from tests.docs.test_schemas import check
 
-DEQUANTIZE = 6
+DEQUANTIZE, QUANTIZE = 6, 114
 FEW_BITS = {"int4": (4, -8, 7), "uint4": (4, 0, 15), "int2": (2, -2, 1)}
 
 
@@ -77,6 +79,24 @@ def test_inspect_names_contradicting_fields(
         assert loading is not None and loading.loads is loads
     assert "OpenCV and OpenVINO refuse" in cli("inspect", path).stderr
     assert not inspect(exported.path("tflite", "float16")).faults
+
+
+def test_explain_names_contradicting_fields(exported: Exported, tmp_path: Path) -> None:
+    path = exported.path("tflite", "int8")
+    assert explain_file.identify(path, None, InputOptions()).faults == ()
+    model = tflite_flatbuffer.read_model(path)
+    _code(model, QUANTIZE).deprecatedBuiltinCode = 0
+    foreign = _write_as_it_is(model, tmp_path / "foreign.tflite")
+    (fault,) = explain_file.identify(foreign, None, InputOptions()).faults
+    assert "QUANTIZE (as ADD)" in fault.evidence
+    message = _refused(exported.path("tflite", "float16"))
+    assert "weights in float16 and activations in float" in message
+
+
+def _refused(path: Path) -> str:
+    with pytest.raises(RefusedError) as caught:
+        explain_file.identify(path, None, InputOptions())
+    return caught.value.message
 
 
 @pytest.mark.parametrize("dtype", FEW_BITS)

@@ -166,12 +166,17 @@ def _torch(x: np.ndarray) -> np.ndarray:
     return np.asarray((x / 255 - mean) / deviation)
 
 
+def _unit(x: np.ndarray) -> np.ndarray:
+    return x / 255.0
+
+
 def _raw(x: np.ndarray) -> np.ndarray:
     return x
 
 
 @pytest.mark.parametrize(
-    ("mode", "formula"), [("tf", _tf), ("caffe", _caffe), ("torch", _torch), ("raw", _raw)]
+    ("mode", "formula"),
+    [("tf", _tf), ("caffe", _caffe), ("torch", _torch), ("unit", _unit), ("raw", _raw)],
 )
 def test_normalize_is_keras(mode: str, formula: object) -> None:
     assert callable(formula)
@@ -182,5 +187,5 @@ def test_normalize_is_keras(mode: str, formula: object) -> None:
 
 
 def test_every_mode_has_a_formula() -> None:
-    assert NORMALIZATIONS.keys() == {"tf", "caffe", "torch", "raw"}
+    assert NORMALIZATIONS.keys() == {"tf", "caffe", "torch", "unit", "raw"}
     assert [mode for mode, how in NORMALIZATIONS.items() if how.uniform] == ["tf"]

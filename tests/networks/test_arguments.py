@@ -142,10 +142,16 @@ def test_arguments_of_python() -> None:
     options: dict[str, Any] = {"input_size": 96, "alpha": 0.5, "formats": ("onnx",)}
     assert taken_from(options) == BuildArguments(input_size=96, alpha=0.5)
     assert options == {"formats": ("onnx",)}
-    assert side(None, (96, 96, 3)) == side(96, (96, 96, 3)) == side(96, None) == 96
-    for shape in ((96, 64, 3), (96, 96, 1), (96, 96), (None, None, 3)):
-        with pytest.raises(UsageError, match="not a square of RGB"):
-            side(None, shape)
+    for size, shape in ((None, (96, 96, 3)), (96, (96, 96, 3)), (96, None), ("96", None)):
+        assert side(size, shape) == (96, None)
+    for wide, shape in ((None, (96, 64, 3)), ("96x64", None), ((96, 64), None)):
+        assert side(wide, shape) == (96, 64)
+    for wrong in ((96, 96, 1), (96, 96), (None, None, 3)):
+        with pytest.raises(UsageError, match="not that of RGB"):
+            side(None, wrong)
+    for no_size in ("96x", "x", "-3", "0", (96,), 0):
+        with pytest.raises(UsageError, match="not a size"):
+            side(no_size, None)
     with pytest.raises(UsageError, match="contradict"):
         side(64, (96, 96, 3))
 

@@ -23,6 +23,8 @@ WORKS = {
     "onnx": "classify {onnx} {picture} --json",
     "openvino": "classify {openvino} {picture} --json",
     "report": "report {store} --json",
+    "parquet": "list --json",
+    "heif": "list --json",
     "ethos-u": "compile {tflite} --target ethos-u55-128 -o {out} --json",
     "micro": "classify {tflite} {picture} --runtime tflite_micro --json",
     "pretrained": "list --with-weights --json",

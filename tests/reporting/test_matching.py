@@ -104,5 +104,5 @@ def test_records_keep_what_failed() -> None:
 
 def test_reports_name_files_that_failed() -> None:
     broken = failed(file="<a>.tflite")
-    assert "&lt;a&gt;.tflite" in to_html([broken], [])
+    assert "&lt;a&gt;.tflite" in to_html([broken])
     assert "- &lt;a&gt;.tflite cpu threads 1: It cannot be" in to_markdown([], [broken])

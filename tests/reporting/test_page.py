@@ -41,7 +41,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     folder = tmp_path_factory.mktemp("page")
     comparison = compare([record(median=1.5)], [record(median=2.0)])
-    (folder / "report.html").write_text(to_html(records, rows(records), comparison))
+    (folder / "report.html").write_text(to_html(records, comparison))
     return folder / "report.html"
 
 
@@ -161,7 +161,7 @@ def test_page_and_command_line_agree_on_the_front(browser: Any, tmp_path: Path) 
     assert len({row.place for row in found}) == 4
     for allow_poor in (False, True):
         path = tmp_path / f"{allow_poor}.html"
-        path.write_text(to_html(every, found, allow_poor=allow_poor))
+        path.write_text(to_html(every, allow_poor=allow_poor))
         opened = Page(browser, path)
         lines = opened.page.locator("#table tbody tr").all()
         places = [str(line.get_attribute("class")).split()[0] for line in lines]
@@ -174,7 +174,7 @@ def test_page_and_command_line_agree_on_the_front(browser: Any, tmp_path: Path) 
 def test_sizes_where_no_accuracy_was_measured(browser: Any, tmp_path: Path) -> None:
     """Of sizes less is better, and nobody is on a front of accuracies."""
     one = [record(hits=None)]
-    (tmp_path / "report.html").write_text(to_html(one, rows(one), None))
+    (tmp_path / "report.html").write_text(to_html(one))
     opened = Page(browser, tmp_path / "report.html")
     note = opened.page.locator("#front-note").inner_text()
     assert note.startswith("Down and to the left is better.") and "accurate" not in note
@@ -188,7 +188,7 @@ def test_lists_of_images_are_shown_one_at_a_time(browser: Any, tmp_path: Path) -
     easy = record(alpha=0.5, median=1.0, hits=40, images=40, images_hash="5" * 16)
     other = record(median=7.0, hits=30, images=40, images_hash="5" * 16, machine="b" * 12)
     every = [record(), easy, record(hits=None, median=3.0), other]
-    (tmp_path / "report.html").write_text(to_html(every, rows(every)))
+    (tmp_path / "report.html").write_text(to_html(every))
     opened = Page(browser, tmp_path / "report.html")
     assert opened.column(5) == ["2.000", "3.000"] and opened.points() == 1
     assert opened.column(17) == ["650 images, list eeeeee", "\u2013"]
@@ -281,7 +281,7 @@ def test_reasons_open_without_a_mouse(page: Page) -> None:
 
 def test_reasons_that_are_left_out_are_counted(browser: Any, tmp_path: Path) -> None:
     one = changed(record(trust="poor"), "trust.reasons", tuple(f"Reason {i}." for i in range(23)))
-    (tmp_path / "report.html").write_text(to_html([one], rows([one])))
+    (tmp_path / "report.html").write_text(to_html([one]))
     opened = Page(browser, tmp_path / "report.html")
     opened.page.get_by_text("What speaks against figures of this machine").click()
     assert "and 3 more" in opened.page.locator("main").inner_text()
@@ -289,7 +289,7 @@ def test_reasons_that_are_left_out_are_counted(browser: Any, tmp_path: Path) -> 
 
 
 def test_nothing_but_failures(browser: Any, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(to_html([failed(file="a.tflite")], []))
+    (tmp_path / "report.html").write_text(to_html([failed(file="a.tflite")]))
     opened = Page(browser, tmp_path / "report.html")
     assert opened.page.locator("#headline").inner_text() == "No variant has figures."
     assert "a.tflite on cpu, threads 1" in opened.page.locator("main").inner_text()
@@ -316,7 +316,7 @@ def test_five_hundred_variants(browser: Any, tmp_path: Path) -> None:
     facts = write([store], ("html",), store)
     assert facts.variants == 500
     path = Path(facts.reports[0])
-    assert path.stat().st_size < 8_000_000
+    assert path.stat().st_size < 5_500_000
     opened = Page(browser, path)
     assert len(opened.column(2)) == 500 and opened.points() == 500
     assert opened.complaints == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 def strip_contract(path: Path, folder: Path) -> Path:
     """A copy of an artifact in `folder`, named foreign.*, without our contract and labels."""
+    folder.mkdir(exist_ok=True)
     copy = folder / f"foreign{path.suffix}"
     {".tflite": _strip_tflite, ".onnx": _strip_onnx, ".xml": _strip_openvino}.get(
         path.suffix, shutil.copy
@@ -19,9 +20,7 @@ def _strip_tflite(path: Path, copy: Path) -> None:
     from edgezoo.formats import tflite_flatbuffer
 
     model = tflite_flatbuffer.read_model(path)
-    model.metadata = [
-        entry for entry in model.metadata if b"edgezoo" not in bytes(entry.name).lower()
-    ]
+    model.metadata = [entry for entry in model.metadata if entry.name == b"min_runtime_version"]
     model.description = "made by another tool"
     tflite_flatbuffer.write_model(model, copy)  # and so without the zip at its end
 

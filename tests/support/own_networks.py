@@ -1,7 +1,7 @@
 """Saves small networks as users have them, some of them armed: python own_networks.py OUTPUT.
 
 Takes colours at 32 px to three classes. Writes plain.keras, plain.h5, plain/ (a SavedModel),
-nested.keras, logits.keras, two_outputs.keras, lambda.keras and lambda.h5 (whose Lambda layer
+nested.keras, two_outputs.keras, those of `heads`, lambda.keras and lambda.h5 (whose Lambda layer
 makes the file that EDGEZOO_TEST_MARKER names when it runs), signatures/ and python/ (SavedModels),
 pictures.npy and facts.json.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.ops import core, nn, operation
+from keras.src.ops import core, einops, image, linalg, nn, operation
 from keras.src.ops import math as maths
 from keras.src.ops import numpy as numbers
 
@@ -57,6 +57,41 @@ def armed() -> keras.Model:
     return keras.Model(image, keras.layers.Dense(CLASSES, "softmax")(body(layer(image))))
 
 
+def pooled(shape: tuple[int, ...], units: int, end: str | None, dtype: str) -> keras.Model:
+    """A small network of any input and end; without units it gives features."""
+    image = keras.Input(shape, dtype=dtype)
+    x = keras.layers.Rescaling(1 / 64)(image) if dtype == "uint8" else image
+    x = keras.layers.Conv2D(8, 3, 2, "same", activation="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(image, keras.layers.Dense(units, end)(x) if units else x)
+
+
+def heads(pictures: np.ndarray) -> dict[str, tuple[keras.Model, np.ndarray]]:
+    """Networks of other inputs and ends, with what they are fed."""
+    colours, pixels = (SIZE, SIZE, 3), pictures.astype(np.float32)
+    grey = pictures.mean(-1, keepdims=True).astype(np.uint8).astype(np.float32)
+    mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    wide = ((pixels[:, :16] / 255 - mean) / deviation)[..., ::-1]
+    return {
+        "logits": (plain(None), pixels),
+        "binary": (pooled(colours, 1, "sigmoid", "float32"), pixels / 127.5 - 1),
+        "several": (pooled(colours, 3, "sigmoid", "float32"), pixels / 255),
+        "grey": (pooled((SIZE, SIZE, 1), 3, "softmax", "float32"), grey / 64 - 2),
+        "wide": (pooled((16, SIZE, 3), 3, "softmax", "float32"), wide),
+        "bytes": (pooled(colours, 3, "softmax", "uint8"), pictures),
+        "regression": (pooled(colours, 1, None, "float32"), pixels),
+        "features": (pooled(colours, 0, None, "float32"), pixels),
+    }
+
+
+def probabilities(name: str, values: np.ndarray) -> list[list[float]]:
+    """What the outputs of a network say of each class."""
+    if name == "logits":
+        values = np.exp(values) / np.exp(values).sum(1, keepdims=True)
+    found = np.concatenate([1 - values, values], 1) if name == "binary" else values
+    return [[float(value) for value in row] for row in found]
+
+
 INPUT = [tf.TensorSpec((None, SIZE, SIZE, 3))]
 
 
@@ -83,7 +118,7 @@ def missing_names() -> list[str]:
         for part in place.split("."):
             module = getattr(module, part)
         known |= {name for name, value in vars(module).items() if inspect.isclass(value)}
-    for module in (numbers, nn, maths, core):
+    for module in (numbers, nn, maths, core, einops, image, linalg):
         known |= {
             name
             for name, value in vars(module).items()
@@ -114,7 +149,6 @@ def main(output: Path) -> None:
     network.save(output / "plain.h5")
     network.export(output / "plain", verbose=False)
     nested().save(output / "nested.keras")
-    plain(None).save(output / "logits.keras")
     two = keras.Model(network.inputs, [network.output, network.layers[1].output])
     two.save(output / "two_outputs.keras")
     attack = armed()
@@ -126,9 +160,14 @@ def main(output: Path) -> None:
     tf.saved_model.save(calling, str(output / "signatures"), signatures=both)
     pictures = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
     np.save(output / "pictures.npy", pictures)
+    answers = {}
+    for name, (other, given) in heads(pictures).items():
+        other.save(output / f"{name}.keras")
+        answers[name] = probabilities(name, np.asarray(other.predict_on_batch(given)))
     small = keras.applications.MobileNetV2((SIZE, SIZE, 3), 0.35, weights=None)
     facts = {
         "answers": network.predict_on_batch(pictures.astype(np.float32)).tolist(),
+        "heads": answers,
         "missing_names": missing_names(),
         "mobilenetv2_blocks": blocks_of(small),
         "mobilenetv2_code": allowed.third_party_code(json.loads(small.to_json())),

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from edgezoo.images.preprocessing import load_pixels
-from edgezoo.inference.predict import open_artifact, to_input
+from edgezoo.inference.conversion import to_input
+from edgezoo.inference.predict import open_artifact
 
 
 def reference_interpreter(path: Path) -> Any:

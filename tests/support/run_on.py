@@ -13,7 +13,8 @@ from dataclasses import asdict
 
 import numpy as np
 
-from edgezoo.inference.predict import open_artifact, predict, to_input
+from edgezoo.inference.conversion import to_input
+from edgezoo.inference.predict import open_artifact, predict
 
 
 def reference_kernels(path: str, batch: np.ndarray) -> np.ndarray:

@@ -108,18 +108,46 @@ def decode(path: Path) -> Any:
         raise ValueError(f"{path} is not a readable image: {reason}.") from error
 
 
+def frame(contract: Contract) -> tuple[int, int, int]:
+    """Return height, width and channels of the input: 3 for RGB, 1 for grey."""
+    height = int(contract["input_size"])
+    return height, int(contract.get("input_width") or height), int(contract.get("channels") or 3)
+
+
+def scaled(contract: Contract, size: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height to which an image of another size is resized."""
+    height, width, _ = frame(contract)
+    mode = contract["resize"].get("mode")
+    if mode == "stretch":
+        return width, height
+    if mode == "fit":
+        scale = min(width / size[0], height / size[1])
+        fitted = min(width, round(size[0] * scale)), min(height, round(size[1] * scale))
+        return max(1, fitted[0]), max(1, fitted[1])
+    across, down = (round(side / contract["crop_fraction"]) for side in (width, height))
+    scale = max(across / size[0], down / size[1])
+    return max(across, round(size[0] * scale)), max(down, round(size[1] * scale))
+
+
 def load_pixels(path: Path, contract: Contract) -> Any:
-    """Decode, rotate upright, resize and crop: RGB values 0 to 255, uint8 (size, size, 3)."""
+    """Decode, rotate upright, resize and crop: values 0 to 255, uint8 (height, width, channels).
+
+    An image that has the right height and width already is left as it is.
+    """
     import numpy as np
     from PIL import Image
 
-    size, shorter = contract["input_size"], contract["resize"]["shorter_side"]
+    height, width, channels = frame(contract)
     image = decode(path)
-    scale = shorter / min(image.size)
-    width, height = (max(shorter, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling[contract["resize"]["filter"].upper()])
-    left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
+    if channels == 1:
+        image = image.convert("L")
+    if image.size != (width, height):
+        resample = Image.Resampling[contract["resize"]["filter"].upper()]
+        image = image.resize(scaled(contract, image.size), resample)
+        left, top = (image.size[0] - width) // 2, (image.size[1] - height) // 2
+        # Beyond its edges an image is black.
+        image = image.crop((left, top, left + width, top + height))
+    return np.asarray(image, np.uint8).reshape(height, width, channels)
 
 
 def to_input(pixels: Any, contract: Contract, tensor: Tensor) -> Any:
@@ -131,8 +159,8 @@ def to_input(pixels: Any, contract: Contract, tensor: Tensor) -> Any:
         how = contract["normalization"]
         source = pixels[..., ::-1] if how["channel_order"] == "BGR" else pixels
         values = source.astype(np.float32) * np.float32(how["scale"]) + np.float32(how["offset"])
-        if dtype.kind in "iu":
-            scale, zero_point = tensor["quantization"]
+        scale, zero_point = tensor["quantization"]
+        if dtype.kind in "iu" and scale:
             limits = np.iinfo(dtype)
             values = np.clip(np.rint(values / float(scale)) + zero_point, limits.min, limits.max)
     elif dtype == np.int8:
@@ -149,23 +177,54 @@ def prepare(path: Path, contract: Contract, tensor: Tensor) -> Any:
     return to_input(load_pixels(path, contract), contract, tensor)
 
 
-def run(interpreter: Any, values: Any) -> Any:
-    """Run one input; return the raw output, shape (classes,), in the type of its tensor."""
+def input_of(interpreter: Any, contract: Contract) -> Tensor:
+    """Return the input tensor; one of any height and width gets those of the contract."""
+    tensor: Tensor = interpreter.get_input_details()[0]
+    if any(int(side) < 0 for side in list(tensor.get("shape_signature", ()))[1:]):
+        height, width, channels = frame(contract)
+        nchw = contract["layout"] == "NCHW"
+        shape = [1, channels, height, width] if nchw else [1, height, width, channels]
+        interpreter.resize_tensor_input(tensor["index"], shape)
+        interpreter.allocate_tensors()
+    return tensor
+
+
+def output_of(interpreter: Any, contract: Contract) -> Tensor:
+    """Return the output tensor, the one of the contract where there are several."""
+    tensors: list[Tensor] = interpreter.get_output_details()
+    name = contract.get("output_name")
+    return next((tensor for tensor in tensors if tensor["name"] == name), tensors[0])
+
+
+def run(interpreter: Any, values: Any, tensor: Tensor | None = None) -> Any:
+    """Run one input; return the raw output, shape (values,), in the type of its tensor."""
+    import numpy as np
+
+    tensor = tensor or interpreter.get_output_details()[0]
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], values)
     interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0].copy()
+    return np.array(interpreter.get_tensor(tensor["index"])).reshape(-1)
 
 
 def probabilities(raw: Any, contract: Contract, tensor: Tensor) -> Any:
-    """Dequantize a raw output; `tensor` is get_output_details()[0]."""
+    """Return the probability of each class; `tensor` is `output_of(interpreter, contract)`."""
     import numpy as np
 
     values = raw.astype(np.float32)
     scale, zero_point = tensor["quantization"]
     if scale:
         values = (values - np.float32(zero_point)) * np.float32(scale)
-    background = len(values) == contract["classes"] + 1
-    return values[1:] if background else values
+    head = contract.get("head")
+    single = head in ("sigmoid", "sigmoid-logits") and contract["output_shape"] == [1]
+    if not single and len(values) == contract["classes"] + 1:
+        values = values[1:]  # the first one is the background
+    if head == "logits":
+        powers = np.exp(values.astype(np.float64) - values.max())
+        values = (powers / powers.sum()).astype(np.float32)
+    elif head == "sigmoid-logits":
+        values = (0.5 * (1 + np.tanh(0.5 * values.astype(np.float64)))).astype(np.float32)
+    # One value is the probability of the second of two classes.
+    return np.concatenate([1 - values, values]) if single else values
 
 
 def classify(model: Path, images: list[Path], top: int, threads: int) -> dict[str, Any]:
@@ -174,12 +233,12 @@ def classify(model: Path, images: list[Path], top: int, threads: int) -> dict[st
 
     contract = read_contract(model)
     interpreter, runtime = open_interpreter(model, threads)
+    taken, given = input_of(interpreter, contract), output_of(interpreter, contract)
     labels = contract.get("labels") or []
     results = []
     for image in images:
-        values = prepare(image, contract, interpreter.get_input_details()[0])
-        raw = run(interpreter, values)
-        scores = probabilities(raw, contract, interpreter.get_output_details()[0])
+        raw = run(interpreter, prepare(image, contract, taken), given)
+        scores = probabilities(raw, contract, given)
         best = [int(i) for i in np.argsort(-scores, kind="stable")[:top]]
         classes = [
             {

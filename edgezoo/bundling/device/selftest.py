@@ -92,7 +92,7 @@ def changed_files(facts: Json) -> list[str]:
 
 def moments(values: Any) -> tuple[Any, Any]:
     """Return mean and spread of each channel; a resize hardly changes them."""
-    flat = values.reshape(-1, 3).astype("float64")
+    flat = values.reshape(-1, values.shape[-1]).astype("float64")
     return flat.mean(0), flat.std(0)
 
 
@@ -100,7 +100,7 @@ def misfit(values: Any, other: Any) -> float:
     """Return the share of the variance of `values` that a line through `other` leaves."""
     import numpy as np
 
-    x, y = (a.reshape(-1, 3).astype(np.float64) for a in (other, values))
+    x, y = (a.reshape(-1, a.shape[-1]).astype(np.float64) for a in (other, values))
     x, y = x - x.mean(0), y - y.mean(0)
     slope = (x * y).sum(0) / np.maximum((x * x).sum(0), 1e-12)
     return float(((y - slope * x) ** 2).sum() / max(float((y * y).sum()), 1e-12))
@@ -110,6 +110,8 @@ def is_swapped(got: Any, wanted: Any) -> bool:
     """Return whether red and blue are swapped."""
     import numpy as np
 
+    if got.shape[-1] == 1:
+        return False
     (seen, _), (right, _) = moments(got), moments(wanted)
     seen, right = (mean - mean.mean() for mean in (seen, right))
     # By the means of the channels relative to one another, which no resize and no scale changes.
@@ -160,7 +162,7 @@ def compare_input(got: Any, wanted: Any, resizes: Callable[[], Json]) -> list[di
     if not np.isfinite(got).all():
         fault("scale", "some values are not numbers: NaN or infinite")
         return faults
-    if wanted.shape[-1] != 3:  # NCHW
+    if wanted.shape[-1] not in (1, 3):  # NCHW
         got, wanted = np.moveaxis(got, 1, -1), np.moveaxis(wanted, 1, -1)
     low, high = wanted.min(), wanted.max()
     if is_swapped(got, wanted):
@@ -188,38 +190,67 @@ def likely(values: Any, wanted: Any, resizes: Json) -> str:
 
 
 def other_resizes(path: Path, contract: Json) -> Json:
-    """Resize in other common ways than the contract's: RGB pixels (size, size, 3) by name."""
+    """Resize in other common ways than the contract's: pixels (height, width, channels) by name."""
     import numpy as np
     from PIL import Image, ImageOps
 
-    size, shorter = contract["input_size"], contract["resize"]["shorter_side"]
+    rows = int(contract["input_size"])
+    columns, channels = int(contract.get("input_width") or rows), int(contract.get("channels") or 3)
+    share = contract["crop_fraction"] if contract["resize"].get("mode") is None else 0.875
+    kind = "L" if channels == 1 else "RGB"
     with Image.open(path) as opened:
-        raw = opened.convert("RGB")
-        image = ImageOps.exif_transpose(opened).convert("RGB")
+        raw = opened.convert("RGB").convert(kind)
+        image = ImageOps.exif_transpose(opened).convert("RGB").convert(kind)
     filters = Image.Resampling
     own = filters[contract["resize"]["filter"].upper()]
 
-    def cropped(image: Any, side: int, resample: Any) -> Any:
-        scale = side / min(image.size)
-        width, height = (max(side, round(n * scale)) for n in image.size)
-        left, top = (width - size) // 2, (height - size) // 2
-        box = (left, top, left + size, top + size)
+    def cropped(image: Any, share: float, resample: Any) -> Any:
+        across, down = round(columns / share), round(rows / share)
+        scale = max(across / image.size[0], down / image.size[1])
+        width, height = (round(n * scale) for n in image.size)
+        width, height = max(across, width), max(down, height)
+        left, top = (width - columns) // 2, (height - rows) // 2
+        box = (left, top, left + columns, top + rows)
         return image.resize((width, height), resample).crop(box)
 
-    def sampled(image: Any, side: int) -> Any:
-        scale = min(image.size) / side
-        left, top = ((n / scale - size) / 2 * scale for n in image.size)
-        return image.transform(
-            (size, size), Image.Transform.AFFINE, (scale, 0, left, 0, scale, top), filters.BILINEAR
-        )
+    def stretched(image: Any, resample: Any) -> Any:
+        return image.resize((columns, rows), resample)
+
+    def fitted(image: Any, resample: Any) -> Any:
+        scale = min(columns / image.size[0], rows / image.size[1])
+        width, height = (max(1, round(n * scale)) for n in image.size)
+        left, top = (width - columns) // 2, (height - rows) // 2
+        whole = image.resize((width, height), resample)
+        return whole.crop((left, top, left + columns, top + rows))
+
+    def sampled(image: Any) -> Any:
+        if mode == "stretch":
+            across, down = image.size[0] / columns, image.size[1] / rows
+        else:
+            across = down = min(image.size[0] / columns, image.size[1] / rows) * share
+        left, top = (image.size[0] - across * columns) / 2, (image.size[1] - down * rows) / 2
+        place = (across, 0, left, 0, down, top)
+        affine = Image.Transform.AFFINE
+        return image.transform((columns, rows), affine, place, filters.BILINEAR)
+
+    mode = contract["resize"].get("mode")
+
+    def right(image: Any, resample: Any) -> Any:
+        if mode == "stretch":
+            return stretched(image, resample)
+        return fitted(image, resample) if mode == "fit" else cropped(image, share, resample)
 
     found = {
-        "not rotated as EXIF says": cropped(raw, shorter, own),
-        "squeezed to a square": image.resize((size, size), own),
-        "squeezed to a square, nearest pixel": image.resize((size, size), filters.NEAREST),
-        "no margin cut off": cropped(image, size, own),
-        "bilinear without averaging, as OpenCV and TensorFlow do": sampled(image, shorter),
+        "not rotated as EXIF says": right(raw, own),
+        "squeezed to a square": stretched(image, own),
+        "squeezed to a square, nearest pixel": stretched(image, filters.NEAREST),
+        "no margin cut off": cropped(image, 1.0, own),
+        "its shape kept, with a border": fitted(image, own),
+        "the centre cut out": cropped(image, share, own),
+        "bilinear without averaging, as OpenCV and TensorFlow do": sampled(image),
     }
+    same = {"stretch": "squeezed to a square", "fit": "its shape kept, with a border"}
+    del found[same.get(mode, "the centre cut out")]
     others = {
         "nearest pixel": filters.NEAREST,
         "bilinear": filters.BILINEAR,
@@ -227,8 +258,9 @@ def other_resizes(path: Path, contract: Json) -> Json:
         "Lanczos": filters.LANCZOS,
         "area averages": filters.BOX,
     }
-    found |= {name: cropped(image, shorter, f) for name, f in others.items() if f != own}
-    return {name: np.asarray(image, np.uint8) for name, image in found.items()}
+    found |= {name: right(image, f) for name, f in others.items() if f != own}
+    shape = (rows, columns, channels)
+    return {name: np.asarray(image, np.uint8).reshape(shape) for name, image in found.items()}
 
 
 # What the model returns
@@ -264,7 +296,7 @@ def check_model(
     model = HERE / facts["file"]
     contract = device.read_contract(model)
     interpreter, runtime = device.open_interpreter(model, threads)
-    tensor = interpreter.get_input_details()[0]
+    tensor, given = device.input_of(interpreter, contract), device.output_of(interpreter, contract)
     golden = np.load(HERE / facts["golden"])
     images = []
     for name in facts["images"]:
@@ -276,7 +308,7 @@ def check_model(
             lambda path=path: other_resizes(path, contract),  # type: ignore[misc]
         )
         limit = allowed(contract["precision"], answer.dtype, exact)
-        output = compare_output(device.run(interpreter, wanted), answer, limit)
+        output = compare_output(device.run(interpreter, wanted, given), answer, limit)
         images.append({"image": name, "faults": faults, "output": output})
     return {
         "file": facts["file"],

@@ -122,6 +122,15 @@ def _object(named: Json) -> Json:
         return {**result, "config": _network(renamed, inner)}
     if name in _IDENTITIES:
         return {**result, "config": {"name": inner.get("name", name.lower())}}
+    if name == "RandomCrop":
+        # Outside of training Keras 2 cuts to the ratio of the sides and resizes; Keras 3 does
+        # nothing at all.
+        size = {key: inner.get(key) for key in ("name", "height", "width")}
+        return {
+            **result,
+            "class_name": "Resizing",
+            "config": {**size, "crop_to_aspect_ratio": True},
+        }
     return {**result, "config": _arguments(name, inner)}
 
 
@@ -157,6 +166,8 @@ def _arguments(layer: str, given: Json) -> Json:
             _require(layer, key, value, _DROPPED[key])
         elif key == "trainable" and layer in _WITHOUT_TRAINABLE:
             continue
+        elif key == "dtype" and layer == "Discretization":
+            continue  # of its output in Keras 2; Keras 3 casts the input to it
         elif key == "batch_input_shape":
             if layer == "InputLayer":
                 kept["batch_shape"] = value

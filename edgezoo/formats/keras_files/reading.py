@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from edgezoo.core import registry
+from edgezoo.core import lfs, registry
 from edgezoo.core.artifact import CONTRACT_KEY
 from edgezoo.core.errors import DataError, RefusedError
-from edgezoo.core.files import not_a_file, open_regular
+from edgezoo.core.files import not_a_file, open_regular, require_utf8
 from edgezoo.core.paths import expanded
 from edgezoo.core.spec import SAVED_MODEL_FILE
 from edgezoo.core.typed_json import Json, parse_json
@@ -32,7 +32,6 @@ _LARGEST_WEIGHTS = 8 * 2**30
 # Trained weights hardly compress; a file of zeros does, by a factor of 1000. Small files may.
 _MOST_RATIO, _ANY_RATIO = 50, 100 * 2**20
 _MOST_OBJECTS = 200_000
-_POINTER = b"version https://git-lfs.github.com/spec/"
 _DAMAGE = (
     OSError,
     ValueError,
@@ -66,6 +65,8 @@ class KerasFile:
         weights_only: the file has weights without a network.
         config: the network's JSON, as it is loaded; None of a SavedModel.
         written_by: version of Keras that wrote it, as far as the file states it.
+        names: of the layers at the inputs, and at the outputs; empty if the file does not state
+            them.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class KerasFile:
     weights_only: bool = False
     config: Json | None = None
     written_by: str | None = None
+    names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
 
 def is_user_model(word: str | Path) -> bool:
@@ -94,11 +96,12 @@ def read(path: Path) -> KerasFile:
     Raises:
         DataError: the file does not exist, is damaged, or exceeds a limit when unpacked.
     """
+    require_utf8(path)
     if os.path.isdir(path):
         return _of_saved_model(path)
     if not os.path.isfile(path):
         raise not_a_file(path)
-    _refuse_pointer(path)
+    lfs.require_content(path)
     try:
         # By its ending, as in Keras: a file can be a zip and an HDF5 file at the same time.
         return _of_zip(path) if path.suffix.lower() == ".keras" else _of_hdf5(path)
@@ -135,28 +138,15 @@ def usable(path: Path, trust: bool = False) -> KerasFile:
             "its author.",
             _HINT,
         )
-    for what, shapes in (("inputs", found.inputs), ("outputs", found.outputs)):
+    sides = (("inputs", found.inputs), ("outputs", found.outputs))
+    for (what, shapes), names in zip(sides, found.names, strict=True):
         if shapes is not None and len(shapes) != 1:
+            listed = f" ({', '.join(names)})" if names else ""
             raise RefusedError(
-                f"{path} has {len(shapes)} {what}; EdgeZoo takes networks with one.",
+                f"{path} has {len(shapes)} {what}{listed}; EdgeZoo takes networks with one.",
                 "Save a keras.Model(inputs, outputs) with one of them.",
             )
     return found
-
-
-def _refuse_pointer(path: Path) -> None:
-    """Name a pointer of Git LFS: the commonest reason for a file of 130 bytes.
-
-    Raises:
-        DataError: the file is one.
-    """
-    with path.open("rb") as stream:
-        start = stream.read(len(_POINTER))
-    if start == _POINTER:
-        raise DataError(
-            f"{path} is a pointer of Git LFS, not the file itself.",
-            "Run git lfs pull in the folder that it came with.",
-        )
 
 
 def _reason(error: Exception) -> str:
@@ -187,7 +177,7 @@ def _of_zip(path: Path) -> KerasFile:
     inside = metadata.get(CONTRACT_KEY)
     contract = inside if isinstance(inside, dict) else None
     found = KerasFile(path, "keras", code, *_interface(config), contract=contract, config=config)
-    return replace(found, written_by=_text_or_none(version))
+    return replace(found, written_by=_text_or_none(version), names=_ends(config))
 
 
 def _json(archive: zipfile.ZipFile, name: str) -> Json:
@@ -222,7 +212,7 @@ def _of_hdf5(path: Path) -> KerasFile:
     config = network_config(_parsed(text), version)
     code = (*third_party_code(config), *links)
     found = KerasFile(path, "h5", code, *_interface(config), config=config)
-    return replace(found, written_by=_text_or_none(version))
+    return replace(found, written_by=_text_or_none(version), names=_ends(config))
 
 
 def _text_or_none(version: Any) -> str | None:
@@ -305,6 +295,14 @@ def _interface(config: Json) -> tuple[Shapes | None, Shapes | None, str | None]:
     outputs = tuple(_output_shape(name, by_name, order) for name in ends)
     last = by_name[ends[0]]["config"] if len(ends) == 1 else {}
     return inputs, outputs, _activation(ends, by_name, last)
+
+
+def _ends(config: Json) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the layers at both ends of a functional network."""
+    inner = config.get("config")
+    if not isinstance(inner, dict) or not {"input_layers", "output_layers"} <= inner.keys():
+        return (), ()
+    return tuple(_names(inner["input_layers"])), tuple(_names(inner["output_layers"]))
 
 
 def _names(ends: Any) -> list[str]:

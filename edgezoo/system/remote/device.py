@@ -284,7 +284,7 @@ def _said(stream: IO[bytes], kind: type[T], name: str) -> T | _Failure:
     Raises:
         ValueError: it has another form.
     """
-    facts = typed_json.decode(Json, typed_json.parse_json(_line(stream)))
+    facts = typed_json.decode(Json, typed_json.parse_json(_line(stream), paths=True))
     if "error" in facts:
         failure = typed_json.decode(_Failure, facts["error"], unknown="ignore")
         if failure.class_ not in BY_NAME:

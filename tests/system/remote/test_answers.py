@@ -28,7 +28,6 @@ FORMS: dict[str, list[object]] = {
     "a file of its own choice": [{**FIRST, "missing": ["../../.ssh/id_rsa"]}],
     "no answer": [FIRST, {}],
     "value a number": [FIRST, {"answer": {"value": 5, "runtimes": {}}}],
-    "value a surrogate": [FIRST, '{"answer": {"value": "\\ud800", "runtimes": {}}}'],
     "runtimes a list": [FIRST, {"answer": {"value": {}, "runtimes": [1]}}],
 }
 
