@@ -82,6 +82,8 @@ def prepare(
     """
     ranges, equalized = rescale(plain, path, pixels, feed, seen, recipe)
     methods = ["min/max ranges", *equalized]
+    if recipe.qdq == "symmetric":
+        ranges = {name: symmetric(pair) for name, pair in ranges.items()}
     corrected, scales = 0, dict[str, list[float]]()
     if recipe.effort != "fast":
         count = StepwiseNetwork(path).fitting_images(recipe.correction_images, _CORRECTION_BYTES)
@@ -90,6 +92,12 @@ def prepare(
         methods += ["GPTQ rounding", "bias correction"]
     scale, images = seen.input_scale, seen.images
     return Preparation(scale, ranges, images, corrected, tuple(methods), scales, recipe)
+
+
+def symmetric(pair: tuple[float, float]) -> tuple[float, float]:
+    """Widen a range to both sides of 0: the sign bit of what is never negative is lost."""
+    most = max(abs(pair[0]), abs(pair[1]))
+    return -most, most
 
 
 def rescale(

@@ -18,7 +18,7 @@ from edgezoo.calibration import sources
 from edgezoo.core import registry
 from edgezoo.core.errors import UsageError, did_you_mean
 from edgezoo.core.input_options import Size, numbers
-from edgezoo.core.recipe import Effort
+from edgezoo.core.recipe import Effort, Qdq
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.sequences import OneOrMany, PathLike, many, path, paths
 from edgezoo.core.spec import BuildArguments
@@ -138,6 +138,7 @@ def export(
     calibration_count: int = DEFAULT_CALIBRATION_COUNT,
     effort: Effort = "default",
     granularity: Granularity = "per-channel",
+    qdq: Qdq | None = None,
     input_kind: str = "pixels",
     input_layout: str = "nhwc",
     io: str | None = None,
@@ -180,6 +181,8 @@ def export(
         calibration_count: images to calibrate on.
         effort: "fast", "default" or "best".
         granularity: of the scales of int8 weights, "per-channel" or "per-tensor".
+        qdq: of int8 ONNX files, "asymmetric", or "symmetric" for accelerators; None
+            for what the target takes.
         input_kind: "pixels" (RGB 0 to 255, normalized in the file) or "normalized".
         input_layout: "nhwc" or "nchw".
         io: input/output type of int8 files, "uint8", "int8" or "float32".
@@ -218,6 +221,7 @@ def export(
         calibration_count=calibration_count,
         effort=effort,
         granularity=granularity,
+        qdq=qdq,
         input_kind=input_kind,
         input_layout=input_layout,
         io=io,

@@ -64,6 +64,13 @@ def per_tensor_refusal(job: ExportJob) -> str | None:
     )
 
 
+def qdq_refusal(job: ExportJob) -> str | None:
+    """Why a format has no symmetric QDQ (--qdq)."""
+    if job.qdq == "symmetric":
+        return "only ONNX files are QDQ; symmetric activations (--qdq) are for their readers"
+    return None
+
+
 def resize_refusal(job: ExportJob) -> str | None:
     """Why a format that has no operations for it does not resize (--embed-resize)."""
     if job.embed_resize:

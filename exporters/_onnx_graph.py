@@ -80,12 +80,7 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
 
     graph = model.graph
     value = graph.input[0]
-    entrance = value.name
-    for node in graph.node:  # in order, which follows a chain of transposes
-        if node.op_type == "Transpose" and node.input[0] == entrance:
-            entrance = node.output[0]
-    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
-    quantize = next((node for node in quantizers if node.input[0] == entrance), None)
+    entrance, quantize = _first_quantizer(graph)
     if quantize is None:
         _normalize_pixels(graph, input_scale, in_float)  # the first layer stays in float
         return
@@ -99,6 +94,36 @@ def take_pixels(model: onnx.ModelProto, input_scale: float, in_float: bool) -> N
         name = "image/pixel_scale" if place == 1 else "image/pixel_zero"
         graph.initializer.append(numpy_helper.from_array(np.asarray(number), name))
         quantize.input[place] = name
+
+
+def take_pixels_around_zero(model: onnx.ModelProto, input_scale: float, in_float: bool) -> None:
+    """Let a symmetrically quantized network take pixels; arguments as of `take_pixels`.
+
+    Pixels are shifted in front of it, and its first step becomes one pixel: none is rounded.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+
+    graph = model.graph
+    _, quantize = _first_quantizer(graph)
+    if quantize is not None:
+        step = np.asarray(input_scale, np.float32)
+        for tensor in graph.initializer:
+            if tensor.name == quantize.input[1]:
+                tensor.CopyFrom(numpy_helper.from_array(step, tensor.name))
+    _normalize_pixels(graph, input_scale, in_float)
+    if not in_float:
+        del graph.value_info[:]  # it still has the float types
+
+
+def _first_quantizer(graph: onnx.GraphProto) -> tuple[str, onnx.NodeProto | None]:
+    """Return the tensor behind the input's transposes, and the node that quantizes it, if any."""
+    entrance = graph.input[0].name
+    for node in graph.node:  # in order, which follows a chain of transposes
+        if node.op_type == "Transpose" and node.input[0] == entrance:
+            entrance = node.output[0]
+    quantizers = [node for node in graph.node if node.op_type == "QuantizeLinear"]
+    return entrance, next((node for node in quantizers if node.input[0] == entrance), None)
 
 
 def _normalize_pixels(graph: onnx.GraphProto, input_scale: float, in_float: bool) -> None:

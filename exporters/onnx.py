@@ -20,7 +20,12 @@ from edgezoo.core.protocols import CalibrationSource, ExportJob, Source
 from edgezoo.core.recipe import Preparation
 from edgezoo.core.spec import ModelSpec
 from edgezoo.exporters import _common, _onnx_ranges, _onnx_resize
-from edgezoo.exporters._onnx_graph import name_output, take_nchw, take_pixels
+from edgezoo.exporters._onnx_graph import (
+    name_output,
+    take_nchw,
+    take_pixels,
+    take_pixels_around_zero,
+)
 from edgezoo.exporters._onnx_norms import join_norms
 from edgezoo.formats import operators
 
@@ -68,6 +73,7 @@ class OnnxExporter(_common.BaseExporter):
                 calibration,
                 preparation,
                 "onnxruntime quantize_static",
+                "int8, symmetric" if job.qdq == "symmetric" else "uint8",
             )
         else:
             model = onnx.load(str(source.intermediate(_common.onnx_intermediate(job))))
@@ -127,19 +133,25 @@ def _quantize(
     save_tensors_data(TensorsData(CalibrationMethod.MinMax, ranges), cache)
     output = source.directory / "onnx-quantized.onnx"
     logging.getLogger().setLevel(logging.ERROR)  # it recommends pre-processing, which is done
+    symmetric = job.qdq == "symmetric"
+    # Accelerators add a bias in float or in their own type: they refuse an int32 DequantizeLinear.
+    extra = {"ActivationSymmetric": True, "QuantizeBias": False} if symmetric else {}
     quantize_static(
         model,
         output,
         calibration_cache_path=cache,
         quant_format=QuantFormat.QDQ,
         per_channel=True,
-        activation_type=QuantType.QUInt8,
+        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=excluded,
+        extra_options=extra,
     )
     quantized = onnx.load(str(output))
     _make_pair_safe(quantized, layers, preparation.scales)
-    if job.input_kind == "pixels":
+    if job.input_kind == "pixels" and symmetric:
+        take_pixels_around_zero(quantized, preparation.input_scale, _common.takes_float(job))
+    elif job.input_kind == "pixels":
         take_pixels(quantized, preparation.input_scale, _common.takes_float(job))
     return quantized
 

@@ -51,6 +51,7 @@ class OpenVinoExporter(_common.BaseExporter):
     def refusal(self, spec: ModelSpec, job: ExportJob) -> str | None:
         """See `Exporter`."""
         refusal = _common.per_tensor_refusal(job) or _common.resize_refusal(job)
+        refusal = refusal or _common.qdq_refusal(job)
         types = ("uint8", "float32")
         return refusal or _common.io_refusal(job, types, "an OpenVINO int8 file")
 

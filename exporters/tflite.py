@@ -40,7 +40,7 @@ class TfliteExporter(_common.BaseExporter):
         """See `Exporter`."""
         if job.layout != "NHWC":
             return "TFLite's operations take NHWC alone (--input-layout nhwc)"
-        refusal = _common.resize_refusal(job)
+        refusal = _common.resize_refusal(job) or _common.qdq_refusal(job)
         return refusal or _common.io_refusal(job, IO_TYPES, "a TFLite int8 file")
 
     def intermediates(self, contract: InputContract, job: ExportJob) -> tuple[Intermediate, ...]:

@@ -58,6 +58,11 @@ class _Graph:
         node = self.producers.get(name)
         return node if node is not None and node.op_type == "DequantizeLinear" else None
 
+    def is_quantized_here(self, name: str) -> bool:
+        """Return whether a QuantizeLinear computes a tensor."""
+        node = self.producers.get(name)
+        return node is not None and node.op_type == "QuantizeLinear"
+
     def integers(self, name: str) -> NDArray[Any] | None:
         """Return the values of a constant, including a float one behind a QuantizeLinear."""
         node = self.producers.get(name)
@@ -116,6 +121,9 @@ def _layer(graph: _Graph, node: onnx.NodeProto) -> IntegerLayer | None:
         if data is None or kernel is None or not _fuses(graph, node):
             return None
         name, activations = kernel.input[0], graph.dtype(data, 2)
+        if activations == "int8" and graph.is_quantized_here(data.input[0]):
+            # On x86 the runtime turns such a pair into uint8 (`session.qdqisint8allowed`).
+            activations = "uint8"
     else:
         return None
     weights = graph.integers(name)

@@ -15,7 +15,7 @@ from edgezoo.core import registry
 from edgezoo.core.errors import RefusedError, UsageError
 from edgezoo.core.escapes import shell
 from edgezoo.core.input_options import numbers
-from edgezoo.core.recipe import EFFORTS, GRANULARITIES
+from edgezoo.core.recipe import EFFORTS, GRANULARITIES, QDQ_FORMS
 from edgezoo.core.spec import (
     HEADS,
     INFERENCE_PRECISIONS,
@@ -81,6 +81,7 @@ COMPLETED: dict[str, Words] = {
     "head": Words(lambda: HEADS),
     "effort": Words(lambda: EFFORTS),
     "granularity": Words(lambda: GRANULARITIES),
+    "qdq": Words(lambda: QDQ_FORMS),
     "openvino_precision": Words(lambda: INFERENCE_PRECISIONS),
 }
 

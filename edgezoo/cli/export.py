@@ -90,6 +90,10 @@ if TYPE_CHECKING:
     default="per-channel",
 )
 @option(
+    "--qdq WORD",
+    "Int8 ONNX: asymmetric (default), or symmetric, as accelerators such as TensorRT want.",
+)
+@option(
     "--input KIND",
     "pixels (default: RGB 0 to 255, normalized in the file) or normalized (as for Keras).",
     to="input_kind",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.calibration_metadata import CalibrationMetadata
 from edgezoo.core.ran_on import RanOn
+from edgezoo.core.recipe import Qdq
 from edgezoo.core.releases import Requirement
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import (
@@ -54,6 +55,7 @@ class ExportJob:
     Attributes:
         io: input/output type of an int8 file, where the format has a choice.
         granularity: of an int8 file's weights.
+        qdq: the activations of an int8 ONNX file.
         embed_resize: let the file resize and crop images of any size.
         seed: makes every random choice repeatable.
         layout: of the input tensor.
@@ -70,6 +72,7 @@ class ExportJob:
     layout: Layout = "NHWC"
     embed_resize: bool = False
     inference_precision: InferencePrecision | None = None
+    qdq: Qdq = "asymmetric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +443,7 @@ class Target:
         memory: its size, as a text; None where that depends on the board.
         place: where each operation of a file would run.
         compile: makes a file for it in a folder, within a number of seconds.
+        qdq: the activations of an int8 ONNX file.
         extra: the pip extra that `place` or `compile` needs; "" for none.
     """
 
@@ -454,3 +458,4 @@ class Target:
     memory: str | None = None
     compile: Callable[[Path, Path, float], Compilation] | None = None
     extra: str = ""
+    qdq: Qdq = "asymmetric"

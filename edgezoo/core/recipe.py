@@ -12,6 +12,9 @@ Effort = Literal["fast", "default", "best"]
 Ranges = dict[str, tuple[float, float]]  # minimum and maximum of each activation, by tensor name
 
 EFFORTS: tuple[Effort, ...] = ("fast", "default", "best")
+# Of the activations of ONNX files: uint8 with any zero point, or int8 with zero point 0.
+Qdq = Literal["asymmetric", "symmetric"]
+QDQ_FORMS: tuple[Qdq, ...] = ("asymmetric", "symmetric")
 GRANULARITIES: tuple[Granularity, ...] = ("per-channel", "per-tensor")
 
 
@@ -25,12 +28,14 @@ class Recipe:
         granularity: one scale for each output channel of a layer, or one for all.
         grid: which values the quantizer rounds weights to; see `edgezoo.core.rounding`.
         float_layers: layers that stay in float, by name.
+        qdq: "symmetric": ranges of activations are as wide below 0 as above.
     """
 
     effort: Effort = "default"
     granularity: Granularity = "per-channel"
     grid: Grid = "full"
     float_layers: tuple[str, ...] = ()
+    qdq: Qdq = "asymmetric"
 
     @property
     def correction_images(self) -> int:

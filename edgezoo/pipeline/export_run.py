@@ -52,7 +52,9 @@ class Work:
             *([plan.weights.note] if plan.weights.note else []),
         ]
         self.contract = _contract(plan)
-        self.recipe = Recipe(plan.request.effort, plan.request.granularity)
+        self.recipe = Recipe(
+            plan.request.effort, plan.request.granularity, qdq=plan.request.qdq or "asymmetric"
+        )
 
     def choose_images(self) -> None:
         """Decode calibration and verification images once, for all steps."""

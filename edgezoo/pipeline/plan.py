@@ -86,9 +86,10 @@ class Plan:
         io = f"_{job.io}" if job.io else ""
         layout = "" if job.layout == "NHWC" else f"_{job.layout.lower()}"
         granularity = "_per-tensor" if job.granularity == "per-tensor" else ""
+        qdq = "_symmetric" if job.qdq == "symmetric" else ""
         resizes = "_resizes" if job.embed_resize else ""
         asked = f"_{job.inference_precision}" if job.inference_precision else ""
-        return f"{self.stem}_{job.precision}{granularity}{io}{layout}{resizes}{asked}"
+        return f"{self.stem}_{job.precision}{granularity}{qdq}{io}{layout}{resizes}{asked}"
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -292,6 +293,8 @@ def _jobs(
     for exporter, precision in itertools.product(exporters, precisions):
         granularity = request.granularity if precision == "int8" else "per-channel"
         job = ExportJob(exporter.name, precision, kind, request.io, granularity, *common)
+        if precision == "int8":
+            job = replace(job, qdq=request.qdq or "asymmetric")
         if asked in exporter.inference_precisions:
             job = replace(job, inference_precision=asked)
         reason = exporter.refusal(spec, job)

@@ -10,7 +10,7 @@ from edgezoo.core.errors import RefusedError, UsageError, did_you_mean
 from edgezoo.core.files import require_utf8
 from edgezoo.core.input_options import InputOptions
 from edgezoo.core.protocols import Target
-from edgezoo.core.recipe import EFFORTS, GRANULARITIES, Effort
+from edgezoo.core.recipe import EFFORTS, GRANULARITIES, QDQ_FORMS, Effort, Qdq
 from edgezoo.core.rounding import Granularity
 from edgezoo.core.spec import (
     INFERENCE_PRECISIONS,
@@ -62,6 +62,7 @@ class ExportRequest:
     trust: bool = False
     embed_resize: bool = False
     openvino_precision: str | None = None
+    qdq: Qdq | None = None
     cache: bool = True
     scale: tuple[float, ...] | None = None
     offset: tuple[float, ...] | None = None
@@ -103,7 +104,10 @@ def completed(request: ExportRequest) -> ExportRequest:
     _check_target(target, "--input", (request.input_kind,), target.input_kinds)
     if request.io is not None:
         _check_target(target, "--io", (request.io,), target.io)
-    return replace(request, formats=formats, precisions=precisions, io=request.io or target.io[0])
+    if request.qdq is not None:
+        _check_target(target, "--qdq", (request.qdq,), (target.qdq,))
+    io = request.io or target.io[0]
+    return replace(request, formats=formats, precisions=precisions, io=io, qdq=target.qdq)
 
 
 def _check_target(
@@ -129,6 +133,8 @@ def check_words(request: ExportRequest) -> None:
         _check_word("precision", precision, PRECISIONS)
     _check_word("--effort", request.effort, EFFORTS)
     _check_word("--granularity", request.granularity, GRANULARITIES)
+    if request.qdq is not None:
+        _check_word("--qdq", request.qdq, QDQ_FORMS)
     _check_word("input kind", request.input_kind, INPUT_KINDS)
     if request.input_layout.upper() not in LAYOUTS:
         layouts = tuple(layout.lower() for layout in LAYOUTS)
@@ -191,6 +197,7 @@ def _check_used(request: ExportRequest) -> None:
     for option, value, usual in (
         ("effort", request.effort, "default"),
         ("granularity", request.granularity, "per-channel"),
+        ("qdq", request.qdq or "asymmetric", "asymmetric"),
     ):
         if value != usual:
             raise UsageError(

@@ -184,7 +184,7 @@ def _in_every_reader(
     with scratch() as folder:
         start = sandbox.workshop((artifact.path,), folder, debug=debug)
         choice = children.Choice(
-            images.where, contract.input_size, images.count, 2, images.seed, contract.resize,
+            images.where, contract.frame, images.count, 2, images.seed, contract.resize,
             "--images",
         )  # fmt: skip
         pixels = start.call(children.store_images, folder, choice, ("images", None)).value.path

@@ -14,6 +14,7 @@ from edgezoo.core.errors import DataError
 from edgezoo.core.reader_protocol import Opened, Scores
 from edgezoo.readers import _program
 from edgezoo.readers._base import BaseReader
+from edgezoo.runtimes._session import BaseSession
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,28 +39,43 @@ class JsReader(BaseReader):
         return found and f"{self.name} {found.removeprefix('version ')}"
 
     def answer(self, opened: Opened, pixels: NDArray[np.uint8]) -> Scores:
-        """See `Reader`."""
+        """See `Reader`; all images in one process of Node."""
+        from edgezoo.inference.predict import predict
+
+        with _Session(self.name, opened) as session:
+            return Scores(predict(session, opened.contract, pixels), session.backend)
+
+
+class _Session(BaseSession):
+    """Starts Node for each batch."""
+
+    def __init__(self, package: str, opened: Opened) -> None:
+        self._package, self._path = package, opened.path
+        self.inputs, self.outputs = (opened.input,), (opened.output,)
+        self.backend = "wasm" if package.endswith("web") else "native"
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Raw outputs of n inputs, shape (n, classes); see `Session`."""
         import numpy as np
 
-        from edgezoo.inference.conversion import dequantize, to_input
+        from edgezoo.inference.conversion import to_input
 
         batch = to_input(pixels, opened.contract, opened.input)
         with tempfile.TemporaryDirectory() as folder:
             given, output = Path(folder, "input"), Path(folder, "output")
             np.ascontiguousarray(batch).tofile(given)
-            shape = [1, *batch.shape[1:]]
-            described = {"file": str(given), "dtype": str(batch.dtype), "shape": shape,
-                         "count": len(batch)}  # fmt: skip
-            asked = {"package": self.name, "model": str(opened.path.resolve()),
+            described = {"file": str(given), "dtype": str(batch.dtype), "count": len(batch),
+                         "shape": [1, *batch.shape[1:]]}  # fmt: skip
+            asked = {"package": self._package, "model": str(self._path.resolve()),
                      "input": described, "output": str(output)}  # fmt: skip
             ended = _run(asked)
             if ended.code:
-                message = f"{opened.path} cannot be opened by {self.name}: {ended.last_words}."
+                message = f"{self._path} cannot be opened by {self._package}: {ended.last_words}."
                 raise DataError(message)
-            raw = np.fromfile(output, opened.output.dtype).reshape(len(batch), -1)
-        scores = dequantize(raw, opened.output)
-        return Scores(scores.reshape(len(batch), *opened.contract.output_shape), "wasm"
-                      if self.name.endswith("web") else "native")  # fmt: skip
+            return np.fromfile(output, self.outputs[0].dtype).reshape(len(batch), -1)
+
+    def _run_one(self, batch: NDArray[Any]) -> Any:
+        return self.run(batch)
 
 
 def _run(asked: dict[str, Any]) -> _program.Ended:
