@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgezoo.core.arrays import Floats
 from edgezoo.core.artifact import InputContract
 from edgezoo.core.calibration_metadata import Quantization
 from edgezoo.core.protocols import CalibrationSource, ExportJob, Intermediate, Source
@@ -14,6 +13,9 @@ from edgezoo.core.recipe import Preparation
 from edgezoo.core.rounding import PIXEL_ZERO, weight_scales
 from edgezoo.core.spec import InferencePrecision, Precision
 from edgezoo.images.preprocessing import normalize
+
+if TYPE_CHECKING:
+    from edgezoo.core.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)

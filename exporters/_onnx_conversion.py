@@ -62,7 +62,9 @@ def _converted(tflite: Path, part: Path) -> onnx.ModelProto:
     import onnx
     import tf2onnx
 
-    from edgezoo.exporters import _onnx_handlers  # noqa: F401 - registers them
+    from edgezoo.exporters import _onnx_handlers
+
+    _onnx_handlers.register()
 
     failed = FailedNodes()
     logging.getLogger("tf2onnx").addHandler(failed)

@@ -1,15 +1,12 @@
-"""Operations of TFLite that tf2onnx has no handler for, registered with it on import.
-
-Needs TensorFlow, which tf2onnx imports.
-"""
+"""Operations of TFLite that tf2onnx has no handler for."""
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from tf2onnx.handler import tfl_op
 
 _CUBE = (
     0.044715  # of the approximation by tanh: Hendrycks and Gimpel, https://arxiv.org/abs/1606.08415
@@ -42,7 +39,6 @@ class _Chain:
         return str(node.output[0])
 
 
-@tfl_op(["TFL_GELU"])
 class Gelu:
     """x * Phi(x), exactly by erf or by the approximation that the file asks for."""
 
@@ -77,15 +73,23 @@ class _Bounded:
         chain.add("Clip", chain.x, chain.constant(cls.low), chain.constant(cls.high), last=True)
 
 
-@tfl_op(["TFL_RELU_N1_TO_1"])
 class ReluN1To1(_Bounded):
     """Clips to -1 and 1."""
 
     low, high = -1.0, 1.0
 
 
-@tfl_op(["TFL_RELU_0_TO_1"])
 class Relu0To1(_Bounded):
     """Clips to 0 and 1."""
 
     low, high = 0.0, 1.0
+
+
+@lru_cache(maxsize=1)
+def register() -> None:
+    """Register the handlers with tf2onnx, which imports TensorFlow; once a process."""
+    from tf2onnx.handler import tfl_op
+
+    handlers = {"TFL_GELU": Gelu, "TFL_RELU_N1_TO_1": ReluN1To1, "TFL_RELU_0_TO_1": Relu0To1}
+    for name, handler in handlers.items():
+        tfl_op([name])(handler)

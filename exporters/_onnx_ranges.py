@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from edgezoo.core.arrays import Floats
 from edgezoo.core.recipe import Ranges
 from edgezoo.formats import float_parts
 
 if TYPE_CHECKING:
     import onnx
+
+    from edgezoo.core.arrays import Floats
 
 # Operations whose output has the values of their input, and so its range.
 _SAME_RANGE = (

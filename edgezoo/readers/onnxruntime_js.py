@@ -58,9 +58,6 @@ class _Session(BaseSession):
         """Raw outputs of n inputs, shape (n, classes); see `Session`."""
         import numpy as np
 
-        from edgezoo.inference.conversion import to_input
-
-        batch = to_input(pixels, opened.contract, opened.input)
         with tempfile.TemporaryDirectory() as folder:
             given, output = Path(folder, "input"), Path(folder, "output")
             np.ascontiguousarray(batch).tofile(given)
