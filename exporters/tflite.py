@@ -22,7 +22,6 @@ from edgezoo.core.spec import IO_TYPES, ModelSpec
 from edgezoo.exporters import _common, _tflite_metadata
 from edgezoo.exporters import _tflite_graph as edit
 from edgezoo.formats import tflite_flatbuffer
-from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
 _PARTING = ("SPLIT", "SPLIT_V", "UNPACK")
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same model becomes the same bytes
@@ -88,6 +87,8 @@ def _quantize(source: Source, preparation: Preparation) -> Any:
     import numpy as np
     from litert_quantizer import qtyping, quantizer, recipe
     from litert_quantizer.algorithm_manager import AlgorithmName
+
+    from edgezoo.formats.tflite_stepwise import StepwiseNetwork
 
     intermediate = source.intermediate("prepared.tflite")
     tensors = tflite_flatbuffer.read_model(intermediate).subgraphs[0].tensors

@@ -147,5 +147,8 @@ def test_inspect_of_a_foreign_file(coral: Path) -> None:
 
 
 def test_classify_foreign_file_without_words(coral: Path, shared: Path) -> None:
+    """Its metadata tells preprocessing and labels; the resize is assumed, and said."""
     picture = next((shared / "imagenet" / "val").rglob("*.jpg"))
-    assert "--preprocessing" in run_cli("classify", coral, picture).error(5)
+    ended = run_cli("classify", coral, picture)
+    assert ended.code == 0 and "preprocessing by its TFLite metadata: tf" in ended.stderr
+    assert "--resize stretch" in ended.stderr and "class " not in ended.stdout
