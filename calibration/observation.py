@@ -19,7 +19,6 @@ from edgezoo.formats.tflite_stepwise import StepwiseNetwork, preserving_interpre
 from edgezoo.images.preprocessing import normalize
 
 LOGIT_ROOM = 1.7  # factor on the logits' range of synthetic images, see `widen_logits`
-_STEP_BYTES = 2**28  # of the largest tensor of the images that go through a step at a time
 # Operations whose outputs are parts of their input.
 _PARTING = ("SPLIT", "SPLIT_V", "UNPACK")
 # Below this score the ranges depend on the choice of images.
@@ -86,14 +85,21 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
         pixels: calibration images, uint8, shape (n, size, size, 3).
         feed: turns pixels into what the network takes.
     """
+    interpreter = preserving_interpreter(path)
     network = StepwiseNetwork(path)
     # What no operation reads, such as one half of a SPLIT, has no memory in the interpreter.
     read = {tensor for step in network.steps for tensor in step.computed_inputs}
     read |= {int(tensor) for tensor in network.graph.outputs}
     outputs = {tensor for step in network.steps for tensor in step.outputs}
     computed = sorted(filter(network.is_float, outputs & read))
-    ends_of = _by_steps if _is_batched(network) else _at_once
-    lows, highs = ends_of(network, path, pixels, feed, computed)
+    lows = np.empty((len(pixels), len(computed)))
+    highs = np.empty_like(lows)
+    for row, image in enumerate(pixels):
+        interpreter.set_tensor(network.input, feed(image)[None])
+        interpreter.invoke()
+        for column, tensor in enumerate(computed):
+            values = interpreter.get_tensor(tensor)
+            lows[row, column], highs[row, column] = values.min(), values.max()
     names = [network.name(i) for i in computed]
     ends = zip(lows.min(0).tolist(), highs.max(0).tolist(), strict=True)
     ranges: Ranges = dict(zip(names, ends, strict=True))
@@ -108,54 +114,6 @@ def observe(path: Path, pixels: Pixels, feed: NetworkInput) -> Observation:
     free = [i for i, tensor in enumerate(computed) if tensor not in fixed]
     stability = stability_of([names[i] for i in free], lows[:, free], highs[:, free])
     return Observation(feed.scale, ranges, len(pixels), stability)
-
-
-def _is_batched(network: StepwiseNetwork) -> bool:
-    """Whether a feature map has a first axis that is not the batch, as of TimeDistributed.
-
-    The interpreter that preserves all tensors reads such maps from memory that it has not written.
-    """
-    shapes = (network.shape(tensor) for step in network.steps for tensor in step.outputs)
-    return any(len(shape) > 2 and shape[0] > 1 for shape in shapes)
-
-
-def _at_once(
-    network: StepwiseNetwork, path: Path, pixels: Pixels, feed: NetworkInput, computed: list[int]
-) -> tuple[Doubles, Doubles]:
-    """Return the smallest and largest value of each tensor for each image."""
-    interpreter = preserving_interpreter(path)
-    lows = np.empty((len(pixels), len(computed)))
-    highs = np.empty_like(lows)
-    for row, image in enumerate(pixels):
-        interpreter.set_tensor(network.input, feed(image)[None])
-        interpreter.invoke()
-        for column, tensor in enumerate(computed):
-            values = interpreter.get_tensor(tensor)
-            lows[row, column], highs[row, column] = values.min(), values.max()
-    return lows, highs
-
-
-def _by_steps(
-    network: StepwiseNetwork, path: Path, pixels: Pixels, feed: NetworkInput, computed: list[int]
-) -> tuple[Doubles, Doubles]:
-    """Return the same as `_at_once`, one operation at a time over some images."""
-    lows = np.empty((len(pixels), len(computed)))
-    highs = np.empty_like(lows)
-    columns = {tensor: column for column, tensor in enumerate(computed)}
-    count = network.fitting_images(len(pixels), _STEP_BYTES)
-    for start in range(0, len(pixels), count):
-        rows = slice(start, min(start + count, len(pixels)))
-        values = {network.input: feed(np.asarray(pixels[rows]))}
-        for step in network.steps:
-            found = network.run_all(step, values)
-            values |= found
-            for tensor, results in found.items():
-                if tensor in columns:
-                    flat = results.reshape(len(results), -1)
-                    lows[rows, columns[tensor]] = flat.min(1)
-                    highs[rows, columns[tensor]] = flat.max(1)
-            network.forget(step, values)
-    return lows, highs
 
 
 def stability_of(names: list[str], lows: Doubles, highs: Doubles) -> Stability | None:

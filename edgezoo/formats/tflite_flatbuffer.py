@@ -334,7 +334,14 @@ def own_constants(source: Path, path: Path) -> None:
     correcting the bias of one layer would change all of them.
     """
     model = read_model(source)
-    graph, read = model.subgraphs[0], set[int]()
+    graph = model.subgraphs[0]
+    # Bytes are shared across types too: three zeros of a bias are also the start of a slice.
+    read = {
+        graph.tensors[index].buffer
+        for op in graph.operators
+        for place, index in enumerate(map(int, op.inputs))
+        if index >= 0 and (op_name(model, op) not in operators.TFLITE or place not in (1, 2))
+    }
     for op in graph.operators:
         if op_name(model, op) not in operators.TFLITE:
             continue
