@@ -335,6 +335,7 @@ def own_constants(source: Path, path: Path) -> None:
     """
     model = read_model(source)
     graph = model.subgraphs[0]
+    names = {text(tensor.name) for tensor in graph.tensors}
     # Bytes are shared across types too: three zeros of a bias are also the start of a slice.
     read = {
         graph.tensors[index].buffer
@@ -354,7 +355,9 @@ def own_constants(source: Path, path: Path) -> None:
             if buffer in read:
                 model.buffers.append(copy.copy(model.buffers[buffer]))
                 tensor = copy.copy(graph.tensors[index])
-                tensor.name, tensor.buffer = f"{layer}/{role}", len(model.buffers) - 1
+                name = f"{layer}/{role}"
+                tensor.name = f"{name}_own" if name in names else name
+                tensor.buffer = len(model.buffers) - 1
                 graph.tensors.append(tensor)
                 op.inputs[place] = len(graph.tensors) - 1
             read.add(buffer)

@@ -34,6 +34,7 @@ x = of.Multiply()([x, of.Dense(8, "sigmoid")(gate)])
 x = of.RMSNormalization()(of.GroupNormalization(2)(of.Activation("gelu")(x)))
 tokens = of.LayerNormalization()(of.Reshape((16, 32))(x))
 tokens = of.MultiHeadAttention(2, 8)(tokens, tokens)
+tokens = of.TimeDistributed(of.Dense(8, "relu"))(tokens)  # its slices share bytes with a bias
 x = ops.split(of.Flatten()(tokens), 2, axis=-1)[1]
 network = keras.Model(image, of.Dense(6)(x))
 with tempfile.TemporaryDirectory() as folder:
