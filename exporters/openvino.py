@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXACT = (
-    "OpenVINO files in float compute in float32 in every session. CPUs with bfloat16 instructions "
+    "OpenVINO files in float ask every session for float32. CPUs with bfloat16 instructions "
     "are faster with --openvino-precision auto, and answer otherwise for some images."
 )
 _AUTO = (
@@ -83,6 +83,8 @@ class OpenVinoExporter(_common.BaseExporter):
         if job.layout == "NCHW":
             model = _take_nchw(model)
         _describe(model, contract)
+        if _openvino_precision.asks_for_float32(job):
+            _openvino_precision.keep_marks(model)
         ov.save_model(model, str(path), compress_to_fp16=job.precision == "float16")
         if _openvino_precision.asks_for_float32(job):
             _openvino_precision.ask_for_float32(path)

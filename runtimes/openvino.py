@@ -14,7 +14,7 @@ from edgezoo.core import registry
 from edgezoo.core.artifact import CONTRACT_KEY, Artifact
 from edgezoo.core.errors import DataError, EdgeZooError, MissingError, RefusedError
 from edgezoo.core.protocols import Description, Hints, IntegerKernels, TensorInfo
-from edgezoo.core.ran_on import COMPUTED_IN, RanOn
+from edgezoo.core.ran_on import ASKED_BY, COMPUTED_IN, RanOn
 from edgezoo.core.releases import Requirement, minimum_releases
 from edgezoo.core.typed_json import Json
 from edgezoo.formats import operators
@@ -56,6 +56,8 @@ _CAUSES = (
 _DAMAGED = r"Incorrect weights in bin file|pugi|parsing|out of range|Cannot open"
 _OTHERWISE = "The files were read, but the graph is not valid there: convert the model again."
 # Layers of the plugin that have weights, and so the precision of a network.
+# What `get_rt_info` calls the mark, by release.
+_MARKS = ("precise", "DisablePrecisionConversion")
 _WEIGHTED = {"Convolution", "Deconvolution", "FullyConnected", "MatMul"}
 _DTYPES = {"f32": "float32", "f16": "float16", "u8": "uint8", "i8": "int8", "i32": "int32"}
 
@@ -229,7 +231,8 @@ def compile_model(
         device: "cpu" or "gpu".
         threads: of the CPU.
         exact: let a CPU compute in float32 what the file leaves to the plugin, which takes
-            bfloat16 (8 bits of mantissa) where the CPU has instructions for it.
+            bfloat16 (8 bits of mantissa) where the CPU has instructions for it. A file that asks
+            for float32 gets it in any case: rewriting a network, the plugin can lose its marks.
     """
     core = load("openvino").Core()
     settings: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -239,6 +242,10 @@ def compile_model(
         settings["INFERENCE_PRECISION_HINT"] = "f32"
     try:
         compiled = core.compile_model(model, device.upper(), settings)
+        asked = device == "cpu" and not exact and _is_marked(model) and _rounds(compiled)
+        if asked:
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+            compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise _cause(path, error) from error
     places = [str(place) for place in compiled.get_property("EXECUTION_DEVICES")]
@@ -248,7 +255,23 @@ def compile_model(
         raise MissingError(used, hint)
     name = str(core.get_property(places[0], "FULL_DEVICE_NAME"))
     details = {} if device != "cpu" else {COMPUTED_IN: _computed_in(compiled)}
+    if asked:
+        details[ASKED_BY] = "session"
     return compiled, RanOn(device, "hardware", name, True, details)
+
+
+def _is_marked(model: Any) -> bool:
+    """Return whether a file asks for float32: see exporters/_openvino_precision.py."""
+    names = (str(name) for op in model.get_ops() for name in op.get_rt_info())
+    return any(name.startswith(_MARKS) for name in names)
+
+
+def _rounds(compiled: Any) -> bool:
+    """Return whether any operation computes in bfloat16."""
+    if "bfloat16" not in str(compiled.get_property("INFERENCE_PRECISION_HINT")):
+        return False
+    operations = compiled.get_runtime_model().get_ops()
+    return any(str(op.get_rt_info()["runtimePrecision"].astype(str)) == "bf16" for op in operations)
 
 
 def _computed_in(compiled: Any) -> str:

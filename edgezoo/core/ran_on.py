@@ -12,6 +12,8 @@ from typing import Literal
 
 # A detail of `RanOn`: the types in which a runtime says that it computes.
 COMPUTED_IN = "computed_in"
+# Another: "session" where the session had to ask for float32, as the plugin ignored the file.
+ASKED_BY = "float32_asked_by"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class RanOn:
     def in_bfloat16(self) -> bool:
         """Whether the runtime says that it computes in bfloat16, whatever the file's precision."""
         return "bf16" in str(self.details.get(COMPUTED_IN))
+
+    @property
+    def asked_by_session(self) -> bool:
+        """Whether a file's wish for float32 was kept only because the session asked for it, too."""
+        return self.details.get(ASKED_BY) == "session"
 
 
 @dataclass(frozen=True, slots=True)

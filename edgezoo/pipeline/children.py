@@ -18,6 +18,7 @@ from edgezoo.core.artifact import Artifact, InputContract
 from edgezoo.core.calibration_metadata import ImageSource, Stability
 from edgezoo.core.errors import DataError, EdgeZooError, RefusedError
 from edgezoo.core.protocols import ExportJob, Intermediate, Source
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.spec import USUAL_RESIZE, Frame, Resize
 from edgezoo.exporters import _intermediates
@@ -209,12 +210,12 @@ class Outcome:
     """The main file of a job, or why it could not be written or opened.
 
     Attributes:
-        in_bfloat16: the runtime computed in bfloat16.
+        ran_on: what computed the answers.
     """
 
     path: Path | None = None
     refusal: Refusal | None = None
-    in_bfloat16: bool = False
+    ran_on: RanOn | None = None
 
 
 def make_source(
@@ -398,14 +399,14 @@ def attempt_exports(
 
 def predict_files(
     paths: tuple[Path, ...], pixels: Path, outputs: tuple[Path, ...]
-) -> tuple[bool, ...]:
+) -> tuple[RanOn, ...]:
     """Open written files in their own runtime and note their answers on some images.
 
     Returns:
-        Whether the runtime computed in bfloat16, for each file.
+        What computed the answers, for each file.
     """
     images = np.load(pixels, mmap_mode="r")
-    count, rounded = len(images), list[bool]()
+    count, places = len(images), list[RanOn]()
     for path, output in zip(paths, outputs, strict=True):
         artifact = registry.load_artifact(path)
         contract = artifact.required_contract()
@@ -413,8 +414,8 @@ def predict_files(
         with runtime.open(artifact, "cpu", os.cpu_count() or 1) as session:
             rows = (predict(session, contract, images[i : i + 1]) for i in range(count))
             _write_rows(output, count, rows)
-            rounded.append(session.ran_on.in_bfloat16)
-    return tuple(rounded)
+            places.append(session.ran_on)
+    return tuple(places)
 
 
 def attempt_predictions(
@@ -425,8 +426,8 @@ def attempt_predictions(
     for path, output in zip(paths, outputs, strict=True):
         try:
             with converting(f"The runtime of {path.suffix} files", path.suffix):
-                (rounded,) = predict_files((path,), pixels, (output,))
-            outcomes.append(Outcome(output, in_bfloat16=rounded))
+                (place,) = predict_files((path,), pixels, (output,))
+            outcomes.append(Outcome(output, ran_on=place))
         except (RefusedError, DataError) as error:
             outcomes.append(Outcome(refusal=Refusal.of(error)))
     return tuple(outcomes)

@@ -14,6 +14,7 @@ from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.calibration_metadata import Stability
 from edgezoo.core.errors import EdgeZooError, counted
 from edgezoo.core.protocols import ExportJob, Intermediate
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.recipe import Recipe
 from edgezoo.core.rounding import Grid
 from edgezoo.core.versions import artifact_versions
@@ -43,7 +44,7 @@ class Work:
         self.verification: Path | None = None
         self.labelled: children.LabelledPixels | None = None
         self.paths: dict[str, tuple[Path, ...]] = {}
-        self.in_bfloat16: set[Path] = set()
+        self.ran_on: dict[Path, RanOn] = {}
         self.attempts = Attempts(plan, self._launcher)
         self.usage = self.attempts.usage
         self.unreadable = 0
@@ -249,8 +250,8 @@ class Work:
     def answers(self, paths: Mapping[str, Sequence[Path]], pixels: Path) -> dict[Path, Path]:
         """Run files on stored images, each format in an own process; where the answers are.
 
-        A file that its runtime does not run is taken back. Files that were computed in bfloat16
-        are added to `in_bfloat16`.
+        A file that its runtime does not run is taken back. What computed the others is kept in
+        `ran_on`.
         """
 
         def place(path: Path) -> Path:
@@ -265,8 +266,8 @@ class Work:
             for path, outcome in made.items():
                 if outcome.path is not None:
                     outputs[path] = outcome.path
-                    if outcome.in_bfloat16:
-                        self.in_bfloat16.add(path)
+                    if outcome.ran_on is not None:
+                        self.ran_on[path] = outcome.ran_on
                 elif outcome.refusal is not None:
                     self._take_back(name, path, outcome.refusal)
         return outputs

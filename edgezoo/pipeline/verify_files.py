@@ -13,6 +13,7 @@ from edgezoo.core.arrays import load_rows
 from edgezoo.core.artifact import Artifact, InputContract, WeightsRecord
 from edgezoo.core.errors import DataError, UsageError
 from edgezoo.core.input_options import InputOptions
+from edgezoo.core.ran_on import RanOn
 from edgezoo.core.sequences import OneOrMany, PathLike, paths
 from edgezoo.core.spec import BuildArguments
 from edgezoo.core.typed_json import JsonObject, Positive, Share
@@ -130,7 +131,7 @@ def verify_files(
         outputs = [folder / f"{i}.npy" for i in range(len(loaded))]
         progress("Running Keras and every file")
         question = children.Question(pixels, reference_path)
-        jobs: list[process.Job[str | tuple[bool, ...] | None]] = [
+        jobs: list[process.Job[str | tuple[RanOn, ...] | None]] = [
             process.job(children.predict_source, network, question),
             *(
                 process.job(children.predict_files, (artifact.path,), pixels, (output,))
@@ -144,10 +145,8 @@ def verify_files(
         scores = [load_rows(output) for output in outputs]
     results, kind = [], contract.output_kind
     for number, (artifact, got) in enumerate(zip(loaded, scores, strict=True), 1):
-        precision, rounded = (
-            artifact.required_contract().precision,
-            answers[number].value == (True,),
-        )
+        precision, ran = artifact.required_contract().precision, answers[number].value
+        rounded = isinstance(ran, tuple) and any(place.in_bfloat16 for place in ran)
         found = compare(
             reference,
             got,

@@ -121,7 +121,8 @@ def test_left_to_the_session(cli: Callable[..., Ended], output: Path, tmp_path: 
         assert session.ran_on.details == {COMPUTED_IN: ran}
     pixels, answers = tmp_path / "pixels.npy", tmp_path / "answers.npy"
     np.save(pixels, np.zeros((2, 32, 32, 3), np.uint8))
-    assert predict_files((path,), pixels, (answers,)) == (ran == "bf16",)
+    (place,) = predict_files((path,), pixels, (answers,))
+    assert place.in_bfloat16 == (ran == "bf16") and not place.asked_by_session
 
 
 def test_sessions_tell_what_ran(exported: Exported) -> None:
