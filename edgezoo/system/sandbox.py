@@ -219,7 +219,7 @@ def _gib(memory: int | None) -> str:
 
 def _blamed(paths: Sequence[Path | str], limits: Limits, error: CrashError) -> EdgeZooError:
     """Return the error for files whose process died."""
-    code, names = error.returncode, ", ".join(map(str, paths))
+    code, names = error.returncode, ", ".join(map(str, paths)) or "the network"
     text = f"{error.message} {error.hint}".lower()
     told = any(word in text for word in _OUT_OF_MEMORY)
     if limits.memory is not None and (told or error.verdict == "memory"):
@@ -228,7 +228,7 @@ def _blamed(paths: Sequence[Path | str], limits: Limits, error: CrashError) -> E
         return DataError(_TOO_MUCH.format(what=what, gib=_gib(limits.memory)), _MORE_MEMORY)
     if error.verdict is not None:
         return DataError(*_VERDICTS[error.verdict](names, limits))
-    if code == _DEFECT:
+    if code == _DEFECT or not paths:  # a library's fault, or EdgeZoo's
         return error
     if code is None or code >= 0:
         return DataError(

@@ -110,4 +110,4 @@ def test_file_of_another_tool(exported: Exported, trained: Trained, tmp_path: Pa
     assert told.code == 0, told.stderr
     assert told.json["verdict"]["healthy"], told.json["verdict"]["text"]
     wrong = run_cli("explain", foreign, "--preprocessing", "torch", *options)
-    assert wrong.json["verdict"]["cause"] == "preprocessing", wrong.json["verdict"]["text"]
+    assert wrong.code == 3 and "Give --preprocessing tf" in wrong.json["error"]["hint"]

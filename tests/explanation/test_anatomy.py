@@ -53,7 +53,7 @@ def test_trace_lies_on_the_grids(format: str, exported: Exported, trained: Train
     anatomy = reader.read(path)
     pixels = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), np.uint8)
     names = {*anatomy.grids, *anatomy.layers}
-    with registry.runtime_for(path).open(artifact) as session, reader.trace(path, names) as tracer:
+    with reader.open(artifact) as session, reader.trace(path, names) as tracer:
         batch = to_input(pixels, artifact.required_contract(), session.inputs[0])
         trace = tracer.run(batch)
         assert np.array_equal(session.run(batch), trace.scores.reshape(1, -1))

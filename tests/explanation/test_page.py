@@ -43,7 +43,7 @@ def _facts(name: str, image_source: str) -> dict[str, Any]:
     return {
         "artifact": f"{name}.tflite", "format": "tflite", "model": name, "reference": "keras",
         "image_source": image_source, "unlabelled": "no labels", "images": 8,
-        "overlap": 3,
+        "overlap": 3, "file_faults": [],
         "agreement_top1": 0.75,
         "verdict": {"healthy": False, "cause": "weights", "fault": "corrupt weights",
                     "layer": name, "text": f"A weight tensor is corrupt ({name})."},

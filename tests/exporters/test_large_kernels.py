@@ -19,6 +19,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import onnx
+from edgezoo.core.spec import Frame
 from edgezoo.exporters import _graph, _onnx_conversion
 from edgezoo.formats import operators
 folder, kind = Path(sys.argv[1]), sys.argv[2]
@@ -63,7 +64,8 @@ for name, large in (("seen", 2**30), ("unseen", 2**10)):
     operators.LARGE_KERNEL = large
     _graph._HUGE_KERNEL = 192 * 192  # that of the second dense layer
     (folder / name).mkdir()
-    _graph.write_tflite(network, 16, None, "probabilities", folder / name / "base.tflite")
+    base, frame = folder / name / "base.tflite", Frame(16, 16)
+    _graph.write_tflite(network, frame, None, "probabilities", base)
     import os
     os.chdir(folder / name)
     onnx.save(_onnx_conversion.to_onnx(Path("base.tflite")), "base.onnx")

@@ -93,9 +93,9 @@ def test_first_image_of_an_animation_and_the_right_way_up() -> None:
         (_png(0, 10), "readable"),
         (_saved(_photo(), "JPEG")[:400], "readable"),
         (_saved(Image.new("F", (9, 9)), "TIFF"), "no known range"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n", "none of BMP"),
-        (b"RIFF\0\0\0\0WAVEfmt ", "none of BMP"),
-        (b"", "none of BMP"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n", "none of AVIF, BMP"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "none of AVIF, BMP"),
+        (b"", "it is empty"),
     ],
     ids=["pixels", "extreme", "narrow", "zero", "cut", "float", "postscript", "sound", "empty"],
 )

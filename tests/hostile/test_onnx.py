@@ -156,7 +156,8 @@ def test_terabytes_and_circles(tmp_path: Path) -> None:
     model.graph.output.append(helper.make_tensor_value_info("sum", TensorProto.FLOAT, []))
     picture = tmp_path / "p.png"
     Image.new("RGB", (SIZE, SIZE)).save(picture)
-    ended = run_cli("classify", _saved(model, tmp_path), picture, "--preprocessing", "none")
+    ended = run_cli("classify", _saved(model, tmp_path), picture, "--preprocessing", "none",
+                    "--output-name", "scores")  # fmt: skip
     assert "allocate memory" in ended.error(5)
     model = _network(numpy_helper.from_array(np.ones(1, np.float32), "factor"))
     model.graph.node[0].input[0] = "pooled"
