@@ -115,7 +115,7 @@ def COMMAND(
           --reference m_float32.tflite --max-drop 1
       edgezoo evaluate m.onnx --images ILSVRC2012_img_val/ \\
           --ground-truth ILSVRC2012_validation_ground_truth.txt
-      edgezoo evaluate downloaded.tflite --images val/ --labels names.txt \\
+      edgezoo evaluate downloaded.tflite --images val/ --labels labels.txt \\
           --find-preprocessing
     """
     from edgezoo.evaluation import checkpoint

@@ -14,6 +14,7 @@ from PIL import Image
 
 from edgezoo.cli._main import edgezoo
 from edgezoo.core import registry, typed_json
+from edgezoo.core.paths import mark_cache
 from tests.conftest import Ended, Exported, Trained, Tuned
 from tests.support.devices import Machine
 
@@ -193,6 +194,9 @@ def test_verify_of_manifests(cli: Cli, exported: Exported) -> None:
 
 
 def test_cache(cli: Cli, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEZOO_CACHE", str(tmp_path))
+        mark_cache()
     (tmp_path / "exports").mkdir()
     for action in ("info", "clear"):
         check("cache", cli("cache", action, "--json", EDGEZOO_CACHE=str(tmp_path)).json)

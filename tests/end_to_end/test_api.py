@@ -72,6 +72,8 @@ def test_one_file(exported: Exported, trained: Trained, tmp_path: Path) -> None:
     artifact, session = edgezoo.open_artifact(file, threads=1)
     with session:
         assert artifact.required_contract().classes == session.outputs[0].shape[-1]
+    everywhere = edgezoo.verify_everywhere(file, readers="litert-reference", count=4)
+    assert everywhere.passed and everywhere.images == 4
     float_file = str(exported.path("tflite", "float32"))
     found = edgezoo.explain(file, images=str(trained.test), count=8, float_file=float_file)
     assert found.images == 8

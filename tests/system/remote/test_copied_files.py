@@ -93,4 +93,5 @@ def test_package_is_whole() -> None:
     ):
         assert f"edgezoo/{name}" in names
     assert not any("__pycache__" in name for name in names)
-    assert sum(file.bytes for file in package()) < 2_000_000
+    # 2.1 MB of source; one file of data would show.
+    assert sum(file.bytes for file in package()) < 2_500_000
