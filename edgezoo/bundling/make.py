@@ -121,8 +121,9 @@ def bundle(
         output: a path that ends in .zip, or a folder: a new one, an empty one, or an unchanged
             earlier bundle, which is replaced.
         c_array: also write each model as C source with its contract as a header.
-        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
-            output_name: for a file without a contract; see `open_artifact`.
+        preprocessing, scale, offset, bgr, resize, crop_fraction: for a file without a contract; see
+            `open_artifact`.
+        input_size, labels, head, output_name: the same.
 
     Raises:
         UsageError: the output exists and is not a bundle, or two files have the same name.

@@ -198,8 +198,9 @@ def evaluate(
         threads: of the runtime, for one image.
         jobs: images that are processed at a time; by default as many as use all cores.
         resume: continue the same evaluation where it was interrupted.
-        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
-            output_name: for a file without a contract; see `open_artifact`.
+        preprocessing, scale, offset, bgr, resize, crop_fraction: for a file without a contract; see
+            `open_artifact`.
+        input_size, labels, head, output_name: the same.
         threshold: least probability of a class that does not exclude others.
         trust: allow a Keras model to run the code that it contains.
         on: a device to run on, as ssh://user@host; see `remote.device.call`.

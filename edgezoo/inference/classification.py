@@ -90,8 +90,9 @@ def classify(
         device: "cpu", "gpu" or "coral"; one that is not available is refused.
         runtime: name of a runtime to use instead of the usual one of the format.
         threads: of the runtime.
-        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
-            output_name: for a file without a contract; see `open_artifact`.
+        preprocessing, scale, offset, bgr, resize, crop_fraction: for a file without a contract; see
+            `open_artifact`.
+        input_size, labels, head, output_name: the same.
         threshold: least probability of a class that does not exclude others.
         trust: allow a Keras model to run the code that it contains.
         on: a device to run on, as ssh://user@host; see `remote.device.call`.

@@ -88,8 +88,9 @@ def explain_file(
         float_file: a float32 .tflite of the same network, to compare with instead of the Keras
             network, which is then not built.
         weights: the file that the network's weights came from, where it was a file.
-        preprocessing, scale, offset, bgr, resize, crop_fraction, input_size, labels, head,
-            output_name: for a file without a contract; see `open_artifact`.
+        preprocessing, scale, offset, bgr, resize, crop_fraction: for a file without a contract; see
+            `open_artifact`.
+        input_size, labels, head, output_name: the same.
         seed: of the choice of images.
         progress: called with what is being done.
         debug: let child processes write to this terminal.
