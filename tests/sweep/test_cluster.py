@@ -30,6 +30,14 @@ if os.environ.get("CI") != "true":  # which installs it
     pytest.importorskip("distributed")
 
 
+def _address(file: Path) -> str | None:
+    """Return the address that the scheduler wrote; None until all of the file is there."""
+    try:
+        return str(json.loads(file.read_text())["address"])
+    except (OSError, ValueError):
+        return None
+
+
 class Cluster:
     """A scheduler, and workers that come and go."""
 
@@ -37,8 +45,8 @@ class Cluster:
         self._folder, self._exported = folder, exported
         self.children: list[subprocess.Popen[bytes]] = []
         self._start("scheduler", "--port", "0", "--scheduler-file", str(folder / "scheduler.json"))
-        assert until((folder / "scheduler.json").exists)
-        self.address = str(json.loads((folder / "scheduler.json").read_text())["address"])
+        assert until(lambda: _address(folder / "scheduler.json"))
+        self.address = str(_address(folder / "scheduler.json"))
 
     def worker(self, *options: str, **env: str) -> None:
         self._start(
