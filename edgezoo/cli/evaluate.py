@@ -200,7 +200,7 @@ def _find(
         _console.note(text)
     _console.say(result.verdict)
     _console.next_command(
-        f"edgezoo evaluate {artifacts[0]} --images {images} {result.tried[0].options}"
+        f"edgezoo evaluate {shell(artifacts[0])} --images {shell(images)} {result.tried[0].options}"
     )
     return 0
 

@@ -19,6 +19,7 @@ from edgezoo.exporters import _openvino_precision
 from edgezoo.formats import operators
 from edgezoo.inspection.inspect_file import inspect
 from edgezoo.pipeline.children import predict_files
+from edgezoo.runtimes import openvino as openvino_runtime
 from tests.conftest import Ended, Exported
 
 # Answers of a session with a hint less those of a plain one, and the types of the layers there.
@@ -141,6 +142,40 @@ def test_bounds_of_a_precision_that_did_not_run() -> None:
     found = compare(reference, coarse, "float32", in_bfloat16=True)
     assert found.passed and "bounds of float32 were not checked" in found.warnings[0]
     assert not compare(reference, -reference, "float32", 0.5, in_bfloat16=True).passed
+
+
+@pytest.mark.parametrize("kind", ["dense", "pool", "padded"])
+def test_marks_that_the_plugin_would_lose(kind: str, tmp_path: Path) -> None:
+    """A dense head behind a squeeze, and pooling, keep them; padding loses them, and is noticed."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    drawn = np.random.default_rng(0)
+    image = ops.parameter([1, 8, 8, 8], np.float32)
+    axes = ops.constant(np.array([2, 3], np.int64))
+    weights = ops.constant(drawn.normal(size=(16, 8)).astype(np.float32))
+    if kind == "dense":
+        squeezed = ops.squeeze(ops.reduce_mean(image, axes, True), axes)
+        bias = ops.constant(drawn.normal(size=(1, 16)).astype(np.float32))
+        last = ops.add(ops.matmul(squeezed, weights, False, True), bias)
+    elif kind == "pool":
+        pooled = ops.max_pool(image, [2, 2], [1, 1], [0, 0], [0, 0], [2, 2]).output(0)
+        kernel = ops.constant(drawn.normal(size=(16, 8, 1, 1)).astype(np.float32))
+        last = ops.convolution(pooled, kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+    else:
+        pads = ops.constant(np.array([0, 0, 1, 1], np.int64))
+        padded = ops.pad(image, pads, pads, "constant", np.float32(0))
+        kernel = ops.constant(drawn.normal(size=(16, 8, 3, 3)).astype(np.float32))
+        last = ops.convolution(padded, kernel, [2, 2], [0, 0], [0, 0], [1, 1])
+    model, path = ov.Model([last], [image]), tmp_path / "m.xml"
+    _openvino_precision.keep_marks(model)
+    ov.save_model(model, path, compress_to_fp16=False)
+    _openvino_precision.ask_for_float32(path)
+    compiled, ran_on = openvino_runtime.compile_model(openvino_runtime.read_model(path), path)
+    assert ran_on.asked_by_session == (kind == "padded" and _has_bfloat16())
+    types = {str(op.get_rt_info()["runtimePrecision"].astype(str))
+             for op in compiled.get_runtime_model().get_ops()}  # fmt: skip
+    assert "bf16" not in types
 
 
 def test_without_effect(cli: Callable[..., Ended]) -> None:
